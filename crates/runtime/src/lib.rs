@@ -1,0 +1,3 @@
+//! Drives Headwater topologies.
+
+pub mod transport;

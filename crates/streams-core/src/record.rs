@@ -1,0 +1,167 @@
+//! Records as plain data: what a transport delivers, borrowed, and what operators pass on, typed.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Milliseconds since the Unix epoch; event time unless a name says otherwise.
+pub type Timestamp = i64;
+
+/// The name of a topic and the number of one of its partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number, from 0.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// Partition `partition` of `topic`.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// A record's headers: names may repeat, order is kept, a value may be null.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(Box<str>, Option<Box<[u8]>>)>);
+
+impl Headers {
+    /// No headers; does not allocate.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Appends a header.
+    pub fn push(&mut self, name: &str, value: Option<&[u8]>) {
+        self.0.push((name.into(), value.map(Into::into)));
+    }
+
+    /// The value of the last header called `name`; `Some(None)` for a null value.
+    pub fn last(&self, name: &str) -> Option<Option<&[u8]>> {
+        self.iter().rev().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// All headers in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, Option<&[u8]>)> {
+        self.0.iter().map(|(n, v)| (&**n, v.as_deref()))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes all headers.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// One record as fetched, borrowed from its [`RecordBatch`].
+#[derive(Clone, Copy, Debug)]
+pub struct RawRecord<'a> {
+    /// Its offset in its partition.
+    pub offset: i64,
+    /// Its timestamp; −1 where the producer gave none.
+    pub timestamp: Timestamp,
+    /// Its key; `None` is the null key, which differs from an empty one.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Records of one partition in offset order, as one fetch brought them. Offsets may have gaps (compaction, markers).
+///
+/// A transport keeps its own buffers behind it, so that records are decoded from where they were fetched to.
+pub trait RecordBatch: Send {
+    /// How many records there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Record `index`, which must be below [`len`](Self::len).
+    fn record(&self, index: usize) -> RawRecord<'_>;
+
+    /// Appends the headers of record `index` to `headers`. Called only when somebody wants them.
+    fn headers(&self, index: usize, headers: &mut Headers);
+}
+
+/// A typed record on its way through the topology.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record<K, V> {
+    /// The key.
+    pub key: K,
+    /// The value.
+    pub value: V,
+    /// Event time in milliseconds.
+    pub timestamp: Timestamp,
+}
+
+impl<K, V> Record<K, V> {
+    /// A record from its parts.
+    pub fn new(key: K, value: V, timestamp: Timestamp) -> Self {
+        Self { key, value, timestamp }
+    }
+}
+
+/// A batch that owns its records: for tests, and for transports that have no buffers of their own to lend.
+#[derive(Clone, Debug, Default)]
+pub struct OwnedBatch(Vec<OwnedRecord>);
+
+/// A record that owns its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnedRecord {
+    /// See [`RawRecord::offset`].
+    pub offset: i64,
+    /// See [`RawRecord::timestamp`].
+    pub timestamp: Timestamp,
+    /// See [`RawRecord::key`].
+    pub key: Option<Box<[u8]>>,
+    /// See [`RawRecord::value`].
+    pub value: Option<Box<[u8]>>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+impl From<Vec<OwnedRecord>> for OwnedBatch {
+    fn from(records: Vec<OwnedRecord>) -> Self {
+        Self(records)
+    }
+}
+
+impl RecordBatch for OwnedBatch {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn record(&self, index: usize) -> RawRecord<'_> {
+        let record = &self.0[index];
+        RawRecord {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+        }
+    }
+
+    fn headers(&self, index: usize, headers: &mut Headers) {
+        for (name, value) in self.0[index].headers.iter() {
+            headers.push(name, value);
+        }
+    }
+}
