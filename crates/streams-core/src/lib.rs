@@ -1,13 +1,56 @@
-//! The pure core of Headwater.
+//! The pure core of Headwater: records and time go in, effects come out, tables belong to their task.
+//!
+//! Nothing in this crate knows a clock, a thread, a socket, a file, a random number or an async runtime. A program is
+//! described with a [`Builder`], frozen into a [`Topology`], and run as [`Task`]s, one per sub-topology and partition.
+//! The same task runs under Kafka, on the embedded log, in a user's unit test and in a simulation.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`codec`] | how types become bytes |
+//! | [`agent`] | `async` functions over a partition's records |
+//! | [`window`] | windows as arithmetic |
+//! | [`chain`] | how operators are fused |
 
-mod codec;
+pub mod agent;
+mod builder;
+pub mod chain;
+mod changelog;
+pub mod codec;
+mod cx;
+mod dsl;
+mod effect;
+mod error;
+mod operators;
+mod overlay;
 mod partition;
+mod policy;
 mod record;
 mod store;
+mod table;
+mod tables;
+mod task;
+mod topic;
+mod topology;
+pub mod window;
 
-pub use codec::{Codec, CodecError};
+pub use builder::Builder;
+pub use changelog::{RestoreError, StoreEntry, TableSpec};
+pub use codec::{Codec, CodecError, Natural};
+pub use cx::Cx;
+pub use dsl::{Aggregated, Grouped, SourceChain, Stream, WindowAggregated, WindowGrouped};
+pub use effect::{Effect, Effects};
+pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
 pub use partition::partition_for;
+pub use policy::{Consumed, ErrorPolicy, Start};
 pub use record::{
     Headers, OwnedBatch, OwnedRecord, RawRecord, Record, RecordBatch, Timestamp, TopicPartition,
 };
 pub use store::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
+pub use table::Table;
+pub use task::{InputOffset, Resume, Step, Task, TaskCommit, TaskId, TaskMetrics};
+pub use topic::Topic;
+pub use topology::{
+    Description, InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology,
+    Topology,
+};
+pub use window::{TimeWindows, Tumbling, Windowed};

@@ -3,7 +3,7 @@
 /// The partition of `key` among `partitions`: murmur2 of the key's bytes, made positive, modulo the count.
 ///
 /// ```
-/// assert_eq!(headwater_streams_core::partition_for(b"21", 1000), 786);
+/// assert_eq!(headwater_streams_core::partition_for(b"21", 1000), 340);
 /// ```
 pub fn partition_for(key: &[u8], partitions: i32) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;

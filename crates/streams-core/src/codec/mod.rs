@@ -1,10 +1,37 @@
 //! Codecs: how a type becomes the bytes of a key or a value, and back.
 
+#[cfg(feature = "bincode")]
+mod bincode;
+mod json;
+mod natural;
+#[cfg(feature = "postcard")]
+mod postcard;
+mod text;
+mod windowed;
+
 use std::error::Error;
+
+#[cfg(feature = "bincode")]
+pub use self::bincode::Bincode;
+#[cfg(feature = "postcard")]
+pub use self::postcard::Postcard;
+pub use json::Json;
+pub use natural::{Bytes, Natural, Nullable};
+pub use text::Text;
+pub use windowed::TimeWindowed;
 
 /// How values of `T` are written to and read from a topic or a table.
 ///
 /// Kafka knows "no bytes" (null: no key, or a tombstone) beside "zero bytes"; both directions carry the difference.
+///
+/// ```
+/// use headwater_streams_core::codec::{Codec, Json};
+/// let mut bytes = Vec::new();
+/// assert!(Json.encode(&vec![1, 2], &mut bytes).unwrap());
+/// assert_eq!(bytes, b"[1,2]");
+/// let back: Vec<i32> = Json.decode(Some(&bytes)).unwrap();
+/// assert_eq!(back, [1, 2]);
+/// ```
 pub trait Codec<T>: Send + Sync + 'static {
     /// Appends the bytes of `value` to `out` and returns `true`, or writes nothing and returns `false` for null.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError>;
@@ -15,7 +42,7 @@ pub trait Codec<T>: Send + Sync + 'static {
 
 /// A value could not be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[error(transparent)]
 pub struct CodecError(Box<dyn Error + Send + Sync>);
 
 impl CodecError {
@@ -26,6 +53,11 @@ impl CodecError {
 
     /// Null where this type has no null; `Option<T>` accepts it.
     pub fn null() -> Self {
-        Self::new("null, where a value is needed (Option<…> accepts null)")
+        Self::new("null where a value is needed (a type Option<…> would accept it)")
     }
+}
+
+/// The bytes of a value that may not be null.
+pub(crate) fn present(bytes: Option<&[u8]>) -> Result<&[u8], CodecError> {
+    bytes.ok_or_else(CodecError::null)
 }

@@ -1,0 +1,234 @@
+//! From lists to a checked, immutable topology: sub-topologies, internal topics, all problems at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::graph::{Graph, NodeKind, TableDraft};
+use crate::changelog::TableSpec;
+use crate::error::BuildError;
+use crate::policy::ErrorPolicy;
+use crate::topology::{
+    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
+};
+
+/// What fits beside an offset: Kafka allows 4,096 bytes of metadata, a stream time takes its name and 21 bytes.
+const METADATA_MAX: usize = 4_000;
+
+pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
+    std::mem::take(&mut graph.at_freeze).into_iter().for_each(|freeze| freeze());
+    let component = components(&graph);
+    check(&mut graph);
+    let sub_topologies = sub_topologies(&mut graph, &component);
+    check_metadata(&mut graph, &sub_topologies);
+    if !graph.problems.is_empty() {
+        return Err(BuildError { problems: graph.problems });
+    }
+    let internal_topics = internal_topics(&graph, &sub_topologies, &component);
+    let sink_topics = sink_topics(&graph);
+    let table_names = graph.tables.iter().map(|table| Arc::clone(&table.name)).collect();
+    Ok(Topology {
+        application_id: graph.application_id,
+        sub_topologies,
+        internal_topics,
+        sink_topics,
+        nodes: graph.nodes,
+        component,
+        table_names,
+    })
+}
+
+/// For each node the number of its sub-topology: nodes that are connected, or that share a table, belong together.
+/// Sub-topologies are numbered in the order in which their first node was described.
+fn components(graph: &Graph) -> Vec<usize> {
+    let mut group: Vec<usize> = (0..graph.nodes.len()).collect();
+    let mut first_user = vec![None; graph.tables.len()];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        for &parent in &node.parents {
+            unite(&mut group, id, parent);
+        }
+        for &table in &node.tables {
+            let user = *first_user[table].get_or_insert(id);
+            unite(&mut group, id, user);
+        }
+    }
+    let mut numbers = BTreeMap::new();
+    group
+        .iter()
+        .map(|root| {
+            let next = numbers.len();
+            *numbers.entry(*root).or_insert(next)
+        })
+        .collect()
+}
+
+fn unite(group: &mut [usize], a: usize, b: usize) {
+    let (from, to) = (group[a].max(group[b]), group[a].min(group[b]));
+    group.iter_mut().filter(|root| **root == from).for_each(|root| *root = to);
+}
+
+fn check(graph: &mut Graph) {
+    let mut problems = Vec::new();
+    if graph.sources.is_empty() {
+        problems.push("it has no source: nothing is consumed".to_owned());
+    }
+    for source in &graph.sources {
+        if source.receivers.is_empty() && source.agents.is_empty() {
+            problems.push(format!("nothing is done with the stream of {}", source.topic));
+        }
+    }
+    for table in &graph.tables {
+        if table.writer.is_none() {
+            problems.push(format!("the table {} is used but nobody writes it", table.name));
+        }
+    }
+    problems.extend(duplicates(graph));
+    graph.problems.extend(problems);
+}
+
+/// Names that would share a topic, and agents that share a name.
+fn duplicates(graph: &Graph) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut seen = BTreeSet::new();
+    for node in &graph.nodes {
+        let name = match &node.kind {
+            NodeKind::Agent(name) => format!("the agent {name}"),
+            NodeKind::Repartition(topic) => format!("the repartition topic {topic}"),
+            _ => continue,
+        };
+        if !seen.insert(name.clone()) {
+            problems.push(format!("{name} is there twice: give each its own name"));
+        }
+    }
+    problems
+}
+
+fn sub_topologies(graph: &mut Graph, component: &[usize]) -> Vec<SubTopology> {
+    let count = component.iter().max().map_or(0, |max| max + 1);
+    let mut all: Vec<SubTopology> = (0..count).map(SubTopology::empty).collect();
+    let default_policy = graph.default_policy.clone();
+    for draft in std::mem::take(&mut graph.sources) {
+        let source = Source {
+            policy: draft.policy.unwrap_or_else(|| default_policy.clone()),
+            topic: draft.topic,
+            kind: draft.kind,
+            start: draft.start,
+            max_ahead_ms: draft.max_ahead_ms,
+            receivers: draft.receivers.into(),
+            agents: draft.agents.into(),
+        };
+        all[component[draft.node]].sources.push(source);
+    }
+    place_tables(graph, component, &mut all);
+    for (node, hook) in std::mem::take(&mut graph.hooks) {
+        all[component[node]].hooks.push(hook);
+    }
+    all
+}
+
+fn place_tables(graph: &Graph, component: &[usize], all: &mut [SubTopology]) {
+    let mut home = vec![None; graph.tables.len()];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        for &table in &node.tables {
+            home[table] = Some(component[id]);
+        }
+    }
+    for sub in all {
+        let mut specs = Vec::new();
+        sub.local = vec![usize::MAX; graph.tables.len()].into();
+        for (index, table) in graph.tables.iter().enumerate() {
+            if home[index] != Some(sub.id) {
+                continue;
+            }
+            sub.local[index] = specs.len();
+            specs.push(table_spec(&graph.application_id, table));
+            sub.clocks.extend(table.has_clock.then_some(index));
+        }
+        sub.tables = specs.into();
+    }
+}
+
+fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
+    TableSpec {
+        name: Arc::clone(&table.name),
+        changelog: format!("{application_id}-{}-changelog", table.name).into(),
+        layout: table.layout,
+    }
+}
+
+fn check_metadata(graph: &mut Graph, sub_topologies: &[SubTopology]) {
+    for sub in sub_topologies {
+        let clocks = sub.clocks.iter().map(|&clock| graph.tables[clock].name.len() + 21);
+        let agents = sub.sources.iter().flat_map(|source| source.agents.iter());
+        let length: usize = clocks.chain(agents.map(|agent| agent.name().len() + 21)).sum();
+        if length > METADATA_MAX {
+            graph.problems.push(format!(
+                "sub-topology {} has so many windowed tables and agents that their progress does \
+                 not fit beside an offset ({length} of {METADATA_MAX} bytes): split it with a \
+                 repartition topic or shorten the names",
+                sub.id
+            ));
+        }
+    }
+}
+
+fn internal_topics(
+    graph: &Graph,
+    sub_topologies: &[SubTopology],
+    component: &[usize],
+) -> Vec<InternalTopic> {
+    let mut topics = Vec::new();
+    for sub in sub_topologies {
+        for source in sub.sources.iter().filter(|source| source.kind == SourceKind::Repartition) {
+            let name = Arc::clone(&source.topic);
+            let has_user_source = sub.sources.iter().any(|other| other.kind == SourceKind::User);
+            let partitions = if has_user_source {
+                PartitionCount::LikeSources(sub.id)
+            } else {
+                PartitionCount::MaxOf(writers(graph, component, &name))
+            };
+            topics.push(InternalTopic {
+                name,
+                kind: InternalKind::Repartition,
+                partitions,
+                config: config(&[("cleanup.policy", "delete"), ("retention.ms", "-1")]),
+            });
+        }
+        topics.extend(sub.tables.iter().map(|table| InternalTopic {
+            name: Arc::clone(&table.changelog),
+            kind: InternalKind::Changelog,
+            partitions: PartitionCount::LikeSources(sub.id),
+            // Windows too: they are deleted by tombstones when they close. Kafka Streams' compact,delete goes by
+            // record time and would delete open windows when old data is processed again.
+            config: config(&[("cleanup.policy", "compact")]),
+        }));
+    }
+    topics
+}
+
+fn config(entries: &[(&str, &str)]) -> Vec<(String, String)> {
+    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn writers(graph: &Graph, component: &[usize], topic: &str) -> Vec<usize> {
+    let writes = |kind: &NodeKind| matches!(kind, NodeKind::Repartition(name) if **name == *topic);
+    let nodes = graph.nodes.iter().zip(component);
+    let all: BTreeSet<usize> =
+        nodes.filter(|(node, _)| writes(&node.kind)).map(|(_, sub)| *sub).collect();
+    all.into_iter().collect()
+}
+
+fn sink_topics(graph: &Graph) -> Vec<Arc<str>> {
+    let mut topics = BTreeSet::new();
+    for node in &graph.nodes {
+        if let NodeKind::Sink(topic) = &node.kind {
+            topics.insert(Arc::clone(topic));
+        }
+    }
+    let policies = graph.sources.iter().filter_map(|source| source.policy.as_ref());
+    for policy in policies.chain([&graph.default_policy]) {
+        if let ErrorPolicy::DeadLetter(topic) = policy {
+            topics.insert(Arc::clone(topic));
+        }
+    }
+    topics.into_iter().collect()
+}

@@ -1,0 +1,189 @@
+//! The topology while it is being described: plain lists, checked and frozen at the end.
+
+use std::sync::Arc;
+
+use super::names;
+use crate::agent::AgentRunner;
+use crate::changelog::Layout;
+use crate::operators::{Hook, ReceiveRaw};
+use crate::policy::{ErrorPolicy, Start};
+use crate::tables::TableIndex;
+use crate::topology::SourceKind;
+
+/// A node's number in the order of description.
+pub(crate) type NodeId = usize;
+
+/// A step as `describe()` shows it; what runs are the receivers.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) kind: NodeKind,
+    pub(crate) parents: Vec<NodeId>,
+    pub(crate) tables: Vec<TableIndex>,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NodeKind {
+    Source(Arc<str>),
+    Operator(&'static str),
+    Sink(Arc<str>),
+    /// A sink whose topics are only known record by record, or a declared set of an agent.
+    DynamicSink,
+    Repartition(Arc<str>),
+    Agent(Arc<str>),
+}
+
+pub(crate) struct SourceDraft {
+    pub(crate) topic: Arc<str>,
+    pub(crate) kind: SourceKind,
+    pub(crate) start: Start,
+    pub(crate) policy: Option<ErrorPolicy>,
+    pub(crate) max_ahead_ms: Option<i64>,
+    pub(crate) node: NodeId,
+    pub(crate) receivers: Vec<Box<dyn ReceiveRaw>>,
+    pub(crate) agents: Vec<Arc<dyn AgentRunner>>,
+}
+
+pub(crate) struct TableDraft {
+    pub(crate) name: Arc<str>,
+    pub(crate) layout: Layout,
+    pub(crate) writer: Option<String>,
+    pub(crate) has_clock: bool,
+}
+
+pub(crate) struct Graph {
+    pub(crate) application_id: Arc<str>,
+    pub(crate) default_policy: ErrorPolicy,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) sources: Vec<SourceDraft>,
+    pub(crate) tables: Vec<TableDraft>,
+    pub(crate) hooks: Vec<(NodeId, Arc<dyn Hook>)>,
+    pub(crate) problems: Vec<String>,
+    pub(crate) at_freeze: Vec<Box<dyn FnOnce()>>,
+}
+
+impl Graph {
+    pub(crate) fn new(application_id: Arc<str>) -> Self {
+        let mut graph = Self {
+            default_policy: ErrorPolicy::Fail,
+            nodes: Vec::new(),
+            sources: Vec::new(),
+            tables: Vec::new(),
+            hooks: Vec::new(),
+            problems: Vec::new(),
+            at_freeze: Vec::new(),
+            application_id,
+        };
+        let id = Arc::clone(&graph.application_id);
+        graph.check_name("the application id", &id);
+        graph
+    }
+
+    pub(crate) fn check_name(&mut self, what: &str, name: &str) {
+        if let Some(fault) = names::fault(name) {
+            self.problems.push(format!("{what} {name:?} {fault}"));
+        }
+    }
+
+    pub(crate) fn add_node(&mut self, kind: NodeKind, parents: &[NodeId]) -> NodeId {
+        self.nodes.push(Node { kind, parents: parents.to_vec(), tables: Vec::new() });
+        self.nodes.len() - 1
+    }
+
+    pub(crate) fn add_source(
+        &mut self,
+        topic: &Arc<str>,
+        kind: SourceKind,
+        start: Start,
+        policy: Option<ErrorPolicy>,
+        max_ahead_ms: Option<i64>,
+    ) -> NodeId {
+        if let Some(source) = self.sources.iter().find(|source| source.topic == *topic) {
+            let same = source.start == start
+                && source.policy == policy
+                && source.max_ahead_ms == max_ahead_ms;
+            let node = source.node;
+            if !same {
+                self.problems.push(format!("the topic {topic} is consumed with different options"));
+            }
+            return node;
+        }
+        self.check_name("the topic", topic);
+        let node = self.add_node(NodeKind::Source(Arc::clone(topic)), &[]);
+        let (receivers, agents) = (Vec::new(), Vec::new());
+        let topic = Arc::clone(topic);
+        self.sources.push(SourceDraft {
+            topic,
+            kind,
+            start,
+            policy,
+            max_ahead_ms,
+            node,
+            receivers,
+            agents,
+        });
+        node
+    }
+
+    fn source_mut(&mut self, topic: &str) -> Option<&mut SourceDraft> {
+        self.sources.iter_mut().find(|source| &*source.topic == topic)
+    }
+
+    pub(crate) fn add_receiver(&mut self, topic: &str, receiver: Box<dyn ReceiveRaw>) {
+        if let Some(source) = self.source_mut(topic) {
+            source.receivers.push(receiver);
+        }
+    }
+
+    pub(crate) fn add_agent(&mut self, topic: &str, agent: Arc<dyn AgentRunner>) {
+        if let Some(source) = self.source_mut(topic) {
+            source.agents.push(agent);
+        }
+    }
+
+    /// Registers `node` as the writer of a table.
+    pub(crate) fn add_table(
+        &mut self,
+        name: &Arc<str>,
+        layout: Layout,
+        writer: &str,
+        node: NodeId,
+    ) -> TableIndex {
+        let index = self.table_index(name, layout);
+        let table = &mut self.tables[index];
+        // A reader may have named it before, without knowing its layout.
+        table.layout = layout;
+        table.has_clock = layout == Layout::Window;
+        match &table.writer {
+            Some(first) => {
+                let problem = format!("the table {name} has two writers: {first} and {writer}");
+                self.problems.push(problem);
+            }
+            None => table.writer = Some(writer.to_owned()),
+        }
+        self.nodes[node].tables.push(index);
+        index
+    }
+
+    /// Registers `node` as a reader of a table that something else writes.
+    pub(crate) fn use_table(&mut self, name: &Arc<str>, node: NodeId) -> TableIndex {
+        let index = self.table_index(name, Layout::KeyValue);
+        self.nodes[node].tables.push(index);
+        index
+    }
+
+    /// The table's number, whoever names it first.
+    fn table_index(&mut self, name: &Arc<str>, layout: Layout) -> TableIndex {
+        if let Some(index) = self.tables.iter().position(|table| table.name == *name) {
+            return index;
+        }
+        self.check_name("the table", name);
+        let table = TableDraft { name: Arc::clone(name), layout, writer: None, has_clock: false };
+        self.tables.push(table);
+        self.tables.len() - 1
+    }
+
+    pub(crate) fn add_hook(&mut self, node: NodeId, hook: Arc<dyn Hook>) {
+        self.hooks.push((node, hook));
+    }
+}

@@ -1,0 +1,123 @@
+//! The builder: collects streams, tables and agents, and freezes them into a [`Topology`].
+
+mod freeze;
+mod graph;
+mod names;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::agent::AgentBuilder;
+use crate::chain::Receive;
+use crate::dsl::{SourceChain, Stream};
+use crate::error::BuildError;
+use crate::operators::Decode;
+use crate::policy::{Consumed, ErrorPolicy};
+use crate::topic::Topic;
+use crate::topology::{SourceKind, Topology};
+
+pub(crate) use graph::{Graph, Node, NodeId, NodeKind};
+
+/// Collects the parts of an application.
+///
+/// Streams borrow it, so several can be alive at once; [`build`](Builder::build) consumes it.
+///
+/// ```
+/// use headwater_streams_core::{Builder, Topic};
+/// let app = Builder::new("shout");
+/// let lines = Topic::<String, String>::new("lines");
+/// let loud = Topic::<String, String>::new("loud-lines");
+/// app.stream(&lines).map_values(|line| line.to_uppercase()).to(&loud);
+/// let topology = app.build()?;
+/// println!("{}", topology.describe());
+/// # Ok::<(), headwater_streams_core::BuildError>(())
+/// ```
+pub struct Builder {
+    graph: RefCell<Graph>,
+}
+
+impl Builder {
+    /// An application. Its id is the consumer group, and the first part of the names of its internal topics and
+    /// transactional ids: letters, digits, `.`, `_` and `-`.
+    pub fn new(application_id: impl Into<Arc<str>>) -> Self {
+        Self { graph: RefCell::new(Graph::new(application_id.into())) }
+    }
+
+    /// The error policy of all sources that do not choose their own. Default: [`ErrorPolicy::Fail`].
+    pub fn on_error(&self, policy: ErrorPolicy) {
+        self.graph.borrow_mut().default_policy = policy;
+    }
+
+    /// The records of a topic.
+    ///
+    /// Called twice for the same topic, both streams get every record, in one task.
+    pub fn stream<'b, K: 'static, V: 'static>(
+        &'b self,
+        topic: &Topic<K, V>,
+    ) -> Stream<'b, K, V, SourceChain<K, V>> {
+        self.stream_with(topic, Consumed::new())
+    }
+
+    /// The records of a topic, with options.
+    pub fn stream_with<'b, K: 'static, V: 'static>(
+        &'b self,
+        topic: &Topic<K, V>,
+        consumed: Consumed<K, V>,
+    ) -> Stream<'b, K, V, SourceChain<K, V>> {
+        self.source(topic, consumed, SourceKind::User)
+    }
+
+    /// Starts the description of an agent: an `async` function over the records of a topic.
+    pub fn agent<'b, K, V>(&'b self, name: &str, topic: &Topic<K, V>) -> AgentBuilder<'b, K, V>
+    where
+        K: Send + 'static,
+        V: Send + 'static,
+    {
+        AgentBuilder::new(self, name, topic)
+    }
+
+    /// Checks everything and freezes it. The error lists all problems found, not only the first.
+    pub fn build(self) -> Result<Topology, BuildError> {
+        freeze::freeze(self.graph.into_inner())
+    }
+
+    pub(crate) fn source<'b, K: 'static, V: 'static>(
+        &'b self,
+        topic: &Topic<K, V>,
+        consumed: Consumed<K, V>,
+        kind: SourceKind,
+    ) -> Stream<'b, K, V, SourceChain<K, V>> {
+        let node = self.graph.borrow_mut().add_source(
+            &topic.name,
+            kind,
+            consumed.start,
+            consumed.policy,
+            consumed.max_ahead_ms,
+        );
+        let chain = SourceChain { topic: topic.clone(), timestamps: consumed.timestamps };
+        Stream::new(self, chain, node)
+    }
+
+    pub(crate) fn add_receiver<K: 'static, V: 'static>(
+        &self,
+        chain: SourceChain<K, V>,
+        next: impl Receive<K, V>,
+    ) {
+        let SourceChain { topic, timestamps } = chain;
+        let name = Arc::clone(&topic.name);
+        let receiver = Decode { topic, timestamps, next };
+        self.graph.borrow_mut().add_receiver(&name, Box::new(receiver));
+    }
+
+    pub(crate) fn graph<T>(&self, change: impl FnOnce(&mut Graph) -> T) -> T {
+        change(&mut self.graph.borrow_mut())
+    }
+
+    pub(crate) fn problem(&self, problem: String) {
+        self.graph.borrow_mut().problems.push(problem);
+    }
+
+    pub(crate) fn at_freeze(&self, freeze: impl FnOnce() + 'static) {
+        self.graph.borrow_mut().at_freeze.push(Box::new(freeze));
+    }
+}

@@ -1,0 +1,138 @@
+//! Changelog entries in Kafka Streams' bytes, and how the local store lays the same entries out.
+//!
+//! Values carry a timestamp: in the store as eight big-endian bytes in front, in the changelog as the record's own.
+//! A window's changelog key is the key, the window's start (8 bytes) and a sequence number (4 bytes, always 0), as
+//! Kafka Streams writes it; the store puts the start first, so that closing windows is one scan from the front.
+
+use std::sync::Arc;
+
+use crate::record::{RawRecord, Timestamp};
+
+/// A table as its task's store and its changelog know it.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) changelog: Arc<str>,
+    pub(crate) layout: Layout,
+}
+
+/// How a table's entries look in the store and in the changelog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    KeyValue,
+    Window,
+}
+
+/// A changelog record that cannot be an entry of its table: the topic was written by something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the record at offset {offset} of the changelog {changelog} is no entry of the table {table}: {why}"
+)]
+pub struct RestoreError {
+    /// The table.
+    pub table: Arc<str>,
+    /// Its changelog topic.
+    pub changelog: Arc<str>,
+    /// The record's offset.
+    pub offset: i64,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// A key of the local store with its new value; `None` deletes.
+pub type StoreEntry = (Box<[u8]>, Option<Box<[u8]>>);
+
+const SEQUENCE: [u8; 4] = [0; 4];
+
+impl TableSpec {
+    /// The table's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The changelog topic; its partition is the task's.
+    pub fn changelog(&self) -> &Arc<str> {
+        &self.changelog
+    }
+
+    /// The store entry that a changelog record stands for.
+    pub fn restore(&self, record: &RawRecord<'_>) -> Result<StoreEntry, RestoreError> {
+        let key = record.key.ok_or_else(|| self.broken(record, "its key is null"))?;
+        let key = match self.layout {
+            Layout::KeyValue => key.into(),
+            Layout::Window => window_store_key(key)
+                .ok_or_else(|| self.broken(record, "its key is too short for a window"))?,
+        };
+        Ok((key, record.value.map(|value| stamped(value, record.timestamp))))
+    }
+
+    fn broken(&self, record: &RawRecord<'_>, why: &'static str) -> RestoreError {
+        let (table, changelog) = (Arc::clone(&self.name), Arc::clone(&self.changelog));
+        RestoreError { table, changelog, offset: record.offset, why }
+    }
+
+    /// Appends the changelog key of a store key.
+    pub(crate) fn write_changelog_key(&self, store_key: &[u8], out: &mut Vec<u8>) {
+        match (self.layout, store_key.split_first_chunk::<8>()) {
+            (Layout::Window, Some((start, key))) => {
+                out.extend_from_slice(key);
+                out.extend_from_slice(start);
+                out.extend_from_slice(&SEQUENCE);
+            }
+            _ => out.extend_from_slice(store_key),
+        }
+    }
+}
+
+fn window_store_key(changelog_key: &[u8]) -> Option<Box<[u8]>> {
+    let (rest, _sequence) = changelog_key.split_last_chunk::<4>()?;
+    let (key, start) = rest.split_last_chunk::<8>()?;
+    Some([start, key].concat().into())
+}
+
+/// A store value: timestamp, then value.
+pub(crate) fn stamped(value: &[u8], timestamp: Timestamp) -> Box<[u8]> {
+    [&timestamp.to_be_bytes(), value].concat().into()
+}
+
+/// Takes a store value apart. What is too short to hold a timestamp was not written by us; it reads as timestamp 0.
+pub(crate) fn unstamped(stored: &[u8]) -> (Timestamp, &[u8]) {
+    match stored.split_first_chunk::<8>() {
+        Some((timestamp, value)) => (i64::from_be_bytes(*timestamp), value),
+        None => (0, stored),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(layout: Layout) -> TableSpec {
+        TableSpec { name: "sales".into(), changelog: "shop-sales-changelog".into(), layout }
+    }
+
+    fn record<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> RawRecord<'a> {
+        RawRecord { offset: 7, timestamp: 258, key, value }
+    }
+
+    #[test]
+    fn window_keys_are_kafka_streams_bytes_in_the_changelog_and_start_first_in_the_store() {
+        let spec = spec(Layout::Window);
+        let store_key = [&60_000_i64.to_be_bytes()[..], b"books"].concat();
+        let mut changelog_key = Vec::new();
+        spec.write_changelog_key(&store_key, &mut changelog_key);
+        let expected = [&b"books"[..], &[0, 0, 0, 0, 0, 0, 0xea, 0x60], &[0; 4]].concat();
+        assert_eq!(changelog_key, expected);
+        let (back, value) = spec.restore(&record(Some(&changelog_key), Some(b"v"))).expect("entry");
+        assert_eq!(&*back, store_key);
+        assert_eq!(value.as_deref(), Some(&[0, 0, 0, 0, 0, 0, 1, 2, b'v'][..]));
+    }
+
+    #[test]
+    fn tombstones_delete_and_foreign_records_are_refused_with_their_offset() {
+        assert_eq!(spec(Layout::KeyValue).restore(&record(Some(b"k"), None)).unwrap().1, None);
+        assert!(spec(Layout::KeyValue).restore(&record(None, None)).is_err());
+        let error = spec(Layout::Window).restore(&record(Some(b"short"), None)).unwrap_err();
+        assert!(error.to_string().contains("offset 7 of the changelog shop-sales-changelog"));
+    }
+}

@@ -1,0 +1,65 @@
+//! bincode 2, for those who have data in it.
+
+use ::bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Codec, CodecError, present};
+
+/// bincode's `standard` format with a limit of `MAX` bytes (default 1 MiB) on what a value may ask for when decoded.
+///
+/// Without a limit a corrupt length makes bincode allocate until the process is aborted. bincode is no longer
+/// maintained (RUSTSEC-2025-0141); for new data prefer JSON or postcard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bincode<const MAX: usize = 1_048_576>;
+
+impl<const MAX: usize> Bincode<MAX> {
+    fn config() -> Configuration<LittleEndian, Varint, Limit<MAX>> {
+        standard().with_limit::<MAX>()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned, const MAX: usize> Codec<T> for Bincode<MAX> {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        ::bincode::serde::encode_into_std_write(value, out, Self::config())
+            .map_err(CodecError::new)?;
+        Ok(true)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
+        let bytes = present(bytes)?;
+        let (value, used) =
+            ::bincode::serde::decode_from_slice(bytes, Self::config()).map_err(CodecError::new)?;
+        trailing(used, bytes.len())?;
+        Ok(value)
+    }
+}
+
+/// bincode accepts bytes after the value in silence; they mean that the reader's type is not the writer's.
+fn trailing(used: usize, length: usize) -> Result<(), CodecError> {
+    if used == length {
+        return Ok(());
+    }
+    Err(CodecError::new(format!("{} bytes are left over behind the value", length - used)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_corrupt_length_is_an_error_and_not_an_abort() {
+        let corrupt = [253, 255, 255, 255, 255, 255, 255, 255, 255];
+        let decoded: Result<Vec<u64>, _> = Bincode::<1024>.decode(Some(&corrupt));
+        assert!(decoded.is_err());
+    }
+
+    #[test]
+    fn bytes_behind_the_value_are_an_error() {
+        let mut bytes = Vec::new();
+        Bincode::<1024>.encode(&7_u32, &mut bytes).expect("encodes");
+        bytes.push(0);
+        let decoded: Result<u32, _> = Bincode::<1024>.decode(Some(&bytes));
+        assert!(decoded.unwrap_err().to_string().contains("1 bytes are left over"));
+    }
+}

@@ -1,0 +1,114 @@
+//! What an operator sees while it processes a record: the task's tables, its time, its effects.
+
+use std::sync::Arc;
+
+use crate::codec::Codec;
+use crate::effect::{Destination, Effects, Mark};
+use crate::error::{Cause, Failure};
+use crate::record::{Headers, Record, Timestamp};
+use crate::tables::Tables;
+use crate::task::TaskMetrics;
+
+/// The state of one task while it runs. Operators are shared by all tasks and have no state of their own.
+pub struct Cx {
+    pub(crate) tables: Tables,
+    pub(crate) effects: Effects,
+    pub(crate) clocks: Box<[Clock]>,
+    /// Wall clock, in milliseconds, as the worker gave it.
+    pub(crate) now: Timestamp,
+    /// How far the current source's records may be ahead of it.
+    pub(crate) max_ahead_ms: Option<i64>,
+    /// The record that is being processed; meaningless in punctuations.
+    pub(crate) origin: Origin,
+    /// Its headers; they go on to the outputs that it causes.
+    pub(crate) headers: Headers,
+    /// The highest record timestamp that the task has seen since it started.
+    pub(crate) latest: Timestamp,
+    pub(crate) metrics: TaskMetrics,
+    pub(crate) key_buffer: Vec<u8>,
+    pub(crate) value_buffer: Vec<u8>,
+}
+
+/// Which record is being processed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: Timestamp,
+}
+
+/// Stream time of one operator, and what it needs to close windows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// The highest timestamp that reached the operator; [`Clock::UNKNOWN`] before the first record.
+    pub(crate) time: Timestamp,
+    /// When, by the wall clock, the last record reached it.
+    pub(crate) arrival: Timestamp,
+    /// The wall-clock moment that `time` belongs to while the input is idle.
+    pub(crate) anchor: Timestamp,
+    /// No open window starts before this; [`Clock::UNKNOWN`] until somebody has looked.
+    pub(crate) first_open: Timestamp,
+}
+
+impl Clock {
+    pub(crate) const UNKNOWN: Timestamp = Timestamp::MIN;
+
+    pub(crate) fn new(time: Timestamp, now: Timestamp) -> Self {
+        Self { time, arrival: now, anchor: now, first_open: Self::UNKNOWN }
+    }
+}
+
+/// What a failed record must not leave behind.
+pub(crate) struct RecordMark {
+    effects: Mark,
+    clocks: Box<[Clock]>,
+    metrics: TaskMetrics,
+}
+
+impl Cx {
+    /// Sends a typed record.
+    pub(crate) fn send<K: 'static, V: 'static>(
+        &mut self,
+        to: Outlet<'_, K, V>,
+        record: &Record<K, V>,
+    ) -> Result<(), Failure> {
+        let to_topic = Destination {
+            topic: to.topic,
+            partition: None,
+            timestamp: record.timestamp,
+            headers: &self.headers,
+        };
+        let encoded = self.effects.produce(
+            to_topic,
+            |out| to.key.encode(&record.key, out),
+            |out| to.value.encode(&record.value, out),
+        );
+        let target = to.topic;
+        encoded.map_err(|source| Failure::new(Cause::Encode { target: Arc::clone(target), source }))
+    }
+
+    pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
+        self.tables.begin_record(undoable);
+        undoable.then(|| RecordMark {
+            effects: self.effects.mark(),
+            clocks: self.clocks.clone(),
+            metrics: self.metrics,
+        })
+    }
+
+    /// Takes back everything that the record has done so far.
+    pub(crate) fn undo_record(&mut self, mark: RecordMark) {
+        self.tables.undo_record();
+        self.effects.truncate(mark.effects);
+        self.clocks = mark.clocks;
+        self.metrics = mark.metrics;
+        // A window that the record closed is open again.
+        self.clocks.iter_mut().for_each(|clock| clock.first_open = Clock::UNKNOWN);
+    }
+}
+
+/// A topic to send to, with its codecs.
+pub(crate) struct Outlet<'a, K, V> {
+    pub(crate) topic: &'a Arc<str>,
+    pub(crate) key: &'a dyn Codec<K>,
+    pub(crate) value: &'a dyn Codec<V>,
+}

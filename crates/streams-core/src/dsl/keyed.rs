@@ -1,0 +1,74 @@
+//! From streams to groups of records with the same key.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Grouped, SourceChain, Stream};
+use crate::builder::NodeKind;
+use crate::chain::Chain;
+use crate::codec::{Codec, Json, Natural};
+use crate::operators::Sink;
+use crate::policy::Consumed;
+use crate::topic::Topic;
+use crate::topology::SourceKind;
+
+impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
+    /// Groups by the key that the records have. Refused by `build()` if an operator before it may have changed the
+    /// key: equal keys could then be in different partitions, and [`group_by`](Stream::group_by) is needed.
+    pub fn group_by_key(self) -> Grouped<'b, K, V, C> {
+        if self.key_changed {
+            self.builder.problem(
+                "group_by_key behind an operator that changes the key: equal keys may be in \
+                 different partitions; use group_by(name, …), which sends the records through a \
+                 repartition topic"
+                    .to_owned(),
+            );
+        }
+        Grouped { stream: self }
+    }
+
+    /// Groups by a new key. The records go through the repartition topic `{application id}-{name}-repartition`, where
+    /// equal keys meet in one partition; values are written there as JSON.
+    pub fn group_by<K2>(
+        self,
+        name: &str,
+        key: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+    ) -> Grouped<'b, K2, V, SourceChain<K2, V>>
+    where
+        K2: Natural,
+        V: Serialize + DeserializeOwned,
+    {
+        let key_codec = K2::codec();
+        self.select_key(key).through(name, key_codec, Arc::new(Json))
+    }
+
+    /// [`group_by`](Stream::group_by) with codecs of your choice for the repartition topic.
+    pub fn group_by_with<K2: 'static>(
+        self,
+        name: &str,
+        key: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+        key_codec: impl Codec<K2>,
+        value_codec: impl Codec<V>,
+    ) -> Grouped<'b, K2, V, SourceChain<K2, V>> {
+        self.select_key(key).through(name, Arc::new(key_codec), Arc::new(value_codec))
+    }
+
+    fn through(
+        self,
+        name: &str,
+        key: Arc<dyn Codec<K>>,
+        value: Arc<dyn Codec<V>>,
+    ) -> Grouped<'b, K, V, SourceChain<K, V>> {
+        let builder = self.builder;
+        let topic = builder.graph(|graph| {
+            graph.check_name("the repartition", name);
+            let topic: Arc<str> = format!("{}-{name}-repartition", graph.application_id).into();
+            graph.add_node(NodeKind::Repartition(Arc::clone(&topic)), &[self.node]);
+            Topic { name: topic, key, value }
+        });
+        self.chain.connect(Sink { topic: topic.clone(), needs_key: true }, builder);
+        Grouped { stream: builder.source(&topic, Consumed::new(), SourceKind::Repartition) }
+    }
+}

@@ -1,0 +1,89 @@
+//! The DSL: what can be said about a stream.
+
+mod grouped;
+mod keyed;
+mod sinks;
+mod stateless;
+mod tries;
+mod windowed;
+
+use std::marker::PhantomData;
+
+use crate::builder::{Builder, NodeId, NodeKind};
+use crate::chain::{Chain, Receive, Then};
+use crate::policy::Extractor;
+use crate::topic::Topic;
+
+pub use grouped::{Aggregated, Grouped};
+pub use windowed::{WindowAggregated, WindowGrouped};
+
+/// Records of keys `K` and values `V` on their way from a source through operators.
+///
+/// A stream is used once: each method takes it and returns the next. To use it twice, [`share`](Stream::shared) it.
+/// `C` is the chain of operators so far; it never has to be written out.
+#[must_use = "a stream does nothing until it ends in a sink, a table or an aggregation"]
+pub struct Stream<'b, K, V, C> {
+    pub(crate) builder: &'b Builder,
+    pub(crate) chain: C,
+    pub(crate) node: NodeId,
+    /// Set by operators that may change the key: its records may be in the wrong partition for their key.
+    pub(crate) key_changed: bool,
+    of: PhantomData<fn() -> (K, V)>,
+}
+
+impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
+    pub(crate) fn new(builder: &'b Builder, chain: C, node: NodeId) -> Self {
+        Self { builder, chain, node, key_changed: false, of: PhantomData }
+    }
+
+    /// The stream with one more operator.
+    pub(crate) fn then<O>(
+        self,
+        name: &'static str,
+        operator: O,
+    ) -> Stream<'b, O::Key, O::Value, Then<C, O>>
+    where
+        O: crate::chain::Operator<K, V>,
+    {
+        let node = self.add_node(name);
+        let chain = Then { chain: self.chain, operator };
+        let key_changed = self.key_changed;
+        Stream { key_changed, ..Stream::new(self.builder, chain, node) }
+    }
+
+    pub(crate) fn rekeyed(mut self) -> Self {
+        self.key_changed = true;
+        self
+    }
+
+    pub(crate) fn add_node(&self, name: &'static str) -> NodeId {
+        self.builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &[self.node]))
+    }
+}
+
+impl<K, V, C: Clone> Clone for Stream<'_, K, V, C> {
+    fn clone(&self) -> Self {
+        Self {
+            builder: self.builder,
+            chain: self.chain.clone(),
+            node: self.node,
+            key_changed: self.key_changed,
+            of: PhantomData,
+        }
+    }
+}
+
+/// The beginning of a chain: a topic.
+pub struct SourceChain<K, V> {
+    pub(crate) topic: Topic<K, V>,
+    pub(crate) timestamps: Option<Extractor<K, V>>,
+}
+
+impl<K: 'static, V: 'static> Chain for SourceChain<K, V> {
+    type Key = K;
+    type Value = V;
+
+    fn connect(self, next: impl Receive<K, V>, builder: &Builder) {
+        builder.add_receiver(self, next);
+    }
+}

@@ -1,0 +1,34 @@
+//! Where streams end: topics.
+
+use std::sync::Arc;
+
+use super::Stream;
+use crate::builder::NodeKind;
+use crate::chain::Chain;
+use crate::operators::{Sink, SinkBy};
+use crate::topic::Topic;
+
+impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
+    /// Sends every record to `topic`, with its timestamp and the headers of the record that caused it. The partition
+    /// follows from the key's bytes as with the Java client; records without key are spread.
+    pub fn to(self, topic: &Topic<K, V>) {
+        let kind = NodeKind::Sink(Arc::clone(&topic.name));
+        self.builder.graph(|graph| {
+            graph.check_name("the topic", &topic.name);
+            graph.add_node(kind, &[self.node])
+        });
+        self.chain.connect(Sink { topic: topic.clone(), needs_key: false }, self.builder);
+    }
+
+    /// Sends each record to the topic that `choose` names for it; `like` gives the codecs and is not written to
+    /// unless chosen. A topic that does not exist stops the application with an error that names it.
+    pub fn to_by(
+        self,
+        like: &Topic<K, V>,
+        choose: impl Fn(&K, &V) -> Arc<str> + Send + Sync + 'static,
+    ) {
+        self.builder.graph(|graph| graph.add_node(NodeKind::DynamicSink, &[self.node]));
+        let (key, value) = (Arc::clone(&like.key), Arc::clone(&like.value));
+        self.chain.connect(SinkBy { choose, key, value }, self.builder);
+    }
+}

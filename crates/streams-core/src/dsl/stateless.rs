@@ -1,0 +1,130 @@
+//! Operators that look at one record at a time.
+
+use super::Stream;
+use crate::chain::{Chain, Port, Shared};
+use crate::error::Failure;
+use crate::operators::{Branch, Filter, FlatMap, FlatMapValues, Map, MapValues, Peek};
+
+impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
+    /// Keeps the records for which `predicate` is true.
+    pub fn filter(
+        self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> Stream<'b, K, V, impl Chain<Key = K, Value = V>> {
+        self.then("filter", Filter(move |key: &K, value: &V| Ok(predicate(key, value))))
+    }
+
+    /// Keeps the records for which `predicate` is false.
+    pub fn filter_not(
+        self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> Stream<'b, K, V, impl Chain<Key = K, Value = V>> {
+        self.then("filter_not", Filter(move |key: &K, value: &V| Ok(!predicate(key, value))))
+    }
+
+    /// Replaces key and value. The key may have changed, so a grouping behind it needs
+    /// [`group_by`](Stream::group_by).
+    pub fn map<K2: 'static, V2: 'static>(
+        self,
+        map: impl Fn(K, V) -> (K2, V2) + Send + Sync + 'static,
+    ) -> Stream<'b, K2, V2, impl Chain<Key = K2, Value = V2>> {
+        self.then("map", Map(move |key, value| Ok(map(key, value)))).rekeyed()
+    }
+
+    /// Replaces the value.
+    pub fn map_values<V2: 'static>(
+        self,
+        map: impl Fn(V) -> V2 + Send + Sync + 'static,
+    ) -> Stream<'b, K, V2, impl Chain<Key = K, Value = V2>> {
+        self.then("map_values", MapValues(move |_: &K, value| Ok(map(value))))
+    }
+
+    /// Replaces the key. A grouping behind it needs [`group_by`](Stream::group_by).
+    pub fn select_key<K2: 'static>(
+        self,
+        select: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+    ) -> Stream<'b, K2, V, impl Chain<Key = K2, Value = V>> {
+        let map = move |key: K, value: V| {
+            let key = select(&key, &value);
+            Ok((key, value))
+        };
+        self.then("select_key", Map(map)).rekeyed()
+    }
+
+    /// Replaces a record by any number of records. A grouping behind it needs [`group_by`](Stream::group_by).
+    pub fn flat_map<K2: 'static, V2: 'static, I>(
+        self,
+        map: impl Fn(K, V) -> I + Send + Sync + 'static,
+    ) -> Stream<'b, K2, V2, impl Chain<Key = K2, Value = V2>>
+    where
+        I: IntoIterator<Item = (K2, V2)> + 'static,
+    {
+        self.then("flat_map", FlatMap(move |key, value| Ok(map(key, value)))).rekeyed()
+    }
+
+    /// Replaces a value by any number of values with the same key.
+    pub fn flat_map_values<V2: 'static, I>(
+        self,
+        map: impl Fn(V) -> I + Send + Sync + 'static,
+    ) -> Stream<'b, K, V2, impl Chain<Key = K, Value = V2>>
+    where
+        K: Clone,
+        I: IntoIterator<Item = V2> + 'static,
+    {
+        self.then("flat_map_values", FlatMapValues(move |_: &K, value| Ok(map(value))))
+    }
+
+    /// Shows each record to `look` and hands it on. `look` may see a record again after a rewind: it is for logs and
+    /// metrics, not for effects.
+    pub fn peek(
+        self,
+        look: impl Fn(&K, &V) + Send + Sync + 'static,
+    ) -> Stream<'b, K, V, impl Chain<Key = K, Value = V>> {
+        self.then("peek", Peek(look))
+    }
+
+    /// Parts the stream in two: the records for which `predicate` is true, and the rest. More ways: branch the rest.
+    /// A record of a branch that is not used goes nowhere.
+    pub fn branch(
+        self,
+        predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
+    ) -> (Stream<'b, K, V, Port<K, V>>, Stream<'b, K, V, Port<K, V>>) {
+        let node = self.add_node("branch");
+        let (matching, rest) = (Port::new(), Port::new());
+        let (builder, key_changed) = (self.builder, self.key_changed);
+        let predicate = move |key: &K, value: &V| Ok::<_, Failure>(predicate(key, value));
+        let branch = Branch { predicate, matching: matching.clone(), rest: rest.clone() };
+        self.chain.connect(branch, builder);
+        let stream = |port| Stream { key_changed, ..Stream::new(builder, port, node) };
+        (stream(matching), stream(rest))
+    }
+
+    /// The records of both streams; each keeps its order, between them there is none.
+    pub fn merge<C2: Chain<Key = K, Value = V>>(
+        self,
+        other: Stream<'b, K, V, C2>,
+    ) -> Stream<'b, K, V, Port<K, V>> {
+        let builder = self.builder;
+        let parents = [self.node, other.node];
+        let kind = crate::builder::NodeKind::Operator("merge");
+        let node = builder.graph(|graph| graph.add_node(kind, &parents));
+        let port = Port::new();
+        let key_changed = self.key_changed || other.key_changed;
+        self.chain.connect(port.clone(), builder);
+        other.chain.connect(port.clone(), builder);
+        Stream { key_changed, ..Stream::new(builder, port, node) }
+    }
+
+    /// Makes the stream usable more than once: the result can be cloned, and every clone gets every record. Also for
+    /// keeping a stream in a struct or returning it: its type can be written out.
+    pub fn shared(self) -> Stream<'b, K, V, Shared<K, V>>
+    where
+        K: Clone,
+        V: Clone,
+    {
+        let shared = Shared::new(self.builder);
+        let (builder, key_changed, node) = (self.builder, self.key_changed, self.node);
+        self.chain.connect(shared.clone(), builder);
+        Stream { key_changed, ..Stream::new(builder, shared, node) }
+    }
+}

@@ -1,0 +1,207 @@
+//! Effects as data: what a task asks the worker to send.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::record::{Headers, Timestamp};
+
+/// Records to be sent, in order, in one buffer that is used again for each batch.
+///
+/// The worker drains it completely, inside the open transaction, before it steps a task again.
+#[derive(Debug, Default)]
+pub struct Effects {
+    bytes: Vec<u8>,
+    produced: Vec<Produced>,
+    headers: Vec<Headers>,
+    topics: Vec<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Produced {
+    topic: u32,
+    partition: Option<i32>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    timestamp: Timestamp,
+    headers: Option<u32>,
+}
+
+/// One record to be sent, borrowed from [`Effects`].
+#[derive(Clone, Copy, Debug)]
+pub struct Effect<'a> {
+    /// To which topic.
+    pub topic: &'a Arc<str>,
+    /// To which partition; `None`: by key.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The timestamp, not negative.
+    pub timestamp: Timestamp,
+    /// The headers, if there are any.
+    pub headers: Option<&'a Headers>,
+}
+
+/// Where [`Effects`] stood, to go back to when a record fails half-way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    bytes: usize,
+    produced: usize,
+    headers: usize,
+}
+
+impl Effects {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.produced.is_empty()
+    }
+
+    /// How many records there are to send.
+    pub fn len(&self) -> usize {
+        self.produced.len()
+    }
+
+    /// How many bytes of keys and values there are to send.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets the records; keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.produced.clear();
+        self.headers.clear();
+    }
+
+    /// The records in the order in which they are to be sent.
+    pub fn iter(&self) -> impl Iterator<Item = Effect<'_>> {
+        self.produced.iter().map(|produced| Effect {
+            topic: &self.topics[produced.topic as usize],
+            partition: produced.partition,
+            key: self.slice(produced.key.as_ref()),
+            value: self.slice(produced.value.as_ref()),
+            timestamp: produced.timestamp,
+            headers: produced.headers.map(|index| &self.headers[index as usize]),
+        })
+    }
+
+    /// Whether the record appended last has a null key.
+    pub(crate) fn last_key_is_null(&self) -> bool {
+        self.produced.last().is_some_and(|produced| produced.key.is_none())
+    }
+
+    fn slice(&self, range: Option<&Range<usize>>) -> Option<&[u8]> {
+        range.map(|range| &self.bytes[range.clone()])
+    }
+
+    /// Appends a record whose key and value are written by `key` and `value`, which return `false` for null. On an
+    /// error nothing is appended.
+    pub(crate) fn produce<E>(
+        &mut self,
+        to: Destination<'_>,
+        key: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+        value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        let write = |bytes: &mut Vec<u8>| {
+            let key = written(bytes, key)?;
+            Ok((key, written(bytes, value)?))
+        };
+        let (key, value) = match write(&mut self.bytes) {
+            Ok(ranges) => ranges,
+            Err(error) => {
+                self.bytes.truncate(start);
+                return Err(error);
+            }
+        };
+        let topic = self.topic_index(to.topic);
+        let headers = (!to.headers.is_empty()).then(|| {
+            self.headers.push(to.headers.clone());
+            (self.headers.len() - 1) as u32
+        });
+        let (partition, timestamp) = (to.partition, to.timestamp);
+        self.produced.push(Produced { topic, partition, key, value, timestamp, headers });
+        Ok(())
+    }
+
+    /// Topics are few and the one used last is likely used again, so looking back from the end is quick.
+    fn topic_index(&mut self, topic: &Arc<str>) -> u32 {
+        let known = self.topics.iter().position(|known| Arc::ptr_eq(known, topic));
+        let index = known.or_else(|| self.topics.iter().position(|known| known == topic));
+        index.unwrap_or_else(|| {
+            self.topics.push(Arc::clone(topic));
+            self.topics.len() - 1
+        }) as u32
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), produced: self.produced.len(), headers: self.headers.len() }
+    }
+
+    pub(crate) fn truncate(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.produced.truncate(mark.produced);
+        self.headers.truncate(mark.headers);
+    }
+}
+
+fn written<E>(
+    bytes: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+) -> Result<Option<Range<usize>>, E> {
+    let start = bytes.len();
+    Ok(write(bytes)?.then_some(start..bytes.len()))
+}
+
+/// Where a record goes and what it carries beside key and value.
+#[derive(Clone, Copy)]
+pub(crate) struct Destination<'a> {
+    pub(crate) topic: &'a Arc<str>,
+    pub(crate) partition: Option<i32>,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) headers: &'a Headers,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn produce(effects: &mut Effects, topic: &Arc<str>, value: Option<&[u8]>) {
+        let to = Destination { topic, partition: None, timestamp: 1, headers: &Headers::new() };
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(value.unwrap_or_default());
+            Ok::<_, ()>(value.is_some())
+        };
+        effects.produce(to, |_| Ok(false), write).expect("writes");
+    }
+
+    #[test]
+    fn keeps_order_and_tells_null_from_empty() {
+        let (mut effects, topic) = (Effects::new(), Arc::from("t"));
+        produce(&mut effects, &topic, Some(b"one"));
+        produce(&mut effects, &topic, Some(b""));
+        produce(&mut effects, &topic, None);
+        let values: Vec<_> = effects.iter().map(|effect| effect.value).collect();
+        assert_eq!(values, [Some(&b"one"[..]), Some(b""), None]);
+        assert!(effects.iter().all(|effect| effect.key.is_none()));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let (mut effects, topic) = (Effects::new(), Arc::from("t"));
+        let to =
+            Destination { topic: &topic, partition: None, timestamp: 1, headers: &Headers::new() };
+        let key = |out: &mut Vec<u8>| {
+            out.push(1);
+            Ok(true)
+        };
+        assert!(effects.produce(to, key, |_| Err("no")).is_err());
+        assert!(effects.is_empty() && effects.bytes() == 0);
+    }
+}

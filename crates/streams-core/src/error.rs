@@ -1,0 +1,174 @@
+//! Errors, each of which says where it happened.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::codec::CodecError;
+use crate::record::Timestamp;
+use crate::store::StoreError;
+
+/// An error of user code: whatever a `try_` function or an agent returns.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a record could not be processed; found by an operator, which does not know which record it was.
+#[derive(Debug)]
+pub struct Failure(Box<FailureKind>);
+
+#[derive(Debug)]
+pub(crate) enum FailureKind {
+    Record(Cause),
+    Store(StoreError),
+}
+
+impl Failure {
+    /// A failure of the record itself, which the source's error policy decides about.
+    pub fn new(cause: Cause) -> Self {
+        Self(Box::new(FailureKind::Record(cause)))
+    }
+
+    pub(crate) fn kind(self) -> FailureKind {
+        *self.0
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self::new(cause)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self(Box::new(FailureKind::Store(error)))
+    }
+}
+
+/// What was wrong with a record.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Its key could not be decoded.
+    #[error("the key cannot be decoded: {0}")]
+    DecodeKey(#[source] CodecError),
+    /// Its value could not be decoded.
+    #[error("the value cannot be decoded: {0}")]
+    DecodeValue(#[source] CodecError),
+    /// An output, a table's key or a table's value could not be encoded.
+    #[error("a record for {target} cannot be encoded: {source}")]
+    Encode {
+        /// The topic or table.
+        target: Arc<str>,
+        /// Why.
+        source: CodecError,
+    },
+    /// A grouping or a table needs a key, and this one is null.
+    #[error("the key is null, and {target} needs one")]
+    NullKey {
+        /// The table or repartition topic.
+        target: Arc<str>,
+    },
+    /// The timestamp is negative.
+    #[error("the timestamp {0} is negative; a timestamp extractor could choose another")]
+    NegativeTimestamp(Timestamp),
+    /// The timestamp is further ahead of the wall clock than the source allows.
+    #[error(
+        "the timestamp {timestamp} is {ahead_ms} ms ahead of the clock, more than the {max_ms} ms allowed"
+    )]
+    FutureTimestamp {
+        /// The record's timestamp.
+        timestamp: Timestamp,
+        /// How far it is ahead.
+        ahead_ms: i64,
+        /// How far it may be.
+        max_ms: i64,
+    },
+    /// User code returned an error.
+    #[error("{operator}: {source}")]
+    User {
+        /// The operator or agent.
+        operator: Arc<str>,
+        /// What it returned.
+        source: BoxError,
+    },
+    /// User code panicked.
+    #[error("user code panicked: {0}")]
+    Panic(String),
+}
+
+/// A record that could not be processed, with its place.
+#[derive(Debug)]
+pub struct RecordError {
+    /// The topic it came from.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// What was wrong.
+    pub cause: Cause,
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, offset, cause } = self;
+        write!(f, "record at {topic}-{partition} offset {offset}: {cause}")
+    }
+}
+
+impl Error for RecordError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// A task cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// A record failed and its source's policy is to fail.
+    #[error("task {task}: {error}")]
+    Record {
+        /// The task.
+        task: crate::task::TaskId,
+        /// The record and what was wrong.
+        error: RecordError,
+    },
+    /// The store failed.
+    #[error("task {task}: {error}")]
+    Store {
+        /// The task.
+        task: crate::task::TaskId,
+        /// What the store said.
+        error: StoreError,
+    },
+    /// Something outside any record failed: a punctuation, a per-commit output, an agent that ended.
+    #[error("task {task}: {cause}")]
+    Other {
+        /// The task.
+        task: crate::task::TaskId,
+        /// What it was.
+        cause: String,
+    },
+}
+
+/// A topology that cannot be built, with everything that is wrong with it.
+#[derive(Debug)]
+pub struct BuildError {
+    pub(crate) problems: Vec<String>,
+}
+
+impl BuildError {
+    /// What is wrong, one sentence each.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the topology cannot be built: {}", self.problems.join("; "))
+    }
+}
+
+impl Error for BuildError {}

@@ -1,0 +1,53 @@
+//! A source's end of a chain: bytes become a typed record, decoded once.
+
+use crate::chain::Receive;
+use crate::cx::Cx;
+use crate::error::{Cause, Failure};
+use crate::policy::Extractor;
+use crate::record::{RawRecord, Record, Timestamp};
+use crate::topic::Topic;
+
+use super::ReceiveRaw;
+
+/// 9999-12-31T23:59:59.999Z. What is later is not milliseconds.
+pub(crate) const TIMESTAMP_MAX: Timestamp = 253_402_300_799_999;
+
+pub(crate) struct Decode<K, V, R> {
+    pub(crate) topic: Topic<K, V>,
+    pub(crate) timestamps: Option<Extractor<K, V>>,
+    pub(crate) next: R,
+}
+
+impl<K: 'static, V: 'static, R: Receive<K, V>> ReceiveRaw for Decode<K, V, R> {
+    fn receive(&self, raw: &RawRecord<'_>, cx: &mut Cx) -> Result<(), Failure> {
+        let mut record = decode(&self.topic, raw)?;
+        if let Some(extract) = &self.timestamps {
+            record.timestamp = extract(&record);
+        }
+        check_timestamp(record.timestamp, cx)?;
+        self.next.receive(record, cx)
+    }
+}
+
+/// The typed record that `raw` holds.
+pub(crate) fn decode<K: 'static, V: 'static>(
+    topic: &Topic<K, V>,
+    raw: &RawRecord<'_>,
+) -> Result<Record<K, V>, Cause> {
+    let key = topic.key.decode(raw.key).map_err(Cause::DecodeKey)?;
+    let value = topic.value.decode(raw.value).map_err(Cause::DecodeValue)?;
+    Ok(Record { key, value, timestamp: raw.timestamp })
+}
+
+pub(crate) fn check_timestamp(timestamp: Timestamp, cx: &Cx) -> Result<(), Cause> {
+    if timestamp < 0 {
+        return Err(Cause::NegativeTimestamp(timestamp));
+    }
+    let ahead_ms = timestamp.saturating_sub(cx.now);
+    let too_far = cx.max_ahead_ms.filter(|max_ms| ahead_ms > *max_ms);
+    if too_far.is_none() && timestamp <= TIMESTAMP_MAX {
+        return Ok(());
+    }
+    let max_ms = too_far.unwrap_or(TIMESTAMP_MAX - cx.now);
+    Err(Cause::FutureTimestamp { timestamp, ahead_ms, max_ms })
+}

@@ -1,0 +1,27 @@
+//! Filter: records that pass go on.
+
+use crate::chain::{Operator, Receive};
+use crate::cx::Cx;
+use crate::error::Failure;
+use crate::record::Record;
+
+/// Hands on the records for which the predicate is true.
+pub struct Filter<F>(pub(crate) F);
+
+impl<K: 'static, V: 'static, F> Operator<K, V> for Filter<F>
+where
+    F: Fn(&K, &V) -> Result<bool, Failure> + Send + Sync + 'static,
+{
+    type Key = K;
+    type Value = V;
+
+    #[inline]
+    fn apply(
+        &self,
+        record: Record<K, V>,
+        next: &impl Receive<K, V>,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        if self.0(&record.key, &record.value)? { next.receive(record, cx) } else { Ok(()) }
+    }
+}

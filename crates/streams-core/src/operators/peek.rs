@@ -1,0 +1,28 @@
+//! Peek: look at records as they pass.
+
+use crate::chain::{Operator, Receive};
+use crate::cx::Cx;
+use crate::error::Failure;
+use crate::record::Record;
+
+/// Shows each record to a function and hands it on.
+pub struct Peek<F>(pub(crate) F);
+
+impl<K: 'static, V: 'static, F> Operator<K, V> for Peek<F>
+where
+    F: Fn(&K, &V) + Send + Sync + 'static,
+{
+    type Key = K;
+    type Value = V;
+
+    #[inline]
+    fn apply(
+        &self,
+        record: Record<K, V>,
+        next: &impl Receive<K, V>,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        self.0(&record.key, &record.value);
+        next.receive(record, cx)
+    }
+}

@@ -1,0 +1,45 @@
+//! Sinks: typed records become bytes on their way to a topic.
+
+use std::sync::Arc;
+
+use crate::chain::Receive;
+use crate::codec::Codec;
+use crate::cx::{Cx, Outlet};
+use crate::error::{Cause, Failure};
+use crate::record::Record;
+use crate::topic::Topic;
+
+/// Sends every record to one topic.
+pub(crate) struct Sink<K, V> {
+    pub(crate) topic: Topic<K, V>,
+    /// Set where the topic's records are grouped by their key, so that a null key could go nowhere.
+    pub(crate) needs_key: bool,
+}
+
+impl<K: 'static, V: 'static> Receive<K, V> for Sink<K, V> {
+    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+        let Topic { name, key, value } = &self.topic;
+        cx.send(Outlet { topic: name, key: &**key, value: &**value }, &record)?;
+        if self.needs_key && cx.effects.last_key_is_null() {
+            return Err(Cause::NullKey { target: Arc::clone(name) }.into());
+        }
+        Ok(())
+    }
+}
+
+/// Sends each record to a topic that is chosen by the record.
+pub(crate) struct SinkBy<K, V, F> {
+    pub(crate) choose: F,
+    pub(crate) key: Arc<dyn Codec<K>>,
+    pub(crate) value: Arc<dyn Codec<V>>,
+}
+
+impl<K: 'static, V: 'static, F> Receive<K, V> for SinkBy<K, V, F>
+where
+    F: Fn(&K, &V) -> Arc<str> + Send + Sync + 'static,
+{
+    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+        let topic = (self.choose)(&record.key, &record.value);
+        cx.send(Outlet { topic: &topic, key: &*self.key, value: &*self.value }, &record)
+    }
+}

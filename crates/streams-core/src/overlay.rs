@@ -1,0 +1,143 @@
+//! Uncommitted writes of one table, in front of its store.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use hashbrown::HashMap;
+
+use crate::store::TableBatch;
+
+/// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
+type Hasher = ahash::RandomState;
+
+/// What was written to a table since the last commit, the net change per key. `None` is a deletion.
+///
+/// It is the record cache too: however often a key is written between two commits, its changelog gets one record.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    entries: HashMap<Box<[u8]>, Option<Box<[u8]>>, Hasher>,
+    bytes: usize,
+}
+
+/// What a map entry costs beside its key and value, roughly.
+const ENTRY_OVERHEAD: usize = 48;
+
+impl Default for Overlay {
+    fn default() -> Self {
+        Self { entries: HashMap::with_hasher(Hasher::with_seeds(1, 2, 3, 4)), bytes: 0 }
+    }
+}
+
+impl Overlay {
+    /// `None`: not written since the commit. `Some(None)`: deleted.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.entries.get(key).map(|value| value.as_deref())
+    }
+
+    /// Writes, and returns what stood there if `keep` asks for it.
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, keep: bool) -> Previous {
+        let length = value.map_or(0, <[u8]>::len);
+        // Two look-ups for a key's first write only: hot keys are written again and again.
+        if let Some(slot) = self.entries.get_mut(key) {
+            let before = slot.as_ref().map_or(0, |value| value.len());
+            self.bytes = self.bytes + length - before;
+            let previous = if keep { Previous::Written(slot.clone()) } else { Previous::Unknown };
+            overwrite(slot, value);
+            return previous;
+        }
+        self.bytes += key.len() + length + ENTRY_OVERHEAD;
+        self.entries.insert(key.into(), value.map(Into::into));
+        Previous::Absent
+    }
+
+    /// Takes back a write.
+    pub(crate) fn restore(&mut self, key: &[u8], previous: Previous) {
+        match previous {
+            Previous::Written(value) => {
+                self.put(key, value.as_deref(), false);
+            }
+            Previous::Absent => {
+                if let Some(value) = self.entries.remove(key) {
+                    let length = value.map_or(0, |value| value.len());
+                    self.bytes -= key.len() + length + ENTRY_OVERHEAD;
+                }
+            }
+            Previous::Unknown => {}
+        }
+    }
+
+    /// The entries in `[from, to)`, sorted.
+    pub(crate) fn range(&self, from: &[u8], to: Option<&[u8]>) -> BTreeMap<&[u8], Option<&[u8]>> {
+        let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
+        self.entries
+            .iter()
+            .map(|(key, value)| (&**key, value.as_deref()))
+            .filter(|(key, _)| std::ops::RangeBounds::<[u8]>::contains(&bounds, *key))
+            .collect()
+    }
+
+    /// All entries, sorted by key.
+    pub(crate) fn sorted(&self) -> Vec<(&[u8], Option<&[u8]>)> {
+        let mut entries: Vec<_> =
+            self.entries.iter().map(|(key, value)| (&**key, value.as_deref())).collect();
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        entries
+    }
+
+    /// Moves everything out, as the batch that brings the store up to date.
+    pub(crate) fn drain(&mut self, table: usize, position: Option<i64>) -> TableBatch {
+        let mut entries: Vec<_> = self.entries.drain().collect();
+        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.bytes = 0;
+        TableBatch { table, entries, position }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// About how much memory the entries take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// What stood in an overlay before a write.
+#[derive(Clone, Debug)]
+pub(crate) enum Previous {
+    Absent,
+    Written(Option<Box<[u8]>>),
+    /// Nobody asked to keep it.
+    Unknown,
+}
+
+/// Writes into the old allocation where the length is the same, as it is for counts and sums.
+fn overwrite(slot: &mut Option<Box<[u8]>>, value: Option<&[u8]>) {
+    match (slot.as_mut(), value) {
+        (Some(old), Some(new)) if old.len() == new.len() => old.copy_from_slice(new),
+        _ => *slot = value.map(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_can_be_taken_back() {
+        let mut overlay = Overlay::default();
+        overlay.put(b"a", Some(b"1"), false);
+        let bytes = overlay.bytes();
+        let changed = overlay.put(b"a", Some(b"22"), true);
+        let added = overlay.put(b"b", None, true);
+        overlay.restore(b"b", added);
+        overlay.restore(b"a", changed);
+        assert_eq!(overlay.sorted(), [(&b"a"[..], Some(&b"1"[..]))]);
+        assert_eq!(overlay.bytes(), bytes);
+    }
+}

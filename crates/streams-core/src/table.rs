@@ -1,0 +1,66 @@
+//! Tables as the user names them: named, typed state with one writer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{Codec, Json, Natural};
+
+/// The typed name of a table. Not a handle: operators write it, agents reach it through their
+/// [`Context`](crate::agent::Context). Cheap to clone.
+///
+/// A table is kept per partition in the task's store and logged to `{application id}-{name}-changelog`. Renaming a
+/// table leaves its data behind.
+pub struct Table<K, V> {
+    pub(crate) name: Arc<str>,
+    pub(crate) key: Arc<dyn Codec<K>>,
+    pub(crate) value: Arc<dyn Codec<V>>,
+}
+
+impl<K: 'static, V: 'static> Table<K, V> {
+    /// A table whose keys and values are kept in their [natural](Natural) bytes: counts, sums, strings.
+    pub fn new(name: impl Into<Arc<str>>) -> Self
+    where
+        K: Natural,
+        V: Natural,
+    {
+        Self { name: name.into(), key: K::codec(), value: V::codec() }
+    }
+
+    /// A table with natural keys and JSON values.
+    pub fn json(name: impl Into<Arc<str>>) -> Self
+    where
+        K: Natural,
+        V: Serialize + DeserializeOwned,
+    {
+        Self { name: name.into(), key: K::codec(), value: Arc::new(Json) }
+    }
+
+    /// A table with codecs of your choice.
+    pub fn with(name: impl Into<Arc<str>>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
+        Self { name: name.into(), key: Arc::new(key), value: Arc::new(value) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+}
+
+impl<K, V> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            name: Arc::clone(&self.name),
+            key: Arc::clone(&self.key),
+            value: Arc::clone(&self.value),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for Table<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({})", self.name)
+    }
+}

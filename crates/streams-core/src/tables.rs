@@ -1,0 +1,186 @@
+//! A task's tables as its operators see them: the store, with the uncommitted overlay in front.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::changelog::{TableSpec, unstamped};
+use crate::effect::{Destination, Effects};
+use crate::overlay::{Overlay, Previous};
+use crate::record::{Headers, Timestamp};
+use crate::store::{Store, StoreBatch, StoreError};
+
+/// A table's number in the topology; tasks that do not have the table never meet it.
+pub(crate) type TableIndex = usize;
+
+pub(crate) struct Tables {
+    store: Box<dyn Store>,
+    specs: Arc<[TableSpec]>,
+    overlays: Vec<Overlay>,
+    /// Topology-wide number → number in this task's store.
+    local: Box<[usize]>,
+    /// Set while a record is processed that may have to be taken back.
+    undo: Option<Vec<(usize, Box<[u8]>, Previous)>>,
+    buffer: Vec<u8>,
+}
+
+impl Tables {
+    pub(crate) fn new(store: Box<dyn Store>, specs: Arc<[TableSpec]>, local: Box<[usize]>) -> Self {
+        let overlays = specs.iter().map(|_| Overlay::default()).collect();
+        Self { store, specs, overlays, local, undo: None, buffer: Vec::new() }
+    }
+
+    /// The value and its timestamp.
+    pub(crate) fn get(
+        &mut self,
+        table: TableIndex,
+        key: &[u8],
+    ) -> Result<Option<(Timestamp, &[u8])>, StoreError> {
+        let local = self.local[table];
+        if let Some(written) = self.overlays[local].get(key) {
+            return Ok(written.map(unstamped));
+        }
+        let found = self.store.get(local, key, &mut self.buffer)?;
+        Ok(found.then(|| unstamped(&self.buffer)))
+    }
+
+    /// Writes a value that already has its timestamp in front.
+    pub(crate) fn put_stamped(&mut self, table: TableIndex, key: &[u8], stored: &[u8]) {
+        self.write(table, key, Some(stored));
+    }
+
+    pub(crate) fn delete(&mut self, table: TableIndex, key: &[u8]) {
+        self.write(table, key, None);
+    }
+
+    fn write(&mut self, table: TableIndex, key: &[u8], stored: Option<&[u8]>) {
+        let local = self.local[table];
+        let previous = self.overlays[local].put(key, stored, self.undo.is_some());
+        if let Some(undo) = &mut self.undo {
+            undo.push((local, key.into(), previous));
+        }
+    }
+
+    /// Visits the entries with keys in `[from, to)` in key order: store keys, timestamps, values.
+    pub(crate) fn scan(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let local = self.local[table];
+        let mut written = self.overlays[local].range(from, to).into_iter().peekable();
+        let mut flow = ControlFlow::Continue(());
+        self.store.scan(local, from, to, &mut |key, stored| {
+            while let Some((newer, value)) = written.next_if(|(newer, _)| *newer <= key) {
+                if let Some(value) = value {
+                    flow = show(visit, newer, value);
+                }
+                if newer == key || flow.is_break() {
+                    return flow;
+                }
+            }
+            flow = show(visit, key, stored);
+            flow
+        })?;
+        for (key, value) in written {
+            if flow.is_break() {
+                break;
+            }
+            if let Some(value) = value {
+                flow = show(visit, key, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written to `table` since the last commit: keys with new values, sorted.
+    pub(crate) fn written(&self, table: TableIndex) -> Vec<(&[u8], Option<(Timestamp, &[u8])>)> {
+        let entries = self.overlays[self.local[table]].sorted();
+        entries.into_iter().map(|(key, stored)| (key, stored.map(unstamped))).collect()
+    }
+
+    /// Appends one changelog record per changed key.
+    pub(crate) fn write_changelogs(
+        &self,
+        partition: i32,
+        tombstone_at: Timestamp,
+        effects: &mut Effects,
+    ) {
+        for (spec, overlay) in self.specs.iter().zip(&self.overlays) {
+            for (key, stored) in overlay.sorted() {
+                let entry = stored.map(unstamped);
+                let to = Destination {
+                    topic: &spec.changelog,
+                    partition: Some(partition),
+                    timestamp: entry.map_or(tombstone_at, |(timestamp, _)| timestamp),
+                    headers: &Headers::new(),
+                };
+                let write_key = |out: &mut Vec<u8>| {
+                    spec.write_changelog_key(key, out);
+                    Ok(true)
+                };
+                let write_value = |out: &mut Vec<u8>| {
+                    out.extend_from_slice(entry.map_or(&[], |(_, value)| value));
+                    Ok(entry.is_some())
+                };
+                let written: Result<(), std::convert::Infallible> =
+                    effects.produce(to, write_key, write_value);
+                let Ok(()) = written;
+            }
+        }
+    }
+
+    /// The commit is known: brings the store up to it.
+    pub(crate) fn apply(&mut self, positions: &[Option<i64>]) -> Result<(), StoreError> {
+        let overlays = self.overlays.iter_mut().enumerate();
+        let batches = overlays
+            .filter(|(_, overlay)| !overlay.is_empty())
+            .map(|(table, overlay)| overlay.drain(table, positions.get(table).copied().flatten()));
+        let batch = StoreBatch { tables: batches.collect() };
+        if batch.tables.is_empty() {
+            return Ok(());
+        }
+        self.store.apply(&batch)
+    }
+
+    pub(crate) fn begin_record(&mut self, undoable: bool) {
+        self.undo = undoable.then(Vec::new);
+    }
+
+    pub(crate) fn undo_record(&mut self) {
+        for (table, key, previous) in self.undo.take().into_iter().flatten().rev() {
+            self.overlays[table].restore(&key, previous);
+        }
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.overlays.iter().any(|overlay| !overlay.is_empty())
+    }
+
+    pub(crate) fn overlay_bytes(&self) -> usize {
+        self.overlays.iter().map(Overlay::bytes).sum()
+    }
+
+    pub(crate) fn discard(&mut self) {
+        self.overlays.iter_mut().for_each(Overlay::clear);
+        self.undo = None;
+    }
+
+    pub(crate) fn store_mut(&mut self) -> &mut dyn Store {
+        &mut *self.store
+    }
+
+    pub(crate) fn into_store(self) -> Box<dyn Store> {
+        self.store
+    }
+}
+
+fn show(
+    visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,
+    key: &[u8],
+    stored: &[u8],
+) -> ControlFlow<()> {
+    let (timestamp, value) = unstamped(stored);
+    visit(key, timestamp, value)
+}

@@ -1,0 +1,184 @@
+//! Time and commits: what a task does other than process records.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::Task;
+use super::agents::Parked;
+use super::progress::{Progress, ProgressText};
+use crate::cx::Clock;
+use crate::effect::Effects;
+use crate::error::{Failure, FailureKind, RecordError, TaskError};
+use crate::operators::Hook;
+use crate::record::{OwnedRecord, Timestamp};
+use crate::store::StoreError;
+
+/// What a task asks to have committed together with its effects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskCommit {
+    /// The offsets of its inputs.
+    pub offsets: Vec<InputOffset>,
+}
+
+/// The offset to commit for one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputOffset {
+    /// The input's number.
+    pub input: usize,
+    /// The next offset to process.
+    pub offset: i64,
+    /// Text to commit with it.
+    pub metadata: String,
+}
+
+impl Task {
+    /// Lets wall-clock time pass: windows of idle input, batches whose time has come, agents that were woken. Returns
+    /// records that failed and were dealt with. Cheap when nothing is due.
+    pub fn advance(
+        &mut self,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<Vec<RecordError>, TaskError> {
+        mem::swap(&mut self.cx_mut().effects, effects);
+        self.cx_mut().now = now;
+        let result = self.advance_inside(now);
+        mem::swap(&mut self.cx_mut().effects, effects);
+        result
+    }
+
+    fn advance_inside(&mut self, now: Timestamp) -> Result<Vec<RecordError>, TaskError> {
+        let mut failed = self.unpark()?;
+        if self.parked.is_some() {
+            return Ok(failed);
+        }
+        self.cx_mut().headers.clear();
+        self.hooks(|hook, cx| hook.on_time(cx))?;
+        for input in 0..self.inputs.len() {
+            for agent in 0..self.inputs[input].agents.len() {
+                if self.parked.is_none() && self.agent_is_due(input, agent, now) {
+                    failed.extend(self.hand_over(input, agent)?);
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Gives an agent a batch that is not full, but old enough.
+    fn hand_over(&mut self, input: usize, agent: usize) -> Result<Vec<RecordError>, TaskError> {
+        let undoable = self.source(input).policy != crate::policy::ErrorPolicy::Fail;
+        let mark = self.cx_mut().begin_record(undoable);
+        self.touched = true;
+        match self.settle(input, agent) {
+            Ok(false) => Ok(Vec::new()),
+            Ok(true) => {
+                self.parked = Some(Parked { input, agent, in_record: false, mark });
+                Ok(Vec::new())
+            }
+            Err(failure) => {
+                let offset = self.cx().origin.offset;
+                let record = OwnedRecord { offset, ..OwnedRecord::default() };
+                self.failed(input, &record, failure, mark)
+            }
+        }
+    }
+
+    /// When [`advance`](Self::advance) has something to do, in wall-clock milliseconds.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        let cx = self.cx();
+        let hooks = self.sub_topology().hooks.iter();
+        hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline()).min()
+    }
+
+    /// False while an agent is in the middle of a record: what it did so far may not be committed without the rest.
+    pub fn can_commit(&self) -> bool {
+        self.parked.is_none()
+    }
+
+    /// Whether there is anything to commit.
+    pub fn is_dirty(&self) -> bool {
+        self.touched || self.cx().tables.is_dirty()
+    }
+
+    /// Ends the batch: appends what is sent once per commit, then the changelog records, to `effects`, and tells which
+    /// offsets belong to it. Must not be called while [`can_commit`](Self::can_commit) is false.
+    pub fn prepare_commit(&mut self, effects: &mut Effects) -> Result<TaskCommit, TaskError> {
+        if !self.can_commit() {
+            return Err(self.other("a commit in the middle of an agent's record".to_owned()));
+        }
+        mem::swap(&mut self.cx_mut().effects, effects);
+        self.cx_mut().headers.clear();
+        self.cx_mut().tables.begin_record(false);
+        let result = self.hooks(|hook, cx| hook.on_commit(cx));
+        let partition = self.id.partition;
+        if let (Ok(()), Some(cx)) = (&result, self.cx.as_mut()) {
+            cx.tables.write_changelogs(partition, cx.latest.max(0), &mut cx.effects);
+        }
+        mem::swap(&mut self.cx_mut().effects, effects);
+        result?;
+        self.touched = false;
+        Ok(TaskCommit { offsets: self.offsets() })
+    }
+
+    /// The commit is known to have succeeded: brings the store to it. `positions` holds for each table the changelog
+    /// offset behind the last record of this commit, `None` for a table that had none.
+    pub fn committed(&mut self, positions: &[Option<i64>]) -> Result<(), StoreError> {
+        self.cx_mut().tables.apply(positions)
+    }
+
+    fn offsets(&self) -> Vec<InputOffset> {
+        let inputs = self.inputs.iter().enumerate();
+        inputs
+            .map(|(input, queue)| {
+                let offset = queue.committable();
+                let metadata = self.metadata(input, offset);
+                InputOffset { input, offset, metadata }
+            })
+            .collect()
+    }
+
+    /// Stream times go with the first input; positions with the input that they are about.
+    fn metadata(&self, input: usize, offset: i64) -> String {
+        let (mut text, sub, queue) =
+            (ProgressText::default(), self.sub_topology(), &self.inputs[input]);
+        if input == 0 {
+            for &clock in &sub.clocks {
+                let time = self.cx().clocks[clock].time;
+                if time != Clock::UNKNOWN {
+                    text.time(&self.topology.table_names[clock], time);
+                }
+            }
+        }
+        let operators = queue.operators_from.max(queue.position());
+        if operators > offset {
+            text.position(Progress::OPERATORS, operators);
+        }
+        for (slot, agent) in queue.agents.iter().zip(&sub.sources[input].agents) {
+            let position = slot.acknowledged(queue.position());
+            if position > offset {
+                text.position(agent.name(), position);
+            }
+        }
+        text.into_string()
+    }
+
+    fn hooks(
+        &mut self,
+        mut act: impl FnMut(&dyn Hook, &mut crate::cx::Cx) -> Result<(), Failure>,
+    ) -> Result<(), TaskError> {
+        let topology = Arc::clone(&self.topology);
+        for hook in &topology.sub_topologies[self.id.sub_topology].hooks {
+            let run = || act(&**hook, self.cx_mut());
+            let guarded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+            let failure = match guarded {
+                Ok(Ok(())) => continue,
+                Ok(Err(failure)) => failure,
+                Err(panic) => crate::error::Cause::Panic(crate::agent::panic_text(&*panic)).into(),
+            };
+            return Err(match failure.kind() {
+                FailureKind::Record(cause) => self.other(cause.to_string()),
+                FailureKind::Store(error) => self.store_error(error),
+            });
+        }
+        Ok(())
+    }
+}

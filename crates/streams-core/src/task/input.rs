@@ -1,0 +1,114 @@
+//! One input of a task: the queue of a source's partition.
+
+use std::collections::VecDeque;
+
+use super::agents::AgentSlot;
+use super::progress::Progress;
+use crate::record::{RawRecord, RecordBatch, Timestamp};
+use crate::topology::Source;
+
+/// The records of one source partition that wait, and how far each reader of them has come.
+pub(crate) struct Input {
+    queue: VecDeque<Box<dyn RecordBatch>>,
+    /// The next record of the first batch.
+    next: usize,
+    /// The next offset to process.
+    position: i64,
+    /// Records before this offset were processed by the operators already, and wait for an agent only.
+    pub(crate) operators_from: i64,
+    pub(crate) agents: Vec<AgentSlot>,
+}
+
+impl Input {
+    pub(crate) fn new(source: &Source) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            next: 0,
+            position: 0,
+            operators_from: 0,
+            agents: source.agents.iter().map(AgentSlot::new).collect(),
+        }
+    }
+
+    pub(crate) fn resume(&mut self, offset: i64, progress: &Progress<'_>, source: &Source) {
+        self.queue.clear();
+        self.next = 0;
+        self.position = offset;
+        self.operators_from = progress.position(Progress::OPERATORS).unwrap_or(offset).max(offset);
+        for (slot, agent) in self.agents.iter_mut().zip(&source.agents) {
+            slot.resume(progress.position(agent.name()).unwrap_or(offset).max(offset));
+        }
+    }
+
+    pub(crate) fn enqueue(&mut self, batch: Box<dyn RecordBatch>) {
+        if !batch.is_empty() {
+            self.queue.push_back(batch);
+            self.skip_old();
+        }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        let all: usize = self.queue.iter().map(|batch| batch.len()).sum();
+        all - self.next
+    }
+
+    pub(crate) fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// The timestamp of the next record.
+    pub(crate) fn head(&self) -> Option<Timestamp> {
+        self.peek().map(|(batch, index)| batch.record(index).timestamp)
+    }
+
+    /// The batch that holds the next record, and its place there.
+    pub(crate) fn peek(&self) -> Option<(&dyn RecordBatch, usize)> {
+        self.queue.front().map(|batch| (&**batch, self.next))
+    }
+
+    /// The batch itself, to be given back with [`put_back`](Self::put_back): so that its records can be borrowed while
+    /// the task changes.
+    pub(crate) fn take_batch(&mut self) -> Option<(Box<dyn RecordBatch>, usize)> {
+        self.queue.pop_front().map(|batch| (batch, self.next))
+    }
+
+    pub(crate) fn put_back(&mut self, batch: Box<dyn RecordBatch>, next: usize) {
+        self.next = next;
+        if next < batch.len() {
+            self.queue.push_front(batch);
+        } else {
+            self.next = 0;
+            self.skip_old();
+        }
+    }
+
+    /// The record is done with.
+    pub(crate) fn passed(&mut self, record: &RawRecord<'_>) {
+        self.position = record.offset + 1;
+    }
+
+    /// How far the slowest reader has come: what may be committed.
+    pub(crate) fn committable(&self) -> i64 {
+        self.agents
+            .iter()
+            .map(|agent| agent.acknowledged(self.position))
+            .min()
+            .unwrap_or(i64::MAX)
+            .min(self.operators_from.max(self.position))
+    }
+
+    /// Passes over records before the position.
+    fn skip_old(&mut self) {
+        while let Some(batch) = self.queue.front() {
+            let length = batch.len();
+            while self.next < length && batch.record(self.next).offset < self.position {
+                self.next += 1;
+            }
+            if self.next < length {
+                return;
+            }
+            self.queue.pop_front();
+            self.next = 0;
+        }
+    }
+}

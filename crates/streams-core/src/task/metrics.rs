@@ -1,0 +1,15 @@
+//! What a task counts.
+
+/// Counters since the task was made; they only grow, but for a rewind, which does not take them back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskMetrics {
+    /// Records processed, whatever became of them.
+    pub processed: u64,
+    /// Records that the error policy passed over.
+    pub skipped: u64,
+    /// Records that the error policy sent to a dead-letter topic.
+    pub dead_lettered: u64,
+    /// Records that were too late for every window.
+    pub dropped_late: u64,
+}

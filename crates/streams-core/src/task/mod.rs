@@ -1,0 +1,199 @@
+//! The task: one partition of a sub-topology, as a deterministic, synchronous state machine.
+//!
+//! Records and time go in, effects come out; drain the effects completely, then step again. The task owns its tables:
+//! what it writes stays in an overlay until the worker says that the commit is known.
+
+mod agents;
+mod commit;
+mod dead_letter;
+mod id;
+mod input;
+mod metrics;
+mod progress;
+mod step;
+
+use std::sync::Arc;
+use std::task::Waker;
+
+pub use commit::{InputOffset, TaskCommit};
+pub use id::TaskId;
+pub use metrics::TaskMetrics;
+pub use step::Step;
+
+use crate::cx::{Clock, Cx, Origin};
+use crate::effect::Effects;
+use crate::error::TaskError;
+use crate::record::{Headers, RecordBatch, Timestamp};
+use crate::store::{Store, StoreError};
+use crate::tables::Tables;
+use crate::topology::{SubTopology, Topology};
+use input::Input;
+use progress::Progress;
+
+/// One partition of a sub-topology.
+pub struct Task {
+    topology: Arc<Topology>,
+    id: TaskId,
+    inputs: Vec<Input>,
+    /// Always there, but for the moments in which an agent has it.
+    cx: Option<Box<Cx>>,
+    /// The record that an agent is in the middle of, if any.
+    parked: Option<agents::Parked>,
+    waker: Waker,
+    /// Something is to be committed although no record was processed (a first offset, for instance).
+    touched: bool,
+}
+
+/// Where an input goes on; see [`Task::resume`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The next offset to process.
+    pub offset: i64,
+    /// The text that was committed with it, empty if none.
+    pub metadata: String,
+    /// Whether the group committed this offset; otherwise it was found by the source's [`Start`](crate::Start), and
+    /// is committed at the first opportunity so that a restart begins there too.
+    pub committed: bool,
+}
+
+impl Task {
+    /// A task over an opened and restored store. [`resume`](Task::resume) comes next.
+    pub fn new(topology: Arc<Topology>, id: TaskId, store: Box<dyn Store>) -> Self {
+        let sub = &topology.sub_topologies[id.sub_topology];
+        let inputs = sub.sources.iter().map(Input::new).collect();
+        let tables = Tables::new(store, Arc::clone(&sub.tables), sub.local.clone());
+        let clocks = vec![Clock::new(Clock::UNKNOWN, 0); topology.table_names.len()];
+        let cx = Cx {
+            tables,
+            effects: Effects::new(),
+            clocks: clocks.into(),
+            now: 0,
+            max_ahead_ms: None,
+            origin: Origin::default(),
+            headers: Headers::new(),
+            latest: 0,
+            metrics: TaskMetrics::default(),
+            key_buffer: Vec::new(),
+            value_buffer: Vec::new(),
+        };
+        Self {
+            id,
+            inputs,
+            cx: Some(Box::new(cx)),
+            parked: None,
+            waker: Waker::noop().clone(),
+            touched: false,
+            topology,
+        }
+    }
+
+    /// Which task it is.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Starts (or restarts, after an abort) at what the group committed: one entry per input, in the order of the
+    /// sub-topology's sources. Drops everything uncommitted, queued records and agents in flight included.
+    pub fn resume(&mut self, inputs: &[Resume], now: Timestamp) -> Result<(), TaskError> {
+        if inputs.len() != self.inputs.len() {
+            return Err(self.other(format!(
+                "resumed with {} offsets for {} inputs",
+                inputs.len(),
+                self.inputs.len()
+            )));
+        }
+        self.discard();
+        let topology = Arc::clone(&self.topology);
+        let sub = &topology.sub_topologies[self.id.sub_topology];
+        let mut times = vec![Clock::UNKNOWN; topology.table_names.len()];
+        for ((input, source), resume) in self.inputs.iter_mut().zip(&sub.sources).zip(inputs) {
+            let progress = Progress::parse(&resume.metadata);
+            for &clock in &sub.clocks {
+                times[clock] = times[clock].max(progress.time(&topology.table_names[clock]));
+            }
+            input.resume(resume.offset, &progress, source);
+        }
+        self.touched = inputs.iter().any(|resume| !resume.committed);
+        let cx = self.cx_mut();
+        cx.now = now;
+        cx.clocks = times.into_iter().map(|time| Clock::new(time, now)).collect();
+        self.start_agents(now)
+    }
+
+    /// Queues fetched records. Those before the input's position are passed over: a fetch may overlap a rewind.
+    pub fn enqueue(&mut self, input: usize, batch: Box<dyn RecordBatch>) {
+        if let Some(input) = self.inputs.get_mut(input) {
+            input.enqueue(batch);
+        }
+    }
+
+    /// How many records of an input wait to be processed.
+    pub fn queued(&self, input: usize) -> usize {
+        self.inputs.get(input).map_or(0, Input::queued)
+    }
+
+    /// Installed once: called when an agent that awaits something of its own can go on.
+    pub fn set_waker(&mut self, waker: Waker) {
+        self.waker = waker;
+    }
+
+    /// The next offset to process of each input.
+    pub fn positions(&self) -> Vec<i64> {
+        self.inputs.iter().map(Input::position).collect()
+    }
+
+    /// What it has done since it was made.
+    pub fn metrics(&self) -> TaskMetrics {
+        self.cx().metrics
+    }
+
+    /// About how many bytes of uncommitted table entries it holds in memory.
+    pub fn overlay_bytes(&self) -> usize {
+        self.cx().tables.overlay_bytes()
+    }
+
+    /// The store, for a flush.
+    pub fn store_mut(&mut self) -> &mut dyn Store {
+        self.cx_mut().tables.store_mut()
+    }
+
+    /// Gives the store back; everything uncommitted is dropped.
+    pub fn into_store(mut self) -> Box<dyn Store> {
+        self.discard();
+        self.take_cx().tables.into_store()
+    }
+
+    fn discard(&mut self) {
+        self.parked = None;
+        let cx = self.cx_mut();
+        cx.tables.discard();
+        cx.effects.clear();
+    }
+
+    fn sub_topology(&self) -> &SubTopology {
+        &self.topology.sub_topologies[self.id.sub_topology]
+    }
+
+    #[expect(clippy::expect_used, reason = "the context is away only while an agent is polled")]
+    fn cx(&self) -> &Cx {
+        self.cx.as_ref().expect("the context is there between polls")
+    }
+
+    #[expect(clippy::expect_used, reason = "the context is away only while an agent is polled")]
+    fn cx_mut(&mut self) -> &mut Cx {
+        self.cx.as_mut().expect("the context is there between polls")
+    }
+
+    #[expect(clippy::expect_used, reason = "the context is away only while an agent is polled")]
+    fn take_cx(&mut self) -> Box<Cx> {
+        self.cx.take().expect("the context is there between polls")
+    }
+
+    fn other(&self, cause: String) -> TaskError {
+        TaskError::Other { task: self.id, cause }
+    }
+
+    fn store_error(&self, error: StoreError) -> TaskError {
+        TaskError::Store { task: self.id, error }
+    }
+}

@@ -1,0 +1,254 @@
+//! Processing: the oldest record first, each to its end.
+
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::Task;
+use super::agents::Parked;
+use crate::agent::panic_text;
+use crate::cx::{Origin, RecordMark};
+use crate::effect::Effects;
+use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
+use crate::policy::ErrorPolicy;
+use crate::record::{OwnedRecord, RecordBatch, Timestamp};
+
+/// What a step did.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// How many records it processed, failed ones included.
+    pub processed: usize,
+    /// Whether there is more to do right away.
+    pub more: bool,
+    /// Records that failed and were dealt with by the error policy: counted, to be logged.
+    pub failed: Vec<RecordError>,
+}
+
+/// How a run over a batch ended.
+enum Run {
+    /// At the limit, at the batch's end, or where another input is older.
+    Stopped,
+    /// An agent is busy with the record.
+    Parked(Parked),
+    /// The record failed.
+    Failed(Failure, Option<RecordMark>),
+}
+
+impl Task {
+    /// Processes at most `records_max` queued records, appending what they cause to `effects`. May stop early.
+    pub fn step(
+        &mut self,
+        now: Timestamp,
+        records_max: usize,
+        effects: &mut Effects,
+    ) -> Result<Step, TaskError> {
+        mem::swap(&mut self.cx_mut().effects, effects);
+        self.cx_mut().now = now;
+        let result = self.step_inside(records_max);
+        mem::swap(&mut self.cx_mut().effects, effects);
+        result
+    }
+
+    fn step_inside(&mut self, records_max: usize) -> Result<Step, TaskError> {
+        let mut step = Step::default();
+        while step.processed < records_max && self.parked.is_none() {
+            let Some(input) = self.oldest_input() else { break };
+            self.step_input(input, records_max, &mut step)?;
+        }
+        step.more = self.parked.is_none() && self.oldest_input().is_some();
+        Ok(step)
+    }
+
+    /// The input whose next record is the oldest; among equals the first.
+    fn oldest_input(&self) -> Option<usize> {
+        let heads = self.inputs.iter().enumerate();
+        let heads = heads.filter_map(|(input, queue)| Some((queue.head()?, input)));
+        heads.min().map(|(_, input)| input)
+    }
+
+    fn step_input(
+        &mut self,
+        input: usize,
+        records_max: usize,
+        step: &mut Step,
+    ) -> Result<(), TaskError> {
+        let others = self.inputs.iter().enumerate().filter(|(other, _)| *other != input);
+        let until = others.filter_map(|(_, queue)| queue.head()).min().unwrap_or(Timestamp::MAX);
+        let Some((batch, first)) = self.inputs[input].take_batch() else { return Ok(()) };
+        let limit = batch.len().min(first + (records_max - step.processed));
+        let mut next = first;
+        let run = self.run_guarded(input, &*batch, &mut next, limit, until);
+        let outcome = match run {
+            Run::Stopped => Ok(()),
+            Run::Parked(parked) => {
+                self.parked = Some(parked);
+                Ok(())
+            }
+            Run::Failed(failure, mark) => {
+                let record = owned(&*batch, next);
+                let failed = self.failed(input, &record, failure, mark);
+                failed.map(|errors| {
+                    step.failed.extend(errors);
+                    self.pass(input, &*batch, next);
+                    next += 1;
+                })
+            }
+        };
+        step.processed += next - first;
+        self.inputs[input].put_back(batch, next);
+        outcome
+    }
+
+    /// Runs over the batch with one guard against panics of user code for all of it: `next` tells which record it was.
+    fn run_guarded(
+        &mut self,
+        input: usize,
+        batch: &dyn RecordBatch,
+        next: &mut usize,
+        limit: usize,
+        until: Timestamp,
+    ) -> Run {
+        let undoable = self.source(input).policy != ErrorPolicy::Fail;
+        let mut mark = None;
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            while *next < limit && batch.record(*next).timestamp <= until {
+                mark = self.begin(input, batch, *next, undoable);
+                match self.process(input, batch, *next) {
+                    Ok(None) => self.pass(input, batch, *next),
+                    Ok(Some(agent)) => {
+                        let mark = mark.take();
+                        return Run::Parked(Parked { input, agent, in_record: true, mark });
+                    }
+                    Err(failure) => return Run::Failed(failure, mark.take()),
+                }
+                *next += 1;
+            }
+            Run::Stopped
+        }));
+        run.unwrap_or_else(|panic| {
+            Run::Failed(Cause::Panic(panic_text(&*panic)).into(), mark.take())
+        })
+    }
+
+    fn begin(
+        &mut self,
+        input: usize,
+        batch: &dyn RecordBatch,
+        index: usize,
+        undoable: bool,
+    ) -> Option<RecordMark> {
+        let record = batch.record(index);
+        let max_ahead_ms = self.source(input).max_ahead_ms;
+        let cx = self.cx_mut();
+        cx.max_ahead_ms = max_ahead_ms;
+        cx.origin = Origin { offset: record.offset, timestamp: record.timestamp };
+        cx.headers.clear();
+        batch.headers(index, &mut cx.headers);
+        cx.begin_record(undoable)
+    }
+
+    /// Runs a record through the operators, then gives it to the agents. `Some`: that agent is busy with it.
+    fn process(
+        &mut self,
+        input: usize,
+        batch: &dyn RecordBatch,
+        index: usize,
+    ) -> Result<Option<usize>, Failure> {
+        let record = batch.record(index);
+        if record.offset >= self.inputs[input].operators_from {
+            let topology = &*self.topology;
+            let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
+            let Some(cx) = self.cx.as_mut() else { return Ok(None) };
+            for receiver in &source.receivers {
+                receiver.receive(&record, cx)?;
+            }
+        }
+        if self.inputs[input].agents.is_empty() {
+            return Ok(None);
+        }
+        self.run_agents(input, 0, batch, index)
+    }
+
+    /// The record is done with.
+    fn pass(&mut self, input: usize, batch: &dyn RecordBatch, index: usize) {
+        let record = batch.record(index);
+        self.inputs[input].passed(&record);
+        self.touched = true;
+        let cx = self.cx_mut();
+        cx.metrics.processed += 1;
+        cx.latest = cx.latest.max(record.timestamp);
+    }
+
+    /// Takes back what a failed record did and applies the error policy to it, and to the other records of an agent's
+    /// batch that failed with it.
+    pub(super) fn failed(
+        &mut self,
+        input: usize,
+        record: &OwnedRecord,
+        failure: Failure,
+        mark: Option<RecordMark>,
+    ) -> Result<Vec<RecordError>, TaskError> {
+        let cause = match failure.kind() {
+            FailureKind::Record(cause) => cause,
+            FailureKind::Store(error) => return Err(self.store_error(error)),
+        };
+        if let Some(mark) = mark {
+            self.cx_mut().undo_record(mark);
+        }
+        let text = cause.to_string();
+        let batch = self.take_kept(input);
+        let mut errors = vec![self.apply_policy(input, record, cause)?];
+        for other in batch.iter().filter(|other| other.offset != record.offset) {
+            let operator = Arc::from("a batch with another record that failed");
+            let cause = Cause::User { operator, source: text.clone().into() };
+            errors.push(self.apply_policy(input, other, cause)?);
+        }
+        Ok(errors)
+    }
+
+    /// Goes on with the record or batch that an agent was busy with.
+    pub(super) fn unpark(&mut self) -> Result<Vec<RecordError>, TaskError> {
+        let Some(Parked { input, agent, in_record, mark }) = self.parked.take() else {
+            return Ok(Vec::new());
+        };
+        let taken = if in_record { self.inputs[input].take_batch() } else { None };
+        let mut outcome = self.settle(input, agent).map(|busy| busy.then_some(agent));
+        if let (Ok(None), Some((batch, index))) = (&outcome, &taken) {
+            outcome = self.run_agents(input, agent + 1, &**batch, *index);
+        }
+        let result = match outcome {
+            Ok(Some(agent)) => {
+                self.parked = Some(Parked { input, agent, in_record, mark });
+                Ok(Vec::new())
+            }
+            Ok(None) => Ok(Vec::new()),
+            Err(failure) => {
+                let origin = self.cx().origin;
+                let bare = || OwnedRecord { offset: origin.offset, ..OwnedRecord::default() };
+                let record = taken.as_ref().map_or_else(bare, |(batch, at)| owned(&**batch, *at));
+                self.failed(input, &record, failure, mark)
+            }
+        };
+        if let Some((batch, index)) = taken {
+            let done = self.parked.is_none() && result.is_ok();
+            if done {
+                self.pass(input, &*batch, index);
+            }
+            self.inputs[input].put_back(batch, index + usize::from(done));
+        }
+        result
+    }
+}
+
+pub(super) fn owned(batch: &dyn RecordBatch, index: usize) -> OwnedRecord {
+    let record = batch.record(index);
+    let mut headers = crate::record::Headers::new();
+    batch.headers(index, &mut headers);
+    OwnedRecord {
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: record.key.map(Into::into),
+        value: record.value.map(Into::into),
+        headers,
+    }
+}

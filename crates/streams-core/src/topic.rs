@@ -1,0 +1,71 @@
+//! Topics as the user names them: a name with the types of its keys and values.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{Codec, Json, Natural};
+
+/// A topic with keys of type `K` and values of type `V`. Cheap to clone.
+///
+/// ```
+/// use headwater_streams_core::{Topic, codec::{Bytes, Text}};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Order;
+/// let orders = Topic::<String, Order>::json("orders");     // UTF-8 keys, JSON values
+/// let totals = Topic::<String, i64>::new("totals");        // values as Java's LongSerializer writes them
+/// let counts = Topic::<String, u64>::with("counts", Bytes, Text); // decimal digits
+/// # let _ = (orders, totals, counts);
+/// ```
+pub struct Topic<K, V> {
+    pub(crate) name: Arc<str>,
+    pub(crate) key: Arc<dyn Codec<K>>,
+    pub(crate) value: Arc<dyn Codec<V>>,
+}
+
+impl<K: 'static, V: 'static> Topic<K, V> {
+    /// A topic whose keys and values are written in their [natural](Natural) bytes.
+    pub fn new(name: impl Into<Arc<str>>) -> Self
+    where
+        K: Natural,
+        V: Natural,
+    {
+        Self { name: name.into(), key: K::codec(), value: V::codec() }
+    }
+
+    /// A topic with natural keys and JSON values.
+    pub fn json(name: impl Into<Arc<str>>) -> Self
+    where
+        K: Natural,
+        V: Serialize + DeserializeOwned,
+    {
+        Self { name: name.into(), key: K::codec(), value: Arc::new(Json) }
+    }
+
+    /// A topic with codecs of your choice.
+    pub fn with(name: impl Into<Arc<str>>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
+        Self { name: name.into(), key: Arc::new(key), value: Arc::new(value) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+}
+
+impl<K, V> Clone for Topic<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            name: Arc::clone(&self.name),
+            key: Arc::clone(&self.key),
+            value: Arc::clone(&self.value),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for Topic<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({})", self.name)
+    }
+}
