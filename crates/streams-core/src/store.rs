@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 /// The tables of one task, as they were at some commit.
 ///
-/// A store never sees uncommitted writes: those live in the task's [overlay](crate::overlay). Tables are numbered
+/// A store never sees uncommitted writes: those live in the task's overlay. Tables are numbered
 /// from 0 in the order in which the store was opened; keys of a table are ordered as bytes.
 pub trait Store: Send {
     /// Copies the value of `key` into `value` (cleared first) and tells whether there is one.

@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::record::Record;
 
 /// Hands a record on to one of two streams.
-pub struct Branch<K, V, F> {
+pub(crate) struct Branch<K, V, F> {
     pub(crate) predicate: F,
     pub(crate) matching: Port<K, V>,
     pub(crate) rest: Port<K, V>,

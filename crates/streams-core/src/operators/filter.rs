@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::record::Record;
 
 /// Hands on the records for which the predicate is true.
-pub struct Filter<F>(pub(crate) F);
+pub(crate) struct Filter<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, F> Operator<K, V> for Filter<F>
 where

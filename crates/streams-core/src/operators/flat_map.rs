@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::record::Record;
 
 /// Replaces a record by any number of records, which keep its timestamp.
-pub struct FlatMap<F>(pub(crate) F);
+pub(crate) struct FlatMap<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, K2: 'static, V2: 'static, I, F> Operator<K, V> for FlatMap<F>
 where
@@ -32,7 +32,7 @@ where
 }
 
 /// Replaces a value by any number of values with the same key.
-pub struct FlatMapValues<F>(pub(crate) F);
+pub(crate) struct FlatMapValues<F>(pub(crate) F);
 
 impl<K: Clone + 'static, V: 'static, V2: 'static, I, F> Operator<K, V> for FlatMapValues<F>
 where

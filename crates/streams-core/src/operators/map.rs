@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::record::Record;
 
 /// Replaces key and value.
-pub struct Map<F>(pub(crate) F);
+pub(crate) struct Map<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, K2: 'static, V2: 'static, F> Operator<K, V> for Map<F>
 where
@@ -28,7 +28,7 @@ where
 }
 
 /// Replaces the value; the key stays, and with it the partition.
-pub struct MapValues<F>(pub(crate) F);
+pub(crate) struct MapValues<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, V2: 'static, F> Operator<K, V> for MapValues<F>
 where

@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::record::Record;
 
 /// Shows each record to a function and hands it on.
-pub struct Peek<F>(pub(crate) F);
+pub(crate) struct Peek<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, F> Operator<K, V> for Peek<F>
 where
