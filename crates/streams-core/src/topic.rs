@@ -52,6 +52,16 @@ impl<K: 'static, V: 'static> Topic<K, V> {
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
+
+    /// How its keys are written.
+    pub fn key_codec(&self) -> &Arc<dyn Codec<K>> {
+        &self.key
+    }
+
+    /// How its values are written.
+    pub fn value_codec(&self) -> &Arc<dyn Codec<V>> {
+        &self.value
+    }
 }
 
 impl<K, V> Clone for Topic<K, V> {

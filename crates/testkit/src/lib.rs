@@ -1,1 +1,9 @@
-//! A crate of Headwater.
+//! Tests topologies without a broker, and holds every transport to one meaning.
+//!
+//! * [`TopologyTest`]: a topology's real tasks in virtual time; send records in, take records out, crash.
+//! * [`conformance`]: one suite of cases that runs against any [`Transport`](runtime::transport::Transport): the
+//!   embedded log, a real Kafka broker, or a transport of your own.
+
+mod topology_test;
+
+pub use topology_test::{TestError, TopologyTest};

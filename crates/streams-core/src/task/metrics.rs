@@ -13,3 +13,16 @@ pub struct TaskMetrics {
     /// Records that were too late for every window.
     pub dropped_late: u64,
 }
+
+impl std::ops::Add for TaskMetrics {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            processed: self.processed + other.processed,
+            skipped: self.skipped + other.skipped,
+            dead_lettered: self.dead_lettered + other.dead_lettered,
+            dropped_late: self.dropped_late + other.dropped_late,
+        }
+    }
+}

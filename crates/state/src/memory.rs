@@ -1,0 +1,100 @@
+//! Tables in memory: for tests, for small state, and for a first contact without RocksDB's build. Nothing survives the
+//! process but the changelog.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableName};
+
+/// Opens [`MemoryStore`]s.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryStores;
+
+impl MemoryStores {
+    /// A provider of stores in memory.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl StoreProvider for MemoryStores {
+    fn open(&self, _task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
+        let tables = tables.iter().map(|_| MemoryTable::default()).collect();
+        Ok(Box::new(MemoryStore { tables }))
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+}
+
+/// A task's tables in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: Vec<MemoryTable>,
+}
+
+#[derive(Debug, Default)]
+struct MemoryTable {
+    entries: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    position: Option<i64>,
+}
+
+impl Store for MemoryStore {
+    fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+        value.clear();
+        let found = self.tables.get(table).and_then(|table| table.entries.get(key));
+        value.extend_from_slice(found.map_or(&[], |found| found));
+        Ok(found.is_some())
+    }
+
+    fn scan(
+        &self,
+        table: usize,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        // BTreeMap::range panics on a reversed range; for a store it is an empty one.
+        if to.is_some_and(|to| to <= from) {
+            return Ok(());
+        }
+        let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
+        let entries = self.tables.get(table).map(|table| table.entries.range::<[u8], _>(bounds));
+        for (key, value) in entries.into_iter().flatten() {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn position(&self, table: usize) -> Result<Option<i64>, StoreError> {
+        Ok(self.tables.get(table).and_then(|table| table.position))
+    }
+
+    fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+        for change in &batch.tables {
+            let Some(table) = self.tables.get_mut(change.table) else { continue };
+            for (key, value) in &change.entries {
+                match value {
+                    Some(value) => table.entries.insert(key.clone(), value.clone()),
+                    None => table.entries.remove(key),
+                };
+            }
+            table.position = change.position.or(table.position);
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, table: usize) -> Result<(), StoreError> {
+        if let Some(table) = self.tables.get_mut(table) {
+            *table = MemoryTable::default();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

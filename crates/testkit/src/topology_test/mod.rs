@@ -1,0 +1,189 @@
+//! A topology without a broker, in virtual time: send records in, take records out.
+
+mod log;
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use streams_core::{
+    Codec, Headers, OwnedRecord, Record, Table, TaskError, TaskMetrics, Timestamp, Topic, Topology,
+};
+
+use log::Log;
+use run::Tasks;
+
+/// Runs a topology's real tasks over a log in memory, one record after the other, each with everything it causes,
+/// repartition topics included, and a commit behind it.
+///
+/// ```
+/// use headwater_testkit::TopologyTest;
+/// use streams_core::{Builder, Topic};
+///
+/// let (words, lengths) = (Topic::<String, String>::new("words"), Topic::<String, u32>::new("lengths"));
+/// let app = Builder::new("lengths");
+/// app.stream(&words).map_values(|word| word.len() as u32).to(&lengths);
+///
+/// let mut test = TopologyTest::new(app.build()?);
+/// test.send(&words, "k".to_owned(), "stream".to_owned())?;
+/// assert_eq!(test.take(&lengths)?, [("k".to_owned(), 6)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TopologyTest {
+    topology: Arc<Topology>,
+    log: Log,
+    tasks: Tasks,
+    now: Timestamp,
+    /// How far each output topic has been taken.
+    taken: BTreeMap<Arc<str>, usize>,
+}
+
+impl TopologyTest {
+    /// All topics have one partition; the clock stands at 0 (the first millisecond of 1970).
+    pub fn new(topology: Topology) -> Self {
+        Self::with_partitions(topology, &[])
+    }
+
+    /// Topics listed have that many partitions, others one; internal topics have as many as the topology asks for.
+    pub fn with_partitions(topology: Topology, partitions: &[(&str, i32)]) -> Self {
+        let topology = Arc::new(topology);
+        let log = Log::new(&topology, partitions);
+        let tasks = Tasks::new(&topology, &log);
+        Self { topology, log, tasks, now: 0, taken: BTreeMap::new() }
+    }
+
+    /// Sends a record with the current time as its timestamp, and runs everything it causes.
+    pub fn send<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: K,
+        value: V,
+    ) -> Result<(), TestError> {
+        let timestamp = self.now;
+        self.send_record(topic, Record { key, value, timestamp })
+    }
+
+    /// Sends a record with a timestamp of its own, and runs everything it causes.
+    pub fn send_record<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        record: Record<K, V>,
+    ) -> Result<(), TestError> {
+        let raw = OwnedRecord {
+            offset: 0,
+            timestamp: record.timestamp,
+            key: encoded(&**topic.key_codec(), &record.key)?,
+            value: encoded(&**topic.value_codec(), &record.value)?,
+            headers: Headers::new(),
+        };
+        self.send_raw(topic.name(), raw)
+    }
+
+    /// Sends bytes, and runs everything they cause. The record's offset is given by the log.
+    pub fn send_raw(&mut self, topic: &str, record: OwnedRecord) -> Result<(), TestError> {
+        self.log.append(topic, None, record);
+        self.run()
+    }
+
+    /// Sends bytes without running anything; the next call runs them.
+    pub fn queue_raw(&mut self, topic: &str, partition: i32, record: OwnedRecord) {
+        self.log.append(topic, Some(partition), record);
+    }
+
+    /// Lets time pass and runs what is due.
+    pub fn advance(&mut self, by: Duration) -> Result<(), TestError> {
+        self.now += by.as_millis() as i64;
+        self.run()
+    }
+
+    /// The records sent to `topic` since the last call, as keys and values.
+    pub fn take<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+    ) -> Result<Vec<(K, V)>, TestError> {
+        let records = self.take_records(topic)?;
+        Ok(records.into_iter().map(|record| (record.key, record.value)).collect())
+    }
+
+    /// The records sent to `topic` since the last call, with their timestamps.
+    pub fn take_records<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+    ) -> Result<Vec<Record<K, V>>, TestError> {
+        let decode = |raw: OwnedRecord| {
+            Ok(Record {
+                key: topic.key_codec().decode(raw.key.as_deref())?,
+                value: topic.value_codec().decode(raw.value.as_deref())?,
+                timestamp: raw.timestamp,
+            })
+        };
+        self.take_raw(topic.name()).into_iter().map(decode).collect()
+    }
+
+    /// The bytes sent to `topic` since the last call.
+    pub fn take_raw(&mut self, topic: &str) -> Vec<OwnedRecord> {
+        let all = self.log.all(topic);
+        let taken = self.taken.entry(topic.into()).or_default();
+        let new = all.get(*taken..).unwrap_or_default().to_vec();
+        *taken = all.len();
+        new
+    }
+
+    /// What a table without windows holds for `key`, in the task of partition 0 or whichever has it.
+    pub fn table<K: 'static, V: 'static>(
+        &mut self,
+        table: &Table<K, V>,
+        key: &K,
+    ) -> Result<Option<V>, TestError> {
+        let key = encoded(&**table.key_codec(), key)?.unwrap_or_default();
+        let found = self.tasks.table_value(&self.topology, table.name(), &key)?;
+        Ok(found.map(|value| table.value_codec().decode(Some(&value))).transpose()?)
+    }
+
+    /// Loses everything that was not committed and all local state, then restores from the changelogs and goes on.
+    pub fn crash(&mut self) -> Result<(), TestError> {
+        self.tasks = Tasks::new(&self.topology, &self.log);
+        self.run()
+    }
+
+    /// The counters of all tasks, summed; a crash sets them back.
+    pub fn metrics(&self) -> TaskMetrics {
+        self.tasks.metrics()
+    }
+
+    /// The records that failed and were skipped or sent to a dead-letter topic, in words.
+    pub fn failed(&self) -> &[String] {
+        self.tasks.failed()
+    }
+
+    fn run(&mut self) -> Result<(), TestError> {
+        self.tasks.run(&self.topology, &mut self.log, self.now)
+    }
+}
+
+fn encoded<T>(codec: &dyn Codec<T>, value: &T) -> Result<Option<Box<[u8]>>, TestError>
+where
+    T: 'static,
+{
+    let mut bytes = Vec::new();
+    Ok(codec.encode(value, &mut bytes)?.then(|| bytes.into()))
+}
+
+/// What a topology test can run into.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TestError {
+    /// A task failed: its source's policy is to fail.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A key or value could not be encoded or decoded with the topic's codec.
+    #[error(transparent)]
+    Codec(#[from] streams_core::CodecError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] streams_core::StoreError),
+    /// A changelog holds something else than the table's entries.
+    #[error(transparent)]
+    Restore(#[from] streams_core::RestoreError),
+}

@@ -1,0 +1,206 @@
+//! The tasks of a topology test, and the loop that runs them until nothing is left to do.
+
+use std::sync::Arc;
+
+use state::MemoryStores;
+use streams_core::{
+    Effects, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store, StoreBatch, StoreProvider,
+    TableBatch, Task, TaskId, TaskMetrics, Timestamp, Topology,
+};
+
+use super::TestError;
+use super::log::Log;
+
+pub(super) struct Tasks {
+    tasks: Vec<Task>,
+    /// What each task has been given, per input.
+    fetched: Vec<Vec<i64>>,
+    resumed: bool,
+    failed: Vec<String>,
+    resume: Vec<Vec<Resume>>,
+    broken: Option<TestError>,
+}
+
+impl Tasks {
+    /// Tasks with empty stores, restored from the changelogs that `log` has.
+    pub(super) fn new(topology: &Arc<Topology>, log: &Log) -> Self {
+        let mut tasks = Self {
+            tasks: Vec::new(),
+            fetched: Vec::new(),
+            resumed: false,
+            failed: Vec::new(),
+            resume: Vec::new(),
+            broken: None,
+        };
+        for (number, sub) in topology.sub_topologies().iter().enumerate() {
+            let widths = sub.sources().iter().map(|source| log.partitions(&source.topic));
+            for partition in 0..widths.max().unwrap_or(0) {
+                let id = TaskId { sub_topology: number, partition };
+                match restored(topology, id, log) {
+                    Ok(store) => {
+                        tasks.add(Task::new(Arc::clone(topology), id, store), log, topology)
+                    }
+                    Err(error) => tasks.broken = Some(error),
+                }
+            }
+        }
+        tasks
+    }
+
+    fn add(&mut self, task: Task, log: &Log, topology: &Topology) {
+        let id = task.id();
+        let sources = topology.sub_topologies()[id.sub_topology].sources().iter();
+        let resume: Vec<_> =
+            sources.map(|source| log.committed(&source.topic, id.partition)).collect();
+        self.fetched.push(resume.iter().map(|resume| resume.offset).collect());
+        self.resume.push(resume);
+        self.tasks.push(task);
+    }
+
+    /// Fetches, steps and commits until nothing moves any more.
+    pub(super) fn run(
+        &mut self,
+        topology: &Topology,
+        log: &mut Log,
+        now: Timestamp,
+    ) -> Result<(), TestError> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut self.resumed, true) {
+            for (task, resume) in self.tasks.iter_mut().zip(&self.resume) {
+                task.resume(resume, now)?;
+            }
+        }
+        loop {
+            let mut moved = false;
+            for index in 0..self.tasks.len() {
+                moved |= self.turn(index, topology, log, now)?;
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    fn turn(
+        &mut self,
+        index: usize,
+        topology: &Topology,
+        log: &mut Log,
+        now: Timestamp,
+    ) -> Result<bool, TestError> {
+        let mut moved = self.fetch(index, topology, log);
+        let (task, mut effects) = (&mut self.tasks[index], Effects::new());
+        let failed = task.advance(now, &mut effects)?;
+        self.failed.extend(failed.iter().map(ToString::to_string));
+        loop {
+            let step = task.step(now, 1, &mut effects)?;
+            self.failed.extend(step.failed.iter().map(ToString::to_string));
+            if !step.more {
+                break;
+            }
+        }
+        if task.is_dirty() && task.can_commit() {
+            moved = true;
+            commit(task, topology, log, &mut effects)?;
+        }
+        Ok(moved)
+    }
+
+    fn fetch(&mut self, index: usize, topology: &Topology, log: &Log) -> bool {
+        let (task, fetched) = (&mut self.tasks[index], &mut self.fetched[index]);
+        let id = task.id();
+        let mut any = false;
+        for (input, source) in
+            topology.sub_topologies()[id.sub_topology].sources().iter().enumerate()
+        {
+            let records = log.from(&source.topic, id.partition, fetched[input]);
+            fetched[input] += records.len() as i64;
+            any |= !records.is_empty();
+            task.enqueue(input, Box::new(OwnedBatch::from(records)));
+        }
+        any
+    }
+
+    pub(super) fn table_value(
+        &mut self,
+        topology: &Topology,
+        name: &str,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, TestError> {
+        for task in &mut self.tasks {
+            let tables = topology.sub_topologies()[task.id().sub_topology].tables();
+            let Some(table) = tables.iter().position(|table| &**table.name() == name) else {
+                continue;
+            };
+            let mut value = Vec::new();
+            if task.store_mut().get(table, key, &mut value)? {
+                // The store keeps a timestamp of eight bytes in front.
+                return Ok(Some(value.split_off(8.min(value.len()))));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn metrics(&self) -> TaskMetrics {
+        self.tasks.iter().fold(TaskMetrics::default(), |sum, task| sum + task.metrics())
+    }
+
+    pub(super) fn failed(&self) -> &[String] {
+        &self.failed
+    }
+}
+
+/// Commits a task: effects into the log, offsets beside them, then the store.
+fn commit(
+    task: &mut Task,
+    topology: &Topology,
+    log: &mut Log,
+    effects: &mut Effects,
+) -> Result<(), TestError> {
+    let commit = task.prepare_commit(effects)?;
+    for effect in effects.iter() {
+        let record = OwnedRecord {
+            offset: 0,
+            timestamp: effect.timestamp,
+            key: effect.key.map(Into::into),
+            value: effect.value.map(Into::into),
+            headers: effect.headers.cloned().unwrap_or_default(),
+        };
+        log.append(effect.topic, effect.partition, record);
+    }
+    let id = task.id();
+    let sub = &topology.sub_topologies()[id.sub_topology];
+    for offset in commit.offsets {
+        let topic = &sub.sources()[offset.input].topic;
+        log.commit(topic, id.partition, offset.offset, offset.metadata);
+    }
+    let ends = sub
+        .tables()
+        .iter()
+        .map(|table| Some(log.from(table.changelog(), id.partition, 0).len() as i64));
+    let positions: Vec<_> = ends.collect();
+    task.committed(&positions)?;
+    Ok(())
+}
+
+/// An empty store, brought up to date from the changelogs.
+fn restored(topology: &Topology, id: TaskId, log: &Log) -> Result<Box<dyn Store>, TestError> {
+    let tables = topology.sub_topologies()[id.sub_topology].tables();
+    let names: Vec<_> = tables.iter().map(|table| Arc::clone(table.name())).collect();
+    let mut store = MemoryStores::new().open(&id.to_string(), &names)?;
+    for (table, spec) in tables.iter().enumerate() {
+        let records = log.from(spec.changelog(), id.partition, 0);
+        let position = Some(records.len() as i64);
+        let batch = OwnedBatch::from(records);
+        let mut entries = std::collections::BTreeMap::new();
+        for index in 0..batch.len() {
+            let (key, value) = spec.restore(&batch.record(index))?;
+            entries.insert(key, value);
+        }
+        let entries = entries.into_iter().collect();
+        store.apply(&StoreBatch { tables: vec![TableBatch { table, entries, position }] })?;
+    }
+    Ok(store)
+}
