@@ -1,0 +1,111 @@
+//! A window is sent once when it is complete, whatever comes late, and whatever crashes.
+
+use std::time::Duration;
+
+use headwater_streams_core::{Builder, Record, Table, Topic, Topology, Tumbling, Windowed};
+use headwater_testkit::TopologyTest;
+
+type Key = String;
+
+fn sales() -> Topic<Key, i64> {
+    Topic::new("sales")
+}
+
+fn totals() -> Topic<Key, i64> {
+    Topic::new("totals")
+}
+
+fn topology(windows: Tumbling, re_keyed: bool) -> Topology {
+    let app = Builder::new("shop");
+    let stream = app.stream(&sales());
+    let table = Table::new("sales-by-minute");
+    let add = |sum: &mut i64, _: &Key, amount: i64| *sum += amount;
+    let name = |window: Windowed<Key>, sum| (format!("{}@{}", window.key, window.start), sum);
+    if re_keyed {
+        let grouped = stream.group_by("by-key", |key: &Key, _| key.clone());
+        grouped.window(windows).aggregate(&table, || 0, add).closed().map(name).to(&totals());
+    } else {
+        let grouped = stream.group_by_key();
+        grouped.window(windows).aggregate(&table, || 0, add).closed().map(name).to(&totals());
+    }
+    app.build().expect("a valid topology")
+}
+
+fn minute_grace_10() -> Tumbling {
+    Tumbling::of(Duration::from_secs(60)).grace(Duration::from_secs(10))
+}
+
+fn send(test: &mut TopologyTest, key: &str, amount: i64, seconds: i64) {
+    let record = Record::new(key.to_owned(), amount, seconds * 1000);
+    test.send_record(&sales(), record).expect("processed");
+}
+
+fn taken(test: &mut TopologyTest) -> Vec<(String, i64)> {
+    test.take(&totals()).expect("decodes")
+}
+
+#[test]
+fn by_the_first_record_at_end_plus_grace_and_never_again() {
+    let mut test = TopologyTest::new(topology(minute_grace_10(), false));
+    send(&mut test, "a", 1, 5);
+    send(&mut test, "b", 2, 59);
+    send(&mut test, "a", 4, 69);
+    assert_eq!(taken(&mut test), []);
+    send(&mut test, "a", 8, 58); // within grace
+    send(&mut test, "c", 16, 70);
+    assert_eq!(taken(&mut test), [("a@0".to_owned(), 9), ("b@0".to_owned(), 2)]);
+    send(&mut test, "a", 32, 59); // late: dropped, counted, no second result
+    send(&mut test, "a", 64, 130);
+    assert_eq!(taken(&mut test), [("a@60000".to_owned(), 4), ("c@60000".to_owned(), 16)]);
+    assert_eq!(test.metrics().dropped_late, 1);
+}
+
+#[test]
+fn behind_a_repartition_topic_by_the_records_that_reach_the_window() {
+    let mut test = TopologyTest::new(topology(minute_grace_10(), true));
+    send(&mut test, "a", 1, 5);
+    send(&mut test, "a", 2, 70);
+    send(&mut test, "a", 4, 6);
+    send(&mut test, "a", 8, 200);
+    let expected = [("a@0".to_owned(), 1), ("a@60000".to_owned(), 2)];
+    assert_eq!(taken(&mut test), expected);
+}
+
+#[test]
+fn also_when_the_task_crashes_before_between_and_after() {
+    let mut test = TopologyTest::new(topology(minute_grace_10(), false));
+    send(&mut test, "a", 1, 5);
+    test.crash().expect("restores");
+    send(&mut test, "a", 2, 70);
+    test.crash().expect("restores");
+    // Stream time came back with the offsets: this one is late although the new task never saw second 70.
+    send(&mut test, "a", 4, 6);
+    assert_eq!(test.metrics().dropped_late, 1);
+    send(&mut test, "a", 8, 200);
+    let expected = [("a@0".to_owned(), 1), ("a@60000".to_owned(), 2)];
+    assert_eq!(taken(&mut test), expected);
+}
+
+#[test]
+fn without_further_input_when_idle_after_is_set_and_not_before() {
+    let windows = minute_grace_10().idle_after(Duration::from_secs(5));
+    let mut test = TopologyTest::new(topology(windows, false));
+    send(&mut test, "a", 1, 30);
+    test.advance(Duration::from_secs(39)).expect("runs");
+    assert_eq!(taken(&mut test), []);
+    test.advance(Duration::from_secs(1)).expect("runs");
+    assert_eq!(taken(&mut test), [("a@0".to_owned(), 1)]);
+    test.crash().expect("restores");
+    send(&mut test, "a", 2, 31); // the idle advance was committed: late also after a restart
+    test.advance(Duration::from_secs(600)).expect("runs");
+    assert_eq!(taken(&mut test), []);
+    assert_eq!(test.metrics().dropped_late, 1);
+}
+
+#[test]
+fn idle_input_without_idle_after_waits_for_a_record() {
+    let mut test = TopologyTest::new(topology(minute_grace_10(), false));
+    send(&mut test, "a", 1, 30);
+    test.advance(Duration::from_secs(100_000)).expect("runs");
+    assert_eq!(taken(&mut test), []);
+}
