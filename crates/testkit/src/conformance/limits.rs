@@ -11,7 +11,12 @@ const MAX: usize = 1 << 20;
 pub(super) fn record_of_the_maximum_size_is_accepted(env: &Env) {
     let topic = env.topic("in", 1);
     let text = "x".repeat(MAX - 60_000);
-    env.write(&topic, 0, [&text, "small"]);
+    let mut producer = env.producer();
+    for value in [&text, "small"] {
+        let record = Outgoing { key: None, ..outgoing(&topic, 0, value) };
+        must("send", producer.send(&record));
+    }
+    must("flush", producer.flush(env.patience));
     let records = env.read(&topic, 0, true);
     assert_eq!(texts(&records), [&text, "small"].map(|text| text.to_owned()));
 }
