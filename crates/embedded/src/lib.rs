@@ -23,6 +23,8 @@
 //! # Ok::<_, runtime::transport::TransportError>(())
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod admin;
 mod batch;
 mod chunk;

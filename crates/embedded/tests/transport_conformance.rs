@@ -1,5 +1,7 @@
 //! The embedded log is a transport like any other: in memory, and on disk.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
