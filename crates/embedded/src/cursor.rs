@@ -7,8 +7,9 @@ use std::time::Duration;
 use runtime::transport::{Fetched, Result};
 use streams_core::{RecordBatch, TopicPartition};
 
+use crate::aborted::AbortedRanges;
 use crate::batch::Slices;
-use crate::partition::{Aborted, Budget, Partition, PartitionId, Segment, read_segments};
+use crate::partition::{Budget, Partition, PartitionId, Segment, read_segments};
 use crate::shared::{Shared, Wait};
 
 /// How much is read from disk at once.
@@ -35,7 +36,7 @@ pub(crate) struct DiskRange {
     pub(crate) from: i64,
     /// Nothing at or after this offset.
     pub(crate) to: i64,
-    pub(crate) aborted: Vec<Aborted>,
+    pub(crate) aborted: AbortedRanges,
     pub(crate) bytes_max: usize,
 }
 
@@ -82,7 +83,10 @@ impl Cursor {
             if budget.is_spent() {
                 return None;
             }
-            let aborted = if read_committed { partition.aborted.clone() } else { Vec::new() };
+            let aborted = match read_committed {
+                true => partition.aborted.clone(),
+                false => AbortedRanges::default(),
+            };
             let to = partition.cached_from.min(limit);
             let bytes_max = READ_AHEAD_BYTES;
             return Some(DiskRange { id: self.id, from: self.position, to, aborted, bytes_max });

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use streams_core::TopicPartition;
 
+use crate::aborted::Aborted;
 use crate::group::Committed;
-use crate::partition::{Aborted, PartitionId, Segment};
+use crate::partition::{PartitionId, Segment};
 
 /// Changes since the last write to disk.
 #[derive(Debug, Default)]

@@ -25,6 +25,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod aborted;
 mod admin;
 mod batch;
 mod chunk;

@@ -3,10 +3,11 @@
 use runtime::transport::Result;
 use streams_core::Timestamp;
 
+use crate::aborted::AbortedRanges;
 use crate::chunk::Chunk;
 use crate::compact::{Latest, Rewriter, Tombstones};
 use crate::lock::lock;
-use crate::partition::{Aborted, Partition, PartitionId, Segment};
+use crate::partition::{Partition, PartitionId, Segment};
 use crate::shared::Shared;
 use crate::state::State;
 use crate::topic::TopicConfig;
@@ -34,7 +35,7 @@ pub(crate) struct Job {
     pub(crate) id: PartitionId,
     /// Everything below is committed or aborted, and on disk if there is one.
     pub(crate) end: i64,
-    pub(crate) aborted: Vec<Aborted>,
+    pub(crate) aborted: AbortedRanges,
     pub(crate) tombstones: Tombstones,
 }
 
@@ -151,7 +152,7 @@ fn job(
 
 impl Job {
     pub(crate) fn is_committed(&self, segment: &Segment) -> bool {
-        !self.aborted.iter().any(|aborted| aborted.covers(segment))
+        !self.aborted.cover(segment)
     }
 }
 
@@ -170,7 +171,7 @@ impl Partition {
     }
 
     fn compacted(&mut self, end: i64, bytes: u64) {
-        self.aborted.retain(|aborted| aborted.marker >= end);
+        self.aborted.trim(end);
         (self.dirty_bytes, self.clean_bytes) = (0, bytes);
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use streams_core::TopicPartition;
 
+use crate::aborted::AbortedRanges;
 use crate::batch::{Slice, Slices};
 use crate::chunk::Chunk;
 
@@ -27,23 +28,6 @@ impl Segment {
     /// The offset of its last record.
     pub(crate) fn last(&self) -> i64 {
         self.base + i64::from(self.chunk.last_delta())
-    }
-}
-
-/// Records of one producer that were aborted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Aborted {
-    pub(crate) producer: ProducerId,
-    pub(crate) first: i64,
-    /// The offset of the abort marker.
-    pub(crate) marker: i64,
-}
-
-impl Aborted {
-    pub(crate) fn covers(&self, segment: &Segment) -> bool {
-        segment.producer == Some(self.producer)
-            && self.first <= segment.base
-            && segment.base <= self.marker
     }
 }
 
@@ -75,8 +59,7 @@ pub(crate) struct Partition {
     pub(crate) tail: VecDeque<Segment>,
     /// Where open transactions begin here.
     pub(crate) open: BTreeMap<ProducerId, i64>,
-    /// In the order of the markers.
-    pub(crate) aborted: Vec<Aborted>,
+    pub(crate) aborted: AbortedRanges,
     /// Bytes appended since the last compaction, and what that left.
     pub(crate) dirty_bytes: u64,
     pub(crate) clean_bytes: u64,
@@ -92,7 +75,7 @@ impl Partition {
             cached_from: 0,
             tail: VecDeque::new(),
             open: BTreeMap::new(),
-            aborted: Vec::new(),
+            aborted: AbortedRanges::default(),
             dirty_bytes: 0,
             clean_bytes: 0,
         }
@@ -134,7 +117,7 @@ impl Partition {
         while self.tail.front().is_some_and(|segment| segment.last() < self.start) {
             self.tail.pop_front();
         }
-        self.aborted.retain(|aborted| aborted.marker >= self.start);
+        self.aborted.trim(self.start);
     }
 
     /// Reads from `position` what is in memory, and returns the position after it: past what is not for this reader.
@@ -147,9 +130,8 @@ impl Partition {
     ) -> i64 {
         let limit = self.limit(read_committed);
         let first = self.tail.partition_point(|segment| segment.last() < position);
-        let aborted = if read_committed { &self.aborted[..] } else { &[] };
         let visible = self.tail.range(first..).take_while(|segment| segment.base < limit);
-        let wanted = visible.filter(|segment| !aborted.iter().any(|a| a.covers(segment)));
+        let wanted = visible.filter(|segment| !read_committed || !self.aborted.cover(segment));
         read_segments(wanted, position, limit, budget, out)
     }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use runtime::transport::{ErrorKind, GroupMetadata, OffsetCommit, Result, TransportError};
 use streams_core::TopicPartition;
 
+use crate::aborted::Aborted;
 use crate::chunk::Chunk;
 use crate::error::fenced;
 use crate::group::{Committed, check_metadata_len};
-use crate::partition::{Aborted, PartitionId, ProducerId};
+use crate::partition::{PartitionId, ProducerId};
 use crate::state::State;
 
 /// What a transactional id stands for.
@@ -203,7 +204,9 @@ impl State {
             for (id, aborted) in ending.partitions {
                 let partition = self.partition_mut(id);
                 partition.open.remove(&ending.producer);
-                partition.aborted.extend(aborted);
+                if let Some(aborted) = aborted {
+                    partition.aborted.insert(aborted);
+                }
                 if in_memory {
                     partition.visible = partition.end;
                 }

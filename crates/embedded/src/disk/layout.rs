@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use streams_core::TopicPartition;
 
+use crate::aborted::Aborted;
 use crate::chunk::{Chunk, Entry};
 use crate::group::Committed;
-use crate::partition::{Aborted, Partition, PartitionId, Segment};
+use crate::partition::{Partition, PartitionId, Segment};
 use crate::topic::{Topic, TopicConfig};
 use crate::transaction::{Open, Transactional};
 

@@ -18,11 +18,12 @@ use redb::{
 };
 use runtime::transport::Result;
 
+use crate::aborted::Aborted;
 use crate::cursor::DiskRange;
 use crate::error::{fatal, refused};
 use crate::lock::lock;
 use crate::maintain::{ExpiryRange, is_expired};
-use crate::partition::{Aborted, PartitionId, Segment};
+use crate::partition::{PartitionId, Segment};
 use crate::state::State;
 use crate::transaction::Ending;
 
@@ -177,7 +178,7 @@ impl Disk {
         for row in table.range(&begin[..]..&layout::place(range.id, range.to)[..])? {
             let (key, value) = row?;
             let segment = layout::read_segment(key.value(), value.value())?;
-            let is_aborted = range.aborted.iter().any(|aborted| aborted.covers(&segment));
+            let is_aborted = range.aborted.cover(&segment);
             if segment.last() < range.from || is_aborted {
                 continue;
             }

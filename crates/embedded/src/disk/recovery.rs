@@ -141,7 +141,7 @@ impl Disk {
             let (key, value) = row?;
             let (id, aborted) = super::read_aborted(key.value(), value.value())?;
             let partition = state.partitions.get_mut(id as usize);
-            partition.ok_or_else(|| corrupt("an aborted range"))?.aborted.push(aborted);
+            partition.ok_or_else(|| corrupt("an aborted range"))?.aborted.insert(aborted);
         }
         Ok(())
     }

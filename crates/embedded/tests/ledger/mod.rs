@@ -2,7 +2,7 @@
 //!
 //! Writer `w` writes numbered transactions, each to two topics and with an offset. After a crash every number must be
 //! there with all its records, or not at all.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
