@@ -7,6 +7,7 @@
 //! `error`, `reason`.
 
 mod app;
+mod client;
 mod clock;
 mod config;
 mod error;
@@ -23,6 +24,7 @@ pub mod transport;
 mod worker;
 
 pub use app::{App, shutdown_signal};
+pub use client::{Client, ClientError, Delivered, ReadRecord, TopicReader, Writer};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables};
 pub use error::AppError;
