@@ -1,5 +1,6 @@
-//! What the log is for: workers that consume, produce and commit in transactions, through joins, crashes, pauses past
-//! the session timeout and timed out transactions, give each input record one output record, in order.
+//! What the log is for: workers that consume, produce and commit in transactions, through joins,
+//! crashes, pauses past the session timeout and timed out transactions, give each input record one
+//! output record, in order.
 //!
 //! One thread drives all of it under a manual clock; the seed is the whole history.
 #![allow(clippy::unwrap_used)]

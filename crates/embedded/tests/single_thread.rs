@@ -1,5 +1,5 @@
-//! Under a manual clock one thread drives everything: nothing waits, whatever the time-outs, and the same steps give the
-//! same result.
+//! Under a manual clock one thread drives everything: nothing waits, whatever the time-outs, and
+//! the same steps give the same result.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -152,7 +152,8 @@ fn silent_members_expire_to_the_moment() {
     assert_eq!(one.poll(LONG).unwrap(), [MemberEvent::Assigned(revoked.clone())]);
 }
 
-/// Members, producers and a reader taking turns, with expiries in between; all that happened, as text.
+/// Members, producers and a reader taking turns, with expiries in between; all that happened, as
+/// text.
 fn history() -> Vec<String> {
     let world = World::new(5);
     let mut history = Vec::new();

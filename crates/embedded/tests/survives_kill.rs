@@ -1,6 +1,8 @@
-//! What was acknowledged survives `kill -9`, and nothing that was not committed can be seen afterwards.
+//! What was acknowledged survives `kill -9`, and nothing that was not committed can be seen
+//! afterwards.
 //!
-//! The child is this test's own program: two writers that print each transaction after it was acknowledged.
+//! The child is this test's own program: two writers that print each transaction after it was
+//! acknowledged.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;
@@ -67,7 +69,8 @@ fn spawn(directory: &str, start: u64) -> Child {
         .unwrap()
 }
 
-/// Kills the child after it has acknowledged `count` transactions and a pause; returns all it has acknowledged.
+/// Kills the child after it has acknowledged `count` transactions and a pause; returns all it has
+/// acknowledged.
 fn kill_after(child: &mut Child, count: usize, pause: Duration) -> Vec<Acknowledged> {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut news: Vec<_> = lines.by_ref().map_while(parse).flatten().take(count + 1).collect();

@@ -1,7 +1,7 @@
 //! A workload whose traces tell whether something was lost, doubled, torn or not really aborted.
 //!
-//! Writer `w` writes numbered transactions, each to two topics and with an offset. After a crash every number must be
-//! there with all its records, or not at all.
+//! Writer `w` writes numbered transactions, each to two topics and with an offset. After a crash
+//! every number must be there with all its records, or not at all.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +151,8 @@ pub(crate) fn read_all(reader: &mut dyn Reader, partition: &TopicPartition) -> V
     values
 }
 
-/// Checks that every transaction is whole and its offset is that of the last; returns what is visible, by writer.
+/// Checks that every transaction is whole and its offset is that of the last; returns what is
+/// visible, by writer.
 pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
     let left = tally(log, "left", 2);
     let right = tally(log, "right", 3);

@@ -1,4 +1,5 @@
-//! The transport conformance suite: what a [`Transport`](runtime::transport::Transport) must do, one case each.
+//! The transport conformance suite: what a [`Transport`](runtime::transport::Transport) must do,
+//! one case each.
 //!
 //! A transport runs it with one line, which makes every case a test of its own:
 //!
@@ -7,8 +8,9 @@
 //! headwater_testkit::transport_conformance!(env);
 //! ```
 //!
-//! Cases speak to the transport only through its traits and wait with deadlines, never for a fixed time, so that they
-//! hold for a broker on a busy machine as well as for a log in memory. They fail by panicking.
+//! Cases speak to the transport only through its traits and wait with deadlines, never for a fixed
+//! time, so that they hold for a broker on a busy machine as well as for a log in memory. They fail
+//! by panicking.
 
 mod env;
 mod process;
@@ -131,7 +133,8 @@ pub fn run(name: &str, env: &Env) {
     }
 }
 
-/// Makes each case of the suite a `#[test]`. The argument is a function from the case's name to its [`Env`].
+/// Makes each case of the suite a `#[test]`. The argument is a function from the case's name to its
+/// [`Env`].
 #[macro_export]
 macro_rules! transport_conformance {
     ($env:path) => {
