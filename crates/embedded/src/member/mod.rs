@@ -44,7 +44,9 @@ enum Standing {
     Expired,
     /// Replaced by a newer incarnation: for good.
     Replaced,
+    /// Has partitions to give up first.
     Leaving,
+    Left,
 }
 
 impl EmbeddedMember {
@@ -93,7 +95,7 @@ impl EmbeddedMember {
                 let context = format!("poll group {}", self.handle.name);
                 return Err(fenced(context, "a newer member has this static instance id"));
             }
-            Standing::Replaced | Standing::Expired => return Ok(Vec::new()),
+            Standing::Replaced | Standing::Expired | Standing::Left => return Ok(Vec::new()),
             Standing::Member | Standing::Leaving => {}
         }
         let key = self.key();
@@ -118,7 +120,7 @@ impl EmbeddedMember {
     fn thrown_out(&mut self, state: &State) -> Vec<MemberEvent> {
         let key = self.handle.key.swap(NOBODY, Ordering::AcqRel);
         if self.standing == Standing::Leaving {
-            self.given.clear();
+            self.standing = Standing::Left;
             return Vec::new();
         }
         let group = state.groups.get(&self.handle.name);
@@ -149,7 +151,7 @@ impl Member for EmbeddedMember {
         loop {
             state.check_health()?;
             let events = self.events(&mut state)?;
-            if !events.is_empty() {
+            if !events.is_empty() || self.standing == Standing::Left {
                 return Ok(events);
             }
             self.set_polling(&mut state, true);
@@ -207,8 +209,10 @@ impl Member for EmbeddedMember {
         let mut state = self.shared.lock_now();
         let assigned = lock(&self.assigned).clone();
         state.leave(&self.handle.name, self.key(), &assigned);
+        let group = state.groups.get(&self.handle.name);
+        let is_gone = group.is_none_or(|group| group.identity(self.key()).is_none());
         drop(state);
-        self.standing = Standing::Leaving;
+        self.standing = if is_gone { Standing::Left } else { Standing::Leaving };
         self.shared.notify_groups();
         Ok(())
     }
