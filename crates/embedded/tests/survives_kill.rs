@@ -97,7 +97,7 @@ fn parse(line: std::io::Result<String>) -> Option<Option<Acknowledged>> {
 fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
     let start: u64 = std::env::var(START).unwrap().parse().unwrap();
-    // A small cache, so that recovery and eviction are under the kills as well.
+    // A small cache, so that eviction is under the kills as well, and compaction.
     let log = LogOptions::default().cache_bytes(8 << 10).open(directory).unwrap();
     create_topics(&log).unwrap();
     println!();
@@ -112,6 +112,9 @@ fn child() {
 fn write_for_ever(log: &EmbeddedLog, number: u64, start: u64) {
     let mut writer = Writer::new(log, number).unwrap();
     for n in start.. {
+        if n % 16 == 0 {
+            log.maintain(0).unwrap();
+        }
         // The other writer's joining can get in between once; that transaction did not happen.
         match writer.write(n) {
             Ok(committed) => {

@@ -129,6 +129,9 @@ fn run(seed: u64) -> usize {
                 if writer.write(n)? {
                     acknowledged.insert(n);
                 }
+                if n % 8 == 0 {
+                    log.maintain(0)?;
+                }
             }
             #[allow(unreachable_code)]
             Ok(())

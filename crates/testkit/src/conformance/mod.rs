@@ -84,6 +84,7 @@ macro_rules! __each_conformance_case {
             offsets::metadata_that_is_too_long_is_refused,
             groups::each_partition_has_one_owner,
             groups::a_join_moves_only_what_must_move,
+            groups::a_revoked_partition_waits_for_its_owner,
             groups::leaving_gives_partitions_away_at_once,
             groups::followers_are_fetched_and_committed,
             groups::two_topics_are_shared_out,
