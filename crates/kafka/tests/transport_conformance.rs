@@ -18,10 +18,4 @@ fn on_kafka(case: &str) -> Option<Env> {
     Some(env)
 }
 
-macro_rules! on_a_broker {
-    ($($name:ident)*) => {};
-}
-
-on_a_broker!();
-
-testkit::transport_conformance!(optional on_kafka);
+testkit::transport_conformance!(on_kafka);
