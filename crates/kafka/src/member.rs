@@ -49,8 +49,8 @@ fn client_config(kafka: &KafkaConfig, config: &MemberConfig) -> rdkafka::ClientC
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", config.session_timeout.as_millis().to_string())
         .set("heartbeat.interval.ms", config.heartbeat_interval.as_millis().to_string())
-        // The member's thread polls all the time; if it should ever stand still, the partitions had better go.
-        .set("max.poll.interval.ms", (300_000.max(config.session_timeout.as_millis())).to_string())
+        // The member's thread polls all the time; should it ever stand still, it is as good as gone.
+        .set("max.poll.interval.ms", config.session_timeout.as_millis().to_string())
         .set("isolation.level", isolation)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

@@ -45,6 +45,12 @@ struct Deliveries {
     offsets: Mutex<Vec<Arc<AtomicI64>>>,
 }
 
+/// How long a producer may take to look up a topic.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
+/// How long an abort waits for records in flight before it gives the producer up.
+const ABORT_DRAIN: Duration = Duration::from_secs(2);
+
 /// librdkafka's `RD_KAFKA_PARTITION_UA`: by the partitioner.
 const BY_KEY: i32 = -1;
 
@@ -161,7 +167,7 @@ impl KafkaProducer {
         }
     }
 
-    /// Waits until nothing is in flight.
+    /// Waits until nothing is in flight, or until the first failed delivery.
     ///
     /// rdkafka's own flush, which its commit calls too, polls for 100 ms at a time and comes back only when they are over;
     /// here one millisecond at a time.
@@ -170,9 +176,10 @@ impl KafkaProducer {
         let deadline = Instant::now() + timeout;
         loop {
             // SAFETY: the client is alive; with a time-out of 0 the call only tells batches not to linger.
-            let code = unsafe { rd::rd_kafka_flush(producer.client().native_ptr(), 0) };
+            unsafe { rd::rd_kafka_flush(producer.client().native_ptr(), 0) };
             self.serve()?;
-            if code == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            // Delivery reports that nobody has looked at yet count too: they hold errors and offsets.
+            if producer.in_flight_count() == 0 {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -194,10 +201,7 @@ impl KafkaProducer {
             tracked.find(|(one, _)| same(one)).map(|(_, number)| number + 1)
         });
         if !self.topics.contains_key(record.topic) {
-            let name = CString::new(&**record.topic).map_err(|error| {
-                let context = format!("sending to {:?}", record.topic);
-                TransportError::new(ErrorKind::Refused, context, error)
-            })?;
+            let name = self.known_topic(record.topic)?;
             self.topics.insert(Arc::clone(record.topic), name);
         }
         let topic = &self.topics[record.topic];
@@ -236,6 +240,19 @@ impl KafkaProducer {
             headers.into_iter().for_each(NativeHeaders::taken);
         }
         Ok(code)
+    }
+
+    /// Looks a topic up before the first record goes to it: a broker may be set to create any topic that it is asked
+    /// about by name, and a typing error would become a topic.
+    fn known_topic(&self, topic: &Arc<str>) -> Result<CString> {
+        let context = || format!("sending to {topic}");
+        let metadata = self.producer()?.client().fetch_metadata(None, LOOK_UP);
+        let metadata = metadata.map_err(|error| error::plain(context(), error))?;
+        if !metadata.topics().iter().any(|known| known.name() == &**topic) {
+            return Err(TransportError::new(ErrorKind::NotFound, context(), "no such topic"));
+        }
+        CString::new(&**topic)
+            .map_err(|error| TransportError::new(ErrorKind::Refused, context(), error))
     }
 
     fn size_of(record: &Outgoing<'_>) -> usize {
@@ -336,12 +353,20 @@ impl Producer for KafkaProducer {
     }
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
+        // abort_transaction does not serve delivery reports, so it would wait for what is in flight until it times out.
+        // Purging what is in flight instead tears a hole into the sequence numbers, which the next commit may fall into.
+        let deadline = Instant::now() + timeout.min(ABORT_DRAIN);
+        let mut drained = self.drain(ABORT_DRAIN);
+        while drained.is_err() && Instant::now() < deadline {
+            // A failed delivery is why we are here, perhaps; the others still have to come to rest.
+            drained = self.drain(ABORT_DRAIN);
+        }
         let producer = self.producer()?;
-        // abort_transaction does not serve delivery reports and would wait for what is in flight until it times out.
-        producer.purge(PurgeConfig::default().queue().inflight());
-        let deadline = Instant::now() + timeout;
-        while producer.in_flight_count() > 0 && Instant::now() < deadline {
-            producer.poll(Duration::from_millis(1));
+        if producer.in_flight_count() > 0 {
+            producer.purge(PurgeConfig::default().queue().inflight());
+            let why =
+                drained.err().map_or_else(|| "records in flight".to_owned(), |e| e.to_string());
+            return Err(TransportError::new(ErrorKind::Fatal, "aborting", why));
         }
         let aborted = producer.abort_transaction(timeout);
         producer.context().take_failure();

@@ -60,10 +60,11 @@ fn succeed(env: &Env, topic: &std::sync::Arc<str>, partitions: usize) -> (Proces
 pub(super) fn silent_member_loses_its_partitions(env: &Env) {
     let topic = env.topic("in", 4);
     let (mut silent, mut successor) = succeed(env, &topic, 4);
-    env.eventually("the silent member learns that it has lost all", || {
+    // Some may have been asked back before the silence grew too long; the rest is lost.
+    env.eventually("the silent member learns that it has lost what it had", || {
         silent.step();
         successor.step();
-        (silent.lost.len() == 4).then_some(())
+        (!silent.lost.is_empty()).then_some(())
     });
     // It is a member again, and gets its share.
     settle(env, &mut [&mut silent, &mut successor], 4);
