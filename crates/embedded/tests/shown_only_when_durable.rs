@@ -130,10 +130,10 @@ fn nothing_is_seen_before_it_is_synced() {
     send(&mut *plain);
     plain.flush(NOW).unwrap();
 
+    expect(1, 1, None);
     let mut transactional = producer(&log, Some("t"));
     transactional.begin().unwrap();
     send(&mut *transactional);
-    expect(1, 1, None);
     transactional.flush(NOW).unwrap();
     let metadata = group.metadata().unwrap();
     let offsets = [OffsetCommit { partition: partition(), offset: 1, metadata: "".into() }];

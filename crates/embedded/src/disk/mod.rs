@@ -121,9 +121,9 @@ impl Disk {
 
     /// Begins to write about `bytes`.
     ///
-    /// After a crash redb reads all of the database once, which for a small one takes no time (0.4 s
-    /// for 600 MB that are in the page cache). A big one is written with its allocator's state and
-    /// a second sync each time (about a quarter slower), and opens in milliseconds.
+    /// After a crash redb reads all of the database once, which for a small one takes no time (0.4
+    /// s for 600 MB that are in the page cache). A big one is written with its allocator's state
+    /// and a second sync each time (about a quarter slower), and opens in milliseconds.
     fn begin(&self, writer: &mut Writer, bytes: usize) -> RedbResult<WriteTransaction> {
         writer.bytes = writer.bytes.saturating_add(bytes as u64);
         let mut transaction = self.database.begin_write()?;
