@@ -50,6 +50,9 @@ impl LogOptions {
 
     /// How much of a log on disk is kept in memory for those who read its end; older records are
     /// read from the disk. Records that wait for the disk may take half as much on top.
+    ///
+    /// A log bigger than this is also written so that it opens at once after a crash, which costs
+    /// some speed.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
@@ -65,12 +68,14 @@ impl LogOptions {
     ///
     /// Whatever was left open by a process that died is aborted.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<EmbeddedLog> {
-        self.recover(Disk::open(directory.as_ref())?)
+        let disk = Disk::open(directory.as_ref(), self.cache_bytes)?;
+        self.recover(disk)
     }
 
     /// Opens a log on a storage of your own, for tests that lose or tear writes.
     pub fn open_on(self, storage: impl StorageBackend) -> Result<EmbeddedLog> {
-        self.recover(Disk::open_on(storage)?)
+        let disk = Disk::open_on(storage, self.cache_bytes)?;
+        self.recover(disk)
     }
 
     fn recover(self, disk: Disk) -> Result<EmbeddedLog> {

@@ -147,8 +147,7 @@ impl Shared {
             state.check_health()?;
             disk.take_batch(&mut state)
         };
-        let changes = batch.changes;
-        let written = disk.write(&batch);
+        let written = disk.write(&mut writer, &batch);
         let mut state = self.lock();
         if let Err(cause) = written {
             let failure = format!("writing to {disk} failed: {cause}");
@@ -156,7 +155,6 @@ impl Shared {
             state.failure = Some(failure.clone());
             return Err(fatal("the embedded log has stopped", failure));
         }
-        writer.written = changes;
         batch.show(&mut state);
         state.evict();
         drop(state);
@@ -192,4 +190,43 @@ impl Shared {
 /// An error for a transactional request whose outcome the disk keeps to itself.
 pub(crate) fn unknown(doing: &str, cause: TransportError) -> TransportError {
     TransportError::new(runtime::transport::ErrorKind::Unknown, doing, cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use redb::backends::InMemoryBackend;
+    use runtime::transport::NewTopic;
+
+    use super::*;
+    use crate::chunk::{Chunk, NewRecord};
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn no_more_than_the_cache_stays_in_memory() {
+        let disk = Disk::open_on(InMemoryBackend::new(), 10_000).unwrap();
+        let state = disk.recover().unwrap();
+        let shared = Shared::new(state, Arc::new(ManualClock::new(0)), Some(disk), 10_000);
+        let (replication, config) = (None, vec![]);
+        let topic = NewTopic { name: "t".into(), partitions: 3, replication, config };
+        shared.lock().create_topic(&topic).unwrap();
+        for n in 0..300 {
+            let mut chunk = Chunk::default();
+            let value = Some(&[0; 500][..]);
+            chunk.push(0, NewRecord { key: None, value, timestamp: 0, headers: b"" });
+            shared.lock().append(n % 3, chunk, None);
+            if n % 7 == 0 {
+                shared.sync().unwrap();
+            }
+        }
+        shared.sync().unwrap();
+        let state = shared.lock();
+        let tails = state.partitions.iter().flat_map(|partition| &partition.tail);
+        let in_memory: usize = tails.map(|segment| segment.chunk.weight()).sum();
+        assert!((5_000..=10_000).contains(&in_memory), "{in_memory} bytes in memory");
+        for partition in &state.partitions {
+            assert_eq!(partition.tail.front().map(|first| first.base), Some(partition.cached_from));
+        }
+    }
 }

@@ -137,14 +137,12 @@ impl State {
         }
     }
 
-    /// Forgets segments that are on disk until the cache is within its bound.
+    /// Forgets segments until the cache is within its bound. Those that are not on disk yet may be
+    /// among them: they are kept to be written, and nobody reads them before that.
     pub(crate) fn evict(&mut self) {
         while self.cache.bytes > self.cache.bytes_max {
             let Some(&(id, base, bytes)) = self.cache.order.front() else { return };
             let partition = &mut self.partitions[id as usize];
-            if base >= partition.visible {
-                return;
-            }
             if partition.tail.front().is_some_and(|first| first.base == base) {
                 partition.evict_first();
             }

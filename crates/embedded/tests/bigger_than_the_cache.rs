@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_embedded::{EmbeddedLog, LogOptions};
+use redb::{ReadableDatabase, ReadableTableMetadata};
 use runtime::transport::{
     MemberConfig, NewTopic, Outgoing, Producer, ProducerConfig, ReaderConfig, Transport,
 };
@@ -158,6 +159,12 @@ fn compaction_and_deletion_reach_what_is_only_on_disk() {
     let rest = read(&log, &deleted, 0, 1000);
     assert!(rest[0].0 >= 3000 && rest.len() > 100);
     drop(log);
+    let database = redb::Database::open(directory.path().join("log.redb")).unwrap();
+    let segments = redb::TableDefinition::<&[u8], &[u8]>::new("segments");
+    let segments = database.begin_read().unwrap().open_table(segments).unwrap();
+    let count = segments.len().unwrap() as usize;
+    assert!(count <= TRANSACTIONS / 10 + 2, "{count} segments are left on disk");
+    drop((segments, database));
     let log = small.open(directory.path()).unwrap();
     assert_eq!(read(&log, &topic, 0, 1000), tail);
     assert_eq!(read(&log, &deleted, 0, 1000), rest);

@@ -54,8 +54,8 @@ impl Disk {
     }
 
     fn compact_step(&self, job: &Job, latest: &Latest, from: i64) -> RedbResult<Step> {
-        let _writer = self.lock();
-        let transaction = self.database.begin_write()?;
+        let mut writer = self.lock();
+        let transaction = self.begin(&mut writer, 0)?;
         let mut rewriter = Rewriter::new(latest, job.tombstones);
         let (mut keys, mut read, mut next) = (Vec::new(), 0, None);
         {

@@ -30,8 +30,7 @@ impl Disk {
             state.abort_open(id);
         }
         let batch = self.take_batch(&mut state);
-        self.write(&batch).map_err(failed)?;
-        self.lock().written = batch.changes;
+        self.write(&mut self.lock(), &batch).map_err(failed)?;
         batch.show(&mut state);
         tracing::info!(
             place = %self,

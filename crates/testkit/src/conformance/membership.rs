@@ -13,7 +13,8 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
     let config = |instance: &str| {
         let mut config = env.member("group", &[&topic]);
         config.instance_id = Some(instance.into());
-        config.session_timeout = env.patience / 2;
+        // Longer than patience: only the instance id can have brought the partitions back.
+        config.session_timeout = env.patience * 2;
         config
     };
     let mut first = Process::start(env, &config("one"));
