@@ -1,1 +1,56 @@
-//! Headwater.
+//! Headwater: embedded stream processing. Typed topics, a DSL, agents and tables, exactly once; on Kafka, or on an
+//! embedded log with the same program.
+//!
+//! ```
+//! use headwater::prelude::*;
+//!
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let words = Topic::<String, String>::new("words");
+//! let counts = Topic::<String, u64>::json("counts");
+//!
+//! let app = Builder::new("word-count");
+//! app.stream(&words)
+//!     .group_by("by-word", |_, word| word.to_lowercase())
+//!     .count(&Table::new("words-seen"))
+//!     .to(&counts);
+//!
+//! let config = Config { broker: "embedded:".to_owned(), ..Config::default() };
+//! # let client = headwater::client(&config)?;
+//! # client.create_topic("words", 1)?;
+//! # client.create_topic("counts", 1)?;
+//! App::new(app.build()?, config).run(async { /* until Ctrl-C: shutdown_signal().await */ }).await?;
+//! # Ok(()) }
+//! ```
+
+mod app;
+mod connect;
+
+pub use app::App;
+pub use connect::{client, connect};
+
+pub use runtime::{
+    AppError, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError, Delivered,
+    Guarantee, InputStatus, KafkaProperties, ReadRecord, Status, StatusHandle, Tables, TaskState,
+    TaskStatus, TopicReader, Writer, shutdown_signal,
+};
+pub use streams_core::{
+    Aggregated, BoxError, BuildError, Builder, Cause, Codec, CodecError, Consumed, Description,
+    ErrorPolicy, Grouped, Headers, Natural, Record, RecordError, Start, Stream, Table, TaskId,
+    TimeWindows, Timestamp, Topic, TopicPartition, Topology, Tumbling, WindowAggregated,
+    WindowGrouped, Windowed, agent, codec, partition_for, window,
+};
+
+/// The seams: what a transport or a store of one's own implements.
+pub mod spi {
+    pub use runtime::transport;
+    pub use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
+}
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::agent::{AgentResult, Context, Records};
+    pub use crate::{
+        App, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Record, Start, Table,
+        Topic, Tumbling, Windowed, shutdown_signal,
+    };
+}

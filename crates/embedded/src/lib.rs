@@ -1,1 +1,53 @@
-//! A crate of Headwater.
+//! An in-process partitioned log with consumer groups and transactions: Headwater's transport without Kafka.
+//!
+//! [`EmbeddedLog`] means what Kafka means wherever a program can see it: offsets, commit markers, read_committed, fencing
+//! by epoch and generation, cooperative rebalancing, compaction. In memory it needs nothing; with a directory what was
+//! acknowledged survives `kill -9` and power loss.
+//!
+//! It has no thread of its own. What time brings about (expired members, transactions and records) happens inside the
+//! calls of whoever uses it, and under a [`ManualClock`] no call ever waits, so that one thread can drive a whole
+//! cluster of workers and get the same result each time.
+//!
+//! ```
+//! # use headwater_embedded::EmbeddedLog;
+//! # use runtime::transport::{Transport, NewTopic};
+//! # use std::time::Duration;
+//! let log = EmbeddedLog::in_memory();
+//! let orders = NewTopic {
+//!     name: "orders".into(),
+//!     partitions: 4,
+//!     replication: None,
+//!     config: vec![],
+//! };
+//! log.admin()?.create(&orders, Duration::ZERO)?;
+//! # Ok::<_, runtime::transport::TransportError>(())
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod aborted;
+mod admin;
+mod batch;
+mod chunk;
+mod clock;
+mod compact;
+mod cursor;
+mod dirty;
+mod disk;
+mod error;
+mod fetcher;
+mod group;
+mod lock;
+mod log;
+mod maintain;
+mod member;
+mod partition;
+mod producer;
+mod reader;
+mod shared;
+mod state;
+mod topic;
+mod transaction;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use log::{EmbeddedLog, LogOptions};

@@ -1,3 +1,31 @@
-//! Drives Headwater topologies.
+//! Drives Headwater topologies: group membership, restore, workers, exactly-once commits.
+//!
+//! An instance has one group member, one restorer and some workers, each a struct with a `turn` that does what there is
+//! to do over the traits of [`transport`], a store and a [`Clock`]. In production each has a thread.
+//!
+//! Events (`tracing`) carry stable field names: `app`, `instance`, `task`, `worker`, `topic`, `partition`, `offset`,
+//! `error`, `reason`.
 
+mod app;
+mod client;
+mod clock;
+mod config;
+mod error;
+mod identity;
+mod instance;
+mod lease;
+mod mailbox;
+mod member;
+mod restore;
+mod status;
+mod threads;
+mod topics;
 pub mod transport;
+mod worker;
+
+pub use app::{App, shutdown_signal};
+pub use client::{Client, ClientError, Delivered, ReadRecord, TopicReader, Writer};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::{ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables};
+pub use error::AppError;
+pub use status::{CommitCounters, InputStatus, Status, StatusHandle, TaskState, TaskStatus};

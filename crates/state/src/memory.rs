@@ -23,6 +23,10 @@ impl StoreProvider for MemoryStores {
         Ok(Box::new(MemoryStore { tables }))
     }
 
+    fn destroy(&self, _task: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn is_durable(&self) -> bool {
         false
     }

@@ -58,6 +58,10 @@ pub trait StoreProvider: Send + Sync {
     /// and safe as a file name. A store that was open before under the same name must have been dropped.
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError>;
 
+    /// Removes what is kept of the task called `task`, which is not open: it is rebuilt from its changelogs. Called only
+    /// after [`StoreError::Corrupt`].
+    fn destroy(&self, task: &str) -> Result<(), StoreError>;
+
     /// Whether stores survive the process. If not, every start restores from the changelog's beginning.
     fn is_durable(&self) -> bool;
 }

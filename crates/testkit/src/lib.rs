@@ -4,6 +4,7 @@
 //! * [`conformance`]: one suite of cases that runs against any [`Transport`](runtime::transport::Transport): the
 //!   embedded log, a real Kafka broker, or a transport of your own.
 
+pub mod conformance;
 mod topology_test;
 
 pub use topology_test::{TestError, TopologyTest};

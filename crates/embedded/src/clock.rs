@@ -1,0 +1,87 @@
+//! Where the log's time comes from.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use streams_core::Timestamp;
+
+/// The log's clock. Retention asks for the date, time-outs for the time that has passed.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// Milliseconds since the Unix epoch.
+    fn wall(&self) -> Timestamp;
+
+    /// Time since some fixed moment; never goes back.
+    fn elapsed(&self) -> Duration;
+
+    /// Whether a call with a time-out may wait. Where it may not, time stands still unless somebody moves it, and
+    /// waiting would last for ever: every call returns at once, as if its time-out had been zero.
+    fn may_wait(&self) -> bool;
+}
+
+/// The clocks of the machine.
+#[derive(Debug)]
+pub struct SystemClock(Instant);
+
+impl SystemClock {
+    /// A clock that begins now.
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn wall(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn may_wait(&self) -> bool {
+        true
+    }
+}
+
+/// A clock that is moved by hand: for tests and simulations. Nothing waits under it.
+#[derive(Debug)]
+pub struct ManualClock {
+    start: Timestamp,
+    elapsed: Mutex<Duration>,
+}
+
+impl ManualClock {
+    /// A clock that stands at `start`.
+    pub fn new(start: Timestamp) -> Self {
+        Self { start, elapsed: Mutex::new(Duration::ZERO) }
+    }
+
+    /// Moves it forward.
+    pub fn advance(&self, by: Duration) {
+        let mut elapsed = crate::lock::lock(&self.elapsed);
+        *elapsed = elapsed.saturating_add(by);
+    }
+}
+
+impl Clock for ManualClock {
+    fn wall(&self) -> Timestamp {
+        let elapsed = i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.start.saturating_add(elapsed)
+    }
+
+    fn elapsed(&self) -> Duration {
+        *crate::lock::lock(&self.elapsed)
+    }
+
+    fn may_wait(&self) -> bool {
+        false
+    }
+}

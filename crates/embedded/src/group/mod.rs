@@ -1,0 +1,367 @@
+//! Consumer groups: members, generations, and committed offsets.
+//!
+//! A partition is a member's from the poll that says so until the member has unassigned it, left, or been silent for
+//! its session timeout; only then somebody else gets it.
+
+mod assignor;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::transport::{MemberConfig, MemberEvent, OffsetCommit, Result};
+use streams_core::TopicPartition;
+
+use crate::error::refused;
+use crate::state::State;
+use crate::topic::Topic;
+
+use assignor::{Claim, assign};
+
+/// The number of a member in its group: of one incarnation, never used again.
+pub(crate) type MemberKey = u64;
+
+/// How much text may go with an offset.
+const METADATA_BYTES_MAX: usize = 4096;
+
+/// A committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+}
+
+impl From<&OffsetCommit> for Committed {
+    fn from(commit: &OffsetCommit) -> Self {
+        Self { offset: commit.offset, metadata: commit.metadata.clone() }
+    }
+}
+
+/// A group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) name: Arc<str>,
+    /// Grows whenever members come or go.
+    generation: i32,
+    members: BTreeMap<MemberKey, Member>,
+    next: MemberKey,
+    pub(crate) offsets: BTreeMap<TopicPartition, Committed>,
+    /// Which open transactions hold offsets of a partition.
+    pending: BTreeMap<TopicPartition, BTreeSet<i64>>,
+}
+
+/// A member of a group.
+#[derive(Debug)]
+struct Member {
+    id: Arc<str>,
+    instance: Option<Arc<str>>,
+    topics: Vec<Arc<str>>,
+    session_timeout: Duration,
+    /// When it was last heard of.
+    seen: Duration,
+    /// Inside a poll that waits: alive, however long it takes.
+    polling: bool,
+    /// As the member knows it.
+    generation: i32,
+    owned: BTreeSet<TopicPartition>,
+    /// Those of `owned` that it was told to give up.
+    revoking: BTreeSet<TopicPartition>,
+    /// What it should own.
+    target: BTreeSet<TopicPartition>,
+    leaving: bool,
+}
+
+/// Who a member is, as the group knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberIdentity {
+    pub(crate) id: Arc<str>,
+    pub(crate) generation: i32,
+}
+
+impl Group {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            generation: 0,
+            members: BTreeMap::new(),
+            next: 1,
+            offsets: BTreeMap::new(),
+            pending: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn subscribes(&self, topic: &Arc<str>) -> bool {
+        self.members.values().any(|member| member.topics.contains(topic))
+    }
+
+    /// Takes a new member in. A static one that was here before takes over the place of its former self.
+    fn join(
+        &mut self,
+        config: &MemberConfig,
+        now: Duration,
+        topics: &BTreeMap<Arc<str>, Topic>,
+    ) -> MemberKey {
+        let key = self.next;
+        self.next += 1;
+        let former = config.instance_id.as_ref().and_then(|instance| {
+            let same = |member: &Member| member.instance.as_ref() == Some(instance);
+            self.members.iter().find(|(_, member)| same(member)).map(|(key, _)| *key)
+        });
+        let former = former.and_then(|key| self.members.remove(&key));
+        let label = config.instance_id.as_deref().unwrap_or("member");
+        let mut member = Member {
+            id: format!("{label}-{key}").into(),
+            instance: config.instance_id.clone(),
+            topics: config.topics.clone(),
+            session_timeout: config.session_timeout,
+            seen: now,
+            polling: false,
+            generation: self.generation,
+            owned: BTreeSet::new(),
+            revoking: BTreeSet::new(),
+            target: BTreeSet::new(),
+            leaving: false,
+        };
+        // The same member with the same subscription: nobody else is concerned, as in Kafka.
+        let replaces = former.filter(|former| former.topics == member.topics && !former.leaving);
+        let is_new = replaces.is_none();
+        if let Some(former) = replaces {
+            member.target = former.target;
+        }
+        tracing::info!(group = %self.name, member = %member.id, "member joined");
+        self.members.insert(key, member);
+        if is_new {
+            self.rebalance(topics);
+        }
+        key
+    }
+
+    /// Decides anew who should own what, in a new generation.
+    pub(crate) fn rebalance(&mut self, topics: &BTreeMap<Arc<str>, Topic>) {
+        self.generation += 1;
+        let claims: Vec<_> = self
+            .members
+            .values()
+            .filter(|member| !member.leaving)
+            .map(|member| Claim {
+                topics: &member.topics,
+                target: &member.target,
+                owned: &member.owned,
+            })
+            .collect();
+        let mut targets = assign(&claims, topics).into_iter();
+        for member in self.members.values_mut() {
+            member.target = match member.leaving {
+                false => targets.next().unwrap_or_default(),
+                true => BTreeSet::new(),
+            };
+        }
+        let members = self.members.len();
+        tracing::debug!(group = %self.name, generation = self.generation, members, "rebalanced");
+    }
+
+    /// What a member is to be told now; `None` if it is no member any more.
+    pub(crate) fn poll(&mut self, key: MemberKey, now: Duration) -> Option<Vec<MemberEvent>> {
+        let generation = self.generation;
+        let others = self.members.iter().filter(|(other, _)| **other != key);
+        let taken: BTreeSet<_> = others.flat_map(|(_, member)| member.owned.clone()).collect();
+        let member = self.members.get_mut(&key)?;
+        member.seen = now;
+        member.generation = generation;
+        let mut events = Vec::new();
+        let unwanted = member.owned.difference(&member.target);
+        let revoked: Vec<_> = unwanted.filter(|p| !member.revoking.contains(*p)).cloned().collect();
+        if !revoked.is_empty() {
+            member.revoking.extend(revoked.iter().cloned());
+            events.push(MemberEvent::Revoked(revoked));
+        }
+        let wanted = member.target.difference(&member.owned);
+        let assigned: Vec<_> = wanted.filter(|p| !taken.contains(*p)).cloned().collect();
+        if !assigned.is_empty() {
+            member.owned.extend(assigned.iter().cloned());
+            events.push(MemberEvent::Assigned(assigned));
+        }
+        Some(events)
+    }
+
+    /// Notes that a member begins or ends a wait inside its poll.
+    pub(crate) fn set_polling(&mut self, key: MemberKey, polling: bool, now: Duration) {
+        if let Some(member) = self.members.get_mut(&key) {
+            (member.polling, member.seen) = (polling, now);
+        }
+    }
+
+    /// A member has unassigned partitions. Those that it was not told to give up stay its own.
+    fn release(&mut self, key: MemberKey, partitions: &[TopicPartition]) -> bool {
+        let Some(member) = self.members.get_mut(&key) else { return false };
+        for partition in partitions {
+            if member.revoking.remove(partition) {
+                member.owned.remove(partition);
+            }
+        }
+        member.leaving && member.owned.is_empty()
+    }
+
+    /// A member wants to leave; tells whether it can go at once, for it has nothing to give up first.
+    fn begin_leave(&mut self, key: MemberKey, assigned: &BTreeSet<TopicPartition>) -> bool {
+        let Some(member) = self.members.get_mut(&key) else { return false };
+        member.leaving = true;
+        member.owned.retain(|partition| assigned.contains(partition));
+        member.owned.is_empty()
+    }
+
+    fn remove(&mut self, key: MemberKey) -> bool {
+        let Some(member) = self.members.remove(&key) else { return false };
+        tracing::info!(group = %self.name, member = %member.id, "member left");
+        true
+    }
+
+    /// Removes members that have been silent for too long; tells whether there were any.
+    fn expire(&mut self, now: Duration) -> bool {
+        let silent = |member: &Member| {
+            !member.polling && now >= member.seen.saturating_add(member.session_timeout)
+        };
+        let before = self.members.len();
+        self.members.retain(|_, member| {
+            if silent(member) {
+                tracing::warn!(group = %self.name, member = %member.id, "member expired");
+            }
+            !silent(member)
+        });
+        self.members.len() < before
+    }
+
+    /// When the next member expires, should nothing be heard of it.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let waiting = self.members.values().filter(|member| !member.polling);
+        waiting.map(|member| member.seen.saturating_add(member.session_timeout)).min()
+    }
+
+    pub(crate) fn owns(&self, key: MemberKey, partition: &TopicPartition) -> bool {
+        self.members.get(&key).is_some_and(|member| member.owned.contains(partition))
+    }
+
+    pub(crate) fn identity(&self, key: MemberKey) -> Option<MemberIdentity> {
+        let member = self.members.get(&key)?;
+        Some(MemberIdentity { id: member.id.clone(), generation: member.generation })
+    }
+
+    /// Whether a static member's place was taken by a newer incarnation than `key`.
+    pub(crate) fn has_successor(&self, instance: &Option<Arc<str>>, key: MemberKey) -> bool {
+        let newer = self.members.range(key + 1..);
+        instance.is_some() && newer.into_iter().any(|(_, member)| member.instance == *instance)
+    }
+
+    /// Whether the group has this member in this generation; if not, why.
+    pub(crate) fn check(&self, id: &str, generation: i32) -> std::result::Result<(), String> {
+        if !self.members.values().any(|member| &*member.id == id) {
+            return Err(format!("{id:?} is not a member (expired, left or replaced)"));
+        }
+        if generation != self.generation {
+            let now = self.generation;
+            return Err(format!("generation {generation} is over, it is {now} now"));
+        }
+        Ok(())
+    }
+
+    /// An open transaction holds these offsets.
+    pub(crate) fn pend(&mut self, producer: i64, offsets: &[OffsetCommit]) {
+        for offset in offsets {
+            self.pending.entry(offset.partition.clone()).or_default().insert(producer);
+        }
+    }
+
+    /// Whether no open transaction holds offsets of this partition.
+    pub(crate) fn is_stable(&self, partition: &TopicPartition) -> bool {
+        !self.pending.contains_key(partition)
+    }
+
+    /// A transaction that held these offsets has ended.
+    pub(crate) fn settle(
+        &mut self,
+        producer: i64,
+        offsets: BTreeMap<TopicPartition, Committed>,
+        commit: bool,
+    ) {
+        for (partition, committed) in offsets {
+            if let Some(holders) = self.pending.get_mut(&partition) {
+                holders.remove(&producer);
+                if holders.is_empty() {
+                    self.pending.remove(&partition);
+                }
+            }
+            if commit {
+                self.offsets.insert(partition, committed);
+            }
+        }
+    }
+}
+
+/// Refuses text that is too long to go with an offset.
+pub(crate) fn check_metadata_len(offsets: &[OffsetCommit]) -> Result<()> {
+    match offsets.iter().find(|offset| offset.metadata.len() > METADATA_BYTES_MAX) {
+        Some(offset) => {
+            let (partition, len) = (&offset.partition, offset.metadata.len());
+            let context = format!("commit an offset of {partition}");
+            let why = format!("{len} bytes of metadata; {METADATA_BYTES_MAX} are possible");
+            Err(refused(context, why))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What changes a group and may rebalance it.
+impl State {
+    /// The group called `name`, which comes into being by being asked for.
+    pub(crate) fn group(&mut self, name: &Arc<str>) -> &mut Group {
+        self.groups.entry(name.clone()).or_insert_with(|| Group::new(name.clone()))
+    }
+
+    pub(crate) fn join(&mut self, config: &MemberConfig, now: Duration) -> MemberKey {
+        self.expire_members(now);
+        self.group(&config.group_id);
+        match self.groups.get_mut(&config.group_id) {
+            Some(group) => group.join(config, now, &self.topics),
+            None => 0,
+        }
+    }
+
+    pub(crate) fn release(&mut self, name: &str, key: MemberKey, partitions: &[TopicPartition]) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if group.release(key, partitions) {
+            self.remove_member(name, key);
+        }
+    }
+
+    pub(crate) fn leave(
+        &mut self,
+        name: &str,
+        key: MemberKey,
+        assigned: &BTreeSet<TopicPartition>,
+    ) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        match group.begin_leave(key, assigned) {
+            true => self.remove_member(name, key),
+            false => group.rebalance(&self.topics),
+        }
+    }
+
+    pub(crate) fn remove_member(&mut self, name: &str, key: MemberKey) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if group.remove(key) {
+            group.rebalance(&self.topics);
+        }
+    }
+
+    /// Removes silent members from all groups; tells whether there were any.
+    pub(crate) fn expire_members(&mut self, now: Duration) -> bool {
+        let mut any = false;
+        for group in self.groups.values_mut() {
+            if group.expire(now) {
+                group.rebalance(&self.topics);
+                any = true;
+            }
+        }
+        any
+    }
+}

@@ -1,0 +1,123 @@
+//! The log as its users see it.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::StorageBackend;
+use runtime::transport::{
+    Admin, Member, MemberConfig, Producer, ProducerConfig, Reader, ReaderConfig, Result, Transport,
+};
+use streams_core::Timestamp;
+
+use crate::admin::EmbeddedAdmin;
+use crate::clock::{Clock, SystemClock};
+use crate::disk::Disk;
+use crate::member::EmbeddedMember;
+use crate::producer::EmbeddedProducer;
+use crate::reader::EmbeddedReader;
+use crate::shared::Shared;
+use crate::state::State;
+
+/// A partitioned log inside this process; cheap to clone, all clones are the same log.
+///
+/// Several applications in one process that share it can form a consumer group. Another process cannot open the same
+/// directory at the same time.
+#[derive(Clone)]
+pub struct EmbeddedLog(Arc<Shared>);
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    clock: Arc<dyn Clock>,
+    cache_bytes: usize,
+}
+
+impl Default for LogOptions {
+    /// The system's clock, and a cache of 128 MiB.
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock::new()), cache_bytes: 128 << 20 }
+    }
+}
+
+impl LogOptions {
+    /// Runs the log on another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How much of a log on disk is kept in memory for those who read its end; older records are read from the disk.
+    /// Records that wait for the disk may take half as much on top.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// A log that is gone when its last clone and the clients of it are.
+    pub fn in_memory(self) -> EmbeddedLog {
+        EmbeddedLog(Arc::new(Shared::new(State::default(), self.clock, None, self.cache_bytes)))
+    }
+
+    /// Opens the log in a directory, or begins one there; the directory is made if it is missing.
+    ///
+    /// Whatever was left open by a process that died is aborted.
+    pub fn open(self, directory: impl AsRef<Path>) -> Result<EmbeddedLog> {
+        self.recover(Disk::open(directory.as_ref())?)
+    }
+
+    /// Opens a log on a storage of your own, for tests that lose or tear writes.
+    pub fn open_on(self, storage: impl StorageBackend) -> Result<EmbeddedLog> {
+        self.recover(Disk::open_on(storage)?)
+    }
+
+    fn recover(self, disk: Disk) -> Result<EmbeddedLog> {
+        let state = disk.recover()?;
+        Ok(EmbeddedLog(Arc::new(Shared::new(state, self.clock, Some(disk), self.cache_bytes))))
+    }
+}
+
+impl EmbeddedLog {
+    /// A log that is gone when its last clone and the clients of it are.
+    pub fn in_memory() -> Self {
+        LogOptions::default().in_memory()
+    }
+
+    /// Opens the log in a directory, or begins one there. See [`LogOptions::open`].
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        LogOptions::default().open(directory)
+    }
+
+    /// Compacts what is to be compacted and deletes what has expired, as if it were `now`. The log does this by itself
+    /// from time to time, inside a commit.
+    pub fn maintain(&self, now: Timestamp) -> Result<()> {
+        self.0.maintain(now, true)
+    }
+}
+
+impl fmt::Debug for EmbeddedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topics = self.0.lock().topics.len();
+        f.debug_struct("EmbeddedLog").field("topics", &topics).finish_non_exhaustive()
+    }
+}
+
+impl Transport for EmbeddedLog {
+    fn admin(&self) -> Result<Box<dyn Admin>> {
+        Ok(Box::new(EmbeddedAdmin::new(self.0.clone())))
+    }
+
+    fn member(&self, config: &MemberConfig) -> Result<Box<dyn Member>> {
+        Ok(Box::new(EmbeddedMember::join(self.0.clone(), config)?))
+    }
+
+    fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
+        Ok(Box::new(EmbeddedProducer::new(self.0.clone(), config)))
+    }
+
+    fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(EmbeddedReader::new(self.0.clone(), config)))
+    }
+}

@@ -1,0 +1,185 @@
+//! What happens to old records: they expire, or are compacted.
+
+use runtime::transport::Result;
+use streams_core::Timestamp;
+
+use crate::aborted::AbortedRanges;
+use crate::chunk::Chunk;
+use crate::compact::{Latest, Rewriter, Tombstones};
+use crate::lock::lock;
+use crate::partition::{Partition, PartitionId, Segment};
+use crate::shared::Shared;
+use crate::state::State;
+use crate::topic::TopicConfig;
+
+/// How often the log looks for work of this kind.
+pub(crate) const MAINTENANCE_INTERVAL_MS: i64 = 15_000;
+
+/// Below this it is not worth compacting a partition unasked.
+const DIRTY_BYTES_MIN: u64 = 1 << 20;
+
+/// Where to look for expired records on disk.
+#[derive(Debug)]
+pub(crate) struct ExpiryRange {
+    pub(crate) id: PartitionId,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) before: Timestamp,
+    /// The last segment of the range is the last of the partition.
+    pub(crate) keep_last: bool,
+}
+
+/// A partition to compact.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: PartitionId,
+    /// Everything below is committed or aborted, and on disk if there is one.
+    pub(crate) end: i64,
+    pub(crate) aborted: AbortedRanges,
+    pub(crate) tombstones: Tombstones,
+}
+
+impl Shared {
+    /// Compacts and expires. With `all`, also what would not be worth it yet.
+    pub(crate) fn maintain(&self, now: Timestamp, all: bool) -> Result<()> {
+        let _one_at_a_time = lock(&self.maintenance);
+        self.sync()?;
+        let topics: Vec<_> = {
+            let state = self.lock();
+            let topics = state.topics.values();
+            topics.map(|topic| (topic.partitions.clone(), topic.config.clone())).collect()
+        };
+        for (partitions, config) in topics {
+            for id in partitions {
+                if let Some(retention) = config.retention() {
+                    let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+                    self.expire(id, now.saturating_sub(retention))?;
+                }
+                let job = config.compact.then(|| job(&self.lock(), id, &config, now, all));
+                if let Some(job) = job.flatten() {
+                    self.compact(&job)?;
+                }
+            }
+        }
+        self.sync()
+    }
+
+    /// Deletes segments from the beginning whose records are all older than `before`; never the last one, and nothing
+    /// that is not stable.
+    fn expire(&self, id: PartitionId, before: Timestamp) -> Result<()> {
+        let mut range = {
+            let state = self.lock();
+            let partition = state.partition(id);
+            let to = partition.cached_from.min(partition.stable());
+            let keep_last = partition.tail.is_empty();
+            ExpiryRange { id, from: partition.start, to, before, keep_last }
+        };
+        if let (Some(disk), true) = (&self.disk, range.from < range.to) {
+            let kept = disk.first_kept(&range)?;
+            range.from = kept.unwrap_or(range.to);
+            if kept.is_some() {
+                self.lock().trim(id, range.from);
+                return Ok(());
+            }
+        }
+        let mut state = self.lock();
+        let start = first_kept_in_memory(state.partition(id), before).unwrap_or(range.from);
+        state.trim(id, start);
+        Ok(())
+    }
+
+    /// Rewrites the stable part of a partition.
+    fn compact(&self, job: &Job) -> Result<()> {
+        if let Some(disk) = &self.disk {
+            let bytes = disk.compact(job)?;
+            let mut state = self.lock();
+            let partition = state.partition_mut(job.id);
+            partition.forget_cached(job.end);
+            partition.compacted(job.end, bytes);
+            return Ok(());
+        }
+        let segments: Vec<_> = {
+            let state = self.lock();
+            let tail = state.partition(job.id).tail.iter();
+            tail.take_while(|segment| segment.base < job.end).cloned().collect()
+        };
+        let committed = || segments.iter().filter(|segment| job.is_committed(segment));
+        let mut latest = Latest::default();
+        committed().for_each(|segment| latest.learn(segment));
+        let mut rewriter = Rewriter::new(&latest, job.tombstones);
+        committed().for_each(|segment| rewriter.add(segment));
+        self.lock().partition_mut(job.id).replace(job.end, rewriter.finish());
+        Ok(())
+    }
+}
+
+/// Whether all records of a chunk are older than `before`. Without timestamps the date of the append counts.
+pub(crate) fn is_expired(chunk: &Chunk, before: Timestamp) -> bool {
+    let latest = if chunk.latest < 0 { chunk.appended } else { chunk.latest };
+    latest < before
+}
+
+/// Where the first segment in memory begins that stays, if others before it do not.
+fn first_kept_in_memory(partition: &Partition, before: Timestamp) -> Option<i64> {
+    let (last, stable) = (partition.tail.back()?.base, partition.stable());
+    let stays = |segment: &&Segment| {
+        segment.base == last || segment.last() >= stable || !is_expired(&segment.chunk, before)
+    };
+    let first = partition.tail.iter().find(stays)?;
+    (partition.tail.front()?.base < first.base).then_some(first.base.min(stable))
+}
+
+/// Whether and what to compact in a partition.
+fn job(
+    state: &State,
+    id: PartitionId,
+    config: &TopicConfig,
+    now: Timestamp,
+    all: bool,
+) -> Option<Job> {
+    let partition = state.partition(id);
+    let end = partition.stable();
+    let (dirty, clean) = (partition.dirty_bytes, partition.clean_bytes);
+    let is_worth_it = dirty >= DIRTY_BYTES_MIN
+        && dirty.saturating_mul(1000) >= (dirty + clean).saturating_mul(config.dirty_permille_min);
+    (end > partition.start && (all || is_worth_it)).then(|| Job {
+        id,
+        end,
+        aborted: partition.aborted.clone(),
+        tombstones: Tombstones { now, kept_ms: config.delete_retention_ms },
+    })
+}
+
+impl Job {
+    pub(crate) fn is_committed(&self, segment: &Segment) -> bool {
+        !self.aborted.cover(segment)
+    }
+}
+
+impl Partition {
+    /// Takes the outcome of a compaction in the place of what was below `end`.
+    fn replace(&mut self, end: i64, segments: Vec<Segment>) {
+        while self.tail.front().is_some_and(|segment| segment.base < end) {
+            self.tail.pop_front();
+        }
+        let bytes = segments.iter().map(|segment| segment.chunk.weight() as u64).sum();
+        let kept = segments.into_iter().filter(|segment| segment.last() >= self.start);
+        for segment in kept.rev() {
+            self.tail.push_front(segment);
+        }
+        self.compacted(end, bytes);
+    }
+
+    fn compacted(&mut self, end: i64, bytes: u64) {
+        self.aborted.trim(end);
+        (self.dirty_bytes, self.clean_bytes) = (0, bytes);
+    }
+
+    /// Leaves what is below `end` to the disk.
+    fn forget_cached(&mut self, end: i64) {
+        while self.tail.front().is_some_and(|segment| segment.base < end) {
+            self.tail.pop_front();
+        }
+        self.cached_from = self.cached_from.max(end);
+    }
+}

@@ -1,0 +1,193 @@
+//! The lock around the state, waiting on it, and bringing it to disk.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use runtime::transport::{Result, TransportError};
+
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::error::fatal;
+use crate::lock::lock;
+use crate::maintain::MAINTENANCE_INTERVAL_MS;
+use crate::state::State;
+
+/// What all clients of a log share.
+///
+/// Locks are taken in the order maintenance, disk, state. Nothing is written to or read from disk under the state's.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Something became visible to readers.
+    data: Condvar,
+    /// Something happened in a group.
+    groups: Condvar,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) disk: Option<Disk>,
+    /// How many bytes may wait for the disk.
+    dirty_bytes_max: usize,
+    pub(crate) maintenance: Mutex<()>,
+    next_maintenance: AtomicI64,
+}
+
+/// Which of the log's events somebody waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    Data,
+    /// Members to come and go; whoever waits for it throws out the silent ones.
+    Groups,
+    /// Offsets to become stable.
+    Offsets,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        mut state: State,
+        clock: Arc<dyn Clock>,
+        disk: Option<Disk>,
+        cache_bytes: usize,
+    ) -> Self {
+        state.cache.bytes_max = cache_bytes;
+        let next_maintenance = AtomicI64::new(clock.wall() + MAINTENANCE_INTERVAL_MS);
+        Self {
+            state: Mutex::new(state),
+            data: Condvar::new(),
+            groups: Condvar::new(),
+            clock,
+            disk,
+            dirty_bytes_max: (cache_bytes / 2).max(1 << 20),
+            maintenance: Mutex::new(()),
+            next_maintenance,
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// The state, with all that time has brought about until now.
+    pub(crate) fn lock_now(&self) -> MutexGuard<'_, State> {
+        let now = self.clock.elapsed();
+        let mut state = self.lock();
+        if state.expire_transactions(now) {
+            state = self.settle(state);
+        }
+        state
+    }
+
+    /// Makes the ends of transactions known, through the disk if there is one.
+    fn settle<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        drop(state);
+        // A failure is kept in the state and refuses what comes after.
+        let _ = self.sync();
+        self.notify();
+        self.lock()
+    }
+
+    /// Wakes everybody who waits.
+    pub(crate) fn notify(&self) {
+        self.data.notify_all();
+        self.groups.notify_all();
+    }
+
+    pub(crate) fn notify_data(&self) {
+        self.data.notify_all();
+    }
+
+    pub(crate) fn notify_groups(&self) {
+        self.groups.notify_all();
+    }
+
+    /// Waits for something of that kind, at most until `deadline`; `None` if that is over.
+    pub(crate) fn wait<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        what: Wait,
+        deadline: Duration,
+    ) -> Option<MutexGuard<'a, State>> {
+        let now = self.clock.elapsed();
+        if now >= deadline || !self.clock.may_wait() {
+            return None;
+        }
+        // Time-outs of others are noticed by whoever waits: there is nobody else.
+        let mut until = deadline;
+        until = state.transaction_deadline.map_or(until, |other| until.min(other));
+        if let Wait::Groups = what {
+            let expiries = state.groups.values().filter_map(|group| group.deadline());
+            until = expiries.fold(until, Duration::min);
+        }
+        let timeout = until.saturating_sub(now).max(Duration::from_micros(100));
+        let condition = match what {
+            Wait::Data => &self.data,
+            Wait::Groups | Wait::Offsets => &self.groups,
+        };
+        let woken = condition.wait_timeout(state, timeout);
+        Some(woken.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// The moment after which a call with this time-out returns.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Duration {
+        self.clock.elapsed().saturating_add(timeout)
+    }
+
+    /// Brings everything that happened before this call to disk, and then shows it to readers. Calls that come together
+    /// share one write: whoever gets the disk first writes for all that are waiting.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let wanted = self.lock().dirty.as_ref().map_or(0, |dirty| dirty.changes);
+        let mut writer = disk.lock();
+        if writer.written >= wanted {
+            return self.lock().check_health();
+        }
+        let batch = {
+            let mut state = self.lock();
+            state.check_health()?;
+            disk.take_batch(&mut state)
+        };
+        let changes = batch.changes;
+        let written = disk.write(&batch);
+        let mut state = self.lock();
+        if let Err(cause) = written {
+            let failure = format!("writing to {disk} failed: {cause}");
+            tracing::error!(%failure, "the embedded log has stopped");
+            state.failure = Some(failure.clone());
+            return Err(fatal("the embedded log has stopped", failure));
+        }
+        writer.written = changes;
+        batch.show(&mut state);
+        state.evict();
+        drop(state);
+        self.notify();
+        Ok(())
+    }
+
+    /// Brings things to disk if very much waits for that.
+    pub(crate) fn sync_if_much(&self) -> Result<()> {
+        if self.disk.is_none() {
+            return Ok(());
+        }
+        let waiting = self.lock().dirty.as_ref().map_or(0, |dirty| dirty.segment_bytes);
+        if waiting > self.dirty_bytes_max { self.sync() } else { Ok(()) }
+    }
+
+    /// Runs the maintenance if it is time for it. What fails there does not concern the caller.
+    pub(crate) fn maintain_if_due(&self) {
+        let now = self.clock.wall();
+        let due = self.next_maintenance.load(Ordering::Relaxed);
+        let next = now.saturating_add(MAINTENANCE_INTERVAL_MS);
+        let relaxed = Ordering::Relaxed;
+        if now < due || self.next_maintenance.compare_exchange(due, next, relaxed, relaxed).is_err()
+        {
+            return;
+        }
+        if let Err(error) = self.maintain(now, false) {
+            tracing::warn!(%error, "maintenance of the embedded log failed");
+        }
+    }
+}
+
+/// An error for a transactional request whose outcome the disk keeps to itself.
+pub(crate) fn unknown(doing: &str, cause: TransportError) -> TransportError {
+    TransportError::new(runtime::transport::ErrorKind::Unknown, doing, cause)
+}

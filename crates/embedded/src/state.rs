@@ -1,0 +1,162 @@
+//! Everything the log knows, behind its one lock. No waiting and no disk in here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::transport::{NewTopic, Result, TransportError};
+use streams_core::TopicPartition;
+
+use crate::chunk::Chunk;
+use crate::dirty::Dirty;
+use crate::error::{fatal, no_partition, no_topic, refused};
+use crate::group::Group;
+use crate::partition::{Partition, PartitionId, ProducerId, Segment};
+use crate::topic::{Topic, TopicConfig, check};
+use crate::transaction::{Ending, Transactional};
+
+/// The log's state.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) topics: BTreeMap<Arc<str>, Topic>,
+    /// By [`PartitionId`].
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) transactional: BTreeMap<Arc<str>, Transactional>,
+    /// The next producer id.
+    pub(crate) producers: ProducerId,
+    pub(crate) groups: BTreeMap<Arc<str>, Group>,
+    /// Transactions that have ended but may not be on disk yet; readers learn of the end once they are.
+    pub(crate) endings: Vec<Ending>,
+    /// What is not on disk yet; `None` for a log in memory.
+    pub(crate) dirty: Option<Dirty>,
+    pub(crate) cache: Cache,
+    /// No open transaction times out before this moment; `None` if there is none.
+    pub(crate) transaction_deadline: Option<Duration>,
+    /// Why the disk can no longer be trusted.
+    pub(crate) failure: Option<String>,
+}
+
+/// Which segments are in memory, oldest first. Only of use with a disk.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    order: VecDeque<(PartitionId, i64, usize)>,
+    bytes: usize,
+    pub(crate) bytes_max: usize,
+}
+
+impl State {
+    /// Refuses everything once the disk has failed.
+    pub(crate) fn check_health(&self) -> Result<()> {
+        match &self.failure {
+            Some(failure) => Err(fatal("the embedded log has stopped", failure.clone())),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn create_topic(&mut self, new: &NewTopic) -> Result<()> {
+        let context = || format!("create topic {}", new.name);
+        check(new).map_err(|why| refused(context(), why))?;
+        if self.topics.contains_key(&new.name) {
+            let kind = runtime::transport::ErrorKind::Exists;
+            return Err(TransportError::new(kind, context(), "it exists already"));
+        }
+        let config = TopicConfig::parse(&new.config).map_err(|why| refused(context(), why))?;
+        let first = self.partitions.len() as PartitionId;
+        let partitions: Vec<_> = (first..first + new.partitions as PartitionId).collect();
+        for number in 0..new.partitions {
+            let name = TopicPartition::new(new.name.clone(), number);
+            self.partitions.push(Partition::new(name));
+        }
+        if let Some(dirty) = &mut self.dirty {
+            dirty.topic(&new.name, &partitions);
+        }
+        let topic = Topic { name: new.name.clone(), partitions, config };
+        self.topics.insert(new.name.clone(), topic);
+        self.rebalance_subscribers(&new.name);
+        tracing::info!(topic = %new.name, partitions = new.partitions, "topic created");
+        Ok(())
+    }
+
+    /// Groups that wait for this topic share it out.
+    fn rebalance_subscribers(&mut self, topic: &Arc<str>) {
+        let Self { groups, topics, .. } = self;
+        for group in groups.values_mut().filter(|group| group.subscribes(topic)) {
+            group.rebalance(topics);
+        }
+    }
+
+    pub(crate) fn topic(&self, doing: &str, name: &str) -> Result<&Topic> {
+        self.topics.get(name).ok_or_else(|| no_topic(doing, name))
+    }
+
+    pub(crate) fn partition_id(&self, doing: &str, name: &TopicPartition) -> Result<PartitionId> {
+        let topic = self.topic(doing, &name.topic)?;
+        let id = usize::try_from(name.partition).ok().and_then(|n| topic.partitions.get(n));
+        id.copied().ok_or_else(|| no_partition(doing, name))
+    }
+
+    /// A partition by its id; ids are only made by this state and never go away.
+    pub(crate) fn partition(&self, id: PartitionId) -> &Partition {
+        &self.partitions[id as usize]
+    }
+
+    pub(crate) fn partition_mut(&mut self, id: PartitionId) -> &mut Partition {
+        &mut self.partitions[id as usize]
+    }
+
+    /// Appends a chunk; returns the offset of its last record.
+    pub(crate) fn append(
+        &mut self,
+        id: PartitionId,
+        chunk: Chunk,
+        producer: Option<ProducerId>,
+    ) -> i64 {
+        let partition = &mut self.partitions[id as usize];
+        let segment = partition.append(Arc::new(chunk), producer);
+        let last = segment.last();
+        match &mut self.dirty {
+            Some(dirty) => {
+                self.cache.entered(id, &segment);
+                dirty.segment(id, segment);
+            }
+            None => partition.visible = partition.end,
+        }
+        last
+    }
+
+    /// Moves the beginning of a partition.
+    pub(crate) fn trim(&mut self, id: PartitionId, before: i64) {
+        let partition = &mut self.partitions[id as usize];
+        if before <= partition.start {
+            return;
+        }
+        partition.trim(before);
+        if let Some(dirty) = &mut self.dirty {
+            dirty.trim(id, partition.start);
+        }
+    }
+
+    /// Forgets segments that are on disk until the cache is within its bound.
+    pub(crate) fn evict(&mut self) {
+        while self.cache.bytes > self.cache.bytes_max {
+            let Some(&(id, base, bytes)) = self.cache.order.front() else { return };
+            let partition = &mut self.partitions[id as usize];
+            if base >= partition.visible {
+                return;
+            }
+            if partition.tail.front().is_some_and(|first| first.base == base) {
+                partition.evict_first();
+            }
+            self.cache.order.pop_front();
+            self.cache.bytes -= bytes;
+        }
+    }
+}
+
+impl Cache {
+    fn entered(&mut self, id: PartitionId, segment: &Segment) {
+        let bytes = segment.chunk.weight();
+        self.order.push_back((id, segment.base, bytes));
+        self.bytes += bytes;
+    }
+}

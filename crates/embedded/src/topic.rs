@@ -1,0 +1,212 @@
+//! Topics and their configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::transport::{NewTopic, TopicInfo};
+
+use crate::partition::PartitionId;
+
+/// A topic.
+#[derive(Clone, Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: Arc<str>,
+    /// By partition number.
+    pub(crate) partitions: Vec<PartitionId>,
+    pub(crate) config: TopicConfig,
+}
+
+/// What a topic can be told. Kafka's names and defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TopicConfig {
+    /// `cleanup.policy` as it was written.
+    pub(crate) cleanup_policy: String,
+    pub(crate) compact: bool,
+    pub(crate) delete: bool,
+    /// `retention.ms`; −1 for ever.
+    pub(crate) retention_ms: i64,
+    /// `delete.retention.ms`: how long tombstones are kept.
+    pub(crate) delete_retention_ms: i64,
+    /// `max.message.bytes`: of one record with its key and headers.
+    pub(crate) message_bytes_max: usize,
+    /// `min.cleanable.dirty.ratio`, in thousandths.
+    pub(crate) dirty_permille_min: u64,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            cleanup_policy: "delete".to_owned(),
+            compact: false,
+            delete: true,
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            delete_retention_ms: 24 * 60 * 60 * 1000,
+            message_bytes_max: 1024 * 1024,
+            dirty_permille_min: 500,
+        }
+    }
+}
+
+/// Settings of Kafka that say how a broker keeps its files or replicas: here they have nothing to act on.
+const WITHOUT_EFFECT: [&str; 14] = [
+    "compression.type",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "index.interval.bytes",
+    "max.compaction.lag.ms",
+    "min.compaction.lag.ms",
+    "min.insync.replicas",
+    "preallocate",
+    "segment.bytes",
+    "segment.index.bytes",
+    "segment.jitter.ms",
+    "segment.ms",
+    "unclean.leader.election.enable",
+];
+
+impl TopicConfig {
+    /// Reads Kafka's settings; the error says which one is wrong and why.
+    pub(crate) fn parse(settings: &[(String, String)]) -> Result<Self, String> {
+        let mut config = Self::default();
+        for (name, value) in settings {
+            config.set(name, value).map_err(|why| format!("{name}={value}: {why}"))?;
+        }
+        Ok(config)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "cleanup.policy" => self.set_policy(value)?,
+            "retention.ms" => self.retention_ms = number(value, -1)?,
+            "delete.retention.ms" => self.delete_retention_ms = number(value, 0)?,
+            "max.message.bytes" => {
+                self.message_bytes_max = number(value, 0)?.min(i64::from(i32::MAX) / 2) as usize;
+            }
+            "min.cleanable.dirty.ratio" => match value.parse::<f64>() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => {
+                    self.dirty_permille_min = (ratio * 1000.0).round() as u64;
+                }
+                _ => return Err("not a number from 0 to 1".to_owned()),
+            },
+            "message.timestamp.type" if value == "CreateTime" => {}
+            "message.timestamp.type" => {
+                return Err("the embedded log keeps the producer's time (CreateTime)".to_owned());
+            }
+            "retention.bytes" if value == "-1" => {}
+            "retention.bytes" => {
+                return Err("the embedded log bounds a topic only by retention.ms".to_owned());
+            }
+            known if WITHOUT_EFFECT.contains(&known) => {
+                tracing::debug!(setting = known, value, "has no effect in the embedded log");
+            }
+            _ => return Err("no such setting".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn set_policy(&mut self, value: &str) -> Result<(), String> {
+        let (mut compact, mut delete) = (false, false);
+        for part in value.split(',').map(str::trim) {
+            match part {
+                "compact" => compact = true,
+                "delete" => delete = true,
+                _ => return Err("one of delete, compact and compact,delete".to_owned()),
+            }
+        }
+        (self.compact, self.delete) = (compact, delete);
+        self.cleanup_policy = value.to_owned();
+        Ok(())
+    }
+
+    /// What [`parse`](Self::parse) makes this of.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let ratio = self.dirty_permille_min as f64 / 1000.0;
+        let settings = [
+            ("cleanup.policy", self.cleanup_policy.clone()),
+            ("retention.ms", self.retention_ms.to_string()),
+            ("delete.retention.ms", self.delete_retention_ms.to_string()),
+            ("max.message.bytes", self.message_bytes_max.to_string()),
+            ("min.cleanable.dirty.ratio", ratio.to_string()),
+        ];
+        settings.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    /// Whether records expire.
+    pub(crate) fn retention(&self) -> Option<Duration> {
+        let ms = u64::try_from(self.retention_ms).ok()?;
+        self.delete.then_some(Duration::from_millis(ms))
+    }
+}
+
+fn number(value: &str, min: i64) -> Result<i64, String> {
+    match value.parse::<i64>() {
+        Ok(number) if number >= min => Ok(number),
+        _ => Err(format!("not a whole number from {min} on")),
+    }
+}
+
+impl Topic {
+    pub(crate) fn info(&self) -> TopicInfo {
+        TopicInfo {
+            name: self.name.clone(),
+            partitions: self.partitions.len() as i32,
+            cleanup_policy: self.config.cleanup_policy.clone(),
+            retention_ms: self.config.retention_ms,
+        }
+    }
+}
+
+/// How many partitions a topic may have: far more than anybody needs on one machine.
+const PARTITIONS_MAX: i32 = 100_000;
+
+/// Checks the name and the partition count by Kafka's rules.
+pub(crate) fn check(topic: &NewTopic) -> Result<(), String> {
+    let name = &*topic.name;
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > 249 || name == "." || name == ".." {
+        return Err("a topic's name has 1 to 249 characters and is not . or ..".to_owned());
+    }
+    if !name.chars().all(legal) {
+        return Err("a topic's name has only letters, digits, '.', '_' and '-'".to_owned());
+    }
+    if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
+        return Err(format!("{} partitions; 1 to {PARTITIONS_MAX} are possible", topic.partitions));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str, value: &str) -> Result<TopicConfig, String> {
+        TopicConfig::parse(&[(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn reads_what_kafka_reads() {
+        let both = parse("cleanup.policy", "compact,delete").unwrap();
+        assert!(both.compact && both.delete);
+        assert_eq!(both.cleanup_policy, "compact,delete");
+        let compact = parse("cleanup.policy", "compact").unwrap();
+        assert_eq!(compact.retention(), None, "retention.ms is for the policy delete");
+        assert_eq!(parse("retention.ms", "-1").unwrap().retention(), None);
+        assert_eq!(parse("segment.bytes", "1024"), Ok(TopicConfig::default()));
+    }
+
+    #[test]
+    fn refuses_what_it_would_not_do() {
+        for (name, value) in [
+            ("cleanup.policy", "compact,sometimes"),
+            ("retention.ms", "soon"),
+            ("retention.bytes", "1000"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("min.cleanable.dirty.ratio", "2"),
+            ("retention", "1"),
+        ] {
+            let error = parse(name, value).unwrap_err();
+            assert!(error.contains(name) && error.contains(value), "{error}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A workload whose traces tell whether something was lost, doubled, torn or not really aborted.
+//!
+//! Writer `w` writes numbered transactions, each to two topics and with an offset. After a crash every number must be
+//! there with all its records, or not at all.
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_embedded::EmbeddedLog;
+use runtime::transport::{
+    ErrorKind, Group, Member, MemberConfig, NewTopic, OffsetCommit, Outgoing, Producer,
+    ProducerConfig, Reader, ReaderConfig, Result, Transport,
+};
+use streams_core::TopicPartition;
+
+pub(crate) const WRITERS: u64 = 2;
+const TIMEOUT: Duration = Duration::from_secs(10);
+const TOPICS: [(&str, i32); 3] = [("left", 2), ("right", 3), ("input", 4)];
+
+/// How many records transaction `n` has in the topic `left`; it has one in `right`.
+fn left_count(n: u64) -> u64 {
+    1 + n % 4
+}
+
+/// Whether transaction `n` is one of those that are aborted.
+fn is_aborted(n: u64) -> bool {
+    n % 5 == 3
+}
+
+fn input(writer: u64) -> TopicPartition {
+    TopicPartition::new("input", writer as i32)
+}
+
+fn member(log: &EmbeddedLog) -> Result<Box<dyn Member>> {
+    log.member(&MemberConfig {
+        group_id: "ledger".into(),
+        instance_id: None,
+        topics: vec!["input".into()],
+        session_timeout: Duration::from_secs(3600),
+        heartbeat_interval: Duration::from_secs(1),
+        read_committed: true,
+        fetch_bytes_max: 1 << 20,
+    })
+}
+
+pub(crate) fn create_topics(log: &EmbeddedLog) -> Result<()> {
+    for (name, partitions) in TOPICS {
+        let config = vec![];
+        let topic = NewTopic { name: name.into(), partitions, replication: None, config };
+        match log.admin()?.create(&topic, TIMEOUT) {
+            Err(e) if e.kind() != ErrorKind::Exists => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes transactions; several may write at the same time.
+pub(crate) struct Writer {
+    number: u64,
+    producer: Box<dyn Producer>,
+    group: Arc<dyn Group>,
+    left: Arc<str>,
+    right: Arc<str>,
+    member: Box<dyn Member>,
+}
+
+impl Writer {
+    pub(crate) fn new(log: &EmbeddedLog, number: u64) -> Result<Self> {
+        let mut producer = log.producer(&ProducerConfig {
+            transactional_id: Some(format!("writer-{number}").into()),
+            transaction_timeout: Duration::from_secs(3600),
+            buffer_bytes_max: 1 << 20,
+        })?;
+        producer.init(TIMEOUT)?;
+        let mut member = member(log)?;
+        member.poll(Duration::ZERO)?;
+        let group = member.group();
+        let (left, right) = ("left".into(), "right".into());
+        Ok(Self { number, producer, group, left, right, member })
+    }
+
+    /// Writes transaction `n`; tells whether it was committed or, as is meant for some, aborted.
+    pub(crate) fn write(&mut self, n: u64) -> Result<bool> {
+        self.producer.begin()?;
+        let text = format!("{} {n}", self.number);
+        for k in 0..left_count(n) {
+            self.send(true, (n + k) % 2, &text)?;
+        }
+        self.send(false, n % 3, &text)?;
+        // The group's generation changes while writers come: only the newest is accepted.
+        self.member.poll(Duration::ZERO)?;
+        let metadata = self.group.metadata()?;
+        let (partition, offset) = (input(self.number), n as i64);
+        let offsets = [OffsetCommit { partition, offset, metadata: text }];
+        self.producer.send_offsets(&offsets, &metadata, TIMEOUT)?;
+        if is_aborted(n) {
+            self.producer.flush(TIMEOUT)?;
+            self.producer.abort(TIMEOUT)?;
+            return Ok(false);
+        }
+        self.producer.commit(TIMEOUT)?;
+        Ok(true)
+    }
+
+    fn send(&mut self, left: bool, partition: u64, text: &str) -> Result<()> {
+        let topic = if left { &self.left } else { &self.right };
+        self.producer.send(&Outgoing {
+            topic,
+            partition: Some(partition as i32),
+            key: None,
+            value: Some(text.as_bytes()),
+            timestamp: 1,
+            headers: None,
+        })
+    }
+}
+
+/// What a read_committed reader sees of one topic: how many records of each (writer, n).
+fn tally(log: &EmbeddedLog, topic: &str, partitions: i32) -> BTreeMap<(u64, u64), u64> {
+    let mut reader = log.reader(&ReaderConfig { read_committed: true }).unwrap();
+    let mut tally = BTreeMap::new();
+    for partition in 0..partitions {
+        let partition = TopicPartition::new(topic, partition);
+        for text in read_all(&mut *reader, &partition) {
+            let (writer, n) = text.split_once(' ').unwrap();
+            *tally.entry((writer.parse().unwrap(), n.parse().unwrap())).or_default() += 1;
+        }
+    }
+    tally
+}
+
+/// All values of a partition. Nothing may be open: the reader must come to the end.
+pub(crate) fn read_all(reader: &mut dyn Reader, partition: &TopicPartition) -> Vec<String> {
+    let (start, end) = reader.bounds(partition, TIMEOUT).unwrap();
+    reader.add(partition, start).unwrap();
+    let mut values = Vec::new();
+    while reader.position(partition).unwrap() < end {
+        let before = reader.position(partition);
+        for fetched in reader.poll(Duration::ZERO, 1000).unwrap() {
+            for index in 0..fetched.batch.len() {
+                let value = fetched.batch.record(index).value.unwrap();
+                values.push(String::from_utf8(value.to_vec()).unwrap());
+            }
+        }
+        assert!(reader.position(partition) > before, "held back by an open transaction");
+    }
+    reader.remove(partition).unwrap();
+    values
+}
+
+/// Checks that every transaction is whole and its offset is that of the last; returns what is visible, by writer.
+pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
+    let left = tally(log, "left", 2);
+    let right = tally(log, "right", 3);
+    for (&(writer, n), &count) in &left {
+        assert_eq!(count, left_count(n), "transaction {n} of writer {writer} is torn or doubled");
+        assert!(!is_aborted(n), "transaction {n} of writer {writer} was aborted");
+    }
+    let numbers =
+        |tally: &BTreeMap<(u64, u64), u64>| tally.keys().copied().collect::<BTreeSet<_>>();
+    assert_eq!(numbers(&left), numbers(&right), "one topic has what the other has not");
+    assert!(right.values().all(|count| *count == 1), "doubled");
+    let group = member(log).unwrap().group();
+    (0..WRITERS)
+        .map(|writer| {
+            let visible: BTreeSet<_> =
+                left.keys().filter(|(w, _)| *w == writer).map(|(_, n)| *n).collect();
+            let committed = group.committed(&[input(writer)], TIMEOUT).unwrap().remove(0);
+            let last = visible.last().map(|n| *n as i64);
+            assert_eq!(committed.offset, last, "the offset is not that of the last transaction");
+            if let Some(last) = last {
+                assert_eq!(committed.metadata, format!("{writer} {last}"));
+            }
+            visible
+        })
+        .collect()
+}
+
+/// A small generator of chance, so that a failing run can be repeated from its seed.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound.max(1)
+    }
+}

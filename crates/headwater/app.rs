@@ -1,0 +1,47 @@
+//! The application, on the log that its configuration names.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use runtime::{AppError, Config, StatusHandle};
+use streams_core::{StoreProvider, Topology};
+
+use crate::connect::connect;
+
+/// An application: a topology with a configuration.
+///
+/// [`run`](App::run) takes it through its life: it waits for the log, checks and creates topics, joins the group,
+/// processes, and stops gracefully when asked to, or with an error that names the record or step that it could not get
+/// over.
+pub struct App {
+    /// The error is said by `run`, where the application's life begins.
+    app: Result<runtime::App, AppError>,
+}
+
+impl App {
+    /// An application on the log that `config.broker` names.
+    pub fn new(topology: Topology, config: Config) -> Self {
+        let transport = connect(&config);
+        Self { app: transport.map(|transport| runtime::App::new(topology, config, transport)) }
+    }
+
+    /// Keeps tables in stores of your own instead of those that the configuration names.
+    #[must_use]
+    pub fn with_stores(self, stores: Arc<dyn StoreProvider>) -> Self {
+        Self { app: self.app.map(|app| app.with_stores(stores)) }
+    }
+
+    /// A handle to what the application is doing.
+    pub fn status(&self) -> StatusHandle {
+        self.app.as_ref().map(runtime::App::status).unwrap_or_default()
+    }
+
+    /// Runs until `shutdown` completes, then stops gracefully: commits, closes tables, leaves the group. Must be called
+    /// on a tokio runtime; processing has threads of its own.
+    ///
+    /// # Errors
+    /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
+        self.app?.run(shutdown).await
+    }
+}

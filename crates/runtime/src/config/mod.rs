@@ -1,0 +1,204 @@
+//! Configuration: one documented struct, from code, from a file, from the environment.
+
+mod check;
+mod load;
+mod units;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::ConfigError;
+pub use units::ByteSize;
+
+/// How an application runs. Every field has a default; `Config::default()` is exactly-once on an in-memory log.
+///
+/// ```
+/// use headwater_runtime::{Config, Guarantee};
+/// use std::time::Duration;
+/// let config = Config {
+///     broker: "kafka://127.0.0.1:9092".to_owned(),
+///     guarantee: Guarantee::ExactlyOnce,
+///     commit_interval: Some(Duration::from_millis(50)),
+///     ..Config::default()
+/// };
+/// let from_file = Config::from_toml(r#"
+///     broker = "kafka://127.0.0.1:9092"
+///     commit_interval = "50ms"
+/// "#)?;
+/// assert_eq!(config, from_file);
+/// # Ok::<(), headwater_runtime::ConfigError>(())
+/// ```
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the log is: `kafka://host:port[,host:port]`, `embedded:` (in memory) or `embedded:./dir`.
+    pub broker: String,
+    /// What a crash may do. Default: [`Guarantee::ExactlyOnce`].
+    pub guarantee: Guarantee,
+    /// How often work is committed; it becomes visible to read_committed readers then. Shorter: less latency, more
+    /// commits. Default: 100 ms under exactly-once, 1 s under at-least-once.
+    #[serde(with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub commit_interval: Option<Duration>,
+    /// Threads that process tasks, each with a producer of its own. Default: 1.
+    pub worker_threads: usize,
+    /// Where tables and the instance's identity are kept. Default: none, which is fine for tables in memory; with
+    /// RocksDB tables it is needed.
+    pub state_dir: Option<PathBuf>,
+    /// Where tables are kept. Default: [`Tables::Memory`] without a `state_dir`, [`Tables::Rocksdb`] with one.
+    pub tables: Option<Tables>,
+    /// Names this instance among those of the application; part of its transactional ids. Default: made once and kept
+    /// in the state directory; without one, random for each start.
+    pub instance_id: Option<Arc<str>>,
+    /// After how long without a sign of life the group gives an instance's partitions away. Default: 10 s.
+    #[serde(with = "units::duration")]
+    pub session_timeout: Duration,
+    /// How often an instance shows that it lives, and so how quickly it learns of a rebalance. Default: 500 ms.
+    #[serde(with = "units::duration")]
+    pub heartbeat_interval: Duration,
+    /// After how long the log aborts a transaction that is left open; an agent may not be busy with a record for
+    /// longer. Default: 10 s, as in Kafka Streams.
+    #[serde(with = "units::duration")]
+    pub transaction_timeout: Duration,
+    /// How long to try to reach the log at start. Default: 30 s.
+    #[serde(with = "units::duration")]
+    pub connect_timeout: Duration,
+    /// How long one request to the log may take. Default: 10 s.
+    #[serde(with = "units::duration")]
+    pub request_timeout: Duration,
+    /// How long a graceful stop may take. Default: 10 s.
+    #[serde(with = "units::duration")]
+    pub shutdown_timeout: Duration,
+    /// The memory budget of the process for fetched records, uncommitted table entries, producer buffers and RocksDB's
+    /// caches, an eighth, an eighth, a quarter and a half of it. Default: 256 MiB.
+    pub memory: ByteSize,
+    /// Replicas of internal topics. Default: the broker's default.
+    pub replication: Option<i32>,
+    /// How many records a worker takes from the log at a time. Default: 2,000.
+    pub poll_records_max: usize,
+    /// Client properties for Kafka, by role.
+    pub kafka: KafkaProperties,
+}
+
+/// What a crash may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// Every effect of every record happens exactly once: outputs, tables and offsets are committed in one transaction.
+    #[default]
+    ExactlyOnce,
+    /// Nothing is lost; after a crash the effects of what was not committed may happen again.
+    AtLeastOnce,
+}
+
+/// Where tables are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tables {
+    /// In memory; each start restores them from their changelogs.
+    Memory,
+    /// In RocksDB under the state directory; a start restores what is missing.
+    Rocksdb,
+}
+
+/// Raw librdkafka properties. Those that would break the guarantee are refused by the Kafka transport.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaProperties {
+    /// For every client: `security.protocol`, `sasl.username`, …
+    pub common: BTreeMap<String, String>,
+    /// For consumers.
+    pub consumer: BTreeMap<String, String>,
+    /// For producers.
+    pub producer: BTreeMap<String, String>,
+    /// For administrative clients.
+    pub admin: BTreeMap<String, String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            broker: "embedded:".to_owned(),
+            guarantee: Guarantee::ExactlyOnce,
+            commit_interval: None,
+            worker_threads: 1,
+            state_dir: None,
+            tables: None,
+            instance_id: None,
+            session_timeout: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_millis(500),
+            transaction_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(10),
+            memory: ByteSize::mib(256),
+            replication: None,
+            poll_records_max: 2_000,
+            kafka: KafkaProperties::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The commit interval, or the guarantee's default.
+    pub fn commit_interval(&self) -> Duration {
+        self.commit_interval.unwrap_or(match self.guarantee {
+            Guarantee::ExactlyOnce => Duration::from_millis(100),
+            Guarantee::AtLeastOnce => Duration::from_secs(1),
+        })
+    }
+
+    /// Where tables are kept, or the default that follows from the state directory.
+    pub fn tables(&self) -> Tables {
+        let by_dir = if self.state_dir.is_some() { Tables::Rocksdb } else { Tables::Memory };
+        self.tables.unwrap_or(by_dir)
+    }
+
+    /// The share of the memory budget for records that were fetched and not processed yet.
+    pub fn fetch_bytes(&self) -> usize {
+        self.memory.bytes() / 8
+    }
+
+    /// One worker's share of the memory budget for uncommitted table entries.
+    pub fn overlay_bytes(&self) -> usize {
+        self.memory.bytes() / 8 / self.worker_threads.max(1)
+    }
+
+    /// One producer's share of the memory budget.
+    pub fn producer_bytes(&self) -> usize {
+        self.memory.bytes() / 4 / self.worker_threads.max(1)
+    }
+
+    /// The share of the memory budget for RocksDB.
+    pub fn store_bytes(&self) -> usize {
+        self.memory.bytes() / 2
+    }
+
+    pub(crate) fn exactly_once(&self) -> bool {
+        self.guarantee == Guarantee::ExactlyOnce
+    }
+}
+
+impl fmt::Debug for Config {
+    /// As TOML, with the values of Kafka properties left out: they hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.clone();
+        let KafkaProperties { common, consumer, producer, admin } = &mut shown.kafka;
+        for value in [common, consumer, producer, admin].into_iter().flat_map(BTreeMap::values_mut)
+        {
+            *value = "…".to_owned();
+        }
+        f.write_str(&toml::to_string(&shown).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for KafkaProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let roles = [&self.common, &self.consumer, &self.producer, &self.admin];
+        f.debug_set().entries(roles.into_iter().flat_map(BTreeMap::keys)).finish()
+    }
+}

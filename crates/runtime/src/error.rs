@@ -1,0 +1,121 @@
+//! Why an application could not start or had to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use streams_core::{RestoreError, StoreError, TaskError, TopicPartition};
+
+use crate::config::ConfigError;
+use crate::transport::TransportError;
+
+/// Why an application could not start or had to stop. Nothing is committed beyond the record or step it names.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The log cannot be reached, or refused something for good.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The log was not there within the configured time.
+    #[error("gave up connecting to {broker} after {} s: {last}", waited.as_secs())]
+    Unreachable {
+        /// Where it should have been.
+        broker: String,
+        /// How long it was tried.
+        waited: Duration,
+        /// What the last attempt said.
+        last: TransportError,
+    },
+    /// A topic that the topology uses does not exist.
+    #[error("the topic {topic} does not exist; {needed_by} it. Create it first")]
+    NoTopic {
+        /// The topic.
+        topic: Arc<str>,
+        /// Who needs it.
+        needed_by: &'static str,
+    },
+    /// Topics that are consumed together have different numbers of partitions.
+    #[error(
+        "{first} has {first_partitions} partitions and {second} has {second_partitions}: they are \
+         consumed together (a join, a merge or a shared table), so equal keys must be in equal \
+         partitions"
+    )]
+    NotCoPartitioned {
+        /// A topic.
+        first: Arc<str>,
+        /// Its partitions.
+        first_partitions: i32,
+        /// Another topic.
+        second: Arc<str>,
+        /// Its partitions.
+        second_partitions: i32,
+    },
+    /// An internal topic exists, but not as it must be.
+    #[error("the internal topic {topic} has {what} {found}, and must have {expected}")]
+    InternalTopic {
+        /// The topic.
+        topic: Arc<str>,
+        /// What is wrong.
+        what: &'static str,
+        /// As it is.
+        found: String,
+        /// As it must be.
+        expected: String,
+    },
+    /// A task failed; with the record, if it was one.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A changelog holds something else than its table's entries.
+    #[error("partition {partition}: {error}")]
+    Restore {
+        /// The changelog partition.
+        partition: TopicPartition,
+        /// What is wrong.
+        error: RestoreError,
+    },
+    /// The state directory cannot be used.
+    #[error("{0}")]
+    StateDirectory(String),
+    /// An agent kept a record for too long.
+    #[error(
+        "task {task}: an agent has been busy with one record for {} s; a commit cannot wait longer \
+         than the transaction may last",
+        waited.as_secs()
+    )]
+    AgentStuck {
+        /// The task.
+        task: streams_core::TaskId,
+        /// How long.
+        waited: Duration,
+    },
+    /// Another process works under the same identity.
+    #[error(
+        "the producer {transactional_id} was fenced {times} times in a minute: another process uses \
+         the same application id and instance id"
+    )]
+    Fenced {
+        /// The transactional id.
+        transactional_id: Arc<str>,
+        /// How often.
+        times: usize,
+    },
+    /// A thread of the runtime panicked: a defect of the runtime.
+    #[error("a {thread} thread panicked: {message}")]
+    Panicked {
+        /// Which.
+        thread: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// The graceful stop took longer than allowed; what was not committed is processed again next time.
+    #[error("the graceful stop did not finish within {} s", after.as_secs())]
+    ShutdownTimeout {
+        /// The time allowed.
+        after: Duration,
+    },
+}

@@ -1,0 +1,162 @@
+//! One instance of an application: member, restorer and workers, wired together.
+//!
+//! In production each has a thread that turns it; a simulation turns them one after the other, on one thread, with
+//! [`Instance::turn`].
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use streams_core::{Effects, StoreProvider, Topology};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::AppError;
+use crate::mailbox::Mailbox;
+use crate::member::{Member, Notice, Placement};
+use crate::restore::{Opening, Restorer};
+use crate::status::StatusHandle;
+use crate::topics::Layout;
+use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
+use crate::worker::{Command, Producing, Worker};
+
+/// What an instance is made of.
+pub(crate) struct Parts {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) config: Config,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) stores: Arc<dyn StoreProvider>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) status: StatusHandle,
+    pub(crate) identity: Identity,
+    pub(crate) layout: Layout,
+}
+
+/// Who this instance is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) instance_id: Arc<str>,
+    /// Whether the next start of this instance has the same id: only then may it be a static member, for the group
+    /// would wait for it in vain otherwise.
+    pub(crate) is_kept: bool,
+}
+
+/// An instance, not yet or no longer driven by threads.
+pub(crate) struct Instance {
+    pub(crate) member: Member,
+    pub(crate) restorer: Restorer,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) notices: Sender<Notice>,
+}
+
+impl Instance {
+    /// Joins the group and makes the producers. Nothing runs yet.
+    pub(crate) fn new(parts: &Parts) -> Result<Self, AppError> {
+        let placement = Placement::new(&parts.topology, &parts.layout);
+        let transport = parts.transport.member(&member_config(parts, &placement))?;
+        let (notices, notices_in) = channel();
+        let (openings, openings_in) = channel();
+        let no_wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| ());
+        let to_restorer = Mailbox::new(openings, Arc::clone(&no_wake));
+        let to_member = Mailbox::new(notices.clone(), no_wake);
+        let mut workers = Vec::new();
+        let mut to_workers = Vec::new();
+        for index in 0..parts.config.worker_threads {
+            let (worker, to_worker) =
+                worker(parts, index, &*transport, to_restorer.clone(), to_member.clone())?;
+            workers.push(worker);
+            to_workers.push(to_worker);
+        }
+        let reader = ReaderConfig { read_committed: parts.config.exactly_once() };
+        let restorer = Restorer {
+            topology: Arc::clone(&parts.topology),
+            clock: Arc::clone(&parts.clock),
+            stores: Arc::clone(&parts.stores),
+            group: transport.group(),
+            reader: parts.transport.reader(&reader)?,
+            inbox: openings_in,
+            workers: to_workers.clone(),
+            member: to_member,
+            status: parts.status.clone(),
+            openings: Vec::new(),
+        };
+        let member = Member::new(
+            transport,
+            Arc::clone(&parts.topology),
+            placement,
+            notices_in,
+            to_restorer,
+            to_workers,
+            parts.status.clone(),
+        );
+        Ok(Self { member, restorer, workers, notices })
+    }
+}
+
+fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {
+    let Identity { instance_id, is_kept } = &parts.identity;
+    MemberConfig {
+        group_id: Arc::clone(parts.topology.application_id()),
+        instance_id: is_kept.then(|| Arc::clone(instance_id)),
+        topics: placement.lead_topics(),
+        session_timeout: parts.config.session_timeout,
+        heartbeat_interval: parts.config.heartbeat_interval,
+        read_committed: parts.config.exactly_once(),
+        fetch_bytes_max: parts.config.fetch_bytes(),
+    }
+}
+
+fn worker(
+    parts: &Parts,
+    index: usize,
+    member: &dyn transport::Member,
+    restorer: Mailbox<Opening>,
+    to_member: Mailbox<Notice>,
+) -> Result<(Worker, Mailbox<Command>), AppError> {
+    let config = &parts.config;
+    let producer = ProducerConfig {
+        transactional_id: config.exactly_once().then(|| transactional_id(parts, index)),
+        transaction_timeout: config.transaction_timeout,
+        buffer_bytes_max: config.producer_bytes(),
+    };
+    let (transport, clock) = (Arc::clone(&parts.transport), Arc::clone(&parts.clock));
+    let fetcher = member.fetcher()?;
+    let (sender, commands) = channel();
+    let wake = fetcher.waker();
+    let waker = Waker::from(Arc::new(WakeWorker(Arc::clone(&wake))));
+    let worker = Worker {
+        index,
+        config: config.clone(),
+        producing: Producing::new(transport, Arc::clone(&clock), producer, config.request_timeout),
+        clock,
+        fetcher,
+        group: member.group(),
+        commands,
+        restorer,
+        member: to_member,
+        status: parts.status.clone(),
+        waker,
+        tasks: Vec::new(),
+        effects: Effects::new(),
+        commit_at: None,
+        blocked_since: None,
+        status_at: Duration::ZERO,
+    };
+    Ok((worker, Mailbox::new(sender, wake)))
+}
+
+/// Stable across restarts of the same instance, and nobody else's.
+fn transactional_id(parts: &Parts, worker: usize) -> Arc<str> {
+    let application = parts.topology.application_id();
+    format!("{application}-{}-{worker}", parts.identity.instance_id).into()
+}
+
+/// Wakes a worker for an agent that can go on.
+struct WakeWorker(Arc<dyn Fn() + Send + Sync>);
+
+impl Wake for WakeWorker {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}

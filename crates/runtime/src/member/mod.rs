@@ -1,0 +1,227 @@
+//! The group member: turns the group's decisions into tasks. Its thread polls and heartbeats, and never runs user code,
+//! restores or commits.
+
+mod placement;
+mod release;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use streams_core::{TaskId, TopicPartition, Topology};
+
+use crate::error::AppError;
+use crate::lease::{Assignment, Lease};
+use crate::mailbox::Mailbox;
+use crate::restore::Opening;
+use crate::status::{StatusHandle, TaskState};
+use crate::transport::{self, ErrorKind, MemberEvent};
+use crate::worker::Command;
+
+pub(crate) use placement::Placement;
+use release::Releases;
+
+/// What the others tell the member.
+pub(crate) enum Notice {
+    /// The task's store is closed and its partitions are no longer touched.
+    Released(TaskId),
+    /// Give everything up and leave the group.
+    Stop,
+}
+
+pub(crate) struct Member {
+    pub(crate) transport: Box<dyn transport::Member>,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) placement: Placement,
+    pub(crate) notices: Receiver<Notice>,
+    pub(crate) restorer: Mailbox<Opening>,
+    pub(crate) workers: Vec<Mailbox<Command>>,
+    pub(crate) status: StatusHandle,
+    tasks: BTreeMap<TaskId, Assignment>,
+    releases: Releases,
+    stopping: Stopping,
+}
+
+/// How far a graceful stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// The tasks are being given up.
+    Tasks,
+    /// The group has been told; its answer is waited for.
+    Leaving {
+        polls_left: u32,
+    },
+    Done,
+}
+
+/// How many polls of a leaving member wait for the group's revocation.
+const LEAVING_POLLS: u32 = 20;
+
+impl Member {
+    pub(crate) fn new(
+        transport: Box<dyn transport::Member>,
+        topology: Arc<Topology>,
+        placement: Placement,
+        notices: Receiver<Notice>,
+        restorer: Mailbox<Opening>,
+        workers: Vec<Mailbox<Command>>,
+        status: StatusHandle,
+    ) -> Self {
+        Self {
+            transport,
+            topology,
+            placement,
+            notices,
+            restorer,
+            workers,
+            status,
+            tasks: BTreeMap::new(),
+            releases: Releases::default(),
+            stopping: Stopping::No,
+        }
+    }
+
+    /// Serves the group once; `false` when it has left it.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Result<bool, AppError> {
+        let quick = Duration::from_millis(5);
+        let wait = if self.releases.is_empty() { wait } else { wait.min(quick) };
+        for event in self.poll(wait)? {
+            match event {
+                MemberEvent::Assigned(partitions) => self.assigned(&partitions)?,
+                MemberEvent::Revoked(partitions) => self.give_up(partitions, Lease::revoke),
+                MemberEvent::Lost(partitions) => self.give_up(partitions, Lease::lose),
+            }
+        }
+        self.read_notices();
+        for partitions in self.releases.finished() {
+            self.transport.unassign(&partitions)?;
+        }
+        self.go_on_stopping()?;
+        Ok(self.stopping != Stopping::Done)
+    }
+
+    fn poll(&mut self, wait: Duration) -> Result<Vec<MemberEvent>, AppError> {
+        match self.transport.poll(wait) {
+            Ok(events) => Ok(events),
+            Err(error) if error.kind() == ErrorKind::Retriable => {
+                tracing::warn!(%error, "the group cannot be reached, trying again");
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes over the tasks that these lead partitions stand for.
+    fn assigned(&mut self, leads: &[TopicPartition]) -> Result<(), AppError> {
+        let member_id: Arc<str> = match self.transport.group().metadata() {
+            Ok(metadata) => metadata.member_id,
+            // The membership is gone again already; a `Lost` follows. Nothing is ever committed under this name.
+            Err(_) => "".into(),
+        };
+        let mut partitions = Vec::new();
+        let mut assignments = Vec::new();
+        for lead in leads {
+            let Some(task) = self.placement.task_of(lead) else {
+                tracing::warn!(partition = %lead, "assigned a partition that no task wants");
+                partitions.push(lead.clone());
+                continue;
+            };
+            let worker = self.least_loaded();
+            let lease = Lease::new(Arc::clone(&member_id));
+            let assignment = self.placement.assignment(&self.topology, task, worker, lease);
+            partitions.extend(assignment.partitions.iter().cloned());
+            self.tasks.insert(task, assignment.clone());
+            assignments.push(assignment);
+        }
+        self.transport.assign(&partitions)?;
+        for assignment in assignments {
+            tracing::info!(task = %assignment.task, worker = assignment.worker, "task assigned");
+            self.status.opened(assignment.task, assignment.worker, &assignment.partitions);
+            self.restorer.send(Opening::new(assignment));
+        }
+        Ok(())
+    }
+
+    fn least_loaded(&self) -> usize {
+        let load = |worker: &usize| self.tasks.values().filter(|one| one.worker == *worker).count();
+        (0..self.workers.len()).min_by_key(load).unwrap_or(0)
+    }
+
+    /// Has the tasks of these lead partitions closed; the partitions are unassigned when that is done.
+    fn give_up(&mut self, leads: Vec<TopicPartition>, mark: impl Fn(&Lease)) {
+        let mut partitions = Vec::new();
+        let mut tasks = Vec::new();
+        for lead in leads {
+            let task = self.placement.task_of(&lead).and_then(|task| self.tasks.get(&task));
+            match task {
+                Some(assignment) => {
+                    mark(&assignment.lease);
+                    partitions.extend(assignment.partitions.iter().cloned());
+                    self.status.changed(assignment.task, TaskState::Closing, "revoked");
+                    tracing::info!(task = %assignment.task, "task revoked");
+                    tasks.push(assignment.task);
+                }
+                None => partitions.push(lead),
+            }
+        }
+        self.releases.add(partitions, tasks);
+        self.restorer.wake();
+        self.workers.iter().for_each(|worker| worker.send(Command::LeasesChanged));
+    }
+
+    fn read_notices(&mut self) {
+        loop {
+            match self.notices.try_recv() {
+                Ok(Notice::Released(task)) => {
+                    self.tasks.remove(&task);
+                    self.status.closed(task);
+                    self.releases.released(task);
+                }
+                Ok(Notice::Stop) => {
+                    if self.stopping == Stopping::No {
+                        self.stopping = Stopping::Tasks;
+                        let leads = self.placement.leads_of(self.tasks.keys());
+                        self.give_up(leads, Lease::revoke);
+                    }
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Leaves the group without regard to tasks: they have ended, or must not go on. Errors are of no use any more.
+    pub(crate) fn abandon(&mut self) {
+        if self.stopping == Stopping::Done {
+            return;
+        }
+        let _ = self.transport.leave(Duration::from_secs(1));
+        for _ in 0..LEAVING_POLLS {
+            for event in self.transport.poll(Duration::from_millis(20)).unwrap_or_default() {
+                if let MemberEvent::Revoked(leads) | MemberEvent::Lost(leads) = event {
+                    let tasks = leads.iter().filter_map(|lead| self.placement.task_of(lead));
+                    let tasks = tasks.filter_map(|task| self.tasks.get(&task));
+                    let all: Vec<_> = tasks.flat_map(|one| one.partitions.clone()).collect();
+                    let _ = self.transport.unassign(&all);
+                }
+            }
+        }
+    }
+
+    /// First the tasks, then the group: so that the last commit is still that of a member.
+    fn go_on_stopping(&mut self) -> Result<(), AppError> {
+        match self.stopping {
+            Stopping::Tasks if self.releases.is_empty() && self.tasks.is_empty() => {
+                self.transport.leave(Duration::from_secs(1))?;
+                self.stopping = Stopping::Leaving { polls_left: LEAVING_POLLS };
+            }
+            Stopping::Leaving { polls_left: 0 } => self.stopping = Stopping::Done,
+            Stopping::Leaving { polls_left } => {
+                self.stopping = Stopping::Leaving { polls_left: polls_left - 1 };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

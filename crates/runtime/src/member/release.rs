@@ -1,0 +1,37 @@
+//! Partitions on their way out: unassigned when the last of their tasks is closed.
+
+use std::collections::BTreeSet;
+
+use streams_core::{TaskId, TopicPartition};
+
+#[derive(Debug, Default)]
+pub(super) struct Releases(Vec<Release>);
+
+#[derive(Debug)]
+struct Release {
+    partitions: Vec<TopicPartition>,
+    tasks: BTreeSet<TaskId>,
+}
+
+impl Releases {
+    /// Notes partitions that are to be unassigned when `tasks` are closed.
+    pub(super) fn add(&mut self, partitions: Vec<TopicPartition>, tasks: Vec<TaskId>) {
+        self.0.push(Release { partitions, tasks: tasks.into_iter().collect() });
+    }
+
+    pub(super) fn released(&mut self, task: TaskId) {
+        for release in &mut self.0 {
+            release.tasks.remove(&task);
+        }
+    }
+
+    /// The partitions that nobody touches any more, one list for each event they came with.
+    pub(super) fn finished(&mut self) -> Vec<Vec<TopicPartition>> {
+        let done = self.0.extract_if(.., |release| release.tasks.is_empty());
+        done.map(|release| release.partitions).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,153 @@
+//! Reading changelogs into stores.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use streams_core::{
+    RecordBatch, Store, StoreBatch, StoreError, TableBatch, TableSpec, TopicPartition,
+};
+
+use super::opening::{Opening, Stage};
+use super::{RECORDS_MAX, Restorer};
+use crate::error::AppError;
+use crate::status::TaskState;
+use crate::transport::{ErrorKind, Fetched};
+
+/// A table on its way to its changelog's end.
+pub(super) struct TableRestore {
+    table: usize,
+    pub(super) changelog: TopicPartition,
+    from: i64,
+    position: i64,
+    target: i64,
+}
+
+impl TableRestore {
+    /// Decides from where to read. `bounds` are the changelog's first offset and its end, uncommitted records included.
+    pub(super) fn plan(
+        table: usize,
+        changelog: &TopicPartition,
+        bounds: (i64, i64),
+        store: &mut dyn Store,
+    ) -> Result<Self, StoreError> {
+        let (begin, end) = bounds;
+        let mut from = store.position(table)?;
+        if let Some(position) = from.filter(|position| *position < begin || *position > end) {
+            // The changelog was truncated, or deleted and made anew: what the store holds is not what it says.
+            tracing::warn!(changelog = %changelog, position, begin, end,
+                "the table does not fit its changelog: it is cleared and rebuilt");
+            store.clear(table)?;
+            from = None;
+        }
+        let from = from.unwrap_or(begin);
+        Ok(Self { table, changelog: changelog.clone(), from, position: from, target: end })
+    }
+
+    pub(super) fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// Whether there is anything to read at all.
+    pub(super) fn is_reading(&self) -> bool {
+        self.from < self.target
+    }
+
+    pub(super) fn left(&self) -> i64 {
+        (self.target - self.position).max(0)
+    }
+}
+
+impl Restorer {
+    /// Reads a portion of the changelogs and applies it.
+    pub(super) fn read(&mut self, wait: Duration) -> Result<(), AppError> {
+        let reading = |opening: &Opening| opening.stage == Stage::Records && opening.left() > 0;
+        if self.openings.iter().any(reading) {
+            let fetched = match self.reader.poll(wait, RECORDS_MAX) {
+                Ok(fetched) => fetched,
+                Err(error) if error.kind() == ErrorKind::Retriable => Vec::new(),
+                Err(error) => return Err(error.into()),
+            };
+            for Fetched { partition, batch } in fetched {
+                self.apply(&partition, &*batch)?;
+            }
+        }
+        self.note_positions()
+    }
+
+    fn apply(
+        &mut self,
+        partition: &TopicPartition,
+        batch: &dyn RecordBatch,
+    ) -> Result<(), AppError> {
+        let Some((opening, table)) = find(&mut self.openings, partition) else { return Ok(()) };
+        let Some(last) = batch.len().checked_sub(1) else { return Ok(()) };
+        let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
+        let number = opening.tables[table].table;
+        let entries = net_entries(&sub.tables()[number], batch)
+            .map_err(|error| AppError::Restore { partition: partition.clone(), error })?;
+        let position = batch.record(last).offset + 1;
+        let tables = vec![TableBatch { table: number, entries, position: Some(position) }];
+        if let Some(store) = opening.store.as_mut() {
+            store.apply(&StoreBatch { tables })?;
+        }
+        opening.tables[table].position = position;
+        opening.restored += batch.len() as u64;
+        self.status.restored(opening.assignment.task, batch.len() as u64);
+        Ok(())
+    }
+
+    /// Where the reader is: it also passes what it does not deliver (markers, aborted and compacted records).
+    fn note_positions(&mut self) -> Result<(), AppError> {
+        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Records) {
+            for table in opening.tables.iter_mut().filter(|table| table.left() > 0) {
+                let read = self.reader.position(&table.changelog).unwrap_or(table.position);
+                table.position = table.position.max(read);
+            }
+            let left = opening.left();
+            let total = opening.tables.iter().map(|table| table.target - table.from).sum();
+            let state = TaskState::Restoring { done: total - left, total };
+            self.status.changed(opening.assignment.task, state, "reading changelogs");
+            if left == 0 {
+                keep_positions(opening)?;
+                opening.stage = Stage::Ready;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes down how far tables have come whose last part held nothing for them, so that it is not read again.
+fn keep_positions(opening: &mut Opening) -> Result<(), StoreError> {
+    let Some(store) = opening.store.as_mut() else { return Ok(()) };
+    let mut tables = Vec::new();
+    for table in &opening.tables {
+        if store.position(table.table)? != Some(table.position) {
+            let position = Some(table.position);
+            tables.push(TableBatch { table: table.table, entries: Vec::new(), position });
+        }
+    }
+    if tables.is_empty() { Ok(()) } else { store.apply(&StoreBatch { tables }) }
+}
+
+fn find<'a>(
+    openings: &'a mut [Opening],
+    partition: &TopicPartition,
+) -> Option<(&'a mut Opening, usize)> {
+    openings.iter_mut().filter(|opening| opening.stage == Stage::Records).find_map(|opening| {
+        let table = opening.tables.iter().position(|table| table.changelog == *partition)?;
+        Some((opening, table))
+    })
+}
+
+/// The last entry of each key, sorted by key.
+fn net_entries(
+    spec: &TableSpec,
+    batch: &dyn RecordBatch,
+) -> Result<Vec<streams_core::StoreEntry>, streams_core::RestoreError> {
+    let mut entries = BTreeMap::new();
+    for index in 0..batch.len() {
+        let (key, value) = spec.restore(&batch.record(index))?;
+        entries.insert(key, value);
+    }
+    Ok(entries.into_iter().collect())
+}

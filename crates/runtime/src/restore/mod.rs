@@ -1,0 +1,110 @@
+//! The restorer: opens stores, brings tables up to date from their changelogs, finds out where inputs go on. It runs
+//! beside processing; a task is given to its worker when it is ready.
+//!
+//! The order is what makes a task see every committed effect: first the committed offsets, which are only given out when
+//! no open transaction holds them; then the changelogs' ends, uncommitted ones included; then everything committed up to
+//! those ends, waiting for transactions that are still open.
+
+mod changelog;
+mod opening;
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use streams_core::{StoreProvider, Task, Topology};
+
+use crate::clock::Clock;
+use crate::error::AppError;
+use crate::lease::LeaseState;
+use crate::mailbox::Mailbox;
+use crate::member::Notice;
+use crate::status::{StatusHandle, TaskState};
+use crate::transport::{Group, Reader};
+use crate::worker::{Activation, Command};
+
+pub(crate) use opening::Opening;
+use opening::Stage;
+
+/// Changelog records taken from the log at a time.
+const RECORDS_MAX: usize = 10_000;
+
+pub(crate) struct Restorer {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stores: Arc<dyn StoreProvider>,
+    pub(crate) group: Arc<dyn Group>,
+    pub(crate) reader: Box<dyn Reader>,
+    pub(crate) inbox: Receiver<Opening>,
+    pub(crate) workers: Vec<Mailbox<Command>>,
+    pub(crate) member: Mailbox<Notice>,
+    pub(crate) status: StatusHandle,
+    pub(crate) openings: Vec<Opening>,
+}
+
+impl Restorer {
+    /// Brings every task in hand a step further.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
+        self.receive(wait);
+        self.drop_revoked()?;
+        self.open_stores()?;
+        self.look_up_offsets()?;
+        self.look_up_ends()?;
+        self.read(wait.min(Duration::from_millis(20)))?;
+        self.activate()
+    }
+
+    /// With nothing in hand, waits for something to do.
+    fn receive(&mut self, wait: Duration) {
+        if self.openings.is_empty() && !wait.is_zero() {
+            self.openings.extend(self.inbox.recv_timeout(wait).ok());
+        }
+        self.openings.extend(self.inbox.try_iter());
+    }
+
+    fn drop_revoked(&mut self) -> Result<(), AppError> {
+        let gone = |opening: &mut Opening| !opening.assignment.lease.is_held();
+        let revoked: Vec<_> = self.openings.extract_if(.., gone).collect();
+        for mut opening in revoked {
+            self.stop_reading(&opening)?;
+            let flushed = opening.store.as_mut().map_or(Ok(()), |store| store.flush());
+            if let (Err(error), LeaseState::Revoked) = (flushed, opening.assignment.lease.state()) {
+                tracing::warn!(task = %opening.assignment.task, %error, "a store was not flushed");
+            }
+            drop(opening.store);
+            self.member.send(Notice::Released(opening.assignment.task));
+        }
+        Ok(())
+    }
+
+    /// Gives tasks that are up to date to their workers.
+    fn activate(&mut self) -> Result<(), AppError> {
+        let ready: Vec<_> = self.openings.extract_if(.., |one| one.stage == Stage::Ready).collect();
+        for mut opening in ready {
+            self.stop_reading(&opening)?;
+            let Some(store) = opening.store.take() else { continue };
+            let id = opening.assignment.task;
+            let mut task = Task::new(Arc::clone(&self.topology), id, store);
+            task.resume(&opening.resume, self.clock.now())?;
+            tracing::info!(
+                task = %id,
+                restored = opening.restored,
+                offsets = ?opening.resume.iter().map(|one| one.offset).collect::<Vec<_>>(),
+                "task ready"
+            );
+            self.status.changed(id, TaskState::Running, "up to date");
+            let offsets = opening.resume.iter().map(|resume| resume.offset).collect();
+            let worker = &self.workers[opening.assignment.worker];
+            let assignment = opening.assignment;
+            worker.send(Command::Activate(Box::new(Activation { assignment, task, offsets })));
+        }
+        Ok(())
+    }
+
+    fn stop_reading(&mut self, opening: &Opening) -> Result<(), AppError> {
+        for table in opening.tables.iter().filter(|table| table.is_reading()) {
+            self.reader.remove(&table.changelog)?;
+        }
+        Ok(())
+    }
+}

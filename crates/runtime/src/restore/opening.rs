@@ -1,0 +1,162 @@
+//! A task on its way to its worker, and the look-ups at the beginning of that way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use streams_core::{Resume, Start, Store, StoreError, TopicPartition};
+
+use super::Restorer;
+use super::changelog::TableRestore;
+use crate::error::AppError;
+use crate::lease::Assignment;
+use crate::status::TaskState;
+use crate::transport::{CommittedOffset, ErrorKind};
+
+/// A task that is being opened.
+pub(crate) struct Opening {
+    pub(crate) assignment: Assignment,
+    pub(crate) store: Option<Box<dyn Store>>,
+    pub(super) stage: Stage,
+    pub(super) resume: Vec<Resume>,
+    pub(super) tables: Vec<TableRestore>,
+    /// Changelog records applied.
+    pub(super) restored: u64,
+}
+
+/// What an opening task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Store,
+    Offsets,
+    Ends,
+    Records,
+    Ready,
+}
+
+impl Opening {
+    /// A task that was just assigned.
+    pub(crate) fn new(assignment: Assignment) -> Self {
+        let (resume, tables) = (Vec::new(), Vec::new());
+        Self { assignment, store: None, stage: Stage::Store, resume, tables, restored: 0 }
+    }
+
+    /// A task that is rewound: its store is open and at some commit.
+    pub(crate) fn again(assignment: Assignment, store: Box<dyn Store>) -> Self {
+        Self { store: Some(store), stage: Stage::Offsets, ..Self::new(assignment) }
+    }
+}
+
+/// How long one look-up may keep the restorer; there may be others to go on with.
+const LOOK_UP: Duration = Duration::from_millis(500);
+
+impl Restorer {
+    pub(super) fn open_stores(&mut self) -> Result<(), AppError> {
+        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Store) {
+            let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
+            let names: Vec<_> = sub.tables().iter().map(|table| Arc::clone(table.name())).collect();
+            let name = &opening.assignment.store_name;
+            let store = match self.stores.open(name, &names) {
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(task = %opening.assignment.task, %error,
+                        "a store is corrupt: it is removed and rebuilt from its changelogs");
+                    self.stores.destroy(name)?;
+                    self.stores.open(name, &names)?
+                }
+                other => other?,
+            };
+            opening.store = Some(store);
+            opening.stage = Stage::Offsets;
+        }
+        Ok(())
+    }
+
+    /// One request for all tasks that wait for their offsets.
+    pub(super) fn look_up_offsets(&mut self) -> Result<(), AppError> {
+        let waiting = self.openings.iter().filter(|one| one.stage == Stage::Offsets);
+        let partitions: Vec<TopicPartition> =
+            waiting.flat_map(|one| one.assignment.partitions.iter().cloned()).collect();
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let mut committed = match self.group.committed(&partitions, LOOK_UP) {
+            Ok(committed) => committed.into_iter(),
+            Err(error) => return later(error, "the committed offsets are not known yet"),
+        };
+        let (topology, reader) = (&self.topology, &mut self.reader);
+        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Offsets) {
+            let sub = &topology.sub_topologies()[opening.assignment.task.sub_topology];
+            let inputs = opening.assignment.partitions.iter().zip(sub.sources());
+            let found: Vec<_> = inputs.zip(committed.by_ref()).collect();
+            let mut resume = Vec::new();
+            for ((partition, source), committed) in found {
+                match start(partition, source.start, committed, &mut **reader) {
+                    Ok(one) => resume.push(one),
+                    Err(error) => return later(error, "where a topic begins is not known yet"),
+                }
+            }
+            opening.resume = resume;
+            opening.stage = Stage::Ends;
+        }
+        Ok(())
+    }
+
+    pub(super) fn look_up_ends(&mut self) -> Result<(), AppError> {
+        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Ends) {
+            let Some(store) = opening.store.as_deref_mut() else { continue };
+            let changelogs = opening.assignment.changelogs.iter();
+            let mut tables = Vec::new();
+            for (number, changelog) in changelogs.enumerate() {
+                let bounds = match self.reader.bounds(changelog, LOOK_UP) {
+                    Ok(bounds) => bounds,
+                    Err(error) => return later(error, "where a changelog ends is not known yet"),
+                };
+                tables.push(TableRestore::plan(number, changelog, bounds, store)?);
+            }
+            for table in tables.iter().filter(|table| table.is_reading()) {
+                self.reader.add(&table.changelog, table.position())?;
+            }
+            opening.tables = tables;
+            opening.stage = Stage::Records;
+            self.status.changed(
+                opening.assignment.task,
+                TaskState::Restoring { done: 0, total: opening.left() },
+                "reading changelogs",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Opening {
+    /// Changelog offsets still to pass.
+    pub(super) fn left(&self) -> i64 {
+        self.tables.iter().map(TableRestore::left).sum()
+    }
+}
+
+/// Where an input goes on: where the group committed, or where the source is to begin.
+fn start(
+    partition: &TopicPartition,
+    start: Start,
+    committed: CommittedOffset,
+    reader: &mut dyn crate::transport::Reader,
+) -> Result<Resume, crate::transport::TransportError> {
+    let CommittedOffset { offset, metadata } = committed;
+    if let Some(offset) = offset {
+        return Ok(Resume { offset, metadata, committed: true });
+    }
+    let (begin, end) = reader.bounds(partition, LOOK_UP)?;
+    let offset = if start == Start::Earliest { begin } else { end };
+    Ok(Resume { offset, metadata, committed: false })
+}
+
+/// What may work later is tried again at the next turn.
+fn later(error: crate::transport::TransportError, what: &'static str) -> Result<(), AppError> {
+    match error.kind() {
+        ErrorKind::Retriable | ErrorKind::Unknown | ErrorKind::Fenced => {
+            tracing::debug!(%error, "{what}");
+            Ok(())
+        }
+        _ => Err(error.into()),
+    }
+}

@@ -1,0 +1,178 @@
+//! What the application is doing, for programs to read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use streams_core::{TaskId, TaskMetrics, TopicPartition};
+
+/// A snapshot of everything that runs in this instance.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The tasks of this instance, by name (`{sub-topology}_{partition}`).
+    pub tasks: BTreeMap<String, TaskStatus>,
+    /// Counters of the workers, summed.
+    pub commits: CommitCounters,
+}
+
+/// A task of this instance.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TaskStatus {
+    /// What it is doing.
+    pub state: TaskState,
+    /// Why, in words.
+    pub reason: String,
+    /// The worker thread that has it.
+    pub worker: usize,
+    /// Its inputs.
+    pub inputs: Vec<InputStatus>,
+    /// Records processed, failed ones included.
+    pub processed: u64,
+    /// Records passed over by the error policy.
+    pub skipped: u64,
+    /// Records sent to a dead-letter topic.
+    pub dead_lettered: u64,
+    /// Records too late for every window.
+    pub dropped_late: u64,
+    /// Changelog records applied by this instance to bring the task's tables up to date.
+    pub restored: u64,
+}
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+#[non_exhaustive]
+pub enum TaskState {
+    /// Its store is being opened and its offsets looked up.
+    Opening,
+    /// Its tables are being brought up to date.
+    Restoring {
+        /// Changelog offsets passed since the restore began.
+        done: i64,
+        /// Changelog offsets to pass in all.
+        total: i64,
+    },
+    /// It processes records.
+    Running,
+    /// It is given up.
+    Closing,
+}
+
+/// An input of a task.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct InputStatus {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to process.
+    pub position: i64,
+    /// Records between the position and the log's end as last seen; `None` as long as the end is not known.
+    pub lag: Option<i64>,
+}
+
+/// What the workers' commits came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CommitCounters {
+    /// Commits that succeeded.
+    pub commits: u64,
+    /// Times that work was dropped and done again from the last commit.
+    pub rewinds: u64,
+    /// Producers given up for new ones.
+    pub producers_retired: u64,
+}
+
+/// A handle to an application's status. Cheap to clone; stays valid when the application has ended.
+#[derive(Clone, Debug, Default)]
+pub struct StatusHandle(Arc<Mutex<Status>>);
+
+impl StatusHandle {
+    /// How things are now.
+    pub fn snapshot(&self) -> Status {
+        self.lock().clone()
+    }
+
+    /// Whether this instance has tasks and all of them process records.
+    pub fn is_running(&self) -> bool {
+        let status = self.lock();
+        let mut tasks = status.tasks.values();
+        !status.tasks.is_empty() && tasks.all(|task| task.state == TaskState::Running)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Status> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn opened(&self, task: TaskId, worker: usize, inputs: &[TopicPartition]) {
+        let inputs = inputs.iter().map(|partition| InputStatus {
+            topic: Arc::clone(&partition.topic),
+            partition: partition.partition,
+            position: 0,
+            lag: None,
+        });
+        let status = TaskStatus {
+            state: TaskState::Opening,
+            reason: "assigned".to_owned(),
+            worker,
+            inputs: inputs.collect(),
+            processed: 0,
+            skipped: 0,
+            dead_lettered: 0,
+            dropped_late: 0,
+            restored: 0,
+        };
+        self.lock().tasks.insert(task.to_string(), status);
+    }
+
+    pub(crate) fn changed(&self, task: TaskId, state: TaskState, reason: &str) {
+        self.with(task, |status| {
+            status.state = state;
+            if status.reason != reason {
+                reason.clone_into(&mut status.reason);
+            }
+        });
+    }
+
+    pub(crate) fn restored(&self, task: TaskId, records: u64) {
+        self.with(task, |status| status.restored += records);
+    }
+
+    pub(crate) fn counted(&self, task: TaskId, metrics: TaskMetrics, positions: &[i64]) {
+        self.with(task, |status| {
+            status.processed = metrics.processed;
+            status.skipped = metrics.skipped;
+            status.dead_lettered = metrics.dead_lettered;
+            status.dropped_late = metrics.dropped_late;
+            for (input, position) in status.inputs.iter_mut().zip(positions) {
+                input.position = *position;
+            }
+        });
+    }
+
+    /// The log's ends as last seen.
+    pub(crate) fn ends(&self, ends: &[(TopicPartition, i64)]) {
+        let mut status = self.lock();
+        for input in status.tasks.values_mut().flat_map(|task| &mut task.inputs) {
+            let end = ends.iter().find(|(partition, _)| {
+                partition.topic == input.topic && partition.partition == input.partition
+            });
+            if let Some((_, end)) = end {
+                input.lag = Some((end - input.position).max(0));
+            }
+        }
+    }
+
+    pub(crate) fn closed(&self, task: TaskId) {
+        self.lock().tasks.remove(&task.to_string());
+    }
+
+    fn with(&self, task: TaskId, change: impl FnOnce(&mut TaskStatus)) {
+        if let Some(status) = self.lock().tasks.get_mut(&task.to_string()) {
+            change(status);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Topics before the start: the user's must be there, internal ones are created, and nothing is started on wrong ones.
+
+mod internal;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use streams_core::{SourceKind, SubTopology, Topology};
+
+use crate::config::Config;
+use crate::error::AppError;
+use crate::transport::{Admin, ErrorKind, TopicInfo, TransportError};
+
+pub(crate) use internal::create_internal;
+
+/// What is known of the topics that the topology consumes and keeps tables in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layout {
+    topics: BTreeMap<Arc<str>, TopicInfo>,
+}
+
+impl Layout {
+    pub(crate) fn partitions(&self, topic: &str) -> Option<i32> {
+        self.topics.get(topic).map(|info| info.partitions)
+    }
+
+    fn insert(&mut self, info: TopicInfo) {
+        self.topics.insert(Arc::clone(&info.name), info);
+    }
+}
+
+/// Checks the user's topics, then creates and checks the application's own.
+pub(crate) fn prepare(
+    topology: &Topology,
+    admin: &mut dyn Admin,
+    replication: Option<i32>,
+    timeout: Duration,
+) -> Result<Layout, AppError> {
+    let mut layout = Layout::default();
+    user_topics(topology, admin, &mut layout, timeout)?;
+    create_internal(topology, admin, &mut layout, replication, timeout)?;
+    for sub in topology.sub_topologies() {
+        check_co_partitioning(sub, &layout)?;
+    }
+    Ok(layout)
+}
+
+fn user_topics(
+    topology: &Topology,
+    admin: &mut dyn Admin,
+    layout: &mut Layout,
+    timeout: Duration,
+) -> Result<(), AppError> {
+    let sources = topology.sub_topologies().iter().flat_map(|sub| sub.sources());
+    let sources = sources.filter(|source| source.kind == SourceKind::User);
+    let mut needed: Vec<(Arc<str>, &'static str)> =
+        sources.map(|source| (Arc::clone(&source.topic), "the topology consumes")).collect();
+    let sinks = topology.sink_topics().iter();
+    needed.extend(sinks.map(|topic| (Arc::clone(topic), "the topology writes")));
+    let names: Vec<_> = needed.iter().map(|(name, _)| Arc::clone(name)).collect();
+    let found = admin.describe(&names, timeout)?;
+    for ((topic, needed_by), info) in needed.into_iter().zip(found) {
+        layout.insert(info.ok_or(AppError::NoTopic { topic, needed_by })?);
+    }
+    Ok(())
+}
+
+fn check_co_partitioning(sub: &SubTopology, layout: &Layout) -> Result<(), AppError> {
+    let width = |topic: &Arc<str>| layout.partitions(topic).unwrap_or(0);
+    let Some((first, others)) = sub.sources().split_first() else { return Ok(()) };
+    for second in others {
+        if width(&first.topic) != width(&second.topic) {
+            return Err(AppError::NotCoPartitioned {
+                first: Arc::clone(&first.topic),
+                first_partitions: width(&first.topic),
+                second: Arc::clone(&second.topic),
+                second_partitions: width(&second.topic),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The source whose partitions the group shares out for the whole sub-topology: the one with most partitions, the
+/// first by name among equals. The others follow it, partition by partition.
+pub(crate) fn lead_topic<'a>(sub: &'a SubTopology, layout: &Layout) -> Option<&'a Arc<str>> {
+    let width = |topic: &Arc<str>| layout.partitions(topic).unwrap_or(0);
+    let topics = sub.sources().iter().map(|source| &source.topic);
+    topics.min_by_key(|topic| (-width(topic), (*topic).clone()))
+}
+
+/// [`retried`], for the start: ends early when the start is cancelled.
+pub(crate) fn retried_unless<T>(
+    cancelled: &AtomicBool,
+    config: &Config,
+    mut attempt: impl FnMut() -> Result<T, AppError>,
+) -> Result<T, AppError> {
+    retried(&config.broker, config.connect_timeout, || match attempt() {
+        Err(AppError::Transport(error)) if cancelled.load(Ordering::Acquire) => {
+            let cancelled =
+                TransportError::new(ErrorKind::Refused, "the start was cancelled", error);
+            Err(AppError::Transport(cancelled))
+        }
+        other => other,
+    })
+}
+
+/// Runs a request until it works or `timeout` has passed, as long as trying again may help.
+pub(crate) fn retried<T>(
+    broker: &str,
+    timeout: Duration,
+    mut attempt: impl FnMut() -> Result<T, AppError>,
+) -> Result<T, AppError> {
+    let started = Instant::now();
+    let mut say_at = Duration::ZERO;
+    loop {
+        let last = match attempt() {
+            Err(AppError::Transport(error)) if may_pass(&error) => error,
+            other => return other,
+        };
+        let waited = started.elapsed();
+        if waited >= timeout {
+            return Err(AppError::Unreachable { broker: broker.to_owned(), waited, last });
+        }
+        if waited >= say_at {
+            say_at = waited + Duration::from_secs(3);
+            tracing::warn!(broker, error = %last, "the log cannot be reached yet, trying again");
+        }
+        std::thread::sleep(RETRY_EVERY);
+    }
+}
+
+/// Between two attempts.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
+
+fn may_pass(error: &TransportError) -> bool {
+    matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Unknown | ErrorKind::Fatal)
+}
+
+/// Whether an error says that something is there already.
+fn exists(error: &TransportError) -> bool {
+    error.kind() == ErrorKind::Exists
+}

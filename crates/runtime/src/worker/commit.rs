@@ -1,0 +1,117 @@
+//! The commit. The order of its steps is the guarantee:
+//!
+//! 1. outputs and changelog records are in the transaction,
+//! 2. the offsets join it, under the group's current generation,
+//! 3. it is committed,
+//! 4. and only then do the stores learn of it, together with the changelog positions that it led to.
+
+use streams_core::TaskCommit;
+
+use super::{Trouble, Worker};
+use crate::error::AppError;
+use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
+
+impl Worker {
+    pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
+        let due = self.commit_at.is_some_and(|at| at <= self.clock.monotonic());
+        let overlays: usize = self.tasks.iter().map(|active| active.task.overlay_bytes()).sum();
+        if due || overlays > self.config.overlay_bytes() { self.commit().map(drop) } else { Ok(()) }
+    }
+
+    /// Commits everything in hand. `false`: it has to wait for an agent that is in the middle of a record.
+    pub(super) fn commit(&mut self) -> Result<bool, Trouble> {
+        if self.tasks.iter().any(|active| !active.task.can_commit()) {
+            self.wait_for_agents()?;
+            return Ok(false);
+        }
+        self.blocked_since = None;
+        self.commit_at = None;
+        let commits = self.prepare()?;
+        if commits.is_empty() {
+            return Ok(true);
+        }
+        self.send_effects()?;
+        let offsets = self.offsets(&commits);
+        if self.producing.is_transactional() {
+            self.commit_transaction(&offsets)?;
+        } else {
+            self.producing.flush()?;
+            self.group.commit(&offsets, self.config.request_timeout)?;
+        }
+        self.apply(&commits)?;
+        self.status.lock().commits.commits += 1;
+        Ok(true)
+    }
+
+    /// An agent's record may take as long as a transaction may, less a margin for the commit itself.
+    fn wait_for_agents(&mut self) -> Result<(), Trouble> {
+        let now = self.clock.monotonic();
+        let waited = now - *self.blocked_since.get_or_insert(now);
+        self.commit_at = Some(now);
+        if waited < self.config.transaction_timeout / 2 {
+            return Ok(());
+        }
+        let stuck = self.tasks.iter().find(|active| !active.task.can_commit());
+        stuck.map_or(Ok(()), |active| {
+            let task = active.assignment.task;
+            Err(Trouble::Fail(AppError::AgentStuck { task, waited }))
+        })
+    }
+
+    /// Ends the batch of every task that has something to commit: the changelog records join the effects.
+    fn prepare(&mut self) -> Result<Vec<(usize, TaskCommit)>, Trouble> {
+        let mut commits = Vec::new();
+        for (index, active) in self.tasks.iter_mut().enumerate() {
+            if active.task.is_dirty() {
+                active.assignment.changelogs.iter().for_each(|one| self.producing.track(one));
+                commits.push((index, active.task.prepare_commit(&mut self.effects)?));
+            }
+        }
+        Ok(commits)
+    }
+
+    fn offsets(&self, commits: &[(usize, TaskCommit)]) -> Vec<OffsetCommit> {
+        let offsets = commits.iter().flat_map(|(index, commit)| {
+            let partitions = &self.tasks[*index].assignment.partitions;
+            commit.offsets.iter().map(|offset| OffsetCommit {
+                partition: partitions[offset.input].clone(),
+                offset: offset.offset,
+                metadata: offset.metadata.clone(),
+            })
+        });
+        offsets.collect()
+    }
+
+    fn commit_transaction(&mut self, offsets: &[OffsetCommit]) -> Result<(), Trouble> {
+        let group = self.same_member()?;
+        self.producing.send_offsets(offsets, &group)?;
+        self.producing.commit()?;
+        Ok(())
+    }
+
+    /// This instance's membership, if it is still the one under which it got its tasks. After a lost membership the
+    /// client may have become a new member already: its generation is valid, but its tasks are somebody else's.
+    fn same_member(&self) -> Result<GroupMetadata, Trouble> {
+        let group = self.group.metadata()?;
+        let leases = self.tasks.iter().map(|active| &active.assignment.lease);
+        let mut others = leases.filter(|lease| *lease.member_id() != group.member_id);
+        if others.next().is_none() {
+            return Ok(group);
+        }
+        let (context, cause) = ("the commit", "the membership of the group was lost");
+        Err(TransportError::new(ErrorKind::Abortable, context, cause).into())
+    }
+
+    /// The commit is known: the stores follow.
+    fn apply(&mut self, commits: &[(usize, TaskCommit)]) -> Result<(), Trouble> {
+        for (index, _) in commits {
+            let active = &mut self.tasks[*index];
+            let changelogs = active.assignment.changelogs.iter();
+            let positions: Vec<_> =
+                changelogs.map(|changelog| self.producing.position(changelog)).collect();
+            let applied = active.task.committed(&positions);
+            applied.map_err(|error| Trouble::Fail(error.into()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! The worker: polls, steps tasks, commits. One thread with one producer and one fetcher for all its tasks.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `mod.rs` | the turn: commands, fetch, step |
+//! | `producing.rs` | the producer, its transaction, and what an error of it means |
+//! | `commit.rs` | the commit, step by step |
+//! | `rewind.rs` | back to the last commit, and giving tasks up |
+
+mod commit;
+mod producing;
+mod rewind;
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::task::Waker;
+use std::time::Duration;
+
+use streams_core::{Effects, RecordError, Task, TaskError, Timestamp};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::AppError;
+use crate::lease::Assignment;
+use crate::mailbox::Mailbox;
+use crate::member::Notice;
+use crate::restore::Opening;
+use crate::status::StatusHandle;
+use crate::transport::{ErrorKind, Fetched, Fetcher, Group};
+
+pub(crate) use producing::{Producing, Trouble};
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Take over a task that is up to date.
+    Activate(Box<Activation>),
+    /// Leases were revoked or lost: look.
+    LeasesChanged,
+}
+
+/// A task that is ready to run.
+pub(crate) struct Activation {
+    pub(crate) assignment: Assignment,
+    pub(crate) task: Task,
+    /// Where its inputs go on.
+    pub(crate) offsets: Vec<i64>,
+}
+
+/// A task that runs here.
+pub(crate) struct Active {
+    assignment: Assignment,
+    task: Task,
+    /// For each input whether its partition is paused because the task has enough to do.
+    paused: Vec<bool>,
+}
+
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) fetcher: Box<dyn Fetcher>,
+    pub(crate) producing: Producing,
+    pub(crate) group: Arc<dyn Group>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) restorer: Mailbox<Opening>,
+    pub(crate) member: Mailbox<Notice>,
+    pub(crate) status: StatusHandle,
+    pub(crate) waker: Waker,
+    pub(crate) tasks: Vec<Active>,
+    pub(crate) effects: Effects,
+    /// When the work in hand has to be committed, once there is any.
+    pub(crate) commit_at: Option<Duration>,
+    /// Since when a commit has had to wait for an agent.
+    pub(crate) blocked_since: Option<Duration>,
+    pub(crate) status_at: Duration,
+}
+
+/// Records of one input that may wait in a task; beyond, its partition is paused.
+const QUEUED_MAX: usize = 20_000;
+
+/// Records that one task processes before the others have their turn.
+const SLICE: usize = 1_000;
+
+/// How often counters and lag are written into the status.
+const STATUS_EVERY: Duration = Duration::from_millis(200);
+
+impl Worker {
+    /// Makes the producer, which ends what an earlier life of this instance left open.
+    pub(crate) fn start(&mut self) -> Result<(), AppError> {
+        self.renew_producer()
+    }
+
+    /// The end, whatever the reason: nothing uncommitted may become visible.
+    pub(crate) fn stop(&mut self) {
+        if let Err(error) = self.producing.drop_work(false) {
+            tracing::warn!(worker = self.index, %error, "the producer was not closed properly");
+        }
+    }
+
+    /// One round: commands, fetch, process, commit. Waits at most `wait` for something to do.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
+        self.read_commands()?;
+        let result = self.work(wait);
+        self.mend(result)?;
+        self.report();
+        Ok(())
+    }
+
+    /// What can end in a rewind.
+    fn work(&mut self, wait: Duration) -> Result<(), Trouble> {
+        self.fetch(wait)?;
+        self.process()?;
+        self.commit_if_due()
+    }
+
+    fn read_commands(&mut self) -> Result<(), AppError> {
+        let commands: Vec<_> = self.commands.try_iter().collect();
+        for command in commands {
+            match command {
+                Command::Activate(activation) => self.activate(*activation)?,
+                Command::LeasesChanged => self.give_up_revoked()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn activate(&mut self, activation: Activation) -> Result<(), AppError> {
+        let Activation { assignment, mut task, offsets } = activation;
+        if !assignment.lease.is_held() {
+            return self.close(assignment, task);
+        }
+        task.set_waker(self.waker.clone());
+        for (partition, offset) in assignment.partitions.iter().zip(offsets) {
+            self.fetcher.add(partition, Some(offset))?;
+        }
+        let paused = vec![false; assignment.partitions.len()];
+        self.tasks.push(Active { assignment, task, paused });
+        Ok(())
+    }
+
+    fn fetch(&mut self, wait: Duration) -> Result<(), Trouble> {
+        let wait = self.wait(wait);
+        match self.fetcher.poll(wait, self.config.poll_records_max) {
+            Ok(fetched) => fetched.into_iter().try_for_each(|fetched| self.enqueue(fetched)),
+            Err(error) if error.kind() == ErrorKind::Retriable => {
+                tracing::warn!(%error, "fetching failed, trying again");
+                Ok(())
+            }
+            Err(error) => Err(Trouble::Fail(error.into())),
+        }
+    }
+
+    /// Not longer than until the next commit or the next thing that a task wants to do.
+    fn wait(&self, wait: Duration) -> Duration {
+        let busy = self.tasks.iter().any(Active::has_queued);
+        if busy {
+            return Duration::ZERO;
+        }
+        let now = self.clock.now();
+        let until = |at: Timestamp| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
+        let wakeups = self.tasks.iter().filter_map(|active| active.task.next_wakeup()).map(until);
+        let commit = self.commit_at.map(|at| at.saturating_sub(self.clock.monotonic()));
+        wakeups.chain(commit).fold(wait, Duration::min)
+    }
+
+    fn enqueue(&mut self, fetched: Fetched) -> Result<(), Trouble> {
+        let Fetched { partition, batch } = fetched;
+        for active in &mut self.tasks {
+            let inputs = &active.assignment.partitions;
+            let Some(input) = inputs.iter().position(|input| *input == partition) else { continue };
+            active.task.enqueue(input, batch);
+            if !active.paused[input] && active.task.queued(input) > QUEUED_MAX {
+                active.paused[input] = true;
+                self.fetcher.pause(&partition)?;
+            }
+            return Ok(());
+        }
+        // A partition that was removed a moment ago: its records come again wherever it is now.
+        Ok(())
+    }
+
+    /// Every task processes a slice of what it has; effects are sent at once.
+    fn process(&mut self) -> Result<(), Trouble> {
+        for index in 0..self.tasks.len() {
+            let now = self.clock.now();
+            let active = &mut self.tasks[index];
+            let failed = active.task.advance(now, &mut self.effects)?;
+            let step = active.task.step(now, SLICE, &mut self.effects)?;
+            let dirty = active.task.is_dirty();
+            self.resume_partitions(index)?;
+            log_failed(&failed);
+            log_failed(&step.failed);
+            self.send_effects()?;
+            if dirty && self.commit_at.is_none() {
+                self.commit_at = Some(self.clock.monotonic() + self.config.commit_interval());
+            }
+        }
+        Ok(())
+    }
+
+    fn resume_partitions(&mut self, index: usize) -> Result<(), Trouble> {
+        let active = &mut self.tasks[index];
+        for input in 0..active.paused.len() {
+            if active.paused[input] && active.task.queued(input) < QUEUED_MAX / 2 {
+                active.paused[input] = false;
+                self.fetcher.resume(&active.assignment.partitions[input])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the tasks asked for, inside the transaction.
+    fn send_effects(&mut self) -> Result<(), Trouble> {
+        if !self.effects.is_empty() {
+            self.producing.send_all(&self.effects)?;
+            self.effects.clear();
+        }
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        let now = self.clock.monotonic();
+        if now < self.status_at {
+            return;
+        }
+        self.status_at = now + STATUS_EVERY;
+        for active in &self.tasks {
+            let metrics = active.assignment.carried + active.task.metrics();
+            self.status.counted(active.assignment.task, metrics, &active.task.positions());
+        }
+        self.status.ends(&self.fetcher.high_watermarks());
+    }
+}
+
+impl Active {
+    fn has_queued(&self) -> bool {
+        let inputs = 0..self.assignment.partitions.len();
+        self.task.can_commit() && inputs.into_iter().any(|input| self.task.queued(input) > 0)
+    }
+}
+
+impl From<TaskError> for Trouble {
+    fn from(error: TaskError) -> Self {
+        Self::Fail(error.into())
+    }
+}
+
+/// Records that the error policy dealt with; the task has counted them.
+fn log_failed(failed: &[RecordError]) {
+    for error in failed {
+        tracing::warn!(
+            topic = %error.topic,
+            partition = error.partition,
+            offset = error.offset,
+            cause = %error.cause,
+            "a record could not be processed and was dealt with by the error policy"
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! A worker's producer, its transaction, and what an error of it means.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use streams_core::{Effects, TopicPartition};
+
+use crate::clock::Clock;
+use crate::error::AppError;
+use crate::transport::{
+    ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, ProducerConfig, Transport,
+    TransportError,
+};
+
+/// Why a worker's work in hand is lost.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Back to the last commit and again: an ordinary event.
+    Rewind {
+        /// Whether the producer may be used again.
+        retire: bool,
+        /// Why.
+        reason: String,
+    },
+    /// The application cannot go on.
+    Fail(AppError),
+}
+
+impl From<TransportError> for Trouble {
+    fn from(error: TransportError) -> Self {
+        let reason = error.to_string();
+        match error.kind() {
+            ErrorKind::Abortable => Self::Rewind { retire: false, reason },
+            // Also what should have been retriable, once it is certain that it will not be tried again.
+            ErrorKind::Fenced | ErrorKind::Unknown | ErrorKind::Fatal | ErrorKind::Retriable => {
+                Self::Rewind { retire: true, reason }
+            }
+            ErrorKind::NotFound | ErrorKind::Exists | ErrorKind::Refused => {
+                Self::Fail(error.into())
+            }
+        }
+    }
+}
+
+pub(crate) struct Producing {
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+    config: ProducerConfig,
+    timeout: Duration,
+    /// `None` after it was retired, until the next one is there.
+    producer: Option<Box<dyn Producer>>,
+    in_transaction: bool,
+    tracked: Vec<TopicPartition>,
+    retired_at: VecDeque<Duration>,
+}
+
+/// So many retired producers within a minute mean that another process has the same identity.
+const RETIRED_MAX: usize = 12;
+
+impl Producing {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+        config: ProducerConfig,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            transport,
+            clock,
+            config,
+            timeout,
+            producer: None,
+            in_transaction: false,
+            tracked: Vec::new(),
+            retired_at: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.config.transactional_id.is_some()
+    }
+
+    /// Makes the producer if there is none. That ends a transaction which an earlier one with this identity left open,
+    /// so it is also the first thing a worker does: its own restore would wait for that transaction.
+    pub(crate) fn ensure(&mut self) -> Result<(), TransportError> {
+        if self.producer.is_some() {
+            return Ok(());
+        }
+        let mut producer = self.transport.producer(&self.config)?;
+        producer.init(self.timeout)?;
+        for partition in &self.tracked {
+            producer.track(partition);
+        }
+        self.producer = Some(producer);
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn ready(&mut self) -> Result<&mut Box<dyn Producer>, TransportError> {
+        self.ensure()?;
+        self.producer
+            .as_mut()
+            .ok_or_else(|| TransportError::new(ErrorKind::Fatal, "the producer", "there is none"))
+    }
+
+    /// The producer, inside a transaction if it is transactional.
+    fn open(&mut self) -> Result<&mut Box<dyn Producer>, TransportError> {
+        if self.is_transactional() && !self.in_transaction {
+            self.ready()?.begin()?;
+            self.in_transaction = true;
+        }
+        self.ready()
+    }
+
+    /// Asks for the offsets of what is sent to a changelog.
+    pub(crate) fn track(&mut self, partition: &TopicPartition) {
+        if self.tracked.contains(partition) {
+            return;
+        }
+        self.tracked.push(partition.clone());
+        if let Some(producer) = &mut self.producer {
+            producer.track(partition);
+        }
+    }
+
+    pub(crate) fn send_all(&mut self, effects: &Effects) -> Result<(), TransportError> {
+        let producer = self.open()?;
+        for effect in effects.iter() {
+            producer.send(&Outgoing {
+                topic: effect.topic,
+                partition: effect.partition,
+                key: effect.key,
+                value: effect.value,
+                timestamp: effect.timestamp,
+                headers: effect.headers,
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), TransportError> {
+        let timeout = self.timeout;
+        self.ready()?.flush(timeout)
+    }
+
+    pub(crate) fn send_offsets(
+        &mut self,
+        offsets: &[OffsetCommit],
+        group: &GroupMetadata,
+    ) -> Result<(), TransportError> {
+        let timeout = self.timeout;
+        self.open()?.send_offsets(offsets, group, timeout)
+    }
+
+    pub(crate) fn commit(&mut self) -> Result<(), TransportError> {
+        let timeout = self.timeout;
+        self.ready()?.commit(timeout)?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// The changelog offset behind the last record that was acknowledged.
+    pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        Some(self.producer.as_ref()?.last_offset(partition)? + 1)
+    }
+
+    /// Ends what is in hand: by an abort, or, if the producer can no longer be trusted, by giving it up for a new one.
+    /// A commit that timed out may still arrive at the broker, and would then end the *next* transaction of the same
+    /// producer: only a new one, whose `init` fences the old, is safe from it.
+    pub(crate) fn drop_work(&mut self, retire: bool) -> Result<(), AppError> {
+        if !retire && self.aborted() {
+            return Ok(());
+        }
+        if self.producer.take().is_some() {
+            self.note_retired()?;
+        }
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn aborted(&mut self) -> bool {
+        let Some(producer) = self.producer.as_mut().filter(|_| self.in_transaction) else {
+            return true;
+        };
+        match producer.abort(self.timeout) {
+            Ok(()) => {
+                self.in_transaction = false;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the abort failed, the producer is retired");
+                false
+            }
+        }
+    }
+
+    fn note_retired(&mut self) -> Result<(), AppError> {
+        let now = self.clock.monotonic();
+        self.retired_at.push_back(now);
+        while self.retired_at.front().is_some_and(|at| now - *at > Duration::from_secs(60)) {
+            self.retired_at.pop_front();
+        }
+        match &self.config.transactional_id {
+            Some(id) if self.retired_at.len() > RETIRED_MAX => Err(AppError::Fenced {
+                transactional_id: Arc::clone(id),
+                times: self.retired_at.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Back to the last commit, and giving tasks up.
+//!
+//! There is one way back for every reason: drop the work in hand, then let the restorer find out from the log what was
+//! committed, bring the stores up to that, and give the tasks back. Whether a commit of unknown outcome happened is
+//! found out the same way.
+
+use std::mem;
+
+use streams_core::Task;
+
+use super::{Active, Trouble, Worker};
+use crate::error::AppError;
+use crate::lease::{Assignment, LeaseState};
+use crate::member::Notice;
+use crate::restore::Opening;
+use crate::status::TaskState;
+
+impl Worker {
+    /// Turns trouble into a rewind, or into the application's end.
+    pub(super) fn mend(&mut self, result: Result<(), Trouble>) -> Result<(), AppError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Trouble::Rewind { retire, reason }) => self.rewind(retire, &reason),
+            Err(Trouble::Fail(error)) => {
+                // Nothing of the batch may become visible.
+                self.producing.drop_work(false)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn rewind(&mut self, retire: bool, reason: &str) -> Result<(), AppError> {
+        tracing::info!(worker = self.index, retire, reason, "rewinding to the last commit");
+        self.effects.clear();
+        (self.commit_at, self.blocked_since) = (None, None);
+        self.producing.drop_work(retire)?;
+        {
+            let mut status = self.status.lock();
+            status.commits.rewinds += 1;
+            status.commits.producers_retired += u64::from(retire);
+        }
+        for Active { mut assignment, task, .. } in mem::take(&mut self.tasks) {
+            self.stop_fetching(&assignment)?;
+            if !assignment.lease.is_held() {
+                self.close(assignment, task)?;
+                continue;
+            }
+            self.status.changed(assignment.task, TaskState::Opening, reason);
+            assignment.carried = assignment.carried + task.metrics();
+            self.restorer.send(Opening::again(assignment, task.into_store()));
+        }
+        self.renew_producer()
+    }
+
+    /// The new producer fences the old one: until then, what that one has left open holds up the restore.
+    pub(super) fn renew_producer(&mut self) -> Result<(), AppError> {
+        let broker = self.config.broker.clone();
+        let timeout = self.config.connect_timeout;
+        crate::topics::retried(&broker, timeout, || Ok(self.producing.ensure()?))
+    }
+
+    /// Gives up the tasks that the group wants back: commits everything first, so that their new owner goes on where
+    /// they stopped. Tasks that are lost already take their uncommitted work with them.
+    pub(super) fn give_up_revoked(&mut self) -> Result<(), AppError> {
+        let states = self.tasks.iter().map(|active| active.assignment.lease.state());
+        match states.max() {
+            None | Some(LeaseState::Held) => return Ok(()),
+            Some(LeaseState::Lost) => {
+                return self.rewind(false, "the group gave tasks of this worker to somebody else");
+            }
+            Some(LeaseState::Revoked) => {}
+        }
+        match self.commit() {
+            Ok(true) => self.close_revoked(),
+            // An agent is in the middle of a record. The others wait for these tasks: its work is done again there.
+            Ok(false) => self.rewind(false, "an agent was busy when its task was revoked"),
+            Err(trouble) => self.mend(Err(trouble)),
+        }
+    }
+
+    fn close_revoked(&mut self) -> Result<(), AppError> {
+        let gone = |active: &mut Active| !active.assignment.lease.is_held();
+        let revoked: Vec<_> = self.tasks.extract_if(.., gone).collect();
+        for Active { assignment, task, .. } in revoked {
+            self.stop_fetching(&assignment)?;
+            self.close(assignment, task)?;
+        }
+        Ok(())
+    }
+
+    fn stop_fetching(&mut self, assignment: &Assignment) -> Result<(), AppError> {
+        for partition in &assignment.partitions {
+            self.fetcher.remove(partition)?;
+        }
+        Ok(())
+    }
+
+    /// Closes a task's store and says so. What was applied is flushed, so that a restart has nothing to replay.
+    pub(super) fn close(&mut self, assignment: Assignment, task: Task) -> Result<(), AppError> {
+        let mut store = task.into_store();
+        if let Err(error) = store.flush() {
+            // Nothing is lost: the changelog has it.
+            tracing::warn!(task = %assignment.task, %error, "a store was not flushed");
+        }
+        drop(store);
+        tracing::info!(task = %assignment.task, "task closed");
+        self.member.send(Notice::Released(assignment.task));
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Where a case runs: the transport, names of its own, and patience.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use runtime::transport::{
+    Admin, ErrorKind, MemberConfig, NewTopic, Producer, ProducerConfig, Reader, ReaderConfig,
+    Result, Transport, TransportError,
+};
+use streams_core::TopicPartition;
+
+/// Makes the transport compact and expire now, as if its clock stood `Duration` later.
+pub type Maintain = Arc<dyn Fn(Duration) + Send + Sync>;
+
+/// What a case is given.
+#[derive(Clone)]
+pub struct Env {
+    transport: Arc<dyn Transport>,
+    prefix: String,
+    /// How long a case waits for something that must come.
+    pub patience: Duration,
+    /// How long a case watches that something does not come.
+    pub quiet: Duration,
+    /// The session timeout of members; a broker has a lower bound (6 s by default).
+    pub session_timeout: Duration,
+    /// How soon a transaction that is left open is to be aborted.
+    pub transaction_timeout: Duration,
+    /// Set where compaction and retention can be asked for. Where it is not (a broker does them when it sees fit,
+    /// minutes later), the cases that need it pass without having run.
+    pub maintain: Option<Maintain>,
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl Env {
+    /// Runs on `transport`; every topic, group and transactional id gets `prefix`, which must be new on it.
+    pub fn new(transport: Arc<dyn Transport>, prefix: &str) -> Self {
+        Self {
+            transport,
+            prefix: prefix.replace("::", "-"),
+            patience: Duration::from_secs(60),
+            quiet: Duration::from_millis(500),
+            session_timeout: Duration::from_secs(6),
+            transaction_timeout: Duration::from_secs(60),
+            maintain: None,
+        }
+    }
+
+    /// The transport.
+    pub(super) fn transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
+    /// A name of this case alone.
+    pub(super) fn name(&self, what: &str) -> Arc<str> {
+        format!("{}-{what}", self.prefix).into()
+    }
+
+    /// An administrative client.
+    pub(super) fn admin(&self) -> Box<dyn Admin> {
+        must("open an admin", self.transport.admin())
+    }
+
+    /// A new topic with the default configuration.
+    pub(super) fn topic(&self, what: &str, partitions: i32) -> Arc<str> {
+        self.topic_with(what, partitions, &[])
+    }
+
+    /// A new topic; returns once it can be seen.
+    pub(super) fn topic_with(
+        &self,
+        what: &str,
+        partitions: i32,
+        config: &[(&str, &str)],
+    ) -> Arc<str> {
+        let topic = self.new_topic(what, partitions, config);
+        let mut admin = self.admin();
+        self.retry("create the topic", || admin.create(&topic, self.patience));
+        self.eventually("the new topic is described", || {
+            let infos = admin.describe(std::slice::from_ref(&topic.name), self.patience).ok()?;
+            infos.into_iter().next()?
+        });
+        topic.name
+    }
+
+    /// The description of a topic that is not created yet.
+    pub(super) fn new_topic(
+        &self,
+        what: &str,
+        partitions: i32,
+        config: &[(&str, &str)],
+    ) -> NewTopic {
+        let config = config.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        NewTopic { name: self.name(what), partitions, replication: None, config }
+    }
+
+    /// A producer without transactions, ready to send.
+    pub(super) fn producer(&self) -> Box<dyn Producer> {
+        self.init(None, self.transaction_timeout)
+    }
+
+    /// A transactional producer, initialised, called `id`.
+    pub(super) fn transactional(&self, id: &str) -> Box<dyn Producer> {
+        self.init(Some(self.name(id)), self.transaction_timeout)
+    }
+
+    /// A producer, initialised.
+    pub(super) fn init(&self, id: Option<Arc<str>>, timeout: Duration) -> Box<dyn Producer> {
+        let config = ProducerConfig {
+            transactional_id: id,
+            transaction_timeout: timeout,
+            buffer_bytes_max: 16 << 20,
+        };
+        let mut producer = must("open a producer", self.transport.producer(&config));
+        self.retry("init the producer", || producer.init(self.patience));
+        producer
+    }
+
+    /// A reader.
+    pub(super) fn reader(&self, read_committed: bool) -> Box<dyn Reader> {
+        must("open a reader", self.transport.reader(&ReaderConfig { read_committed }))
+    }
+
+    /// The configuration of a member of `group`.
+    pub(super) fn member(&self, group: &str, topics: &[&Arc<str>]) -> MemberConfig {
+        MemberConfig {
+            group_id: self.name(group),
+            instance_id: None,
+            topics: topics.iter().map(|topic| (*topic).clone()).collect(),
+            session_timeout: self.session_timeout,
+            heartbeat_interval: self.session_timeout / 12,
+            read_committed: true,
+            fetch_bytes_max: 16 << 20,
+        }
+    }
+
+    /// Calls `attempt` until it gives something, and panics when patience runs out.
+    pub(super) fn eventually<T>(&self, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            if let Some(found) = attempt() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "never happened: {what}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Repeats a call while its error is of the kind that asks for that.
+    pub(super) fn retry<T>(&self, what: &str, mut call: impl FnMut() -> Result<T>) -> T {
+        self.eventually(what, || match call() {
+            Err(e) if e.kind() == ErrorKind::Retriable => None,
+            result => Some(must(what, result)),
+        })
+    }
+
+    /// Calls `watch` again and again while nothing may happen.
+    pub(super) fn meanwhile(&self, mut watch: impl FnMut()) {
+        let end = Instant::now() + self.quiet;
+        while Instant::now() < end {
+            watch();
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// The result of a call that must succeed.
+pub(super) fn must<T>(what: &str, result: Result<T>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(e) => panic!("{what}: {:?}: {e}", e.kind()),
+    }
+}
+
+/// The error of a call that must fail with one of `kinds`.
+pub(super) fn must_fail<T>(what: &str, kinds: &[ErrorKind], result: Result<T>) -> TransportError {
+    match result {
+        Ok(_) => panic!("{what}: succeeded, and should have failed with one of {kinds:?}"),
+        Err(e) if kinds.contains(&e.kind()) => e,
+        Err(e) => panic!("{what}: failed with {:?}, not one of {kinds:?}: {e}", e.kind()),
+    }
+}
+
+/// Partition `partition` of `topic`.
+pub(super) fn at(topic: &Arc<str>, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic.clone(), partition)
+}

@@ -1,0 +1,152 @@
+//! The transport conformance suite: what a [`Transport`](runtime::transport::Transport) must do, one case each.
+//!
+//! A transport runs it with one line, which makes every case a test of its own:
+//!
+//! ```ignore
+//! fn env(case: &str) -> Env { Env::new(transport(), case) }
+//! headwater_testkit::transport_conformance!(env);
+//! ```
+//!
+//! Cases speak to the transport only through its traits and wait with deadlines, never for a fixed time, so that they
+//! hold for a broker on a busy machine as well as for a log in memory. They fail by panicking.
+
+mod env;
+mod process;
+mod records;
+
+mod fetching;
+mod groups;
+mod limits;
+mod membership;
+mod offsets;
+mod producing;
+mod reading;
+mod topics;
+mod transactions;
+mod trimming;
+
+pub use env::{Env, Maintain};
+
+/// One thing that a transport must do.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Its name: the module and the function.
+    pub name: &'static str,
+    /// Runs it; panics when the transport does otherwise.
+    pub run: fn(&Env),
+}
+
+/// The list of cases, handed to a macro of the form `callback!([args] module::case, …)`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __each_conformance_case {
+    ([$($callback:tt)*] $args:tt) => {
+        $($callback)* ! { $args
+            topics::created_topic_is_described,
+            topics::unknown_topic_is_not_created_by_asking,
+            topics::creating_twice_is_an_error,
+            topics::bad_configuration_is_refused,
+            topics::producing_to_an_unknown_topic_fails,
+            topics::reading_an_unknown_topic_fails,
+            producing::order_timestamps_and_offsets_are_kept,
+            producing::headers_are_kept,
+            producing::null_and_empty_differ,
+            producing::keys_choose_partitions_as_the_java_client_does,
+            producing::records_without_key_are_spread,
+            producing::many_records_arrive_once_and_in_order,
+            producing::last_offset_follows_tracked_partitions,
+            fetching::begins_at_the_given_offset,
+            fetching::begins_at_the_beginning,
+            fetching::goes_on_with_new_records,
+            fetching::rewinding_delivers_nothing_stale,
+            fetching::pausing_loses_nothing,
+            fetching::removed_partition_delivers_nothing,
+            fetching::waker_ends_a_waiting_poll,
+            fetching::high_watermarks_are_known,
+            transactions::invisible_until_committed,
+            transactions::uncommitted_is_visible_to_read_uncommitted,
+            transactions::aborted_is_never_visible,
+            transactions::partitions_commit_together,
+            transactions::markers_take_offsets,
+            transactions::open_transaction_holds_back_later_records,
+            transactions::newer_producer_fences_the_older,
+            transactions::newer_producer_ends_the_transaction_of_the_older,
+            transactions::goes_on_after_an_abort,
+            transactions::left_open_is_aborted_in_time,
+            offsets::commit_with_the_transaction,
+            offsets::are_dropped_with_the_transaction,
+            offsets::of_an_open_transaction_are_not_stable,
+            offsets::stale_generation_is_refused,
+            offsets::unknown_member_is_refused,
+            offsets::commit_outside_transactions,
+            offsets::metadata_that_is_too_long_is_refused,
+            groups::each_partition_has_one_owner,
+            groups::a_join_moves_only_what_must_move,
+            groups::leaving_gives_partitions_away_at_once,
+            groups::followers_are_fetched_and_committed,
+            groups::two_topics_are_shared_out,
+            membership::static_member_takes_its_old_place,
+            membership::silent_member_loses_its_partitions,
+            membership::zombie_cannot_commit,
+            membership::metadata_needs_membership,
+            reading::bounds_are_beginning_and_end,
+            reading::reads_from_the_given_offset,
+            reading::several_partitions_at_once,
+            reading::position_passes_over_gaps,
+            trimming::deleted_records_are_gone,
+            trimming::compaction_keeps_the_last_of_each_key,
+            trimming::compaction_leaves_open_transactions_alone,
+            trimming::retention_deletes_old_records,
+            limits::record_of_the_maximum_size_is_accepted,
+            limits::too_large_a_record_is_refused,
+            limits::too_large_a_record_does_not_end_the_transactional_producer,
+        }
+    };
+}
+
+macro_rules! list {
+    (() $($module:ident :: $case:ident),* $(,)?) => {
+        vec![$(Case {
+            name: concat!(stringify!($module), "::", stringify!($case)),
+            run: $module::$case,
+        }),*]
+    };
+}
+
+/// All cases.
+pub fn cases() -> Vec<Case> {
+    __each_conformance_case!([list]())
+}
+
+/// Runs the case called `name`.
+///
+/// # Panics
+///
+/// When the transport does otherwise, or if there is no such case.
+pub fn run(name: &str, env: &Env) {
+    let case = cases().into_iter().find(|case| case.name == name);
+    match case {
+        Some(case) => (case.run)(env),
+        None => panic!("no conformance case is called {name}"),
+    }
+}
+
+/// Makes each case of the suite a `#[test]`. The argument is a function from the case's name to its [`Env`].
+#[macro_export]
+macro_rules! transport_conformance {
+    ($env:path) => {
+        $crate::__each_conformance_case! { [$crate::__conformance_tests] ($env) }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    (($env:path) $($module:ident :: $case:ident),* $(,)?) => {$(
+        #[test]
+        fn $case() {
+            let name = concat!(stringify!($module), "::", stringify!($case));
+            $crate::conformance::run(name, &$env(name));
+        }
+    )*};
+}

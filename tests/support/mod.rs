@@ -1,0 +1,62 @@
+//! What the facade's tests share.
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+
+use headwater::{App, AppError, Client, Config, Status, StatusHandle, Topology};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A configuration on this process's log in memory, and a client of it.
+pub fn embedded() -> (Config, Client) {
+    let config = Config { broker: "embedded:".to_owned(), ..Config::default() };
+    let client = headwater::client(&config).expect("a log");
+    (config, client)
+}
+
+/// Instances of one application in this process.
+pub struct Instances {
+    topology: Box<dyn Fn() -> Topology>,
+    config: Config,
+    running: Vec<Running>,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    status: StatusHandle,
+    ended: JoinHandle<Result<(), AppError>>,
+}
+
+impl Instances {
+    pub fn new(topology: impl Fn() -> Topology + 'static, config: Config) -> Self {
+        Self { topology: Box::new(topology), config, running: Vec::new() }
+    }
+
+    pub fn start(&mut self) {
+        let app = App::new((self.topology)(), self.config.clone());
+        let status = app.status();
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(app.run(async {
+            let _ = stopped.await;
+        }));
+        self.running.push(Running { stop, status, ended });
+    }
+
+    /// Stops the oldest instance gracefully.
+    pub async fn stop_first(&mut self) {
+        stop(self.running.remove(0)).await;
+    }
+
+    pub async fn stop_all(&mut self) {
+        for running in self.running.drain(..) {
+            stop(running).await;
+        }
+    }
+
+    pub fn status(&self) -> Vec<Status> {
+        self.running.iter().map(|running| running.status.snapshot()).collect()
+    }
+}
+
+async fn stop(running: Running) {
+    let _ = running.stop.send(());
+    running.ended.await.expect("no panic").expect("a graceful stop");
+}
