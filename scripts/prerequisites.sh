@@ -91,6 +91,7 @@ apt_quietly() {
 
 rust_wanted() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml; }
 rust_found() { rustc --version 2>/dev/null | cut -d' ' -f2; }
+rust_found_or_none() { rust_found | grep . || echo none; }
 has_rust() {
   local found
   found=$(rust_found) && [ -n "$found" ] && command -v cargo >/dev/null || return 1
@@ -102,9 +103,9 @@ ensure_rust() {
   has_rust && return
   PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
   has_rust && return
-  note "missing: Rust $(rust_wanted) or newer (found: $(rust_found || true))"
+  note "missing: Rust $(rust_wanted) or newer (found: $(rust_found_or_none))"
   note "(the rustc package of Debian and Ubuntu is older than that)"
-  command -v rustup >/dev/null || { has_candidate rustup && apt_install rustup; } ||
+  command -v rustup >/dev/null || { has_candidate rustup && apt_install rustup ca-certificates; } ||
     rustup_download || rust_missing
   # A tool chain of ours beside the user's default, which stays as it is.
   export RUSTUP_TOOLCHAIN=stable
@@ -131,7 +132,7 @@ rustup_download() {
 }
 
 rust_missing() {
-  die "Rust $(rust_wanted) or newer is needed (found: $(rust_found || echo none)), and rustup
+  die "Rust $(rust_wanted) or newer is needed (found: $(rust_found_or_none)), and rustup
 could not be installed. Install it from https://rustup.rs, or on Debian 13 and Ubuntu 24.04 with
     apt-get install -y rustup && rustup toolchain install stable
 then start this command again."
