@@ -1,4 +1,5 @@
-//! How fast the log is: one producer and one fetcher on one thread, in transactions of 1,000 records.
+//! How fast the log is: one producer and one fetcher on one thread, in transactions of 1,000
+//! records.
 //!
 //! `cargo run --release -p headwater-embedded --example throughput [directory]`
 #![allow(clippy::unwrap_used, missing_docs)]

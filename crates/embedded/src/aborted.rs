@@ -39,7 +39,8 @@ impl AbortedRanges {
         if self.firsts.is_empty() {
             return false;
         }
-        // Ranges of one producer do not overlap: only the first that ends after the segment can cover it.
+        // Ranges of one producer do not overlap: only the first that ends after the segment can
+        // cover it.
         let ends_after = (producer, segment.base)..=(producer, i64::MAX);
         let next = self.firsts.range(ends_after).next();
         next.is_some_and(|(_, first)| *first <= segment.base)

@@ -1,7 +1,8 @@
-//! Chunks: some records of one partition in one piece of memory, never changed after they were built.
+//! Chunks: some records of one partition in one piece of memory, never changed after they were
+//! built.
 //!
-//! A producer builds a chunk outside any lock; appending it, and fetching from it, only passes an `Arc` on. Offsets are
-//! relative, because the base is known only when the chunk is appended.
+//! A producer builds a chunk outside any lock; appending it, and fetching from it, only passes an
+//! `Arc` on. Offsets are relative, because the base is known only when the chunk is appended.
 
 use streams_core::{Headers, RawRecord, Timestamp};
 
@@ -115,7 +116,8 @@ impl Chunk {
         &self.bytes[end - entry.headers as usize..end]
     }
 
-    /// Whether every entry lies within the bytes, in order: what was read from disk is checked before it is used.
+    /// Whether every entry lies within the bytes, in order: what was read from disk is checked
+    /// before it is used.
     pub(crate) fn is_sound(&self) -> bool {
         let lengths = |e: &Entry| e.key >= NULL && e.value >= NULL;
         let within = |e: &Entry| e.start as usize + e.len() <= self.bytes.len();

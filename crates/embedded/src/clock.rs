@@ -14,8 +14,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Time since some fixed moment; never goes back.
     fn elapsed(&self) -> Duration;
 
-    /// Whether a call with a time-out may wait. Where it may not, time stands still unless somebody moves it, and
-    /// waiting would last for ever: every call returns at once, as if its time-out had been zero.
+    /// Whether a call with a time-out may wait. Where it may not, time stands still unless somebody
+    /// moves it, and waiting would last for ever: every call returns at once, as if its time-out
+    /// had been zero.
     fn may_wait(&self) -> bool;
 }
 

@@ -11,7 +11,8 @@ use crate::partition::Segment;
 /// How big a chunk may become when small ones are put together.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The last offset of each key. Only ever looked up, never walked through, so that its order does not matter.
+/// The last offset of each key. Only ever looked up, never walked through, so that its order does
+/// not matter.
 #[derive(Debug, Default)]
 pub(crate) struct Latest(HashMap<Box<[u8]>, i64>);
 
@@ -83,7 +84,8 @@ impl<'a> Rewriter<'a> {
 
     /// Where in the current chunk a record goes; begins another if it does not fit in there.
     fn place(&mut self, offset: i64, source: &Chunk, len: usize) -> u32 {
-        // Chunks from very different times stay apart, or a young neighbour would keep old tombstones alive.
+        // Chunks from very different times stay apart, or a young neighbour would keep old
+        // tombstones alive.
         let span = source.appended.saturating_sub(self.earliest);
         let is_full =
             self.chunk.bytes.len() + len > CHUNK_BYTES || span > self.tombstones.kept_ms / 8;

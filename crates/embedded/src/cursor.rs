@@ -151,7 +151,8 @@ impl Cursors {
             }
             let moved = self.by_name.values().map(|cursor| cursor.position).sum::<i64>() > before;
             let woken = wake.is_some_and(|wake| wake.swap(false, Ordering::Acquire));
-            // A position that passes over a gap is worth returning: a reader may wait for just that.
+            // A position that passes over a gap is worth returning: a reader may wait for just
+            // that.
             if !fetched.is_empty() || moved || woken {
                 return Ok(fetched);
             }

@@ -1,7 +1,8 @@
 //! What is not on disk yet.
 //!
-//! Only names of what changed are kept, and its state is taken when it is written: all of it at one moment, under the
-//! lock, so that what is on disk is always the whole log as it was at some moment.
+//! Only names of what changed are kept, and its state is taken when it is written: all of it at one
+//! moment, under the lock, so that what is on disk is always the whole log as it was at some
+//! moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,12 +1,13 @@
-//! An in-process partitioned log with consumer groups and transactions: Headwater's transport without Kafka.
+//! An in-process partitioned log with consumer groups and transactions: Headwater's transport
+//! without Kafka.
 //!
-//! [`EmbeddedLog`] means what Kafka means wherever a program can see it: offsets, commit markers, read_committed, fencing
-//! by epoch and generation, cooperative rebalancing, compaction. In memory it needs nothing; with a directory what was
-//! acknowledged survives `kill -9` and power loss.
+//! [`EmbeddedLog`] means what Kafka means wherever a program can see it: offsets, commit markers,
+//! read_committed, fencing by epoch and generation, cooperative rebalancing, compaction. In memory
+//! it needs nothing; with a directory what was acknowledged survives `kill -9` and power loss.
 //!
-//! It has no thread of its own. What time brings about (expired members, transactions and records) happens inside the
-//! calls of whoever uses it, and under a [`ManualClock`] no call ever waits, so that one thread can drive a whole
-//! cluster of workers and get the same result each time.
+//! It has no thread of its own. What time brings about (expired members, transactions and records)
+//! happens inside the calls of whoever uses it, and under a [`ManualClock`] no call ever waits, so
+//! that one thread can drive a whole cluster of workers and get the same result each time.
 //!
 //! ```
 //! # use headwater_embedded::EmbeddedLog;

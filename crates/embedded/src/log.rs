@@ -21,8 +21,8 @@ use crate::state::State;
 
 /// A partitioned log inside this process; cheap to clone, all clones are the same log.
 ///
-/// Several applications in one process that share it can form a consumer group. Another process cannot open the same
-/// directory at the same time.
+/// Several applications in one process that share it can form a consumer group. Another process
+/// cannot open the same directory at the same time.
 #[derive(Clone)]
 pub struct EmbeddedLog(Arc<Shared>);
 
@@ -48,8 +48,8 @@ impl LogOptions {
         self
     }
 
-    /// How much of a log on disk is kept in memory for those who read its end; older records are read from the disk.
-    /// Records that wait for the disk may take half as much on top.
+    /// How much of a log on disk is kept in memory for those who read its end; older records are
+    /// read from the disk. Records that wait for the disk may take half as much on top.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
@@ -90,8 +90,8 @@ impl EmbeddedLog {
         LogOptions::default().open(directory)
     }
 
-    /// Compacts what is to be compacted and deletes what has expired, as if it were `now`. The log does this by itself
-    /// from time to time, inside a commit.
+    /// Compacts what is to be compacted and deletes what has expired, as if it were `now`. The log
+    /// does this by itself from time to time, inside a commit.
     pub fn maintain(&self, now: Timestamp) -> Result<()> {
         self.0.maintain(now, true)
     }

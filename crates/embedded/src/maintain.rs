@@ -64,8 +64,8 @@ impl Shared {
         self.sync()
     }
 
-    /// Deletes segments from the beginning whose records are all older than `before`; never the last one, and nothing
-    /// that is not stable.
+    /// Deletes segments from the beginning whose records are all older than `before`; never the
+    /// last one, and nothing that is not stable.
     fn expire(&self, id: PartitionId, before: Timestamp) -> Result<()> {
         let mut range = {
             let state = self.lock();
@@ -113,7 +113,8 @@ impl Shared {
     }
 }
 
-/// Whether all records of a chunk are older than `before`. Without timestamps the date of the append counts.
+/// Whether all records of a chunk are older than `before`. Without timestamps the date of the
+/// append counts.
 pub(crate) fn is_expired(chunk: &Chunk, before: Timestamp) -> bool {
     let latest = if chunk.latest < 0 { chunk.appended } else { chunk.latest };
     latest < before

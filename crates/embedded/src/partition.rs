@@ -52,7 +52,8 @@ pub(crate) struct Partition {
     pub(crate) start: i64,
     /// The next offset to be given.
     pub(crate) end: i64,
-    /// Readers see nothing at or after this offset: it may not be on disk yet. In memory always the end.
+    /// Readers see nothing at or after this offset: it may not be on disk yet. In memory always the
+    /// end.
     pub(crate) visible: i64,
     /// From this offset on all segments are in `tail`; earlier ones are on disk.
     pub(crate) cached_from: i64,
@@ -120,7 +121,8 @@ impl Partition {
         self.aborted.trim(self.start);
     }
 
-    /// Reads from `position` what is in memory, and returns the position after it: past what is not for this reader.
+    /// Reads from `position` what is in memory, and returns the position after it: past what is not
+    /// for this reader.
     pub(crate) fn read(
         &self,
         position: i64,
@@ -143,7 +145,8 @@ impl Partition {
     }
 }
 
-/// Takes slices of `segments` from `position` on; returns the position after them, `end` if all were taken.
+/// Takes slices of `segments` from `position` on; returns the position after them, `end` if all
+/// were taken.
 pub(crate) fn read_segments<'a>(
     segments: impl Iterator<Item = &'a Segment>,
     position: i64,

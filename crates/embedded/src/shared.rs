@@ -15,7 +15,8 @@ use crate::state::State;
 
 /// What all clients of a log share.
 ///
-/// Locks are taken in the order maintenance, disk, state. Nothing is written to or read from disk under the state's.
+/// Locks are taken in the order maintenance, disk, state. Nothing is written to or read from disk
+/// under the state's.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -131,8 +132,9 @@ impl Shared {
         self.clock.elapsed().saturating_add(timeout)
     }
 
-    /// Brings everything that happened before this call to disk, and then shows it to readers. Calls that come together
-    /// share one write: whoever gets the disk first writes for all that are waiting.
+    /// Brings everything that happened before this call to disk, and then shows it to readers.
+    /// Calls that come together share one write: whoever gets the disk first writes for all that
+    /// are waiting.
     pub(crate) fn sync(&self) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
         let wanted = self.lock().dirty.as_ref().map_or(0, |dirty| dirty.changes);

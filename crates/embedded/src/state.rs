@@ -25,7 +25,8 @@ pub(crate) struct State {
     /// The next producer id.
     pub(crate) producers: ProducerId,
     pub(crate) groups: BTreeMap<Arc<str>, Group>,
-    /// Transactions that have ended but may not be on disk yet; readers learn of the end once they are.
+    /// Transactions that have ended but may not be on disk yet; readers learn of the end once they
+    /// are.
     pub(crate) endings: Vec<Ending>,
     /// What is not on disk yet; `None` for a log in memory.
     pub(crate) dirty: Option<Dirty>,

@@ -47,7 +47,8 @@ impl Default for TopicConfig {
     }
 }
 
-/// Settings of Kafka that say how a broker keeps its files or replicas: here they have nothing to act on.
+/// Settings of Kafka that say how a broker keeps its files or replicas: here they have nothing to
+/// act on.
 const WITHOUT_EFFECT: [&str; 14] = [
     "compression.type",
     "file.delete.delay.ms",

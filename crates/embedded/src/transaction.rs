@@ -104,7 +104,8 @@ impl State {
         Err(fenced(context, why))
     }
 
-    /// Appends chunks of a transaction. The fence must have been checked. Returns the offsets of their last records.
+    /// Appends chunks of a transaction. The fence must have been checked. Returns the offsets of
+    /// their last records.
     pub(crate) fn append_in_transaction(
         &mut self,
         identity: &Identity,
@@ -144,7 +145,7 @@ impl State {
         };
         known.map_err(|why| TransportError::new(ErrorKind::Abortable, context(), why))?;
         if let Some(group) = group {
-            group.pend(identity.producer, offsets);
+            group.offsets.pend(identity.producer, offsets);
         }
         if let Some(open) = self.open(identity, now) {
             let pending = open.offsets.entry(metadata.group_id.clone()).or_default();
@@ -213,13 +214,14 @@ impl State {
             }
             for (group, offsets) in ending.offsets {
                 if let Some(group) = self.groups.get_mut(&group) {
-                    group.settle(ending.producer, offsets, ending.commit);
+                    group.offsets.settle(ending.producer, offsets, ending.commit);
                 }
             }
         }
     }
 
-    /// Aborts transactions that have been open for too long, and fences who left them. Tells whether there were any.
+    /// Aborts transactions that have been open for too long, and fences who left them. Tells
+    /// whether there were any.
     pub(crate) fn expire_transactions(&mut self, now: Duration) -> bool {
         if self.transaction_deadline.is_none_or(|deadline| now < deadline) {
             return false;

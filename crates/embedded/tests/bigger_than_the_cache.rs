@@ -1,4 +1,5 @@
-//! A log on disk may be far bigger than what is kept of it in memory, and everybody reads the same of it.
+//! A log on disk may be far bigger than what is kept of it in memory, and everybody reads the same
+//! of it.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -35,7 +36,8 @@ fn value(n: usize) -> String {
     format!("{n} {}", "x".repeat(n % 3000))
 }
 
-/// Every third transaction is aborted, so that there is something to leave out. Returns what is committed.
+/// Every third transaction is aborted, so that there is something to leave out. Returns what is
+/// committed.
 fn fill(log: &EmbeddedLog, topic: &Arc<str>) -> Vec<String> {
     let mut producer = producer(log, "filler");
     let mut committed = Vec::new();

@@ -1,5 +1,6 @@
-//! What the log is for: workers that consume, produce and commit in transactions, through joins, crashes, pauses past
-//! the session timeout and timed out transactions, give each input record one output record, in order.
+//! What the log is for: workers that consume, produce and commit in transactions, through joins,
+//! crashes, pauses past the session timeout and timed out transactions, give each input record one
+//! output record, in order.
 //!
 //! One thread drives all of it under a manual clock; the seed is the whole history.
 #![allow(clippy::unwrap_used)]
@@ -13,8 +14,8 @@ use std::time::Duration;
 use headwater_embedded::{EmbeddedLog, LogOptions, ManualClock};
 use ledger::Chance;
 use runtime::transport::{
-    ErrorKind, Fetcher, Group, Member, MemberConfig, MemberEvent, NewTopic, OffsetCommit, Outgoing,
-    Producer, ProducerConfig, ReaderConfig, Result, Transport,
+    ErrorKind, Fetcher, Group, GroupMetadata, Member, MemberConfig, MemberEvent, NewTopic,
+    OffsetCommit, Outgoing, Producer, ProducerConfig, ReaderConfig, Result, Transport,
 };
 use streams_core::TopicPartition;
 
@@ -31,6 +32,8 @@ struct Worker {
     fetcher: Box<dyn Fetcher>,
     producer: Box<dyn Producer>,
     in_transaction: bool,
+    /// Who the worker was when its transaction began: old news, so that only the log can fence it.
+    identity: Option<GroupMetadata>,
     /// The next offset of what is processed; `None` until the committed one is known.
     tasks: BTreeMap<TopicPartition, Option<i64>>,
 }
@@ -63,7 +66,17 @@ impl Worker {
         let (group, fetcher) = (member.group(), member.fetcher().unwrap());
         let producer = producer(log, &id);
         let (log, tasks) = (log.clone(), BTreeMap::new());
-        Self { log, id, member, group, fetcher, producer, in_transaction: false, tasks }
+        Self {
+            log,
+            id,
+            member,
+            group,
+            fetcher,
+            producer,
+            in_transaction: false,
+            identity: None,
+            tasks,
+        }
     }
 
     /// Serves the group. An error: this worker has been replaced.
@@ -119,6 +132,7 @@ impl Worker {
                 if !self.in_transaction {
                     self.producer.begin().unwrap();
                     self.in_transaction = true;
+                    self.identity = self.group.metadata().ok();
                 }
                 let topic = &"out".into();
                 let partition = Some(fetched.partition.partition);
@@ -140,7 +154,10 @@ impl Worker {
     }
 
     fn try_commit(&mut self) -> Result<()> {
-        let metadata = self.group.metadata()?;
+        let metadata = match self.identity.take() {
+            Some(identity) => identity,
+            None => self.group.metadata()?,
+        };
         let offsets: Vec<_> = self
             .tasks
             .iter()

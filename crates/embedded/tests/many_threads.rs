@@ -1,4 +1,5 @@
-//! Writers and a waiting reader, each on its own thread: every record once, each transaction whole, in order.
+//! Writers and a waiting reader, each on its own thread: every record once, each transaction whole,
+//! in order.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ const WRITERS: u64 = 3;
 const TRANSACTIONS: u64 = 200;
 const LONG: Duration = Duration::from_secs(30);
 
-/// Transaction `n` of a writer has `n % 50 + 1` records in each partition; every seventh is aborted.
+/// Transaction `n` of a writer has `n % 50 + 1` records in each partition; every seventh is
+/// aborted.
 fn write(log: &EmbeddedLog, writer: u64, topic: &Arc<str>) {
     let mut producer = log
         .producer(&ProducerConfig {

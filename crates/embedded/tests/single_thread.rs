@@ -1,5 +1,5 @@
-//! Under a manual clock one thread drives everything: nothing waits, whatever the time-outs, and the same steps give the
-//! same result.
+//! Under a manual clock one thread drives everything: nothing waits, whatever the time-outs, and
+//! the same steps give the same result.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -152,7 +152,76 @@ fn silent_members_expire_to_the_moment() {
     assert_eq!(one.poll(LONG).unwrap(), [MemberEvent::Assigned(revoked.clone())]);
 }
 
-/// Members, producers and a reader taking turns, with expiries in between; all that happened, as text.
+/// Somebody who joins now gets all partitions at once.
+fn check_given_away(world: &World, partitions: usize) {
+    let mut heir = world.member();
+    let events = heir.poll(LONG).unwrap();
+    assert!(matches!(&events[..], [MemberEvent::Assigned(p)] if p.len() == partitions));
+}
+
+#[test]
+fn a_member_that_has_unassigned_all_leaves_at_once() {
+    let world = World::new(2);
+    let mut member = world.member();
+    let both = [world.partition(0), world.partition(1)];
+    member.poll(LONG).unwrap();
+    member.assign(&both).unwrap();
+    member.unassign(&both).unwrap();
+    assert!(member.poll(LONG).unwrap().is_empty(), "they are its own until it leaves");
+    member.group().metadata().unwrap();
+    member.leave(LONG).unwrap();
+    check_given_away(&world, 2);
+    assert!(member.poll(LONG).unwrap().is_empty());
+    assert_eq!(member.group().metadata().unwrap_err().kind(), ErrorKind::Fenced);
+}
+
+#[test]
+fn a_member_may_give_up_its_partitions_while_leaving() {
+    let world = World::new(2);
+    let mut member = world.member();
+    let both = [world.partition(0), world.partition(1)];
+    member.poll(LONG).unwrap();
+    member.assign(&both).unwrap();
+    member.leave(LONG).unwrap();
+    assert_eq!(member.poll(LONG).unwrap(), [MemberEvent::Revoked(both.to_vec())]);
+    // Still a member, so that it can commit what it has.
+    let metadata = member.group().metadata().unwrap();
+    let mut producer = world.producer("last");
+    producer.begin().unwrap();
+    let offsets = [OffsetCommit { partition: both[0].clone(), offset: 1, metadata: "".into() }];
+    producer.send_offsets(&offsets, &metadata, LONG).unwrap();
+    producer.commit(LONG).unwrap();
+    member.unassign(&both).unwrap();
+    check_given_away(&world, 2);
+}
+
+#[test]
+fn a_leaving_member_that_is_dropped_is_gone() {
+    let world = World::new(2);
+    let mut member = world.member();
+    member.poll(LONG).unwrap();
+    member.assign(&[world.partition(0), world.partition(1)]).unwrap();
+    member.leave(LONG).unwrap();
+    drop(member);
+    check_given_away(&world, 2);
+}
+
+#[test]
+fn a_member_that_is_dropped_without_leaving_keeps_its_place_for_the_session() {
+    let world = World::new(2);
+    let mut member = world.member();
+    member.poll(LONG).unwrap();
+    drop(member);
+    let mut heir = world.member();
+    assert!(heir.poll(LONG).unwrap().is_empty());
+    world.clock.advance(SESSION - Duration::from_millis(1));
+    assert!(heir.poll(LONG).unwrap().is_empty());
+    world.clock.advance(Duration::from_millis(1));
+    assert!(matches!(&heir.poll(LONG).unwrap()[..], [MemberEvent::Assigned(p)] if p.len() == 2));
+}
+
+/// Members, producers and a reader taking turns, with expiries in between; all that happened, as
+/// text.
 fn history() -> Vec<String> {
     let world = World::new(5);
     let mut history = Vec::new();

@@ -1,6 +1,8 @@
-//! What was acknowledged survives `kill -9`, and nothing that was not committed can be seen afterwards.
+//! What was acknowledged survives `kill -9`, and nothing that was not committed can be seen
+//! afterwards.
 //!
-//! The child is this test's own program: two writers that print each transaction after it was acknowledged.
+//! The child is this test's own program: two writers that print each transaction after it was
+//! acknowledged.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;
@@ -67,7 +69,8 @@ fn spawn(directory: &str, start: u64) -> Child {
         .unwrap()
 }
 
-/// Kills the child after it has acknowledged `count` transactions and a pause; returns all it has acknowledged.
+/// Kills the child after it has acknowledged `count` transactions and a pause; returns all it has
+/// acknowledged.
 fn kill_after(child: &mut Child, count: usize, pause: Duration) -> Vec<Acknowledged> {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut news: Vec<_> = lines.by_ref().map_while(parse).flatten().take(count + 1).collect();
@@ -94,7 +97,7 @@ fn parse(line: std::io::Result<String>) -> Option<Option<Acknowledged>> {
 fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
     let start: u64 = std::env::var(START).unwrap().parse().unwrap();
-    // A small cache, so that recovery and eviction are under the kills as well.
+    // A small cache, so that eviction is under the kills as well, and compaction.
     let log = LogOptions::default().cache_bytes(8 << 10).open(directory).unwrap();
     create_topics(&log).unwrap();
     println!();
@@ -109,6 +112,9 @@ fn child() {
 fn write_for_ever(log: &EmbeddedLog, number: u64, start: u64) {
     let mut writer = Writer::new(log, number).unwrap();
     for n in start.. {
+        if n % 16 == 0 {
+            log.maintain(0).unwrap();
+        }
         // The other writer's joining can get in between once; that transaction did not happen.
         match writer.write(n) {
             Ok(committed) => {

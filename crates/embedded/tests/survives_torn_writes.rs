@@ -1,4 +1,5 @@
-//! What was acknowledged survives the loss of power: writes that were not synced are lost, or torn, in any order.
+//! What was acknowledged survives the loss of power: writes that were not synced are lost, or torn,
+//! in any order.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;
@@ -85,8 +86,8 @@ impl Power {
         self.0.lock().unwrap().left = Some(operations);
     }
 
-    /// What is on the disk when the power comes back: what was synced, and of the rest some writes whole, some in
-    /// part, some not at all.
+    /// What is on the disk when the power comes back: what was synced, and of the rest some writes
+    /// whole, some in part, some not at all.
     fn restore(&self, chance: &mut Chance) -> Self {
         let image = self.0.lock().unwrap();
         let mut disk = image.synced.clone();
@@ -127,6 +128,9 @@ fn run(seed: u64) -> usize {
                 n += 1;
                 if writer.write(n)? {
                     acknowledged.insert(n);
+                }
+                if n % 8 == 0 {
+                    log.maintain(0)?;
                 }
             }
             #[allow(unreachable_code)]

@@ -1,5 +1,6 @@
-//! Compaction on disk: the partition is rewritten a few megabytes at a time, each in a transaction of its own, so that
-//! commits do not wait for all of it. Whatever it has come to when the process dies is right as it is.
+//! Compaction on disk: the partition is rewritten a few megabytes at a time, each in a transaction
+//! of its own, so that commits do not wait for all of it. Whatever it has come to when the process
+//! dies is right as it is.
 
 use redb::{ReadableDatabase, ReadableTable};
 use runtime::transport::Result;

@@ -1,7 +1,8 @@
 //! The bytes on disk. Version 1.
 //!
-//! Keys are big-endian, so that they sort as their numbers do; everything else is little-endian. Text is its length in
-//! four bytes and UTF-8. Whatever is read is checked, and what cannot have been written is an error, not a panic.
+//! Keys are big-endian, so that they sort as their numbers do; everything else is little-endian.
+//! Text is its length in four bytes and UTF-8. Whatever is read is checked, and what cannot have
+//! been written is an error, not a panic.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
@@ -314,7 +315,8 @@ mod tests {
         Segment { base: 40, producer: Some(3), chunk: Arc::new(chunk) }
     }
 
-    /// The bytes of version 1. Whoever changes them needs another version, and a way to read this one.
+    /// The bytes of version 1. Whoever changes them needs another version, and a way to read this
+    /// one.
     #[test]
     fn segments_have_the_bytes_of_version_one() {
         let mut value = Vec::new();

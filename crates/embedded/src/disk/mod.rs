@@ -1,7 +1,9 @@
-//! The log on disk: a redb database, written with one transaction for all commits that come together.
+//! The log on disk: a redb database, written with one transaction for all commits that come
+//! together.
 //!
-//! redb keeps the promise that a transaction is on disk as a whole, or not at all, whenever the process or the power
-//! ends; what is here only decides what goes into one, and in which bytes ([`layout`]).
+//! redb keeps the promise that a transaction is on disk as a whole, or not at all, whenever the
+//! process or the power ends; what is here only decides what goes into one, and in which bytes
+//! ([`layout`]).
 
 mod compaction;
 mod layout;
@@ -159,7 +161,8 @@ impl Disk {
         Ok(transaction.commit()?)
     }
 
-    /// Reads segments for a cursor, at least one if there is one, and tells up to where the range has been read.
+    /// Reads segments for a cursor, at least one if there is one, and tells up to where the range
+    /// has been read.
     pub(crate) fn read(&self, range: &DiskRange) -> Result<(Vec<Segment>, i64)> {
         self.read_segments(range)
             .map_err(|e| fatal(format!("read the embedded log in {self}"), e.to_string()))

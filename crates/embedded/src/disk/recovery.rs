@@ -42,7 +42,8 @@ impl Disk {
         Ok(state)
     }
 
-    /// Refuses a database that is not a log, or of a version that this program does not know; makes a new one a log.
+    /// Refuses a database that is not a log, or of a version that this program does not know; makes
+    /// a new one a log.
     fn check_format(&self) -> Result<()> {
         let context = || format!("open the embedded log in {self}");
         let found = self.prepare().map_err(|e| fatal(context(), e.to_string()))?;
@@ -90,7 +91,7 @@ impl Disk {
         self.each(OFFSETS, |key, value| {
             let (group, partition) = layout::read_offset_key(key)?;
             let committed = layout::read_committed(value)?;
-            state.group(&group).offsets.insert(partition, committed);
+            state.group(&group).offsets.commit(partition, committed);
             Some(())
         })?;
         self.each(TRANSACTIONAL, |key, value| {

@@ -1,7 +1,9 @@
-//! Who should own what: even, and moving as little as possible. The same input always gives the same answer.
+//! Who should own what: even, and moving as little as possible. The same input always gives the
+//! same answer.
 //!
-//! Shares differ by one at most where all members subscribe to the same topics, which is what one application does.
-//! Where they do not (an upgrade on its way), no single move makes them more even, but a chain of moves might.
+//! Shares differ by one at most where all members subscribe to the same topics, which is what one
+//! application does. Where they do not (an upgrade on its way), no single move makes them more
+//! even, but a chain of moves might.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -63,8 +65,8 @@ fn give(shares: &mut Shares, claims: &[Claim<'_>], partition: TopicPartition) {
     }
 }
 
-/// A move from somebody who has at least two more than the one who gets it. Each makes the shares more even, so that
-/// there is a last one.
+/// A move from somebody who has at least two more than the one who gets it. Each makes the shares
+/// more even, so that there is a last one.
 fn next_move(shares: &Shares, claims: &[Claim<'_>]) -> Option<(usize, usize, TopicPartition)> {
     let mut by_size: Vec<_> = (0..shares.len()).collect();
     by_size.sort_by_key(|&n| (shares[n].len(), n));
@@ -74,7 +76,8 @@ fn next_move(shares: &Shares, claims: &[Claim<'_>]) -> Option<(usize, usize, Top
                 break;
             }
             let movable = shares[from].iter().filter(|p| claims[to].wants(p));
-            // First what the receiver owns anyway or the giver never got, then of the topic that is most uneven.
+            // First what the receiver owns anyway or the giver never got, then of the topic that is
+            // most uneven.
             let gain = |p: &&TopicPartition| {
                 let moves_nothing =
                     claims[to].owned.contains(*p) || !claims[from].owned.contains(*p);

@@ -1,41 +1,26 @@
 //! Consumer groups: members, generations, and committed offsets.
 //!
-//! A partition is a member's from the poll that says so until the member has unassigned it, left, or been silent for
-//! its session timeout; only then somebody else gets it.
+//! A partition is a member's from the poll that says so until the member has unassigned it, left,
+//! or been silent for its session timeout; only then somebody else gets it.
 
 mod assignor;
+mod offsets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::transport::{MemberConfig, MemberEvent, OffsetCommit, Result};
+use runtime::transport::{MemberConfig, MemberEvent};
 use streams_core::TopicPartition;
 
-use crate::error::refused;
 use crate::state::State;
 use crate::topic::Topic;
 
 use assignor::{Claim, assign};
+pub(crate) use offsets::{Committed, Offsets, check_metadata_len};
 
 /// The number of a member in its group: of one incarnation, never used again.
 pub(crate) type MemberKey = u64;
-
-/// How much text may go with an offset.
-const METADATA_BYTES_MAX: usize = 4096;
-
-/// A committed offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Committed {
-    pub(crate) offset: i64,
-    pub(crate) metadata: String,
-}
-
-impl From<&OffsetCommit> for Committed {
-    fn from(commit: &OffsetCommit) -> Self {
-        Self { offset: commit.offset, metadata: commit.metadata.clone() }
-    }
-}
 
 /// A group.
 #[derive(Debug)]
@@ -45,9 +30,7 @@ pub(crate) struct Group {
     generation: i32,
     members: BTreeMap<MemberKey, Member>,
     next: MemberKey,
-    pub(crate) offsets: BTreeMap<TopicPartition, Committed>,
-    /// Which open transactions hold offsets of a partition.
-    pending: BTreeMap<TopicPartition, BTreeSet<i64>>,
+    pub(crate) offsets: Offsets,
 }
 
 /// A member of a group.
@@ -80,21 +63,15 @@ pub(crate) struct MemberIdentity {
 
 impl Group {
     pub(crate) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            generation: 0,
-            members: BTreeMap::new(),
-            next: 1,
-            offsets: BTreeMap::new(),
-            pending: BTreeMap::new(),
-        }
+        Self { name, generation: 0, members: BTreeMap::new(), next: 1, offsets: Offsets::default() }
     }
 
     pub(crate) fn subscribes(&self, topic: &Arc<str>) -> bool {
         self.members.values().any(|member| member.topics.contains(topic))
     }
 
-    /// Takes a new member in. A static one that was here before takes over the place of its former self.
+    /// Takes a new member in. A static one that was here before takes over the place of its former
+    /// self.
     fn join(
         &mut self,
         config: &MemberConfig,
@@ -202,7 +179,8 @@ impl Group {
         member.leaving && member.owned.is_empty()
     }
 
-    /// A member wants to leave; tells whether it can go at once, for it has nothing to give up first.
+    /// A member wants to leave; tells whether it can go at once, for it has nothing to give up
+    /// first.
     fn begin_leave(&mut self, key: MemberKey, assigned: &BTreeSet<TopicPartition>) -> bool {
         let Some(member) = self.members.get_mut(&key) else { return false };
         member.leaving = true;
@@ -262,51 +240,6 @@ impl Group {
             return Err(format!("generation {generation} is over, it is {now} now"));
         }
         Ok(())
-    }
-
-    /// An open transaction holds these offsets.
-    pub(crate) fn pend(&mut self, producer: i64, offsets: &[OffsetCommit]) {
-        for offset in offsets {
-            self.pending.entry(offset.partition.clone()).or_default().insert(producer);
-        }
-    }
-
-    /// Whether no open transaction holds offsets of this partition.
-    pub(crate) fn is_stable(&self, partition: &TopicPartition) -> bool {
-        !self.pending.contains_key(partition)
-    }
-
-    /// A transaction that held these offsets has ended.
-    pub(crate) fn settle(
-        &mut self,
-        producer: i64,
-        offsets: BTreeMap<TopicPartition, Committed>,
-        commit: bool,
-    ) {
-        for (partition, committed) in offsets {
-            if let Some(holders) = self.pending.get_mut(&partition) {
-                holders.remove(&producer);
-                if holders.is_empty() {
-                    self.pending.remove(&partition);
-                }
-            }
-            if commit {
-                self.offsets.insert(partition, committed);
-            }
-        }
-    }
-}
-
-/// Refuses text that is too long to go with an offset.
-pub(crate) fn check_metadata_len(offsets: &[OffsetCommit]) -> Result<()> {
-    match offsets.iter().find(|offset| offset.metadata.len() > METADATA_BYTES_MAX) {
-        Some(offset) => {
-            let (partition, len) = (&offset.partition, offset.metadata.len());
-            let context = format!("commit an offset of {partition}");
-            let why = format!("{len} bytes of metadata; {METADATA_BYTES_MAX} are possible");
-            Err(refused(context, why))
-        }
-        None => Ok(()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! A workload whose traces tell whether something was lost, doubled, torn or not really aborted.
 //!
-//! Writer `w` writes numbered transactions, each to two topics and with an offset. After a crash every number must be
-//! there with all its records, or not at all.
+//! Writer `w` writes numbered transactions, each to two topics, to a compacted one, and with an
+//! offset. After a crash
+//! every number must be there with all its records, or not at all.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,12 +18,20 @@ use streams_core::TopicPartition;
 
 pub(crate) const WRITERS: u64 = 2;
 const TIMEOUT: Duration = Duration::from_secs(10);
-const TOPICS: [(&str, i32); 3] = [("left", 2), ("right", 3), ("input", 4)];
+const TOPICS: [(&str, i32, &str); 4] = [
+    ("left", 2, "delete"),
+    ("right", 3, "delete"),
+    ("input", 4, "delete"),
+    ("table", 1, "compact"),
+];
 
 /// How many records transaction `n` has in the topic `left`; it has one in `right`.
 fn left_count(n: u64) -> u64 {
     1 + n % 4
 }
+
+/// How many keys of the compacted topic a writer has.
+const KEYS: u64 = 4;
 
 /// Whether transaction `n` is one of those that are aborted.
 fn is_aborted(n: u64) -> bool {
@@ -46,8 +55,8 @@ fn member(log: &EmbeddedLog) -> Result<Box<dyn Member>> {
 }
 
 pub(crate) fn create_topics(log: &EmbeddedLog) -> Result<()> {
-    for (name, partitions) in TOPICS {
-        let config = vec![];
+    for (name, partitions, policy) in TOPICS {
+        let config = vec![("cleanup.policy".to_owned(), policy.to_owned())];
         let topic = NewTopic { name: name.into(), partitions, replication: None, config };
         match log.admin()?.create(&topic, TIMEOUT) {
             Err(e) if e.kind() != ErrorKind::Exists => return Err(e),
@@ -64,6 +73,7 @@ pub(crate) struct Writer {
     group: Arc<dyn Group>,
     left: Arc<str>,
     right: Arc<str>,
+    table: Arc<str>,
     member: Box<dyn Member>,
 }
 
@@ -78,8 +88,8 @@ impl Writer {
         let mut member = member(log)?;
         member.poll(Duration::ZERO)?;
         let group = member.group();
-        let (left, right) = ("left".into(), "right".into());
-        Ok(Self { number, producer, group, left, right, member })
+        let (left, right, table) = ("left".into(), "right".into(), "table".into());
+        Ok(Self { number, producer, group, left, right, table, member })
     }
 
     /// Writes transaction `n`; tells whether it was committed or, as is meant for some, aborted.
@@ -87,9 +97,11 @@ impl Writer {
         self.producer.begin()?;
         let text = format!("{} {n}", self.number);
         for k in 0..left_count(n) {
-            self.send(true, (n + k) % 2, &text)?;
+            self.send(&self.left.clone(), (n + k) % 2, None, &text)?;
         }
-        self.send(false, n % 3, &text)?;
+        self.send(&self.right.clone(), n % 3, None, &text)?;
+        let key = format!("{} {}", self.number, n % KEYS);
+        self.send(&self.table.clone(), 0, Some(&key), &text)?;
         // The group's generation changes while writers come: only the newest is accepted.
         self.member.poll(Duration::ZERO)?;
         let metadata = self.group.metadata()?;
@@ -105,12 +117,17 @@ impl Writer {
         Ok(true)
     }
 
-    fn send(&mut self, left: bool, partition: u64, text: &str) -> Result<()> {
-        let topic = if left { &self.left } else { &self.right };
+    fn send(
+        &mut self,
+        topic: &Arc<str>,
+        partition: u64,
+        key: Option<&str>,
+        text: &str,
+    ) -> Result<()> {
         self.producer.send(&Outgoing {
             topic,
             partition: Some(partition as i32),
-            key: None,
+            key: key.map(str::as_bytes),
             value: Some(text.as_bytes()),
             timestamp: 1,
             headers: None,
@@ -151,7 +168,8 @@ pub(crate) fn read_all(reader: &mut dyn Reader, partition: &TopicPartition) -> V
     values
 }
 
-/// Checks that every transaction is whole and its offset is that of the last; returns what is visible, by writer.
+/// Checks that every transaction is whole and its offset is that of the last; returns what is
+/// visible, by writer.
 pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
     let left = tally(log, "left", 2);
     let right = tally(log, "right", 3);
@@ -163,6 +181,7 @@ pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
         |tally: &BTreeMap<(u64, u64), u64>| tally.keys().copied().collect::<BTreeSet<_>>();
     assert_eq!(numbers(&left), numbers(&right), "one topic has what the other has not");
     assert!(right.values().all(|count| *count == 1), "doubled");
+    verify_table(log, &left);
     let group = member(log).unwrap().group();
     (0..WRITERS)
         .map(|writer| {
@@ -177,6 +196,19 @@ pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
             visible
         })
         .collect()
+}
+
+/// Each key of the compacted topic has the value of the last transaction that wrote it.
+fn verify_table(log: &EmbeddedLog, visible: &BTreeMap<(u64, u64), u64>) {
+    let mut reader = log.reader(&ReaderConfig { read_committed: true }).unwrap();
+    let mut found = BTreeMap::new();
+    for text in read_all(&mut *reader, &TopicPartition::new("table", 0)) {
+        let (writer, n) = text.split_once(' ').unwrap();
+        let (writer, n): (u64, u64) = (writer.parse().unwrap(), n.parse().unwrap());
+        found.insert((writer, n % KEYS), n);
+    }
+    let expected = visible.keys().map(|&(writer, n)| ((writer, n % KEYS), n)).collect();
+    assert_eq!(found, expected, "the table is not what its last writes say");
 }
 
 /// A small generator of chance, so that a failing run can be repeated from its seed.

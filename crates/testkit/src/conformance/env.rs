@@ -27,8 +27,8 @@ pub struct Env {
     pub session_timeout: Duration,
     /// How soon a transaction that is left open is to be aborted.
     pub transaction_timeout: Duration,
-    /// Set where compaction and retention can be asked for. Where it is not (a broker does them when it sees fit,
-    /// minutes later), the cases that need it pass without having run.
+    /// Set where compaction and retention can be asked for. Where it is not (a broker does them
+    /// when it sees fit, minutes later), the cases that need it pass without having run.
     pub maintain: Option<Maintain>,
 }
 
@@ -39,7 +39,8 @@ impl fmt::Debug for Env {
 }
 
 impl Env {
-    /// Runs on `transport`; every topic, group and transactional id gets `prefix`, which must be new on it.
+    /// Runs on `transport`; every topic, group and transactional id gets `prefix`, which must be
+    /// new on it.
     pub fn new(transport: Arc<dyn Transport>, prefix: &str) -> Self {
         Self {
             transport,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use runtime::transport::MemberEvent;
 use streams_core::TopicPartition;
 
 use super::env::{Env, at, must};
@@ -34,6 +35,31 @@ pub(super) fn a_join_moves_only_what_must_move(env: &Env) {
     assert!(second.owned.is_subset(&before[1]) && second.owned.len() == 2);
     assert_eq!([first.assigned_count, second.assigned_count], assigned, "kept, not given anew");
     assert!(first.lost.is_empty() && second.lost.is_empty(), "nothing is lost in a rebalance");
+}
+
+pub(super) fn a_revoked_partition_waits_for_its_owner(env: &Env) {
+    let topic = env.topic("in", 2);
+    let mut first = alone(env, "group", &[&topic], 2);
+    let mut second = Process::start(env, &env.member("group", &[&topic]));
+    let revoked = env.eventually("a partition is revoked", || {
+        second.step();
+        let events = must("poll", first.member.poll(TICK));
+        events.into_iter().find_map(|event| match event {
+            MemberEvent::Revoked(partitions) => Some(partitions),
+            other => {
+                first.answer(other);
+                None
+            }
+        })
+    });
+    // Somebody in the first process is not done with it yet.
+    env.meanwhile(|| {
+        assert_eq!(must("poll", first.member.poll(TICK)), [], "told once");
+        second.step();
+        check_exclusive(&[&first, &second]);
+    });
+    first.answer(MemberEvent::Revoked(revoked));
+    settle(env, &mut [&mut first, &mut second], 2);
 }
 
 pub(super) fn leaving_gives_partitions_away_at_once(env: &Env) {

@@ -59,7 +59,7 @@ impl Process {
         }
     }
 
-    fn answer(&mut self, event: MemberEvent) {
+    pub(super) fn answer(&mut self, event: MemberEvent) {
         match event {
             MemberEvent::Assigned(partitions) => {
                 must("assign", self.member.assign(&partitions));
@@ -113,7 +113,8 @@ impl Process {
 /// Steps all until the group's `partitions` partitions are shared out evenly, never twice at once.
 pub(super) fn settle(env: &Env, processes: &mut [&mut Process], partitions: usize) {
     env.eventually(&format!("{partitions} partitions are shared out evenly"), || {
-        for index in 0..processes.len() {
+        // The latest first: what it must not have yet, the others have not given up yet.
+        for index in (0..processes.len()).rev() {
             processes[index].step();
             check_exclusive(&as_refs(processes));
         }

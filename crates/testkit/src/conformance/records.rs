@@ -60,9 +60,11 @@ impl Env {
         must("commit", producer.commit(self.patience));
     }
 
-    /// What a reader sees of a partition from `offset` to the end that it can reach, and that position.
+    /// What a reader sees of a partition from `offset` to the end that it can reach, and that
+    /// position.
     ///
-    /// Ends when the position has reached the end of the partition, or when nothing more came for a while.
+    /// Ends when the position has reached the end of the partition, or when nothing more came for a
+    /// while.
     pub(super) fn read_from(
         &self,
         partition: &TopicPartition,

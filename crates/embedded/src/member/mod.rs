@@ -1,27 +1,29 @@
-//! A membership of a group, and the group as seen by other threads.
+//! A membership of a group.
+
+mod group;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use runtime::transport::{
-    CommittedOffset, Fetcher, Group, GroupMetadata, Member, MemberConfig, MemberEvent,
-    OffsetCommit, Result,
-};
+use runtime::transport::{Fetcher, Group, Member, MemberConfig, MemberEvent, Result};
 use streams_core::TopicPartition;
 
-use crate::error::{fenced, retriable};
+use crate::error::fenced;
 use crate::fetcher::{AssignedSet, EmbeddedFetcher};
-use crate::group::{Committed, MemberIdentity, MemberKey, check_metadata_len};
+use crate::group::MemberKey;
 use crate::lock::lock;
 use crate::shared::{Shared, Wait};
 use crate::state::State;
 
+use group::EmbeddedGroup;
+
 /// No membership; keys begin at 1.
 const NOBODY: MemberKey = 0;
 
-/// A member. Dropping it without [`leave`](Member::leave) is what a crash is: the group finds out by its silence.
+/// A member. Dropping it without [`leave`](Member::leave) is what a crash is: the group finds out
+/// by its silence.
 #[derive(Debug)]
 pub(crate) struct EmbeddedMember {
     shared: Arc<Shared>,
@@ -42,18 +44,9 @@ enum Standing {
     Expired,
     /// Replaced by a newer incarnation: for good.
     Replaced,
+    /// Has partitions to give up first.
     Leaving,
-}
-
-/// The group for other threads.
-#[derive(Debug)]
-pub(crate) struct EmbeddedGroup {
-    shared: Arc<Shared>,
-    name: Arc<str>,
-    instance: Option<Arc<str>>,
-    read_committed: bool,
-    /// Who this member is at the moment.
-    key: AtomicU64,
+    Left,
 }
 
 impl EmbeddedMember {
@@ -102,7 +95,7 @@ impl EmbeddedMember {
                 let context = format!("poll group {}", self.handle.name);
                 return Err(fenced(context, "a newer member has this static instance id"));
             }
-            Standing::Replaced | Standing::Expired => return Ok(Vec::new()),
+            Standing::Replaced | Standing::Expired | Standing::Left => return Ok(Vec::new()),
             Standing::Member | Standing::Leaving => {}
         }
         let key = self.key();
@@ -127,7 +120,7 @@ impl EmbeddedMember {
     fn thrown_out(&mut self, state: &State) -> Vec<MemberEvent> {
         let key = self.handle.key.swap(NOBODY, Ordering::AcqRel);
         if self.standing == Standing::Leaving {
-            self.given.clear();
+            self.standing = Standing::Left;
             return Vec::new();
         }
         let group = state.groups.get(&self.handle.name);
@@ -158,7 +151,7 @@ impl Member for EmbeddedMember {
         loop {
             state.check_health()?;
             let events = self.events(&mut state)?;
-            if !events.is_empty() {
+            if !events.is_empty() || self.standing == Standing::Left {
                 return Ok(events);
             }
             self.set_polling(&mut state, true);
@@ -216,8 +209,10 @@ impl Member for EmbeddedMember {
         let mut state = self.shared.lock_now();
         let assigned = lock(&self.assigned).clone();
         state.leave(&self.handle.name, self.key(), &assigned);
+        let group = state.groups.get(&self.handle.name);
+        let is_gone = group.is_none_or(|group| group.identity(self.key()).is_none());
         drop(state);
-        self.standing = Standing::Leaving;
+        self.standing = if is_gone { Standing::Left } else { Standing::Leaving };
         self.shared.notify_groups();
         Ok(())
     }
@@ -230,89 +225,5 @@ impl Drop for EmbeddedMember {
             self.shared.lock().remove_member(&self.handle.name, self.key());
             self.shared.notify_groups();
         }
-    }
-}
-
-impl EmbeddedGroup {
-    fn identity(&self, state: &State, doing: &str) -> Result<MemberIdentity> {
-        let key = self.key.load(Ordering::Acquire);
-        let group = state.groups.get(&self.name);
-        group.and_then(|group| group.identity(key)).ok_or_else(|| {
-            fenced(format!("{doing} group {}", self.name), "not a member at the moment")
-        })
-    }
-
-    /// The state, with silent members thrown out.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        let mut state = self.shared.lock_now();
-        if state.expire_members(self.shared.clock.elapsed()) {
-            self.shared.notify_groups();
-        }
-        state
-    }
-}
-
-impl Group for EmbeddedGroup {
-    fn metadata(&self) -> Result<GroupMetadata> {
-        let identity = self.identity(&self.lock(), "ask for the identity in")?;
-        Ok(GroupMetadata {
-            group_id: self.name.clone(),
-            generation: identity.generation,
-            member_id: identity.id,
-            instance_id: self.instance.clone(),
-        })
-    }
-
-    fn committed(
-        &self,
-        partitions: &[TopicPartition],
-        timeout: Duration,
-    ) -> Result<Vec<CommittedOffset>> {
-        let deadline = self.shared.deadline(timeout);
-        let mut state = self.shared.lock_now();
-        loop {
-            state.check_health()?;
-            let group = state.group(&self.name);
-            let unstable = partitions.iter().find(|p| self.read_committed && !group.is_stable(p));
-            let Some(unstable) = unstable else {
-                return Ok(partitions.iter().map(|p| committed(group.offsets.get(p))).collect());
-            };
-            let Some(guard) = self.shared.wait(state, Wait::Offsets, deadline) else {
-                let context = format!("find the committed offset of {unstable}");
-                return Err(retriable(context, "an open transaction holds it"));
-            };
-            drop(guard);
-            state = self.shared.lock_now();
-        }
-    }
-
-    fn commit(&self, offsets: &[OffsetCommit], _: Duration) -> Result<()> {
-        check_metadata_len(offsets)?;
-        let mut state = self.lock();
-        state.check_health()?;
-        let identity = self.identity(&state, "commit offsets of")?;
-        let group = state.group(&self.name);
-        if let Err(why) = group.check(&identity.id, identity.generation) {
-            return Err(retriable(format!("commit offsets of group {}", self.name), why));
-        }
-        for offset in offsets {
-            group.offsets.insert(offset.partition.clone(), Committed::from(offset));
-        }
-        if let Some(dirty) = &mut state.dirty {
-            for offset in offsets {
-                dirty.offset(&self.name, &offset.partition, Committed::from(offset));
-            }
-        }
-        drop(state);
-        self.shared.sync()?;
-        self.shared.maintain_if_due();
-        Ok(())
-    }
-}
-
-fn committed(offset: Option<&Committed>) -> CommittedOffset {
-    CommittedOffset {
-        offset: offset.map(|committed| committed.offset),
-        metadata: offset.map(|committed| committed.metadata.clone()).unwrap_or_default(),
     }
 }

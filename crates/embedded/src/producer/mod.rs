@@ -1,5 +1,7 @@
-//! Producers: records are gathered into chunks outside the lock and appended when a chunk is full, at a flush, or with
-//! the end of the transaction.
+//! Producers: records are gathered into chunks outside the lock and appended when a chunk is full,
+//! at a flush, or with the end of the transaction.
+
+mod route;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,16 +11,19 @@ use runtime::transport::{
     ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, ProducerConfig, Result,
     TransportError,
 };
-use streams_core::{TopicPartition, partition_for};
+use streams_core::TopicPartition;
 
 use crate::chunk::{Chunk, NewRecord, encode_headers};
-use crate::error::{abortable, fatal, no_partition, refused};
+use crate::error::{abortable, fatal, refused};
 use crate::partition::PartitionId;
 use crate::shared::{Shared, unknown};
 use crate::state::State;
 use crate::transaction::Identity;
 
-/// When a chunk is full. Big enough that the lock costs nothing per record, small enough to be read from disk at once.
+use route::Route;
+
+/// When a chunk is full. Big enough that the lock costs nothing per record, small enough to be read
+/// from disk at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
@@ -49,19 +54,6 @@ enum Phase {
     Dead,
 }
 
-/// What the producer needs to know of a topic, and what waits to be sent to it.
-#[derive(Debug)]
-struct Route {
-    topic: Arc<str>,
-    partitions: Vec<PartitionId>,
-    message_bytes_max: usize,
-    is_compacted: bool,
-    /// By partition number.
-    pending: Vec<Chunk>,
-    /// Where the next record without a key goes.
-    turn: usize,
-}
-
 impl EmbeddedProducer {
     pub(crate) fn new(shared: Arc<Shared>, config: &ProducerConfig) -> Self {
         let phase = if config.transactional_id.is_some() { Phase::New } else { Phase::Ready };
@@ -85,17 +77,8 @@ impl EmbeddedProducer {
         if let Some(index) = known {
             return Ok(index);
         }
-        let state = self.shared.lock();
-        let found = state.topic("send to", topic)?;
-        let partitions = found.partitions.clone();
-        self.topics.push(Route {
-            topic: topic.clone(),
-            message_bytes_max: found.config.message_bytes_max,
-            is_compacted: found.config.compact,
-            pending: partitions.iter().map(|_| Chunk::default()).collect(),
-            turn: 0,
-            partitions,
-        });
+        let route = Route::new(topic, self.shared.lock().topic("send to", topic)?);
+        self.topics.push(route);
         Ok(self.topics.len() - 1)
     }
 
@@ -193,43 +176,6 @@ impl EmbeddedProducer {
             }
         }
     }
-
-    /// Chooses the partition's number.
-    fn choose(route: &mut Route, record: &Outgoing<'_>) -> Result<usize> {
-        let count = route.partitions.len();
-        match (record.partition, record.key) {
-            (Some(number), _) => {
-                let index = usize::try_from(number).ok().filter(|index| *index < count);
-                let name = || TopicPartition::new(route.topic.clone(), number);
-                index.ok_or_else(|| no_partition("send to", &name()))
-            }
-            (None, Some(key)) => Ok(partition_for(key, count as i32) as usize),
-            (None, None) => {
-                route.turn = (route.turn + 1) % count;
-                Ok(route.turn)
-            }
-        }
-    }
-}
-
-/// Refuses what the topic does not take.
-fn check(route: &Route, record: &NewRecord<'_>) -> Result<()> {
-    let context = || format!("send to {}", route.topic);
-    if record.len() > route.message_bytes_max {
-        let (len, max) = (record.len(), route.message_bytes_max);
-        let why = format!("a record of {len} bytes; max.message.bytes of this topic is {max}");
-        return Err(refused(context(), why));
-    }
-    if route.is_compacted && record.key.is_none() {
-        return Err(refused(
-            context(),
-            "a record without a key, and the topic is compacted by key",
-        ));
-    }
-    if record.timestamp < -1 {
-        return Err(refused(context(), format!("timestamp {} is negative", record.timestamp)));
-    }
-    Ok(())
 }
 
 impl Producer for EmbeddedProducer {
@@ -267,8 +213,8 @@ impl Producer for EmbeddedProducer {
         let route = &mut self.topics[index];
         let Outgoing { key, value, timestamp, .. } = *record;
         let new = NewRecord { key, value, timestamp, headers: &self.headers };
-        check(route, &new)?;
-        let number = Self::choose(route, record)?;
+        route.check(&new)?;
+        let number = route.choose(record)?;
         let chunk = &mut route.pending[number];
         chunk.push(chunk.entries.len() as u32, new);
         self.pending_bytes += new.len();

@@ -1,0 +1,88 @@
+//! Committed offsets of a group, and those that open transactions hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use runtime::transport::{OffsetCommit, Result};
+use streams_core::TopicPartition;
+
+use crate::error::refused;
+use crate::partition::ProducerId;
+
+/// How much text may go with an offset.
+const METADATA_BYTES_MAX: usize = 4096;
+
+/// A committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+}
+
+impl From<&OffsetCommit> for Committed {
+    fn from(commit: &OffsetCommit) -> Self {
+        Self { offset: commit.offset, metadata: commit.metadata.clone() }
+    }
+}
+
+/// The offsets of a group.
+#[derive(Debug, Default)]
+pub(crate) struct Offsets {
+    committed: BTreeMap<TopicPartition, Committed>,
+    /// Which open transactions hold offsets of a partition.
+    pending: BTreeMap<TopicPartition, BTreeSet<ProducerId>>,
+}
+
+impl Offsets {
+    pub(crate) fn find(&self, partition: &TopicPartition) -> Option<&Committed> {
+        self.committed.get(partition)
+    }
+
+    pub(crate) fn commit(&mut self, partition: TopicPartition, committed: Committed) {
+        self.committed.insert(partition, committed);
+    }
+
+    /// An open transaction holds these offsets.
+    pub(crate) fn pend(&mut self, producer: ProducerId, offsets: &[OffsetCommit]) {
+        for offset in offsets {
+            self.pending.entry(offset.partition.clone()).or_default().insert(producer);
+        }
+    }
+
+    /// Whether no open transaction holds offsets of this partition.
+    pub(crate) fn is_stable(&self, partition: &TopicPartition) -> bool {
+        !self.pending.contains_key(partition)
+    }
+
+    /// A transaction that held these offsets has ended.
+    pub(crate) fn settle(
+        &mut self,
+        producer: ProducerId,
+        offsets: BTreeMap<TopicPartition, Committed>,
+        commit: bool,
+    ) {
+        for (partition, committed) in offsets {
+            if let Some(holders) = self.pending.get_mut(&partition) {
+                holders.remove(&producer);
+                if holders.is_empty() {
+                    self.pending.remove(&partition);
+                }
+            }
+            if commit {
+                self.commit(partition, committed);
+            }
+        }
+    }
+}
+
+/// Refuses text that is too long to go with an offset.
+pub(crate) fn check_metadata_len(offsets: &[OffsetCommit]) -> Result<()> {
+    match offsets.iter().find(|offset| offset.metadata.len() > METADATA_BYTES_MAX) {
+        Some(offset) => {
+            let (partition, len) = (&offset.partition, offset.metadata.len());
+            let context = format!("commit an offset of {partition}");
+            let why = format!("{len} bytes of metadata; {METADATA_BYTES_MAX} are possible");
+            Err(refused(context, why))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,109 @@
+//! The group as seen by other threads than the member's.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use runtime::transport::{CommittedOffset, Group, GroupMetadata, OffsetCommit, Result};
+use streams_core::TopicPartition;
+
+use crate::error::{fenced, retriable};
+use crate::group::{Committed, MemberIdentity, check_metadata_len};
+use crate::shared::{Shared, Wait};
+use crate::state::State;
+
+/// The group for other threads.
+#[derive(Debug)]
+pub(crate) struct EmbeddedGroup {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: Arc<str>,
+    pub(super) instance: Option<Arc<str>>,
+    pub(super) read_committed: bool,
+    /// Who this member is at the moment.
+    pub(super) key: AtomicU64,
+}
+
+impl EmbeddedGroup {
+    fn identity(&self, state: &State, doing: &str) -> Result<MemberIdentity> {
+        let key = self.key.load(Ordering::Acquire);
+        let group = state.groups.get(&self.name);
+        group.and_then(|group| group.identity(key)).ok_or_else(|| {
+            fenced(format!("{doing} group {}", self.name), "not a member at the moment")
+        })
+    }
+
+    /// The state, with silent members thrown out.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.shared.lock_now();
+        if state.expire_members(self.shared.clock.elapsed()) {
+            self.shared.notify_groups();
+        }
+        state
+    }
+}
+
+impl Group for EmbeddedGroup {
+    fn metadata(&self) -> Result<GroupMetadata> {
+        let identity = self.identity(&self.lock(), "ask for the identity in")?;
+        Ok(GroupMetadata {
+            group_id: self.name.clone(),
+            generation: identity.generation,
+            member_id: identity.id,
+            instance_id: self.instance.clone(),
+        })
+    }
+
+    fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<CommittedOffset>> {
+        let deadline = self.shared.deadline(timeout);
+        let mut state = self.shared.lock_now();
+        loop {
+            state.check_health()?;
+            let group = state.group(&self.name);
+            let unstable =
+                partitions.iter().find(|p| self.read_committed && !group.offsets.is_stable(p));
+            let Some(unstable) = unstable else {
+                return Ok(partitions.iter().map(|p| committed(group.offsets.find(p))).collect());
+            };
+            let Some(guard) = self.shared.wait(state, Wait::Offsets, deadline) else {
+                let context = format!("find the committed offset of {unstable}");
+                return Err(retriable(context, "an open transaction holds it"));
+            };
+            drop(guard);
+            state = self.shared.lock_now();
+        }
+    }
+
+    fn commit(&self, offsets: &[OffsetCommit], _: Duration) -> Result<()> {
+        check_metadata_len(offsets)?;
+        let mut state = self.lock();
+        state.check_health()?;
+        let identity = self.identity(&state, "commit offsets of")?;
+        let group = state.group(&self.name);
+        if let Err(why) = group.check(&identity.id, identity.generation) {
+            return Err(retriable(format!("commit offsets of group {}", self.name), why));
+        }
+        for offset in offsets {
+            group.offsets.commit(offset.partition.clone(), Committed::from(offset));
+        }
+        if let Some(dirty) = &mut state.dirty {
+            for offset in offsets {
+                dirty.offset(&self.name, &offset.partition, Committed::from(offset));
+            }
+        }
+        drop(state);
+        self.shared.sync()?;
+        self.shared.maintain_if_due();
+        Ok(())
+    }
+}
+
+fn committed(offset: Option<&Committed>) -> CommittedOffset {
+    CommittedOffset {
+        offset: offset.map(|committed| committed.offset),
+        metadata: offset.map(|committed| committed.metadata.clone()).unwrap_or_default(),
+    }
+}

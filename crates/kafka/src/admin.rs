@@ -1,0 +1,155 @@
+//! Describes, creates and trims topics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::executor::block_on;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic as NativeTopic, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use runtime::transport::{Admin, ErrorKind, NewTopic, Result, TopicInfo, TransportError};
+use streams_core::TopicPartition;
+
+use crate::config::{KafkaConfig, Role};
+use crate::error;
+
+pub(crate) struct KafkaAdmin {
+    client: AdminClient<Logging>,
+    brokers: String,
+}
+
+/// Passes librdkafka's log on.
+struct Logging;
+
+impl ClientContext for Logging {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        crate::consumer::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "headwater::kafka", %error, reason, "admin");
+    }
+}
+
+impl KafkaAdmin {
+    pub(crate) fn new(kafka: &KafkaConfig) -> Result<Self> {
+        let client = kafka
+            .client(Role::Admin)
+            .create_with_context(Logging)
+            .map_err(|error| error::plain("opening an administrative client", error))?;
+        Ok(Self { client, brokers: kafka.brokers().to_owned() })
+    }
+
+    /// How many partitions each topic has; `None` for those that do not exist.
+    fn partitions(&self, topics: &[Arc<str>], timeout: Duration) -> Result<Vec<Option<i32>>> {
+        // All topics: asking for one by name might create it.
+        let metadata = self.client.inner().fetch_metadata(None, timeout).map_err(|error| {
+            error::plain(format!("asking {} for its topics", self.brokers), error)
+        })?;
+        let count = |name: &Arc<str>| {
+            let mut found = metadata.topics().iter().filter(|topic| topic.error().is_none());
+            found.find(|topic| topic.name() == &**name).map(|topic| topic.partitions().len() as i32)
+        };
+        Ok(topics.iter().map(count).collect())
+    }
+}
+
+impl Admin for KafkaAdmin {
+    fn describe(
+        &mut self,
+        topics: &[Arc<str>],
+        timeout: Duration,
+    ) -> Result<Vec<Option<TopicInfo>>> {
+        let partitions = self.partitions(topics, timeout)?;
+        let there: Vec<_> =
+            topics.iter().zip(&partitions).filter(|(_, count)| count.is_some()).collect();
+        let asked: Vec<_> = there.iter().map(|(name, _)| ResourceSpecifier::Topic(name)).collect();
+        if asked.is_empty() {
+            return Ok(topics.iter().map(|_| None).collect());
+        }
+        let context = "asking for the configuration of topics";
+        let configs = block_on(self.client.describe_configs(asked.iter(), &options(timeout)))
+            .map_err(|error| error::plain(context, error))?;
+        let mut configs = configs.into_iter();
+        let info = |(name, count): (&Arc<str>, &Option<i32>)| {
+            let Some(partitions) = *count else { return Ok(None) };
+            let config = match configs.next() {
+                Some(Ok(config)) => config,
+                Some(Err(code)) => return Err(error::code(format!("{context}: {name}"), code)),
+                None => {
+                    return Err(TransportError::new(ErrorKind::Retriable, context, "no answer"));
+                }
+            };
+            Ok(Some(topic_info(name, partitions, &config)))
+        };
+        topics.iter().zip(&partitions).map(info).collect()
+    }
+
+    fn create(&mut self, topic: &NewTopic, timeout: Duration) -> Result<()> {
+        let replication = TopicReplication::Fixed(topic.replication.unwrap_or(-1));
+        let mut native = NativeTopic::new(&topic.name, topic.partitions, replication);
+        for (key, value) in &topic.config {
+            native = native.set(key, value);
+        }
+        let context = || format!("creating the topic {}", topic.name);
+        let results = block_on(self.client.create_topics([&native], &options(timeout)))
+            .map_err(|error| error::plain(context(), error))?;
+        match results.into_iter().next() {
+            Some(Err((_, code))) => Err(error::code(context(), code)),
+            _ => self.wait_until_known(&topic.name, timeout),
+        }
+    }
+
+    fn delete_records(
+        &mut self,
+        before: &[(TopicPartition, i64)],
+        timeout: Duration,
+    ) -> Result<()> {
+        let failed = |error| error::plain("deleting records", error);
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in before {
+            let offset = Offset::Offset(*offset);
+            list.add_partition_offset(&partition.topic, partition.partition, offset)
+                .map_err(failed)?;
+        }
+        let deleted =
+            block_on(self.client.delete_records(&list, &options(timeout))).map_err(failed)?;
+        deleted.elements().iter().try_for_each(|one| one.error()).map_err(failed)
+    }
+}
+
+impl KafkaAdmin {
+    /// A topic that was created takes a moment until the brokers know it.
+    fn wait_until_known(&self, name: &Arc<str>, timeout: Duration) -> Result<()> {
+        let deadline = std::time::Instant::now() + timeout;
+        let names = [Arc::clone(name)];
+        while self.partitions(&names, timeout)?.first() == Some(&None) {
+            if std::time::Instant::now() >= deadline {
+                let context = format!("creating the topic {name}");
+                let why = "created, but the brokers do not know it yet";
+                return Err(TransportError::new(ErrorKind::Retriable, context, why));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+fn options(timeout: Duration) -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
+}
+
+fn topic_info(name: &Arc<str>, partitions: i32, config: &ConfigResource) -> TopicInfo {
+    let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone());
+    TopicInfo {
+        name: Arc::clone(name),
+        partitions,
+        cleanup_policy: value("cleanup.policy").unwrap_or_default(),
+        retention_ms: value("retention.ms").and_then(|text| text.parse().ok()).unwrap_or(-1),
+    }
+}

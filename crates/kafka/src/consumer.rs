@@ -1,0 +1,104 @@
+//! The librdkafka consumer, with a context that notes what happens and does nothing about it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use streams_core::TopicPartition;
+
+pub(crate) type Consumer = BaseConsumer<Context>;
+
+/// What the group decided. librdkafka waits for the answer, an (un)assignment, and goes on heartbeating meanwhile.
+#[derive(Debug)]
+pub(crate) enum Rebalance {
+    Assign(Vec<TopicPartition>),
+    Revoke { partitions: Vec<TopicPartition>, lost: bool },
+}
+
+/// Notes rebalances, and passes librdkafka's log on.
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    rebalances: Mutex<Vec<Rebalance>>,
+    /// Set when nobody will answer rebalances any more: a consumer that is dropped would wait for the answer for ever.
+    closing: AtomicBool,
+}
+
+impl Context {
+    pub(crate) fn take(&self) -> Vec<Rebalance> {
+        std::mem::take(&mut *self.rebalances.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn note(&self, rebalance: Rebalance) {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push(rebalance);
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "headwater::kafka", %error, reason, "consumer");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &Consumer, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions = partitions(list);
+        if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.note(Rebalance::Assign(partitions));
+            return;
+        }
+        if self.closing.load(Ordering::Acquire) {
+            if let Err(error) = consumer.incremental_unassign(list) {
+                tracing::warn!(target: "headwater::kafka", %error, "unassign while closing");
+            }
+            return;
+        }
+        self.note(Rebalance::Revoke { partitions, lost: consumer.assignment_lost() });
+    }
+}
+
+/// librdkafka's log lines as events.
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
+            tracing::warn!(target: "headwater::kafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => {
+            tracing::info!(target: "headwater::kafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+            tracing::debug!(target: "headwater::kafka", facility, "{message}");
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    let elements = list.elements();
+    elements.iter().map(|one| TopicPartition::new(one.topic(), one.partition())).collect()
+}
+
+/// A librdkafka list of these partitions.
+pub(crate) fn list<'a>(
+    partitions: impl IntoIterator<Item = &'a TopicPartition>,
+) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    list
+}

@@ -1,0 +1,185 @@
+//! A worker's data plane: one queue into which the partitions of its tasks are forwarded.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as rd;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use runtime::transport::{ErrorKind, Fetched, Fetcher, Result, TransportError};
+use streams_core::TopicPartition;
+
+use crate::batch::MessageBatch;
+use crate::consumer::{Consumer, list};
+use crate::error;
+use crate::queue::{Message, Queue};
+
+pub(crate) struct KafkaFetcher {
+    consumer: Arc<Consumer>,
+    queue: Arc<Queue>,
+    /// Partitions that were added, each with its queue, which is forwarded to ours.
+    partitions: BTreeMap<TopicPartition, Queue>,
+    messages: Vec<Message>,
+}
+
+/// How long a partition that was just assigned may take to become seekable.
+const SEEK: Duration = Duration::from_secs(5);
+
+impl KafkaFetcher {
+    pub(crate) fn new(consumer: &Arc<Consumer>) -> Self {
+        Self {
+            consumer: Arc::clone(consumer),
+            queue: Arc::new(Queue::new(consumer)),
+            partitions: BTreeMap::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    /// Moves a partition to an offset. What was fetched before is dropped by librdkafka: it is of an older version.
+    fn seek(&self, partition: &TopicPartition, offset: Offset) -> Result<()> {
+        let context = || format!("seeking {partition} to {offset:?}");
+        let deadline = Instant::now() + SEEK;
+        loop {
+            let mut to = TopicPartitionList::new();
+            to.add_partition_offset(&partition.topic, partition.partition, offset)
+                .map_err(|error| error::plain(context(), error))?;
+            let sought = self.consumer.seek_partitions(to, Duration::from_secs(1));
+            let result =
+                sought.and_then(|list| list.elements().first().map_or(Ok(()), |one| one.error()));
+            match result {
+                Ok(()) => return Ok(()),
+                // The assignment is on its way through librdkafka's own thread.
+                Err(_) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => return Err(error::plain(context(), error)),
+            }
+        }
+    }
+
+    /// Hands out runs of messages of one partition.
+    fn group(&mut self) -> Result<Vec<Fetched>> {
+        let mut fetched = Vec::new();
+        let mut run: Vec<Message> = Vec::new();
+        for message in mem::take(&mut self.messages) {
+            if message.raw().err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                partition_event(&message)?;
+                continue;
+            }
+            let same = run.first().is_some_and(|first| {
+                let (a, b) = (first.raw(), message.raw());
+                a.rkt == b.rkt && a.partition == b.partition
+            });
+            if !same && !run.is_empty() {
+                fetched.extend(self.fetched(mem::take(&mut run)));
+            }
+            run.push(message);
+        }
+        if !run.is_empty() {
+            fetched.extend(self.fetched(run));
+        }
+        Ok(fetched)
+    }
+
+    fn fetched(&self, messages: Vec<Message>) -> Option<Fetched> {
+        let first = messages.first()?;
+        let (topic, number) = (first.topic(), first.raw().partition);
+        let mut known = self.partitions.keys();
+        // Removed a moment ago: whoever has it now fetches from its own offset.
+        let partition = known.find(|one| one.partition == number && &*one.topic == topic)?.clone();
+        let batch = Box::new(MessageBatch::new(messages, Arc::clone(&self.consumer)));
+        Some(Fetched { partition, batch })
+    }
+}
+
+/// What comes through a queue beside records.
+pub(crate) fn partition_event(message: &Message) -> Result<()> {
+    let code = RDKafkaErrorCode::from(message.raw().err);
+    let place = format!("{}-{}", message.topic(), message.raw().partition);
+    match code {
+        RDKafkaErrorCode::PartitionEOF => Ok(()),
+        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+            let context = format!("fetching {place} at offset {}", message.raw().offset);
+            let why = "the log no longer has (or does not have yet) this offset: records were \
+                       deleted before they were processed, or the topic was made anew";
+            Err(TransportError::new(ErrorKind::Refused, context, why))
+        }
+        code => match error::code(format!("fetching {place}"), code) {
+            error if error.kind() == ErrorKind::Retriable => {
+                tracing::warn!(target: "headwater::kafka", %error, "librdkafka tries again");
+                Ok(())
+            }
+            error => Err(error),
+        },
+    }
+}
+
+impl Fetcher for KafkaFetcher {
+    fn add(&mut self, partition: &TopicPartition, offset: Option<i64>) -> Result<()> {
+        let context = || format!("fetching {partition}");
+        if !self.partitions.contains_key(partition) {
+            let queue = Queue::of_partition(&self.consumer, partition).ok_or_else(|| {
+                TransportError::new(ErrorKind::NotFound, context(), "unknown to librdkafka")
+            })?;
+            queue.forward(Some(&self.queue));
+            self.partitions.insert(partition.clone(), queue);
+        }
+        self.seek(partition, offset.map_or(Offset::Beginning, Offset::Offset))?;
+        let resumed = self.consumer.resume(&list([partition]));
+        resumed.map_err(|error| error::plain(context(), error))
+    }
+
+    fn remove(&mut self, partition: &TopicPartition) -> Result<()> {
+        let Some(queue) = self.partitions.remove(partition) else { return Ok(()) };
+        // It may be gone from the assignment already.
+        if let Err(error) = self.consumer.pause(&list([partition])) {
+            tracing::debug!(target: "headwater::kafka", %error, %partition, "pause");
+        }
+        queue.forward(None);
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: &TopicPartition) -> Result<()> {
+        let paused = self.consumer.pause(&list([partition]));
+        paused.map_err(|error| error::plain(format!("pausing {partition}"), error))
+    }
+
+    fn resume(&mut self, partition: &TopicPartition) -> Result<()> {
+        let resumed = self.consumer.resume(&list([partition]));
+        resumed.map_err(|error| error::plain(format!("resuming {partition}"), error))
+    }
+
+    fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
+        self.queue.take(timeout, records_max, &mut self.messages);
+        self.group()
+    }
+
+    fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let queue = Arc::clone(&self.queue);
+        Arc::new(move || queue.wake())
+    }
+
+    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
+        let known = self.partitions.keys().filter_map(|partition| {
+            let topic = std::ffi::CString::new(&*partition.topic).ok()?;
+            let (mut low, mut high) = (-1, -1);
+            // SAFETY: the client is alive, the name is NUL-terminated, the results are written to valid places. The call
+            // reads what librdkafka knows and sends nothing.
+            let code = unsafe {
+                rd::rd_kafka_get_watermark_offsets(
+                    self.consumer.client().native_ptr(),
+                    topic.as_ptr(),
+                    partition.partition,
+                    &mut low,
+                    &mut high,
+                )
+            };
+            let known = code == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0;
+            known.then(|| (partition.clone(), high))
+        });
+        known.collect()
+    }
+}

@@ -1,0 +1,138 @@
+//! The group member: control plane over librdkafka's consumer.
+//!
+//! The rebalance callback only notes what the group decided. librdkafka waits for the (un)assignment, which need not come
+//! from inside the callback, and heartbeats meanwhile from its own thread; so this thread goes on polling while tasks are
+//! being closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use runtime::transport::{
+    ErrorKind, Fetcher, Group, Member, MemberConfig, MemberEvent, Result, TransportError,
+};
+use streams_core::TopicPartition;
+
+use crate::config::{KafkaConfig, Role};
+use crate::consumer::{Consumer, Context, Rebalance, list};
+use crate::error;
+use crate::fetcher::KafkaFetcher;
+use crate::group::KafkaGroup;
+use crate::queue::Queue;
+
+pub(crate) struct KafkaMember {
+    consumer: Arc<Consumer>,
+    group: Arc<KafkaGroup>,
+}
+
+impl KafkaMember {
+    pub(crate) fn join(kafka: &KafkaConfig, config: &MemberConfig) -> Result<Self> {
+        let failed = |error| error::plain(format!("joining the group {}", config.group_id), error);
+        let consumer: Consumer =
+            client_config(kafka, config).create_with_context(Context::default()).map_err(failed)?;
+        let topics: Vec<&str> = config.topics.iter().map(|topic| &**topic).collect();
+        consumer.subscribe(&topics).map_err(failed)?;
+        let consumer = Arc::new(consumer);
+        let group = Arc::new(KafkaGroup::new(Arc::clone(&consumer), Arc::clone(&config.group_id)));
+        Ok(Self { consumer, group })
+    }
+}
+
+fn client_config(kafka: &KafkaConfig, config: &MemberConfig) -> rdkafka::ClientConfig {
+    let isolation = if config.read_committed { "read_committed" } else { "read_uncommitted" };
+    let mut client = kafka.client(Role::Consumer);
+    client
+        .set("group.id", &*config.group_id)
+        .set("group.protocol", "classic")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", config.session_timeout.as_millis().to_string())
+        .set("heartbeat.interval.ms", config.heartbeat_interval.as_millis().to_string())
+        // The member's thread polls all the time; if it should ever stand still, the partitions had better go.
+        .set("max.poll.interval.ms", (300_000.max(config.session_timeout.as_millis())).to_string())
+        .set("isolation.level", isolation)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // A position that the log no longer has must not be jumped over in silence.
+        .set("auto.offset.reset", "error")
+        .set("queued.max.messages.kbytes", (config.fetch_bytes_max / 1024).max(1024).to_string());
+    if let Some(instance_id) = &config.instance_id {
+        client.set("group.instance.id", &**instance_id);
+    }
+    client
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self, timeout: Duration) -> Result<Vec<MemberEvent>> {
+        match self.consumer.poll(timeout) {
+            // Fetched between the assignment and the pause; the fetcher seeks before it delivers, so it comes again.
+            None | Some(Ok(_)) => {}
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                let context = "the group membership";
+                return Err(TransportError::new(ErrorKind::Fatal, context, code.to_string()));
+            }
+            Some(Err(error)) => {
+                tracing::warn!(target: "headwater::kafka", %error, "the member's poll");
+            }
+        }
+        Ok(self.consumer.context().take().into_iter().map(event).collect())
+    }
+
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let mut assigned = TopicPartitionList::new();
+        for partition in partitions {
+            // Any offset will do, the fetcher seeks to the right one; without one librdkafka would look up the committed.
+            let added = assigned.add_partition_offset(
+                &partition.topic,
+                partition.partition,
+                Offset::Offset(0),
+            );
+            added.map_err(|error| error::plain(format!("assigning {partition}"), error))?;
+        }
+        let failed = |error| error::plain("assigning partitions", error);
+        self.consumer.incremental_assign(&assigned).map_err(failed)?;
+        self.consumer.pause(&list(partitions)).map_err(failed)?;
+        for partition in partitions {
+            if let Some(queue) = Queue::of_partition(&self.consumer, partition) {
+                queue.forward(None);
+            }
+        }
+        Ok(())
+    }
+
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let unassigned = self.consumer.incremental_unassign(&list(partitions));
+        unassigned.map_err(|error| error::plain("unassigning partitions", error))
+    }
+
+    fn fetcher(&self) -> Result<Box<dyn Fetcher>> {
+        Ok(Box::new(KafkaFetcher::new(&self.consumer)))
+    }
+
+    fn group(&self) -> Arc<dyn Group> {
+        Arc::clone(&self.group) as _
+    }
+
+    fn leave(&mut self, _: Duration) -> Result<()> {
+        // Not a close: librdkafka lets a static member close without a word to the group, which would then keep its
+        // partitions until the session ends. Unsubscribing says goodbye, static or not.
+        self.consumer.unsubscribe();
+        Ok(())
+    }
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        // Whoever drops the last handle to the consumer closes it; nobody answers rebalances then.
+        self.consumer.context().close();
+    }
+}
+
+fn event(rebalance: Rebalance) -> MemberEvent {
+    match rebalance {
+        Rebalance::Assign(partitions) => MemberEvent::Assigned(partitions),
+        Rebalance::Revoke { partitions, lost: false } => MemberEvent::Revoked(partitions),
+        Rebalance::Revoke { partitions, lost: true } => MemberEvent::Lost(partitions),
+    }
+}

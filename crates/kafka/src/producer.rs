@@ -1,0 +1,398 @@
+//! The producer over librdkafka, with its traps avoided.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings::{self as rd, rd_kafka_vtype_t as vtype};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig};
+use runtime::transport::{
+    ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, ProducerConfig, Result,
+    TransportError,
+};
+use streams_core::TopicPartition;
+
+use crate::config::{KafkaConfig, Role};
+use crate::consumer::log;
+use crate::error;
+use crate::group::{NativeMetadata, offset_list};
+use crate::headers::NativeHeaders;
+
+pub(crate) struct KafkaProducer {
+    producer: Option<BaseProducer<Deliveries>>,
+    topics: BTreeMap<Arc<str>, CString>,
+    tracked: BTreeMap<TopicPartition, usize>,
+    is_transactional: bool,
+    sent: u64,
+    request_timeout: Duration,
+    /// Set when a commit took so long that librdkafka may have sent it twice.
+    distrusted: bool,
+}
+
+/// What delivery reports say.
+#[derive(Default)]
+struct Deliveries {
+    failed: Mutex<Option<(String, RDKafkaErrorCode)>>,
+    /// Last acknowledged offsets of tracked partitions, by number.
+    offsets: Mutex<Vec<Arc<AtomicI64>>>,
+}
+
+/// librdkafka's `RD_KAFKA_PARTITION_UA`: by the partitioner.
+const BY_KEY: i32 = -1;
+
+/// How often `send` lets delivery reports in.
+const POLL_EVERY: u64 = 1_024;
+
+/// After this, librdkafka has repeated a request; a repeated EndTxn can arrive late, in the next transaction.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "headwater::kafka", %error, reason, "producer");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    /// The number of a tracked partition, plus one; 0 for others.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, tracked: usize) {
+        match result {
+            Ok(message) => {
+                if let Some(number) = tracked.checked_sub(1) {
+                    let offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(offset) = offsets.get(number) {
+                        offset.fetch_max(message.offset(), Ordering::AcqRel);
+                    }
+                }
+            }
+            Err((error, message)) => self.note(message.topic(), message.partition(), error),
+        }
+    }
+}
+
+impl Deliveries {
+    fn note(&self, topic: &str, partition: i32, error: &KafkaError) {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        // A purge is our own doing.
+        if matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
+            return;
+        }
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get_or_insert_with(|| (format!("delivery to {topic}-{partition}"), code));
+    }
+
+    fn take_failure(&self) -> Option<(String, RDKafkaErrorCode)> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl KafkaProducer {
+    pub(crate) fn new(kafka: &KafkaConfig, config: &ProducerConfig) -> Result<Self> {
+        let mut client = kafka.client(Role::Producer);
+        let request_timeout = REQUEST_TIMEOUT.min(config.transaction_timeout);
+        client
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random")
+            .set(
+                "queue.buffering.max.kbytes",
+                (config.buffer_bytes_max / 1024).max(1024).to_string(),
+            )
+            .set("queue.buffering.max.messages", "1000000");
+        if let Some(id) = &config.transactional_id {
+            client
+                .set("transactional.id", &**id)
+                .set("transaction.timeout.ms", config.transaction_timeout.as_millis().to_string())
+                .set("socket.timeout.ms", request_timeout.as_millis().to_string());
+        }
+        let producer = client
+            .create_with_context(Deliveries::default())
+            .map_err(|error| error::plain("opening a producer", error))?;
+        Ok(Self {
+            producer: Some(producer),
+            topics: BTreeMap::new(),
+            tracked: BTreeMap::new(),
+            is_transactional: config.transactional_id.is_some(),
+            sent: 0,
+            request_timeout,
+            distrusted: false,
+        })
+    }
+
+    fn producer(&self) -> Result<&BaseProducer<Deliveries>> {
+        let gone = || TransportError::new(ErrorKind::Fatal, "the producer", "it was closed");
+        self.producer.as_ref().ok_or_else(gone)
+    }
+
+    /// Lets delivery reports in and says what they said.
+    fn serve(&self) -> Result<()> {
+        let producer = self.producer()?;
+        producer.poll(Duration::ZERO);
+        match producer.context().take_failure() {
+            Some((context, code)) => Err(self.failure(context, code)),
+            None => Ok(()),
+        }
+    }
+
+    fn failure(&self, context: String, code: RDKafkaErrorCode) -> TransportError {
+        match error::code(context.clone(), code) {
+            error if matches!(error.kind(), ErrorKind::Refused | ErrorKind::NotFound) => error,
+            error if !self.is_transactional => error,
+            _ if matches!(
+                code,
+                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch
+            ) =>
+            {
+                TransportError::new(ErrorKind::Fenced, context, code.to_string())
+            }
+            _ => TransportError::new(ErrorKind::Abortable, context, code.to_string()),
+        }
+    }
+
+    /// Waits until nothing is in flight.
+    ///
+    /// rdkafka's own flush, which its commit calls too, polls for 100 ms at a time and comes back only when they are over;
+    /// here one millisecond at a time.
+    fn drain(&self, timeout: Duration) -> Result<()> {
+        let producer = self.producer()?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            // SAFETY: the client is alive; with a time-out of 0 the call only tells batches not to linger.
+            let code = unsafe { rd::rd_kafka_flush(producer.client().native_ptr(), 0) };
+            self.serve()?;
+            if code == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let kind =
+                    if self.is_transactional { ErrorKind::Abortable } else { ErrorKind::Retriable };
+                let context = format!("flushing, {} records in flight", producer.in_flight_count());
+                return Err(TransportError::new(kind, context, "not acknowledged in time"));
+            }
+            producer.poll(Duration::from_millis(1));
+        }
+    }
+
+    fn produce(&mut self, record: &Outgoing<'_>) -> Result<RDKafkaErrorCode> {
+        let partition = record.partition.unwrap_or(BY_KEY);
+        let tracked = record.partition.and_then(|partition| {
+            let mut tracked = self.tracked.iter();
+            let same =
+                |one: &TopicPartition| one.partition == partition && one.topic == *record.topic;
+            tracked.find(|(one, _)| same(one)).map(|(_, number)| number + 1)
+        });
+        if !self.topics.contains_key(record.topic) {
+            let name = CString::new(&**record.topic).map_err(|error| {
+                let context = format!("sending to {:?}", record.topic);
+                TransportError::new(ErrorKind::Refused, context, error)
+            })?;
+            self.topics.insert(Arc::clone(record.topic), name);
+        }
+        let topic = &self.topics[record.topic];
+        let headers = record.headers.map(NativeHeaders::of);
+        let headers_ptr = headers.as_ref().map_or(ptr::null_mut(), NativeHeaders::ptr);
+        let (key, key_length) = raw(record.key);
+        let (value, value_length) = raw(record.value);
+        // SAFETY: all pointers are valid during the call, which copies key and value; the arguments are pairs of a tag and
+        // what the tag calls for, ended by VTYPE_END. On success librdkafka owns the headers.
+        let code = unsafe {
+            rd::rd_kafka_producev(
+                self.producer()?.client().native_ptr(),
+                vtype::RD_KAFKA_VTYPE_TOPIC,
+                topic.as_ptr(),
+                vtype::RD_KAFKA_VTYPE_PARTITION,
+                partition,
+                vtype::RD_KAFKA_VTYPE_MSGFLAGS,
+                rd::RD_KAFKA_MSG_F_COPY,
+                vtype::RD_KAFKA_VTYPE_VALUE,
+                value,
+                value_length,
+                vtype::RD_KAFKA_VTYPE_KEY,
+                key,
+                key_length,
+                vtype::RD_KAFKA_VTYPE_OPAQUE,
+                tracked.unwrap_or(0) as *mut c_void,
+                vtype::RD_KAFKA_VTYPE_TIMESTAMP,
+                record.timestamp,
+                vtype::RD_KAFKA_VTYPE_HEADERS,
+                headers_ptr,
+                vtype::RD_KAFKA_VTYPE_END,
+            )
+        };
+        let code = RDKafkaErrorCode::from(code);
+        if code == RDKafkaErrorCode::NoError {
+            headers.into_iter().for_each(NativeHeaders::taken);
+        }
+        Ok(code)
+    }
+
+    fn size_of(record: &Outgoing<'_>) -> usize {
+        record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)
+    }
+}
+
+fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
+    match bytes {
+        // An empty slice's pointer is not null: empty and null stay apart.
+        Some(bytes) => (bytes.as_ptr() as *mut c_void, bytes.len()),
+        None => (ptr::null_mut(), 0),
+    }
+}
+
+impl Producer for KafkaProducer {
+    fn init(&mut self, timeout: Duration) -> Result<()> {
+        if !self.is_transactional {
+            return Ok(());
+        }
+        let initialized = self.producer()?.init_transactions(timeout);
+        initialized.map_err(|error| match error::transactional("init_transactions", error) {
+            // Nothing was begun yet: it can be tried again, with a new producer.
+            error if error.kind() == ErrorKind::Unknown => {
+                TransportError::new(ErrorKind::Retriable, "init_transactions", error)
+            }
+            error => error,
+        })
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.distrusted {
+            let why = "the last commit was slow: librdkafka may have sent it twice, and the second \
+                       could still arrive";
+            return Err(TransportError::new(ErrorKind::Fatal, "beginning a transaction", why));
+        }
+        let begun = self.producer()?.begin_transaction();
+        begun.map_err(|error| error::transactional("beginning a transaction", error))
+    }
+
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
+        self.sent += 1;
+        if self.sent.is_multiple_of(POLL_EVERY) {
+            self.serve()?;
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let code = self.produce(record)?;
+            match code {
+                RDKafkaErrorCode::NoError => return Ok(()),
+                RDKafkaErrorCode::QueueFull if Instant::now() < deadline => {
+                    self.producer()?.poll(Duration::from_millis(1));
+                    self.serve()?;
+                }
+                code => {
+                    let size = Self::size_of(record);
+                    let context = format!("sending {size} bytes to {}", record.topic);
+                    return Err(self.failure(context, code));
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, timeout: Duration) -> Result<()> {
+        self.drain(timeout)
+    }
+
+    fn send_offsets(
+        &mut self,
+        offsets: &[OffsetCommit],
+        group: &GroupMetadata,
+        timeout: Duration,
+    ) -> Result<()> {
+        let context = "adding offsets to the transaction";
+        let failed = |error| error::transactional(context, error);
+        let list = offset_list(offsets).map_err(failed)?;
+        let metadata = NativeMetadata::new(group).map_err(failed)?;
+        let client = self.producer()?.client().native_ptr();
+        // SAFETY: client, list and metadata are alive during the call; the result is an owned error or null.
+        let native = unsafe {
+            rd::rd_kafka_send_offsets_to_transaction(
+                client,
+                list.ptr(),
+                metadata.ptr(),
+                crate::queue::millis(timeout),
+            )
+        };
+        native_result(context, native)
+    }
+
+    fn commit(&mut self, timeout: Duration) -> Result<()> {
+        self.drain(timeout)?;
+        let started = Instant::now();
+        let committed = self.producer()?.commit_transaction(timeout);
+        committed.map_err(|error| error::transactional("committing", error))?;
+        self.distrusted = started.elapsed() >= self.request_timeout;
+        Ok(())
+    }
+
+    fn abort(&mut self, timeout: Duration) -> Result<()> {
+        let producer = self.producer()?;
+        // abort_transaction does not serve delivery reports and would wait for what is in flight until it times out.
+        producer.purge(PurgeConfig::default().queue().inflight());
+        let deadline = Instant::now() + timeout;
+        while producer.in_flight_count() > 0 && Instant::now() < deadline {
+            producer.poll(Duration::from_millis(1));
+        }
+        let aborted = producer.abort_transaction(timeout);
+        producer.context().take_failure();
+        aborted.map_err(|error| error::transactional("aborting", error))
+    }
+
+    fn track(&mut self, partition: &TopicPartition) {
+        if self.tracked.contains_key(partition) {
+            return;
+        }
+        let Some(producer) = &self.producer else { return };
+        let mut offsets = producer.context().offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tracked.insert(partition.clone(), offsets.len());
+        offsets.push(Arc::new(AtomicI64::new(-1)));
+    }
+
+    fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        let offsets = &self.producer.as_ref()?.context().offsets;
+        let offsets = offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = offsets.get(*self.tracked.get(partition)?)?.load(Ordering::Acquire);
+        (offset >= 0).then_some(offset)
+    }
+}
+
+impl Drop for KafkaProducer {
+    fn drop(&mut self) {
+        // Destroying a librdkafka client waits for its threads, at times for long: not in the way of a worker.
+        let producer = self.producer.take();
+        let dropped = thread::Builder::new()
+            .name("headwater-kafka-close".to_owned())
+            .spawn(move || drop(producer));
+        if let Err(error) = dropped {
+            tracing::warn!(target: "headwater::kafka", %error, "closing a producer inline");
+        }
+    }
+}
+
+/// The result of a transactional call that rdkafka does not wrap.
+fn native_result(context: &str, error: *mut rd::rd_kafka_error_t) -> Result<()> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the error is alive until it is destroyed, which is at the end, once; its text is a NUL-terminated string.
+    unsafe {
+        let code = RDKafkaErrorCode::from(rd::rd_kafka_error_code(error));
+        let is_fatal = rd::rd_kafka_error_is_fatal(error) != 0;
+        let requires_abort = rd::rd_kafka_error_txn_requires_abort(error) != 0;
+        let text = std::ffi::CStr::from_ptr(rd::rd_kafka_error_string(error));
+        let text = text.to_string_lossy().into_owned();
+        rd::rd_kafka_error_destroy(error);
+        let kind = error::transactional_kind(code, is_fatal, requires_abort);
+        Err(TransportError::new(kind, context, text))
+    }
+}

@@ -1,0 +1,183 @@
+//! Reads single partitions from given offsets, outside the group.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::bindings as rd;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
+use runtime::transport::{ErrorKind, Fetched, Reader, ReaderConfig, Result, TransportError};
+use streams_core::TopicPartition;
+
+use crate::batch::MessageBatch;
+use crate::config::{KafkaConfig, Role};
+use crate::consumer::{Consumer, Context};
+use crate::error;
+use crate::fetcher::partition_event;
+use crate::queue::{Message, Queue};
+
+pub(crate) struct KafkaReader {
+    consumer: Arc<Consumer>,
+    /// Asks for bounds: a read_committed consumer would be told where the open transactions begin instead of the end.
+    bounds: Arc<Consumer>,
+    queue: Queue,
+    partitions: BTreeMap<TopicPartition, Reading>,
+    messages: Vec<Message>,
+}
+
+/// A partition that is being read.
+struct Reading {
+    topic: Topic,
+    partition: i32,
+    position: i64,
+}
+
+impl KafkaReader {
+    pub(crate) fn new(kafka: &KafkaConfig, config: &ReaderConfig) -> Result<Self> {
+        let open = |isolation: &str| {
+            let mut client = kafka.client(Role::Consumer);
+            client
+                .set("isolation.level", isolation)
+                .set("enable.partition.eof", "true")
+                .set("auto.offset.reset", "error")
+                .set("queued.max.messages.kbytes", "16384");
+            let consumer: rdkafka::error::KafkaResult<Consumer> =
+                client.create_with_context(Context::default());
+            consumer.map(Arc::new).map_err(|error| error::plain("opening a reader", error))
+        };
+        let bounds = open("read_uncommitted")?;
+        let consumer =
+            if config.read_committed { open("read_committed")? } else { Arc::clone(&bounds) };
+        let queue = Queue::new(&consumer);
+        Ok(Self { consumer, bounds, queue, partitions: BTreeMap::new(), messages: Vec::new() })
+    }
+
+    /// Notes how far a message or the end of a partition brings us; keeps messages only.
+    fn note(
+        &mut self,
+        message: Message,
+        runs: &mut Vec<(TopicPartition, Vec<Message>)>,
+    ) -> Result<()> {
+        let raw = message.raw();
+        let (code, number, offset) = (RDKafkaErrorCode::from(raw.err), raw.partition, raw.offset);
+        let topic = message.topic();
+        let mut known = self.partitions.iter_mut();
+        let found = known.find(|(one, _)| one.partition == number && &*one.topic == topic);
+        let Some((partition, reading)) = found else { return Ok(()) };
+        match code {
+            RDKafkaErrorCode::NoError => {
+                reading.position = offset + 1;
+                match runs.last_mut().filter(|(last, _)| last == partition) {
+                    Some((_, run)) => run.push(message),
+                    None => runs.push((partition.clone(), vec![message])),
+                }
+            }
+            // The end lies behind markers and aborted records too.
+            RDKafkaErrorCode::PartitionEOF => reading.position = reading.position.max(offset),
+            _ => partition_event(&message)?,
+        }
+        Ok(())
+    }
+}
+
+impl Reader for KafkaReader {
+    fn bounds(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64)> {
+        let TopicPartition { topic, partition: number } = partition;
+        let found = self.bounds.fetch_watermarks(topic, *number, timeout);
+        found.map_err(|error| error::plain(format!("the bounds of {partition}"), error))
+    }
+
+    fn add(&mut self, partition: &TopicPartition, offset: i64) -> Result<()> {
+        self.remove(partition)?;
+        let failed = |why: String| {
+            TransportError::new(ErrorKind::Retriable, format!("reading {partition}"), why)
+        };
+        let topic = Topic::new(&self.consumer, &partition.topic)
+            .ok_or_else(|| failed("librdkafka does not take the topic".to_owned()))?;
+        // SAFETY: topic and queue belong to the same living consumer and are kept until the partition is stopped.
+        let started = unsafe {
+            rd::rd_kafka_consume_start_queue(
+                topic.ptr,
+                partition.partition,
+                offset,
+                self.queue.raw(),
+            )
+        };
+        if started != 0 {
+            return Err(failed("librdkafka does not start".to_owned()));
+        }
+        let reading = Reading { topic, partition: partition.partition, position: offset };
+        self.partitions.insert(partition.clone(), reading);
+        Ok(())
+    }
+
+    fn remove(&mut self, partition: &TopicPartition) -> Result<()> {
+        self.partitions.remove(partition);
+        Ok(())
+    }
+
+    fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
+        self.queue.take(timeout, records_max, &mut self.messages);
+        let mut runs = Vec::new();
+        for message in mem::take(&mut self.messages) {
+            self.note(message, &mut runs)?;
+        }
+        let fetched = runs.into_iter().map(|(partition, run)| {
+            let batch = Box::new(MessageBatch::new(run, Arc::clone(&self.consumer)));
+            Fetched { partition, batch: batch as _ }
+        });
+        Ok(fetched.collect())
+    }
+
+    fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.partitions.get(partition).map(|reading| reading.position)
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        self.partitions.clear();
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        // SAFETY: the partition was started on this topic and is stopped once; the topic is alive.
+        unsafe { rd::rd_kafka_consume_stop(self.topic.ptr, self.partition) };
+    }
+}
+
+/// A topic handle of librdkafka, which keeps its consumer alive.
+struct Topic {
+    ptr: *mut rd::rd_kafka_topic_t,
+    _consumer: Arc<Consumer>,
+}
+
+// SAFETY: librdkafka's topic handles are locked inside and may be used from any thread.
+unsafe impl Send for Topic {}
+
+impl Topic {
+    fn new(consumer: &Arc<Consumer>, name: &str) -> Option<Self> {
+        let name = CString::new(name).ok()?;
+        // SAFETY: the client is alive, the name NUL-terminated, a null configuration is the default; the result is owned
+        // or null.
+        let ptr = unsafe {
+            rd::rd_kafka_topic_new(
+                consumer.client().native_ptr(),
+                name.as_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        (!ptr.is_null()).then(|| Self { ptr, _consumer: Arc::clone(consumer) })
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // SAFETY: the handle was owned and is given back once.
+        unsafe { rd::rd_kafka_topic_destroy(self.ptr) };
+    }
+}
