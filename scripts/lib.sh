@@ -1,0 +1,86 @@
+# What the scripts of ./dev share: messages, and long commands that show that they live.
+# Sourced, with the working directory at the top of the checkout.
+
+# One profile and one feature set for tests, lints and documentation: RocksDB, librdkafka and
+# OpenSSL are compiled once for all of them (docs/decisions/0003-one-build-profile.md).
+# shellcheck disable=SC2034 # used by the scripts that source this file
+EVERYTHING=(--release --workspace --all-features)
+
+say() { printf '\n== %s\n' "$*"; }
+note() { printf '   %s\n' "$*"; }
+die() {
+  printf '\nerror: %s\n' "$*" >&2
+  exit 1
+}
+
+# 75 -> 1m15s
+duration() { printf '%dm%02ds' $(($1 / 60)) $(($1 % 60)); }
+
+# The wall time of each phase, for the summary: phase NAME ends the one before it.
+PHASES=()
+phase() {
+  phase_end
+  PHASE_NAME=$1
+  PHASE_START=$SECONDS
+  say "$1"
+}
+phase_end() {
+  [ -n "${PHASE_NAME:-}" ] || return 0
+  PHASES+=("$(printf '%-28s %s' "$PHASE_NAME" "$(duration $((SECONDS - PHASE_START)))")")
+  PHASE_NAME=
+}
+phases_print() {
+  phase_end
+  printf '   %s\n' "${PHASES[@]}" "$(printf '%-28s %s' 'all of it' "$(duration $SECONDS)")"
+}
+
+target_dir() { echo "${CARGO_TARGET_DIR:-target}"; }
+
+# The C and C++ libraries are minutes of silence for cargo: says how many files are compiled.
+native_progress() {
+  local dir name made total=
+  for dir in "$(target_dir)"/release/build/*-sys-*/out; do
+    [ -n "$(find "$dir" -name '*.o' -mmin -1 -print -quit 2>/dev/null)" ] || continue
+    name=${dir%/out}
+    name=${name##*/}
+    made=$(find "$dir" -name '*.o' | wc -l)
+    total=
+    case $name in
+      librocksdb-sys-*) total=" of about $(rocksdb_files)" ;;
+    esac
+    printf ', %s: %d%s files' "${name%-*}" "$made" "$total"
+  done
+}
+rocksdb_files() {
+  cat "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/librocksdb-sys-*/rocksdb_lib_sources.txt \
+    2>/dev/null | tr ' ' '\n' | grep -c '\.cc$' || echo 340
+}
+
+# watched WHAT COMMAND...: runs it in a process group of its own, so that an interrupt ends all of
+# it (watched_end, from a trap), and says every half minute that it lives; its status is the status.
+WATCHED=
+watched() {
+  local what=$1 start=$SECONDS every=${HEADWATER_HEARTBEAT:-30} status=0
+  local next=$((SECONDS + every))
+  shift
+  setsid "$@" </dev/null &
+  WATCHED=$!
+  while kill -0 "$WATCHED" 2>/dev/null; do
+    if [ $SECONDS -ge $next ]; then
+      printf '   ... %s, %s%s\n' "$what" "$(duration $((SECONDS - start)))" "$(native_progress)"
+      next=$((SECONDS + every))
+    fi
+    # In the background, so that a signal is answered at once and not after the sleep.
+    sleep 0.5 &
+    wait $! || true
+  done
+  wait "$WATCHED" || status=$?
+  WATCHED=
+  return "$status"
+}
+watched_end() {
+  [ -n "$WATCHED" ] || return 0
+  kill -- "-$WATCHED" 2>/dev/null || true
+  wait "$WATCHED" 2>/dev/null || true
+  WATCHED=
+}

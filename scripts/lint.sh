@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# ./dev lint: what a reviewer should not have to say. Every step runs; the first failure decides
+# the exit status.
+set -euo pipefail
+. scripts/lib.sh
+. scripts/prerequisites.sh
+trap 'watched_end' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+FAILED=()
+step() {
+  local name=$1
+  shift
+  phase "$name"
+  watched "$name" "$@" || FAILED+=("$name")
+}
+
+documentation() {
+  RUSTDOCFLAGS="-D warnings" step "documentation" cargo doc "${EVERYTHING[@]}" --no-deps
+}
+
+# The advisory database is a git repository on GitHub: where that cannot be reached and no copy is
+# there, the advisories are not checked, and that is said.
+dependencies() {
+  phase "cargo-deny"
+  if ! cargo deny --version >/dev/null 2>&1; then
+    note "cargo install cargo-deny (a few minutes, once)"
+    # Not into the project's target folder.
+    watched "building cargo-deny" env -u CARGO_TARGET_DIR cargo install cargo-deny --locked ||
+      { FAILED+=("cargo-deny could not be installed"); return; }
+  fi
+  step "bans, licences, sources" cargo deny --all-features check bans licenses sources
+  phase "advisories"
+  if advisories_reachable; then
+    step "advisories" cargo deny --all-features check advisories
+  else
+    note "NOT CHECKED: the advisory database cannot be reached from here, and no copy of it is here"
+  fi
+}
+advisories_reachable() {
+  compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs/*/crates" >/dev/null ||
+    GIT_TERMINAL_PROMPT=0 timeout 20 \
+      git ls-remote -q https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1
+}
+
+phase "prerequisites"
+ensure_native
+ensure_rust_component rustfmt rustfmt
+ensure_rust_component cargo-clippy clippy
+step "format" cargo fmt --all -- --check
+step "clippy" cargo clippy "${EVERYTHING[@]}" --all-targets -- -D warnings
+documentation
+dependencies
+
+say "lint"
+phases_print
+[ ${#FAILED[@]} = 0 ] || die "failed: $(printf '%s; ' "${FAILED[@]}")"
+note "clean"

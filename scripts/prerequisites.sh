@@ -1,0 +1,146 @@
+# What the machine must have: found, or installed, or named. Sourced after lib.sh.
+
+ensure_light() {
+  ensure_packages "a C compiler, which Rust links with" has_linker gcc libc6-dev
+  ensure_rust
+}
+
+ensure_native() {
+  ensure_packages "a C and C++ tool chain" has_cxx gcc g++ libc6-dev make
+  ensure_packages "libclang, for RocksDB's bindings" has_libclang libclang-dev
+  ensure_packages "Perl, for OpenSSL's build" has_perl perl
+  ensure_rust
+}
+
+# Runs the broker of the tests and fetches it.
+ensure_kafka() {
+  ensure_packages "Java 17 or newer" has_java "$(java_package)"
+  ensure_packages "Maven" has_maven maven
+}
+
+has_linker() { command -v cc && [ -e /usr/include/stdio.h ]; } >/dev/null
+has_cxx() { has_linker && command -v c++ && command -v make; } >/dev/null
+has_maven() { command -v mvn; } >/dev/null
+has_curl() { command -v curl; } >/dev/null
+# perl-base, which every Debian has, is not enough for OpenSSL's Configure.
+has_perl() { perl -MFindBin -MIPC::Cmd -MPod::Usage -e 1; } 2>/dev/null
+has_java() { [ "$(java_major)" -ge 17 ]; }
+has_libclang() {
+  [ -n "${LIBCLANG_PATH:-}" ] && return
+  compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' || compgen -G '/usr/lib*/libclang*.so*' ||
+    compgen -G '/usr/lib/*-linux-gnu/libclang*.so*'
+} >/dev/null
+
+java_major() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || true
+  echo "${version:-0}"
+}
+java_package() {
+  local version
+  for version in 21 17; do
+    has_candidate "openjdk-$version-jre-headless" || continue
+    echo "openjdk-$version-jre-headless"
+    return
+  done
+  echo default-jre-headless
+}
+
+has_candidate() {
+  command -v apt-cache >/dev/null || return 1
+  apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+}
+
+# ensure_packages WHAT CHECK PACKAGES...
+ensure_packages() {
+  local what=$1 check=$2
+  shift 2
+  "$check" && return
+  note "missing: $what"
+  apt_install "$@" || die "$what is needed, and could not be installed. As root, run
+    apt-get update && apt-get install -y $*
+(other systems: the packages of the same meaning), then start this command again."
+  "$check" || die "$what is still not found after installing: $*"
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Never asks anything, never removes a package, waits for another apt-get instead of failing.
+apt_install() {
+  command -v apt-get >/dev/null || return 1
+  [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || return 1
+  if [ -z "${APT_UPDATED:-}" ]; then
+    note "apt-get update"
+    apt_quietly update || return 1
+    APT_UPDATED=1
+  fi
+  note "apt-get install $*"
+  apt_quietly install -y --no-install-recommends --no-remove "$@"
+}
+apt_quietly() {
+  local log status=0
+  log=$(mktemp)
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get -q -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1 || status=$?
+  [ $status = 0 ] || tail -n 20 "$log" >&2
+  rm -f "$log"
+  return $status
+}
+
+rust_wanted() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml; }
+rust_found() { rustc --version 2>/dev/null | cut -d' ' -f2; }
+rust_found_or_none() { rust_found | grep . || echo none; }
+has_rust() {
+  local found
+  found=$(rust_found) && [ -n "$found" ] && command -v cargo >/dev/null || return 1
+  [ "$(printf '%s\n' "$(rust_wanted)" "${found%%-*}" | sort -V | head -n 1)" = "$(rust_wanted)" ]
+}
+
+# In this order: what is there, rustup's stable tool chain, Debian's rustup, rustup's installer.
+ensure_rust() {
+  has_rust && return
+  PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+  has_rust && return
+  note "missing: Rust $(rust_wanted) or newer (found: $(rust_found_or_none))"
+  note "(the rustc package of Debian and Ubuntu is older than that)"
+  command -v rustup >/dev/null || { has_candidate rustup && apt_install rustup ca-certificates; } ||
+    rustup_download || rust_missing
+  # A tool chain of ours beside the user's default, which stays as it is.
+  export RUSTUP_TOOLCHAIN=stable
+  note "rustup toolchain install stable"
+  rustup -q toolchain install stable --profile minimal --no-self-update || rust_missing
+  hash -r
+  has_rust || rust_missing
+}
+
+rustup_download() {
+  local url script
+  ensure_packages "curl, to fetch rustup" has_curl curl ca-certificates
+  script=$(mktemp)
+  for url in https://sh.rustup.rs https://static.rust-lang.org/rustup/rustup-init.sh; do
+    note "rustup from $url"
+    curl --proto '=https' --tlsv1.2 -sSfL --connect-timeout 15 -o "$script" "$url" || continue
+    RUSTUP_INIT_SKIP_PATH_CHECK=yes sh "$script" -q -y --no-modify-path --profile minimal \
+      --default-toolchain stable </dev/null || continue
+    rm -f "$script"
+    return 0
+  done
+  rm -f "$script"
+  return 1
+}
+
+rust_missing() {
+  die "Rust $(rust_wanted) or newer is needed (found: $(rust_found_or_none)), and rustup
+could not be installed. Install it from https://rustup.rs, or on Debian 13 and Ubuntu 24.04 with
+    apt-get install -y rustup && rustup toolchain install stable
+then start this command again."
+}
+
+# ensure_rust_component PROGRAM COMPONENT: rustfmt and clippy, which the minimal profile lacks.
+ensure_rust_component() {
+  "$1" --version >/dev/null 2>&1 && return
+  note "rustup component add $2"
+  rustup component add "$2" || die "$1 is needed: rustup component add $2"
+}

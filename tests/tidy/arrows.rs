@@ -1,0 +1,133 @@
+//! Which crate may depend on which, and where the native libraries may be linked.
+
+use crate::tree::File;
+
+/// Crate, and the workspace's crates it may depend on. Tests (dev-dependencies) are free.
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("streams-core", &[]),
+    ("state", &["streams-core"]),
+    ("runtime", &["streams-core", "state"]),
+    ("embedded", &["streams-core", "runtime"]),
+    ("kafka", &["streams-core", "runtime"]),
+    // In users' dev-dependencies: it must pull no native library, so never `kafka`.
+    ("testkit", &["streams-core", "state", "runtime", "embedded"]),
+    ("headwater", &["streams-core", "state", "runtime", "embedded", "kafka", "testkit"]),
+    // The race is written with the public API only.
+    ("race", &["headwater"]),
+];
+
+/// Native libraries and storage engines, each with the one crate that may link it.
+const OWNED: [(&str, &str); 3] = [("rdkafka", "kafka"), ("rocksdb", "state"), ("redb", "embedded")];
+
+pub(crate) fn check(manifests: &[File]) -> Vec<String> {
+    manifests.iter().flat_map(check_one).collect()
+}
+
+fn check_one(manifest: &File) -> Vec<String> {
+    let path = &manifest.path;
+    let Some(name) = package_name(&manifest.text) else {
+        return vec![format!("{path}: no package name")];
+    };
+    let Some((_, allowed)) = ARROWS.iter().find(|(package, _)| *package == name) else {
+        return vec![format!("{path}: `{name}` has no row in tests/tidy/arrows.rs")];
+    };
+    let is_ours = |dependency: &&String| ARROWS.iter().any(|(package, _)| dependency == package);
+    let dependencies = dependencies(&manifest.text);
+    let wrong = dependencies
+        .iter()
+        .filter(is_ours)
+        .filter(|dependency| !allowed.contains(&dependency.as_str()))
+        .map(|dependency| format!("{path}: `{name}` must not depend on `{dependency}`"));
+    let taken = OWNED
+        .iter()
+        .filter(|(library, owner)| *owner != name && dependencies.iter().any(|d| d == library))
+        .map(|(library, owner)| format!("{path}: only `{owner}` may link {library}"));
+    wrong.chain(taken).collect()
+}
+
+fn package_name(manifest: &str) -> Option<String> {
+    let package = manifest.lines().skip_while(|line| *line != "[package]");
+    package.filter_map(|line| quoted(line, "name = \"")).next().map(short)
+}
+
+/// The names of the packages that the library or program is built with.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            inside = is_dependency_section(section);
+            // The other way to write one: [dependencies.name]
+            let parent = section.rsplit_once('.').filter(|(of, _)| is_dependency_section(of));
+            found.extend(parent.map(|(_, name)| short(name.to_owned())));
+        } else if inside && !line.starts_with('#') && line.contains('=') {
+            let key = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            let renamed = quoted(line, "package = \"");
+            found.push(short(renamed.unwrap_or_else(|| key.to_owned())));
+        }
+    }
+    found
+}
+
+/// Not `[workspace.dependencies]`, which links nothing, and not `[dev-dependencies]`.
+fn is_dependency_section(section: &str) -> bool {
+    let last = section.rsplit('.').next().unwrap_or_default();
+    ["dependencies", "build-dependencies"].contains(&last) && !section.starts_with("workspace")
+}
+
+fn quoted(line: &str, before: &str) -> Option<String> {
+    let (_, rest) = line.split_once(before)?;
+    rest.split('"').next().map(str::to_owned)
+}
+
+/// Packages carry a prefix for the registry that folders do not.
+fn short(name: String) -> String {
+    name.strip_prefix("headwater-").map_or(name.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(name: &str, rest: &str) -> File {
+        let text = format!("[package]\nname = \"headwater-{name}\"\n\n{rest}\n");
+        File { path: format!("crates/{name}/Cargo.toml"), text }
+    }
+
+    #[test]
+    fn an_arrow_outward_is_found_however_it_is_written() {
+        for rest in [
+            "[dependencies]\nstate.workspace = true",
+            "[dependencies]\nstate = { workspace = true, optional = true }",
+            "[dependencies]\nheadwater-state = \"1\"",
+            "[dependencies]\nother = { package = \"headwater-state\", path = \"../state\" }",
+            "[dependencies.state]\nworkspace = true",
+            "[build-dependencies]\nstate.workspace = true",
+            "[target.'cfg(unix)'.dependencies]\nstate.workspace = true",
+        ] {
+            assert_eq!(check(&[manifest("streams-core", rest)]).len(), 1, "{rest}");
+        }
+    }
+
+    #[test]
+    fn arrows_inward_and_tests_are_free() {
+        let inward = "[dependencies]\nstreams-core.workspace = true\nserde.workspace = true";
+        assert!(check(&[manifest("state", inward)]).is_empty());
+        let tests = "[dev-dependencies]\ntestkit.workspace = true\nrocksdb.workspace = true";
+        assert!(check(&[manifest("streams-core", tests)]).is_empty());
+    }
+
+    #[test]
+    fn a_native_library_has_one_owner() {
+        let links = "[dependencies]\nrdkafka.workspace = true";
+        assert!(check(&[manifest("kafka", links)]).is_empty());
+        let found = check(&[manifest("runtime", links)]);
+        assert_eq!(found, ["crates/runtime/Cargo.toml: only `kafka` may link rdkafka"]);
+    }
+
+    #[test]
+    fn a_new_crate_needs_a_row() {
+        assert_eq!(check(&[manifest("utilities", "")]).len(), 1);
+    }
+}
