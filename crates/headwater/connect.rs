@@ -68,7 +68,19 @@ fn embedded(directory: &str) -> Result<Arc<dyn Transport>, AppError> {
 
 #[cfg(feature = "kafka")]
 fn kafka(config: &Config) -> Result<Arc<dyn Transport>, AppError> {
-    Err(unknown(&config.broker, "not yet"))
+    use kafka::{KafkaConfig, KafkaTransport};
+
+    let properties = &config.kafka;
+    let kafka = KafkaConfig::new(&config.broker).and_then(|kafka| {
+        kafka.with_properties(
+            &properties.common,
+            &properties.consumer,
+            &properties.producer,
+            &properties.admin,
+        )
+    });
+    let kafka = kafka.map_err(|error| ConfigError::new(error.to_string()))?;
+    Ok(Arc::new(KafkaTransport::new(kafka)))
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -1,0 +1,152 @@
+//! Tables in RocksDB.
+//!
+//! Each task has a database, each of its tables a column family, which holds the entries and, beside them, the changelog
+//! position that they stand at. Both are written in one batch to one column family, so whatever a crash leaves of it is
+//! of one moment. RocksDB's own log is off: the changelog is the log, and what a crash takes from a table is read from it
+//! again. To bound that, tables are flushed to disk from time to time, in the background.
+
+mod budget;
+mod store;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rocksdb::{ColumnFamilyDescriptor, DB, ErrorKind};
+use streams_core::{Store, StoreError, StoreProvider, TableName};
+
+use budget::Budget;
+use store::RocksStore;
+
+/// How tables are kept in RocksDB.
+#[derive(Clone, Debug)]
+pub struct RocksOptions {
+    /// The memory of all databases of the process together, in bytes: block caches and write buffers. Default: 128 MiB.
+    pub memory_max: usize,
+    /// A table is flushed when so many entries were written since the last time: after a crash at most about as many
+    /// changelog records are read again. Default: 500,000, a second's work.
+    pub flush_after_entries: u64,
+    /// A table that was written is flushed after so long at the latest. Default: 30 s.
+    pub flush_after: Duration,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self {
+            memory_max: 128 << 20,
+            flush_after_entries: 500_000,
+            flush_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Opens [`Store`]s in RocksDB, all under one memory budget.
+pub struct RocksStores {
+    directory: PathBuf,
+    options: RocksOptions,
+    budget: Budget,
+}
+
+impl RocksStores {
+    /// Stores below `directory`, one folder per task.
+    pub fn open(directory: impl Into<PathBuf>, options: RocksOptions) -> Result<Self, StoreError> {
+        let directory = directory.into();
+        std::fs::create_dir_all(&directory).map_err(|error| StoreError::Io {
+            task: directory.display().to_string(),
+            cause: error.to_string(),
+        })?;
+        let budget = Budget::new(options.memory_max)
+            .map_err(|error| failed(&directory.display().to_string(), &error))?;
+        Ok(Self { directory, options, budget })
+    }
+
+    fn database(&self, task: &str, tables: &[TableName]) -> Result<DB, StoreError> {
+        let path = self.directory.join(task);
+        let failed = |error| failed(task, &error);
+        let mut options = self.budget.database_options();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        // RocksDB opens all column families that are there or none.
+        let mut families: BTreeMap<String, bool> = BTreeMap::new();
+        if path.join("CURRENT").exists() {
+            let known = DB::list_cf(&options, &path).map_err(failed)?;
+            families.extend(known.into_iter().map(|name| (name, false)));
+        }
+        families.extend(tables.iter().map(|table| (table.to_string(), true)));
+        for (name, _) in families.iter().filter(|(name, used)| !**used && *name != "default") {
+            tracing::warn!(task, table = name, "the store holds a table that nobody uses any more");
+        }
+        let descriptors = families
+            .into_keys()
+            .map(|name| ColumnFamilyDescriptor::new(name, self.budget.table_options()));
+        DB::open_cf_descriptors(&options, &path, descriptors).map_err(failed)
+    }
+}
+
+impl StoreProvider for RocksStores {
+    fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
+        let database = self.database(task, tables)?;
+        let table_options = self.budget.table_options();
+        Ok(Box::new(RocksStore::new(task, database, tables, &self.options, table_options)))
+    }
+
+    fn destroy(&self, task: &str) -> Result<(), StoreError> {
+        let path = self.directory.join(task);
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::Io { task: task.to_owned(), cause: error.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+/// Only what RocksDB itself calls corruption is corruption; nothing is wiped for a full disk.
+fn failed(task: &str, error: &rocksdb::Error) -> StoreError {
+    let (task, cause) = (task.to_owned(), error.to_string());
+    match error.kind() {
+        ErrorKind::Corruption => StoreError::Corrupt { task, cause },
+        _ => StoreError::Io { task, cause },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use streams_core::{StoreBatch, TableBatch};
+
+    use super::*;
+
+    fn batch(entries: &[(&[u8], Option<&[u8]>)], position: i64) -> StoreBatch {
+        let entries = entries.iter().map(|(key, value)| ((*key).into(), value.map(Into::into)));
+        let position = Some(position);
+        StoreBatch { tables: vec![TableBatch { table: 0, entries: entries.collect(), position }] }
+    }
+
+    #[test]
+    fn entries_and_position_come_back_after_a_close() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let stores = RocksStores::open(directory.path(), RocksOptions::default()).expect("opens");
+        let tables = ["counts".into()];
+        {
+            let mut store = stores.open("orders-0", &tables).expect("opens");
+            assert_eq!(store.position(0).expect("reads"), None);
+            store.apply(&batch(&[(b"", Some(b"empty")), (b"a", Some(b"1"))], 7)).expect("applies");
+            store.apply(&batch(&[(b"a", None), (b"b", Some(b""))], 9)).expect("applies");
+            store.flush().expect("flushes");
+        }
+        let store = stores.open("orders-0", &tables).expect("opens");
+        assert_eq!(store.position(0).expect("reads"), Some(9));
+        let mut seen = Vec::new();
+        store
+            .scan(0, &[], None, &mut |key, value| {
+                seen.push((key.to_vec(), value.to_vec()));
+                std::ops::ControlFlow::Continue(())
+            })
+            .expect("scans");
+        assert_eq!(seen, [(vec![], b"empty".to_vec()), (b"b".to_vec(), vec![])]);
+    }
+}

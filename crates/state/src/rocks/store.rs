@@ -1,0 +1,202 @@
+//! The tables of one task.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
+use streams_core::{Store, StoreBatch, StoreError, TableBatch, TableName};
+
+use super::{RocksOptions, failed};
+
+/// Keys of entries begin with this byte, so that no key of the user's is the position's.
+const ENTRY: u8 = 1;
+
+/// The key of the changelog position: before all entries.
+const POSITION: [u8; 1] = [0];
+
+pub(super) struct RocksStore {
+    task: String,
+    database: DB,
+    tables: Vec<Flushing>,
+    limits: RocksOptions,
+    table_options: Options,
+    key: RefCell<Vec<u8>>,
+}
+
+/// A table, and what it has not yet on disk.
+struct Flushing {
+    name: TableName,
+    entries: u64,
+    since: Option<Instant>,
+}
+
+impl RocksStore {
+    pub(super) fn new(
+        task: &str,
+        database: DB,
+        tables: &[TableName],
+        limits: &RocksOptions,
+        table_options: Options,
+    ) -> Self {
+        let tables = tables.iter().map(|name| Flushing {
+            name: TableName::clone(name),
+            entries: 0,
+            since: None,
+        });
+        Self {
+            task: task.to_owned(),
+            database,
+            tables: tables.collect(),
+            limits: limits.clone(),
+            table_options,
+            key: RefCell::new(Vec::new()),
+        }
+    }
+
+    fn family(&self, table: usize) -> Result<&ColumnFamily, StoreError> {
+        let name = self.tables.get(table).map(|table| &table.name);
+        let family = name.and_then(|name| self.database.cf_handle(name));
+        family.ok_or_else(|| StoreError::Io {
+            task: self.task.clone(),
+            cause: format!("there is no table number {table}"),
+        })
+    }
+
+    fn failed(&self, error: rocksdb::Error) -> StoreError {
+        failed(&self.task, &error)
+    }
+
+    fn add(&self, change: &TableBatch, batch: &mut WriteBatch) -> Result<(), StoreError> {
+        let family = self.family(change.table)?;
+        debug_assert!(
+            change.entries.is_sorted_by(|(a, _), (b, _)| a < b),
+            "sorted entries go into the write buffer several times faster"
+        );
+        let mut key = self.key.borrow_mut();
+        for (entry, value) in &change.entries {
+            entry_key(entry, &mut key);
+            match value {
+                Some(value) => batch.put_cf(family, &*key, value),
+                None => batch.delete_cf(family, &*key),
+            }
+        }
+        if let Some(position) = change.position {
+            batch.put_cf(family, POSITION, position.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// Flushes in the background what has been only in memory for long enough.
+    fn flush_due(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+        for change in &batch.tables {
+            let Some(table) = self.tables.get_mut(change.table) else { continue };
+            table.entries += change.entries.len() as u64;
+            let since = table.since.get_or_insert_with(Instant::now).elapsed();
+            if table.entries < self.limits.flush_after_entries && since < self.limits.flush_after {
+                continue;
+            }
+            (table.entries, table.since) = (0, None);
+            let mut options = FlushOptions::default();
+            options.set_wait(false);
+            let family = self.family(change.table)?;
+            let flushed = self.database.flush_cf_opt(family, &options);
+            flushed.map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+}
+
+fn entry_key(key: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.push(ENTRY);
+    out.extend_from_slice(key);
+}
+
+impl Store for RocksStore {
+    fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+        value.clear();
+        let mut prefixed = self.key.borrow_mut();
+        entry_key(key, &mut prefixed);
+        let found = self.database.get_pinned_cf(self.family(table)?, &*prefixed);
+        let found = found.map_err(|error| self.failed(error))?;
+        value.extend_from_slice(found.as_deref().unwrap_or_default());
+        Ok(found.is_some())
+    }
+
+    fn scan(
+        &self,
+        table: usize,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        let mut bound = Vec::new();
+        match to {
+            Some(to) => entry_key(to, &mut bound),
+            None => bound.push(ENTRY + 1),
+        }
+        options.set_iterate_upper_bound(bound);
+        let mut start = Vec::new();
+        entry_key(from, &mut start);
+        let mut entries = self.database.raw_iterator_cf_opt(self.family(table)?, options);
+        entries.seek(&start);
+        while let Some((key, value)) = entries.item() {
+            if visit(key.get(1..).unwrap_or_default(), value).is_break() {
+                break;
+            }
+            entries.next();
+        }
+        entries.status().map_err(|error| self.failed(error))
+    }
+
+    fn position(&self, table: usize) -> Result<Option<i64>, StoreError> {
+        let found = self.database.get_pinned_cf(self.family(table)?, POSITION);
+        let found = found.map_err(|error| self.failed(error))?;
+        let Some(bytes) = found else { return Ok(None) };
+        let position = bytes.as_ref().try_into().map(i64::from_be_bytes);
+        position.map(Some).map_err(|_| StoreError::Corrupt {
+            task: self.task.clone(),
+            cause: format!("a changelog position of {} bytes", bytes.len()),
+        })
+    }
+
+    fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+        let mut writes = WriteBatch::default();
+        for change in &batch.tables {
+            self.add(change, &mut writes)?;
+        }
+        let mut options = WriteOptions::default();
+        // The changelog is the log.
+        options.disable_wal(true);
+        self.database.write_opt(writes, &options).map_err(|error| self.failed(error))?;
+        self.flush_due(batch)
+    }
+
+    fn clear(&mut self, table: usize) -> Result<(), StoreError> {
+        let Some(Flushing { name, .. }) = self.tables.get(table) else { return Ok(()) };
+        let name = name.to_string();
+        let dropped = self.database.drop_cf(&name);
+        let made = dropped.and_then(|()| self.database.create_cf(&name, &self.table_options));
+        made.map_err(|error| self.failed(error))
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        for table in 0..self.tables.len() {
+            if self.tables[table].since.is_none() {
+                continue;
+            }
+            let flushed = self.database.flush_cf(self.family(table)?);
+            flushed.map_err(|error| self.failed(error))?;
+            (self.tables[table].entries, self.tables[table].since) = (0, None);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        self.database.cancel_all_background_work(true);
+    }
+}
