@@ -1,1 +1,81 @@
-fn main() {}
+//! Headwater in the race: jobs J1–J4, both guarantees, with the public API only.
+//!
+//! The environment says what to do: `BOOTSTRAP`, `APP_ID`, `STATE_DIR`, `GUARANTEE` (`eos`, `alo`), `JOB`, `INPUT`,
+//! `OUTPUT`, and `THREADS` (1).
+
+mod model;
+
+use std::error::Error;
+use std::time::Duration;
+
+use headwater::codec::{Json, Text};
+use headwater::prelude::*;
+use headwater::{Tables, Topology};
+use model::{Id, Order, Sales, Shipment, Total, Utf8};
+
+fn env(name: &str, default: &str) -> String {
+    std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or(default.to_owned())
+}
+
+fn topology(job: &str) -> Result<Topology, Box<dyn Error>> {
+    let app = Builder::new(env("APP_ID", "race"));
+    let input = Topic::<Id, Order>::with(env("INPUT", "orders"), Utf8, Json);
+    let output = env("OUTPUT", "out");
+    let counts = Topic::<Id, u64>::with(output.clone(), Utf8, Text);
+    let table = Table::<Id, u64>::with("counts", Utf8, headwater::codec::Bytes);
+    match job {
+        "J1" => app
+            .stream(&input)
+            .filter(|_, order| order.amount >= 1.0)
+            .map_values(Shipment::from)
+            .to(&Topic::with(output, Utf8, Json)),
+        "J2" => app.stream(&input).group_by_key().count(&table).latest().to(&counts),
+        "J3" => {
+            let minutes = Tumbling::of(Duration::from_secs(60)).grace(Duration::from_secs(10));
+            app.stream(&input)
+                .group_by_key()
+                .window(minutes)
+                .aggregate(&Table::with("sales", Utf8, Json), Total::default, Total::add)
+                .closed()
+                .map(Sales::of)
+                .to(&Topic::with(output, Utf8, Json));
+        }
+        // Only the key is counted: nothing else needs to travel.
+        "J4" => app
+            .stream(&input)
+            .map(|_, order| (order.customer_id, ()))
+            .group_by_with(
+                "by-customer",
+                |customer, ()| customer.clone(),
+                Utf8,
+                headwater::codec::Bytes,
+            )
+            .count(&table)
+            .latest()
+            .to(&counts),
+        other => return Err(format!("no job {other}").into()),
+    }
+    Ok(app.build()?)
+}
+
+fn config() -> Config {
+    let guarantee = match env("GUARANTEE", "eos").as_str() {
+        "alo" => Guarantee::AtLeastOnce,
+        _ => Guarantee::ExactlyOnce,
+    };
+    Config {
+        broker: format!("kafka://{}", env("BOOTSTRAP", "127.0.0.1:29092")),
+        guarantee,
+        state_dir: Some(env("STATE_DIR", "state").into()),
+        tables: Some(Tables::Rocksdb),
+        worker_threads: env("THREADS", "1").parse().unwrap_or(1),
+        ..Config::default()
+    }
+}
+
+#[tokio::main(worker_threads = 1)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_env_filter(env("RUST_LOG", "info")).with_ansi(false).init();
+    let app = App::new(topology(&env("JOB", "J1"))?, config());
+    Ok(app.run(shutdown_signal()).await?)
+}
