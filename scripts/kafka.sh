@@ -46,7 +46,7 @@ kafka_version() { sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' scri
 fetch_jars() {
   ensure_kafka
   [ "$(cat "$JARS/version" 2>/dev/null)" = "$(kafka_version)" ] && return
-  note "fetching Kafka $(kafka_version) from Maven Central (about 150 MB, once)"
+  note "fetching Kafka $(kafka_version) from Maven Central (about 55 MB, once)"
   rm -rf "$JARS"
   mkdir -p "$JARS"
   watched "fetching" mvn -q -B -f scripts/kafka/pom.xml dependency:copy-dependencies \

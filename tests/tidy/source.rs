@@ -85,7 +85,7 @@ fn function_lines(lines: &[&str]) -> usize {
             rest.starts_with('}') || (!rest.starts_with(' ') && rest.ends_with(';'))
         })
     };
-    1 + lines[1..].iter().position(|line| closes(line)).map_or(lines.len() - 1, |at| at + 1)
+    1 + lines[1..].iter().position(closes).map_or(lines.len() - 1, |at| at + 1)
 }
 
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
