@@ -10,9 +10,9 @@ use crate::connect::connect;
 
 /// An application: a topology with a configuration.
 ///
-/// [`run`](App::run) takes it through its life: it waits for the log, checks and creates topics, joins the group,
-/// processes, and stops gracefully when asked to, or with an error that names the record or step that it could not get
-/// over.
+/// [`run`](App::run) takes it through its life: it waits for the log, checks and creates topics,
+/// joins the group, processes, and stops gracefully when asked to, or with an error that names the
+/// record or step that it could not get over.
 pub struct App {
     /// The error is said by `run`, where the application's life begins.
     app: Result<runtime::App, AppError>,
@@ -36,8 +36,8 @@ impl App {
         self.app.as_ref().map(runtime::App::status).unwrap_or_default()
     }
 
-    /// Runs until `shutdown` completes, then stops gracefully: commits, closes tables, leaves the group. Must be called
-    /// on a tokio runtime; processing has threads of its own.
+    /// Runs until `shutdown` completes, then stops gracefully: commits, closes tables, leaves the
+    /// group. Must be called on a tokio runtime; processing has threads of its own.
     ///
     /// # Errors
     /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.

@@ -8,15 +8,16 @@ use runtime::{AppError, Client, Config, ConfigError};
 /// A plain client of the log that `config.broker` names.
 ///
 /// # Errors
-/// A URL that names no log, or an embedded log's directory that cannot be opened. A Kafka that is away is no error yet.
+/// A URL that names no log, or an embedded log's directory that cannot be opened. A Kafka that is
+/// away is no error yet.
 pub fn client(config: &Config) -> Result<Client, AppError> {
     connect(config).map(Client::new)
 }
 
 /// The log that `config.broker` names.
 ///
-/// All users of `embedded:` in a process share one log in memory, and all users of one `embedded:./dir` the log in that
-/// directory.
+/// All users of `embedded:` in a process share one log in memory, and all users of one
+/// `embedded:./dir` the log in that directory.
 ///
 /// # Errors
 /// As for [`client`].
@@ -41,7 +42,8 @@ fn embedded(directory: &str) -> Result<Arc<dyn Transport>, AppError> {
 
     use embedded::EmbeddedLog;
 
-    /// The logs of this process, the one in memory under the empty path. They stay open until the process ends.
+    /// The logs of this process, the one in memory under the empty path. They stay open until the
+    /// process ends.
     static LOGS: Mutex<BTreeMap<PathBuf, EmbeddedLog>> = Mutex::new(BTreeMap::new());
 
     let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);

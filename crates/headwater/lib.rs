@@ -1,5 +1,5 @@
-//! Headwater: embedded stream processing. Typed topics, a DSL, agents and tables, exactly once; on Kafka, or on an
-//! embedded log with the same program.
+//! Headwater: embedded stream processing. Typed topics, a DSL, agents and tables, exactly once; on
+//! Kafka, or on an embedded log with the same program.
 //!
 //! ```
 //! use headwater::prelude::*;

@@ -1,7 +1,7 @@
 //! Headwater in the race: jobs J1–J4, both guarantees, with the public API only.
 //!
-//! The environment says what to do: `BOOTSTRAP`, `APP_ID`, `STATE_DIR`, `GUARANTEE` (`eos`, `alo`), `JOB`, `INPUT`,
-//! `OUTPUT`, and `THREADS` (1).
+//! The environment says what to do: `BOOTSTRAP`, `APP_ID`, `STATE_DIR`, `GUARANTEE` (`eos`, `alo`),
+//! `JOB`, `INPUT`, `OUTPUT`, and `THREADS` (1).
 
 mod model;
 

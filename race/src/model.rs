@@ -1,4 +1,5 @@
-//! The race's records. Its strings are short enough for `CompactString` to keep them without an allocation.
+//! The race's records. Its strings are short enough for `CompactString` to keep them without an
+//! allocation.
 
 use compact_str::{CompactString, format_compact};
 use headwater::{Codec, CodecError, Windowed};

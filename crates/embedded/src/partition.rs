@@ -52,8 +52,8 @@ pub(crate) struct Partition {
     pub(crate) start: i64,
     /// The next offset to be given.
     pub(crate) end: i64,
-    /// Readers see nothing at or after this offset: it may not be on disk yet. In memory always the
-    /// end.
+    /// Readers see nothing at or after this offset: it may not be on disk yet. In memory always
+    /// the end.
     pub(crate) visible: i64,
     /// From this offset on all segments are in `tail`; earlier ones are on disk.
     pub(crate) cached_from: i64,

@@ -35,7 +35,8 @@ impl RecordBatch for MessageBatch {
         RawRecord {
             offset: raw.offset,
             timestamp: message.timestamp(),
-            // SAFETY: key and payload are null or valid for their lengths as long as the message lives.
+            // SAFETY: key and payload are null or valid for their lengths as long as the message
+            // lives.
             key: unsafe { bytes(raw.key, raw.key_len) },
             // SAFETY: as above.
             value: unsafe { bytes(raw.payload, raw.len) },
@@ -50,8 +51,9 @@ impl RecordBatch for MessageBatch {
         let mut name: *const c_char = ptr::null();
         let (mut value, mut size) = (ptr::null::<c_void>(), 0);
         for position in 0.. {
-            // SAFETY: the headers belong to the message; on success name is a NUL-terminated string and value null or
-            // valid for size bytes, both as long as the message lives.
+            // SAFETY: the headers belong to the message; on success name is a NUL-terminated string
+            // and value null or valid for size bytes, both as long as the message
+            // lives.
             unsafe {
                 let got =
                     rd::rd_kafka_header_get_all(native, position, &mut name, &mut value, &mut size);

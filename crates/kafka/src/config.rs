@@ -89,7 +89,8 @@ impl KafkaConfig {
         }
     }
 
-    /// Adds librdkafka properties: for all clients, for consumers, producers and administrative clients.
+    /// Adds librdkafka properties: for all clients, for consumers, producers and administrative
+    /// clients.
     ///
     /// # Errors
     /// The first property that is refused, with the reason.
@@ -117,7 +118,8 @@ impl KafkaConfig {
         &self.brokers
     }
 
-    /// A client's configuration: defaults, then the user's properties; what must be as it is, is set by the caller.
+    /// A client's configuration: defaults, then the user's properties; what must be as it is, is
+    /// set by the caller.
     pub(crate) fn client(&self, role: Role) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers);
@@ -139,8 +141,8 @@ impl KafkaConfig {
     }
 }
 
-/// librdkafka stops fetching for `fetch.queue.backoff.ms`, by default a second, once its queue is full: that throttles
-/// consumption to a tenth.
+/// librdkafka stops fetching for `fetch.queue.backoff.ms`, by default a second, once its queue is
+/// full: that throttles consumption to a tenth.
 const CONSUMER: &[(&str, &str)] = &[
     ("fetch.queue.backoff.ms", "2"),
     ("fetch.wait.max.ms", "100"),
@@ -148,8 +150,8 @@ const CONSUMER: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
 ];
 
-/// The default `retry.backoff.ms` of 100 costs each transaction that much: the coordinator asks for a retry while it ends
-/// the one before.
+/// The default `retry.backoff.ms` of 100 costs each transaction that much: the coordinator asks for
+/// a retry while it ends the one before.
 const PRODUCER: &[(&str, &str)] = &[
     ("compression.type", "lz4"),
     ("linger.ms", "5"),

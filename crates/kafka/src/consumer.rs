@@ -13,7 +13,8 @@ use streams_core::TopicPartition;
 
 pub(crate) type Consumer = BaseConsumer<Context>;
 
-/// What the group decided. librdkafka waits for the answer, an (un)assignment, and goes on heartbeating meanwhile.
+/// What the group decided. librdkafka waits for the answer, an (un)assignment, and goes on
+/// heartbeating meanwhile.
 #[derive(Debug)]
 pub(crate) enum Rebalance {
     Assign(Vec<TopicPartition>),
@@ -24,7 +25,8 @@ pub(crate) enum Rebalance {
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     rebalances: Mutex<Vec<Rebalance>>,
-    /// Set when nobody will answer rebalances any more: a consumer that is dropped would wait for the answer for ever.
+    /// Set when nobody will answer rebalances any more: a consumer that is dropped would wait for
+    /// the answer for ever.
     closing: AtomicBool,
 }
 

@@ -27,8 +27,8 @@ pub(crate) fn transactional(context: impl Into<String>, error: KafkaError) -> Tr
     TransportError::new(kind, context, error)
 }
 
-/// What an error of a transactional request means. A time-out means that nobody knows what happened: the request may
-/// arrive yet, and end a later transaction.
+/// What an error of a transactional request means. A time-out means that nobody knows what
+/// happened: the request may arrive yet, and end a later transaction.
 pub(crate) fn transactional_kind(code: Code, is_fatal: bool, requires_abort: bool) -> ErrorKind {
     match code {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => ErrorKind::Fenced,

@@ -38,7 +38,8 @@ impl KafkaFetcher {
         }
     }
 
-    /// Moves a partition to an offset. What was fetched before is dropped by librdkafka: it is of an older version.
+    /// Moves a partition to an offset. What was fetched before is dropped by librdkafka: it is of
+    /// an older version.
     fn seek(&self, partition: &TopicPartition, offset: Offset) -> Result<()> {
         let context = || format!("seeking {partition} to {offset:?}");
         let deadline = Instant::now() + SEEK;
@@ -166,8 +167,8 @@ impl Fetcher for KafkaFetcher {
         let known = self.partitions.keys().filter_map(|partition| {
             let topic = std::ffi::CString::new(&*partition.topic).ok()?;
             let (mut low, mut high) = (-1, -1);
-            // SAFETY: the client is alive, the name is NUL-terminated, the results are written to valid places. The call
-            // reads what librdkafka knows and sends nothing.
+            // SAFETY: the client is alive, the name is NUL-terminated, the results are written to
+            // valid places. The call reads what librdkafka knows and sends nothing.
             let code = unsafe {
                 rd::rd_kafka_get_watermark_offsets(
                     self.consumer.client().native_ptr(),

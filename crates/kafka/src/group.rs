@@ -35,7 +35,8 @@ impl Group for KafkaGroup {
         };
         let native = NativeMetadata::of(&self.consumer).ok_or_else(nobody)?;
         let (generation, member_id) = (native.generation(), native.member_id());
-        // Without generation and member id the broker takes a commit from anybody: it would not be fenced.
+        // Without generation and member id the broker takes a commit from anybody: it would not be
+        // fenced.
         if generation < 0 || member_id.is_empty() {
             return Err(nobody());
         }
@@ -76,7 +77,8 @@ impl Group for KafkaGroup {
     }
 }
 
-/// Looking up offsets fails while a transaction holds them or the coordinator moves: later it works.
+/// Looking up offsets fails while a transaction holds them or the coordinator moves: later it
+/// works.
 fn retriable(context: String, error: KafkaError) -> TransportError {
     match error::plain(context.clone(), error) {
         error if error.kind() == ErrorKind::Refused => error,

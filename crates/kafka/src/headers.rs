@@ -17,7 +17,8 @@ impl NativeHeaders {
             let (start, length) = value.map_or((ptr::null(), 0), |value| {
                 (value.as_ptr().cast::<c_void>(), value.len() as isize)
             });
-            // SAFETY: the name is given with its length, the value is null or valid for its; both are copied.
+            // SAFETY: the name is given with its length, the value is null or valid for its; both
+            // are copied.
             unsafe {
                 let name_start = name.as_ptr().cast::<c_char>();
                 rd::rd_kafka_header_add(native, name_start, name.len() as isize, start, length);

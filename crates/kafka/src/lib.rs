@@ -1,8 +1,9 @@
 //! Apache Kafka as Headwater's transport, through librdkafka: the only crate that links it.
 //!
-//! librdkafka fetches and is the group member (classic protocol, `cooperative-sticky`); partitions of several topics are
-//! kept together by the runtime's lead topics. `unsafe` is where the C interface has no safe wrapper: partition queues,
-//! batches of borrowed messages, `producev` and group metadata; each block says why it is sound.
+//! librdkafka fetches and is the group member (classic protocol, `cooperative-sticky`); partitions
+//! of several topics are kept together by the runtime's lead topics. `unsafe` is where the C
+//! interface has no safe wrapper: partition queues, batches of borrowed messages, `producev` and
+//! group metadata; each block says why it is sound.
 
 mod admin;
 mod batch;

@@ -1,8 +1,8 @@
 //! The group member: control plane over librdkafka's consumer.
 //!
-//! The rebalance callback only notes what the group decided. librdkafka waits for the (un)assignment, which need not come
-//! from inside the callback, and heartbeats meanwhile from its own thread; so this thread goes on polling while tasks are
-//! being closed.
+//! The rebalance callback only notes what the group decided. librdkafka waits for the
+//! (un)assignment, which need not come from inside the callback, and heartbeats meanwhile from its
+//! own thread; so this thread goes on polling while tasks are being closed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,8 @@ fn client_config(kafka: &KafkaConfig, config: &MemberConfig) -> rdkafka::ClientC
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", config.session_timeout.as_millis().to_string())
         .set("heartbeat.interval.ms", config.heartbeat_interval.as_millis().to_string())
-        // The member's thread polls all the time; should it ever stand still, it is as good as gone.
+        // The member's thread polls all the time; should it ever stand still, it is as good as
+        // gone.
         .set("max.poll.interval.ms", config.session_timeout.as_millis().to_string())
         .set("isolation.level", isolation)
         .set("enable.auto.commit", "false")
@@ -66,7 +67,8 @@ fn client_config(kafka: &KafkaConfig, config: &MemberConfig) -> rdkafka::ClientC
 impl Member for KafkaMember {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<MemberEvent>> {
         match self.consumer.poll(timeout) {
-            // Fetched between the assignment and the pause; the fetcher seeks before it delivers, so it comes again.
+            // Fetched between the assignment and the pause; the fetcher seeks before it delivers,
+            // so it comes again.
             None | Some(Ok(_)) => {}
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                 let context = "the group membership";
@@ -82,7 +84,8 @@ impl Member for KafkaMember {
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         let mut assigned = TopicPartitionList::new();
         for partition in partitions {
-            // Any offset will do, the fetcher seeks to the right one; without one librdkafka would look up the committed.
+            // Any offset will do, the fetcher seeks to the right one; without one librdkafka would
+            // look up the committed.
             let added = assigned.add_partition_offset(
                 &partition.topic,
                 partition.partition,
@@ -115,8 +118,9 @@ impl Member for KafkaMember {
     }
 
     fn leave(&mut self, _: Duration) -> Result<()> {
-        // Not a close: librdkafka lets a static member close without a word to the group, which would then keep its
-        // partitions until the session ends. Unsubscribing says goodbye, static or not.
+        // Not a close: librdkafka lets a static member close without a word to the group, which
+        // would then keep its partitions until the session ends. Unsubscribing says
+        // goodbye, static or not.
         self.consumer.unsubscribe();
         Ok(())
     }

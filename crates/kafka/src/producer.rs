@@ -57,7 +57,8 @@ const BY_KEY: i32 = -1;
 /// How often `send` lets delivery reports in.
 const POLL_EVERY: u64 = 1_024;
 
-/// After this, librdkafka has repeated a request; a repeated EndTxn can arrive late, in the next transaction.
+/// After this, librdkafka has repeated a request; a repeated EndTxn can arrive late, in the next
+/// transaction.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl ClientContext for Deliveries {
@@ -169,16 +170,18 @@ impl KafkaProducer {
 
     /// Waits until nothing is in flight, or until the first failed delivery.
     ///
-    /// rdkafka's own flush, which its commit calls too, polls for 100 ms at a time and comes back only when they are over;
-    /// here one millisecond at a time.
+    /// rdkafka's own flush, which its commit calls too, polls for 100 ms at a time and comes back
+    /// only when they are over; here one millisecond at a time.
     fn drain(&self, timeout: Duration) -> Result<()> {
         let producer = self.producer()?;
         let deadline = Instant::now() + timeout;
         loop {
-            // SAFETY: the client is alive; with a time-out of 0 the call only tells batches not to linger.
+            // SAFETY: the client is alive; with a time-out of 0 the call only tells batches not to
+            // linger.
             unsafe { rd::rd_kafka_flush(producer.client().native_ptr(), 0) };
             self.serve()?;
-            // Delivery reports that nobody has looked at yet count too: they hold errors and offsets.
+            // Delivery reports that nobody has looked at yet count too: they hold errors and
+            // offsets.
             if producer.in_flight_count() == 0 {
                 return Ok(());
             }
@@ -209,8 +212,9 @@ impl KafkaProducer {
         let headers_ptr = headers.as_ref().map_or(ptr::null_mut(), NativeHeaders::ptr);
         let (key, key_length) = raw(record.key);
         let (value, value_length) = raw(record.value);
-        // SAFETY: all pointers are valid during the call, which copies key and value; the arguments are pairs of a tag and
-        // what the tag calls for, ended by VTYPE_END. On success librdkafka owns the headers.
+        // SAFETY: all pointers are valid during the call, which copies key and value; the arguments
+        // are pairs of a tag and what the tag calls for, ended by VTYPE_END. On success
+        // librdkafka owns the headers.
         let code = unsafe {
             rd::rd_kafka_producev(
                 self.producer()?.client().native_ptr(),
@@ -242,8 +246,8 @@ impl KafkaProducer {
         Ok(code)
     }
 
-    /// Looks a topic up before the first record goes to it: a broker may be set to create any topic that it is asked
-    /// about by name, and a typing error would become a topic.
+    /// Looks a topic up before the first record goes to it: a broker may be set to create any topic
+    /// that it is asked about by name, and a typing error would become a topic.
     fn known_topic(&self, topic: &Arc<str>) -> Result<CString> {
         let context = || format!("sending to {topic}");
         let metadata = self.producer()?.client().fetch_metadata(None, LOOK_UP);
@@ -331,7 +335,8 @@ impl Producer for KafkaProducer {
         let list = offset_list(offsets).map_err(failed)?;
         let metadata = NativeMetadata::new(group).map_err(failed)?;
         let client = self.producer()?.client().native_ptr();
-        // SAFETY: client, list and metadata are alive during the call; the result is an owned error or null.
+        // SAFETY: client, list and metadata are alive during the call; the result is an owned error
+        // or null.
         let native = unsafe {
             rd::rd_kafka_send_offsets_to_transaction(
                 client,
@@ -353,8 +358,9 @@ impl Producer for KafkaProducer {
     }
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
-        // abort_transaction does not serve delivery reports, so it would wait for what is in flight until it times out.
-        // Purging what is in flight instead tears a hole into the sequence numbers, which the next commit may fall into.
+        // abort_transaction does not serve delivery reports, so it would wait for what is in flight
+        // until it times out. Purging what is in flight instead tears a hole into the
+        // sequence numbers, which the next commit may fall into.
         let deadline = Instant::now() + timeout.min(ABORT_DRAIN);
         let mut drained = self.drain(ABORT_DRAIN);
         while drained.is_err() && Instant::now() < deadline {
@@ -393,7 +399,8 @@ impl Producer for KafkaProducer {
 
 impl Drop for KafkaProducer {
     fn drop(&mut self) {
-        // Destroying a librdkafka client waits for its threads, at times for long: not in the way of a worker.
+        // Destroying a librdkafka client waits for its threads, at times for long: not in the way
+        // of a worker.
         let producer = self.producer.take();
         let dropped = thread::Builder::new()
             .name("headwater-kafka-close".to_owned())
@@ -409,7 +416,8 @@ fn native_result(context: &str, error: *mut rd::rd_kafka_error_t) -> Result<()> 
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: the error is alive until it is destroyed, which is at the end, once; its text is a NUL-terminated string.
+    // SAFETY: the error is alive until it is destroyed, which is at the end, once; its text is a
+    // NUL-terminated string.
     unsafe {
         let code = RDKafkaErrorCode::from(rd::rd_kafka_error_code(error));
         let is_fatal = rd::rd_kafka_error_is_fatal(error) != 0;

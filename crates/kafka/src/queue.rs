@@ -18,7 +18,8 @@ pub(crate) struct Queue {
     _consumer: Arc<Consumer>,
 }
 
-// SAFETY: librdkafka's queues are locked inside; the consumer outlives the queue because it is held here.
+// SAFETY: librdkafka's queues are locked inside; the consumer outlives the queue because it is held
+// here.
 unsafe impl Send for Queue {}
 // SAFETY: as above: every operation on a queue takes the queue's own lock.
 unsafe impl Sync for Queue {}
@@ -26,19 +27,21 @@ unsafe impl Sync for Queue {}
 impl Queue {
     /// A new, empty queue.
     pub(crate) fn new(consumer: &Arc<Consumer>) -> Self {
-        // SAFETY: the client pointer is valid as long as the consumer lives; the call returns an owned queue.
+        // SAFETY: the client pointer is valid as long as the consumer lives; the call returns an
+        // owned queue.
         let ptr = unsafe { rd::rd_kafka_queue_new(consumer.client().native_ptr()) };
         Self { ptr, _consumer: Arc::clone(consumer) }
     }
 
-    /// The queue that a partition's messages arrive in; `None` if librdkafka does not know the partition.
+    /// The queue that a partition's messages arrive in; `None` if librdkafka does not know the
+    /// partition.
     pub(crate) fn of_partition(
         consumer: &Arc<Consumer>,
         partition: &TopicPartition,
     ) -> Option<Self> {
         let topic = CString::new(&*partition.topic).ok()?;
-        // SAFETY: the client pointer is valid, the name is NUL-terminated and only read during the call; the result is an
-        // owned reference or null.
+        // SAFETY: the client pointer is valid, the name is NUL-terminated and only read during the
+        // call; the result is an owned reference or null.
         let ptr = unsafe {
             rd::rd_kafka_queue_get_partition(
                 consumer.client().native_ptr(),
@@ -68,7 +71,8 @@ impl Queue {
 
     /// Waits at most `timeout` for a message, then takes what is there, at most `max`.
     ///
-    /// Only the first is waited for: the batch call alone would wait out its time unless it got all `max`.
+    /// Only the first is waited for: the batch call alone would wait out its time unless it got all
+    /// `max`.
     pub(crate) fn take(&self, timeout: Duration, max: usize, into: &mut Vec<Message>) {
         // SAFETY: the queue is alive; the call returns an owned message or null.
         let first = unsafe { rd::rd_kafka_consume_queue(self.ptr, millis(timeout)) };
@@ -77,8 +81,8 @@ impl Queue {
         }
         let mut messages = vec![first];
         messages.resize(max.max(1), ptr::null_mut());
-        // SAFETY: the slice behind the first element is valid for `len` pointers; the call fills in owned messages and
-        // says how many.
+        // SAFETY: the slice behind the first element is valid for `len` pointers; the call fills in
+        // owned messages and says how many.
         let taken = unsafe {
             let rest = &mut messages[1..];
             rd::rd_kafka_consume_batch_queue(self.ptr, 0, rest.as_mut_ptr(), rest.len())
@@ -99,10 +103,12 @@ pub(crate) fn millis(timeout: Duration) -> c_int {
     c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
 }
 
-/// A fetched message, or an event of a partition that comes the same way. Must not outlive its consumer.
+/// A fetched message, or an event of a partition that comes the same way. Must not outlive its
+/// consumer.
 pub(crate) struct Message(*mut rd::rd_kafka_message_t);
 
-// SAFETY: a message taken from its queue belongs to whoever holds it; nothing in it is tied to a thread.
+// SAFETY: a message taken from its queue belongs to whoever holds it; nothing in it is tied to a
+// thread.
 unsafe impl Send for Message {}
 
 impl Message {
@@ -117,7 +123,8 @@ impl Message {
         if topic.is_null() {
             return "";
         }
-        // SAFETY: the topic handle lives as long as the message; its name is a NUL-terminated string.
+        // SAFETY: the topic handle lives as long as the message; its name is a NUL-terminated
+        // string.
         let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(topic)) };
         name.to_str().unwrap_or("")
     }

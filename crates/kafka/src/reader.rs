@@ -21,7 +21,8 @@ use crate::queue::{Message, Queue};
 
 pub(crate) struct KafkaReader {
     consumer: Arc<Consumer>,
-    /// Asks for bounds: a read_committed consumer would be told where the open transactions begin instead of the end.
+    /// Asks for bounds: a read_committed consumer would be told where the open transactions begin
+    /// instead of the end.
     bounds: Arc<Consumer>,
     queue: Queue,
     partitions: BTreeMap<TopicPartition, Reading>,
@@ -97,7 +98,8 @@ impl Reader for KafkaReader {
         };
         let topic = Topic::new(&self.consumer, &partition.topic)
             .ok_or_else(|| failed("librdkafka does not take the topic".to_owned()))?;
-        // SAFETY: topic and queue belong to the same living consumer and are kept until the partition is stopped.
+        // SAFETY: topic and queue belong to the same living consumer and are kept until the
+        // partition is stopped.
         let started = unsafe {
             rd::rd_kafka_consume_start_queue(
                 topic.ptr,
@@ -162,8 +164,8 @@ unsafe impl Send for Topic {}
 impl Topic {
     fn new(consumer: &Arc<Consumer>, name: &str) -> Option<Self> {
         let name = CString::new(name).ok()?;
-        // SAFETY: the client is alive, the name NUL-terminated, a null configuration is the default; the result is owned
-        // or null.
+        // SAFETY: the client is alive, the name NUL-terminated, a null configuration is the
+        // default; the result is owned or null.
         let ptr = unsafe {
             rd::rd_kafka_topic_new(
                 consumer.client().native_ptr(),

@@ -1,6 +1,7 @@
 //! Kafka is a transport like the embedded log: the same cases, on a real broker.
 //!
-//! Runs where `HEADWATER_KAFKA=host:port` names one, as `./dev test` does; passes without having run elsewhere.
+//! Runs where `HEADWATER_KAFKA=host:port` names one, as `./dev test` does; passes without having
+//! run elsewhere.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

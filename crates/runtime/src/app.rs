@@ -19,8 +19,9 @@ use crate::transport::Transport;
 
 /// An application: a topology with a configuration, on a log.
 ///
-/// `run` takes it through its life: it waits for the log, checks and creates topics, joins the group, processes, and
-/// stops gracefully when asked to, or with an error that names the record or step that it could not get over.
+/// `run` takes it through its life: it waits for the log, checks and creates topics, joins the
+/// group, processes, and stops gracefully when asked to, or with an error that names the record or
+/// step that it could not get over.
 pub struct App {
     topology: Arc<Topology>,
     config: Config,
@@ -55,8 +56,8 @@ impl App {
         self.status.clone()
     }
 
-    /// Runs until `shutdown` completes, then stops gracefully: commits, closes tables, leaves the group. Must be called
-    /// on a tokio runtime; processing has threads of its own.
+    /// Runs until `shutdown` completes, then stops gracefully: commits, closes tables, leaves the
+    /// group. Must be called on a tokio runtime; processing has threads of its own.
     ///
     /// # Errors
     /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.

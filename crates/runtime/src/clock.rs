@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use streams_core::Timestamp;
 
-/// Wall-clock and monotonic time. Everything in the runtime that asks for the time asks one of these, so that a
-/// simulation can give it.
+/// Wall-clock and monotonic time. Everything in the runtime that asks for the time asks one of
+/// these, so that a simulation can give it.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;

@@ -8,7 +8,8 @@ use streams_core::{RestoreError, StoreError, TaskError, TopicPartition};
 use crate::config::ConfigError;
 use crate::transport::TransportError;
 
-/// Why an application could not start or had to stop. Nothing is committed beyond the record or step it names.
+/// Why an application could not start or had to stop. Nothing is committed beyond the record or
+/// step it names.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
@@ -112,7 +113,8 @@ pub enum AppError {
         /// What it said.
         message: String,
     },
-    /// The graceful stop took longer than allowed; what was not committed is processed again next time.
+    /// The graceful stop took longer than allowed; what was not committed is processed again next
+    /// time.
     #[error("the graceful stop did not finish within {} s", after.as_secs())]
     ShutdownTimeout {
         /// The time allowed.

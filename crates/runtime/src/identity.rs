@@ -57,7 +57,8 @@ fn rocksdb(_: &StateDir, _: &Config) -> Result<Arc<dyn StoreProvider>, AppError>
     Err(ConfigError::new("tables = \"rocksdb\" needs the feature \"rocksdb\"").into())
 }
 
-/// Differs from start to start and from machine to machine: the standard library seeds its hashers at random.
+/// Differs from start to start and from machine to machine: the standard library seeds its hashers
+/// at random.
 fn random_id() -> Arc<str> {
     let half = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", half(), half()).into()

@@ -1,7 +1,7 @@
 //! One instance of an application: member, restorer and workers, wired together.
 //!
-//! In production each has a thread that turns it; a simulation turns them one after the other, on one thread, with
-//! [`Instance::turn`].
+//! In production each has a thread that turns it; a simulation turns them one after the other, on
+//! one thread, with [`Instance::turn`].
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -37,8 +37,8 @@ pub(crate) struct Parts {
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) instance_id: Arc<str>,
-    /// Whether the next start of this instance has the same id: only then may it be a static member, for the group
-    /// would wait for it in vain otherwise.
+    /// Whether the next start of this instance has the same id: only then may it be a static
+    /// member, for the group would wait for it in vain otherwise.
     pub(crate) is_kept: bool,
 }
 

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use streams_core::{TaskId, TaskMetrics, TopicPartition};
 
-/// The right to a task. Shared by everybody in the process who may have the task in hand; a task that arrives somewhere
-/// is looked at through its lease first.
+/// The right to a task. Shared by everybody in the process who may have the task in hand; a task
+/// that arrives somewhere is looked at through its lease first.
 #[derive(Debug)]
 pub(crate) struct Lease {
     state: AtomicU8,
-    /// Who this instance was in the group when it got the task. A commit under another name would not be fenced.
+    /// Who this instance was in the group when it got the task. A commit under another name would
+    /// not be fenced.
     member_id: Arc<str>,
 }
 

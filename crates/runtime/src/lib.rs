@@ -1,10 +1,11 @@
 //! Drives Headwater topologies: group membership, restore, workers, exactly-once commits.
 //!
-//! An instance has one group member, one restorer and some workers, each a struct with a `turn` that does what there is
-//! to do over the traits of [`transport`], a store and a [`Clock`]. In production each has a thread.
+//! An instance has one group member, one restorer and some workers, each a struct with a `turn`
+//! that does what there is to do over the traits of [`transport`], a store and a [`Clock`]. In
+//! production each has a thread.
 //!
-//! Events (`tracing`) carry stable field names: `app`, `instance`, `task`, `worker`, `topic`, `partition`, `offset`,
-//! `error`, `reason`.
+//! Events (`tracing`) carry stable field names: `app`, `instance`, `task`, `worker`, `topic`,
+//! `partition`, `offset`, `error`, `reason`.
 
 mod app;
 mod client;

@@ -70,7 +70,8 @@ pub struct InputStatus {
     pub partition: i32,
     /// The next offset to process.
     pub position: i64,
-    /// Records between the position and the log's end as last seen; `None` as long as the end is not known.
+    /// Records between the position and the log's end as last seen; `None` as long as the end is
+    /// not known.
     pub lag: Option<i64>,
 }
 

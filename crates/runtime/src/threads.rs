@@ -28,7 +28,8 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// `home` is let go when the last thread has ended: the state directory stays locked until then.
+    /// `home` is let go when the last thread has ended: the state directory stays locked until
+    /// then.
     pub(crate) fn start(instance: Instance, home: Home) -> std::io::Result<Self> {
         let home = Arc::new(home);
         let (failed, failures) = unbounded_channel();
@@ -69,7 +70,8 @@ impl Threads {
         let _ = self.notices.send(Notice::Stop);
     }
 
-    /// Ends what is left, without further commits, and waits for it. Blocks; bounded by the transport's time-outs.
+    /// Ends what is left, without further commits, and waits for it. Blocks; bounded by the
+    /// transport's time-outs.
     pub(crate) fn end(self) {
         self.stop.store(true, Ordering::Release);
         let deadline = Instant::now() + Duration::from_secs(30);

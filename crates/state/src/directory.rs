@@ -1,4 +1,5 @@
-//! The state directory of an application's instance: one process at a time, and an identity that outlives it.
+//! The state directory of an application's instance: one process at a time, and an identity that
+//! outlives it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -1,5 +1,5 @@
-//! Tables in memory: for tests, for small state, and for a first contact without RocksDB's build. Nothing survives the
-//! process but the changelog.
+//! Tables in memory: for tests, for small state, and for a first contact without RocksDB's build.
+//! Nothing survives the process but the changelog.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};

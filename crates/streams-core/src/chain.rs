@@ -1,8 +1,10 @@
-//! How operators are fused: a stream is a chain of operators that becomes one nested receiver when it is sealed.
+//! How operators are fused: a stream is a chain of operators that becomes one nested receiver when
+//! it is sealed.
 //!
-//! A [`Chain`] is built from the source on; [`Chain::connect`] turns it inside out, so that the receiver at the source
-//! owns the receiver behind it, and the compiler sees the whole chain at once. Only where data changes hands (at a
-//! source, behind an aggregation, at a branch, at [`shared`](crate::Stream::shared)) is there a virtual call.
+//! A [`Chain`] is built from the source on; [`Chain::connect`] turns it inside out, so that the
+//! receiver at the source owns the receiver behind it, and the compiler sees the whole chain at
+//! once. Only where data changes hands (at a source, behind an aggregation, at a branch, at
+//! [`shared`](crate::Stream::shared)) is there a virtual call.
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -80,7 +82,8 @@ where
     }
 }
 
-/// A place in the topology with at most one receiver behind it; records go nowhere if there is none.
+/// A place in the topology with at most one receiver behind it; records go nowhere if there is
+/// none.
 pub struct Port<K, V>(Arc<OnceLock<Box<dyn Receive<K, V>>>>);
 
 impl<K, V> Clone for Port<K, V> {

@@ -1,8 +1,9 @@
 //! Changelog entries in Kafka Streams' bytes, and how the local store lays the same entries out.
 //!
-//! Values carry a timestamp: in the store as eight big-endian bytes in front, in the changelog as the record's own.
-//! A window's changelog key is the key, the window's start (8 bytes) and a sequence number (4 bytes, always 0), as
-//! Kafka Streams writes it; the store puts the start first, so that closing windows is one scan from the front.
+//! Values carry a timestamp: in the store as eight big-endian bytes in front, in the changelog as
+//! the record's own. A window's changelog key is the key, the window's start (8 bytes) and a
+//! sequence number (4 bytes, always 0), as Kafka Streams writes it; the store puts the start first,
+//! so that closing windows is one scan from the front.
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ pub(crate) enum Layout {
     Window,
 }
 
-/// A changelog record that cannot be an entry of its table: the topic was written by something else.
+/// A changelog record that cannot be an entry of its table: the topic was written by something
+/// else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the record at offset {offset} of the changelog {changelog} is no entry of the table {table}: {why}"
@@ -95,7 +97,8 @@ pub(crate) fn stamped(value: &[u8], timestamp: Timestamp) -> Box<[u8]> {
     [&timestamp.to_be_bytes(), value].concat().into()
 }
 
-/// Takes a store value apart. What is too short to hold a timestamp was not written by us; it reads as timestamp 0.
+/// Takes a store value apart. What is too short to hold a timestamp was not written by us; it reads
+/// as timestamp 0.
 pub(crate) fn unstamped(stored: &[u8]) -> (Timestamp, &[u8]) {
     match stored.split_first_chunk::<8>() {
         Some((timestamp, value)) => (i64::from_be_bytes(*timestamp), value),

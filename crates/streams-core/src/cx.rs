@@ -9,7 +9,8 @@ use crate::record::{Headers, Record, Timestamp};
 use crate::tables::Tables;
 use crate::task::TaskMetrics;
 
-/// The state of one task while it runs. Operators are shared by all tasks and have no state of their own.
+/// The state of one task while it runs. Operators are shared by all tasks and have no state of
+/// their own.
 pub struct Cx {
     pub(crate) tables: Tables,
     pub(crate) effects: Effects,
@@ -39,7 +40,8 @@ pub(crate) struct Origin {
 /// Stream time of one operator, and what it needs to close windows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// The highest timestamp that reached the operator; [`Clock::UNKNOWN`] before the first record.
+    /// The highest timestamp that reached the operator; [`Clock::UNKNOWN`] before the first
+    /// record.
     pub(crate) time: Timestamp,
     /// When, by the wall clock, the last record reached it.
     pub(crate) arrival: Timestamp,

@@ -100,8 +100,8 @@ impl Effects {
         range.map(|range| &self.bytes[range.clone()])
     }
 
-    /// Appends a record whose key and value are written by `key` and `value`, which return `false` for null. On an
-    /// error nothing is appended.
+    /// Appends a record whose key and value are written by `key` and `value`, which return `false`
+    /// for null. On an error nothing is appended.
     pub(crate) fn produce<E>(
         &mut self,
         to: Destination<'_>,
@@ -130,7 +130,8 @@ impl Effects {
         Ok(())
     }
 
-    /// Topics are few and the one used last is likely used again, so looking back from the end is quick.
+    /// Topics are few and the one used last is likely used again, so looking back from the end is
+    /// quick.
     fn topic_index(&mut self, topic: &Arc<str>) -> u32 {
         let known = self.topics.iter().position(|known| Arc::ptr_eq(known, topic));
         let index = known.or_else(|| self.topics.iter().position(|known| known == topic));

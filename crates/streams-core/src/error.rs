@@ -11,7 +11,8 @@ use crate::store::StoreError;
 /// An error of user code: whatever a `try_` function or an agent returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a record could not be processed; found by an operator, which does not know which record it was.
+/// Why a record could not be processed; found by an operator, which does not know which record it
+/// was.
 #[derive(Debug)]
 pub struct Failure(Box<FailureKind>);
 
@@ -142,7 +143,8 @@ pub enum TaskError {
         /// What the store said.
         error: StoreError,
     },
-    /// Something outside any record failed: a punctuation, a per-commit output, an agent that ended.
+    /// Something outside any record failed: a punctuation, a per-commit output, an agent that
+    /// ended.
     #[error("task {task}: {cause}")]
     Other {
         /// The task.

@@ -1,8 +1,10 @@
-//! The pure core of Headwater: records and time go in, effects come out, tables belong to their task.
+//! The pure core of Headwater: records and time go in, effects come out, tables belong to their
+//! task.
 //!
-//! Nothing in this crate knows a clock, a thread, a socket, a file, a random number or an async runtime. A program is
-//! described with a [`Builder`], frozen into a [`Topology`], and run as [`Task`]s, one per sub-topology and partition.
-//! The same task runs under Kafka, on the embedded log, in a user's unit test and in a simulation.
+//! Nothing in this crate knows a clock, a thread, a socket, a file, a random number or an async
+//! runtime. A program is described with a [`Builder`], frozen into a [`Topology`], and run as
+//! [`Task`]s, one per sub-topology and partition. The same task runs under Kafka, on the embedded
+//! log, in a user's unit test and in a simulation.
 //!
 //! | module | what it holds |
 //! |---|---|

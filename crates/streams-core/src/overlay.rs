@@ -12,7 +12,8 @@ type Hasher = ahash::RandomState;
 
 /// What was written to a table since the last commit, the net change per key. `None` is a deletion.
 ///
-/// It is the record cache too: however often a key is written between two commits, its changelog gets one record.
+/// It is the record cache too: however often a key is written between two commits, its changelog
+/// gets one record.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     entries: HashMap<Box<[u8]>, Option<Box<[u8]>>, Hasher>,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::record::{Record, Timestamp};
 use crate::window::millis;
 
-/// What happens to a record that cannot be decoded, that has no key where one is needed, or on which user code fails
-/// or panics. Whatever the record did before it failed is taken back first.
+/// What happens to a record that cannot be decoded, that has no key where one is needed, or on
+/// which user code fails or panics. Whatever the record did before it failed is taken back first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorPolicy {
@@ -16,9 +16,9 @@ pub enum ErrorPolicy {
     Fail,
     /// The record is passed over, logged and counted.
     Skip,
-    /// The record's own bytes go to this topic, in the same transaction as the offset that passes it, with headers
-    /// that say where it came from and what was wrong: `headwater.topic`, `headwater.partition`,
-    /// `headwater.offset`, `headwater.error`.
+    /// The record's own bytes go to this topic, in the same transaction as the offset that passes
+    /// it, with headers that say where it came from and what was wrong: `headwater.topic`,
+    /// `headwater.partition`, `headwater.offset`, `headwater.error`.
     DeadLetter(Arc<str>),
 }
 
@@ -79,7 +79,8 @@ impl<K, V> Consumed<K, V> {
         self
     }
 
-    /// Event time in milliseconds, from the decoded record (whose own timestamp it can see). Default: the record's.
+    /// Event time in milliseconds, from the decoded record (whose own timestamp it can see).
+    /// Default: the record's.
     #[must_use]
     pub fn timestamps(
         mut self,
@@ -89,8 +90,9 @@ impl<K, V> Consumed<K, V> {
         self
     }
 
-    /// Refuses records whose timestamp is further than `ahead` in front of the wall clock: one such record would close
-    /// every open window. Default: no limit but the year 9999, which catches micro- and nanoseconds.
+    /// Refuses records whose timestamp is further than `ahead` in front of the wall clock: one such
+    /// record would close every open window. Default: no limit but the year 9999, which catches
+    /// micro- and nanoseconds.
     #[must_use]
     pub fn max_ahead(mut self, ahead: Duration) -> Self {
         self.max_ahead_ms = Some(millis(ahead));

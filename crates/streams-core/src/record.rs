@@ -82,9 +82,11 @@ pub struct RawRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// Records of one partition in offset order, as one fetch brought them. Offsets may have gaps (compaction, markers).
+/// Records of one partition in offset order, as one fetch brought them. Offsets may have gaps
+/// (compaction, markers).
 ///
-/// A transport keeps its own buffers behind it, so that records are decoded from where they were fetched to.
+/// A transport keeps its own buffers behind it, so that records are decoded from where they were
+/// fetched to.
 pub trait RecordBatch: Send {
     /// How many records there are.
     fn len(&self) -> usize;
@@ -119,7 +121,8 @@ impl<K, V> Record<K, V> {
     }
 }
 
-/// A batch that owns its records: for tests, and for transports that have no buffers of their own to lend.
+/// A batch that owns its records: for tests, and for transports that have no buffers of their own
+/// to lend.
 #[derive(Clone, Debug, Default)]
 pub struct OwnedBatch(Vec<OwnedRecord>);
 

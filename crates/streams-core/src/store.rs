@@ -10,7 +10,8 @@ pub trait Store: Send {
     /// Copies the value of `key` into `value` (cleared first) and tells whether there is one.
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError>;
 
-    /// Visits the entries with `from <= key` and, if `to` is given, `key < to`, in key order, until told to stop.
+    /// Visits the entries with `from <= key` and, if `to` is given, `key < to`, in key order, until
+    /// told to stop.
     fn scan(
         &self,
         table: usize,
@@ -19,18 +20,20 @@ pub trait Store: Send {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
-    /// The changelog offset that the table has been brought up to: the next one to read. `None`: nothing was ever
-    /// applied, restore begins at the changelog's beginning.
+    /// The changelog offset that the table has been brought up to: the next one to read. `None`:
+    /// nothing was ever applied, restore begins at the changelog's beginning.
     fn position(&self, table: usize) -> Result<Option<i64>, StoreError>;
 
-    /// Applies all of `batch`, entries and positions, or nothing. For the entries and the position of one table that
-    /// also holds across a crash; different tables may come back at different commits, each with its own position.
+    /// Applies all of `batch`, entries and positions, or nothing. For the entries and the position
+    /// of one table that also holds across a crash; different tables may come back at different
+    /// commits, each with its own position.
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError>;
 
     /// Forgets a table's entries and position, so that it is rebuilt from its changelog.
     fn clear(&mut self, table: usize) -> Result<(), StoreError>;
 
-    /// Makes what was applied durable now. A graceful close calls it; the memory store does nothing.
+    /// Makes what was applied durable now. A graceful close calls it; the memory store does
+    /// nothing.
     fn flush(&mut self) -> Result<(), StoreError>;
 }
 
@@ -54,15 +57,17 @@ pub struct TableBatch {
 
 /// Opens the store of a task; the seam where RocksDB, memory or something else is chosen.
 pub trait StoreProvider: Send + Sync {
-    /// Opens (or creates) the tables called `tables` of the task called `task`, a name that is stable across restarts
-    /// and safe as a file name. A store that was open before under the same name must have been dropped.
+    /// Opens (or creates) the tables called `tables` of the task called `task`, a name that is
+    /// stable across restarts and safe as a file name. A store that was open before under the
+    /// same name must have been dropped.
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError>;
 
-    /// Removes what is kept of the task called `task`, which is not open: it is rebuilt from its changelogs. Called only
-    /// after [`StoreError::Corrupt`].
+    /// Removes what is kept of the task called `task`, which is not open: it is rebuilt from its
+    /// changelogs. Called only after [`StoreError::Corrupt`].
     fn destroy(&self, task: &str) -> Result<(), StoreError>;
 
-    /// Whether stores survive the process. If not, every start restores from the changelog's beginning.
+    /// Whether stores survive the process. If not, every start restores from the changelog's
+    /// beginning.
     fn is_durable(&self) -> bool;
 }
 
@@ -73,7 +78,8 @@ pub type TableName = std::sync::Arc<str>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The data on disk is provably damaged (a checksum failed). The table is rebuilt from its changelog.
+    /// The data on disk is provably damaged (a checksum failed). The table is rebuilt from its
+    /// changelog.
     #[error("the store of {task} is corrupt: {cause}")]
     Corrupt {
         /// The task.
@@ -81,7 +87,8 @@ pub enum StoreError {
         /// What the store said.
         cause: String,
     },
-    /// Reading or writing failed for another reason (disk full, permission, …). Nothing is wiped for it.
+    /// Reading or writing failed for another reason (disk full, permission, …). Nothing is wiped
+    /// for it.
     #[error("the store of {task} failed: {cause}")]
     Io {
         /// The task.

@@ -11,8 +11,8 @@ use crate::codec::{Codec, Json, Natural};
 /// The typed name of a table. Not a handle: operators write it, agents reach it through their
 /// [`Context`](crate::agent::Context). Cheap to clone.
 ///
-/// A table is kept per partition in the task's store and logged to `{application id}-{name}-changelog`. Renaming a
-/// table leaves its data behind.
+/// A table is kept per partition in the task's store and logged to `{application
+/// id}-{name}-changelog`. Renaming a table leaves its data behind.
 pub struct Table<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) key: Arc<dyn Codec<K>>,
@@ -20,7 +20,8 @@ pub struct Table<K, V> {
 }
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// A table whose keys and values are kept in their [natural](Natural) bytes: counts, sums, strings.
+    /// A table whose keys and values are kept in their [natural](Natural) bytes: counts, sums,
+    /// strings.
     pub fn new(name: impl Into<Arc<str>>) -> Self
     where
         K: Natural,

@@ -26,7 +26,8 @@ pub trait TimeWindows: Send + Sync + 'static {
     /// The starts of the windows that `timestamp` (not negative) falls into, ascending.
     fn starts(&self, timestamp: Timestamp) -> impl Iterator<Item = Timestamp>;
 
-    /// After how much wall-clock time without input stream time goes on by the clock; `None`: it waits for records.
+    /// After how much wall-clock time without input stream time goes on by the clock; `None`: it
+    /// waits for records.
     fn idle_after_ms(&self) -> Option<i64>;
 }
 
@@ -46,21 +47,24 @@ pub struct Tumbling {
 }
 
 impl Tumbling {
-    /// Windows of `size`, without grace. Whole milliseconds; a size below one millisecond is refused by `build()`.
+    /// Windows of `size`, without grace. Whole milliseconds; a size below one millisecond is
+    /// refused by `build()`.
     pub fn of(size: Duration) -> Self {
         Self { size_ms: millis(size), grace_ms: 0, idle_after_ms: None }
     }
 
-    /// Accepts records for a window until stream time is `grace` past its end; later ones are dropped and counted.
+    /// Accepts records for a window until stream time is `grace` past its end; later ones are
+    /// dropped and counted.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace_ms = millis(grace);
         self
     }
 
-    /// Closes windows without further input: when a task has had no record for `idle` of wall-clock time, its stream
-    /// time goes on by the clock from the last record's arrival. Without it a window waits for a later record, as it
-    /// does in Kafka Streams. The advance is committed with the offsets, so that a restart decides the same.
+    /// Closes windows without further input: when a task has had no record for `idle` of wall-clock
+    /// time, its stream time goes on by the clock from the last record's arrival. Without it a
+    /// window waits for a later record, as it does in Kafka Streams. The advance is committed
+    /// with the offsets, so that a restart decides the same.
     #[must_use]
     pub fn idle_after(mut self, idle: Duration) -> Self {
         self.idle_after_ms = Some(millis(idle));

@@ -1,4 +1,5 @@
-//! An agent's record is done when it asks for the next one; its effects are committed with it, or not at all.
+//! An agent's record is done when it asks for the next one; its effects are committed with it, or
+//! not at all.
 
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::{Builder, Consumed, ErrorPolicy, Record, Table, Topic, Topology};
@@ -75,7 +76,8 @@ async fn sum(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
     }
 }
 
-/// A batching agent beside an operator on the same topic: the operator is ahead while a batch is in the making.
+/// A batching agent beside an operator on the same topic: the operator is ahead while a batch is in
+/// the making.
 fn summer() -> Topology {
     let app = Builder::new("t");
     app.agent("sum", &orders()).sends(&alerts()).run(sum);

@@ -1,5 +1,5 @@
-//! A record that cannot be processed stops the task with its place, is skipped with a count, or goes to the dead-letter
-//! topic; and leaves nothing else behind.
+//! A record that cannot be processed stops the task with its place, is skipped with a count, or
+//! goes to the dead-letter topic; and leaves nothing else behind.
 
 use headwater_streams_core::{
     Builder, Consumed, ErrorPolicy, OwnedRecord, Record, Table, Topic, Topology,

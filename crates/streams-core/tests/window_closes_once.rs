@@ -78,7 +78,8 @@ fn also_when_the_task_crashes_before_between_and_after() {
     test.crash().expect("restores");
     send(&mut test, "a", 2, 70);
     test.crash().expect("restores");
-    // Stream time came back with the offsets: this one is late although the new task never saw second 70.
+    // Stream time came back with the offsets: this one is late although the new task never saw
+    // second 70.
     send(&mut test, "a", 4, 6);
     assert_eq!(test.metrics().dropped_late, 1);
     send(&mut test, "a", 8, 200);

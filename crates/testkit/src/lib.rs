@@ -1,8 +1,10 @@
 //! Tests topologies without a broker, and holds every transport to one meaning.
 //!
-//! * [`TopologyTest`]: a topology's real tasks in virtual time; send records in, take records out, crash.
-//! * [`conformance`]: one suite of cases that runs against any [`Transport`](runtime::transport::Transport): the
-//!   embedded log, a real Kafka broker, or a transport of your own.
+//! * [`TopologyTest`]: a topology's real tasks in virtual time; send records in, take records out,
+//!   crash.
+//! * [`conformance`]: one suite of cases that runs against any
+//!   [`Transport`](runtime::transport::Transport): the embedded log, a real Kafka broker, or a
+//!   transport of your own.
 
 pub mod conformance;
 mod topology_test;

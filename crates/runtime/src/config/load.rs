@@ -25,8 +25,8 @@ impl Config {
         Self::from_toml(&text).map_err(|error| failed(error.to_string()))
     }
 
-    /// Overrides settings by the environment: `HEADWATER_APP_` and the field's name in capitals, for all fields but
-    /// `kafka`. A variable with that prefix that names no field is an error.
+    /// Overrides settings by the environment: `HEADWATER_APP_` and the field's name in capitals,
+    /// for all fields but `kafka`. A variable with that prefix that names no field is an error.
     pub fn with_env(self) -> Result<Self, ConfigError> {
         self.overridden(std::env::vars())
     }

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use check::ConfigError;
 pub use units::ByteSize;
 
-/// How an application runs. Every field has a default; `Config::default()` is exactly-once on an in-memory log.
+/// How an application runs. Every field has a default; `Config::default()` is exactly-once on an
+/// in-memory log.
 ///
 /// ```
 /// use headwater_runtime::{Config, Guarantee};
@@ -36,32 +37,37 @@ pub use units::ByteSize;
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the log is: `kafka://host:port[,host:port]`, `embedded:` (in memory) or `embedded:./dir`.
+    /// Where the log is: `kafka://host:port[,host:port]`, `embedded:` (in memory) or
+    /// `embedded:./dir`.
     pub broker: String,
     /// What a crash may do. Default: [`Guarantee::ExactlyOnce`].
     pub guarantee: Guarantee,
-    /// How often work is committed; it becomes visible to read_committed readers then. Shorter: less latency, more
-    /// commits. Default: 100 ms under exactly-once, 1 s under at-least-once.
+    /// How often work is committed; it becomes visible to read_committed readers then. Shorter:
+    /// less latency, more commits. Default: 100 ms under exactly-once, 1 s under
+    /// at-least-once.
     #[serde(with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub commit_interval: Option<Duration>,
     /// Threads that process tasks, each with a producer of its own. Default: 1.
     pub worker_threads: usize,
-    /// Where tables and the instance's identity are kept. Default: none, which is fine for tables in memory; with
-    /// RocksDB tables it is needed.
+    /// Where tables and the instance's identity are kept. Default: none, which is fine for tables
+    /// in memory; with RocksDB tables it is needed.
     pub state_dir: Option<PathBuf>,
-    /// Where tables are kept. Default: [`Tables::Memory`] without a `state_dir`, [`Tables::Rocksdb`] with one.
+    /// Where tables are kept. Default: [`Tables::Memory`] without a `state_dir`,
+    /// [`Tables::Rocksdb`] with one.
     pub tables: Option<Tables>,
-    /// Names this instance among those of the application; part of its transactional ids. Default: made once and kept
-    /// in the state directory; without one, random for each start.
+    /// Names this instance among those of the application; part of its transactional ids. Default:
+    /// made once and kept in the state directory; without one, random for each start.
     pub instance_id: Option<Arc<str>>,
-    /// After how long without a sign of life the group gives an instance's partitions away. Default: 10 s.
+    /// After how long without a sign of life the group gives an instance's partitions away.
+    /// Default: 10 s.
     #[serde(with = "units::duration")]
     pub session_timeout: Duration,
-    /// How often an instance shows that it lives, and so how quickly it learns of a rebalance. Default: 500 ms.
+    /// How often an instance shows that it lives, and so how quickly it learns of a rebalance.
+    /// Default: 500 ms.
     #[serde(with = "units::duration")]
     pub heartbeat_interval: Duration,
-    /// After how long the log aborts a transaction that is left open; an agent may not be busy with a record for
-    /// longer. Default: 10 s, as in Kafka Streams.
+    /// After how long the log aborts a transaction that is left open; an agent may not be busy
+    /// with a record for longer. Default: 10 s, as in Kafka Streams.
     #[serde(with = "units::duration")]
     pub transaction_timeout: Duration,
     /// How long to try to reach the log at start. Default: 30 s.
@@ -73,8 +79,9 @@ pub struct Config {
     /// How long a graceful stop may take. Default: 10 s.
     #[serde(with = "units::duration")]
     pub shutdown_timeout: Duration,
-    /// The memory budget of the process for fetched records, uncommitted table entries, producer buffers and RocksDB's
-    /// caches, an eighth, an eighth, a quarter and a half of it. Default: 256 MiB.
+    /// The memory budget of the process for fetched records, uncommitted table entries, producer
+    /// buffers and RocksDB's caches, an eighth, an eighth, a quarter and a half of it.
+    /// Default: 256 MiB.
     pub memory: ByteSize,
     /// Replicas of internal topics. Default: the broker's default.
     pub replication: Option<i32>,
@@ -88,7 +95,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
-    /// Every effect of every record happens exactly once: outputs, tables and offsets are committed in one transaction.
+    /// Every effect of every record happens exactly once: outputs, tables and offsets are committed
+    /// in one transaction.
     #[default]
     ExactlyOnce,
     /// Nothing is lost; after a crash the effects of what was not committed may happen again.
@@ -105,7 +113,8 @@ pub enum Tables {
     Rocksdb,
 }
 
-/// Raw librdkafka properties. Those that would break the guarantee are refused by the Kafka transport.
+/// Raw librdkafka properties. Those that would break the guarantee are refused by the Kafka
+/// transport.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaProperties {

@@ -1,5 +1,5 @@
-//! The group member: turns the group's decisions into tasks. Its thread polls and heartbeats, and never runs user code,
-//! restores or commits.
+//! The group member: turns the group's decisions into tasks. Its thread polls and heartbeats, and
+//! never runs user code, restores or commits.
 
 mod placement;
 mod release;
@@ -117,7 +117,8 @@ impl Member {
     fn assigned(&mut self, leads: &[TopicPartition]) -> Result<(), AppError> {
         let member_id: Arc<str> = match self.transport.group().metadata() {
             Ok(metadata) => metadata.member_id,
-            // The membership is gone again already; a `Lost` follows. Nothing is ever committed under this name.
+            // The membership is gone again already; a `Lost` follows. Nothing is ever committed
+            // under this name.
             Err(_) => "".into(),
         };
         let mut partitions = Vec::new();
@@ -149,7 +150,8 @@ impl Member {
         (0..self.workers.len()).min_by_key(load).unwrap_or(0)
     }
 
-    /// Has the tasks of these lead partitions closed; the partitions are unassigned when that is done.
+    /// Has the tasks of these lead partitions closed; the partitions are unassigned when that is
+    /// done.
     fn give_up(&mut self, leads: Vec<TopicPartition>, mark: impl Fn(&Lease)) {
         let mut partitions = Vec::new();
         let mut tasks = Vec::new();
@@ -191,7 +193,8 @@ impl Member {
         }
     }
 
-    /// Leaves the group without regard to tasks: they have ended, or must not go on. Errors are of no use any more.
+    /// Leaves the group without regard to tasks: they have ended, or must not go on. Errors are of
+    /// no use any more.
     pub(crate) fn abandon(&mut self) {
         if self.stopping == Stopping::Done {
             return;

@@ -8,7 +8,8 @@ use streams_core::{TaskId, TaskMetrics, TopicPartition, Topology};
 use crate::lease::{Assignment, Lease};
 use crate::topics::{Layout, lead_topic};
 
-/// The lead topic of each sub-topology: the group shares out its partitions, the other sources follow.
+/// The lead topic of each sub-topology: the group shares out its partitions, the other sources
+/// follow.
 #[derive(Clone, Debug)]
 pub(crate) struct Placement {
     leads: BTreeMap<Arc<str>, usize>,
@@ -51,7 +52,8 @@ impl Placement {
     ) -> Assignment {
         let sub = &topology.sub_topologies()[task.sub_topology];
         let at = |topic: &Arc<str>| TopicPartition::new(Arc::clone(topic), task.partition);
-        // The lead topic names the store: unlike a sub-topology's number it stays when the topology grows.
+        // The lead topic names the store: unlike a sub-topology's number it stays when the topology
+        // grows.
         let lead = self.leads.iter().find(|(_, sub)| **sub == task.sub_topology);
         let store = lead.map_or_else(|| task.to_string(), |(topic, _)| topic.to_string());
         Assignment {

@@ -23,7 +23,8 @@ pub(super) struct TableRestore {
 }
 
 impl TableRestore {
-    /// Decides from where to read. `bounds` are the changelog's first offset and its end, uncommitted records included.
+    /// Decides from where to read. `bounds` are the changelog's first offset and its end,
+    /// uncommitted records included.
     pub(super) fn plan(
         table: usize,
         changelog: &TopicPartition,
@@ -33,7 +34,8 @@ impl TableRestore {
         let (begin, end) = bounds;
         let mut from = store.position(table)?;
         if let Some(position) = from.filter(|position| *position < begin || *position > end) {
-            // The changelog was truncated, or deleted and made anew: what the store holds is not what it says.
+            // The changelog was truncated, or deleted and made anew: what the store holds is not
+            // what it says.
             tracing::warn!(changelog = %changelog, position, begin, end,
                 "the table does not fit its changelog: it is cleared and rebuilt");
             store.clear(table)?;
@@ -96,7 +98,8 @@ impl Restorer {
         Ok(())
     }
 
-    /// Where the reader is: it also passes what it does not deliver (markers, aborted and compacted records).
+    /// Where the reader is: it also passes what it does not deliver (markers, aborted and compacted
+    /// records).
     fn note_positions(&mut self) -> Result<(), AppError> {
         for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Records) {
             for table in opening.tables.iter_mut().filter(|table| table.left() > 0) {
@@ -116,7 +119,8 @@ impl Restorer {
     }
 }
 
-/// Writes down how far tables have come whose last part held nothing for them, so that it is not read again.
+/// Writes down how far tables have come whose last part held nothing for them, so that it is not
+/// read again.
 fn keep_positions(opening: &mut Opening) -> Result<(), StoreError> {
     let Some(store) = opening.store.as_mut() else { return Ok(()) };
     let mut tables = Vec::new();

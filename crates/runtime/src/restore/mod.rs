@@ -1,9 +1,10 @@
-//! The restorer: opens stores, brings tables up to date from their changelogs, finds out where inputs go on. It runs
-//! beside processing; a task is given to its worker when it is ready.
+//! The restorer: opens stores, brings tables up to date from their changelogs, finds out where
+//! inputs go on. It runs beside processing; a task is given to its worker when it is ready.
 //!
-//! The order is what makes a task see every committed effect: first the committed offsets, which are only given out when
-//! no open transaction holds them; then the changelogs' ends, uncommitted ones included; then everything committed up to
-//! those ends, waiting for transactions that are still open.
+//! The order is what makes a task see every committed effect: first the committed offsets, which
+//! are only given out when no open transaction holds them; then the changelogs' ends, uncommitted
+//! ones included; then everything committed up to those ends, waiting for transactions that are
+//! still open.
 
 mod changelog;
 mod opening;

@@ -9,8 +9,8 @@ use super::{Layout, exists};
 use crate::error::AppError;
 use crate::transport::{Admin, NewTopic, TopicInfo};
 
-/// Creates what is missing and checks what is there. A repartition topic may depend on another one upstream, so this
-/// goes round until nothing is left.
+/// Creates what is missing and checks what is there. A repartition topic may depend on another one
+/// upstream, so this goes round until nothing is left.
 pub(crate) fn create_internal(
     topology: &Topology,
     admin: &mut dyn Admin,

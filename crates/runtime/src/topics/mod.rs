@@ -1,4 +1,5 @@
-//! Topics before the start: the user's must be there, internal ones are created, and nothing is started on wrong ones.
+//! Topics before the start: the user's must be there, internal ones are created, and nothing is
+//! started on wrong ones.
 
 mod internal;
 
@@ -83,8 +84,8 @@ fn check_co_partitioning(sub: &SubTopology, layout: &Layout) -> Result<(), AppEr
     Ok(())
 }
 
-/// The source whose partitions the group shares out for the whole sub-topology: the one with most partitions, the
-/// first by name among equals. The others follow it, partition by partition.
+/// The source whose partitions the group shares out for the whole sub-topology: the one with most
+/// partitions, the first by name among equals. The others follow it, partition by partition.
 pub(crate) fn lead_topic<'a>(sub: &'a SubTopology, layout: &Layout) -> Option<&'a Arc<str>> {
     let width = |topic: &Arc<str>| layout.partitions(topic).unwrap_or(0);
     let topics = sub.sources().iter().map(|source| &source.topic);

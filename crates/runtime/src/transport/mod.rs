@@ -1,11 +1,13 @@
-//! The seam to the log: everything the runtime asks of Kafka, of the embedded log, or of a simulation.
+//! The seam to the log: everything the runtime asks of Kafka, of the embedded log, or of a
+//! simulation.
 //!
-//! All calls are synchronous and bounded in time; none runs user code. The runtime drives these traits from threads in
-//! production and from one thread, in virtual time, in a simulation: the worker code is the same.
+//! All calls are synchronous and bounded in time; none runs user code. The runtime drives these
+//! traits from threads in production and from one thread, in virtual time, in a simulation: the
+//! worker code is the same.
 //!
 //! * [`Transport`] opens everything else.
-//! * [`Member`] is the process's membership of the consumer group: the control plane. One thread polls it, and that
-//!   thread never runs user code, restore or a commit.
+//! * [`Member`] is the process's membership of the consumer group: the control plane. One thread
+//!   polls it, and that thread never runs user code, restore or a commit.
 //! * [`Fetcher`] is the data plane: one for each worker thread, with the partitions of its tasks.
 //! * [`Producer`] is a transactional (or idempotent) producer: one for each worker thread.
 //! * [`Reader`] reads changelogs, outside the group.
@@ -44,8 +46,8 @@ pub trait Transport: Send + Sync + fmt::Debug {
 pub struct MemberConfig {
     /// The consumer group: the application id.
     pub group_id: Arc<str>,
-    /// Set: a static member, which after a crash takes its old place at once. A graceful [`Member::leave`] gives the
-    /// partitions away at once all the same.
+    /// Set: a static member, which after a crash takes its old place at once. A graceful
+    /// [`Member::leave`] gives the partitions away at once all the same.
     pub instance_id: Option<Arc<str>>,
     /// Topics whose partitions the group shares out (the lead topics).
     pub topics: Vec<Arc<str>>,
@@ -53,7 +55,8 @@ pub struct MemberConfig {
     pub session_timeout: Duration,
     /// How often the member shows that it lives.
     pub heartbeat_interval: Duration,
-    /// Read only what was committed (and fetch only stable offsets). Always true under exactly-once.
+    /// Read only what was committed (and fetch only stable offsets). Always true under
+    /// exactly-once.
     pub read_committed: bool,
     /// Bound of the fetched and not yet processed bytes of the process.
     pub fetch_bytes_max: usize,
@@ -62,12 +65,13 @@ pub struct MemberConfig {
 /// What a [`Producer`] needs to know.
 #[derive(Clone, Debug)]
 pub struct ProducerConfig {
-    /// Set: transactional. Unique for each process and thread, and stable across restarts of the process.
+    /// Set: transactional. Unique for each process and thread, and stable across restarts of the
+    /// process.
     pub transactional_id: Option<Arc<str>>,
     /// After how long the log aborts a transaction that is left open.
     pub transaction_timeout: Duration,
-    /// Changelog partitions whose acknowledged offsets [`Producer::last_offset`] must report are announced with
-    /// [`Producer::track`]; this bounds the bytes that may be in flight.
+    /// Changelog partitions whose acknowledged offsets [`Producer::last_offset`] must report are
+    /// announced with [`Producer::track`]; this bounds the bytes that may be in flight.
     pub buffer_bytes_max: usize,
 }
 
@@ -81,14 +85,14 @@ pub struct ReaderConfig {
 /// What a member is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberEvent {
-    /// These partitions of subscribed topics are now this member's, beside those it has. Answered with
-    /// [`Member::assign`], promptly.
+    /// These partitions of subscribed topics are now this member's, beside those it has. Answered
+    /// with [`Member::assign`], promptly.
     Assigned(Vec<TopicPartition>),
-    /// These are to be given up. Answered with [`Member::unassign`] once nobody in the process touches them; until
-    /// then they are still this member's.
+    /// These are to be given up. Answered with [`Member::unassign`] once nobody in the process
+    /// touches them; until then they are still this member's.
     Revoked(Vec<TopicPartition>),
-    /// These are gone already, somebody else may have them: nothing of theirs may be committed. Answered with
-    /// [`Member::unassign`] too.
+    /// These are gone already, somebody else may have them: nothing of theirs may be committed.
+    /// Answered with [`Member::unassign`] too.
     Lost(Vec<TopicPartition>),
 }
 
@@ -103,14 +107,17 @@ pub struct CommittedOffset {
 
 /// A process's membership of a consumer group.
 pub trait Member: Send {
-    /// Serves the group; returns what happened within `timeout`, perhaps nothing. Must be called often.
+    /// Serves the group; returns what happened within `timeout`, perhaps nothing. Must be called
+    /// often.
     fn poll(&mut self, timeout: Duration) -> Result<Vec<MemberEvent>>;
 
-    /// Takes partitions to fetch from, paused: those of an [`Assigned`](MemberEvent::Assigned) event and those that
-    /// follow them. Partitions of topics that are not subscribed are allowed.
+    /// Takes partitions to fetch from, paused: those of an [`Assigned`](MemberEvent::Assigned)
+    /// event and those that follow them. Partitions of topics that are not subscribed are
+    /// allowed.
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
-    /// Gives up partitions, which completes a [`Revoked`](MemberEvent::Revoked) or [`Lost`](MemberEvent::Lost) event.
+    /// Gives up partitions, which completes a [`Revoked`](MemberEvent::Revoked) or
+    /// [`Lost`](MemberEvent::Lost) event.
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
     /// A data plane for one worker.
@@ -119,19 +126,20 @@ pub trait Member: Send {
     /// A handle to the group for other threads.
     fn group(&self) -> Arc<dyn Group>;
 
-    /// Leaves the group so that the others get the partitions at once. [`Member::poll`] may still have to be called
-    /// for the revocation to complete; returns at the latest after `timeout`.
+    /// Leaves the group so that the others get the partitions at once. [`Member::poll`] may still
+    /// have to be called for the revocation to complete; returns at the latest after `timeout`.
     fn leave(&mut self, timeout: Duration) -> Result<()>;
 }
 
 /// The group as seen from other threads than the member's.
 pub trait Group: Send + Sync {
-    /// Who this member is, at this moment. An error of kind [`ErrorKind::Fenced`] if it is nobody at the moment: a
-    /// commit without a generation would not be fenced by the group.
+    /// Who this member is, at this moment. An error of kind [`ErrorKind::Fenced`] if it is nobody
+    /// at the moment: a commit without a generation would not be fenced by the group.
     fn metadata(&self) -> Result<GroupMetadata>;
 
-    /// The group's committed offsets. With `read_committed`, only stable ones: waits, up to `timeout`, while an open
-    /// transaction holds offsets of these partitions; then [`ErrorKind::Retriable`].
+    /// The group's committed offsets. With `read_committed`, only stable ones: waits, up to
+    /// `timeout`, while an open transaction holds offsets of these partitions; then
+    /// [`ErrorKind::Retriable`].
     fn committed(
         &self,
         partitions: &[TopicPartition],
@@ -168,11 +176,11 @@ pub struct OffsetCommit {
 
 /// The data plane of one worker: fetches from the partitions that were added.
 ///
-/// A partition must have been [assigned](Member::assign) before it is added, and is removed before it is
-/// [unassigned](Member::unassign).
+/// A partition must have been [assigned](Member::assign) before it is added, and is removed before
+/// it is [unassigned](Member::unassign).
 pub trait Fetcher: Send {
-    /// Starts fetching `partition` at exactly `offset`; `None`: at the beginning. Also moves one that was added before
-    /// (rewind): nothing fetched earlier from it is delivered afterwards.
+    /// Starts fetching `partition` at exactly `offset`; `None`: at the beginning. Also moves one
+    /// that was added before (rewind): nothing fetched earlier from it is delivered afterwards.
     fn add(&mut self, partition: &TopicPartition, offset: Option<i64>) -> Result<()>;
 
     /// Stops fetching it.
@@ -184,13 +192,15 @@ pub trait Fetcher: Send {
     /// Goes on delivering it where it was paused.
     fn resume(&mut self, partition: &TopicPartition) -> Result<()>;
 
-    /// Waits at most `timeout` for records and delivers at most about `records_max` of them, grouped by partition.
+    /// Waits at most `timeout` for records and delivers at most about `records_max` of them,
+    /// grouped by partition.
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>>;
 
     /// Ends a [`poll`](Self::poll) that is waiting in another thread (or the next one).
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync>;
 
-    /// For each partition that was added: the log's end as last seen, for lag. May be empty for those not yet known.
+    /// For each partition that was added: the log's end as last seen, for lag. May be empty for
+    /// those not yet known.
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)>;
 }
 
@@ -213,8 +223,8 @@ impl fmt::Debug for Fetched {
 pub struct Outgoing<'a> {
     /// To which topic.
     pub topic: &'a Arc<str>,
-    /// To which partition; `None`: by the key as the Java client does ([`streams_core::partition_for`]), and without
-    /// a key, spread.
+    /// To which partition; `None`: by the key as the Java client does
+    /// ([`streams_core::partition_for`]), and without a key, spread.
     pub partition: Option<i32>,
     /// The key.
     pub key: Option<&'a [u8]>,
@@ -228,21 +238,23 @@ pub struct Outgoing<'a> {
 
 /// A producer.
 ///
-/// Under exactly-once the order is `init`, then for each transaction `begin`, any number of `send`, `send_offsets`,
-/// `commit` or `abort`. Without a transactional id: `send`, `flush`.
+/// Under exactly-once the order is `init`, then for each transaction `begin`, any number of `send`,
+/// `send_offsets`, `commit` or `abort`. Without a transactional id: `send`, `flush`.
 ///
-/// What an error means is its [kind](TransportError::kind): after [`ErrorKind::Abortable`] the transaction must be
-/// aborted; after [`ErrorKind::Fenced`], [`ErrorKind::Unknown`] (which includes every time-out of a transactional
-/// request) or [`ErrorKind::Fatal`] the producer must be dropped and a new one made.
+/// What an error means is its [kind](TransportError::kind): after [`ErrorKind::Abortable`] the
+/// transaction must be aborted; after [`ErrorKind::Fenced`], [`ErrorKind::Unknown`] (which includes
+/// every time-out of a transactional request) or [`ErrorKind::Fatal`] the producer must be dropped
+/// and a new one made.
 pub trait Producer: Send {
-    /// Fences older producers with the same transactional id and ends their transactions. Once, before anything else.
+    /// Fences older producers with the same transactional id and ends their transactions. Once,
+    /// before anything else.
     fn init(&mut self, timeout: Duration) -> Result<()>;
 
     /// Begins a transaction.
     fn begin(&mut self) -> Result<()>;
 
-    /// Hands over a record; bytes are copied. Waits while too much is in flight. Delivery errors may come later, from
-    /// `flush` or `commit`.
+    /// Hands over a record; bytes are copied. Waits while too much is in flight. Delivery errors
+    /// may come later, from `flush` or `commit`.
     fn send(&mut self, record: &Outgoing<'_>) -> Result<()>;
 
     /// Waits until everything sent is acknowledged.
@@ -265,14 +277,15 @@ pub trait Producer: Send {
     /// Asks for the offsets of what is sent to `partition`, for [`last_offset`](Self::last_offset).
     fn track(&mut self, partition: &TopicPartition);
 
-    /// The offset of the last acknowledged record that this producer sent to a [tracked](Self::track) partition.
+    /// The offset of the last acknowledged record that this producer sent to a
+    /// [tracked](Self::track) partition.
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64>;
 }
 
 /// Reads single partitions from given offsets, outside any group: for restoring tables.
 pub trait Reader: Send {
-    /// The partition's beginning (the first offset still there) and end: the offset after the last record written,
-    /// whether committed or not.
+    /// The partition's beginning (the first offset still there) and end: the offset after the last
+    /// record written, whether committed or not.
     fn bounds(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64)>;
 
     /// Starts reading `partition` at `offset`.
@@ -284,9 +297,10 @@ pub trait Reader: Send {
     /// Waits at most `timeout`; delivers at most about `records_max` records.
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>>;
 
-    /// How far `partition` has been read: every record that this reader may see below this offset was delivered.
-    /// Commit markers, aborted records and compacted ones are passed over, so at the end of the partition (with
-    /// `read_committed`: the end of what no open transaction holds back) it equals that end.
+    /// How far `partition` has been read: every record that this reader may see below this offset
+    /// was delivered. Commit markers, aborted records and compacted ones are passed over, so at
+    /// the end of the partition (with `read_committed`: the end of what no open transaction
+    /// holds back) it equals that end.
     fn position(&self, partition: &TopicPartition) -> Option<i64>;
 }
 

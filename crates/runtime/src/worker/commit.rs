@@ -3,7 +3,8 @@
 //! 1. outputs and changelog records are in the transaction,
 //! 2. the offsets join it, under the group's current generation,
 //! 3. it is committed,
-//! 4. and only then do the stores learn of it, together with the changelog positions that it led to.
+//! 4. and only then do the stores learn of it, together with the changelog positions that it led
+//!    to.
 
 use streams_core::TaskCommit;
 
@@ -18,7 +19,8 @@ impl Worker {
         if due || overlays > self.config.overlay_bytes() { self.commit().map(drop) } else { Ok(()) }
     }
 
-    /// Commits everything in hand. `false`: it has to wait for an agent that is in the middle of a record.
+    /// Commits everything in hand. `false`: it has to wait for an agent that is in the middle of a
+    /// record.
     pub(super) fn commit(&mut self) -> Result<bool, Trouble> {
         if self.tasks.iter().any(|active| !active.task.can_commit()) {
             self.wait_for_agents()?;
@@ -43,7 +45,8 @@ impl Worker {
         Ok(true)
     }
 
-    /// An agent's record may take as long as a transaction may, less a margin for the commit itself.
+    /// An agent's record may take as long as a transaction may, less a margin for the commit
+    /// itself.
     fn wait_for_agents(&mut self) -> Result<(), Trouble> {
         let now = self.clock.monotonic();
         let waited = now - *self.blocked_since.get_or_insert(now);
@@ -58,7 +61,8 @@ impl Worker {
         })
     }
 
-    /// Ends the batch of every task that has something to commit: the changelog records join the effects.
+    /// Ends the batch of every task that has something to commit: the changelog records join the
+    /// effects.
     fn prepare(&mut self) -> Result<Vec<(usize, TaskCommit)>, Trouble> {
         let mut commits = Vec::new();
         for (index, active) in self.tasks.iter_mut().enumerate() {
@@ -89,8 +93,9 @@ impl Worker {
         Ok(())
     }
 
-    /// This instance's membership, if it is still the one under which it got its tasks. After a lost membership the
-    /// client may have become a new member already: its generation is valid, but its tasks are somebody else's.
+    /// This instance's membership, if it is still the one under which it got its tasks. After a
+    /// lost membership the client may have become a new member already: its generation is
+    /// valid, but its tasks are somebody else's.
     fn same_member(&self) -> Result<GroupMetadata, Trouble> {
         let group = self.group.metadata()?;
         let leases = self.tasks.iter().map(|active| &active.assignment.lease);

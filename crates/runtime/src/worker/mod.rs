@@ -1,4 +1,5 @@
-//! The worker: polls, steps tasks, commits. One thread with one producer and one fetcher for all its tasks.
+//! The worker: polls, steps tasks, commits. One thread with one producer and one fetcher for all
+//! its tasks.
 //!
 //! | file | what it does |
 //! |---|---|

@@ -32,7 +32,8 @@ impl From<TransportError> for Trouble {
         let reason = error.to_string();
         match error.kind() {
             ErrorKind::Abortable => Self::Rewind { retire: false, reason },
-            // Also what should have been retriable, once it is certain that it will not be tried again.
+            // Also what should have been retriable, once it is certain that it will not be tried
+            // again.
             ErrorKind::Fenced | ErrorKind::Unknown | ErrorKind::Fatal | ErrorKind::Retriable => {
                 Self::Rewind { retire: true, reason }
             }
@@ -81,8 +82,9 @@ impl Producing {
         self.config.transactional_id.is_some()
     }
 
-    /// Makes the producer if there is none. That ends a transaction which an earlier one with this identity left open,
-    /// so it is also the first thing a worker does: its own restore would wait for that transaction.
+    /// Makes the producer if there is none. That ends a transaction which an earlier one with this
+    /// identity left open, so it is also the first thing a worker does: its own restore would
+    /// wait for that transaction.
     pub(crate) fn ensure(&mut self) -> Result<(), TransportError> {
         if self.producer.is_some() {
             return Ok(());
@@ -165,9 +167,10 @@ impl Producing {
         Some(self.producer.as_ref()?.last_offset(partition)? + 1)
     }
 
-    /// Ends what is in hand: by an abort, or, if the producer can no longer be trusted, by giving it up for a new one.
-    /// A commit that timed out may still arrive at the broker, and would then end the *next* transaction of the same
-    /// producer: only a new one, whose `init` fences the old, is safe from it.
+    /// Ends what is in hand: by an abort, or, if the producer can no longer be trusted, by giving
+    /// it up for a new one. A commit that timed out may still arrive at the broker, and would
+    /// then end the *next* transaction of the same producer: only a new one, whose `init`
+    /// fences the old, is safe from it.
     pub(crate) fn drop_work(&mut self, retire: bool) -> Result<(), AppError> {
         if !retire && self.aborted() {
             return Ok(());

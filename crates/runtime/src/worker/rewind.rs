@@ -1,8 +1,8 @@
 //! Back to the last commit, and giving tasks up.
 //!
-//! There is one way back for every reason: drop the work in hand, then let the restorer find out from the log what was
-//! committed, bring the stores up to that, and give the tasks back. Whether a commit of unknown outcome happened is
-//! found out the same way.
+//! There is one way back for every reason: drop the work in hand, then let the restorer find out
+//! from the log what was committed, bring the stores up to that, and give the tasks back. Whether a
+//! commit of unknown outcome happened is found out the same way.
 
 use std::mem;
 
@@ -52,15 +52,17 @@ impl Worker {
         self.renew_producer()
     }
 
-    /// The new producer fences the old one: until then, what that one has left open holds up the restore.
+    /// The new producer fences the old one: until then, what that one has left open holds up the
+    /// restore.
     pub(super) fn renew_producer(&mut self) -> Result<(), AppError> {
         let broker = self.config.broker.clone();
         let timeout = self.config.connect_timeout;
         crate::topics::retried(&broker, timeout, || Ok(self.producing.ensure()?))
     }
 
-    /// Gives up the tasks that the group wants back: commits everything first, so that their new owner goes on where
-    /// they stopped. Tasks that are lost already take their uncommitted work with them.
+    /// Gives up the tasks that the group wants back: commits everything first, so that their new
+    /// owner goes on where they stopped. Tasks that are lost already take their uncommitted
+    /// work with them.
     pub(super) fn give_up_revoked(&mut self) -> Result<(), AppError> {
         let states = self.tasks.iter().map(|active| active.assignment.lease.state());
         match states.max() {
@@ -72,7 +74,8 @@ impl Worker {
         }
         match self.commit() {
             Ok(true) => self.close_revoked(),
-            // An agent is in the middle of a record. The others wait for these tasks: its work is done again there.
+            // An agent is in the middle of a record. The others wait for these tasks: its work is
+            // done again there.
             Ok(false) => self.rewind(false, "an agent was busy when its task was revoked"),
             Err(trouble) => self.mend(Err(trouble)),
         }
@@ -95,7 +98,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Closes a task's store and says so. What was applied is flushed, so that a restart has nothing to replay.
+    /// Closes a task's store and says so. What was applied is flushed, so that a restart has
+    /// nothing to replay.
     pub(super) fn close(&mut self, assignment: Assignment, task: Task) -> Result<(), AppError> {
         let mut store = task.into_store();
         if let Err(error) = store.flush() {

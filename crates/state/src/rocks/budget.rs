@@ -4,7 +4,8 @@ use rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, Env, Error, Options, WriteBufferManager,
 };
 
-/// Block cache and write buffers, shared: write buffers are charged to the cache, so the cache's size bounds both.
+/// Block cache and write buffers, shared: write buffers are charged to the cache, so the cache's
+/// size bounds both.
 pub(super) struct Budget {
     cache: Cache,
     write_buffers: WriteBufferManager,
@@ -15,7 +16,8 @@ pub(super) struct Budget {
 /// A table's write buffer; the shared bound flushes earlier when many tables write.
 const WRITE_BUFFER_MAX: usize = 16 << 20;
 
-/// Memory is taken from the system in pieces of this size: small, or hundreds of idle tables would take megabytes each.
+/// Memory is taken from the system in pieces of this size: small, or hundreds of idle tables would
+/// take megabytes each.
 const ARENA_BLOCK: usize = 64 << 10;
 
 impl Budget {

@@ -1,9 +1,10 @@
 //! Tables in RocksDB.
 //!
-//! Each task has a database, each of its tables a column family, which holds the entries and, beside them, the changelog
-//! position that they stand at. Both are written in one batch to one column family, so whatever a crash leaves of it is
-//! of one moment. RocksDB's own log is off: the changelog is the log, and what a crash takes from a table is read from it
-//! again. To bound that, tables are flushed to disk from time to time, in the background.
+//! Each task has a database, each of its tables a column family, which holds the entries and,
+//! beside them, the changelog position that they stand at. Both are written in one batch to one
+//! column family, so whatever a crash leaves of it is of one moment. RocksDB's own log is off: the
+//! changelog is the log, and what a crash takes from a table is read from it again. To bound that,
+//! tables are flushed to disk from time to time, in the background.
 
 mod budget;
 mod store;
@@ -21,10 +22,11 @@ use store::RocksStore;
 /// How tables are kept in RocksDB.
 #[derive(Clone, Debug)]
 pub struct RocksOptions {
-    /// The memory of all databases of the process together, in bytes: block caches and write buffers. Default: 128 MiB.
+    /// The memory of all databases of the process together, in bytes: block caches and write
+    /// buffers. Default: 128 MiB.
     pub memory_max: usize,
-    /// A table is flushed when so many entries were written since the last time: after a crash at most about as many
-    /// changelog records are read again. Default: 500,000, a second's work.
+    /// A table is flushed when so many entries were written since the last time: after a crash at
+    /// most about as many changelog records are read again. Default: 500,000, a second's work.
     pub flush_after_entries: u64,
     /// A table that was written is flushed after so long at the latest. Default: 30 s.
     pub flush_after: Duration,

@@ -17,8 +17,8 @@ use crate::tables::TableIndex;
 use crate::topic::Topic;
 use crate::topology::SourceKind;
 
-/// What an agent returns: an error is handled by the source's error policy; returning without one is an error too,
-/// for an agent lives as long as its task.
+/// What an agent returns: an error is handled by the source's error policy; returning without one
+/// is an error too, for an agent lives as long as its task.
 pub type AgentResult = Result<(), BoxError>;
 
 /// Describes an agent; see [`Builder::agent`].
@@ -94,8 +94,9 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self
     }
 
-    /// The agent reads this table, which something else in the application writes. Both then run in one task, so the
-    /// agent sees the table's part for its own partition, and its topic must be partitioned like the table's.
+    /// The agent reads this table, which something else in the application writes. Both then run in
+    /// one task, so the agent sees the table's part for its own partition, and its topic must
+    /// be partitioned like the table's.
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let node = self.node();
         let index = self.builder.graph(|graph| graph.use_table(&table.name, node));
@@ -114,8 +115,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self
     }
 
-    /// The function to run, once per partition: it is called with the partition's records and a context, and what it
-    /// returns runs until the task closes.
+    /// The function to run, once per partition: it is called with the partition's records and a
+    /// context, and what it returns runs until the task closes.
     pub fn run<F, Fut>(mut self, function: F)
     where
         F: Fn(Records<K, V>, Context) -> Fut + Send + Sync + 'static,

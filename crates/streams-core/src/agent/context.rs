@@ -151,7 +151,8 @@ impl Context {
     }
 }
 
-/// A table as an agent reads and writes it: this partition's part, with the agent's own uncommitted writes.
+/// A table as an agent reads and writes it: this partition's part, with the agent's own uncommitted
+/// writes.
 pub struct TableAccess<'a, K, V> {
     context: &'a Context,
     table: Table<K, V>,
@@ -182,7 +183,8 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
         })
     }
 
-    /// Changes the value of `key`, starting from the default if there is none, and returns the new value.
+    /// Changes the value of `key`, starting from the default if there is none, and returns the new
+    /// value.
     pub fn update(&self, key: &K, change: impl FnOnce(&mut V)) -> Result<V, AgentError>
     where
         V: Default,

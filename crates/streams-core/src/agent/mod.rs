@@ -1,11 +1,13 @@
 //! Agents: `async` functions over the records of one partition.
 //!
-//! An agent runs once per task. The task itself polls it, with one record at a time; asking for the next record
-//! acknowledges the one before. Table access and sends are synchronous, on the task's own tables and effects, so an
-//! agent's effects are committed like an operator's: exactly once, with its record.
+//! An agent runs once per task. The task itself polls it, with one record at a time; asking for the
+//! next record acknowledges the one before. Table access and sends are synchronous, on the task's
+//! own tables and effects, so an agent's effects are committed like an operator's: exactly once,
+//! with its record.
 //!
-//! Two traps. Local variables do not survive a rebalance or a rewind: state belongs into a table. And effects other
-//! than sends and tables (a call to a web service) happen at least once: after a rewind the record comes again.
+//! Two traps. Local variables do not survive a rebalance or a rewind: state belongs into a table.
+//! And effects other than sends and tables (a call to a web service) happen at least once: after a
+//! rewind the record comes again.
 
 mod builder;
 mod context;

@@ -69,16 +69,18 @@ pub struct Records<K, V> {
 impl<K, V> Records<K, V> {
     /// The next record; asking for it acknowledges all before it.
     ///
-    /// While the task runs there is always a next one to wait for. When the task moves away or is rewound, the agent's
-    /// future is dropped at this point (or wherever else it waits), and a new one is started elsewhere.
+    /// While the task runs there is always a next one to wait for. When the task moves away or is
+    /// rewound, the agent's future is dropped at this point (or wherever else it waits), and a
+    /// new one is started elsewhere.
     pub async fn next(&mut self) -> Option<Record<K, V>> {
         let mut batch = self.wait(Waiting::One).await;
         batch.pop()
     }
 
-    /// Up to `count` records: as soon as there are as many, or when `within` has passed since the first of them came.
-    /// Never empty. Asking for the next batch acknowledges this one; a batch that was not finished when the task
-    /// moved away comes again, perhaps cut differently.
+    /// Up to `count` records: as soon as there are as many, or when `within` has passed since the
+    /// first of them came. Never empty. Asking for the next batch acknowledges this one; a
+    /// batch that was not finished when the task moved away comes again, perhaps cut
+    /// differently.
     pub async fn take(&mut self, count: usize, within: Duration) -> Vec<Record<K, V>> {
         let (count, within_ms) = (count.max(1), millis(within));
         self.wait(Waiting::Batch { count, within_ms }).await

@@ -1,4 +1,5 @@
-//! From lists to a checked, immutable topology: sub-topologies, internal topics, all problems at once.
+//! From lists to a checked, immutable topology: sub-topologies, internal topics, all problems at
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use crate::topology::{
     InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
 };
 
-/// What fits beside an offset: Kafka allows 4,096 bytes of metadata, a stream time takes its name and 21 bytes.
+/// What fits beside an offset: Kafka allows 4,096 bytes of metadata, a stream time takes its name
+/// and 21 bytes.
 const METADATA_MAX: usize = 4_000;
 
 pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
@@ -37,8 +39,9 @@ pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
     })
 }
 
-/// For each node the number of its sub-topology: nodes that are connected, or that share a table, belong together.
-/// Sub-topologies are numbered in the order in which their first node was described.
+/// For each node the number of its sub-topology: nodes that are connected, or that share a table,
+/// belong together. Sub-topologies are numbered in the order in which their first node was
+/// described.
 fn components(graph: &Graph) -> Vec<usize> {
     let mut group: Vec<usize> = (0..graph.nodes.len()).collect();
     let mut first_user = vec![None; graph.tables.len()];
@@ -197,8 +200,9 @@ fn internal_topics(
             name: Arc::clone(&table.changelog),
             kind: InternalKind::Changelog,
             partitions: PartitionCount::LikeSources(sub.id),
-            // Windows too: they are deleted by tombstones when they close. Kafka Streams' compact,delete goes by
-            // record time and would delete open windows when old data is processed again.
+            // Windows too: they are deleted by tombstones when they close. Kafka Streams'
+            // compact,delete goes by record time and would delete open windows when old
+            // data is processed again.
             config: config(&[("cleanup.policy", "compact")]),
         }));
     }

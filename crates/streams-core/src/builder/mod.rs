@@ -37,13 +37,14 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An application. Its id is the consumer group, and the first part of the names of its internal topics and
-    /// transactional ids: letters, digits, `.`, `_` and `-`.
+    /// An application. Its id is the consumer group, and the first part of the names of its
+    /// internal topics and transactional ids: letters, digits, `.`, `_` and `-`.
     pub fn new(application_id: impl Into<Arc<str>>) -> Self {
         Self { graph: RefCell::new(Graph::new(application_id.into())) }
     }
 
-    /// The error policy of all sources that do not choose their own. Default: [`ErrorPolicy::Fail`].
+    /// The error policy of all sources that do not choose their own. Default:
+    /// [`ErrorPolicy::Fail`].
     pub fn on_error(&self, policy: ErrorPolicy) {
         self.graph.borrow_mut().default_policy = policy;
     }

@@ -1,4 +1,5 @@
-//! Names outlive the process: in topics, directories and offsets. So they are checked before anything is made of them.
+//! Names outlive the process: in topics, directories and offsets. So they are checked before
+//! anything is made of them.
 
 /// The longest name Kafka gives a topic.
 const TOPIC_NAME_MAX: usize = 249;

@@ -6,10 +6,11 @@ use serde::de::DeserializeOwned;
 
 use super::{Codec, CodecError, present};
 
-/// bincode's `standard` format with a limit of `MAX` bytes (default 1 MiB) on what a value may ask for when decoded.
+/// bincode's `standard` format with a limit of `MAX` bytes (default 1 MiB) on what a value may ask
+/// for when decoded.
 ///
-/// Without a limit a corrupt length makes bincode allocate until the process is aborted. bincode is no longer
-/// maintained (RUSTSEC-2025-0141); for new data prefer JSON or postcard.
+/// Without a limit a corrupt length makes bincode allocate until the process is aborted. bincode is
+/// no longer maintained (RUSTSEC-2025-0141); for new data prefer JSON or postcard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bincode<const MAX: usize = 1_048_576>;
 
@@ -35,7 +36,8 @@ impl<T: Serialize + DeserializeOwned, const MAX: usize> Codec<T> for Bincode<MAX
     }
 }
 
-/// bincode accepts bytes after the value in silence; they mean that the reader's type is not the writer's.
+/// bincode accepts bytes after the value in silence; they mean that the reader's type is not the
+/// writer's.
 fn trailing(used: usize, length: usize) -> Result<(), CodecError> {
     if used == length {
         return Ok(());

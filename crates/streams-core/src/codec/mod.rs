@@ -22,7 +22,8 @@ pub use windowed::TimeWindowed;
 
 /// How values of `T` are written to and read from a topic or a table.
 ///
-/// Kafka knows "no bytes" (null: no key, or a tombstone) beside "zero bytes"; both directions carry the difference.
+/// Kafka knows "no bytes" (null: no key, or a tombstone) beside "zero bytes"; both directions carry
+/// the difference.
 ///
 /// ```
 /// use headwater_streams_core::codec::{Codec, Json};
@@ -33,7 +34,8 @@ pub use windowed::TimeWindowed;
 /// assert_eq!(back, [1, 2]);
 /// ```
 pub trait Codec<T>: Send + Sync + 'static {
-    /// Appends the bytes of `value` to `out` and returns `true`, or writes nothing and returns `false` for null.
+    /// Appends the bytes of `value` to `out` and returns `true`, or writes nothing and returns
+    /// `false` for null.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError>;
 
     /// Reads a value; `None` is null, which most codecs refuse with [`CodecError::null`].

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::{Codec, CodecError, present};
 
-/// A type with a byte form that every Kafka user agrees on: text as UTF-8, integers big-endian, bytes as they are.
+/// A type with a byte form that every Kafka user agrees on: text as UTF-8, integers big-endian,
+/// bytes as they are.
 ///
-/// Keys use it by default, so that a Java producer and a Headwater application agree on a key's partition.
-/// Implement it for a key type of your own by delegating to one of these, or give the topic a codec.
+/// Keys use it by default, so that a Java producer and a Headwater application agree on a key's
+/// partition. Implement it for a key type of your own by delegating to one of these, or give the
+/// topic a codec.
 ///
 /// ```
 /// use std::sync::Arc;

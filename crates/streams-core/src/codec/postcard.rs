@@ -21,7 +21,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
         if rest.is_empty() {
             return Ok(value);
         }
-        // postcard would accept this in silence; it means that the reader's type is not the writer's.
+        // postcard would accept this in silence; it means that the reader's type is not the
+        // writer's.
         Err(CodecError::new(format!("{} bytes are left over behind the value", rest.len())))
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{Codec, CodecError, Natural, present};
 use crate::window::{Windowed, millis};
 
-/// A windowed key as Kafka Streams' time-windowed serializer writes it: the key, then the window's start as eight
-/// big-endian bytes. The end is not written: it follows from the size.
+/// A windowed key as Kafka Streams' time-windowed serializer writes it: the key, then the window's
+/// start as eight big-endian bytes. The end is not written: it follows from the size.
 pub struct TimeWindowed<K> {
     key: Arc<dyn Codec<K>>,
     size_ms: i64,

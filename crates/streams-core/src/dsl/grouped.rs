@@ -33,7 +33,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
         self.aggregate_into("reduce", table, reduce(combine))
     }
 
-    /// Aggregates the values of each key: `init` makes an empty aggregate, `add` adds a value to it.
+    /// Aggregates the values of each key: `init` makes an empty aggregate, `add` adds a value to
+    /// it.
     pub fn aggregate<A: 'static>(
         self,
         table: &Table<K, A>,
@@ -82,7 +83,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     }
 }
 
-/// A table that grows with each record; what it sends is chosen here. The table is kept even if nothing is sent.
+/// A table that grows with each record; what it sends is chosen here. The table is kept even if
+/// nothing is sent.
 pub struct Aggregated<'b, K, A> {
     builder: &'b Builder,
     node: NodeId,
@@ -96,8 +98,9 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
         Stream::new(self.builder, self.updates, self.node)
     }
 
-    /// The last value of each key that changed, once per commit: fewer records where keys repeat, at the price of
-    /// waiting for the commit. (Kafka Streams does this with its record cache.) Outputs carry no headers.
+    /// The last value of each key that changed, once per commit: fewer records where keys repeat,
+    /// at the price of waiting for the commit. (Kafka Streams does this with its record cache.)
+    /// Outputs carry no headers.
     pub fn latest(self) -> Stream<'b, K, A, Port<K, A>> {
         Stream::new(self.builder, self.latest, self.node)
     }

@@ -15,8 +15,9 @@ use crate::topic::Topic;
 use crate::topology::SourceKind;
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Groups by the key that the records have. Refused by `build()` if an operator before it may have changed the
-    /// key: equal keys could then be in different partitions, and [`group_by`](Stream::group_by) is needed.
+    /// Groups by the key that the records have. Refused by `build()` if an operator before it may
+    /// have changed the key: equal keys could then be in different partitions, and
+    /// [`group_by`](Stream::group_by) is needed.
     pub fn group_by_key(self) -> Grouped<'b, K, V, C> {
         if self.key_changed {
             self.builder.problem(
@@ -29,8 +30,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         Grouped { stream: self }
     }
 
-    /// Groups by a new key. The records go through the repartition topic `{application id}-{name}-repartition`, where
-    /// equal keys meet in one partition; values are written there as JSON.
+    /// Groups by a new key. The records go through the repartition topic `{application
+    /// id}-{name}-repartition`, where equal keys meet in one partition; values are written
+    /// there as JSON.
     pub fn group_by<K2>(
         self,
         name: &str,

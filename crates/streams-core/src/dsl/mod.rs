@@ -19,14 +19,16 @@ pub use windowed::{WindowAggregated, WindowGrouped};
 
 /// Records of keys `K` and values `V` on their way from a source through operators.
 ///
-/// A stream is used once: each method takes it and returns the next. To use it twice, [`share`](Stream::shared) it.
-/// `C` is the chain of operators so far; it never has to be written out.
+/// A stream is used once: each method takes it and returns the next. To use it twice,
+/// [`share`](Stream::shared) it. `C` is the chain of operators so far; it never has to be written
+/// out.
 #[must_use = "a stream does nothing until it ends in a sink, a table or an aggregation"]
 pub struct Stream<'b, K, V, C> {
     pub(crate) builder: &'b Builder,
     pub(crate) chain: C,
     pub(crate) node: NodeId,
-    /// Set by operators that may change the key: its records may be in the wrong partition for their key.
+    /// Set by operators that may change the key: its records may be in the wrong partition for
+    /// their key.
     pub(crate) key_changed: bool,
     of: PhantomData<fn() -> (K, V)>,
 }

@@ -9,8 +9,9 @@ use crate::operators::{Sink, SinkBy};
 use crate::topic::Topic;
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Sends every record to `topic`, with its timestamp and the headers of the record that caused it. The partition
-    /// follows from the key's bytes as with the Java client; records without key are spread.
+    /// Sends every record to `topic`, with its timestamp and the headers of the record that caused
+    /// it. The partition follows from the key's bytes as with the Java client; records without
+    /// key are spread.
     pub fn to(self, topic: &Topic<K, V>) {
         let kind = NodeKind::Sink(Arc::clone(&topic.name));
         self.builder.graph(|graph| {
@@ -20,8 +21,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.chain.connect(Sink { topic: topic.clone(), needs_key: false }, self.builder);
     }
 
-    /// Sends each record to the topic that `choose` names for it; `like` gives the codecs and is not written to
-    /// unless chosen. A topic that does not exist stops the application with an error that names it.
+    /// Sends each record to the topic that `choose` names for it; `like` gives the codecs and is
+    /// not written to unless chosen. A topic that does not exist stops the application with an
+    /// error that names it.
     pub fn to_by(
         self,
         like: &Topic<K, V>,

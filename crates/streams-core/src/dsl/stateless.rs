@@ -51,7 +51,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("select_key", Map(map)).rekeyed()
     }
 
-    /// Replaces a record by any number of records. A grouping behind it needs [`group_by`](Stream::group_by).
+    /// Replaces a record by any number of records. A grouping behind it needs
+    /// [`group_by`](Stream::group_by).
     pub fn flat_map<K2: 'static, V2: 'static, I>(
         self,
         map: impl Fn(K, V) -> I + Send + Sync + 'static,
@@ -74,8 +75,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("flat_map_values", FlatMapValues(move |_: &K, value| Ok(map(value))))
     }
 
-    /// Shows each record to `look` and hands it on. `look` may see a record again after a rewind: it is for logs and
-    /// metrics, not for effects.
+    /// Shows each record to `look` and hands it on. `look` may see a record again after a rewind:
+    /// it is for logs and metrics, not for effects.
     pub fn peek(
         self,
         look: impl Fn(&K, &V) + Send + Sync + 'static,
@@ -83,8 +84,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("peek", Peek(look))
     }
 
-    /// Parts the stream in two: the records for which `predicate` is true, and the rest. More ways: branch the rest.
-    /// A record of a branch that is not used goes nowhere.
+    /// Parts the stream in two: the records for which `predicate` is true, and the rest. More ways:
+    /// branch the rest. A record of a branch that is not used goes nowhere.
     pub fn branch(
         self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
@@ -115,8 +116,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         Stream { key_changed, ..Stream::new(builder, port, node) }
     }
 
-    /// Makes the stream usable more than once: the result can be cloned, and every clone gets every record. Also for
-    /// keeping a stream in a struct or returning it: its type can be written out.
+    /// Makes the stream usable more than once: the result can be cloned, and every clone gets every
+    /// record. Also for keeping a stream in a struct or returning it: its type can be written
+    /// out.
     pub fn shared(self) -> Stream<'b, K, V, Shared<K, V>>
     where
         K: Clone,

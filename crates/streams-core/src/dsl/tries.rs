@@ -1,5 +1,5 @@
-//! The `try_` forms: functions that may fail. An error is handled by the source's error policy, as an undecodable
-//! record is.
+//! The `try_` forms: functions that may fail. An error is handled by the source's error policy, as
+//! an undecodable record is.
 
 use std::sync::Arc;
 

@@ -40,7 +40,8 @@ where
         self.aggregate_into("reduce", table, grouped::reduce(combine))
     }
 
-    /// Aggregates the values of each key and window: `init` makes an empty aggregate, `add` adds a value to it.
+    /// Aggregates the values of each key and window: `init` makes an empty aggregate, `add` adds a
+    /// value to it.
     pub fn aggregate<A: 'static>(
         self,
         table: &Table<K, A>,
@@ -100,9 +101,10 @@ impl<'b, K: 'static, A: 'static> WindowAggregated<'b, K, A> {
         self.stream(|ports| ports.updates)
     }
 
-    /// Each window once, when it is complete: when stream time has reached its end plus grace, by a later record of
-    /// the same task, or without one if the windows have an [`idle_after`](crate::window::Tumbling::idle_after). The
-    /// record's timestamp is the largest in the window.
+    /// Each window once, when it is complete: when stream time has reached its end plus grace, by a
+    /// later record of the same task, or without one if the windows have an
+    /// [`idle_after`](crate::window::Tumbling::idle_after). The record's timestamp is the
+    /// largest in the window.
     pub fn closed(self) -> Stream<'b, Windowed<K>, A, Port<Windowed<K>, A>> {
         self.stream(|ports| ports.closed)
     }

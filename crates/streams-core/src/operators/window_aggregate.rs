@@ -1,9 +1,9 @@
 //! Aggregation per key and time window.
 //!
-//! Stream time is kept here, from the records that reach this operator: it is the highest of their timestamps. A
-//! record whose window has `end + grace <= stream time` is late: dropped and counted before it touches the table. When
-//! stream time reaches a window's end plus grace, the window is closed, once: sent if somebody asked for closed
-//! windows, and deleted.
+//! Stream time is kept here, from the records that reach this operator: it is the highest of their
+//! timestamps. A record whose window has `end + grace <= stream time` is late: dropped and counted
+//! before it touches the table. When stream time reaches a window's end plus grace, the window is
+//! closed, once: sent if somebody asked for closed windows, and deleted.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -117,7 +117,8 @@ where
         Ok(self.ports.updates.is_connected().then_some(Record { key, value, timestamp }))
     }
 
-    /// Closes every window whose time has come: sends it, if somebody wants closed windows, and deletes it.
+    /// Closes every window whose time has come: sends it, if somebody wants closed windows, and
+    /// deletes it.
     fn close(&self, cx: &mut Cx) -> Result<(), Failure> {
         let clock = cx.clocks[self.index];
         let open_from = clock.time.saturating_sub(self.windows.size_ms() + self.windows.grace_ms());
@@ -209,7 +210,8 @@ where
 /// Store key, timestamp, value.
 type Entry = (Box<[u8]>, Timestamp, Box<[u8]>);
 
-/// A store key begins with the window's start; a key too short for one was not written by us and sorts first.
+/// A store key begins with the window's start; a key too short for one was not written by us and
+/// sorts first.
 fn window_start(store_key: &[u8]) -> Timestamp {
     store_key.first_chunk::<8>().map_or(0, |start| i64::from_be_bytes(*start))
 }

@@ -16,7 +16,8 @@ pub(crate) struct AgentSlot {
     from: i64,
     /// The first record of a batch in the making: handed over and acknowledged as a whole, later.
     unacknowledged: Option<i64>,
-    /// Copies of the records of that batch, where the error policy may have to do something with them.
+    /// Copies of the records of that batch, where the error policy may have to do something with
+    /// them.
     kept: Vec<OwnedRecord>,
 }
 
@@ -70,7 +71,8 @@ impl Task {
         Ok(())
     }
 
-    /// Gives a record to the agents of its input, from number `first` on. `Some`: that agent is busy with it.
+    /// Gives a record to the agents of its input, from number `first` on. `Some`: that agent is
+    /// busy with it.
     pub(super) fn run_agents(
         &mut self,
         input: usize,

@@ -32,8 +32,8 @@ pub struct InputOffset {
 }
 
 impl Task {
-    /// Lets wall-clock time pass: windows of idle input, batches whose time has come, agents that were woken. Returns
-    /// records that failed and were dealt with. Cheap when nothing is due.
+    /// Lets wall-clock time pass: windows of idle input, batches whose time has come, agents that
+    /// were woken. Returns records that failed and were dealt with. Cheap when nothing is due.
     pub fn advance(
         &mut self,
         now: Timestamp,
@@ -89,7 +89,8 @@ impl Task {
         hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline()).min()
     }
 
-    /// False while an agent is in the middle of a record: what it did so far may not be committed without the rest.
+    /// False while an agent is in the middle of a record: what it did so far may not be committed
+    /// without the rest.
     pub fn can_commit(&self) -> bool {
         self.parked.is_none()
     }
@@ -99,8 +100,9 @@ impl Task {
         self.touched || self.cx().tables.is_dirty()
     }
 
-    /// Ends the batch: appends what is sent once per commit, then the changelog records, to `effects`, and tells which
-    /// offsets belong to it. Must not be called while [`can_commit`](Self::can_commit) is false.
+    /// Ends the batch: appends what is sent once per commit, then the changelog records, to
+    /// `effects`, and tells which offsets belong to it. Must not be called while
+    /// [`can_commit`](Self::can_commit) is false.
     pub fn prepare_commit(&mut self, effects: &mut Effects) -> Result<TaskCommit, TaskError> {
         if !self.can_commit() {
             return Err(self.other("a commit in the middle of an agent's record".to_owned()));
@@ -119,8 +121,9 @@ impl Task {
         Ok(TaskCommit { offsets: self.offsets() })
     }
 
-    /// The commit is known to have succeeded: brings the store to it. `positions` holds for each table the changelog
-    /// offset behind the last record of this commit, `None` for a table that had none.
+    /// The commit is known to have succeeded: brings the store to it. `positions` holds for each
+    /// table the changelog offset behind the last record of this commit, `None` for a table
+    /// that had none.
     pub fn committed(&mut self, positions: &[Option<i64>]) -> Result<(), StoreError> {
         self.cx_mut().tables.apply(positions)
     }

@@ -9,8 +9,8 @@ use crate::policy::ErrorPolicy;
 use crate::record::{Headers, OwnedRecord};
 
 impl Task {
-    /// Applies the source's error policy to a record whose effects were taken back already. An error is for the
-    /// policy to fail; otherwise the record counts as done.
+    /// Applies the source's error policy to a record whose effects were taken back already. An
+    /// error is for the policy to fail; otherwise the record counts as done.
     pub(super) fn apply_policy(
         &mut self,
         input: usize,

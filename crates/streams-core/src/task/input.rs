@@ -14,7 +14,8 @@ pub(crate) struct Input {
     next: usize,
     /// The next offset to process.
     position: i64,
-    /// Records before this offset were processed by the operators already, and wait for an agent only.
+    /// Records before this offset were processed by the operators already, and wait for an agent
+    /// only.
     pub(crate) operators_from: i64,
     pub(crate) agents: Vec<AgentSlot>,
 }
@@ -66,8 +67,8 @@ impl Input {
         self.queue.front().map(|batch| (&**batch, self.next))
     }
 
-    /// The batch itself, to be given back with [`put_back`](Self::put_back): so that its records can be borrowed while
-    /// the task changes.
+    /// The batch itself, to be given back with [`put_back`](Self::put_back): so that its records
+    /// can be borrowed while the task changes.
     pub(crate) fn take_batch(&mut self) -> Option<(Box<dyn RecordBatch>, usize)> {
         self.queue.pop_front().map(|batch| (batch, self.next))
     }

@@ -1,6 +1,7 @@
 //! What a task counts.
 
-/// Counters since the task was made; they only grow, but for a rewind, which does not take them back.
+/// Counters since the task was made; they only grow, but for a rewind, which does not take them
+/// back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskMetrics {

@@ -1,7 +1,8 @@
 //! The task: one partition of a sub-topology, as a deterministic, synchronous state machine.
 //!
-//! Records and time go in, effects come out; drain the effects completely, then step again. The task owns its tables:
-//! what it writes stays in an overlay until the worker says that the commit is known.
+//! Records and time go in, effects come out; drain the effects completely, then step again. The
+//! task owns its tables: what it writes stays in an overlay until the worker says that the commit
+//! is known.
 
 mod agents;
 mod commit;
@@ -40,7 +41,8 @@ pub struct Task {
     /// The record that an agent is in the middle of, if any.
     parked: Option<agents::Parked>,
     waker: Waker,
-    /// Something is to be committed although no record was processed (a first offset, for instance).
+    /// Something is to be committed although no record was processed (a first offset, for
+    /// instance).
     touched: bool,
 }
 
@@ -51,8 +53,9 @@ pub struct Resume {
     pub offset: i64,
     /// The text that was committed with it, empty if none.
     pub metadata: String,
-    /// Whether the group committed this offset; otherwise it was found by the source's [`Start`](crate::Start), and
-    /// is committed at the first opportunity so that a restart begins there too.
+    /// Whether the group committed this offset; otherwise it was found by the source's
+    /// [`Start`](crate::Start), and is committed at the first opportunity so that a restart
+    /// begins there too.
     pub committed: bool,
 }
 
@@ -92,8 +95,9 @@ impl Task {
         self.id
     }
 
-    /// Starts (or restarts, after an abort) at what the group committed: one entry per input, in the order of the
-    /// sub-topology's sources. Drops everything uncommitted, queued records and agents in flight included.
+    /// Starts (or restarts, after an abort) at what the group committed: one entry per input, in
+    /// the order of the sub-topology's sources. Drops everything uncommitted, queued records
+    /// and agents in flight included.
     pub fn resume(&mut self, inputs: &[Resume], now: Timestamp) -> Result<(), TaskError> {
         if inputs.len() != self.inputs.len() {
             return Err(self.other(format!(
@@ -120,7 +124,8 @@ impl Task {
         self.start_agents(now)
     }
 
-    /// Queues fetched records. Those before the input's position are passed over: a fetch may overlap a rewind.
+    /// Queues fetched records. Those before the input's position are passed over: a fetch may
+    /// overlap a rewind.
     pub fn enqueue(&mut self, input: usize, batch: Box<dyn RecordBatch>) {
         if let Some(input) = self.inputs.get_mut(input) {
             input.enqueue(batch);

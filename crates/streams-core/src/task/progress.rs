@@ -1,7 +1,9 @@
-//! What a task keeps beside its committed offsets: stream times and the positions of readers that are ahead.
+//! What a task keeps beside its committed offsets: stream times and the positions of readers that
+//! are ahead.
 //!
-//! It travels in the offset's metadata, so that it is committed in the same transaction as the records it belongs to.
-//! The text is `hw1` followed by entries `;t:{table}:{milliseconds}` and `;p:{reader}:{offset}`.
+//! It travels in the offset's metadata, so that it is committed in the same transaction as the
+//! records it belongs to. The text is `hw1` followed by entries `;t:{table}:{milliseconds}` and
+//! `;p:{reader}:{offset}`.
 
 use std::fmt::Write;
 
@@ -9,7 +11,8 @@ use crate::record::Timestamp;
 
 const VERSION: &str = "hw1";
 
-/// Parsed metadata. Text that is not ours (another program committed for this group) holds no progress.
+/// Parsed metadata. Text that is not ours (another program committed for this group) holds no
+/// progress.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress<'a> {
     entries: Vec<(Kind, &'a str, i64)>,
@@ -22,7 +25,8 @@ enum Kind {
 }
 
 impl<'a> Progress<'a> {
-    /// The reader name of all operators of a source; agents read under their own names, which are never empty.
+    /// The reader name of all operators of a source; agents read under their own names, which are
+    /// never empty.
     pub(crate) const OPERATORS: &'static str = "";
 
     pub(crate) fn parse(metadata: &'a str) -> Self {

@@ -35,7 +35,8 @@ enum Run {
 }
 
 impl Task {
-    /// Processes at most `records_max` queued records, appending what they cause to `effects`. May stop early.
+    /// Processes at most `records_max` queued records, appending what they cause to `effects`. May
+    /// stop early.
     pub fn step(
         &mut self,
         now: Timestamp,
@@ -99,7 +100,8 @@ impl Task {
         outcome
     }
 
-    /// Runs over the batch with one guard against panics of user code for all of it: `next` tells which record it was.
+    /// Runs over the batch with one guard against panics of user code for all of it: `next` tells
+    /// which record it was.
     fn run_guarded(
         &mut self,
         input: usize,
@@ -147,7 +149,8 @@ impl Task {
         cx.begin_record(undoable)
     }
 
-    /// Runs a record through the operators, then gives it to the agents. `Some`: that agent is busy with it.
+    /// Runs a record through the operators, then gives it to the agents. `Some`: that agent is busy
+    /// with it.
     fn process(
         &mut self,
         input: usize,
@@ -179,8 +182,8 @@ impl Task {
         cx.latest = cx.latest.max(record.timestamp);
     }
 
-    /// Takes back what a failed record did and applies the error policy to it, and to the other records of an agent's
-    /// batch that failed with it.
+    /// Takes back what a failed record did and applies the error policy to it, and to the other
+    /// records of an agent's batch that failed with it.
     pub(super) fn failed(
         &mut self,
         input: usize,

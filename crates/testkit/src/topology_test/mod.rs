@@ -14,8 +14,8 @@ use streams_core::{
 use log::Log;
 use run::Tasks;
 
-/// Runs a topology's real tasks over a log in memory, one record after the other, each with everything it causes,
-/// repartition topics included, and a commit behind it.
+/// Runs a topology's real tasks over a log in memory, one record after the other, each with
+/// everything it causes, repartition topics included, and a commit behind it.
 ///
 /// ```
 /// use headwater_testkit::TopologyTest;
@@ -45,7 +45,8 @@ impl TopologyTest {
         Self::with_partitions(topology, &[])
     }
 
-    /// Topics listed have that many partitions, others one; internal topics have as many as the topology asks for.
+    /// Topics listed have that many partitions, others one; internal topics have as many as the
+    /// topology asks for.
     pub fn with_partitions(topology: Topology, partitions: &[(&str, i32)]) -> Self {
         let topology = Arc::new(topology);
         let log = Log::new(&topology, partitions);
@@ -130,7 +131,8 @@ impl TopologyTest {
         new
     }
 
-    /// What a table without windows holds for `key`, in the task of partition 0 or whichever has it.
+    /// What a table without windows holds for `key`, in the task of partition 0 or whichever has
+    /// it.
     pub fn table<K: 'static, V: 'static>(
         &mut self,
         table: &Table<K, V>,
@@ -141,7 +143,8 @@ impl TopologyTest {
         Ok(found.map(|value| table.value_codec().decode(Some(&value))).transpose()?)
     }
 
-    /// Loses everything that was not committed and all local state, then restores from the changelogs and goes on.
+    /// Loses everything that was not committed and all local state, then restores from the
+    /// changelogs and goes on.
     pub fn crash(&mut self) -> Result<(), TestError> {
         self.tasks = Tasks::new(&self.topology, &self.log);
         self.run()
