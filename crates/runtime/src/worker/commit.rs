@@ -6,11 +6,17 @@
 //! 4. and only then do the stores learn of it, together with the changelog positions that it led
 //!    to.
 
+use std::time::Duration;
+
 use streams_core::TaskCommit;
 
 use super::{Trouble, Worker};
 use crate::error::AppError;
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
+
+/// How long a commit that an agent holds up waits before it looks again; the agent's own wake-up
+/// comes in between.
+const AGENT_RETRY: Duration = Duration::from_millis(5);
 
 impl Worker {
     pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
@@ -51,7 +57,7 @@ impl Worker {
     fn wait_for_agents(&mut self) -> Result<(), Trouble> {
         let now = self.clock.monotonic();
         let waited = now - *self.blocked_since.get_or_insert(now);
-        self.commit_at = Some(now);
+        self.commit_at = Some(now + AGENT_RETRY);
         if waited < self.config.transaction_timeout / 2 {
             return Ok(());
         }
