@@ -41,6 +41,7 @@ impl Worker {
             self.group.commit(&offsets, self.config.request_timeout)?;
         }
         self.apply(&commits)?;
+        self.consumed.note(&offsets);
         self.status.lock().commits.commits += 1;
         Ok(true)
     }
