@@ -1,6 +1,8 @@
 //! What the facade's tests share.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod lab;
+
 use headwater::{App, AppError, Client, Config, Status, StatusHandle, Topology};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
