@@ -12,6 +12,7 @@ use streams_core::TaskCommit;
 
 use super::{Trouble, Worker};
 use crate::error::AppError;
+use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
 /// How long a commit that an agent holds up waits before it looks again; the agent's own wake-up
@@ -104,10 +105,11 @@ impl Worker {
     /// lost membership the client may have become a new member already: its generation is
     /// valid, but its tasks are somebody else's.
     fn same_member(&self) -> Result<GroupMetadata, Trouble> {
-        let group = self.group.metadata()?;
-        let leases = self.tasks.iter().map(|active| &active.assignment.lease);
-        let mut others = leases.filter(|lease| *lease.member_id() != group.member_id);
-        if others.next().is_none() {
+        let group = self.group.metadata().map_err(not_a_member)?;
+        let is_good = |lease: &Lease| {
+            lease.state() != LeaseState::Lost && *lease.member_id() == group.member_id
+        };
+        if self.tasks.iter().all(|active| is_good(&active.assignment.lease)) {
             return Ok(group);
         }
         let (context, cause) = ("the commit", "the membership of the group was lost");
@@ -125,5 +127,13 @@ impl Worker {
             applied.map_err(|error| Trouble::Fail(error.into()))?;
         }
         Ok(())
+    }
+}
+
+/// Without a membership nothing can be committed, but nobody has fenced the producer: it stays.
+fn not_a_member(error: TransportError) -> TransportError {
+    match error.kind() {
+        ErrorKind::Fenced => TransportError::new(ErrorKind::Abortable, "the commit", error),
+        _ => error,
     }
 }
