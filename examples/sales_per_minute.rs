@@ -35,8 +35,8 @@ async fn main() -> support::Result {
     client.create_topic(sales.name(), 4)?;
     client.create_topic(per_minute.name(), 4)?;
     // Five minutes of sales, and some long after them, which close them. The topic is keyed by
-    // category: grouping by another key would send the sales of a minute through several partitions,
-    // between which there is no order, and some would be late.
+    // category: grouping by another key would send the sales of a minute through several
+    // partitions, between which there is no order, and some would be late.
     orders::write_keyed(&client, &sales, 0..600, |sale| &sale.category)?;
     orders::write_keyed(&client, &sales, 2_000..2_040, |sale| &sale.category)?;
 

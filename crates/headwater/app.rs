@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use runtime::transport::Transport;
 use runtime::{AppError, Config, StatusHandle};
 use streams_core::{StoreProvider, Topology};
 
@@ -23,6 +24,15 @@ impl App {
     pub fn new(topology: Topology, config: Config) -> Self {
         let transport = connect(&config);
         Self { app: transport.map(|transport| runtime::App::new(topology, config, transport)) }
+    }
+
+    /// An application on a transport of your own; `config.broker` is only its name then.
+    pub fn with_transport(
+        topology: Topology,
+        config: Config,
+        transport: Arc<dyn Transport>,
+    ) -> Self {
+        Self { app: Ok(runtime::App::new(topology, config, transport)) }
     }
 
     /// Keeps tables in stores of your own instead of those that the configuration names.

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod counting;
+pub mod lab;
 
 use headwater::{App, AppError, Client, Config, Status, StatusHandle, Topology};
 use tokio::sync::oneshot;

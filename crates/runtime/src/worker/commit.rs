@@ -6,11 +6,18 @@
 //! 4. and only then do the stores learn of it, together with the changelog positions that it led
 //!    to.
 
+use std::time::Duration;
+
 use streams_core::TaskCommit;
 
 use super::{Trouble, Worker};
 use crate::error::AppError;
+use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
+
+/// How long a commit that an agent holds up waits before it looks again; the agent's own wake-up
+/// comes in between.
+const AGENT_RETRY: Duration = Duration::from_millis(5);
 
 impl Worker {
     pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
@@ -51,7 +58,7 @@ impl Worker {
     fn wait_for_agents(&mut self) -> Result<(), Trouble> {
         let now = self.clock.monotonic();
         let waited = now - *self.blocked_since.get_or_insert(now);
-        self.commit_at = Some(now);
+        self.commit_at = Some(now + AGENT_RETRY);
         if waited < self.config.transaction_timeout / 2 {
             return Ok(());
         }
@@ -98,10 +105,11 @@ impl Worker {
     /// lost membership the client may have become a new member already: its generation is
     /// valid, but its tasks are somebody else's.
     fn same_member(&self) -> Result<GroupMetadata, Trouble> {
-        let group = self.group.metadata()?;
-        let leases = self.tasks.iter().map(|active| &active.assignment.lease);
-        let mut others = leases.filter(|lease| *lease.member_id() != group.member_id);
-        if others.next().is_none() {
+        let group = self.group.metadata().map_err(not_a_member)?;
+        let is_good = |lease: &Lease| {
+            lease.state() != LeaseState::Lost && *lease.member_id() == group.member_id
+        };
+        if self.tasks.iter().all(|active| is_good(&active.assignment.lease)) {
             return Ok(group);
         }
         let (context, cause) = ("the commit", "the membership of the group was lost");
@@ -119,5 +127,13 @@ impl Worker {
             applied.map_err(|error| Trouble::Fail(error.into()))?;
         }
         Ok(())
+    }
+}
+
+/// Without a membership nothing can be committed, but nobody has fenced the producer: it stays.
+fn not_a_member(error: TransportError) -> TransportError {
+    match error.kind() {
+        ErrorKind::Fenced => TransportError::new(ErrorKind::Abortable, "the commit", error),
+        _ => error,
     }
 }

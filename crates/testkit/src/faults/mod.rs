@@ -1,0 +1,218 @@
+//! A transport with faults: calls that fail, replies that get lost, a process that is killed or
+//! stands still, on the word of a test or of a seed.
+//!
+//! ```
+//! # use headwater_testkit::faults::{Call, Fault, Faults};
+//! # use runtime::transport::ErrorKind;
+//! # fn example(log: std::sync::Arc<dyn runtime::transport::Transport>) {
+//! let faults = Faults::new();
+//! let transport = faults.on(log);
+//! // The next commit happens, but nobody is told; the one after it is fenced.
+//! faults.next(Call::Commit, Fault::LostReply);
+//! faults.next(Call::Commit, Fault::Fails(ErrorKind::Fenced));
+//! # }
+//! ```
+
+mod group;
+mod plan;
+mod producer;
+mod reading;
+mod stores;
+mod transport;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use runtime::transport::{ErrorKind, Result, Transport, TransportError};
+
+use plan::Plan;
+pub use stores::SurvivingStores;
+use transport::FaultyTransport;
+
+/// What can be made to fail, by what the runtime asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Call {
+    /// Describing or creating topics, deleting records.
+    Admin,
+    /// Opening a member, a producer or a reader.
+    Open,
+    /// Polling the group membership.
+    PollGroup,
+    /// Taking over partitions.
+    Assign,
+    /// Giving partitions up.
+    Unassign,
+    /// Leaving the group.
+    Leave,
+    /// Asking who this member is.
+    Metadata,
+    /// Asking for committed offsets.
+    CommittedOffsets,
+    /// Committing offsets outside a transaction.
+    CommitOffsets,
+    /// Polling for records to process.
+    Fetch,
+    /// `init` of a producer.
+    Init,
+    /// `begin` of a transaction.
+    Begin,
+    /// Sending a record.
+    Send,
+    /// Waiting for what was sent.
+    Flush,
+    /// Adding offsets to a transaction.
+    SendOffsets,
+    /// Committing a transaction.
+    Commit,
+    /// Aborting a transaction.
+    Abort,
+    /// Asking where a partition begins and ends.
+    Bounds,
+    /// Polling for changelog records.
+    Restore,
+}
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It does not reach the log, and fails.
+    Fails(ErrorKind),
+    /// It reaches the log and does what it does; the caller gets [`ErrorKind::Unknown`].
+    LostReply,
+    /// It takes so much longer.
+    Slow(Duration),
+}
+
+/// The faults of one instance. Clones are handles to the same.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    thawed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    process: Process,
+    plan: Plan,
+    counts: BTreeMap<Call, u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Process {
+    #[default]
+    Alive,
+    Frozen,
+    Dead,
+}
+
+impl Faults {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `log` with these faults. An instance gets one of its own; others on the same log do not
+    /// notice.
+    pub fn on(&self, log: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        Arc::new(FaultyTransport { log, faults: self.clone() })
+    }
+
+    /// The next call of this kind that has no fault yet gets this one.
+    pub fn next(&self, call: Call, fault: Fault) {
+        self.lock().plan.next(call, Some(fault));
+    }
+
+    /// So many calls of this kind go well before the next fault that is planned for it.
+    pub fn spare(&self, call: Call, calls: usize) {
+        (0..calls).for_each(|_| self.lock().plan.next(call, None));
+    }
+
+    /// Every call of this kind, until [`heal`](Self::heal).
+    pub fn always(&self, call: Call, fault: Fault) {
+        self.lock().plan.always(call, fault);
+    }
+
+    /// From now on, one in `one_in` calls of this kind, by the seed.
+    pub fn sometimes(&self, call: Call, fault: Fault, one_in: u32, seed: u64) {
+        self.lock().plan.sometimes(call, fault, one_in, seed);
+    }
+
+    /// No more faults of calls.
+    pub fn heal(&self) {
+        self.lock().plan = Plan::default();
+    }
+
+    /// The process is dead: nothing reaches the log any more, no goodbye either. For ever.
+    pub fn kill(&self) {
+        self.lock().process = Process::Dead;
+        self.0.thawed.notify_all();
+    }
+
+    /// The process stands still (SIGSTOP): calls wait before they reach the log.
+    pub fn freeze(&self) {
+        let mut state = self.lock();
+        if state.process == Process::Alive {
+            state.process = Process::Frozen;
+        }
+    }
+
+    /// The process goes on where it stood (SIGCONT).
+    pub fn thaw(&self) {
+        let mut state = self.lock();
+        if state.process == Process::Frozen {
+            state.process = Process::Alive;
+        }
+        self.0.thawed.notify_all();
+    }
+
+    /// How many calls of this kind were made.
+    pub fn count(&self, call: Call) -> u64 {
+        self.lock().counts.get(&call).copied().unwrap_or(0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits while the process stands still; `false` if it is dead.
+    fn lives(&self) -> bool {
+        let is_frozen = |state: &mut State| state.process == Process::Frozen;
+        let state = self.0.thawed.wait_while(self.lock(), is_frozen);
+        state.unwrap_or_else(PoisonError::into_inner).process != Process::Dead
+    }
+
+    /// Makes a call, or what its fault makes of it.
+    fn call<T>(&self, call: Call, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.lives() {
+            return Err(injected(call, ErrorKind::Fatal, "the process is dead"));
+        }
+        let fault = {
+            let mut state = self.lock();
+            *state.counts.entry(call).or_default() += 1;
+            state.plan.fault(call)
+        };
+        match fault {
+            None => make(),
+            Some(Fault::Fails(kind)) => Err(injected(call, kind, "a planned fault")),
+            Some(Fault::LostReply) => {
+                make()?;
+                Err(injected(call, ErrorKind::Unknown, "the reply was lost"))
+            }
+            Some(Fault::Slow(time)) => {
+                std::thread::sleep(time);
+                // It may have been stopped or killed meanwhile.
+                if self.lives() { make() } else { self.call(call, make) }
+            }
+        }
+    }
+}
+
+fn injected(call: Call, kind: ErrorKind, why: &str) -> TransportError {
+    TransportError::new(kind, format!("{call:?}"), why.to_owned())
+}

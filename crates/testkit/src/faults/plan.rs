@@ -1,0 +1,96 @@
+//! Which call gets which fault.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Call, Fault};
+
+#[derive(Debug, Default)]
+pub(super) struct Plan(BTreeMap<Call, OfCall>);
+
+#[derive(Debug, Default)]
+struct OfCall {
+    /// The next calls, one entry each; `None` goes well.
+    next: VecDeque<Option<Fault>>,
+    always: Option<Fault>,
+    sometimes: Vec<Sometimes>,
+}
+
+#[derive(Debug)]
+struct Sometimes {
+    fault: Fault,
+    one_in: u32,
+    random: u64,
+}
+
+impl Plan {
+    pub(super) fn next(&mut self, call: Call, fault: Option<Fault>) {
+        self.0.entry(call).or_default().next.push_back(fault);
+    }
+
+    pub(super) fn always(&mut self, call: Call, fault: Fault) {
+        self.0.entry(call).or_default().always = Some(fault);
+    }
+
+    pub(super) fn sometimes(&mut self, call: Call, fault: Fault, one_in: u32, seed: u64) {
+        // Xorshift must not begin at zero, and near seeds must not begin alike.
+        let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let sometimes = Sometimes { fault, one_in: one_in.max(1), random };
+        self.0.entry(call).or_default().sometimes.push(sometimes);
+    }
+
+    /// The fault of a call that is made now.
+    pub(super) fn fault(&mut self, call: Call) -> Option<Fault> {
+        let of = self.0.get_mut(&call)?;
+        if let Some(planned) = of.next.pop_front() {
+            return planned;
+        }
+        if of.always.is_some() {
+            return of.always;
+        }
+        let mut hit = None;
+        for one in &mut of.sometimes {
+            hit = hit.or(one.strikes().then_some(one.fault));
+        }
+        hit
+    }
+}
+
+impl Sometimes {
+    fn strikes(&mut self) -> bool {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 32).is_multiple_of(u64::from(self.one_in))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::transport::ErrorKind;
+
+    const FENCED: Fault = Fault::Fails(ErrorKind::Fenced);
+
+    #[test]
+    fn planned_faults_come_in_their_order_and_once() {
+        let mut plan = Plan::default();
+        plan.next(Call::Commit, None);
+        plan.next(Call::Commit, Some(FENCED));
+        let three: Vec<_> = (0..3).map(|_| plan.fault(Call::Commit)).collect();
+        assert_eq!(three, [None, Some(FENCED), None]);
+        assert_eq!(plan.fault(Call::Abort), None);
+    }
+
+    #[test]
+    fn random_faults_are_the_same_for_the_same_seed() {
+        let run = |seed| {
+            let mut plan = Plan::default();
+            plan.sometimes(Call::Send, FENCED, 10, seed);
+            (0..1_000).map(|_| plan.fault(Call::Send).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+        let hits = run(3).into_iter().filter(|hit| *hit).count();
+        assert!((50..200).contains(&hits), "{hits}");
+    }
+}

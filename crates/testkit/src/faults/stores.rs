@@ -1,0 +1,109 @@
+//! Stores that outlive their instance, as on a disk.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use state::MemoryStores;
+use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableName};
+
+/// Tables that survive the instance which had them open: a disk, without one. Clones share it.
+///
+/// As after a kill -9 the store is at the last batch that was applied. Whoever still holds the
+/// store of an earlier instance gets an error.
+#[derive(Clone, Default)]
+pub struct SurvivingStores(Arc<Mutex<BTreeMap<String, Shared>>>);
+
+type Shared = Arc<Mutex<Kept>>;
+
+struct Kept {
+    store: Box<dyn Store>,
+    /// How often it was opened: the last one has it.
+    openings: u64,
+}
+
+impl SurvivingStores {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl StoreProvider for SurvivingStores {
+    fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
+        let mut all = lock(&self.0);
+        if !all.contains_key(task) {
+            let store = MemoryStores::new().open(task, tables)?;
+            all.insert(task.to_owned(), Arc::new(Mutex::new(Kept { store, openings: 0 })));
+        }
+        let kept = Arc::clone(&all[task]);
+        let opening = {
+            let mut kept = lock(&kept);
+            kept.openings += 1;
+            kept.openings
+        };
+        Ok(Box::new(SurvivingStore { task: task.to_owned(), kept, opening }))
+    }
+
+    fn destroy(&self, task: &str) -> Result<(), StoreError> {
+        lock(&self.0).remove(task);
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+struct SurvivingStore {
+    task: String,
+    kept: Shared,
+    opening: u64,
+}
+
+impl SurvivingStore {
+    fn kept(&self) -> Result<MutexGuard<'_, Kept>, StoreError> {
+        let kept = lock(&self.kept);
+        if kept.openings == self.opening {
+            return Ok(kept);
+        }
+        let cause = "it was opened again by somebody else".to_owned();
+        Err(StoreError::Io { task: self.task.clone(), cause })
+    }
+}
+
+impl Store for SurvivingStore {
+    fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+        self.kept()?.store.get(table, key, value)
+    }
+
+    fn scan(
+        &self,
+        table: usize,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.kept()?.store.scan(table, from, to, visit)
+    }
+
+    fn position(&self, table: usize) -> Result<Option<i64>, StoreError> {
+        self.kept()?.store.position(table)
+    }
+
+    fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+        self.kept()?.store.apply(batch)
+    }
+
+    fn clear(&mut self, table: usize) -> Result<(), StoreError> {
+        self.kept()?.store.clear(table)
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.kept()?.store.flush()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

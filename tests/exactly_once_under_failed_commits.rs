@@ -1,0 +1,136 @@
+//! Whatever a commit comes to (aborted, fenced, happened without a word), every record counts once.
+
+mod support;
+
+use headwater::spi::transport::ErrorKind;
+use std::time::Duration;
+use support::lab::{Lab, wait_for};
+use testkit::faults::{Call, Fault};
+
+const WHILE: Duration = Duration::from_millis(600);
+
+/// Feeds an instance whose calls of this kind have this fault now and then, and checks the outputs.
+async fn survives(id: &'static str, call: Call, fault: Fault) {
+    let mut lab = Lab::new(id, 2);
+    let instance = lab.start("one");
+    instance.runs().await;
+    for _ in 0..3 {
+        instance.faults.spare(call, 2);
+        instance.faults.next(call, fault);
+    }
+    lab.feed(2_000, WHILE).await;
+    let rewinds = || instance.status().commits.rewinds;
+    wait_for("a rewind", || rewinds() > 0 || instance.has_ended()).await;
+    lab.check(&[&instance]).await;
+    assert!(rewinds() > 0, "the fault was not noticed");
+    instance.stop().await.expect("a graceful stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_happened_without_a_reply() {
+    survives("commit-lost-reply", Call::Commit, Fault::LostReply).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_never_arrived() {
+    survives("commit-unknown", Call::Commit, Fault::Fails(ErrorKind::Unknown)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_must_be_aborted() {
+    survives("commit-abortable", Call::Commit, Fault::Fails(ErrorKind::Abortable)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_fenced() {
+    survives("commit-fenced", Call::Commit, Fault::Fails(ErrorKind::Fenced)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_that_are_refused_by_the_group() {
+    survives("offsets-abortable", Call::SendOffsets, Fault::Fails(ErrorKind::Abortable)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_that_arrived_without_a_reply() {
+    survives("offsets-lost-reply", Call::SendOffsets, Fault::LostReply).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_sent_just_now() {
+    survives("send-abortable", Call::Send, Fault::Fails(ErrorKind::Abortable)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_that_fails_too() {
+    let mut lab = Lab::new("abort-fails", 2);
+    let instance = lab.start("one");
+    instance.runs().await;
+    instance.faults.next(Call::Commit, Fault::Fails(ErrorKind::Abortable));
+    instance.faults.next(Call::Abort, Fault::Fails(ErrorKind::Unknown));
+    instance.faults.next(Call::Commit, Fault::Fails(ErrorKind::Abortable));
+    instance.faults.next(Call::Abort, Fault::LostReply);
+    lab.feed(2_000, WHILE).await;
+    lab.check(&[&instance]).await;
+    assert!(instance.status().commits.producers_retired + instance.faults.count(Call::Abort) >= 2);
+    instance.stop().await.expect("a graceful stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn look_ups_that_fail_for_a_while() {
+    let mut lab = Lab::new("look-ups-fail", 2);
+    let instance = lab.start("one");
+    instance.runs().await;
+    let later = Fault::Fails(ErrorKind::Retriable);
+    for call in [Call::CommittedOffsets, Call::Bounds, Call::Restore, Call::Fetch, Call::PollGroup]
+    {
+        (0..5).for_each(|_| instance.faults.next(call, later));
+    }
+    instance.faults.next(Call::Commit, Fault::LostReply);
+    instance.faults.next(Call::Init, later);
+    lab.feed(2_000, WHILE).await;
+    lab.check(&[&instance]).await;
+    instance.stop().await.expect("a graceful stop");
+}
+
+/// The membership is not known for a moment (the coordinator moves): nothing is committed without
+/// it, and nobody takes it for another process with the same identity.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_membership_that_is_not_known_for_a_while() {
+    let mut lab = Lab::new("membership-unknown", 2);
+    let instance = lab.start("one");
+    instance.runs().await;
+    instance.faults.always(Call::Metadata, Fault::Fails(ErrorKind::Fenced));
+    lab.feed(500, Duration::from_secs(2)).await;
+    assert!(!instance.has_ended(), "{:?}", instance.stop().await);
+    instance.faults.heal();
+    lab.feed(500, WHILE).await;
+    lab.check(&[&instance]).await;
+    instance.stop().await.expect("a graceful stop");
+}
+
+/// Everything that may fail fails now and then, the same way for the same seed.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_it_by_chance() {
+    let mut lab = Lab::new("by-chance", 3);
+    let (one, two) = (lab.start("one"), lab.start("two"));
+    for (seed, instance) in [&one, &two].into_iter().enumerate() {
+        let seed = 10 * seed as u64;
+        let abortable = Fault::Fails(ErrorKind::Abortable);
+        let faults = &instance.faults;
+        faults.sometimes(Call::SendOffsets, abortable, 20, seed + 1);
+        faults.sometimes(Call::Send, abortable, 2_000, seed + 2);
+        faults.sometimes(Call::Commit, abortable, 20, seed + 3);
+        faults.sometimes(Call::Commit, Fault::LostReply, 80, seed + 4);
+        faults.sometimes(Call::CommittedOffsets, Fault::Fails(ErrorKind::Retriable), 3, seed + 5);
+        faults.sometimes(Call::Restore, Fault::Slow(Duration::from_millis(10)), 5, seed + 6);
+        faults.sometimes(Call::Fetch, Fault::Fails(ErrorKind::Retriable), 20, seed + 7);
+    }
+    lab.feed(5_000, Duration::from_secs(4)).await;
+    one.faults.heal();
+    two.faults.heal();
+    lab.check(&[&one, &two]).await;
+    assert!(one.status().commits.rewinds + two.status().commits.rewinds > 0);
+    one.stop().await.expect("a graceful stop");
+    two.stop().await.expect("a graceful stop");
+}
