@@ -159,6 +159,12 @@ impl Instance {
         wait_for("the instance to run", || self.status.is_running()).await;
     }
 
+    /// How it ended by itself.
+    pub async fn ended(self) -> Result<(), AppError> {
+        let _kept = self.stop;
+        self.ended.await.expect("no panic")
+    }
+
     /// Ends it gracefully.
     pub async fn stop(self) -> Result<(), AppError> {
         let _ = self.stop.send(());

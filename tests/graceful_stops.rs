@@ -1,0 +1,61 @@
+//! A graceful stop ends in time at whatever moment it comes, commits, and leaves nothing to wait
+//! for.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::lab::{Lab, wait_for};
+use testkit::faults::{Call, Fault};
+
+const SLOW: Fault = Fault::Slow(Duration::from_millis(150));
+
+/// Partitions that are assigned after the stop was asked for are given up as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_middle_of_joining() {
+    let lab = Lab::new("stop-joining", 4);
+    for wait in [0, 20, 60, 100, 140, 180] {
+        let instance = lab.start("one");
+        instance.faults.always(Call::PollGroup, SLOW);
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        instance.stop().await.unwrap_or_else(|error| panic!("after {wait} ms: {error}"));
+    }
+}
+
+/// Partitions that the group wants back just then are given up once.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_middle_of_a_revocation() {
+    let mut lab = Lab::new("stop-revoked", 4);
+    let one = lab.start("one");
+    one.runs().await;
+    lab.feed(200, Duration::from_millis(100)).await;
+    // The commit of the revoked tasks takes its time; the stop comes meanwhile.
+    one.faults.always(Call::Commit, Fault::Slow(Duration::from_millis(400)));
+    lab.feed(50, Duration::from_millis(20)).await;
+    let two = lab.start("two");
+    let closing = || {
+        let status = one.status();
+        status.tasks.values().any(|task| task.state == headwater::TaskState::Closing)
+    };
+    wait_for("a revocation", closing).await;
+    one.stop().await.expect("a graceful stop");
+    lab.check(&[&two]).await;
+    two.stop().await.expect("a graceful stop");
+}
+
+/// What was processed is committed, and the next start goes on from there at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_what_is_in_hand() {
+    let mut lab = Lab::new("stop-commits", 2);
+    for _ in 0..3 {
+        let instance = lab.start("one");
+        instance.runs().await;
+        lab.feed(100, Duration::from_millis(30)).await;
+        let started = Instant::now();
+        instance.stop().await.expect("a graceful stop");
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    }
+    let instance = lab.start("one");
+    lab.check(&[&instance]).await;
+    instance.stop().await.expect("a graceful stop");
+}
