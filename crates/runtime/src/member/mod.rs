@@ -89,7 +89,13 @@ impl Member {
         let wait = if self.releases.is_empty() { wait } else { wait.min(quick) };
         for event in self.poll(wait)? {
             match event {
-                MemberEvent::Assigned(partitions) => self.assigned(&partitions)?,
+                MemberEvent::Assigned(partitions) => {
+                    self.assigned(&partitions)?;
+                    // Somebody else has left at the same time; his tasks are not for us any more.
+                    if self.stopping != Stopping::No {
+                        self.give_up(partitions, Lease::revoke);
+                    }
+                }
                 MemberEvent::Revoked(partitions) => self.give_up(partitions, Lease::revoke),
                 MemberEvent::Lost(partitions) => self.give_up(partitions, Lease::lose),
             }
@@ -160,6 +166,10 @@ impl Member {
             match task {
                 Some(assignment) => {
                     mark(&assignment.lease);
+                    if self.releases.awaits(assignment.task) {
+                        // On its way out already; a partition is unassigned once.
+                        continue;
+                    }
                     partitions.extend(assignment.partitions.iter().cloned());
                     self.status.changed(assignment.task, TaskState::Closing, "revoked");
                     tracing::info!(task = %assignment.task, "task revoked");
