@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use support::lab::{Lab, wait_for};
 use testkit::faults::{Call, Fault};
 
-const SLOW: Fault = Fault::Slow(Duration::from_millis(150));
+const SLOW: Fault = Fault::Slow(Duration::from_millis(30));
 
 /// Partitions that are assigned after the stop was asked for are given up as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_middle_of_joining() {
     let lab = Lab::new("stop-joining", 4);
-    for wait in [0, 20, 60, 100, 140, 180] {
+    for wait in [0, 10, 30, 60, 100] {
         let instance = lab.start("one");
         instance.faults.always(Call::PollGroup, SLOW);
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -41,6 +41,24 @@ async fn in_the_middle_of_a_revocation() {
     one.stop().await.expect("a graceful stop");
     lab.check(&[&two]).await;
     two.stop().await.expect("a graceful stop");
+}
+
+/// The tasks of one go to the other, which is about to stop as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_instances_at_once() {
+    let mut lab = Lab::new("stop-all", 4);
+    let (one, two) = (lab.start("one"), lab.start("two"));
+    one.runs().await;
+    two.runs().await;
+    lab.feed(200, Duration::from_millis(100)).await;
+    one.faults.always(Call::Commit, Fault::Slow(Duration::from_millis(700)));
+    lab.feed(50, Duration::from_millis(20)).await;
+    let (one, two) = tokio::join!(one.stop(), two.stop());
+    one.expect("a graceful stop");
+    two.expect("a graceful stop");
+    let heir = lab.start("heir");
+    lab.check(&[&heir]).await;
+    heir.stop().await.expect("a graceful stop");
 }
 
 /// What was processed is committed, and the next start goes on from there at once.

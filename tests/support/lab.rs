@@ -58,9 +58,31 @@ impl Lab {
         stores: &SurvivingStores,
         config: Config,
     ) -> Instance {
+        self.start_app(self.topology(), name, faults, stores, config)
+    }
+
+    /// Another topology than the lab's.
+    pub fn start_topology(
+        &self,
+        topology: Topology,
+        name: &str,
+        faults: Faults,
+        config: Config,
+    ) -> Instance {
+        self.start_app(topology, name, faults, &SurvivingStores::new(), config)
+    }
+
+    fn start_app(
+        &self,
+        topology: Topology,
+        name: &str,
+        faults: Faults,
+        stores: &SurvivingStores,
+        config: Config,
+    ) -> Instance {
         let config = Config { instance_id: Some(name.into()), ..config };
         let log = faults.on(Arc::clone(&self.log));
-        let app = App::with_transport(self.topology(), config, log);
+        let app = App::with_transport(topology, config, log);
         let app = app.with_stores(Arc::new(stores.clone()));
         let status = app.status();
         let (stop, stopped) = oneshot::channel();

@@ -74,7 +74,8 @@ impl Instance {
             workers.push(worker);
             to_workers.push(to_worker);
         }
-        let reader = ReaderConfig { read_committed: parts.config.exactly_once() };
+        // Under at-least-once too: a changelog may hold what an earlier, exactly-once run aborted.
+        let reader = ReaderConfig { read_committed: true };
         let restorer = Restorer {
             topology: Arc::clone(&parts.topology),
             clock: Arc::clone(&parts.clock),

@@ -1,5 +1,6 @@
 //! The threads of an instance: each turns one component until it is told to stop.
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,10 +73,10 @@ impl Threads {
 
     /// Ends what is left, without further commits, and waits for it. Blocks; bounded by the
     /// transport's time-outs.
-    pub(crate) fn end(self) {
+    pub(crate) fn end(mut self) {
         self.stop.store(true, Ordering::Release);
         let deadline = Instant::now() + Duration::from_secs(30);
-        for thread in self.threads {
+        for thread in mem::take(&mut self.threads) {
             while !thread.is_finished() && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(2));
             }
@@ -86,6 +87,13 @@ impl Threads {
                 tracing::error!("a thread does not end; it is left behind");
             }
         }
+    }
+}
+
+/// Whoever drops the application's future has ended it: nothing goes on behind his back.
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
     }
 }
 

@@ -96,7 +96,14 @@ impl Member {
         let wait = if idle { wait } else { wait.min(quick) };
         for event in self.poll(wait)? {
             match event {
-                MemberEvent::Assigned(partitions) => self.assigned(&partitions)?,
+                MemberEvent::Assigned(leads) => {
+                    self.assigned(&leads)?;
+                    // Somebody else has left at the same time; his tasks are not for us any more.
+                    // Their partitions are asked back when we say goodbye.
+                    if self.stopping != Stopping::No {
+                        self.close_tasks(&leads, Lease::revoke);
+                    }
+                }
                 MemberEvent::Revoked(leads) => self.give_up(&leads, Lease::revoke),
                 MemberEvent::Lost(leads) => self.give_up(&leads, Lease::lose),
             }
@@ -217,8 +224,8 @@ impl Member {
         }
     }
 
-    /// Leaves the group without regard to tasks: they have ended, or must not go on. Errors are of no
-    /// use any more.
+    /// Leaves the group without regard to tasks: they have ended, or must not go on. Errors are of
+    /// no use any more.
     pub(crate) fn abandon(&mut self) {
         if self.stopping == Stopping::Done {
             return;

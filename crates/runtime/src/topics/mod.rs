@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use streams_core::{SourceKind, SubTopology, Topology};
+use streams_core::{Source, SourceKind, SubTopology, Topology};
 
 use crate::config::Config;
 use crate::error::AppError;
@@ -41,6 +41,10 @@ pub(crate) fn prepare(
 ) -> Result<Layout, AppError> {
     let mut layout = Layout::default();
     user_topics(topology, admin, &mut layout, timeout)?;
+    // Before anything is created for the wrong number of partitions, too.
+    for sub in topology.sub_topologies() {
+        check_co_partitioning(sub, &layout)?;
+    }
     create_internal(topology, admin, &mut layout, replication, timeout)?;
     for sub in topology.sub_topologies() {
         check_co_partitioning(sub, &layout)?;
@@ -68,20 +72,18 @@ fn user_topics(
     Ok(())
 }
 
+/// Compares the sources whose partitions are known.
 fn check_co_partitioning(sub: &SubTopology, layout: &Layout) -> Result<(), AppError> {
-    let width = |topic: &Arc<str>| layout.partitions(topic).unwrap_or(0);
-    let Some((first, others)) = sub.sources().split_first() else { return Ok(()) };
-    for second in others {
-        if width(&first.topic) != width(&second.topic) {
-            return Err(AppError::NotCoPartitioned {
-                first: Arc::clone(&first.topic),
-                first_partitions: width(&first.topic),
-                second: Arc::clone(&second.topic),
-                second_partitions: width(&second.topic),
-            });
+    let known =
+        |source: &Source| Some((Arc::clone(&source.topic), layout.partitions(&source.topic)?));
+    let mut known = sub.sources().iter().filter_map(known);
+    let Some((first, first_partitions)) = known.next() else { return Ok(()) };
+    match known.find(|(_, partitions)| *partitions != first_partitions) {
+        None => Ok(()),
+        Some((second, second_partitions)) => {
+            Err(AppError::NotCoPartitioned { first, first_partitions, second, second_partitions })
         }
     }
-    Ok(())
 }
 
 /// The source whose partitions the group shares out for the whole sub-topology: the one with most
@@ -98,13 +100,13 @@ pub(crate) fn retried_unless<T>(
     config: &Config,
     mut attempt: impl FnMut() -> Result<T, AppError>,
 ) -> Result<T, AppError> {
-    retried(&config.broker, config.connect_timeout, || match attempt() {
-        Err(AppError::Transport(error)) if cancelled.load(Ordering::Acquire) => {
-            let cancelled =
-                TransportError::new(ErrorKind::Refused, "the start was cancelled", error);
-            Err(AppError::Transport(cancelled))
+    retried(&config.broker, config.connect_timeout, || {
+        let result = attempt();
+        if cancelled.load(Ordering::Acquire) {
+            let (context, cause) = ("connecting", "the start was cancelled");
+            return Err(TransportError::new(ErrorKind::Refused, context, cause).into());
         }
-        other => other,
+        result
     })
 }
 

@@ -15,21 +15,25 @@ use crate::error::AppError;
 use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
-/// How long a commit that an agent holds up waits before it looks again; the agent's own wake-up
-/// comes in between.
-const AGENT_RETRY: Duration = Duration::from_millis(5);
+/// How often a commit that waits for an agent looks whether it has waited for too long.
+const AGENT_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Worker {
     pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
         let due = self.commit_at.is_some_and(|at| at <= self.clock.monotonic());
+        let unblocked = self.blocked_since.is_some() && self.can_commit();
         let overlays: usize = self.tasks.iter().map(|active| active.task.overlay_bytes()).sum();
-        if due || overlays > self.config.overlay_bytes() { self.commit().map(drop) } else { Ok(()) }
+        if due || unblocked || overlays > self.config.overlay_bytes() {
+            self.commit().map(drop)
+        } else {
+            Ok(())
+        }
     }
 
     /// Commits everything in hand. `false`: it has to wait for an agent that is in the middle of a
     /// record.
     pub(super) fn commit(&mut self) -> Result<bool, Trouble> {
-        if self.tasks.iter().any(|active| !active.task.can_commit()) {
+        if !self.can_commit() {
             self.wait_for_agents()?;
             return Ok(false);
         }
@@ -53,12 +57,17 @@ impl Worker {
         Ok(true)
     }
 
+    fn can_commit(&self) -> bool {
+        self.tasks.iter().all(|active| active.task.can_commit())
+    }
+
     /// An agent's record may take as long as a transaction may, less a margin for the commit
     /// itself.
     fn wait_for_agents(&mut self) -> Result<(), Trouble> {
         let now = self.clock.monotonic();
         let waited = now - *self.blocked_since.get_or_insert(now);
-        self.commit_at = Some(now + AGENT_RETRY);
+        // The agent wakes the worker when it can go on; this is for the time-out.
+        self.commit_at = Some(now + AGENT_LOOK_EVERY);
         if waited < self.config.transaction_timeout / 2 {
             return Ok(());
         }

@@ -155,7 +155,7 @@ impl Worker {
 
     /// Not longer than until the next commit or the next thing that a task wants to do.
     fn wait(&self, wait: Duration) -> Duration {
-        let busy = self.tasks.iter().any(Active::has_queued);
+        let busy = self.blocked_since.is_none() && self.tasks.iter().any(Active::has_queued);
         if busy {
             return Duration::ZERO;
         }
@@ -182,13 +182,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Every task processes a slice of what it has; effects are sent at once.
+    /// Every task processes a slice of what it has; effects are sent at once. While a commit waits
+    /// for an agent nobody begins another record, or there would always be one that is not done.
     fn process(&mut self) -> Result<(), Trouble> {
+        let slice = if self.blocked_since.is_some() { 0 } else { SLICE };
         for index in 0..self.tasks.len() {
             let now = self.clock.now();
             let active = &mut self.tasks[index];
             let failed = active.task.advance(now, &mut self.effects)?;
-            let step = active.task.step(now, SLICE, &mut self.effects)?;
+            let step = active.task.step(now, slice, &mut self.effects)?;
             let dirty = active.task.is_dirty();
             self.resume_partitions(index)?;
             log_failed(&failed);
