@@ -1,0 +1,37 @@
+//! A state directory is one running instance's, and its identity stays.
+
+use headwater_state::{StateDir, StateDirError};
+
+#[test]
+fn the_second_is_refused_with_the_directory_and_the_holder() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let first = StateDir::open(directory.path(), "shop").expect("free");
+    let error = StateDir::open(directory.path(), "shop").expect_err("in use");
+    let text = error.to_string();
+    assert!(matches!(error, StateDirError::InUse { .. }), "{text}");
+    assert!(text.contains(&directory.path().join("shop").display().to_string()), "{text}");
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    drop(first);
+    StateDir::open(directory.path(), "shop").expect("free again");
+}
+
+#[test]
+fn identities_stay_and_differ() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let id = |name: &str| {
+        let opened = StateDir::open(directory.path(), name).expect("opens");
+        opened.instance_id().to_owned()
+    };
+    assert_eq!(id("shop"), id("shop"));
+    assert_ne!(id("shop"), id("stall"));
+    assert_eq!(id("shop").len(), 32);
+}
+
+#[test]
+fn a_newer_layout_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(StateDir::open(directory.path(), "shop").expect("opens"));
+    std::fs::write(directory.path().join("shop/version"), "99\n").expect("written");
+    let error = StateDir::open(directory.path(), "shop").expect_err("newer").to_string();
+    assert!(error.contains("layout version \"99\""), "{error}");
+}

@@ -1,0 +1,95 @@
+//! After `kill -9` a RocksDB table stands at some batch: its entries are exactly those of the
+//! position that it says it has. It may have forgotten batches, never parts of one.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use headwater_state::{RocksOptions, RocksStores};
+use streams_core::{Store, StoreBatch, StoreProvider, TableBatch, TableName};
+
+const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
+const KEYS: i64 = 500;
+
+fn open(directory: &Path) -> Box<dyn Store> {
+    // Small limits: flushes happen all the time, so that kills hit them.
+    let options =
+        RocksOptions { flush_after_entries: 2_000, memory_max: 16 << 20, ..Default::default() };
+    let stores = RocksStores::open(directory, options).expect("opens");
+    let tables: [TableName; 2] = ["one".into(), "two".into()];
+    stores.open("task", &tables).expect("opens")
+}
+
+/// Batch `number` sets a few keys to `number`, the same ones each time it is asked.
+fn keys_of(number: i64) -> Vec<i64> {
+    let mut keys: Vec<i64> = (0..10).map(|i| (number * 7 + i * 53) % KEYS).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// Not a test of its own: what the child process does until it is killed.
+#[test]
+fn child() {
+    let Ok(directory) = std::env::var(DIRECTORY) else { return };
+    let mut store = open(directory.as_ref());
+    let mut number = store.position(0).expect("reads").unwrap_or(0);
+    let mut other = store.position(1).expect("reads").unwrap_or(0);
+    loop {
+        number += 1;
+        other += 1;
+        let batch = |table, number: i64| TableBatch {
+            table,
+            entries: keys_of(number)
+                .into_iter()
+                .map(|key| (key.to_be_bytes().into(), Some(number.to_be_bytes().into())))
+                .collect(),
+            position: Some(number),
+        };
+        let tables = vec![batch(0, number), batch(1, other)];
+        store.apply(&StoreBatch { tables }).expect("applies");
+    }
+}
+
+fn check(store: &dyn Store, table: usize) -> i64 {
+    let position = store.position(table).expect("reads").unwrap_or(0);
+    let mut expected = vec![0; KEYS as usize];
+    for number in 1..=position {
+        for key in keys_of(number) {
+            expected[key as usize] = number;
+        }
+    }
+    let mut found = vec![0; KEYS as usize];
+    let scanned = store.scan(table, &[], None, &mut |key, value| {
+        let key = i64::from_be_bytes(key.try_into().expect("a key"));
+        found[key as usize] = i64::from_be_bytes(value.try_into().expect("a value"));
+        ControlFlow::Continue(())
+    });
+    scanned.expect("scans");
+    assert_eq!(found, expected, "table {table} at position {position}");
+    position
+}
+
+#[test]
+fn entries_are_those_of_the_position() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut positions = Vec::new();
+    for round in 0..10_u64 {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "child"])
+            .env(DIRECTORY, directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("starts");
+        thread::sleep(Duration::from_millis(150 + 37 * round));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        let store = open(directory.path());
+        positions.push(check(&*store, 0));
+        check(&*store, 1);
+    }
+    assert!(positions.is_sorted(), "it went back: {positions:?}");
+    assert!(positions.last() > Some(&0), "nothing was ever on disk: {positions:?}");
+}
