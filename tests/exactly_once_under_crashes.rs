@@ -72,8 +72,8 @@ async fn a_restart_fences_its_own_past_at_once() {
     victim.stop().await.expect("a graceful stop");
 }
 
-/// Stopped (SIGSTOP) in the middle of its work until another instance has taken its tasks over, then
-/// let go on: what it had in hand is seen by nobody.
+/// Stopped (SIGSTOP) in the middle of its work until another instance has taken its tasks over,
+/// then let go on: what it had in hand is seen by nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_writes_nothing() {
     let mut lab = Lab::new("zombie", 2);

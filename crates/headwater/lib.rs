@@ -18,7 +18,8 @@
 //! # let client = headwater::client(&config)?;
 //! # client.create_topic("words", 1)?;
 //! # client.create_topic("counts", 1)?;
-//! App::new(app.build()?, config).run(async { /* until Ctrl-C: shutdown_signal().await */ }).await?;
+//! let app = App::new(app.build()?, config);
+//! app.run(async { /* until Ctrl-C: shutdown_signal().await */ }).await?;
 //! # Ok(()) }
 //! ```
 

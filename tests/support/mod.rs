@@ -1,6 +1,8 @@
 //! What the facade's tests share.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod child;
+pub mod counting;
 pub mod lab;
 
 use headwater::{App, AppError, Client, Config, Status, StatusHandle, Topology};
@@ -61,4 +63,22 @@ impl Instances {
 async fn stop(running: Running) {
     let _ = running.stop.send(());
     running.ended.await.expect("no panic").expect("a graceful stop");
+}
+
+/// A configuration on the real broker that `HEADWATER_KAFKA=host:port` names, with tables in
+/// RocksDB, and a client of it. Without one the test that asks passes without having run.
+pub fn kafka() -> Option<(Config, Client)> {
+    let Ok(broker) = std::env::var("HEADWATER_KAFKA") else {
+        println!("skipped: HEADWATER_KAFKA names no broker");
+        return None;
+    };
+    let config = Config { broker: format!("kafka://{broker}"), ..Config::default() };
+    let client = headwater::client(&config).expect("a client");
+    Some((config, client))
+}
+
+/// A name that no earlier run has used on the same broker.
+pub fn unique(what: &str) -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    format!("{what}-{}", since.expect("after 1970").as_micros())
 }

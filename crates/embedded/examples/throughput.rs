@@ -21,8 +21,8 @@ fn main() {
         None => EmbeddedLog::in_memory(),
     };
     let topic: Arc<str> = "speed".into();
-    let config = vec![];
-    let new = NewTopic { name: topic.clone(), partitions: PARTITIONS, replication: None, config };
+    let (name, config) = (topic.clone(), vec![]);
+    let new = NewTopic { name, partitions: PARTITIONS, replication: None, config };
     log.admin().unwrap().create(&new, Duration::ZERO).unwrap();
     let mut producer = log
         .producer(&ProducerConfig {
@@ -81,6 +81,10 @@ fn main() {
         fetching += start.elapsed();
     }
     assert_eq!((fetched, bytes), (RECORDS, RECORDS * value.len()));
+    report(producing, fetching);
+}
+
+fn report(producing: Duration, fetching: Duration) {
     let rate = |time: Duration| RECORDS as f64 / time.as_secs_f64() / 1e6;
     println!("produce {:.2} M/s", rate(producing));
     println!("fetch   {:.2} M/s", rate(fetching));

@@ -20,9 +20,16 @@ use crate::queue::{Message, Queue};
 pub(crate) struct KafkaFetcher {
     consumer: Arc<Consumer>,
     queue: Arc<Queue>,
-    /// Partitions that were added, each with its queue, which is forwarded to ours.
-    partitions: BTreeMap<TopicPartition, Queue>,
+    partitions: BTreeMap<TopicPartition, Added>,
     messages: Vec<Message>,
+}
+
+/// A partition that was added.
+struct Added {
+    /// Its own queue, which is forwarded to the worker's.
+    queue: Queue,
+    /// Where it was last told to go on.
+    from: i64,
 }
 
 /// How long a partition that was just assigned may take to become seekable.
@@ -67,7 +74,9 @@ impl KafkaFetcher {
         let mut run: Vec<Message> = Vec::new();
         for message in mem::take(&mut self.messages) {
             if message.raw().err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                partition_event(&message)?;
+                if !self.is_outdated(&message) {
+                    partition_event(&message)?;
+                }
                 continue;
             }
             let same = run.first().is_some_and(|first| {
@@ -83,6 +92,15 @@ impl KafkaFetcher {
             fetched.extend(self.fetched(run));
         }
         Ok(fetched)
+    }
+
+    /// Whether an event is about a place that the partition was moved away from: it is assigned at
+    /// offset 0, which may be gone, and only then moved to where it goes on.
+    fn is_outdated(&self, event: &Message) -> bool {
+        let (topic, number) = (event.topic(), event.raw().partition);
+        let mut known = self.partitions.iter();
+        let added = known.find(|(one, _)| one.partition == number && &*one.topic == topic);
+        added.is_none_or(|(_, added)| event.raw().offset >= 0 && event.raw().offset < added.from)
     }
 
     fn fetched(&self, messages: Vec<Message>) -> Option<Fetched> {
@@ -126,7 +144,10 @@ impl Fetcher for KafkaFetcher {
                 TransportError::new(ErrorKind::NotFound, context(), "unknown to librdkafka")
             })?;
             queue.forward(Some(&self.queue));
-            self.partitions.insert(partition.clone(), queue);
+            self.partitions.insert(partition.clone(), Added { queue, from: 0 });
+        }
+        if let Some(added) = self.partitions.get_mut(partition) {
+            added.from = offset.unwrap_or(0);
         }
         self.seek(partition, offset.map_or(Offset::Beginning, Offset::Offset))?;
         let resumed = self.consumer.resume(&list([partition]));
@@ -134,12 +155,12 @@ impl Fetcher for KafkaFetcher {
     }
 
     fn remove(&mut self, partition: &TopicPartition) -> Result<()> {
-        let Some(queue) = self.partitions.remove(partition) else { return Ok(()) };
+        let Some(added) = self.partitions.remove(partition) else { return Ok(()) };
         // It may be gone from the assignment already.
         if let Err(error) = self.consumer.pause(&list([partition])) {
             tracing::debug!(target: "headwater::kafka", %error, %partition, "pause");
         }
-        queue.forward(None);
+        added.queue.forward(None);
         Ok(())
     }
 

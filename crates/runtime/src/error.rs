@@ -96,7 +96,8 @@ pub enum AppError {
     },
     /// Another process works under the same identity.
     #[error(
-        "the producer {transactional_id} was fenced {times} times in a minute: another process uses \
+        "the producer {transactional_id} was fenced {times} times in a minute: another process \
+         uses \
          the same application id and instance id"
     )]
     Fenced {

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::AppError;
 use crate::mailbox::Mailbox;
 use crate::member::{Member, Notice, Placement};
+use crate::purge::{Consumed, Purger};
 use crate::restore::{Opening, Restorer};
 use crate::status::StatusHandle;
 use crate::topics::Layout;
@@ -62,9 +63,14 @@ impl Instance {
         let to_member = Mailbox::new(notices.clone(), no_wake);
         let mut workers = Vec::new();
         let mut to_workers = Vec::new();
+        let consumed = Consumed::new(&parts.topology);
         for index in 0..parts.config.worker_threads {
-            let (worker, to_worker) =
-                worker(parts, index, &*transport, to_restorer.clone(), to_member.clone())?;
+            let wiring = Wiring {
+                restorer: to_restorer.clone(),
+                member: to_member.clone(),
+                consumed: consumed.clone(),
+            };
+            let (worker, to_worker) = worker(parts, index, &*transport, wiring)?;
             workers.push(worker);
             to_workers.push(to_worker);
         }
@@ -81,6 +87,7 @@ impl Instance {
             member: to_member,
             status: parts.status.clone(),
             openings: Vec::new(),
+            purger: Purger::new(consumed, Arc::clone(&parts.transport), Arc::clone(&parts.clock)),
         };
         let member = Member::new(
             transport,
@@ -108,12 +115,18 @@ fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {
     }
 }
 
+/// Whom a worker talks to.
+struct Wiring {
+    restorer: Mailbox<Opening>,
+    member: Mailbox<Notice>,
+    consumed: Consumed,
+}
+
 fn worker(
     parts: &Parts,
     index: usize,
     member: &dyn transport::Member,
-    restorer: Mailbox<Opening>,
-    to_member: Mailbox<Notice>,
+    wiring: Wiring,
 ) -> Result<(Worker, Mailbox<Command>), AppError> {
     let config = &parts.config;
     let producer = ProducerConfig {
@@ -134,8 +147,9 @@ fn worker(
         fetcher,
         group: member.group(),
         commands,
-        restorer,
-        member: to_member,
+        restorer: wiring.restorer,
+        member: wiring.member,
+        consumed: wiring.consumed,
         status: parts.status.clone(),
         waker,
         tasks: Vec::new(),

@@ -17,6 +17,7 @@ mod instance;
 mod lease;
 mod mailbox;
 mod member;
+mod purge;
 mod restore;
 mod status;
 mod threads;

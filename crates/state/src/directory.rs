@@ -31,7 +31,7 @@ const VERSION: &str = "1";
 pub enum StateDirError {
     /// Another process, or another application in this one, uses it.
     #[error(
-        "the state directory {} is in use{}: give each instance on a machine a directory of its own",
+        "the state directory {} is in use{}: give each instance on a machine its own",
         path.display(), holder.as_ref().map(|pid| format!(" by process {pid}")).unwrap_or_default()
     )]
     InUse {
@@ -41,7 +41,10 @@ pub enum StateDirError {
         holder: Option<String>,
     },
     /// It was written by a newer version.
-    #[error("the state directory {} has layout version {found:?}, and this is version {VERSION}", path.display())]
+    #[error(
+        "the state directory {} has layout version {found:?}, and this is version {VERSION}",
+        path.display()
+    )]
     Version {
         /// The directory.
         path: PathBuf,

@@ -28,7 +28,8 @@ pub(crate) enum Layout {
 /// else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the record at offset {offset} of the changelog {changelog} is no entry of the table {table}: {why}"
+    "the record at offset {offset} of the changelog {changelog} is no entry of the table {table}: \
+     {why}"
 )]
 pub struct RestoreError {
     /// The table.

@@ -74,7 +74,8 @@ pub enum Cause {
     NegativeTimestamp(Timestamp),
     /// The timestamp is further ahead of the wall clock than the source allows.
     #[error(
-        "the timestamp {timestamp} is {ahead_ms} ms ahead of the clock, more than the {max_ms} ms allowed"
+        "the timestamp {timestamp} is {ahead_ms} ms ahead of the clock, more than the {max_ms} ms \
+         allowed"
     )]
     FutureTimestamp {
         /// The record's timestamp.

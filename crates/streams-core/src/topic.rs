@@ -14,7 +14,7 @@ use crate::codec::{Codec, Json, Natural};
 /// use headwater_streams_core::{Topic, codec::{Bytes, Text}};
 /// # #[derive(serde::Serialize, serde::Deserialize)] struct Order;
 /// let orders = Topic::<String, Order>::json("orders");     // UTF-8 keys, JSON values
-/// let totals = Topic::<String, i64>::new("totals");        // values as Java's LongSerializer writes them
+/// let totals = Topic::<String, i64>::new("totals");     // as Java's LongSerializer writes them
 /// let counts = Topic::<String, u64>::with("counts", Bytes, Text); // decimal digits
 /// # let _ = (orders, totals, counts);
 /// ```

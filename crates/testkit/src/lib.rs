@@ -5,7 +5,8 @@
 //! * [`conformance`]: one suite of cases that runs against any
 //!   [`Transport`](runtime::transport::Transport): the embedded log, a real Kafka broker, or a
 //!   transport of your own.
-//! * [`faults`]: a transport that fails, loses replies, is killed or stands still when it is told to.
+//! * [`faults`]: a transport that fails, loses replies, is killed or stands still when it is told
+//!   to.
 
 pub mod conformance;
 pub mod faults;

@@ -4,7 +4,7 @@
 mod placement;
 mod release;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) struct Member {
     pub(crate) workers: Vec<Mailbox<Command>>,
     pub(crate) status: StatusHandle,
     tasks: BTreeMap<TaskId, Assignment>,
+    /// The lead partitions that the group has given us and not got back.
+    held: BTreeSet<TopicPartition>,
     releases: Releases,
     stopping: Stopping,
 }
@@ -56,8 +58,11 @@ enum Stopping {
     Done,
 }
 
-/// How many polls of a leaving member wait for the group's revocation.
-const LEAVING_POLLS: u32 = 20;
+/// How long a goodbye may take to be said.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// How many polls of a leaving member wait for the goodbye to go through.
+const LEAVING_POLLS: u32 = 400;
 
 impl Member {
     pub(crate) fn new(
@@ -78,6 +83,7 @@ impl Member {
             workers,
             status,
             tasks: BTreeMap::new(),
+            held: BTreeSet::new(),
             releases: Releases::default(),
             stopping: Stopping::No,
         }
@@ -86,23 +92,24 @@ impl Member {
     /// Serves the group once; `false` when it has left it.
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<bool, AppError> {
         let quick = Duration::from_millis(5);
-        let wait = if self.releases.is_empty() { wait } else { wait.min(quick) };
+        let idle = self.releases.is_empty() && self.stopping == Stopping::No;
+        let wait = if idle { wait } else { wait.min(quick) };
         for event in self.poll(wait)? {
             match event {
-                MemberEvent::Assigned(partitions) => {
-                    self.assigned(&partitions)?;
+                MemberEvent::Assigned(leads) => {
+                    self.assigned(&leads)?;
                     // Somebody else has left at the same time; his tasks are not for us any more.
                     if self.stopping != Stopping::No {
-                        self.give_up(partitions, Lease::revoke);
+                        self.close_tasks(&leads, Lease::revoke);
                     }
                 }
-                MemberEvent::Revoked(partitions) => self.give_up(partitions, Lease::revoke),
-                MemberEvent::Lost(partitions) => self.give_up(partitions, Lease::lose),
+                MemberEvent::Revoked(leads) => self.give_up(&leads, Lease::revoke),
+                MemberEvent::Lost(leads) => self.give_up(&leads, Lease::lose),
             }
         }
         self.read_notices();
         for partitions in self.releases.finished() {
-            self.transport.unassign(&partitions)?;
+            self.unassign(&partitions)?;
         }
         self.go_on_stopping()?;
         Ok(self.stopping != Stopping::Done)
@@ -129,6 +136,7 @@ impl Member {
         };
         let mut partitions = Vec::new();
         let mut assignments = Vec::new();
+        self.held.extend(leads.iter().cloned());
         for lead in leads {
             let Some(task) = self.placement.task_of(lead) else {
                 tracing::warn!(partition = %lead, "assigned a partition that no task wants");
@@ -158,29 +166,41 @@ impl Member {
 
     /// Has the tasks of these lead partitions closed; the partitions are unassigned when that is
     /// done.
-    fn give_up(&mut self, leads: Vec<TopicPartition>, mark: impl Fn(&Lease)) {
-        let mut partitions = Vec::new();
-        let mut tasks = Vec::new();
-        for lead in leads {
-            let task = self.placement.task_of(&lead).and_then(|task| self.tasks.get(&task));
-            match task {
-                Some(assignment) => {
-                    mark(&assignment.lease);
-                    if self.releases.awaits(assignment.task) {
-                        // On its way out already; a partition is unassigned once.
-                        continue;
-                    }
-                    partitions.extend(assignment.partitions.iter().cloned());
-                    self.status.changed(assignment.task, TaskState::Closing, "revoked");
-                    tracing::info!(task = %assignment.task, "task revoked");
-                    tasks.push(assignment.task);
-                }
-                None => partitions.push(lead),
-            }
-        }
+    fn give_up(&mut self, leads: &[TopicPartition], mark: impl Fn(&Lease)) {
+        let tasks = self.close_tasks(leads, mark);
+        let partitions = leads.iter().flat_map(|lead| self.with_followers(lead)).collect();
         self.releases.add(partitions, tasks);
+    }
+
+    /// Tells everybody that these tasks are to be closed; those that there are.
+    fn close_tasks(&self, leads: &[TopicPartition], mark: impl Fn(&Lease)) -> Vec<TaskId> {
+        let tasks = leads.iter().filter_map(|lead| self.placement.task_of(lead));
+        let assignments = tasks.filter_map(|task| self.tasks.get(&task));
+        let closing = assignments.map(|assignment| {
+            mark(&assignment.lease);
+            self.status.changed(assignment.task, TaskState::Closing, "revoked");
+            tracing::info!(task = %assignment.task, "task revoked");
+            assignment.task
+        });
+        let closing = closing.collect();
         self.restorer.wake();
         self.workers.iter().for_each(|worker| worker.send(Command::LeasesChanged));
+        closing
+    }
+
+    /// A lead partition and those of the other sources that follow it.
+    fn with_followers(&self, lead: &TopicPartition) -> Vec<TopicPartition> {
+        match self.placement.task_of(lead) {
+            Some(task) => self.placement.partitions(&self.topology, task),
+            None => vec![lead.clone()],
+        }
+    }
+
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), AppError> {
+        for partition in partitions {
+            self.held.remove(partition);
+        }
+        Ok(self.transport.unassign(partitions)?)
     }
 
     fn read_notices(&mut self) {
@@ -194,8 +214,8 @@ impl Member {
                 Ok(Notice::Stop) => {
                     if self.stopping == Stopping::No {
                         self.stopping = Stopping::Tasks;
-                        let leads = self.placement.leads_of(self.tasks.keys());
-                        self.give_up(leads, Lease::revoke);
+                        let leads: Vec<_> = self.held.iter().cloned().collect();
+                        self.close_tasks(&leads, Lease::revoke);
                     }
                 }
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
@@ -209,32 +229,42 @@ impl Member {
         if self.stopping == Stopping::Done {
             return;
         }
-        let _ = self.transport.leave(Duration::from_secs(1));
+        let _ = self.transport.leave(LEAVE);
         for _ in 0..LEAVING_POLLS {
             for event in self.transport.poll(Duration::from_millis(20)).unwrap_or_default() {
                 if let MemberEvent::Revoked(leads) | MemberEvent::Lost(leads) = event {
-                    let tasks = leads.iter().filter_map(|lead| self.placement.task_of(lead));
-                    let tasks = tasks.filter_map(|task| self.tasks.get(&task));
-                    let all: Vec<_> = tasks.flat_map(|one| one.partitions.clone()).collect();
-                    let _ = self.transport.unassign(&all);
+                    let all: Vec<_> =
+                        leads.iter().flat_map(|lead| self.with_followers(lead)).collect();
+                    let _ = self.unassign(&all);
                 }
+            }
+            if self.has_left() {
+                return;
             }
         }
     }
 
-    /// First the tasks, then the group: so that the last commit is still that of a member.
+    /// First the tasks, then the group: so that the last commit is still that of a member. The
+    /// partitions are unassigned when the group asks for them, as it does of one that says goodbye.
     fn go_on_stopping(&mut self) -> Result<(), AppError> {
         match self.stopping {
             Stopping::Tasks if self.releases.is_empty() && self.tasks.is_empty() => {
-                self.transport.leave(Duration::from_secs(1))?;
+                self.transport.leave(LEAVE)?;
                 self.stopping = Stopping::Leaving { polls_left: LEAVING_POLLS };
             }
-            Stopping::Leaving { polls_left: 0 } => self.stopping = Stopping::Done,
+            Stopping::Leaving { polls_left } if polls_left == 0 || self.has_left() => {
+                self.stopping = Stopping::Done;
+            }
             Stopping::Leaving { polls_left } => {
                 self.stopping = Stopping::Leaving { polls_left: polls_left - 1 };
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the goodbye went through: the group holds nothing for us, and we are nobody there.
+    fn has_left(&self) -> bool {
+        self.held.is_empty() && self.transport.group().metadata().is_err()
     }
 }

@@ -32,15 +32,11 @@ impl Placement {
         Some(TaskId { sub_topology, partition: lead.partition })
     }
 
-    pub(crate) fn leads_of<'a>(
-        &self,
-        tasks: impl Iterator<Item = &'a TaskId>,
-    ) -> Vec<TopicPartition> {
-        let lead = |task: &TaskId| {
-            let (topic, _) = self.leads.iter().find(|(_, sub)| **sub == task.sub_topology)?;
-            Some(TopicPartition::new(Arc::clone(topic), task.partition))
-        };
-        tasks.filter_map(lead).collect()
+    /// The partitions of a task's inputs, in the order of its sub-topology's sources.
+    pub(crate) fn partitions(&self, topology: &Topology, task: TaskId) -> Vec<TopicPartition> {
+        let sources = topology.sub_topologies()[task.sub_topology].sources().iter();
+        let at = |topic: &Arc<str>| TopicPartition::new(Arc::clone(topic), task.partition);
+        sources.map(|source| at(&source.topic)).collect()
     }
 
     pub(crate) fn assignment(
@@ -58,7 +54,7 @@ impl Placement {
         let store = lead.map_or_else(|| task.to_string(), |(topic, _)| topic.to_string());
         Assignment {
             task,
-            partitions: sub.sources().iter().map(|source| at(&source.topic)).collect(),
+            partitions: self.partitions(topology, task),
             changelogs: sub.tables().iter().map(|table| at(table.changelog())).collect(),
             store_name: format!("{store}-{}", task.partition).into(),
             worker,

@@ -19,11 +19,6 @@ impl Releases {
         self.0.push(Release { partitions, tasks: tasks.into_iter().collect() });
     }
 
-    /// Whether the task is being closed for one of them.
-    pub(super) fn awaits(&self, task: TaskId) -> bool {
-        self.0.iter().any(|release| release.tasks.contains(&task))
-    }
-
     pub(super) fn released(&mut self, task: TaskId) {
         for release in &mut self.0 {
             release.tasks.remove(&task);

@@ -20,6 +20,7 @@ use crate::error::AppError;
 use crate::lease::LeaseState;
 use crate::mailbox::Mailbox;
 use crate::member::Notice;
+use crate::purge::Purger;
 use crate::status::{StatusHandle, TaskState};
 use crate::transport::{Group, Reader};
 use crate::worker::{Activation, Command};
@@ -41,12 +42,14 @@ pub(crate) struct Restorer {
     pub(crate) member: Mailbox<Notice>,
     pub(crate) status: StatusHandle,
     pub(crate) openings: Vec<Opening>,
+    pub(crate) purger: Purger,
 }
 
 impl Restorer {
     /// Brings every task in hand a step further.
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
         self.receive(wait);
+        self.purger.turn();
         self.drop_revoked()?;
         self.open_stores()?;
         self.look_up_offsets()?;

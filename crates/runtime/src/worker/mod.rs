@@ -25,6 +25,7 @@ use crate::error::AppError;
 use crate::lease::Assignment;
 use crate::mailbox::Mailbox;
 use crate::member::Notice;
+use crate::purge::Consumed;
 use crate::restore::Opening;
 use crate::status::StatusHandle;
 use crate::transport::{ErrorKind, Fetched, Fetcher, Group};
@@ -74,6 +75,7 @@ pub(crate) struct Worker {
     /// Since when a commit has had to wait for an agent.
     pub(crate) blocked_since: Option<Duration>,
     pub(crate) status_at: Duration,
+    pub(crate) consumed: Consumed,
 }
 
 /// Records of one input that may wait in a task; beyond, its partition is paused.

@@ -33,8 +33,8 @@ use super::{Codec, CodecError, present};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no natural byte form for Kafka",
-    note = "String, Vec<u8>, integers and Option<…> of them have; for other types give the topic or \
-            table a codec (`Topic::with(name, key_codec, value_codec)`) or implement `Natural`"
+    note = "String, Vec<u8>, integers and Option<…> of them have; for other types give the topic \
+            or table a codec (`Topic::with(name, key_codec, value_codec)`) or implement `Natural`"
 )]
 pub trait Natural: Sized + 'static {
     /// The codec of this type.

@@ -20,11 +20,49 @@ pub struct Grouped<'b, K, V, C> {
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V, C> {
     /// Counts the records of each key.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let counts = Topic::<String, u64>::new("counts");
+    /// let app = Builder::new("example");
+    /// let seen = Table::new("seen");
+    /// app.stream(&numbers).group_by_key().count(&seen).to(&counts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 7)?;
+    /// test.send(&numbers, "b".into(), 8)?;
+    /// test.send(&numbers, "a".into(), 9)?;
+    /// let out = [("a".to_owned(), 1), ("b".to_owned(), 1), ("a".to_owned(), 2)];
+    /// assert_eq!(test.take(&counts)?, out);
+    /// assert_eq!(test.table(&seen, &"a".into())?, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn count(self, table: &Table<K, u64>) -> Aggregated<'b, K, u64> {
         self.aggregate_into("count", table, count)
     }
 
     /// Combines the values of each key; the first value stands for itself.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// let largest = Table::new("largest");
+    /// app.stream(&numbers).group_by_key().reduce(&largest, i64::max).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 3)?;
+    /// test.send(&numbers, "a".into(), 1)?;
+    /// test.send(&numbers, "a".into(), 5)?;
+    /// assert_eq!(test.table(&largest, &"a".into())?, Some(5));
+    /// test.crash()?; // loses all local state: the changelog has it
+    /// assert_eq!(test.table(&largest, &"a".into())?, Some(5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reduce(
         self,
         table: &Table<K, V>,
@@ -35,6 +73,22 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
 
     /// Aggregates the values of each key: `init` makes an empty aggregate, `add` adds a value to
     /// it.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// let sums = Table::new("sums");
+    /// app.stream(&numbers).group_by_key().aggregate(&sums, || 0, |sum, _, n| *sum += n).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 3)?;
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 3), ("a".to_owned(), 7)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn aggregate<A: 'static>(
         self,
         table: &Table<K, A>,
@@ -45,6 +99,27 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     }
 
     /// [`aggregate`](Grouped::aggregate) with a function that may fail.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, ErrorPolicy, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.on_error(ErrorPolicy::Skip);
+    /// let add = |sum: &mut i64, _: &String, n: i64| {
+    ///     *sum = sum.checked_add(n).ok_or("the sum is too large")?;
+    ///     Ok::<(), &str>(())
+    /// };
+    /// app.stream(&numbers).group_by_key().try_aggregate(&Table::new("sums"), || 0, add).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 3)?;
+    /// test.send(&numbers, "a".into(), i64::MAX)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 3)]);
+    /// assert!(test.failed()[0].contains("the sum is too large"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_aggregate<A: 'static, E: Into<BoxError> + 'static>(
         self,
         table: &Table<K, A>,
@@ -55,6 +130,25 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     }
 
     /// Parts each group by time.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
+    /// # use headwater_testkit::TopologyTest;
+    /// # use std::time::Duration;
+    /// let clicks = Topic::<String, i64>::new("clicks");
+    /// let per_minute = Topic::<String, u64>::new("per-minute");
+    /// let minutes = Tumbling::of(Duration::from_secs(60)).grace(Duration::from_secs(10));
+    /// let app = Builder::new("example");
+    /// let clicked = app.stream(&clicks).group_by_key().window(minutes).count(&Table::new("seen"));
+    /// clicked.closed().select_key(|window, _| window.key.clone()).to(&per_minute);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// for seconds in [5, 59, 70] {
+    ///     test.send_record(&clicks, Record::new("page".into(), 1, seconds * 1000))?;
+    /// }
+    /// assert_eq!(test.take(&per_minute)?, [("page".to_owned(), 2)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn window<W: TimeWindows>(self, windows: W) -> WindowGrouped<'b, K, V, C, W> {
         WindowGrouped { stream: self.stream, windows }
     }
@@ -94,6 +188,23 @@ pub struct Aggregated<'b, K, A> {
 
 impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// Every change: one record out for each record in.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let counts = Topic::<String, u64>::new("counts");
+    /// let app = Builder::new("example");
+    /// let aggregated = app.stream(&numbers).group_by_key().count(&Table::new("seen"));
+    /// aggregated.updates().filter(|_, count| *count >= 2).to(&counts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 7)?;
+    /// test.send(&numbers, "a".into(), 8)?;
+    /// test.send(&numbers, "a".into(), 9)?;
+    /// assert_eq!(test.take(&counts)?, [("a".to_owned(), 2), ("a".to_owned(), 3)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn updates(self) -> Stream<'b, K, A, Port<K, A>> {
         Stream::new(self.builder, self.updates, self.node)
     }
@@ -101,11 +212,45 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// The last value of each key that changed, once per commit: fewer records where keys repeat,
     /// at the price of waiting for the commit. (Kafka Streams does this with its record cache.)
     /// Outputs carry no headers.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, OwnedRecord, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let counts = Topic::<String, u64>::new("counts");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).group_by_key().count(&Table::new("seen")).latest().to(&counts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// let bytes = |bytes: &[u8]| Some(bytes.into());
+    /// for n in [7_i64, 8] {
+    ///     let (key, value) = (bytes(b"a"), bytes(&n.to_be_bytes()));
+    ///     test.queue_raw("numbers", 0, OwnedRecord { key, value, ..OwnedRecord::default() });
+    /// }
+    /// test.send(&numbers, "a".into(), 9)?; // all three in one commit
+    /// assert_eq!(test.take(&counts)?, [("a".to_owned(), 3)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn latest(self) -> Stream<'b, K, A, Port<K, A>> {
         Stream::new(self.builder, self.latest, self.node)
     }
 
     /// Sends every change to `topic`: short for `updates().to(topic)`.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let counts = Topic::<String, u64>::new("counts");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).group_by_key().count(&Table::new("seen")).to(&counts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 7)?;
+    /// test.send(&numbers, "a".into(), 8)?;
+    /// assert_eq!(test.take(&counts)?, [("a".to_owned(), 1), ("a".to_owned(), 2)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to(self, topic: &Topic<K, A>) {
         self.updates().to(topic);
     }

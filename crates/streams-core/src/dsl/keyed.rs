@@ -18,6 +18,24 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Groups by the key that the records have. Refused by `build()` if an operator before it may
     /// have changed the key: equal keys could then be in different partitions, and
     /// [`group_by`](Stream::group_by) is needed.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers)
+    ///     .group_by_key()
+    ///     .reduce(&Table::new("sums"), |sum, n| sum + n)
+    ///     .to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 1)?;
+    /// test.send(&numbers, "a".into(), 2)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 1), ("a".to_owned(), 3)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group_by_key(self) -> Grouped<'b, K, V, C> {
         if self.key_changed {
             self.builder.problem(
@@ -33,6 +51,26 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Groups by a new key. The records go through the repartition topic `{application
     /// id}-{name}-repartition`, where equal keys meet in one partition; values are written
     /// there as JSON.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers)
+    ///     .group_by("by-parity", |_, n| if n % 2 == 0 { "even" } else { "odd" }.to_owned())
+    ///     .reduce(&Table::new("sums"), |sum, n| sum + n)
+    ///     .to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 2)?;
+    /// test.send(&numbers, "b".into(), 3)?;
+    /// test.send(&numbers, "c".into(), 4)?;
+    /// let sums = [("even".to_owned(), 2), ("odd".to_owned(), 3), ("even".to_owned(), 6)];
+    /// assert_eq!(test.take(&out)?, sums);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group_by<K2>(
         self,
         name: &str,
@@ -47,6 +85,25 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// [`group_by`](Stream::group_by) with codecs of your choice for the repartition topic.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_streams_core::codec::{Bytes, Text};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers)
+    ///     .group_by_with("by-length", |key, _| key.len().to_string(), Bytes, Text)
+    ///     .reduce(&Table::new("sums"), |sum, n| sum + n)
+    ///     .to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 2)?;
+    /// test.send(&numbers, "b".into(), 3)?;
+    /// assert_eq!(test.take(&out)?, [("1".to_owned(), 2), ("1".to_owned(), 5)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group_by_with<K2: 'static>(
         self,
         name: &str,

@@ -12,6 +12,20 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Sends every record to `topic`, with its timestamp and the headers of the record that caused
     /// it. The partition follows from the key's bytes as with the Java client; records without
     /// key are spread.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to(self, topic: &Topic<K, V>) {
         let kind = NodeKind::Sink(Arc::clone(&topic.name));
         self.builder.graph(|graph| {
@@ -24,6 +38,23 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Sends each record to the topic that `choose` names for it; `like` gives the codecs and is
     /// not written to unless chosen. A topic that does not exist stops the application with an
     /// error that names it.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers)
+    ///     .to_by(&out, |_, n| if *n < 0 { "negative".into() } else { "out".into() });
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// test.send(&numbers, "b".into(), -4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4)]);
+    /// assert_eq!(test.take(&Topic::new("negative"))?, [("b".to_owned(), -4_i64)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_by(
         self,
         like: &Topic<K, V>,

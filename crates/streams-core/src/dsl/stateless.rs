@@ -7,6 +7,21 @@ use crate::operators::{Branch, Filter, FlatMap, FlatMapValues, Map, MapValues, P
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// Keeps the records for which `predicate` is true.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).filter(|_, n| *n >= 10).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 9)?;
+    /// test.send(&numbers, "b".into(), 10)?;
+    /// assert_eq!(test.take(&out)?, [("b".to_owned(), 10)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn filter(
         self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
@@ -15,6 +30,21 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// Keeps the records for which `predicate` is false.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).filter_not(|key, _| key.starts_with("test-")).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "test-1".into(), 1)?;
+    /// test.send(&numbers, "order-1".into(), 2)?;
+    /// assert_eq!(test.take(&out)?, [("order-1".to_owned(), 2)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn filter_not(
         self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
@@ -24,6 +54,20 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
 
     /// Replaces key and value. The key may have changed, so a grouping behind it needs
     /// [`group_by`](Stream::group_by).
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).map(|key, n| (format!("{key}-doubled"), n * 2)).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a-doubled".to_owned(), 8)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn map<K2: 'static, V2: 'static>(
         self,
         map: impl Fn(K, V) -> (K2, V2) + Send + Sync + 'static,
@@ -32,6 +76,20 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// Replaces the value.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).map_values(|n| n + 1).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 5)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn map_values<V2: 'static>(
         self,
         map: impl Fn(V) -> V2 + Send + Sync + 'static,
@@ -40,6 +98,20 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// Replaces the key. A grouping behind it needs [`group_by`](Stream::group_by).
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).select_key(|_, n| format!("{n}")).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("4".to_owned(), 4)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn select_key<K2: 'static>(
         self,
         select: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
@@ -53,6 +125,20 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
 
     /// Replaces a record by any number of records. A grouping behind it needs
     /// [`group_by`](Stream::group_by).
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).flat_map(|key, n| [(key.clone(), n), (key + "-negated", -n)]).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4), ("a-negated".to_owned(), -4)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flat_map<K2: 'static, V2: 'static, I>(
         self,
         map: impl Fn(K, V) -> I + Send + Sync + 'static,
@@ -64,6 +150,21 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// Replaces a value by any number of values with the same key.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).flat_map_values(|n| 1..=n).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 2)?;
+    /// test.send(&numbers, "none".into(), 0)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 1), ("a".to_owned(), 2)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flat_map_values<V2: 'static, I>(
         self,
         map: impl Fn(V) -> I + Send + Sync + 'static,
@@ -77,6 +178,20 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
 
     /// Shows each record to `look` and hands it on. `look` may see a record again after a rewind:
     /// it is for logs and metrics, not for effects.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).peek(|key, n| println!("{key}: {n}")).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn peek(
         self,
         look: impl Fn(&K, &V) + Send + Sync + 'static,
@@ -86,6 +201,24 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
 
     /// Parts the stream in two: the records for which `predicate` is true, and the rest. More ways:
     /// branch the rest. A record of a branch that is not used goes nowhere.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// let (large, small) = app.stream(&numbers).branch(|_, n| *n >= 10);
+    /// large.map_values(|n| n / 10).to(&out);
+    /// small.to(&Topic::new("small"));
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 20)?;
+    /// test.send(&numbers, "b".into(), 7)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 2)]);
+    /// assert_eq!(test.take(&Topic::new("small"))?, [("b".to_owned(), 7_i64)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn branch(
         self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
@@ -101,6 +234,22 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// The records of both streams; each keeps its order, between them there is none.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// let refunds = Topic::<String, i64>::new("refunds");
+    /// app.stream(&numbers).merge(app.stream(&refunds).map_values(|n| -n)).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 20)?;
+    /// test.send(&refunds, "b".into(), 7)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 20), ("b".to_owned(), -7)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn merge<C2: Chain<Key = K, Value = V>>(
         self,
         other: Stream<'b, K, V, C2>,
@@ -119,6 +268,24 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Makes the stream usable more than once: the result can be cloned, and every clone gets every
     /// record. Also for keeping a stream in a struct or returning it: its type can be written
     /// out.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// let positive = app.stream(&numbers).filter(|_, n| *n > 0).shared();
+    /// positive.clone().to(&out);
+    /// positive.filter(|_, n| *n >= 10).to(&Topic::new("large"));
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 20)?;
+    /// test.send(&numbers, "b".into(), 7)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 20), ("b".to_owned(), 7)]);
+    /// assert_eq!(test.take(&Topic::new("large"))?, [("a".to_owned(), 20_i64)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shared(self) -> Stream<'b, K, V, Shared<K, V>>
     where
         K: Clone,

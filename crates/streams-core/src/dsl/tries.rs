@@ -16,6 +16,27 @@ fn tried<T, E: Into<BoxError>>(operator: &'static str, result: Result<T, E>) -> 
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// [`filter`](Stream::filter) with a predicate that may fail.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, String>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.on_error(ErrorPolicy::Skip);
+    /// app.stream(&numbers)
+    ///     .try_filter(|_, text| text.parse::<i64>().map(|n| n >= 10))
+    ///     .map_values(|text| text.len() as i64)
+    ///     .to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), "100".into())?;
+    /// test.send(&numbers, "b".into(), "7".into())?;
+    /// test.send(&numbers, "c".into(), "ten".into())?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 3)]);
+    /// assert!(test.failed()[0].contains("invalid digit"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_filter<E: Into<BoxError> + 'static>(
         self,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
@@ -25,6 +46,23 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// [`map`](Stream::map) with a function that may fail.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, String>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.on_error(ErrorPolicy::Skip);
+    /// app.stream(&numbers).try_map(|key, text| text.parse::<i64>().map(|n| (key, n))).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), "4".into())?;
+    /// test.send(&numbers, "b".into(), "four".into())?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4)]);
+    /// assert_eq!(test.failed().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_map<K2: 'static, V2: 'static, E: Into<BoxError> + 'static>(
         self,
         map: impl Fn(K, V) -> Result<(K2, V2), E> + Send + Sync + 'static,
@@ -33,6 +71,23 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// [`map_values`](Stream::map_values) with a function that may fail.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, String>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.on_error(ErrorPolicy::Skip);
+    /// app.stream(&numbers).try_map_values(|text| text.parse::<i64>()).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), "4".into())?;
+    /// test.send(&numbers, "b".into(), "four".into())?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4)]);
+    /// assert_eq!(test.failed().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_map_values<V2: 'static, E: Into<BoxError> + 'static>(
         self,
         map: impl Fn(V) -> Result<V2, E> + Send + Sync + 'static,
@@ -42,6 +97,25 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// [`flat_map`](Stream::flat_map) with a function that may fail.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, String>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.on_error(ErrorPolicy::Skip);
+    /// app.stream(&numbers)
+    ///     .try_flat_map(|key, text| text.parse::<i64>().map(|n| [(key.clone(), n), (key, -n)]))
+    ///     .to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), "4".into())?;
+    /// test.send(&numbers, "b".into(), "four".into())?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4), ("a".to_owned(), -4)]);
+    /// assert_eq!(test.failed().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_flat_map<K2: 'static, V2: 'static, I, E: Into<BoxError> + 'static>(
         self,
         map: impl Fn(K, V) -> Result<I, E> + Send + Sync + 'static,
@@ -54,6 +128,26 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// [`flat_map_values`](Stream::flat_map_values) with a function that may fail.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, String>::new("numbers");
+    /// let out = Topic::<String, i64>::new("out");
+    /// let app = Builder::new("example");
+    /// app.on_error(ErrorPolicy::Skip);
+    /// let parse_all =
+    ///     |text: String| text.split(' ').map(str::parse).collect::<Result<Vec<_>, _>>();
+    /// app.stream(&numbers).try_flat_map_values(parse_all).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), "1 2".into())?;
+    /// test.send(&numbers, "b".into(), "3 four".into())?;
+    /// // The record fails as a whole: nothing is left of the 3.
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 1), ("a".to_owned(), 2)]);
+    /// assert_eq!(test.failed().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_flat_map_values<V2: 'static, I, E: Into<BoxError> + 'static>(
         self,
         map: impl Fn(V) -> Result<I, E> + Send + Sync + 'static,

@@ -21,7 +21,8 @@ use run::Tasks;
 /// use headwater_testkit::TopologyTest;
 /// use streams_core::{Builder, Topic};
 ///
-/// let (words, lengths) = (Topic::<String, String>::new("words"), Topic::<String, u32>::new("lengths"));
+/// let words = Topic::<String, String>::new("words");
+/// let lengths = Topic::<String, u32>::new("lengths");
 /// let app = Builder::new("lengths");
 /// app.stream(&words).map_values(|word| word.len() as u32).to(&lengths);
 ///

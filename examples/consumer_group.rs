@@ -1,0 +1,77 @@
+//! A group of three members on a topic of six partitions: who has what, as one leaves and comes
+//! back.
+//!
+//! `cargo run --release --example consumer_group -- [--broker kafka://127.0.0.1:9092]`
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use headwater::prelude::*;
+use headwater::{TaskState, Topology};
+use support::Running;
+
+const PARTITIONS: i32 = 6;
+
+fn topology() -> support::Result<Topology> {
+    let app = Builder::new("example-group");
+    let input = Topic::<String, String>::new("example-group-in");
+    app.stream(&input).to(&Topic::new("example-group-out"));
+    Ok(app.build()?)
+}
+
+/// The partitions that a member has and works on.
+fn partitions(member: &Running) -> BTreeSet<i32> {
+    let status = member.status.snapshot();
+    let running = status.tasks.values().filter(|task| task.state == TaskState::Running);
+    running.flat_map(|task| task.inputs.iter().map(|input| input.partition)).collect()
+}
+
+/// Waits until every partition has exactly one owner, and the members about equally many.
+async fn settle(members: &[Running], what: &str) -> support::Result {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let fair = PARTITIONS as usize / members.len();
+    loop {
+        let owned: Vec<_> = members.iter().map(partitions).collect();
+        let total: usize = owned.iter().map(BTreeSet::len).sum();
+        let all: BTreeSet<i32> = owned.iter().flatten().copied().collect();
+        let even = owned.iter().all(|one| one.len().abs_diff(fair) <= 1);
+        if all.len() == PARTITIONS as usize && total == all.len() && even {
+            println!("{what}: each of {PARTITIONS} partitions has exactly one owner");
+            for (number, partitions) in owned.iter().enumerate() {
+                println!("  member {number}: {partitions:?}");
+            }
+            return Ok(());
+        }
+        if members.iter().any(Running::has_failed) || Instant::now() > deadline {
+            return Err(format!("{what}: not settled: {owned:?}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::main]
+async fn main() -> support::Result {
+    let config = support::config()?;
+    let client = headwater::client(&config)?;
+    client.create_topic("example-group-in", PARTITIONS)?;
+    client.create_topic("example-group-out", PARTITIONS)?;
+
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        members.push(support::start(topology()?, &config));
+    }
+    settle(&members, "three members").await?;
+
+    members.remove(0).stop().await?;
+    settle(&members, "one has left").await?;
+
+    members.push(support::start(topology()?, &config));
+    settle(&members, "one has come").await?;
+
+    for member in members {
+        member.stop().await?;
+    }
+    Ok(())
+}

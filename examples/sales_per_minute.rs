@@ -1,0 +1,55 @@
+//! Sales per category and minute: each minute sent once, when it is complete.
+//!
+//! `cargo run --release --example sales_per_minute -- [--broker kafka://127.0.0.1:9092]`
+
+mod support;
+
+use std::time::Duration;
+
+use headwater::prelude::*;
+use support::orders::{self, Order, Sales, clock, euros};
+
+#[tokio::main]
+async fn main() -> support::Result {
+    let config = support::config()?;
+    let sales = Topic::<String, Order>::json("example-sales");
+    let per_minute = Topic::<String, Sales>::json("example-sales-per-minute");
+
+    // Late by up to ten seconds is in time; and when no sale comes for a second, time goes on all
+    // the same.
+    let minutes = Tumbling::of(Duration::from_secs(60))
+        .grace(Duration::from_secs(10))
+        .idle_after(Duration::from_secs(1));
+    let app = Builder::new("example-sales-per-minute");
+    app.stream(&sales)
+        .group_by_key()
+        .window(minutes)
+        .aggregate(&Table::json("sales-by-minute"), Sales::default, Sales::add)
+        .closed()
+        .map(|window, sales| (format!("{} {}", clock(window.start), window.key), sales))
+        .to(&per_minute);
+    let topology = app.build()?;
+    print!("{}", topology.describe());
+
+    let client = headwater::client(&config)?;
+    client.create_topic(sales.name(), 4)?;
+    client.create_topic(per_minute.name(), 4)?;
+    // Five minutes of sales, and some long after them, which close them. The topic is keyed by
+    // category: grouping by another key would send the sales of a minute through several
+    // partitions, between which there is no order, and some would be late.
+    orders::write_keyed(&client, &sales, 0..600, |sale| &sale.category)?;
+    orders::write_keyed(&client, &sales, 2_000..2_040, |sale| &sale.category)?;
+
+    let running = support::start(topology, &config);
+    let all = |closed: &[Record<String, Sales>]| {
+        closed.iter().map(|minute| minute.value.count).sum::<u64>() >= 600
+    };
+    let mut closed = support::read_until(&client, &per_minute, all).await?;
+    running.stop().await?;
+    closed.sort_by(|a, b| a.key.cmp(&b.key));
+    for minute in &closed {
+        let Sales { count, cents } = minute.value;
+        println!("{:<14} {count:>4} sales {:>12}", minute.key, euros(cents));
+    }
+    Ok(())
+}

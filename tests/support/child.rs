@@ -1,0 +1,114 @@
+//! Instances in processes of their own, which can be killed and stopped as processes are.
+//!
+//! A test program starts itself again, with only its test `child` and an environment that says what
+//! to run there.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use headwater::{App, Config, Topology};
+
+const CONFIG: &str = "HEADWATER_TEST_CHILD";
+const APPLICATION: &str = "HEADWATER_TEST_APPLICATION";
+
+/// An instance in a process of its own; killed when dropped.
+pub struct Instance {
+    id: String,
+    config: Config,
+    child: Child,
+}
+
+impl Instance {
+    /// Starts one of the application `id`, with its own state directory.
+    pub fn start(id: &str, config: &Config, state_dir: &Path) -> Self {
+        let config = Config { state_dir: Some(state_dir.to_owned()), ..config.clone() };
+        let (id, child) = (id.to_owned(), spawn(id, &config));
+        Self { id, config, child }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again after [`kill`](Self::kill), with the same state directory.
+    pub fn start_again(&mut self) {
+        self.child = spawn(&self.id, &self.config);
+    }
+
+    /// `SIGSTOP`: alive, and silent.
+    pub fn freeze(&self) {
+        signal(&self.child, "STOP");
+    }
+
+    /// `SIGCONT`.
+    pub fn thaw(&self) {
+        signal(&self.child, "CONT");
+    }
+
+    /// `SIGTERM`, and whether it ended with success.
+    pub fn stop(mut self) -> bool {
+        signal(&self.child, "TERM");
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(id: &str, config: &Config) -> Child {
+    let program = std::env::current_exe().expect("this program");
+    let mut command = Command::new(program);
+    command.args(["--exact", "child", "--nocapture"]);
+    command.env(CONFIG, toml(config)).env(APPLICATION, id).stdin(Stdio::null());
+    if std::env::var_os("VERBOSE").is_none() {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    }
+    command.spawn().expect("a child process")
+}
+
+fn toml(config: &Config) -> String {
+    // Its own rendering is TOML, with the values of Kafka properties left out; tests set none.
+    format!("{config:?}")
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill -{name}");
+}
+
+/// The body of a test program's test `child`: runs an application until it is told to stop; does
+/// nothing in the test run itself.
+pub fn run_child(topology: impl FnOnce(&str) -> Topology) {
+    let Ok(config) = std::env::var(CONFIG) else { return };
+    let id = std::env::var(APPLICATION).expect("the parent's application");
+    let config = Config::from_toml(&config).expect("the parent's configuration");
+    if std::env::var_os("VERBOSE").is_some() {
+        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime
+        .expect("a runtime")
+        .block_on(App::new(topology(&id), config).run(headwater::shutdown_signal()));
+    if let Err(error) = result {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+/// Random enough: moments that differ from run to run.
+pub fn random_pause(at_most: Duration) -> Duration {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let random = RandomState::new().build_hasher().finish();
+    Duration::from_millis(random % u64::try_from(at_most.as_millis()).unwrap_or(1).max(1))
+}

@@ -1,0 +1,75 @@
+//! The job of the tests on a real broker: re-key, count in a table, send every count. Whatever is
+//! lost or done twice shows in the sequence of a key's counts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use headwater::prelude::*;
+use headwater::{ReadRecord, Topology};
+
+pub const BUCKETS: u64 = 40;
+
+pub struct Counting {
+    pub id: String,
+    pub client: Client,
+    pub input: Topic<String, u64>,
+    pub output: Topic<String, u64>,
+}
+
+impl Counting {
+    pub fn new(id: String, client: Client) -> Self {
+        let input = Topic::new(format!("{id}-in"));
+        let output = Topic::new(format!("{id}-out"));
+        client.create_topic(input.name(), 4).expect("created");
+        client.create_topic(output.name(), 4).expect("created");
+        Self { id, client, input, output }
+    }
+
+    /// Feeds values `from..to` at about `rate` a second, calling `between` every fifth of a second.
+    pub fn feed(&self, values: std::ops::Range<u64>, rate: u64, mut between: impl FnMut(u64)) {
+        let mut writer = self.client.writer().expect("a writer");
+        let started = Instant::now();
+        let (first, step) = (values.start, (rate / 5).max(1));
+        for value in values {
+            writer
+                .send(&self.input, &format!("key-{value}"), &value, 1 + value as i64)
+                .expect("sent");
+            if value % step == 0 {
+                writer.flush().expect("flushed");
+                between(value);
+                let due = Duration::from_secs_f64((value - first) as f64 / rate as f64);
+                std::thread::sleep(due.saturating_sub(started.elapsed()));
+            }
+        }
+        writer.flush().expect("flushed");
+    }
+
+    /// Reads until everything is counted: each key's counts are 1, 2, 3, … without gap or repeat.
+    pub fn check(&self, total: u64, within: Duration) {
+        let mut reader = self.client.reader(&self.output).expect("a reader");
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        let mut counted = 0;
+        let deadline = Instant::now() + within;
+        while counted < total {
+            assert!(Instant::now() < deadline, "only {counted} of {total} were counted");
+            let read = reader.next(Duration::from_millis(200)).expect("reads");
+            let Some(ReadRecord { record, partition, offset, .. }) = read else { continue };
+            let count = counts.entry(record.key.clone()).or_default();
+            *count += 1;
+            assert_eq!(record.value, *count, "{} at {partition} offset {offset}", record.key);
+            counted += 1;
+        }
+        let extra = reader.next(Duration::from_secs(1)).expect("reads");
+        assert!(extra.is_none(), "more counts than records: {extra:?}");
+    }
+}
+
+pub fn topology(id: &str) -> Topology {
+    let app = Builder::new(id);
+    let input = Topic::<String, u64>::new(format!("{id}-in"));
+    app.stream(&input)
+        .group_by("by-bucket", |_, value| format!("bucket-{}", value % BUCKETS))
+        .count(&Table::new("counts"))
+        .to(&Topic::<String, u64>::new(format!("{id}-out")));
+    app.build().expect("a valid topology")
+}
