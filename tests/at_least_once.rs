@@ -55,11 +55,11 @@ async fn a_commit_without_a_reply_is_found_in_the_changelog() {
         lab.feed(20, Duration::from_millis(20)).await;
         lab.check(&[&instance]).await;
         let rewinds = instance.status().commits.rewinds;
-        instance.faults.always(Call::CommitOffsets, Fault::LostReply);
+        // The first commit is that of the repartitioned record, the second that of its count.
+        instance.faults.spare(Call::CommitOffsets, 1);
+        instance.faults.next(Call::CommitOffsets, Fault::LostReply);
         lab.feed(1, Duration::from_millis(20)).await;
-        // Once for the repartitioned record, once for its count.
-        wait_for("both rewinds", || instance.status().commits.rewinds >= rewinds + 2).await;
-        instance.faults.heal();
+        wait_for("the rewind", || instance.status().commits.rewinds > rewinds).await;
         lab.check(&[&instance]).await;
     }
     instance.stop().await.expect("a graceful stop");
