@@ -99,6 +99,7 @@ impl Member {
                 MemberEvent::Assigned(leads) => {
                     self.assigned(&leads)?;
                     // Somebody else has left at the same time; his tasks are not for us any more.
+                    // Their partitions are asked back when we say goodbye.
                     if self.stopping != Stopping::No {
                         self.close_tasks(&leads, Lease::revoke);
                     }

@@ -15,9 +15,8 @@ use crate::error::AppError;
 use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
-/// How long a commit that an agent holds up waits before it looks again; the agent's own wake-up
-/// comes in between.
-const AGENT_RETRY: Duration = Duration::from_millis(5);
+/// How often a commit that waits for an agent looks whether it has waited for too long.
+const AGENT_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Worker {
     pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
@@ -67,7 +66,8 @@ impl Worker {
     fn wait_for_agents(&mut self) -> Result<(), Trouble> {
         let now = self.clock.monotonic();
         let waited = now - *self.blocked_since.get_or_insert(now);
-        self.commit_at = Some(now + AGENT_RETRY);
+        // The agent wakes the worker when it can go on; this is for the time-out.
+        self.commit_at = Some(now + AGENT_LOOK_EVERY);
         if waited < self.config.transaction_timeout / 2 {
             return Ok(());
         }
