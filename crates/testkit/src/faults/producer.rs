@@ -39,7 +39,12 @@ impl Producer for FaultyProducer {
         self.faults.call(Call::SendOffsets, send)
     }
 
+    /// What was sent has reached the log before a fault strikes: that is what makes an abort
+    /// something to see.
     fn commit(&mut self, timeout: Duration) -> Result<()> {
+        if self.faults.lives() {
+            self.producer.flush(timeout)?;
+        }
         self.faults.call(Call::Commit, || self.producer.commit(timeout))
     }
 
