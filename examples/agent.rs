@@ -60,7 +60,7 @@ async fn main() -> support::Result {
 
     let client = headwater::client(&config)?;
     for topic in [events.name(), processed.name(), counts.name()] {
-        client.create_topic(topic, 3)?;
+        support::create_topic(&client, topic, 3)?;
     }
     let mut writer = client.writer()?;
     for number in 0..100 {

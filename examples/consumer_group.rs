@@ -55,8 +55,8 @@ async fn settle(members: &[Running], what: &str) -> support::Result {
 async fn main() -> support::Result {
     let config = support::config()?;
     let client = headwater::client(&config)?;
-    client.create_topic("example-group-in", PARTITIONS)?;
-    client.create_topic("example-group-out", PARTITIONS)?;
+    support::create_topic(&client, "example-group-in", PARTITIONS)?;
+    support::create_topic(&client, "example-group-out", PARTITIONS)?;
 
     let mut members = Vec::new();
     for _ in 0..3 {

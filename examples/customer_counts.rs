@@ -22,8 +22,8 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let client = headwater::client(&config)?;
-    client.create_topic(orders.name(), 4)?;
-    client.create_topic(counts.name(), 4)?;
+    support::create_topic(&client, orders.name(), 4)?;
+    support::create_topic(&client, counts.name(), 4)?;
     orders::write(&client, &orders, 0..1_000)?;
 
     let running = support::start(topology, &config);

@@ -24,7 +24,7 @@ async fn main() -> support::Result {
     let config = support::config()?;
     let events = Topic::<String, Event>::json("example-produced");
     let client = headwater::client(&config)?;
-    client.create_topic(events.name(), 4)?;
+    support::create_topic(&client, events.name(), 4)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
 
     let mut writer = client.writer()?;

@@ -29,8 +29,8 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let client = headwater::client(&config)?;
-    client.create_topic(sales.name(), 4)?;
-    client.create_topic(revenue.name(), 1)?;
+    support::create_topic(&client, sales.name(), 4)?;
+    support::create_topic(&client, revenue.name(), 1)?;
     orders::write(&client, &sales, 0..600)?;
 
     let running = support::start(topology, &config);

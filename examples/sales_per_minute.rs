@@ -32,8 +32,8 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let client = headwater::client(&config)?;
-    client.create_topic(sales.name(), 4)?;
-    client.create_topic(per_minute.name(), 4)?;
+    support::create_topic(&client, sales.name(), 4)?;
+    support::create_topic(&client, per_minute.name(), 4)?;
     // Five minutes of sales, and some long after them, which close them. The topic is keyed by
     // category: grouping by another key would send the sales of a minute through several
     // partitions, between which there is no order, and some would be late.

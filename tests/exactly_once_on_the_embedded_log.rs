@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use support::{Instances, embedded};
 
+/// The records are dated 1970; a log deletes by date.
+const FOREVER: &[(&str, &str)] = &[("retention.ms", "-1")];
+
 fn topology(id: &str) -> headwater::Topology {
     let app = Builder::new(id);
     let input = Topic::<String, u64>::new(format!("{id}-in"));
@@ -21,8 +24,8 @@ fn topology(id: &str) -> headwater::Topology {
 async fn counts_stay_exact_while_instances_join_and_leave() {
     let id = "joins-and-leaves";
     let (config, client) = embedded();
-    client.create_topic(&format!("{id}-in"), 6).expect("created");
-    client.create_topic(&format!("{id}-out"), 3).expect("created");
+    client.create_topic_with(&format!("{id}-in"), 6, FOREVER).expect("created");
+    client.create_topic_with(&format!("{id}-out"), 3, FOREVER).expect("created");
     let mut instances = Instances::new(move || topology(id), config);
     instances.start();
 

@@ -39,6 +39,13 @@ pub fn config() -> Result<Config> {
     Ok(config)
 }
 
+/// Creates a topic that keeps its records for ever: the examples' data is dated, and a broker would
+/// delete by that date.
+pub fn create_topic(client: &Client, name: &str, partitions: i32) -> Result {
+    client.create_topic_with(name, partitions, &[("retention.ms", "-1")])?;
+    Ok(())
+}
+
 /// Warnings of the runtime on standard error.
 fn logging() {
     let level = if std::env::var_os("VERBOSE").is_some() { "info" } else { "warn" };

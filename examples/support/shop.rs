@@ -41,7 +41,7 @@ impl Topics {
             [topics.shipments.name(), topics.counts.name(), topics.per_minute.name()],
         );
         for name in inputs.into_iter().chain(outputs) {
-            client.create_topic(name, PARTITIONS)?;
+            super::create_topic(client, name, PARTITIONS)?;
         }
         Ok(topics)
     }

@@ -20,8 +20,10 @@ impl Counting {
     pub fn new(id: String, client: Client) -> Self {
         let input = Topic::new(format!("{id}-in"));
         let output = Topic::new(format!("{id}-out"));
-        client.create_topic(input.name(), 4).expect("created");
-        client.create_topic(output.name(), 4).expect("created");
+        // The records' time is that of 1970: a broker with its default retention would delete them.
+        for topic in [input.name(), output.name()] {
+            client.create_topic_with(topic, 4, &[("retention.ms", "-1")]).expect("created");
+        }
         Self { id, client, input, output }
     }
 

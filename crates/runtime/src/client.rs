@@ -49,10 +49,26 @@ impl Client {
         Self { transport }
     }
 
-    /// Creates a topic unless it exists; `true` if it was created.
+    /// Creates a topic with the broker's default configuration unless it exists; `true` if it was
+    /// created.
+    ///
+    /// Kafka's default deletes records whose *timestamp* is a week old: for records of the past give
+    /// a configuration with [`create_topic_with`](Self::create_topic_with).
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<bool, ClientError> {
-        let topic =
-            NewTopic { name: name.into(), partitions, replication: None, config: Vec::new() };
+        self.create_topic_with(name, partitions, &[])
+    }
+
+    /// [`create_topic`](Self::create_topic) with configuration as Kafka names it, for example
+    /// `("retention.ms", "-1")`.
+    pub fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: i32,
+        config: &[(&str, &str)],
+    ) -> Result<bool, ClientError> {
+        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let config = config.collect();
+        let topic = NewTopic { name: name.into(), partitions, replication: None, config };
         match self.transport.admin()?.create(&topic, TIMEOUT) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Exists => Ok(false),
