@@ -148,6 +148,9 @@ const CONSUMER: &[(&str, &str)] = &[
     ("fetch.wait.max.ms", "100"),
     ("fetch.message.max.bytes", "4194304"),
     ("allow.auto.create.topics", "false"),
+    // Committed offsets are asked for again while a transaction that was just aborted holds them.
+    ("retry.backoff.ms", "5"),
+    ("retry.backoff.max.ms", "100"),
 ];
 
 /// The default `retry.backoff.ms` of 100 costs each transaction that much: the coordinator asks for

@@ -52,8 +52,8 @@ impl Client {
     /// Creates a topic with the broker's default configuration unless it exists; `true` if it was
     /// created.
     ///
-    /// Kafka's default deletes records whose *timestamp* is a week old: for records of the past give
-    /// a configuration with [`create_topic_with`](Self::create_topic_with).
+    /// Kafka's default deletes records whose *timestamp* is a week old: for records of the past
+    /// give a configuration with [`create_topic_with`](Self::create_topic_with).
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<bool, ClientError> {
         self.create_topic_with(name, partitions, &[])
     }

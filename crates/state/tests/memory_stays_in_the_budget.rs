@@ -1,5 +1,5 @@
-//! Fifty stores that write eight times the budget: what the process takes stays near the budget, and
-//! does not grow with the number of stores or with what they hold.
+//! Fifty stores that write eight times the budget: what the process takes stays near the budget,
+//! and does not grow with the number of stores or with what they hold.
 
 use headwater_state::{RocksOptions, RocksStores};
 use streams_core::{StoreBatch, StoreProvider, TableBatch, TableName};
