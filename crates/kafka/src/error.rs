@@ -5,8 +5,12 @@ use runtime::transport::{ErrorKind, TransportError};
 
 /// An error of an ordinary call: fetching, looking up, administration.
 pub(crate) fn plain(context: impl Into<String>, error: KafkaError) -> TransportError {
-    let kind = error.rdkafka_error_code().map_or(ErrorKind::Refused, kind_of);
-    TransportError::new(kind, context, error)
+    let code = match &error {
+        // Not among those that rdkafka itself takes the code of.
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    };
+    TransportError::new(code.map_or(ErrorKind::Refused, kind_of), context, error)
 }
 
 /// An error code of an ordinary call.
@@ -87,6 +91,16 @@ fn kind_of(code: Code) -> ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_that_is_away_may_come_back() {
+        for error in [
+            KafkaError::AdminOp(Code::OperationTimedOut),
+            KafkaError::MetadataFetch(Code::BrokerTransportFailure),
+        ] {
+            assert_eq!(plain("asking", error).kind(), ErrorKind::Retriable);
+        }
+    }
 
     #[test]
     fn a_time_out_of_a_transactional_request_is_an_unknown_outcome() {

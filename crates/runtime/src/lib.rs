@@ -4,7 +4,8 @@
 //! that does what there is to do over the traits of [`transport`], a store and a [`Clock`]. In
 //! production each has a thread.
 //!
-//! Events (`tracing`) carry stable field names: `app`, `instance`, `task`, `worker`, `topic`,
+//! Everything that an instance's threads say to `tracing` is inside the span `headwater`, with the
+//! fields `app` and `thread` (`member`, `restorer`, `worker`). Events carry stable field names: `app`, `instance`, `task`, `worker`, `topic`,
 //! `partition`, `offset`, `error`, `reason`.
 
 mod app;

@@ -33,10 +33,11 @@ impl Threads {
     /// then.
     pub(crate) fn start(instance: Instance, home: Home) -> std::io::Result<Self> {
         let home = Arc::new(home);
+        let app = Arc::clone(instance.member.topology.application_id());
         let (failed, failures) = unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
         let runtime = Handle::try_current().ok();
-        let spawner = Spawner { stop: Arc::clone(&stop), failed, runtime, home };
+        let spawner = Spawner { stop: Arc::clone(&stop), failed, runtime, home, app };
         let Instance { mut member, mut restorer, workers, notices } = instance;
         let mut threads = Vec::new();
         for mut worker in workers {
@@ -102,6 +103,7 @@ struct Spawner {
     failed: UnboundedSender<AppError>,
     runtime: Option<Handle>,
     home: Arc<Home>,
+    app: Arc<str>,
 }
 
 impl Spawner {
@@ -112,9 +114,11 @@ impl Spawner {
     ) -> std::io::Result<JoinHandle<()>> {
         let (stop, failed) = (Arc::clone(&self.stop), self.failed.clone());
         let (runtime, home) = (self.runtime.clone(), Arc::clone(&self.home));
+        let app = Arc::clone(&self.app);
         thread::Builder::new().name(format!("headwater-{name}")).spawn(move || {
             // So that agents can use timers and sockets of the user's tokio runtime.
             let _entered = runtime.as_ref().map(Handle::enter);
+            let _span = tracing::info_span!("headwater", %app, thread = name).entered();
             let result = catch_unwind(AssertUnwindSafe(|| run(&stop))).unwrap_or_else(|panic| {
                 let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                 let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
