@@ -5,8 +5,8 @@
 //! production each has a thread.
 //!
 //! Everything that an instance's threads say to `tracing` is inside the span `headwater`, with the
-//! fields `app` and `thread` (`member`, `restorer`, `worker`). Events carry stable field names: `app`, `instance`, `task`, `worker`, `topic`,
-//! `partition`, `offset`, `error`, `reason`.
+//! fields `app` and `thread` (`member`, `restorer`, `worker`). Events carry stable field names:
+//! `app`, `instance`, `task`, `worker`, `topic`, `partition`, `offset`, `error`, `reason`.
 
 mod app;
 mod client;
