@@ -10,6 +10,7 @@ mod text;
 mod windowed;
 
 use std::error::Error;
+use std::sync::Arc;
 
 #[cfg(feature = "bincode")]
 pub use self::bincode::Bincode;
@@ -40,6 +41,17 @@ pub trait Codec<T>: Send + Sync + 'static {
 
     /// Reads a value; `None` is null, which most codecs refuse with [`CodecError::null`].
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError>;
+}
+
+/// A shared codec is a codec.
+impl<T: 'static> Codec<T> for Arc<dyn Codec<T>> {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        (**self).encode(value, out)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
+        (**self).decode(bytes)
+    }
 }
 
 /// A value could not be encoded or decoded.

@@ -143,24 +143,9 @@ impl<T, C: Codec<T>> Codec<Option<T>> for Nullable<C> {
     }
 }
 
-struct Erased<T>(Arc<dyn Codec<T>>);
-
-impl<T: 'static> Codec<Option<T>> for Erased<T> {
-    fn encode(&self, value: &Option<T>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        match value {
-            Some(value) => self.0.encode(value, out),
-            None => Ok(false),
-        }
-    }
-
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<Option<T>, CodecError> {
-        bytes.map(|bytes| self.0.decode(Some(bytes))).transpose()
-    }
-}
-
 impl<T: Natural> Natural for Option<T> {
     fn codec() -> Arc<dyn Codec<Self>> {
-        Arc::new(Erased(T::codec()))
+        Arc::new(Nullable(T::codec()))
     }
 }
 

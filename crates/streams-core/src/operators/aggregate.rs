@@ -64,15 +64,8 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
         F: Aggregation<K, V, A>,
     {
         write_key(&self.table.name, &*self.table.key, &record.key, key)?;
-        let (at, old) = match cx.tables.get(self.index, key)? {
-            Some((at, bytes)) => (at, Some(read(&self.table, bytes)?)),
-            None => (Timestamp::MIN, None),
-        };
-        let timestamp = record.timestamp.max(at);
-        let value = self.aggregation.add(old, &record.key, record.value)?;
-        put(&self.table, self.index, key, &value, timestamp, cx)?;
-        let wanted = self.updates.is_connected();
-        Ok(wanted.then_some(Record { key: record.key, value, timestamp }))
+        let grown = grow(&self.table, self.index, &self.aggregation, key, record, cx)?;
+        Ok(self.updates.is_connected().then_some(grown))
     }
 }
 
@@ -91,6 +84,26 @@ impl<K: 'static, A: 'static, F: Send + Sync> Hook for Aggregate<K, A, F> {
         }
         records.into_iter().try_for_each(|record| self.latest.receive(record, cx))
     }
+}
+
+/// Adds a record to the aggregate under a store key: the record's key, the new aggregate, and the
+/// largest timestamp that the aggregate has seen.
+pub(crate) fn grow<K: 'static, V, A: 'static>(
+    table: &Table<K, A>,
+    index: TableIndex,
+    aggregation: &impl Aggregation<K, V, A>,
+    store_key: &[u8],
+    record: Record<K, V>,
+    cx: &mut Cx,
+) -> Result<Record<K, A>, Failure> {
+    let (at, old) = match cx.tables.get(index, store_key)? {
+        Some((at, bytes)) => (at, Some(read(table, bytes)?)),
+        None => (Timestamp::MIN, None),
+    };
+    let timestamp = record.timestamp.max(at);
+    let value = aggregation.add(old, &record.key, record.value)?;
+    put(table, index, store_key, &value, timestamp, cx)?;
+    Ok(Record { key: record.key, value, timestamp })
 }
 
 /// Appends a table key's bytes; null is an error.

@@ -17,7 +17,7 @@ use crate::tables::TableIndex;
 use crate::window::{TimeWindows, Windowed};
 
 use super::Hook;
-use super::aggregate::{Aggregation, put, read, write_key};
+use super::aggregate::{Aggregation, grow, read, write_key};
 
 pub(crate) struct WindowAggregate<K, A, W, F> {
     pub(crate) table: Table<K, A>,
@@ -104,16 +104,11 @@ where
         F: Aggregation<K, V, A>,
     {
         write_key(&self.table.name, &*self.table.key, &record.key, key)?;
-        let (at, old) = match cx.tables.get(self.index, key)? {
-            Some((at, bytes)) => (at, Some(read(&self.table, bytes)?)),
-            None => (Timestamp::MIN, None),
-        };
-        let timestamp = record.timestamp.max(at);
-        let value = self.aggregation.add(old, &record.key, record.value)?;
-        put(&self.table, self.index, key, &value, timestamp, cx)?;
+        let Record { key, value, timestamp } =
+            grow(&self.table, self.index, &self.aggregation, key, record, cx)?;
         let clock = &mut cx.clocks[self.index];
         clock.first_open = clock.first_open.min(start);
-        let key = Windowed { key: record.key, start, end: self.end(start) };
+        let key = Windowed { key, start, end: self.end(start) };
         Ok(self.ports.updates.is_connected().then_some(Record { key, value, timestamp }))
     }
 
