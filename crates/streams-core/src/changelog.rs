@@ -20,9 +20,23 @@ pub struct TableSpec {
 /// How a table's entries look in the store and in the changelog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
+    /// Keys as they are.
     KeyValue,
+    /// Keys as they are, and often read in ranges.
+    Ordered,
+    /// A key in a window that its start names. The store puts the start first.
     Window,
+    /// A key with a suffix of that many bytes that begins with a time: sessions, windows that
+    /// depend on the records, join buffers. They are looked for by key and by time, so the store
+    /// has two entries for each: `0, key, suffix` with the value, and `1, suffix, key`. The
+    /// changelog has the first, without the 0.
+    Keyed(usize),
 }
+
+/// The first byte of store keys in [`Layout::Keyed`].
+pub(crate) const BY_KEY: u8 = 0;
+/// The first byte of the second entry in [`Layout::Keyed`].
+pub(crate) const BY_TIME: u8 = 1;
 
 /// A changelog record that cannot be an entry of its table: the topic was written by something
 /// else.
@@ -58,15 +72,48 @@ impl TableSpec {
         &self.changelog
     }
 
-    /// The store entry that a changelog record stands for.
-    pub fn restore(&self, record: &RawRecord<'_>) -> Result<StoreEntry, RestoreError> {
+    /// Appends the store entries that a changelog record stands for.
+    pub fn restore(
+        &self,
+        record: &RawRecord<'_>,
+        entries: &mut impl Extend<StoreEntry>,
+    ) -> Result<(), RestoreError> {
         let key = record.key.ok_or_else(|| self.broken(record, "its key is null"))?;
+        let value = record.value.map(|value| stamped(value, record.timestamp));
+        let too_short = || self.broken(record, "its key is too short for a window");
         let key = match self.layout {
-            Layout::KeyValue => key.into(),
-            Layout::Window => window_store_key(key)
-                .ok_or_else(|| self.broken(record, "its key is too short for a window"))?,
+            Layout::KeyValue | Layout::Ordered => key.into(),
+            Layout::Window => window_store_key(key).ok_or_else(too_short)?,
+            Layout::Keyed(suffix) => {
+                if key.len() < suffix {
+                    return Err(too_short());
+                }
+                let by_key = [&[BY_KEY], key].concat();
+                let by_time = by_time(&by_key, suffix);
+                let found = value.is_some().then(Box::default);
+                entries.extend([(by_time.into(), found)]);
+                by_key.into()
+            }
         };
-        Ok((key, record.value.map(|value| stamped(value, record.timestamp))))
+        entries.extend([(key, value)]);
+        Ok(())
+    }
+
+    /// The key of a store entry as the changelog has it.
+    pub fn changelog_key(&self, store_key: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(store_key.len() + 12);
+        self.write_changelog_key(store_key, &mut key);
+        key
+    }
+
+    /// Whether a store key only leads to another one, and is in no changelog.
+    pub fn is_index(&self, store_key: &[u8]) -> bool {
+        matches!(self.layout, Layout::Keyed(_)) && store_key.first() == Some(&BY_TIME)
+    }
+
+    /// Whether its entries are often read in ranges.
+    pub(crate) fn is_ordered(&self) -> bool {
+        matches!(self.layout, Layout::Keyed(_) | Layout::Ordered)
     }
 
     fn broken(&self, record: &RawRecord<'_>, why: &'static str) -> RestoreError {
@@ -82,9 +129,17 @@ impl TableSpec {
                 out.extend_from_slice(start);
                 out.extend_from_slice(&SEQUENCE);
             }
+            (Layout::Keyed(_), _) => out.extend_from_slice(store_key.get(1..).unwrap_or_default()),
             _ => out.extend_from_slice(store_key),
         }
     }
+}
+
+/// The second store key of an entry in [`Layout::Keyed`].
+pub(crate) fn by_time(by_key: &[u8], suffix: usize) -> Vec<u8> {
+    let key_and_suffix = by_key.get(1..).unwrap_or_default();
+    let (key, suffix) = key_and_suffix.split_at(key_and_suffix.len().saturating_sub(suffix));
+    [&[BY_TIME], suffix, key].concat()
 }
 
 fn window_store_key(changelog_key: &[u8]) -> Option<Box<[u8]>> {
@@ -127,16 +182,38 @@ mod tests {
         spec.write_changelog_key(&store_key, &mut changelog_key);
         let expected = [&b"books"[..], &[0, 0, 0, 0, 0, 0, 0xea, 0x60], &[0; 4]].concat();
         assert_eq!(changelog_key, expected);
-        let (back, value) = spec.restore(&record(Some(&changelog_key), Some(b"v"))).expect("entry");
-        assert_eq!(&*back, store_key);
-        assert_eq!(value.as_deref(), Some(&[0, 0, 0, 0, 0, 0, 1, 2, b'v'][..]));
+        let restored = restored(&spec, &record(Some(&changelog_key), Some(b"v"))).expect("entry");
+        assert_eq!(&*restored[0].0, store_key);
+        assert_eq!(restored[0].1.as_deref(), Some(&[0, 0, 0, 0, 0, 0, 1, 2, b'v'][..]));
+    }
+
+    #[test]
+    fn keyed_entries_are_found_by_key_and_by_time() {
+        let spec = spec(Layout::Keyed(8));
+        let store_key = [&[BY_KEY], &b"books"[..], &7_i64.to_be_bytes()].concat();
+        let mut changelog_key = Vec::new();
+        spec.write_changelog_key(&store_key, &mut changelog_key);
+        assert_eq!(changelog_key, [&b"books"[..], &7_i64.to_be_bytes()].concat());
+        let entries = restored(&spec, &record(Some(&changelog_key), Some(b"v"))).expect("entries");
+        assert_eq!(&*entries[1].0, store_key);
+        assert_eq!(*entries[0].0, [&[BY_TIME], &7_i64.to_be_bytes()[..], b"books"].concat());
+        assert!(spec.is_index(&entries[0].0) && !spec.is_index(&store_key));
+        let deleted = restored(&spec, &record(Some(&changelog_key), None)).expect("entries");
+        assert!(deleted.iter().all(|(_, value)| value.is_none()));
+    }
+
+    fn restored(spec: &TableSpec, record: &RawRecord<'_>) -> Result<Vec<StoreEntry>, RestoreError> {
+        let mut entries = Vec::new();
+        spec.restore(record, &mut entries)?;
+        Ok(entries)
     }
 
     #[test]
     fn tombstones_delete_and_foreign_records_are_refused_with_their_offset() {
-        assert_eq!(spec(Layout::KeyValue).restore(&record(Some(b"k"), None)).unwrap().1, None);
-        assert!(spec(Layout::KeyValue).restore(&record(None, None)).is_err());
-        let error = spec(Layout::Window).restore(&record(Some(b"short"), None)).unwrap_err();
+        let plain = spec(Layout::KeyValue);
+        assert_eq!(restored(&plain, &record(Some(b"k"), None)).unwrap()[0].1, None);
+        assert!(restored(&plain, &record(None, None)).is_err());
+        let error = restored(&spec(Layout::Window), &record(Some(b"short"), None)).unwrap_err();
         assert!(error.to_string().contains("offset 7 of the changelog shop-sales-changelog"));
     }
 }

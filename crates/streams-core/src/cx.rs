@@ -8,6 +8,7 @@ use crate::error::{Cause, Failure};
 use crate::record::{Headers, Record, Timestamp};
 use crate::tables::Tables;
 use crate::task::TaskMetrics;
+use crate::window::Plan;
 
 /// The state of one task while it runs. Operators are shared by all tasks and have no state of
 /// their own.
@@ -28,14 +29,20 @@ pub struct Cx {
     pub(crate) metrics: TaskMetrics,
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
+    pub(crate) plan: Plan,
 }
 
 /// Which record is being processed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Origin {
+    /// The number of the input that it came from.
+    pub(crate) input: u32,
     pub(crate) offset: i64,
     pub(crate) timestamp: Timestamp,
 }
+
+/// The number of a [`Clock`] in the topology.
+pub(crate) type ClockIndex = usize;
 
 /// Stream time of one operator, and what it needs to close windows.
 #[derive(Clone, Copy, Debug)]
@@ -47,15 +54,30 @@ pub(crate) struct Clock {
     pub(crate) arrival: Timestamp,
     /// The wall-clock moment that `time` belongs to while the input is idle.
     pub(crate) anchor: Timestamp,
-    /// No open window starts before this; [`Clock::UNKNOWN`] until somebody has looked.
+    /// Nothing that waits to be closed does so before this; [`Clock::UNKNOWN`] until somebody has
+    /// looked.
     pub(crate) first_open: Timestamp,
+    /// The same for what waits to be forgotten.
+    pub(crate) first_kept: Timestamp,
+    /// Everything that this stream time closes was closed.
+    pub(crate) closed_at: Timestamp,
+    /// How many entries a buffer has, and their bytes; `None` until somebody has counted.
+    pub(crate) held: Option<(u64, u64)>,
 }
 
 impl Clock {
     pub(crate) const UNKNOWN: Timestamp = Timestamp::MIN;
 
     pub(crate) fn new(time: Timestamp, now: Timestamp) -> Self {
-        Self { time, arrival: now, anchor: now, first_open: Self::UNKNOWN }
+        Self {
+            time,
+            arrival: now,
+            anchor: now,
+            first_open: Self::UNKNOWN,
+            first_kept: Self::UNKNOWN,
+            closed_at: time,
+            held: None,
+        }
     }
 }
 
@@ -88,6 +110,29 @@ impl Cx {
         encoded.map_err(|source| Failure::new(Cause::Encode { target: Arc::clone(target), source }))
     }
 
+    /// Sends bytes to a repartition topic of the application.
+    pub(crate) fn send_bytes(
+        &mut self,
+        topic: &Arc<str>,
+        key: &[u8],
+        value: impl FnOnce(&mut Vec<u8>),
+        timestamp: Timestamp,
+    ) {
+        let to_topic = Destination { topic, partition: None, timestamp, headers: &self.headers };
+        let sent: Result<(), std::convert::Infallible> = self.effects.produce(
+            to_topic,
+            |out| {
+                out.extend_from_slice(key);
+                Ok(true)
+            },
+            |out| {
+                value(out);
+                Ok(true)
+            },
+        );
+        let Ok(()) = sent;
+    }
+
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
         self.tables.begin_record(undoable);
         undoable.then(|| RecordMark {
@@ -104,7 +149,9 @@ impl Cx {
         self.clocks = mark.clocks;
         self.metrics = mark.metrics;
         // A window that the record closed is open again.
-        self.clocks.iter_mut().for_each(|clock| clock.first_open = Clock::UNKNOWN);
+        for clock in &mut self.clocks {
+            (clock.first_open, clock.first_kept) = (Clock::UNKNOWN, Clock::UNKNOWN);
+        }
     }
 }
 

@@ -85,6 +85,16 @@ pub enum Cause {
         /// How far it may be.
         max_ms: i64,
     },
+    /// The buffer of a `suppress` is full, and it was told to fail then.
+    #[error("the buffer {table} is full: {records} records, {bytes} bytes")]
+    BufferFull {
+        /// Its name.
+        table: Arc<str>,
+        /// How many records it holds.
+        records: u64,
+        /// How many bytes of keys and values they have.
+        bytes: u64,
+    },
     /// User code returned an error.
     #[error("{operator}: {source}")]
     User {

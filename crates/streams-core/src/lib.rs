@@ -16,6 +16,7 @@
 pub mod agent;
 mod builder;
 pub mod chain;
+mod change;
 mod changelog;
 pub mod codec;
 mod cx;
@@ -36,12 +37,17 @@ mod topology;
 pub mod window;
 
 pub use builder::Builder;
+pub use change::Change;
 pub use changelog::{RestoreError, StoreEntry, TableSpec};
 pub use codec::{Codec, CodecError, Natural};
 pub use cx::Cx;
-pub use dsl::{Aggregated, Grouped, SourceChain, Stream, WindowAggregated, WindowGrouped};
+pub use dsl::{
+    Aggregated, BufferFull, Cogrouped, Grouped, JoinBuffers, JoinWindows, Process, SourceChain,
+    Stream, Suppress, TableGrouped, TableStream, WindowAggregated, WindowCogrouped, WindowGrouped,
+};
 pub use effect::{Effect, Effects};
 pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
+pub use operators::{Output, ProcessContext, ProcessError, ProcessTable};
 pub use partition::partition_for;
 pub use policy::{Consumed, ErrorPolicy, Start};
 pub use record::{
@@ -55,4 +61,4 @@ pub use topology::{
     Description, InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology,
     Topology,
 };
-pub use window::{TimeWindows, Tumbling, Windowed};
+pub use window::{Hopping, Session, Sliding, Tumbling, Windowed, Windows};

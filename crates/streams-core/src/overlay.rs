@@ -16,8 +16,89 @@ type Hasher = ahash::RandomState;
 /// gets one record.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    entries: HashMap<Box<[u8]>, Option<Box<[u8]>>, Hasher>,
+    entries: Entries,
     bytes: usize,
+}
+
+type Key = Box<[u8]>;
+type Value = Option<Box<[u8]>>;
+
+/// Most tables are asked for single keys; those that are asked for ranges, record by record, pay
+/// for an order.
+#[derive(Debug)]
+enum Entries {
+    Hashed(HashMap<Key, Value, Hasher>),
+    Ordered(BTreeMap<Key, Value>),
+}
+
+impl Entries {
+    fn get(&self, key: &[u8]) -> Option<&Value> {
+        match self {
+            Self::Hashed(map) => map.get(key),
+            Self::Ordered(map) => map.get(key),
+        }
+    }
+
+    fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
+        match self {
+            Self::Hashed(map) => map.get_mut(key),
+            Self::Ordered(map) => map.get_mut(key),
+        }
+    }
+
+    fn insert(&mut self, key: &[u8], value: Value) {
+        match self {
+            Self::Hashed(map) => drop(map.insert(key.into(), value)),
+            Self::Ordered(map) => drop(map.insert(key.into(), value)),
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        match self {
+            Self::Hashed(map) => map.remove(key),
+            Self::Ordered(map) => map.remove(key),
+        }
+    }
+
+    fn sorted(&self) -> Vec<(&[u8], Option<&[u8]>)> {
+        match self {
+            Self::Hashed(map) => {
+                let mut all: Vec<_> = map.iter().map(borrowed).collect();
+                all.sort_unstable_by_key(|(key, _)| *key);
+                all
+            }
+            Self::Ordered(map) => map.iter().map(borrowed).collect(),
+        }
+    }
+
+    fn take_sorted(&mut self) -> Vec<(Key, Value)> {
+        match self {
+            Self::Hashed(map) => {
+                let mut all: Vec<_> = map.drain().collect();
+                all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+                all
+            }
+            Self::Ordered(map) => std::mem::take(map).into_iter().collect(),
+        }
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Self::Hashed(map) => map.clear(),
+            Self::Ordered(map) => map.clear(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Hashed(map) => map.is_empty(),
+            Self::Ordered(map) => map.is_empty(),
+        }
+    }
+}
+
+fn borrowed<'a>((key, value): (&'a Key, &'a Value)) -> (&'a [u8], Option<&'a [u8]>) {
+    (key, value.as_deref())
 }
 
 /// What a map entry costs beside its key and value, roughly.
@@ -25,11 +106,17 @@ const ENTRY_OVERHEAD: usize = 48;
 
 impl Default for Overlay {
     fn default() -> Self {
-        Self { entries: HashMap::with_hasher(Hasher::with_seeds(1, 2, 3, 4)), bytes: 0 }
+        let map = HashMap::with_hasher(Hasher::with_seeds(1, 2, 3, 4));
+        Self { entries: Entries::Hashed(map), bytes: 0 }
     }
 }
 
 impl Overlay {
+    /// One whose ranges are cheap to walk.
+    pub(crate) fn ordered() -> Self {
+        Self { entries: Entries::Ordered(BTreeMap::new()), bytes: 0 }
+    }
+
     /// `None`: not written since the commit. `Some(None)`: deleted.
     pub(crate) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         self.entries.get(key).map(|value| value.as_deref())
@@ -47,7 +134,7 @@ impl Overlay {
             return previous;
         }
         self.bytes += key.len() + length + ENTRY_OVERHEAD;
-        self.entries.insert(key.into(), value.map(Into::into));
+        self.entries.insert(key, value.map(Into::into));
         Previous::Absent
     }
 
@@ -68,29 +155,36 @@ impl Overlay {
     }
 
     /// The entries in `[from, to)`, sorted.
-    pub(crate) fn range(&self, from: &[u8], to: Option<&[u8]>) -> BTreeMap<&[u8], Option<&[u8]>> {
+    pub(crate) fn range<'a>(
+        &'a self,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a> {
         let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
-        self.entries
-            .iter()
-            .map(|(key, value)| (&**key, value.as_deref()))
-            .filter(|(key, _)| std::ops::RangeBounds::<[u8]>::contains(&bounds, *key))
-            .collect()
+        if to.is_some_and(|to| to <= from) {
+            return Box::new(std::iter::empty());
+        }
+        match &self.entries {
+            Entries::Ordered(map) => Box::new(map.range::<[u8], _>(bounds).map(borrowed)),
+            Entries::Hashed(map) => {
+                let all = map.iter().map(borrowed);
+                let within: BTreeMap<_, _> = all
+                    .filter(|(key, _)| std::ops::RangeBounds::<[u8]>::contains(&bounds, *key))
+                    .collect();
+                Box::new(within.into_iter())
+            }
+        }
     }
 
     /// All entries, sorted by key.
     pub(crate) fn sorted(&self) -> Vec<(&[u8], Option<&[u8]>)> {
-        let mut entries: Vec<_> =
-            self.entries.iter().map(|(key, value)| (&**key, value.as_deref())).collect();
-        entries.sort_unstable_by_key(|(key, _)| *key);
-        entries
+        self.entries.sorted()
     }
 
     /// Moves everything out, as the batch that brings the store up to date.
     pub(crate) fn drain(&mut self, table: usize, position: Option<i64>) -> TableBatch {
-        let mut entries: Vec<_> = self.entries.drain().collect();
-        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         self.bytes = 0;
-        TableBatch { table, entries, position }
+        TableBatch { table, entries: self.entries.take_sorted(), position }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::changelog::{TableSpec, unstamped};
+use crate::changelog::{Layout, TableSpec, by_time, unstamped};
 use crate::effect::{Destination, Effects};
 use crate::overlay::{Overlay, Previous};
 use crate::record::{Headers, Timestamp};
@@ -25,7 +25,10 @@ pub(crate) struct Tables {
 
 impl Tables {
     pub(crate) fn new(store: Box<dyn Store>, specs: Arc<[TableSpec]>, local: Box<[usize]>) -> Self {
-        let overlays = specs.iter().map(|_| Overlay::default()).collect();
+        let overlay = |spec: &TableSpec| {
+            if spec.is_ordered() { Overlay::ordered() } else { Overlay::default() }
+        };
+        let overlays = specs.iter().map(overlay).collect();
         Self { store, specs, overlays, local, undo: None, buffer: Vec::new() }
     }
 
@@ -54,6 +57,13 @@ impl Tables {
 
     fn write(&mut self, table: TableIndex, key: &[u8], stored: Option<&[u8]>) {
         let local = self.local[table];
+        if let Layout::Keyed(suffix) = self.specs[local].layout {
+            self.write_local(local, &by_time(key, suffix), stored.map(|_| &[][..]));
+        }
+        self.write_local(local, key, stored);
+    }
+
+    fn write_local(&mut self, local: usize, key: &[u8], stored: Option<&[u8]>) {
         let previous = self.overlays[local].put(key, stored, self.undo.is_some());
         if let Some(undo) = &mut self.undo {
             undo.push((local, key.into(), previous));
@@ -69,7 +79,7 @@ impl Tables {
         visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let local = self.local[table];
-        let mut written = self.overlays[local].range(from, to).into_iter().peekable();
+        let mut written = self.overlays[local].range(from, to).peekable();
         let mut flow = ControlFlow::Continue(());
         self.store.scan(local, from, to, &mut |key, stored| {
             while let Some((newer, value)) = written.next_if(|(newer, _)| *newer <= key) {
@@ -109,6 +119,9 @@ impl Tables {
     ) {
         for (spec, overlay) in self.specs.iter().zip(&self.overlays) {
             for (key, stored) in overlay.sorted() {
+                if spec.is_index(key) {
+                    continue;
+                }
                 let entry = stored.map(unstamped);
                 let to = Destination {
                     topic: &spec.changelog,

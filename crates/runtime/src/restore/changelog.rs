@@ -150,8 +150,7 @@ fn net_entries(
 ) -> Result<Vec<streams_core::StoreEntry>, streams_core::RestoreError> {
     let mut entries = BTreeMap::new();
     for index in 0..batch.len() {
-        let (key, value) = spec.restore(&batch.record(index))?;
-        entries.insert(key, value);
+        spec.restore(&batch.record(index), &mut entries)?;
     }
     Ok(entries.into_iter().collect())
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::records::lock;
 use crate::cx::{Cx, Outlet};
 use crate::error::{Failure, FailureKind};
-use crate::operators::table_access::{put, read, write_key};
+use crate::operators::table_access::{get_row, set_row};
 use crate::record::{Headers, Record, Timestamp};
 use crate::table::Table;
 use crate::tables::TableIndex;
@@ -163,24 +163,22 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
     /// The value of `key`.
     pub fn get(&self, key: &K) -> Result<Option<V>, AgentError> {
         let index = self.context.index(&self.table.name, Access::Read)?;
-        self.context.with(|cx| get(&self.table, index, key, cx))
+        self.context.with(|cx| get_row(&self.table, index, key, cx))
     }
 
     /// Sets the value of `key`; a value that encodes to null deletes it.
     pub fn put(&self, key: &K, value: &V) -> Result<(), AgentError> {
         let index = self.context.index(&self.table.name, Access::Write)?;
-        self.context.with(|cx| set(&self.table, index, key, value, cx))
+        self.context.with(|cx| {
+            let timestamp = cx.origin.timestamp.max(0);
+            set_row(&self.table, index, key, Some(value), timestamp, cx)
+        })
     }
 
     /// Deletes `key`.
     pub fn delete(&self, key: &K) -> Result<(), AgentError> {
         let index = self.context.index(&self.table.name, Access::Write)?;
-        self.context.with(|cx| {
-            let mut bytes = Vec::new();
-            write_key(&self.table.name, &*self.table.key, key, &mut bytes)?;
-            cx.tables.delete(index, &bytes);
-            Ok(())
-        })
+        self.context.with(|cx| set_row(&self.table, index, key, None, 0, cx))
     }
 
     /// Changes the value of `key`, starting from the default if there is none, and returns the new
@@ -194,29 +192,4 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
         self.put(key, &value)?;
         Ok(value)
     }
-}
-
-fn get<K: 'static, V: 'static>(
-    table: &Table<K, V>,
-    index: TableIndex,
-    key: &K,
-    cx: &mut Cx,
-) -> Result<Option<V>, Failure> {
-    let mut bytes = Vec::new();
-    write_key(&table.name, &*table.key, key, &mut bytes)?;
-    let found = cx.tables.get(index, &bytes)?;
-    found.map(|(_, value)| read(table, value)).transpose()
-}
-
-fn set<K: 'static, V: 'static>(
-    table: &Table<K, V>,
-    index: TableIndex,
-    key: &K,
-    value: &V,
-    cx: &mut Cx,
-) -> Result<(), Failure> {
-    let mut bytes = Vec::new();
-    write_key(&table.name, &*table.key, key, &mut bytes)?;
-    let timestamp = cx.origin.timestamp.max(0);
-    put(table, index, &bytes, value, timestamp, cx)
 }

@@ -36,6 +36,7 @@ pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
         nodes: graph.nodes,
         component,
         table_names,
+        clock_names: graph.clocks.into_iter().map(|clock| clock.name).collect(),
     })
 }
 
@@ -95,6 +96,7 @@ fn duplicates(graph: &Graph) -> Vec<String> {
     for node in &graph.nodes {
         let name = match &node.kind {
             NodeKind::Agent(name) => format!("the agent {name}"),
+            NodeKind::Processor(name) => format!("the processor {name}"),
             NodeKind::Repartition(topic) => format!("the repartition topic {topic}"),
             _ => continue,
         };
@@ -122,6 +124,9 @@ fn sub_topologies(graph: &mut Graph, component: &[usize]) -> Vec<SubTopology> {
         all[component[draft.node]].sources.push(source);
     }
     place_tables(graph, component, &mut all);
+    for (index, clock) in graph.clocks.iter().enumerate() {
+        all[component[clock.node]].clocks.push(index);
+    }
     for (node, hook) in std::mem::take(&mut graph.hooks) {
         all[component[node]].hooks.push(hook);
     }
@@ -144,7 +149,6 @@ fn place_tables(graph: &Graph, component: &[usize], all: &mut [SubTopology]) {
             }
             sub.local[index] = specs.len();
             specs.push(table_spec(&graph.application_id, table));
-            sub.clocks.extend(table.has_clock.then_some(index));
         }
         sub.tables = specs.into();
     }
@@ -160,7 +164,7 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
 
 fn check_metadata(graph: &mut Graph, sub_topologies: &[SubTopology]) {
     for sub in sub_topologies {
-        let clocks = sub.clocks.iter().map(|&clock| graph.tables[clock].name.len() + 21);
+        let clocks = sub.clocks.iter().map(|&clock| graph.clocks[clock].name.len() + 21);
         let agents = sub.sources.iter().flat_map(|source| source.agents.iter());
         let length: usize = clocks.chain(agents.map(|agent| agent.name().len() + 21)).sum();
         if length > METADATA_MAX {
@@ -187,7 +191,7 @@ fn internal_topics(
             let partitions = if has_user_source {
                 PartitionCount::LikeSources(sub.id)
             } else {
-                PartitionCount::MaxOf(writers(graph, component, &name))
+                PartitionCount::MaxOf(writers(graph, component, sub))
             };
             topics.push(InternalTopic {
                 name,
@@ -213,8 +217,11 @@ fn config(entries: &[(&str, &str)]) -> Vec<(String, String)> {
     entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn writers(graph: &Graph, component: &[usize], topic: &str) -> Vec<usize> {
-    let writes = |kind: &NodeKind| matches!(kind, NodeKind::Repartition(name) if **name == *topic);
+/// The sub-topologies that write any of the topics that `sub` reads: all these topics need the
+/// same number of partitions.
+fn writers(graph: &Graph, component: &[usize], sub: &SubTopology) -> Vec<usize> {
+    let reads = |topic: &Arc<str>| sub.sources.iter().any(|source| source.topic == *topic);
+    let writes = |kind: &NodeKind| matches!(kind, NodeKind::Repartition(name) if reads(name));
     let nodes = graph.nodes.iter().zip(component);
     let all: BTreeSet<usize> =
         nodes.filter(|(node, _)| writes(&node.kind)).map(|(_, sub)| *sub).collect();

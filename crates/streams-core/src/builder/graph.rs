@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::names;
 use crate::agent::AgentRunner;
 use crate::changelog::Layout;
+use crate::cx::ClockIndex;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
 use crate::tables::TableIndex;
@@ -31,6 +32,7 @@ pub(crate) enum NodeKind {
     DynamicSink,
     Repartition(Arc<str>),
     Agent(Arc<str>),
+    Processor(Arc<str>),
 }
 
 pub(crate) struct SourceDraft {
@@ -48,7 +50,12 @@ pub(crate) struct TableDraft {
     pub(crate) name: Arc<str>,
     pub(crate) layout: Layout,
     pub(crate) writer: Option<String>,
-    pub(crate) has_clock: bool,
+}
+
+/// A stream time of its own, kept under a name.
+pub(crate) struct ClockDraft {
+    pub(crate) name: Arc<str>,
+    pub(crate) node: NodeId,
 }
 
 pub(crate) struct Graph {
@@ -57,6 +64,7 @@ pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<SourceDraft>,
     pub(crate) tables: Vec<TableDraft>,
+    pub(crate) clocks: Vec<ClockDraft>,
     pub(crate) hooks: Vec<(NodeId, Arc<dyn Hook>)>,
     pub(crate) problems: Vec<String>,
     pub(crate) at_freeze: Vec<Box<dyn FnOnce()>>,
@@ -69,6 +77,7 @@ impl Graph {
             nodes: Vec::new(),
             sources: Vec::new(),
             tables: Vec::new(),
+            clocks: Vec::new(),
             hooks: Vec::new(),
             problems: Vec::new(),
             at_freeze: Vec::new(),
@@ -153,7 +162,6 @@ impl Graph {
         let table = &mut self.tables[index];
         // A reader may have named it before, without knowing its layout.
         table.layout = layout;
-        table.has_clock = layout == Layout::Window;
         match &table.writer {
             Some(first) => {
                 let problem = format!("the table {name} has two writers: {first} and {writer}");
@@ -178,9 +186,16 @@ impl Graph {
             return index;
         }
         self.check_name("the table", name);
-        let table = TableDraft { name: Arc::clone(name), layout, writer: None, has_clock: false };
+        let table = TableDraft { name: Arc::clone(name), layout, writer: None };
         self.tables.push(table);
         self.tables.len() - 1
+    }
+
+    /// A stream time for `node`, kept under the name of one of its tables. An operator with
+    /// several adds `/1`, `/2`, … to it, which no table's name can have.
+    pub(crate) fn add_clock(&mut self, name: impl Into<Arc<str>>, node: NodeId) -> ClockIndex {
+        self.clocks.push(ClockDraft { name: name.into(), node });
+        self.clocks.len() - 1
     }
 
     pub(crate) fn add_hook(&mut self, node: NodeId, hook: Arc<dyn Hook>) {

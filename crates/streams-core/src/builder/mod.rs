@@ -110,6 +110,16 @@ impl Builder {
         self.graph.borrow_mut().add_receiver(&name, Box::new(receiver));
     }
 
+    /// Declares a repartition topic that `node` writes; its name.
+    pub(crate) fn add_repartition(&self, name: &str, node: NodeId) -> Arc<str> {
+        self.graph(|graph| {
+            graph.check_name("the repartition", name);
+            let topic: Arc<str> = format!("{}-{name}-repartition", graph.application_id).into();
+            graph.add_node(NodeKind::Repartition(Arc::clone(&topic)), &[node]);
+            topic
+        })
+    }
+
     pub(crate) fn graph<T>(&self, change: impl FnOnce(&mut Graph) -> T) -> T {
         change(&mut self.graph.borrow_mut())
     }

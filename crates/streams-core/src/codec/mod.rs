@@ -2,6 +2,7 @@
 
 #[cfg(feature = "bincode")]
 mod bincode;
+mod changed;
 mod json;
 mod natural;
 #[cfg(feature = "postcard")]
@@ -16,10 +17,12 @@ use std::sync::Arc;
 pub use self::bincode::Bincode;
 #[cfg(feature = "postcard")]
 pub use self::postcard::Postcard;
+pub(crate) use changed::Changed;
 pub use json::Json;
 pub use natural::{Bytes, Natural, Nullable};
 pub use text::Text;
-pub use windowed::TimeWindowed;
+pub(crate) use windowed::{ChangelogKey, window_key};
+pub use windowed::{SessionWindowed, TimeWindowed};
 
 /// How values of `T` are written to and read from a topic or a table.
 ///

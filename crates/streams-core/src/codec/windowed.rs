@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Codec, CodecError, Natural, present};
-use crate::window::{Windowed, millis};
+use crate::window::{Naming, Windowed, Windows, millis};
 
 /// A windowed key as Kafka Streams' time-windowed serializer writes it: the key, then the window's
 /// start as eight big-endian bytes. The end is not written: it follows from the size.
@@ -43,6 +43,86 @@ impl<K: 'static> Codec<Windowed<K>> for TimeWindowed<K> {
             .ok_or_else(|| CodecError::new(format!("{} bytes hold no window", bytes.len())))?;
         let start = i64::from_be_bytes(*start);
         Ok(Windowed { key: self.key.decode(Some(key))?, start, end: start + self.size_ms })
+    }
+}
+
+/// A session's key as Kafka Streams' session-windowed serializer writes it: the key, then the
+/// session's end and its start as eight big-endian bytes each.
+pub struct SessionWindowed<K>(Arc<dyn Codec<K>>);
+
+impl<K: Natural> SessionWindowed<K> {
+    /// With the key's natural bytes.
+    pub fn new() -> Self {
+        Self(K::codec())
+    }
+}
+
+impl<K: Natural> Default for SessionWindowed<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: 'static> SessionWindowed<K> {
+    /// With a codec for the key.
+    pub fn with(key: impl Codec<K>) -> Self {
+        Self(Arc::new(key))
+    }
+}
+
+impl<K: 'static> Codec<Windowed<K>> for SessionWindowed<K> {
+    fn encode(&self, value: &Windowed<K>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        if !self.0.encode(&value.key, out)? {
+            return Err(CodecError::null());
+        }
+        out.extend_from_slice(&value.end.to_be_bytes());
+        out.extend_from_slice(&value.start.to_be_bytes());
+        Ok(true)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Windowed<K>, CodecError> {
+        let bytes = present(bytes)?;
+        let split = bytes.split_last_chunk::<8>().and_then(|(rest, start)| {
+            rest.split_last_chunk::<8>().map(|(key, end)| (key, *end, *start))
+        });
+        let (key, end, start) = split
+            .ok_or_else(|| CodecError::new(format!("{} bytes hold no session", bytes.len())))?;
+        let (start, end) = (i64::from_be_bytes(start), i64::from_be_bytes(end));
+        Ok(Windowed { key: self.0.decode(Some(key))?, start, end })
+    }
+}
+
+/// The codec of the keys of a windowed table.
+pub(crate) fn window_key<K: 'static>(
+    key: &Arc<dyn Codec<K>>,
+    windows: &impl Windows,
+) -> Arc<dyn Codec<Windowed<K>>> {
+    let key = Arc::clone(key);
+    match windows.naming() {
+        Naming::EndAndStart => Arc::new(SessionWindowed(key)),
+        _ => Arc::new(TimeWindowed { key, size_ms: windows.starting_at(0).end }),
+    }
+}
+
+/// The keys of a windowed table's changelog, in Kafka Streams' bytes: for windows named by their
+/// start, that is [`TimeWindowed`] and a sequence number of four bytes; for sessions
+/// [`SessionWindowed`].
+pub(crate) struct ChangelogKey<K> {
+    pub(crate) window_key: Arc<dyn Codec<Windowed<K>>>,
+    pub(crate) has_sequence: bool,
+}
+
+impl<K: 'static> Codec<Windowed<K>> for ChangelogKey<K> {
+    fn encode(&self, value: &Windowed<K>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        let present = self.window_key.encode(value, out)?;
+        out.extend_from_slice(if self.has_sequence { &[0; 4] } else { &[] });
+        Ok(present)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Windowed<K>, CodecError> {
+        let bytes = present(bytes)?;
+        let length = bytes.len().saturating_sub(if self.has_sequence { 4 } else { 0 });
+        self.window_key.decode(Some(&bytes[..length]))
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Stream, WindowGrouped};
+use super::{Stream, TableStream, WindowGrouped};
 use crate::builder::{Builder, NodeId};
 use crate::chain::{Chain, Port};
+use crate::change::Change;
 use crate::changelog::Layout;
 use crate::error::{BoxError, Cause, Failure};
-use crate::operators::{Aggregate, Aggregation};
+use crate::operators::{Aggregate, Aggregation, StoredRows};
 use crate::table::Table;
 use crate::topic::Topic;
-use crate::window::TimeWindows;
+use crate::window::Windows;
 
 /// Records grouped by key; see [`Stream::group_by_key`] and [`Stream::group_by`].
 #[must_use = "a grouping does nothing until it is counted, reduced or aggregated"]
@@ -149,7 +150,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// assert_eq!(test.take(&per_minute)?, [("page".to_owned(), 2)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn window<W: TimeWindows>(self, windows: W) -> WindowGrouped<'b, K, V, C, W> {
+    pub fn window<W: Windows>(self, windows: W) -> WindowGrouped<'b, K, V, C, W> {
         WindowGrouped { stream: self.stream, windows }
     }
 
@@ -159,21 +160,10 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
         table: &Table<K, A>,
         aggregation: impl Aggregation<K, V, A>,
     ) -> Aggregated<'b, K, A> {
-        let (builder, stream) = (self.stream.builder, self.stream);
-        let node = stream.add_node(name);
-        let index =
-            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, name, node));
-        let (updates, latest) = (Port::new(), Port::new());
-        let operator = Arc::new(Aggregate {
-            table: table.clone(),
-            index,
-            aggregation,
-            updates: updates.clone(),
-            latest: latest.clone(),
-        });
-        builder.graph(|graph| graph.add_hook(node, Arc::clone(&operator) as _));
-        stream.chain.connect(operator, builder);
-        Aggregated { builder, node, updates, latest }
+        let node = self.stream.add_node(name);
+        let aggregated = Aggregated::declare(self.stream.builder, node, name, table);
+        aggregated.connect(self.stream, aggregation);
+        aggregated
     }
 }
 
@@ -184,9 +174,72 @@ pub struct Aggregated<'b, K, A> {
     node: NodeId,
     updates: Port<K, A>,
     latest: Port<K, A>,
+    changes: Port<K, Change<A>>,
+    rows: Arc<StoredRows<K, A>>,
 }
 
 impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
+    /// Declares the table, before anything is connected to it.
+    pub(crate) fn declare(
+        builder: &'b Builder,
+        node: NodeId,
+        operator: &str,
+        table: &Table<K, A>,
+    ) -> Self {
+        let index =
+            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, operator, node));
+        let rows = Arc::new(StoredRows { table: table.clone(), index });
+        let (updates, latest, changes) = (Port::new(), Port::new(), Port::new());
+        Self { builder, node, updates, latest, changes, rows }
+    }
+
+    /// Feeds a stream into the table.
+    pub(crate) fn connect<V: 'static, C: Chain<Key = K, Value = V>>(
+        &self,
+        stream: Stream<'b, K, V, C>,
+        aggregation: impl Aggregation<K, V, A>,
+    ) {
+        let operator = Arc::new(Aggregate {
+            table: self.rows.table.clone(),
+            index: self.rows.index,
+            aggregation,
+            updates: self.updates.clone(),
+            latest: self.latest.clone(),
+            changes: self.changes.clone(),
+        });
+        self.builder.graph(|graph| graph.add_hook(self.node, Arc::clone(&operator) as _));
+        stream.chain.connect(operator, self.builder);
+    }
+
+    /// The aggregates as a table, to be joined, filtered, grouped again.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let big = Topic::<String, Option<i64>>::new("big");
+    /// let app = Builder::new("example");
+    /// let sums = app.stream(&numbers).group_by_key().reduce(&Table::new("sums"), |a, b| a + b);
+    /// sums.into_table().filter(|_, sum| *sum > 5).to_stream().to(&big);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// for n in [4, 3, -2] {
+    ///     test.send(&numbers, "a".into(), n)?;
+    /// }
+    /// assert_eq!(test.take(&big)?, [("a".to_owned(), Some(7)), ("a".to_owned(), None)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_table(self) -> TableStream<'b, K, A>
+    where
+        K: Clone,
+        A: Clone,
+    {
+        let key = Arc::clone(&self.rows.table.key);
+        let table = TableStream::new(self.builder, self.node, key, self.rows);
+        self.changes.connect(table.changes.clone(), self.builder);
+        table
+    }
+
     /// Every change: one record out for each record in.
     ///
     /// ```
@@ -256,18 +309,18 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     }
 }
 
-pub(crate) fn count<K, V>(count: Option<u64>, _: &K, _: V) -> Result<u64, Failure> {
-    Ok(count.unwrap_or(0).saturating_add(1))
+pub(crate) fn count<K, V>(count: Option<u64>, _: &K, _: V) -> Result<Option<u64>, Failure> {
+    Ok(Some(count.unwrap_or(0).saturating_add(1)))
 }
 
 pub(crate) fn reduce<K: 'static, V: 'static>(
     combine: impl Fn(V, V) -> V + Send + Sync + 'static,
 ) -> impl Aggregation<K, V, V> {
     move |old: Option<V>, _: &K, value| {
-        Ok(match old {
+        Ok(Some(match old {
             Some(old) => combine(old, value),
             None => value,
-        })
+        }))
     }
 }
 
@@ -278,7 +331,7 @@ pub(crate) fn aggregate<K: 'static, V: 'static, A: 'static>(
     move |old: Option<A>, key: &K, value| {
         let mut aggregate = old.unwrap_or_else(&init);
         add(&mut aggregate, key, value);
-        Ok(aggregate)
+        Ok(Some(aggregate))
     }
 }
 
@@ -291,6 +344,16 @@ pub(crate) fn try_aggregate<K: 'static, V: 'static, A: 'static, E: Into<BoxError
         add(&mut aggregate, key, value).map_err(|error| {
             Failure::new(Cause::User { operator: "try_aggregate".into(), source: error.into() })
         })?;
-        Ok(aggregate)
+        Ok(Some(aggregate))
+    }
+}
+
+/// How sessions become one: the first is merged into an empty aggregate, the others follow.
+pub(crate) fn merging<K: 'static, A: 'static>(
+    init: Arc<impl Fn() -> A + Send + Sync + 'static>,
+    merge: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
+) -> impl Aggregation<K, A, A> {
+    move |first: Option<A>, key: &K, second| {
+        Ok(Some(merge(key, first.unwrap_or_else(|| init()), second)))
     }
 }

@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Grouped, SourceChain, Stream};
-use crate::builder::NodeKind;
 use crate::chain::Chain;
 use crate::codec::{Codec, Json, Natural};
 use crate::operators::Sink;
@@ -37,15 +36,72 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn group_by_key(self) -> Grouped<'b, K, V, C> {
-        if self.key_changed {
-            self.builder.problem(
-                "group_by_key behind an operator that changes the key: equal keys may be in \
-                 different partitions; use group_by(name, …), which sends the records through a \
-                 repartition topic"
-                    .to_owned(),
-            );
-        }
+        self.refuse_changed_key("group_by_key");
         Grouped { stream: self }
+    }
+
+    /// Notes a problem if equal keys may be in different partitions.
+    pub(crate) fn refuse_changed_key(&self, operator: &str) {
+        if self.key_changed {
+            self.builder.problem(format!(
+                "{operator} behind an operator that changes the key: equal keys may be in \
+                 different partitions; send the records through a repartition topic, by \
+                 repartition(name) or group_by(name, …)"
+            ));
+        }
+    }
+
+    /// Sends the records through the repartition topic `{application id}-{name}-repartition`, so
+    /// that equal keys meet in one partition; values are written there as JSON. A null key is an
+    /// error of its record.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let latest = Table::<String, i64>::new("latest");
+    /// let app = Builder::new("example");
+    /// let by_parity = app.stream(&numbers).select_key(|_, n| format!("{}", n % 2));
+    /// by_parity.repartition("by-parity").to_table(&latest);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 3)?;
+    /// test.send(&numbers, "b".into(), 5)?;
+    /// assert_eq!(test.table(&latest, &"1".into())?, Some(5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn repartition(self, name: &str) -> Stream<'b, K, V, SourceChain<K, V>>
+    where
+        K: Natural,
+        V: Serialize + DeserializeOwned,
+    {
+        self.through(name, K::codec(), Arc::new(Json)).stream
+    }
+
+    /// [`repartition`](Stream::repartition) with codecs of your choice.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_streams_core::codec::{Bytes, Text};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let latest = Table::<String, i64>::new("latest");
+    /// let app = Builder::new("example");
+    /// let by_parity = app.stream(&numbers).select_key(|_, n| format!("{}", n % 2));
+    /// by_parity.repartition_with("by-parity", Bytes, Text).to_table(&latest);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 3)?;
+    /// assert_eq!(test.table(&latest, &"1".into())?, Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn repartition_with(
+        self,
+        name: &str,
+        key_codec: impl Codec<K>,
+        value_codec: impl Codec<V>,
+    ) -> Stream<'b, K, V, SourceChain<K, V>> {
+        self.through(name, Arc::new(key_codec), Arc::new(value_codec)).stream
     }
 
     /// Groups by a new key. The records go through the repartition topic `{application
@@ -121,12 +177,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         value: Arc<dyn Codec<V>>,
     ) -> Grouped<'b, K, V, SourceChain<K, V>> {
         let builder = self.builder;
-        let topic = builder.graph(|graph| {
-            graph.check_name("the repartition", name);
-            let topic: Arc<str> = format!("{}-{name}-repartition", graph.application_id).into();
-            graph.add_node(NodeKind::Repartition(Arc::clone(&topic)), &[self.node]);
-            Topic { name: topic, key, value }
-        });
+        let topic = Topic { name: builder.add_repartition(name, self.node), key, value };
         self.chain.connect(Sink { topic: topic.clone(), needs_key: true }, builder);
         Grouped { stream: builder.source(&topic, Consumed::new(), SourceKind::Repartition) }
     }

@@ -1,9 +1,13 @@
 //! The DSL: what can be said about a stream.
 
+mod cogroup;
 mod grouped;
+mod joins;
 mod keyed;
+mod process;
 mod sinks;
 mod stateless;
+mod tables;
 mod tries;
 mod windowed;
 
@@ -14,7 +18,11 @@ use crate::chain::{Chain, Receive, Then};
 use crate::policy::Extractor;
 use crate::topic::Topic;
 
+pub use cogroup::{Cogrouped, WindowCogrouped};
 pub use grouped::{Aggregated, Grouped};
+pub use joins::{JoinBuffers, JoinWindows};
+pub use process::Process;
+pub use tables::{BufferFull, Suppress, TableGrouped, TableStream};
 pub use windowed::{WindowAggregated, WindowGrouped};
 
 /// Records of keys `K` and values `V` on their way from a source through operators.

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Stream, grouped};
+use super::{Stream, TableStream, grouped};
 use crate::builder::{Builder, NodeId};
 use crate::chain::{Chain, Port};
-use crate::changelog::Layout;
-use crate::error::BoxError;
-use crate::operators::{Aggregation, WindowAggregate, WindowPorts};
+use crate::codec::window_key;
+use crate::cx::ClockIndex;
+use crate::error::{BoxError, Failure};
+use crate::operators::{
+    Aggregation, Finality, WindowAggregate, WindowPorts, WindowRows, never_merged,
+};
 use crate::table::Table;
+use crate::tables::TableIndex;
 use crate::topic::Topic;
-use crate::window::{TimeWindows, Windowed};
+use crate::window::{Unmerged, Windowed, Windows};
 
 /// Records grouped by key and window; see [`Grouped::window`](super::Grouped::window).
 #[must_use = "a grouping does nothing until it is counted, reduced or aggregated"]
@@ -24,7 +28,7 @@ where
     K: Clone + 'static,
     V: Clone + 'static,
     C: Chain<Key = K, Value = V>,
-    W: TimeWindows,
+    W: Windows + Clone,
 {
     /// Counts the records of each key and window.
     ///
@@ -48,8 +52,8 @@ where
     /// assert_eq!(out, [(0, 1), (0, 2), (1000, 1)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn count(self, table: &Table<K, u64>) -> WindowAggregated<'b, K, u64> {
-        self.aggregate_into("count", table, grouped::count)
+    pub fn count(self, table: &Table<K, u64>) -> WindowAggregated<'b, K, u64, W> {
+        self.aggregate_into("count", table, grouped::count, add_counts)
     }
 
     /// Combines the values of each key and window; the first value stands for itself.
@@ -78,8 +82,11 @@ where
         self,
         table: &Table<K, V>,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
-    ) -> WindowAggregated<'b, K, V> {
-        self.aggregate_into("reduce", table, grouped::reduce(combine))
+    ) -> WindowAggregated<'b, K, V, W> {
+        let combine = Arc::new(combine);
+        let merge = Arc::clone(&combine);
+        let add = grouped::reduce(move |old, value| combine(old, value));
+        self.aggregate_into("reduce", table, add, grouped::reduce(move |a, b| merge(a, b)))
     }
 
     /// Aggregates the values of each key and window: `init` makes an empty aggregate, `add` adds a
@@ -110,8 +117,11 @@ where
         table: &Table<K, A>,
         init: impl Fn() -> A + Send + Sync + 'static,
         add: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
-    ) -> WindowAggregated<'b, K, A> {
-        self.aggregate_into("aggregate", table, grouped::aggregate(init, add))
+    ) -> WindowAggregated<'b, K, A, W>
+    where
+        W: Unmerged,
+    {
+        self.aggregate_into("aggregate", table, grouped::aggregate(init, add), never_merged)
     }
 
     /// [`aggregate`](WindowGrouped::aggregate) with a function that may fail.
@@ -146,8 +156,51 @@ where
         table: &Table<K, A>,
         init: impl Fn() -> A + Send + Sync + 'static,
         add: impl Fn(&mut A, &K, V) -> Result<(), E> + Send + Sync + 'static,
-    ) -> WindowAggregated<'b, K, A> {
-        self.aggregate_into("try_aggregate", table, grouped::try_aggregate(init, add))
+    ) -> WindowAggregated<'b, K, A, W>
+    where
+        W: Unmerged,
+    {
+        self.aggregate_into("try_aggregate", table, grouped::try_aggregate(init, add), never_merged)
+    }
+
+    /// [`aggregate`](WindowGrouped::aggregate) for any kind of window, sessions included: `merge`
+    /// makes one aggregate of two, the first of which is the earlier one.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Record, Session, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// # use std::time::Duration;
+    /// let clicks = Topic::<String, String>::new("clicks");
+    /// let visits = Topic::<String, String>::new("visits");
+    /// let app = Builder::new("example");
+    /// let second = Duration::from_secs(1);
+    /// let windows = Session::of(9 * second).grace(60 * second);
+    /// let sessions = app.stream(&clicks).group_by_key().window(windows);
+    /// let add = |pages: &mut Vec<String>, _: &String, page| pages.push(page);
+    /// let merge = |_: &String, mut first: Vec<String>, second| { first.extend(second); first };
+    /// let paths = sessions.aggregate_merging(&Table::json("paths"), Vec::new, add, merge);
+    /// paths.closed().map(|window, pages| (window.key, pages.join(","))).to(&visits);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// for (page, seconds) in [("home", 5), ("buy", 20), ("cart", 12), ("home", 100)] {
+    ///     let record = Record::new("ann".to_owned(), page.to_owned(), seconds * 1000);
+    ///     test.send_record(&clicks, record)?;
+    /// }
+    /// // The record at 12 s joins the session of 5 s; the one at 20 s was near enough to both.
+    /// assert_eq!(test.take(&visits)?, [("ann".to_owned(), "home,buy,cart".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn aggregate_merging<A: 'static>(
+        self,
+        table: &Table<K, A>,
+        init: impl Fn() -> A + Send + Sync + 'static,
+        add: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
+        merge: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
+    ) -> WindowAggregated<'b, K, A, W> {
+        let init = Arc::new(init);
+        let merging = grouped::merging(Arc::clone(&init), merge);
+        let adding = grouped::aggregate(move || init(), add);
+        self.aggregate_into("aggregate", table, adding, merging)
     }
 
     fn aggregate_into<A: 'static>(
@@ -155,36 +208,103 @@ where
         name: &'static str,
         table: &Table<K, A>,
         aggregation: impl Aggregation<K, V, A>,
-    ) -> WindowAggregated<'b, K, A> {
-        let (builder, stream, windows) = (self.stream.builder, self.stream, self.windows);
-        let node = stream.add_node(name);
-        let index = builder.graph(|graph| graph.add_table(&table.name, Layout::Window, name, node));
-        if windows.size_ms() <= 0 {
-            let problem = format!("the windows of the table {} are shorter than 1 ms", table.name);
-            builder.problem(problem);
+        merge: impl Aggregation<K, A, A>,
+    ) -> WindowAggregated<'b, K, A, W>
+    where
+        W: Clone,
+    {
+        let builder = self.stream.builder;
+        let node = self.stream.add_node(name);
+        let state = WindowState::declare(builder, node, name, table, &self.windows, 1);
+        state.connect(0, self.stream, &self.windows, aggregation, merge);
+        state.aggregated(builder, &self.windows)
+    }
+}
+
+/// The table and the stream times of a windowed aggregation, before anything is connected to it.
+pub(super) struct WindowState<'t, K, A> {
+    table: &'t Table<K, A>,
+    index: TableIndex,
+    node: NodeId,
+    clocks: Vec<ClockIndex>,
+    ports: WindowPorts<K, A>,
+}
+
+impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
+    /// Declares the table and, for each of `inputs` streams that it is aggregated from, a stream
+    /// time.
+    pub(super) fn declare(
+        builder: &Builder,
+        node: NodeId,
+        operator: &str,
+        table: &'t Table<K, A>,
+        windows: &impl Windows,
+        inputs: usize,
+    ) -> Self {
+        let layout = windows.naming().layout();
+        if let Some(fault) = windows.fault() {
+            builder.problem(format!("the windows of the table {} {fault}", table.name));
         }
-        let ports = WindowPorts { updates: Port::new(), closed: Port::new() };
+        builder.graph(|graph| {
+            let index = graph.add_table(&table.name, layout, operator, node);
+            let name = |input: usize| match input {
+                0 => table.name.to_string(),
+                _ => format!("{}/{input}", table.name),
+            };
+            let clocks = (0..inputs).map(|input| graph.add_clock(name(input), node)).collect();
+            Self { table, index, node, clocks, ports: WindowPorts::new() }
+        })
+    }
+
+    /// The end of the description.
+    pub(super) fn aggregated<'b, W: Windows + Clone>(
+        self,
+        builder: &'b Builder,
+        windows: &W,
+    ) -> WindowAggregated<'b, K, A, W> {
+        let (table, windows) = (self.table.clone(), windows.clone());
+        let rows = Arc::new(WindowRows { table, index: self.index, windows });
+        WindowAggregated { builder, node: self.node, ports: self.ports, rows }
+    }
+
+    /// Feeds `stream`, number `input`, into the table.
+    pub(super) fn connect<V, C, W>(
+        &self,
+        input: usize,
+        stream: Stream<'_, K, V, C>,
+        windows: &W,
+        aggregation: impl Aggregation<K, V, A>,
+        merge: impl Aggregation<K, A, A>,
+    ) where
+        V: Clone + 'static,
+        C: Chain<Key = K, Value = V>,
+        W: Windows + Clone,
+    {
         let operator = Arc::new(WindowAggregate {
-            table: table.clone(),
-            index,
-            windows,
+            table: self.table.clone(),
+            index: self.index,
+            clock: self.clocks[input],
+            siblings: self.clocks.clone().into(),
+            windows: windows.clone(),
             aggregation,
-            ports: ports.clone(),
+            merge,
+            ports: self.ports.clone(),
         });
-        builder.graph(|graph| graph.add_hook(node, Arc::clone(&operator) as _));
+        let builder = stream.builder;
+        builder.graph(|graph| graph.add_hook(self.node, Arc::clone(&operator) as _));
         stream.chain.connect(operator, builder);
-        WindowAggregated { builder, node, ports }
     }
 }
 
 /// A windowed table that grows with each record; what it sends is chosen here.
-pub struct WindowAggregated<'b, K, A> {
+pub struct WindowAggregated<'b, K, A, W> {
     builder: &'b Builder,
     node: NodeId,
     ports: WindowPorts<K, A>,
+    rows: Arc<WindowRows<K, A, W>>,
 }
 
-impl<'b, K: 'static, A: 'static> WindowAggregated<'b, K, A> {
+impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// Every change of a window.
     ///
     /// ```
@@ -210,6 +330,34 @@ impl<'b, K: 'static, A: 'static> WindowAggregated<'b, K, A> {
         self.stream(|ports| ports.updates)
     }
 
+    /// Sends every change to `topic`: short for `updates().to(topic)`.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
+    /// # use headwater_streams_core::codec::{Text, TimeWindowed};
+    /// # use headwater_testkit::TopologyTest;
+    /// # use std::time::Duration;
+    /// let second = Duration::from_secs(1);
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
+    /// let app = Builder::new("example");
+    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// windowed.count(&Table::new("seen")).to(&counts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// for (n, timestamp) in [(7, 100), (7, 900)] {
+    ///     test.send_record(&numbers, Record::new("a".into(), n, timestamp))?;
+    /// }
+    /// let out = test.take(&counts)?;
+    /// assert_eq!((out[1].0.key.as_str(), out[1].0.end, out[1].1), ("a", 1000, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to(self, topic: &Topic<Windowed<K>, A>) {
+        self.updates().to(topic);
+    }
+}
+
+impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     /// Each window once, when it is complete: when stream time has reached its end plus grace, by a
     /// later record of the same task, or without one if the windows have an
     /// [`idle_after`](crate::window::Tumbling::idle_after). The record's timestamp is the
@@ -240,30 +388,44 @@ impl<'b, K: 'static, A: 'static> WindowAggregated<'b, K, A> {
         self.stream(|ports| ports.closed)
     }
 
-    /// Sends every change to `topic`: short for `updates().to(topic)`.
+    /// The windows as a table, to be filtered, suppressed, joined, grouped again. Its keys are
+    /// windows; its changes tell also of windows that are no more, as sessions are that became part
+    /// of another.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_streams_core::codec::{Text, TimeWindowed};
+    /// # use headwater_streams_core::{Builder, Record, Session, Table, Topic};
     /// # use headwater_testkit::TopologyTest;
     /// # use std::time::Duration;
-    /// let second = Duration::from_secs(1);
-    /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
+    /// let clicks = Topic::<String, i64>::new("clicks");
+    /// let out = Topic::<String, Option<u64>>::new("out");
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
-    /// windowed.count(&Table::new("seen")).to(&counts);
+    /// let sessions = Session::of(Duration::from_secs(30));
+    /// let visits = app.stream(&clicks).group_by_key().window(sessions).count(&Table::new("seen"));
+    /// let changes = visits.into_table().to_stream();
+    /// changes.select_key(|window, _| format!("{}..{}", window.start, window.end)).to(&out);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
-    /// for (n, timestamp) in [(7, 100), (7, 900)] {
-    ///     test.send_record(&numbers, Record::new("a".into(), n, timestamp))?;
+    /// for seconds in [5, 25] {
+    ///     test.send_record(&clicks, Record::new("ann".into(), 1, seconds * 1000))?;
     /// }
-    /// let out = test.take(&counts)?;
-    /// assert_eq!((out[1].0.key.as_str(), out[1].0.end, out[1].1), ("a", 1000, 2));
+    /// let changes = [("5000..5000", Some(1)), ("5000..5000", None), ("5000..25000", Some(2))];
+    /// assert_eq!(test.take(&out)?, changes.map(|(window, n)| (window.to_owned(), n)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn to(self, topic: &Topic<Windowed<K>, A>) {
-        self.updates().to(topic);
+    pub fn into_table(self) -> TableStream<'b, Windowed<K>, A>
+    where
+        K: Clone,
+        A: Clone,
+    {
+        let windows = &self.rows.windows;
+        let end = |key: &Windowed<K>| key.end;
+        let finality = Finality { end, after_ms: windows.final_after_end_ms() };
+        let key = window_key(&self.rows.table.key, windows);
+        let mut table = TableStream::new(self.builder, self.node, key, self.rows);
+        table.finality = Some(finality);
+        table.key_changed = true;
+        self.ports.changes.connect(table.changes.clone(), self.builder);
+        table
     }
 
     fn stream(
@@ -274,4 +436,8 @@ impl<'b, K: 'static, A: 'static> WindowAggregated<'b, K, A> {
         let stream = Stream::new(self.builder, port(self.ports), self.node);
         stream.rekeyed()
     }
+}
+
+fn add_counts<K>(first: Option<u64>, _: &K, second: u64) -> Result<Option<u64>, Failure> {
+    Ok(Some(first.unwrap_or(0).saturating_add(second)))
 }

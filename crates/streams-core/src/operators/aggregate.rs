@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::chain::{Port, Receive};
+use crate::change::Change;
 use crate::codec::{Codec, CodecError};
 use crate::cx::Cx;
 use crate::error::{Cause, Failure};
@@ -14,16 +15,16 @@ use super::Hook;
 
 /// How an aggregate grows: the same for every kind of window and for none.
 pub(crate) trait Aggregation<K, V, A>: Send + Sync + 'static {
-    /// The aggregate with one more value; `None` before the first.
-    fn add(&self, aggregate: Option<A>, key: &K, value: V) -> Result<A, Failure>;
+    /// The aggregate with one more value; `None` before the first, and if there is none any more.
+    fn add(&self, aggregate: Option<A>, key: &K, value: V) -> Result<Option<A>, Failure>;
 }
 
 impl<K, V, A, F> Aggregation<K, V, A> for F
 where
-    F: Fn(Option<A>, &K, V) -> Result<A, Failure> + Send + Sync + 'static,
+    F: Fn(Option<A>, &K, V) -> Result<Option<A>, Failure> + Send + Sync + 'static,
 {
     #[inline]
-    fn add(&self, aggregate: Option<A>, key: &K, value: V) -> Result<A, Failure> {
+    fn add(&self, aggregate: Option<A>, key: &K, value: V) -> Result<Option<A>, Failure> {
         self(aggregate, key, value)
     }
 }
@@ -34,6 +35,7 @@ pub(crate) struct Aggregate<K, A, F> {
     pub(crate) aggregation: F,
     pub(crate) updates: Port<K, A>,
     pub(crate) latest: Port<K, A>,
+    pub(crate) changes: Port<K, Change<A>>,
 }
 
 impl<K: 'static, V: 'static, A: 'static, F> Receive<K, V> for Arc<Aggregate<K, A, F>>
@@ -45,27 +47,46 @@ where
         key.clear();
         let result = self.add(record, &mut key, cx);
         cx.key_buffer = key;
-        if let Some(record) = result? {
-            self.updates.receive(record, cx)?;
+        let (Record { key, value, timestamp }, old, is_there) = result?;
+        // One of them at most is connected.
+        if self.changes.is_connected() {
+            let value = Change { old, new: value.filter(|_| is_there) };
+            return self.changes.receive(Record { key, value, timestamp }, cx);
         }
-        Ok(())
+        match value {
+            Some(value) if self.updates.is_connected() => {
+                self.updates.receive(Record { key, value, timestamp }, cx)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
-    /// Brings the table up to date; the record to hand on, if anybody is behind.
+    /// Brings the table up to date: the record's key with the new aggregate and the largest
+    /// timestamp that it has seen; the old aggregate, if somebody wants it; whether the new one is
+    /// there, or was null and deleted.
     fn add<V>(
         &self,
         record: Record<K, V>,
         key: &mut Vec<u8>,
         cx: &mut Cx,
-    ) -> Result<Option<Record<K, A>>, Failure>
+    ) -> Result<(Record<K, Option<A>>, Option<A>, bool), Failure>
     where
         F: Aggregation<K, V, A>,
     {
         write_key(&self.table.name, &*self.table.key, &record.key, key)?;
-        let grown = grow(&self.table, self.index, &self.aggregation, key, record, cx)?;
-        Ok(self.updates.is_connected().then_some(grown))
+        let (mut at, mut base, mut old) = (record.timestamp, None, None);
+        if let Some((latest, bytes)) = cx.tables.get(self.index, key)? {
+            at = at.max(latest);
+            base = Some(read(&self.table, bytes)?);
+            if self.changes.is_connected() {
+                old = Some(read(&self.table, bytes)?);
+            }
+        }
+        let value = self.aggregation.add(base, &record.key, record.value)?;
+        let is_there = write_row(&self.table, self.index, key, value.as_ref(), at, cx)?;
+        Ok((Record { key: record.key, value, timestamp: at }, old, is_there))
     }
 }
 
@@ -78,32 +99,38 @@ impl<K: 'static, A: 'static, F: Send + Sync> Hook for Aggregate<K, A, F> {
         let mut records = Vec::new();
         for (key, value) in cx.tables.written(self.index) {
             let Some((timestamp, value)) = value else { continue };
-            let key =
-                self.table.key.decode(Some(key)).map_err(|error| broken(&self.table, error))?;
+            let key = read_key(&self.table, key)?;
             records.push(Record { key, value: read(&self.table, value)?, timestamp });
         }
         records.into_iter().try_for_each(|record| self.latest.receive(record, cx))
     }
 }
 
-/// Adds a record to the aggregate under a store key: the record's key, the new aggregate, and the
-/// largest timestamp that the aggregate has seen.
-pub(crate) fn grow<K: 'static, V, A: 'static>(
-    table: &Table<K, A>,
+/// The value that a table has for `key`.
+pub(crate) fn get_row<K: 'static, V: 'static>(
+    table: &Table<K, V>,
     index: TableIndex,
-    aggregation: &impl Aggregation<K, V, A>,
-    store_key: &[u8],
-    record: Record<K, V>,
+    key: &K,
     cx: &mut Cx,
-) -> Result<Record<K, A>, Failure> {
-    let (at, old) = match cx.tables.get(index, store_key)? {
-        Some((at, bytes)) => (at, Some(read(table, bytes)?)),
-        None => (Timestamp::MIN, None),
-    };
-    let timestamp = record.timestamp.max(at);
-    let value = aggregation.add(old, &record.key, record.value)?;
-    put(table, index, store_key, &value, timestamp, cx)?;
-    Ok(Record { key: record.key, value, timestamp })
+) -> Result<Option<V>, Failure> {
+    let mut bytes = Vec::new();
+    write_key(&table.name, &*table.key, key, &mut bytes)?;
+    let found = cx.tables.get(index, &bytes)?;
+    found.map(|(_, value)| read(table, value)).transpose()
+}
+
+/// Sets the value that a table has for `key`, or deletes it.
+pub(crate) fn set_row<K: 'static, V: 'static>(
+    table: &Table<K, V>,
+    index: TableIndex,
+    key: &K,
+    value: Option<&V>,
+    timestamp: Timestamp,
+    cx: &mut Cx,
+) -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    write_key(&table.name, &*table.key, key, &mut bytes)?;
+    write_row(table, index, &bytes, value, timestamp, cx).map(drop)
 }
 
 /// Appends a table key's bytes; null is an error.
@@ -120,6 +147,22 @@ pub(crate) fn write_key<K: 'static>(
     }
 }
 
+/// A table key's bytes, or `None` for the null key, which no table has.
+pub(crate) fn key_bytes<K: 'static>(
+    table: &Arc<str>,
+    codec: &dyn Codec<K>,
+    key: &K,
+    out: &mut Vec<u8>,
+) -> Result<bool, Failure> {
+    let encoded = codec.encode(key, out);
+    encoded.map_err(|source| Cause::Encode { target: Arc::clone(table), source }.into())
+}
+
+/// Reads a key back from its table.
+pub(crate) fn read_key<K: 'static, A>(table: &Table<K, A>, bytes: &[u8]) -> Result<K, Failure> {
+    table.key.decode(Some(bytes)).map_err(|error| broken(table, error))
+}
+
 /// Reads an aggregate back from its table.
 pub(crate) fn read<K: 'static, A: 'static>(
     table: &Table<K, A>,
@@ -134,7 +177,27 @@ fn broken<K, A>(table: &Table<K, A>, error: CodecError) -> Failure {
     Cause::Encode { target: Arc::clone(&table.name), source }.into()
 }
 
-/// Writes an aggregate with its timestamp; one that encodes to null is deleted.
+/// Writes a row with its timestamp, or deletes it: also if its value encodes to null. Tells whether
+/// it is there.
+pub(crate) fn write_row<K: 'static, A: 'static>(
+    table: &Table<K, A>,
+    index: TableIndex,
+    key: &[u8],
+    value: Option<&A>,
+    timestamp: Timestamp,
+    cx: &mut Cx,
+) -> Result<bool, Failure> {
+    match value {
+        Some(value) => put(table, index, key, value, timestamp, cx),
+        None => {
+            cx.tables.delete(index, key);
+            Ok(false)
+        }
+    }
+}
+
+/// Writes an aggregate with its timestamp; one that encodes to null is deleted. Tells whether it is
+/// there.
 pub(crate) fn put<K: 'static, A: 'static>(
     table: &Table<K, A>,
     index: TableIndex,
@@ -142,7 +205,7 @@ pub(crate) fn put<K: 'static, A: 'static>(
     value: &A,
     timestamp: Timestamp,
     cx: &mut Cx,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     cx.value_buffer.clear();
     cx.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
     let present = table.value.encode(value, &mut cx.value_buffer).map_err(|source| {
@@ -153,5 +216,5 @@ pub(crate) fn put<K: 'static, A: 'static>(
     } else {
         cx.tables.delete(index, key);
     }
-    Ok(())
+    Ok(present)
 }

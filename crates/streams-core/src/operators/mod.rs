@@ -5,9 +5,19 @@ mod branch;
 mod decode;
 mod filter;
 mod flat_map;
+pub(crate) mod foreign_key;
+mod look_up;
 mod map;
+mod map_change;
 mod peek;
+mod process;
+mod regroup;
+mod rows;
 mod sink;
+pub(crate) mod stream_join;
+mod suppress;
+mod table_join;
+mod to_table;
 mod window_aggregate;
 
 use crate::cx::Cx;
@@ -17,17 +27,28 @@ use crate::record::{RawRecord, Timestamp};
 pub(crate) use branch::Branch;
 pub(crate) use filter::Filter;
 pub(crate) use flat_map::{FlatMap, FlatMapValues};
+pub(crate) use look_up::LookUp;
 pub(crate) use map::{Map, MapValues};
+pub(crate) use map_change::MapChange;
 pub(crate) use peek::Peek;
 
 pub(crate) use aggregate::{Aggregate, Aggregation};
 /// Reading and writing a table's typed entries, for others than the aggregations.
 pub(crate) mod table_access {
-    pub(crate) use super::aggregate::{put, read, write_key};
+    pub(crate) use super::aggregate::{
+        get_row, key_bytes, read, read_key, set_row, write_key, write_row,
+    };
 }
 pub(crate) use decode::{Decode, check_timestamp, decode};
+pub(crate) use process::{Forward, Processor, Punctuate, Punctuator};
+pub use process::{Output, ProcessContext, ProcessError, ProcessTable};
+pub(crate) use regroup::Regroup;
+pub(crate) use rows::{MappedRows, Rows, StoredRows, WindowRows};
 pub(crate) use sink::{Sink, SinkBy};
-pub(crate) use window_aggregate::{WindowAggregate, WindowPorts};
+pub(crate) use suppress::{Finality, Suppress, SuppressBuffer, SuppressedRows, Until};
+pub(crate) use table_join::{JoinedRows, LeftChange, RightChange, Sides, TableJoin};
+pub(crate) use to_table::{Keep, ToTable};
+pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, never_merged};
 
 /// The bytes-in end of a sealed chain: one virtual call per record and stream.
 pub(crate) trait ReceiveRaw: Send + Sync {

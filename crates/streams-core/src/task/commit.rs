@@ -147,7 +147,7 @@ impl Task {
             for &clock in &sub.clocks {
                 let time = self.cx().clocks[clock].time;
                 if time != Clock::UNKNOWN {
-                    text.time(&self.topology.table_names[clock], time);
+                    text.time(&self.topology.clock_names[clock], time);
                 }
             }
         }

@@ -65,7 +65,7 @@ impl Task {
         let sub = &topology.sub_topologies[id.sub_topology];
         let inputs = sub.sources.iter().map(Input::new).collect();
         let tables = Tables::new(store, Arc::clone(&sub.tables), sub.local.clone());
-        let clocks = vec![Clock::new(Clock::UNKNOWN, 0); topology.table_names.len()];
+        let clocks = vec![Clock::new(Clock::UNKNOWN, 0); topology.clock_names.len()];
         let cx = Cx {
             tables,
             effects: Effects::new(),
@@ -78,6 +78,7 @@ impl Task {
             metrics: TaskMetrics::default(),
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
+            plan: crate::window::Plan::default(),
         };
         Self {
             id,
@@ -109,11 +110,11 @@ impl Task {
         self.discard();
         let topology = Arc::clone(&self.topology);
         let sub = &topology.sub_topologies[self.id.sub_topology];
-        let mut times = vec![Clock::UNKNOWN; topology.table_names.len()];
+        let mut times = vec![Clock::UNKNOWN; topology.clock_names.len()];
         for ((input, source), resume) in self.inputs.iter_mut().zip(&sub.sources).zip(inputs) {
             let progress = Progress::parse(&resume.metadata);
             for &clock in &sub.clocks {
-                times[clock] = times[clock].max(progress.time(&topology.table_names[clock]));
+                times[clock] = times[clock].max(progress.time(&topology.clock_names[clock]));
             }
             input.resume(resume.offset, &progress, source);
         }

@@ -143,7 +143,8 @@ impl Task {
         let max_ahead_ms = self.source(input).max_ahead_ms;
         let cx = self.cx_mut();
         cx.max_ahead_ms = max_ahead_ms;
-        cx.origin = Origin { offset: record.offset, timestamp: record.timestamp };
+        let (offset, timestamp) = (record.offset, record.timestamp);
+        cx.origin = Origin { input: input as u32, offset, timestamp };
         cx.headers.clear();
         batch.headers(index, &mut cx.headers);
         cx.begin_record(undoable)

@@ -71,6 +71,7 @@ impl<'a> Description<'a> {
             NodeKind::DynamicSink => "sink (topic by record)".to_owned(),
             NodeKind::Repartition(topic) => format!("repartition {topic}"),
             NodeKind::Agent(name) => format!("agent {name}{table}"),
+            NodeKind::Processor(name) => format!("process {name}{table}"),
         }
     }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::agent::AgentRunner;
 use crate::builder::Node;
 use crate::changelog::TableSpec;
+use crate::cx::ClockIndex;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
-use crate::tables::TableIndex;
 
 pub use describe::Description;
 
@@ -22,8 +22,10 @@ pub struct Topology {
     pub(crate) nodes: Vec<Node>,
     /// For each node the number of its sub-topology.
     pub(crate) component: Vec<usize>,
-    /// The tables' names by topology-wide number; stream times are kept under them.
+    /// The tables' names by topology-wide number.
     pub(crate) table_names: Vec<Arc<str>>,
+    /// The names that stream times are kept under.
+    pub(crate) clock_names: Vec<Arc<str>>,
 }
 
 /// Operators and tables that belong together: one task of it runs per partition of its sources.
@@ -33,8 +35,8 @@ pub struct SubTopology {
     pub(crate) tables: Arc<[TableSpec]>,
     /// Topology-wide table number → number in the task's store.
     pub(crate) local: Box<[usize]>,
-    /// The tables that keep stream time.
-    pub(crate) clocks: Vec<TableIndex>,
+    /// The stream times that its operators keep.
+    pub(crate) clocks: Vec<ClockIndex>,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use streams_core::{
     Codec, Headers, OwnedRecord, Record, Table, TaskError, TaskMetrics, Timestamp, Topic, Topology,
+    Windowed, Windows,
 };
 
 use log::Log;
@@ -142,6 +143,47 @@ impl TopologyTest {
         let key = encoded(&**table.key_codec(), key)?.unwrap_or_default();
         let found = self.tasks.table_value(&self.topology, table.name(), &key)?;
         Ok(found.map(|value| table.value_codec().decode(Some(&value))).transpose()?)
+    }
+
+    /// All rows of a table without windows, with their timestamps, in the order of their keys'
+    /// bytes within a partition.
+    pub fn table_rows<K: 'static, V: 'static>(
+        &mut self,
+        table: &Table<K, V>,
+    ) -> Result<Vec<Record<K, V>>, TestError> {
+        self.rows(table, |key| Ok(table.key_codec().decode(Some(key))?))
+    }
+
+    /// All windows that a windowed table keeps, with the largest timestamp in each (a session's
+    /// end), in the order of their bytes within a partition.
+    pub fn table_windows<K: 'static, V: 'static>(
+        &mut self,
+        table: &Table<K, V>,
+        windows: &impl Windows,
+    ) -> Result<Vec<Record<Windowed<K>, V>>, TestError> {
+        let codec = windows.changelog_key(table.key_codec());
+        self.rows(table, |key| Ok(codec.decode(Some(key))?))
+    }
+
+    fn rows<K, T, V: 'static>(
+        &mut self,
+        table: &Table<T, V>,
+        key: impl Fn(&[u8]) -> Result<K, TestError>,
+    ) -> Result<Vec<Record<K, V>>, TestError>
+    where
+        T: 'static,
+    {
+        let entries = self.tasks.table_entries(&self.topology, table.name())?;
+        let row = |(bytes, stored): (Vec<u8>, Vec<u8>)| {
+            // The store keeps a timestamp of eight bytes in front.
+            let (timestamp, value) = stored.split_at(8.min(stored.len()));
+            Ok(Record {
+                key: key(&bytes)?,
+                value: table.value_codec().decode(Some(value))?,
+                timestamp: timestamp.try_into().map_or(0, i64::from_be_bytes),
+            })
+        };
+        entries.into_iter().map(row).collect()
     }
 
     /// Loses everything that was not committed and all local state, then restores from the

@@ -1,5 +1,6 @@
 //! The tasks of a topology test, and the loop that runs them until nothing is left to do.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use state::MemoryStores;
@@ -143,6 +144,28 @@ impl Tasks {
         Ok(None)
     }
 
+    /// All entries of a table as its stores have them.
+    pub(super) fn table_entries(
+        &mut self,
+        topology: &Topology,
+        name: &str,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TestError> {
+        let mut entries = Vec::new();
+        for task in &mut self.tasks {
+            let tables = topology.sub_topologies()[task.id().sub_topology].tables();
+            let Some(table) = tables.iter().position(|table| &**table.name() == name) else {
+                continue;
+            };
+            task.store_mut().scan(table, &[], None, &mut |key, value| {
+                if !tables[table].is_index(key) {
+                    entries.push((tables[table].changelog_key(key), value.to_vec()));
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(entries)
+    }
+
     pub(super) fn metrics(&self) -> TaskMetrics {
         self.tasks.iter().fold(TaskMetrics::default(), |sum, task| sum + task.metrics())
     }
@@ -196,8 +219,7 @@ fn restored(topology: &Topology, id: TaskId, log: &Log) -> Result<Box<dyn Store>
         let batch = OwnedBatch::from(records);
         let mut entries = std::collections::BTreeMap::new();
         for index in 0..batch.len() {
-            let (key, value) = spec.restore(&batch.record(index))?;
-            entries.insert(key, value);
+            spec.restore(&batch.record(index), &mut entries)?;
         }
         let entries = entries.into_iter().collect();
         store.apply(&StoreBatch { tables: vec![TableBatch { table, entries, position }] })?;

@@ -1,0 +1,315 @@
+//! Joins of a stream with a stream or a table.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Stream, TableStream};
+use crate::builder::NodeKind;
+use crate::chain::{Chain, Port, Then};
+use crate::changelog::Layout;
+use crate::codec::{Codec, Json, Natural};
+use crate::error::Failure;
+use crate::operators::stream_join::{JoinSide, LeftSide, RightSide, StreamJoin};
+use crate::operators::{LookUp, Sides};
+use crate::window::millis;
+
+/// Which records of two streams belong together: those whose timestamps are near enough.
+///
+/// ```
+/// use std::time::Duration;
+/// use headwater_streams_core::JoinWindows;
+/// let minute = Duration::from_secs(60);
+/// let around = JoinWindows::within(minute); // a minute before or after
+/// let after = JoinWindows::of(Duration::ZERO, minute).grace(minute / 2); // the right one later
+/// # let _ = (around, after);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinWindows {
+    pub(crate) before_ms: i64,
+    pub(crate) after_ms: i64,
+    pub(crate) grace_ms: i64,
+}
+
+impl JoinWindows {
+    /// A right record belongs to a left one if it is at most `distance` before or after it.
+    pub fn within(distance: Duration) -> Self {
+        Self::of(distance, distance)
+    }
+
+    /// A right record belongs to a left one if it is at most `before` earlier or `after` later,
+    /// both included. Without grace.
+    pub fn of(before: Duration, after: Duration) -> Self {
+        Self { before_ms: millis(before), after_ms: millis(after), grace_ms: 0 }
+    }
+
+    /// How much longer records are kept for late partners, in stream time.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace_ms = millis(grace);
+        self
+    }
+}
+
+/// Where the records of a join of two streams wait for their partners: a name, and how keys and the
+/// values of both sides are written. They are kept in the tables `{name}-left` and `{name}-right`,
+/// and, for left and outer joins, `{name}-unmatched`, each with a changelog.
+pub struct JoinBuffers<K, V, W> {
+    name: Arc<str>,
+    key: Arc<dyn Codec<K>>,
+    left: Arc<dyn Codec<V>>,
+    right: Arc<dyn Codec<W>>,
+}
+
+impl<K: 'static, V: 'static, W: 'static> JoinBuffers<K, V, W> {
+    /// With natural keys and JSON values.
+    pub fn json(name: impl Into<Arc<str>>) -> Self
+    where
+        K: Natural,
+        V: Serialize + DeserializeOwned,
+        W: Serialize + DeserializeOwned,
+    {
+        Self { name: name.into(), key: K::codec(), left: Arc::new(Json), right: Arc::new(Json) }
+    }
+
+    /// With codecs of your choice. A key or value that encodes to null belongs to nothing.
+    pub fn with(
+        name: impl Into<Arc<str>>,
+        key: impl Codec<K>,
+        left: impl Codec<V>,
+        right: impl Codec<W>,
+    ) -> Self {
+        let (key, left, right) = (Arc::new(key), Arc::new(left), Arc::new(right));
+        Self { name: name.into(), key, left, right }
+    }
+}
+
+impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
+    /// Joins each record with the records of `other` that have the same key and a timestamp in its
+    /// `windows`, at the later of the two timestamps. Both streams must be partitioned alike.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// # use std::time::Duration;
+    /// let (ordered, paid) = (Topic::<u64, String>::new("ordered"), Topic::<u64, i64>::new("paid"));
+    /// let out = Topic::<u64, String>::new("out");
+    /// let app = Builder::new("example");
+    /// let within = JoinWindows::within(Duration::from_secs(60));
+    /// let joined = app.stream(&ordered).join(
+    ///     app.stream(&paid),
+    ///     within,
+    ///     &JoinBuffers::json("payments"),
+    ///     |_, order, paid| format!("{order}: {paid} paid"),
+    /// );
+    /// joined.to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send_record(&ordered, Record::new(7, "tea".into(), 10_000))?;
+    /// test.send_record(&paid, Record::new(7, 3, 50_000))?;
+    /// assert_eq!(test.take(&out)?, [(7, "tea: 3 paid".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join<W: 'static, O: 'static, D: Chain<Key = K, Value = W>>(
+        self,
+        other: Stream<'b, K, W, D>,
+        windows: JoinWindows,
+        buffers: &JoinBuffers<K, V, W>,
+        joiner: impl Fn(&K, &V, &W) -> O + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, Port<K, O>> {
+        let joiner =
+            move |key: &K, left: Option<&V>, right: Option<&W>| Some(joiner(key, left?, right?));
+        self.join_streams("join", other, windows, buffers, Sides::Inner, joiner)
+    }
+
+    /// [`join`](Stream::join), and each record that found no partner, alone, when stream time has
+    /// passed its window and grace. A record without key is alone at once.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// # use std::time::Duration;
+    /// let (ordered, paid) = (Topic::<u64, String>::new("ordered"), Topic::<u64, i64>::new("paid"));
+    /// let out = Topic::<u64, String>::new("out");
+    /// let app = Builder::new("example");
+    /// let joined = app.stream(&ordered).left_join(
+    ///     app.stream(&paid),
+    ///     JoinWindows::within(Duration::from_secs(60)),
+    ///     &JoinBuffers::json("payments"),
+    ///     |_, order, paid| format!("{order}: {paid:?}"),
+    /// );
+    /// joined.to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send_record(&ordered, Record::new(7, "tea".into(), 10_000))?;
+    /// test.send_record(&paid, Record::new(8, 3, 70_001))?;
+    /// assert_eq!(test.take(&out)?, [(7, "tea: None".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn left_join<W: 'static, O: 'static, D: Chain<Key = K, Value = W>>(
+        self,
+        other: Stream<'b, K, W, D>,
+        windows: JoinWindows,
+        buffers: &JoinBuffers<K, V, W>,
+        joiner: impl Fn(&K, &V, Option<&W>) -> O + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, Port<K, O>> {
+        let joiner =
+            move |key: &K, left: Option<&V>, right: Option<&W>| Some(joiner(key, left?, right));
+        self.join_streams("left_join", other, windows, buffers, Sides::Left, joiner)
+    }
+
+    /// [`left_join`](Stream::left_join) from both sides.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// # use std::time::Duration;
+    /// let (ordered, paid) = (Topic::<u64, String>::new("ordered"), Topic::<u64, i64>::new("paid"));
+    /// let out = Topic::<u64, String>::new("out");
+    /// let app = Builder::new("example");
+    /// let joined = app.stream(&ordered).outer_join(
+    ///     app.stream(&paid),
+    ///     JoinWindows::within(Duration::from_secs(60)),
+    ///     &JoinBuffers::json("payments"),
+    ///     |_, order, paid| format!("{order:?}, {paid:?}"),
+    /// );
+    /// joined.to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send_record(&paid, Record::new(7, 3, 10_000))?;
+    /// test.send_record(&paid, Record::new(8, 4, 70_001))?;
+    /// assert_eq!(test.take(&out)?, [(7, "None, Some(3)".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn outer_join<W: 'static, O: 'static, D: Chain<Key = K, Value = W>>(
+        self,
+        other: Stream<'b, K, W, D>,
+        windows: JoinWindows,
+        buffers: &JoinBuffers<K, V, W>,
+        joiner: impl Fn(&K, Option<&V>, Option<&W>) -> O + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, Port<K, O>> {
+        let joiner =
+            move |key: &K, left: Option<&V>, right: Option<&W>| Some(joiner(key, left, right));
+        self.join_streams("outer_join", other, windows, buffers, Sides::Outer, joiner)
+    }
+
+    fn join_streams<W: 'static, O: 'static, D: Chain<Key = K, Value = W>>(
+        self,
+        name: &'static str,
+        other: Stream<'b, K, W, D>,
+        windows: JoinWindows,
+        buffers: &JoinBuffers<K, V, W>,
+        sides: Sides,
+        joiner: impl Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, Port<K, O>> {
+        self.refuse_changed_key(name);
+        other.refuse_changed_key(name);
+        let builder = self.builder;
+        let parents = [self.node, other.node];
+        let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
+        let side = |part: &str| {
+            let table: Arc<str> = format!("{}-{part}", buffers.name).into();
+            builder.graph(|graph| JoinSide {
+                table: graph.add_table(&table, Layout::Keyed(12), name, node),
+                clock: graph.add_clock(Arc::clone(&table), node),
+                name: table,
+            })
+        };
+        let (left, right) = (side("left"), side("right"));
+        let unmatched = (sides != Sides::Inner).then(|| side("unmatched"));
+        let clock = builder.graph(|graph| graph.add_clock(format!("{}/1", left.name), node));
+        let port = Port::new();
+        let join = Arc::new(StreamJoin {
+            left,
+            right,
+            unmatched,
+            clock,
+            windows,
+            sides,
+            key: Arc::clone(&buffers.key),
+            left_value: Arc::clone(&buffers.left),
+            right_value: Arc::clone(&buffers.right),
+            joiner,
+            next: port.clone(),
+        });
+        self.chain.connect(LeftSide(Arc::clone(&join)), builder);
+        other.chain.connect(RightSide(join), builder);
+        Stream::new(builder, port, node)
+    }
+
+    /// Joins each record with the row that `table` has for its key at that moment; records without
+    /// one are dropped. Changes of the table cause nothing. Both must be partitioned alike.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let (names, logins) = (Topic::<u64, String>::new("names"), Topic::<u64, i64>::new("logins"));
+    /// let out = Topic::<u64, String>::new("out");
+    /// let app = Builder::new("example");
+    /// let name = app.table(&names, &Table::new("name"));
+    /// app.stream(&logins).join_table(&name, |_, at, name| format!("{name} at {at}")).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&logins, 7, 100)?;
+    /// test.send(&names, 7, "Ann".into())?;
+    /// test.send(&logins, 7, 200)?;
+    /// assert_eq!(test.take(&out)?, [(7, "Ann at 200".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join_table<T: Clone + 'static, O: 'static>(
+        self,
+        table: &TableStream<'b, K, T>,
+        joiner: impl Fn(&K, &V, &T) -> O + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
+        let joiner = move |key: &K, value: &V, row: Option<&T>| Some(joiner(key, value, row?));
+        self.look_up("join_table", table, joiner)
+    }
+
+    /// [`join_table`](Stream::join_table) that keeps records for which the table has no row.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let (names, logins) = (Topic::<u64, String>::new("names"), Topic::<u64, i64>::new("logins"));
+    /// let out = Topic::<u64, String>::new("out");
+    /// let app = Builder::new("example");
+    /// let name = app.table(&names, &Table::new("name"));
+    /// app.stream(&logins).left_join_table(&name, |_, at, name| format!("{name:?} {at}")).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&logins, 7, 100)?;
+    /// assert_eq!(test.take(&out)?, [(7, "None 100".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn left_join_table<T: Clone + 'static, O: 'static>(
+        self,
+        table: &TableStream<'b, K, T>,
+        joiner: impl Fn(&K, &V, Option<&T>) -> O + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
+        let joiner = move |key: &K, value: &V, row: Option<&T>| Some(joiner(key, value, row));
+        self.look_up("left_join_table", table, joiner)
+    }
+
+    fn look_up<T: Clone + 'static, O: 'static>(
+        self,
+        name: &'static str,
+        table: &TableStream<'b, K, T>,
+        joiner: impl Fn(&K, &V, Option<&T>) -> Option<O> + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
+        self.refuse_changed_key(name);
+        if table.key_changed {
+            self.builder.problem(format!("{name} with a windowed table: its rows are elsewhere"));
+        }
+        let (builder, parents) = (self.builder, [self.node, table.node]);
+        let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
+        let rows = Arc::clone(&table.rows);
+        let row = move |key: &K, _: &V, cx: &mut crate::cx::Cx| -> Result<Option<T>, Failure> {
+            Ok(rows.get(key, cx)?.map(|(row, _)| row))
+        };
+        let chain = Then { chain: self.chain, operator: LookUp { row, joiner, of: PhantomData } };
+        Stream::new(builder, chain, node)
+    }
+}

@@ -1,0 +1,219 @@
+//! The user's own operators.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Stream;
+use crate::builder::{NodeId, NodeKind};
+use crate::chain::{Chain, Operator, Port};
+use crate::changelog::Layout;
+use crate::operators::{Forward, Output, ProcessContext, ProcessError, Processor, Punctuator};
+use crate::record::{Record, Timestamp};
+use crate::table::Table;
+use crate::window::millis;
+
+/// The description of a processor; see [`Stream::process`].
+#[must_use = "a processor does nothing until it is given its function by `each`"]
+pub struct Process<'b, K, V, C, K2, V2> {
+    stream: Stream<'b, K, V, C>,
+    node: NodeId,
+    forward: Forward<K2, V2>,
+    punctuators: Vec<Punctuator<K2, V2>>,
+}
+
+impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
+    /// A processor of the user's own: a function over records that reads and writes tables, hands
+    /// on any number of records, to several outputs if need be, and is called as time passes. Its
+    /// stream time is kept under `name`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use headwater_streams_core::{Builder, Record, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let (words, counts) = (Topic::<String, i64>::new("words"), Topic::new("counts"));
+    /// let seen = Table::<String, i64>::new("seen");
+    /// let app = Builder::new("example");
+    /// let (count, flush) = (seen.clone(), seen.clone());
+    /// let counted = app.stream(&words).process::<String, i64>("count-words").table(&seen);
+    /// let counted = counted.on_stream_time(Duration::from_secs(10), move |at, context| {
+    ///     for (word, n) in context.table(&flush)?.entries()? {
+    ///         context.forward(Record::new(word.clone(), n, at))?;
+    ///         context.table(&flush)?.delete(&word)?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// let counted = counted.each(move |record, context| {
+    ///     let mut table = context.table(&count)?;
+    ///     let n = table.get(&record.key)?.unwrap_or(0);
+    ///     table.put(&record.key, &(n + record.value))
+    /// });
+    /// counted.to(&counts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// for (n, seconds) in [(1, 1), (2, 5), (3, 11)] {
+    ///     test.send_record(&words, Record::new("tea".into(), n, seconds * 1000))?;
+    /// }
+    /// assert_eq!(test.take(&counts)?, [("tea".to_owned(), 1), ("tea".to_owned(), 5)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn process<K2: 'static, V2: 'static>(self, name: &str) -> Process<'b, K, V, C, K2, V2> {
+        let name: Arc<str> = name.into();
+        let (node, clock) = self.builder.graph(|graph| {
+            graph.check_name("the processor", &name);
+            let node = graph.add_node(NodeKind::Processor(Arc::clone(&name)), &[self.node]);
+            // No table has a name with a slash.
+            (node, graph.add_clock(format!("{name}/time"), node))
+        });
+        let forward = Forward { name, tables: Vec::new(), clock, next: Port::new() };
+        Process { stream: self, node, forward, punctuators: Vec::new() }
+    }
+
+    /// An operator of the user's own without state, fused with its neighbours: what the DSL's own
+    /// are made of. It may change the key.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Cx, Failure, Record, Topic};
+    /// # use headwater_streams_core::chain::{Operator, Receive};
+    /// # use headwater_testkit::TopologyTest;
+    /// struct Twice;
+    /// impl Operator<String, i64> for Twice {
+    ///     type Key = String;
+    ///     type Value = i64;
+    ///     fn apply(
+    ///         &self,
+    ///         record: Record<String, i64>,
+    ///         next: &impl Receive<String, i64>,
+    ///         cx: &mut Cx,
+    ///     ) -> Result<(), Failure> {
+    ///         next.receive(record.clone(), cx)?;
+    ///         next.receive(record, cx)
+    ///     }
+    /// }
+    /// let (numbers, out) = (Topic::<String, i64>::new("numbers"), Topic::new("out"));
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).apply("twice", Twice).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4), ("a".to_owned(), 4)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn apply<O: Operator<K, V>>(
+        self,
+        name: &'static str,
+        operator: O,
+    ) -> Stream<'b, O::Key, O::Value, impl Chain<Key = O::Key, Value = O::Value>> {
+        self.then(name, operator).rekeyed()
+    }
+}
+
+impl<'b, K: 'static, V: 'static, C, K2: 'static, V2: 'static> Process<'b, K, V, C, K2, V2>
+where
+    C: Chain<Key = K, Value = V>,
+{
+    /// A table that the processor reads and writes, as its only writer.
+    pub fn table<T, U>(mut self, table: &Table<T, U>) -> Self {
+        let (name, writer) = (&table.name, format!("the processor {}", self.forward.name));
+        let index = self
+            .stream
+            .builder
+            .graph(|graph| graph.add_table(name, Layout::Ordered, &writer, self.node));
+        self.forward.tables.push((Arc::clone(name), index));
+        self
+    }
+
+    /// Calls `act` as stream time passes: first behind the first record, then whenever a multiple
+    /// of `every` has been reached or passed, once, with the stream time by then.
+    pub fn on_stream_time(
+        self,
+        every: Duration,
+        act: impl Fn(Timestamp, &mut ProcessContext<'_, K2, V2>) -> Result<(), ProcessError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.punctuator(every, None, Box::new(act))
+    }
+
+    /// Calls `act` every so often by the wall clock, counted from when the task started, with the
+    /// time by then. Late calls are not made up for.
+    pub fn on_wall_clock(
+        self,
+        every: Duration,
+        act: impl Fn(Timestamp, &mut ProcessContext<'_, K2, V2>) -> Result<(), ProcessError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let name = format!("{}/wall-{}", self.forward.name, self.punctuators.len());
+        let clock = self.stream.builder.graph(|graph| graph.add_clock(name, self.node));
+        self.punctuator(every, Some(clock), Box::new(act))
+    }
+
+    fn punctuator(
+        mut self,
+        every: Duration,
+        wall_clock: Option<usize>,
+        act: crate::operators::Punctuate<K2, V2>,
+    ) -> Self {
+        let every_ms = millis(every);
+        if every_ms < 1 {
+            let name = &self.forward.name;
+            self.stream.builder.problem(format!("{name} is to be called more often than every ms"));
+        }
+        self.punctuators.push(Punctuator { every_ms: every_ms.max(1), wall_clock, act });
+        self
+    }
+
+    /// A further output: what to send to, from the processor's functions, and its stream.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Record, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let (numbers, out) = (Topic::<String, i64>::new("numbers"), Topic::new("out"));
+    /// let texts = Topic::<String, String>::new("texts");
+    /// let app = Builder::new("example");
+    /// let process = app.stream(&numbers).process::<String, i64>("both");
+    /// let (text, as_text) = process.output::<String, String>();
+    /// let numbers_on = process.each(move |record, context| {
+    ///     let Record { key, value, timestamp } = record.clone();
+    ///     context.send(&text, Record::new(key, value.to_string(), timestamp))?;
+    ///     context.forward(record)
+    /// });
+    /// numbers_on.to(&out);
+    /// as_text.to(&texts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), 4)]);
+    /// assert_eq!(test.take(&texts)?, [("a".to_owned(), "4".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn output<K3: 'static, V3: 'static>(
+        &self,
+    ) -> (Output<K3, V3>, Stream<'b, K3, V3, Port<K3, V3>>) {
+        let port = Port::new();
+        let stream = Stream::new(self.stream.builder, port.clone(), self.node);
+        (Output(port), stream.rekeyed())
+    }
+
+    /// Runs `function` for each record; what it hands on is the stream. The stream counts as one
+    /// whose key may have changed.
+    pub fn each(
+        self,
+        function: impl Fn(Record<K, V>, &mut ProcessContext<'_, K2, V2>) -> Result<(), ProcessError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Stream<'b, K2, V2, Port<K2, V2>> {
+        let (builder, port) = (self.stream.builder, self.forward.next.clone());
+        let processor = Arc::new(Processor {
+            forward: self.forward,
+            punctuators: self.punctuators,
+            each: function,
+        });
+        builder.graph(|graph| graph.add_hook(self.node, Arc::clone(&processor) as _));
+        self.stream.chain.connect(processor, builder);
+        Stream::new(builder, port, self.node).rekeyed()
+    }
+}

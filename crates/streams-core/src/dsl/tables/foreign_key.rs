@@ -1,0 +1,258 @@
+//! Joins of tables by a foreign key.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::TableStream;
+use crate::builder::{Builder, NodeId, NodeKind};
+use crate::chain::Chain;
+use crate::changelog::Layout;
+use crate::codec::{Codec, Json};
+use crate::dsl::{SourceChain, Stream};
+use crate::operators::foreign_key::{
+    Answer, Ask, Join, Left, QuestionCodec, ReplyCodec, Right, Tell,
+};
+use crate::operators::{StoredRows, ToTable};
+use crate::policy::Consumed;
+use crate::table::Table;
+use crate::tables::TableIndex;
+use crate::topic::Topic;
+use crate::topology::SourceKind;
+
+impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
+    /// Joins each row with the row of `right` that it points to: `foreign_key` gives that row's
+    /// key, or `None` if it points to none. The result has this table's keys and changes whenever
+    /// one of the two rows changes; it is kept in `table`.
+    ///
+    /// The tables need not be partitioned alike: questions and answers travel through the
+    /// repartition topics `{table}-subscription` and `{table}-response`, and an answer to an
+    /// older version of a row is dropped. Rows of `right` travel as JSON.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let app = Builder::new("example");
+    /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
+    /// let name = app.table(&names, &Table::<String, String>::new("name"));
+    /// let greetings = Table::<u64, String>::new("greetings");
+    /// let customer = |_: &u64, customer: &String| Some(customer.clone());
+    /// order.fk_join(&name, &greetings, customer, |id, _, name| format!("{name}'s order {id}"));
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&orders, 7, "c1".into())?;
+    /// test.send(&names, "c1".into(), "Ann".into())?;
+    /// assert_eq!(test.table(&greetings, &7)?.as_deref(), Some("Ann's order 7"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fk_join<F, W, O>(
+        &self,
+        right: &TableStream<'b, F, W>,
+        table: &Table<K, O>,
+        foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, &W) -> O + Send + Sync + 'static,
+    ) -> TableStream<'b, K, O>
+    where
+        F: Clone + 'static,
+        W: Clone + Serialize + DeserializeOwned + 'static,
+        O: Clone + 'static,
+    {
+        let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right?));
+        self.foreign(right, table, foreign_key, joiner, Arc::new(Json), false)
+    }
+
+    /// [`fk_join`](TableStream::fk_join) with a result for each row of this table, also without a
+    /// row that it points to.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let app = Builder::new("example");
+    /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
+    /// let name = app.table(&names, &Table::<String, String>::new("name"));
+    /// let greetings = Table::<u64, String>::new("greetings");
+    /// let customer = |_: &u64, customer: &String| Some(customer.clone());
+    /// let greet = |id: &u64, _: &String, name: Option<&String>| format!("{name:?}, order {id}");
+    /// order.fk_left_join(&name, &greetings, customer, greet);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&orders, 7, "c1".into())?;
+    /// assert_eq!(test.table(&greetings, &7)?.as_deref(), Some("None, order 7"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fk_left_join<F, W, O>(
+        &self,
+        right: &TableStream<'b, F, W>,
+        table: &Table<K, O>,
+        foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, Option<&W>) -> O + Send + Sync + 'static,
+    ) -> TableStream<'b, K, O>
+    where
+        F: Clone + 'static,
+        W: Clone + Serialize + DeserializeOwned + 'static,
+        O: Clone + 'static,
+    {
+        let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right));
+        self.foreign(right, table, foreign_key, joiner, Arc::new(Json), true)
+    }
+
+    /// [`fk_join`](TableStream::fk_join) with a codec of your choice for the rows of `right`.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic, codec::Bytes};
+    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let app = Builder::new("example");
+    /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
+    /// let name = app.table(&names, &Table::<String, String>::new("name"));
+    /// let customer = |_: &u64, customer: &String| Some(customer.clone());
+    /// let greet = |id: &u64, _: &String, name: &String| format!("{name}'s order {id}");
+    /// let greetings = Table::<u64, String>::new("greetings");
+    /// order.fk_join_with(&name, &greetings, customer, greet, Bytes);
+    /// # app.build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fk_join_with<F, W, O>(
+        &self,
+        right: &TableStream<'b, F, W>,
+        table: &Table<K, O>,
+        foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, &W) -> O + Send + Sync + 'static,
+        codec: impl Codec<W>,
+    ) -> TableStream<'b, K, O>
+    where
+        F: Clone + 'static,
+        W: Clone + 'static,
+        O: Clone + 'static,
+    {
+        let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right?));
+        self.foreign(right, table, foreign_key, joiner, Arc::new(codec), false)
+    }
+
+    /// [`fk_left_join`](TableStream::fk_left_join) with a codec of your choice for the rows of
+    /// `right`.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic, codec::Bytes};
+    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let app = Builder::new("example");
+    /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
+    /// let name = app.table(&names, &Table::<String, String>::new("name"));
+    /// let customer = |_: &u64, customer: &String| Some(customer.clone());
+    /// let greet = |id: &u64, _: &String, name: Option<&String>| format!("{name:?}, order {id}");
+    /// let greetings = Table::<u64, String>::new("greetings");
+    /// order.fk_left_join_with(&name, &greetings, customer, greet, Bytes);
+    /// # app.build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fk_left_join_with<F, W, O>(
+        &self,
+        right: &TableStream<'b, F, W>,
+        table: &Table<K, O>,
+        foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, Option<&W>) -> O + Send + Sync + 'static,
+        codec: impl Codec<W>,
+    ) -> TableStream<'b, K, O>
+    where
+        F: Clone + 'static,
+        W: Clone + 'static,
+        O: Clone + 'static,
+    {
+        let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right));
+        self.foreign(right, table, foreign_key, joiner, Arc::new(codec), true)
+    }
+
+    fn foreign<F, W, O>(
+        &self,
+        right: &TableStream<'b, F, W>,
+        table: &Table<K, O>,
+        foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, Option<&W>) -> Option<O> + Send + Sync + 'static,
+        codec: Arc<dyn Codec<W>>,
+        keeps_unmatched: bool,
+    ) -> TableStream<'b, K, O>
+    where
+        F: Clone + 'static,
+        W: Clone + 'static,
+        O: Clone + 'static,
+    {
+        let builder = self.builder;
+        if self.key_changed || right.key_changed {
+            let problem = format!("the foreign-key join {} is of a windowed table", table.name);
+            builder.problem(problem);
+        }
+        let asks = self.add_node("fk_join (asks)");
+        let to = &right.key;
+        let (questions, asked) = channel(builder, table, "subscription", asks, to, QuestionCodec);
+        let looks_up = join_node(builder, "fk_join (looks up)", &[asked.node, right.node]);
+        let reply = ReplyCodec(Arc::clone(&codec));
+        let (answers, answered) = channel(builder, table, "response", looks_up, &self.key, reply);
+        let joins = join_node(builder, "fk_join", &[answered.node, self.node]);
+
+        let (versions, version_index) = part(builder, table, "versions", Layout::KeyValue, asks);
+        let (subscriptions, subscription_index) =
+            part(builder, table, "subscriptions", Layout::Ordered, looks_up);
+        let index =
+            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, "fk_join", joins));
+        let rows = Arc::new(StoredRows { table: table.clone(), index });
+        let joined = TableStream::new(builder, joins, Arc::clone(&self.key), rows);
+        let left = Arc::new(Left {
+            name: versions,
+            index: version_index,
+            key: Arc::clone(&self.key),
+            rows: Arc::clone(&self.rows),
+            joiner,
+            keeps_unmatched,
+            to_table: ToTable { table: table.clone(), index, changes: joined.changes.clone() },
+            of: PhantomData,
+        });
+        let right_side = Arc::new(Right {
+            name: subscriptions,
+            index: subscription_index,
+            key: Arc::clone(&right.key),
+            rows: Arc::clone(&right.rows),
+            reply: ReplyCodec(codec),
+            answers,
+        });
+        let ask = Ask { left: Arc::clone(&left), questions, to: Arc::clone(to), foreign_key };
+        self.changes.clone().connect(ask, builder);
+        asked.chain.connect(Answer(Arc::clone(&right_side)), builder);
+        right.changes.clone().connect(Tell(right_side), builder);
+        answered.chain.connect(Join(left), builder);
+        joined
+    }
+}
+
+fn join_node(builder: &Builder, name: &'static str, parents: &[NodeId]) -> NodeId {
+    builder.graph(|graph| graph.add_node(NodeKind::Operator(name), parents))
+}
+
+/// A table of the join's own.
+fn part<K, V>(
+    builder: &Builder,
+    table: &Table<K, V>,
+    part: &str,
+    layout: Layout,
+    node: NodeId,
+) -> (Arc<str>, TableIndex) {
+    let name = Arc::from(format!("{}-{part}", table.name));
+    let index = builder.graph(|graph| graph.add_table(&name, layout, "fk_join", node));
+    (name, index)
+}
+
+/// A repartition topic of the join: its name, for who writes it, and its stream.
+fn channel<'b, K, V, K2: 'static, V2: 'static>(
+    builder: &'b Builder,
+    table: &Table<K, V>,
+    part: &str,
+    writer: NodeId,
+    key: &Arc<dyn Codec<K2>>,
+    value: impl Codec<V2>,
+) -> (Arc<str>, Stream<'b, K2, V2, SourceChain<K2, V2>>) {
+    let name = builder.add_repartition(&format!("{}-{part}", table.name), writer);
+    let topic = Topic { name: Arc::clone(&name), key: Arc::clone(key), value: Arc::new(value) };
+    (name, builder.source(&topic, Consumed::new(), SourceKind::Repartition))
+}

@@ -1,0 +1,137 @@
+//! What can be said about tables: rows by key that change.
+
+mod derive;
+mod foreign_key;
+mod grouped;
+mod join;
+mod source;
+mod suppress;
+
+use std::sync::Arc;
+
+use super::Stream;
+use crate::builder::{Builder, NodeId, NodeKind};
+use crate::chain::{Chain, Shared};
+use crate::change::Change;
+use crate::changelog::Layout;
+use crate::codec::Codec;
+use crate::operators::{Finality, Keep, MapValues, Rows, StoredRows};
+use crate::table::Table;
+
+pub use grouped::TableGrouped;
+pub use suppress::{BufferFull, Suppress};
+
+/// A table on its way through the topology: rows by key, and their changes as they happen.
+///
+/// It is kept under a name, or derived from tables that are, so a row's old value is always known.
+/// Its methods borrow it: a table can be used as often as needed.
+pub struct TableStream<'b, K, V> {
+    pub(crate) builder: &'b Builder,
+    pub(crate) node: NodeId,
+    pub(crate) key: Arc<dyn Codec<K>>,
+    pub(crate) changes: Shared<K, Change<V>>,
+    pub(crate) rows: Arc<dyn Rows<K, V>>,
+    /// For windows: when a window's result is final.
+    pub(crate) finality: Option<Finality<K>>,
+    /// Its rows are not in the partition that their key's bytes would be in: windows are where
+    /// their key is.
+    pub(crate) key_changed: bool,
+}
+
+impl<K, V> Clone for TableStream<'_, K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            builder: self.builder,
+            node: self.node,
+            key: Arc::clone(&self.key),
+            changes: self.changes.clone(),
+            rows: Arc::clone(&self.rows),
+            finality: self.finality,
+            key_changed: self.key_changed,
+        }
+    }
+}
+
+impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
+    pub(crate) fn new(
+        builder: &'b Builder,
+        node: NodeId,
+        key: Arc<dyn Codec<K>>,
+        rows: Arc<dyn Rows<K, V>>,
+    ) -> Self {
+        let changes = Shared::new(builder);
+        Self { builder, node, key, changes, rows, finality: None, key_changed: false }
+    }
+
+    /// A table behind this one: same keys, other rows.
+    pub(crate) fn next<V2: Clone + 'static>(
+        &self,
+        node: NodeId,
+        rows: Arc<dyn Rows<K, V2>>,
+    ) -> TableStream<'b, K, V2> {
+        TableStream {
+            finality: self.finality,
+            key_changed: self.key_changed,
+            ..TableStream::new(self.builder, node, Arc::clone(&self.key), rows)
+        }
+    }
+
+    pub(crate) fn add_node(&self, name: &'static str) -> NodeId {
+        self.builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &[self.node]))
+    }
+
+    /// The changes as a stream of new values; `None` where a row was deleted. Sent to a topic, it
+    /// is a tombstone.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let prices = Topic::<String, Option<i64>>::new("prices");
+    /// let out = Topic::<String, Option<i64>>::new("out");
+    /// let app = Builder::new("example");
+    /// app.table(&Topic::<String, i64>::new("prices"), &Table::new("prices")).to_stream().to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&prices, "tea".into(), Some(3))?;
+    /// test.send(&prices, "tea".into(), None)?;
+    /// assert_eq!(test.take(&out)?, [("tea".to_owned(), Some(3)), ("tea".to_owned(), None)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to_stream(
+        &self,
+    ) -> Stream<'b, K, Option<V>, impl Chain<Key = K, Value = Option<V>> + use<K, V>> {
+        let mut stream = Stream::new(self.builder, self.changes.clone(), self.node);
+        stream.key_changed = self.key_changed;
+        stream.then("to_stream", MapValues(move |_: &K, change: Change<V>| Ok(change.new)))
+    }
+
+    /// Keeps a derived table under a name of its own, with a changelog, so that it can be read by
+    /// that name. Joins and groupings do not need it.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let prices = Topic::<String, i64>::new("prices");
+    /// let cheap = Table::<String, i64>::new("cheap");
+    /// let app = Builder::new("example");
+    /// let all = app.table(&prices, &Table::new("prices"));
+    /// all.filter(|_, price| *price < 10).keep(&cheap);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&prices, "tea".into(), 3)?;
+    /// test.send(&prices, "coffee".into(), 30)?;
+    /// assert_eq!(test.table(&cheap, &"tea".into())?, Some(3));
+    /// assert_eq!(test.table(&cheap, &"coffee".into())?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep(&self, table: &Table<K, V>) -> TableStream<'b, K, V> {
+        let (builder, node) = (self.builder, self.add_node("keep"));
+        let index =
+            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, "keep", node));
+        let rows = Arc::new(StoredRows { table: table.clone(), index });
+        let kept = self.next(node, rows);
+        let operator = Keep { table: table.clone(), index, changes: kept.changes.clone() };
+        self.changes.clone().connect(operator, builder);
+        kept
+    }
+}

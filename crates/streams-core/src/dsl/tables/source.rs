@@ -1,0 +1,113 @@
+//! Where tables come from: topics and streams.
+
+use std::sync::Arc;
+
+use super::TableStream;
+use crate::builder::Builder;
+use crate::chain::Chain;
+use crate::changelog::Layout;
+use crate::codec::Nullable;
+use crate::dsl::Stream;
+use crate::operators::{StoredRows, ToTable};
+use crate::policy::Consumed;
+use crate::table::Table;
+use crate::topic::Topic;
+use crate::topology::SourceKind;
+
+impl Builder {
+    /// A topic as a table: each record sets its key's row, a null value deletes it. The later
+    /// record wins, whatever its timestamp. The rows are kept in `table`, with a changelog of
+    /// their own. A null key is an error of its record.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let names = Topic::<u64, String>::new("names");
+    /// let customers = Table::new("customers");
+    /// let app = Builder::new("example");
+    /// app.table(&names, &customers);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&names, 7, "Ann".into())?;
+    /// assert_eq!(test.table(&customers, &7)?.as_deref(), Some("Ann"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn table<'b, K: Clone + 'static, V: Clone + 'static>(
+        &'b self,
+        topic: &Topic<K, V>,
+        table: &Table<K, V>,
+    ) -> TableStream<'b, K, V> {
+        self.table_with(topic, table, Consumed::new())
+    }
+
+    /// [`table`](Builder::table) with options.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Consumed, ErrorPolicy, Table, Topic};
+    /// let names = Topic::<u64, String>::new("names");
+    /// let app = Builder::new("example");
+    /// let consumed = Consumed::new().on_error(ErrorPolicy::dead_letter("names-dead"));
+    /// app.table_with(&names, &Table::new("customers"), consumed);
+    /// # app.build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn table_with<'b, K: Clone + 'static, V: Clone + 'static>(
+        &'b self,
+        topic: &Topic<K, V>,
+        table: &Table<K, V>,
+        consumed: Consumed<K, Option<V>>,
+    ) -> TableStream<'b, K, V> {
+        let nullable = Topic {
+            name: Arc::clone(&topic.name),
+            key: Arc::clone(&topic.key),
+            value: Arc::new(Nullable(Arc::clone(&topic.value))),
+        };
+        self.source(&nullable, consumed, SourceKind::User).into_table("table", table)
+    }
+}
+
+impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
+    /// Makes a table of a stream: each record sets its key's row; `None`, if the values are
+    /// `Option`s, deletes it. Refused by `build()` behind an operator that changes the key, as
+    /// [`group_by_key`](Stream::group_by_key) is.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let readings = Topic::<String, i64>::new("readings");
+    /// let latest = Table::<String, i64>::new("latest");
+    /// let app = Builder::new("example");
+    /// app.stream(&readings).filter(|_, n| *n >= 0).to_table(&latest);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&readings, "a".into(), 7)?;
+    /// test.send(&readings, "a".into(), -1)?;
+    /// assert_eq!(test.table(&latest, &"a".into())?, Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to_table<T: Clone + 'static>(self, table: &Table<K, T>) -> TableStream<'b, K, T>
+    where
+        V: Into<Option<T>>,
+    {
+        self.refuse_changed_key("to_table");
+        self.into_table("to_table", table)
+    }
+
+    fn into_table<T: Clone + 'static>(
+        self,
+        operator: &'static str,
+        table: &Table<K, T>,
+    ) -> TableStream<'b, K, T>
+    where
+        V: Into<Option<T>>,
+    {
+        let (builder, node) = (self.builder, self.add_node(operator));
+        let index =
+            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, operator, node));
+        let rows = Arc::new(StoredRows { table: table.clone(), index });
+        let tables = TableStream::new(builder, node, Arc::clone(&table.key), rows);
+        let operator = ToTable { table: table.clone(), index, changes: tables.changes.clone() };
+        self.chain.connect(operator, builder);
+        tables
+    }
+}

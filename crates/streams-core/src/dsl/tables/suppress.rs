@@ -1,0 +1,196 @@
+//! Holding changes back: until a window is final, or for some time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::TableStream;
+use crate::chain::Chain;
+use crate::changelog::Layout;
+use crate::codec::{Changed, Codec, Json};
+use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
+use crate::window::millis;
+
+/// When a [`TableStream::suppress`] lets changes go, and how much it may hold.
+///
+/// ```
+/// use std::time::Duration;
+/// use headwater_streams_core::{BufferFull, Suppress};
+/// let minute = Suppress::until_time_limit(Duration::from_secs(60)).max_records(10_000);
+/// let closes = Suppress::until_window_closes().max_bytes(100_000_000).when_full(BufferFull::Fail);
+/// # let _ = (minute, closes);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Suppress {
+    /// `None`: until the window closes.
+    limit_ms: Option<i64>,
+    max_records: Option<u64>,
+    max_bytes: Option<u64>,
+    when_full: Option<BufferFull>,
+}
+
+/// What happens when a buffer holds more than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferFull {
+    /// The oldest changes are let go early.
+    EmitEarly,
+    /// The record is an error, for its source's error policy.
+    Fail,
+}
+
+impl Suppress {
+    /// Only final results of windows: each window's last value, when stream time has passed its end
+    /// and its grace. Rows that are deleted by then are never told.
+    pub fn until_window_closes() -> Self {
+        Self { limit_ms: None, max_records: None, max_bytes: None, when_full: None }
+    }
+
+    /// At most one change of a key in that time: the first change waits until stream time is
+    /// `limit` past it, and the last value by then is let go. Nothing is held back by a limit of
+    /// zero.
+    pub fn until_time_limit(limit: Duration) -> Self {
+        Self { limit_ms: Some(millis(limit)), ..Self::until_window_closes() }
+    }
+
+    /// Holds at most so many keys. Default: no limit.
+    #[must_use]
+    pub fn max_records(mut self, max: u64) -> Self {
+        self.max_records = Some(max);
+        self
+    }
+
+    /// Holds at most so many bytes of keys and values. Default: no limit.
+    #[must_use]
+    pub fn max_bytes(mut self, max: u64) -> Self {
+        self.max_bytes = Some(max);
+        self
+    }
+
+    /// What happens when it is full. Default: [`BufferFull::EmitEarly`] with a time limit,
+    /// [`BufferFull::Fail`] for windows, where letting go early would send a result that is not
+    /// final and is refused by `build()`.
+    #[must_use]
+    pub fn when_full(mut self, policy: BufferFull) -> Self {
+        self.when_full = Some(policy);
+        self
+    }
+}
+
+impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
+    /// Holds changes back as `suppress` says: fewer updates, or only final ones. What is held is
+    /// kept under `name`, with a changelog, values as JSON. Stream time is that of the changes that
+    /// reach it.
+    ///
+    /// With sliding windows and sessions, whose end belongs to them, a record at just the moment of
+    /// the close still changes the window, and a second result follows, as in Kafka Streams;
+    /// [`closed`](crate::WindowAggregated::closed) has exactly one.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Record, Suppress, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// # use std::time::Duration;
+    /// let prices = Topic::<String, i64>::new("prices");
+    /// let out = Topic::<String, Option<i64>>::new("out");
+    /// let app = Builder::new("example");
+    /// let table = app.table(&prices, &Table::new("prices"));
+    /// let slow = table.suppress(Suppress::until_time_limit(Duration::from_secs(10)), "slow");
+    /// slow.to_stream().to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// for (price, seconds) in [(3, 1), (4, 5), (5, 11)] {
+    ///     test.send_record(&prices, Record::new("tea".into(), price, seconds * 1000))?;
+    /// }
+    /// assert_eq!(test.take(&out)?, [("tea".to_owned(), Some(5))]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn suppress(&self, suppress: Suppress, name: &str) -> TableStream<'b, K, V>
+    where
+        V: Serialize + DeserializeOwned,
+    {
+        self.suppress_by(suppress, name, Arc::new(Json))
+    }
+
+    /// [`suppress`](TableStream::suppress) with a codec of your choice for what is held.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Suppress, Table, Topic, codec::Text};
+    /// # use std::time::Duration;
+    /// let prices = Topic::<String, i64>::new("prices");
+    /// let out = Topic::<String, Option<i64>>::new("out");
+    /// let app = Builder::new("example");
+    /// let limit = Suppress::until_time_limit(Duration::from_secs(10));
+    /// let slow = app.table(&prices, &Table::new("prices")).suppress_with(limit, "slow", Text);
+    /// slow.to_stream().to(&out);
+    /// # app.build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn suppress_with(
+        &self,
+        suppress: Suppress,
+        name: &str,
+        codec: impl Codec<V>,
+    ) -> TableStream<'b, K, V> {
+        self.suppress_by(suppress, name, Arc::new(codec))
+    }
+
+    fn suppress_by(
+        &self,
+        suppress: Suppress,
+        name: &str,
+        codec: Arc<dyn Codec<V>>,
+    ) -> TableStream<'b, K, V> {
+        let (builder, node) = (self.builder, self.add_node("suppress"));
+        let until = self.until(suppress, name);
+        let name: Arc<str> = name.into();
+        let (index, clock) = builder.graph(|graph| {
+            let index = graph.add_table(&name, Layout::Keyed(12), "suppress", node);
+            (index, graph.add_clock(Arc::clone(&name), node))
+        });
+        let fails = suppress.when_full.unwrap_or(match until {
+            Until::Final(_) => BufferFull::Fail,
+            Until::Limit(_) => BufferFull::EmitEarly,
+        });
+        let buffer = Arc::new(SuppressBuffer {
+            name,
+            index,
+            key: Arc::clone(&self.key),
+            value: Changed(codec),
+        });
+        let rows = SuppressedRows { buffer: Arc::clone(&buffer), rows: Arc::clone(&self.rows) };
+        let suppressed = self.next(node, Arc::new(rows));
+        let operator = operators::Suppress {
+            buffer,
+            clock,
+            until,
+            max_records: suppress.max_records.unwrap_or(u64::MAX),
+            max_bytes: suppress.max_bytes.unwrap_or(u64::MAX),
+            fails: fails == BufferFull::Fail,
+            changes: suppressed.changes.clone(),
+        };
+        self.changes.clone().connect(operator, builder);
+        suppressed
+    }
+
+    fn until(&self, suppress: Suppress, name: &str) -> Until<K> {
+        if let Some(limit) = suppress.limit_ms {
+            return Until::Limit(limit);
+        }
+        if suppress.when_full == Some(BufferFull::EmitEarly) {
+            self.builder.problem(format!(
+                "{name} is to hold windows until they are final, and to let them go early when it \
+                 is full: choose one"
+            ));
+        }
+        self.finality.map_or_else(
+            || {
+                self.builder.problem(format!(
+                    "{name} is to hold rows until their window closes, but they have no windows"
+                ));
+                Until::Limit(0)
+            },
+            Until::Final,
+        )
+    }
+}

@@ -1,0 +1,155 @@
+//! The side whose rows point to others: asks, and joins the answers.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::{Question, Reply, VERSION, Version, Wish};
+use crate::chain::Receive;
+use crate::change::Change;
+use crate::codec::Codec;
+use crate::cx::Cx;
+use crate::error::Failure;
+use crate::operators::ToTable;
+use crate::operators::rows::Rows;
+use crate::operators::table_access::{key_bytes, write_key};
+use crate::record::Record;
+use crate::tables::TableIndex;
+
+pub(crate) struct Left<K, V, W, O, J> {
+    /// The table of versions: the row's key with the version of its last change.
+    pub(crate) name: Arc<str>,
+    pub(crate) index: TableIndex,
+    pub(crate) key: Arc<dyn Codec<K>>,
+    pub(crate) rows: Arc<dyn Rows<K, V>>,
+    pub(crate) joiner: J,
+    /// Whether a row that points to nothing has a result.
+    pub(crate) keeps_unmatched: bool,
+    pub(crate) to_table: ToTable<K, O>,
+    pub(crate) of: PhantomData<fn(W)>,
+}
+
+/// Changes of the left side become questions.
+pub(crate) struct Ask<K, V, F, W, O, J, E> {
+    pub(crate) left: Arc<Left<K, V, W, O, J>>,
+    /// The topic of the questions.
+    pub(crate) questions: Arc<str>,
+    pub(crate) to: Arc<dyn Codec<F>>,
+    pub(crate) foreign_key: E,
+}
+
+impl<K, V, F, W, O, J, E> Receive<K, Change<V>> for Ask<K, V, F, W, O, J, E>
+where
+    K: Clone + 'static,
+    V: 'static,
+    F: 'static,
+    W: 'static,
+    O: Clone + 'static,
+    J: Fn(&K, &V, Option<&W>) -> Option<O> + Send + Sync + 'static,
+    E: Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+{
+    fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+        let Record { key, value: Change { old, new }, timestamp } = record;
+        if old.is_none() && new.is_none() {
+            return Ok(());
+        }
+        let mut key_bytes = Vec::new();
+        write_key(&self.left.name, &*self.left.key, &key, &mut key_bytes)?;
+        let version = self.left.next_version(&key_bytes, new.is_some(), cx)?;
+        let (from, to) = (self.target(&key, old.as_ref())?, self.target(&key, new.as_ref())?);
+        for (target, wish) in wishes(from, to.clone(), self.left.keeps_unmatched) {
+            let question = Question { key: key_bytes.as_slice().into(), version, wish };
+            cx.send_bytes(&self.questions, &target, |out| question.write(out), timestamp);
+        }
+        // Nobody will answer.
+        if self.left.keeps_unmatched && to.is_none() {
+            let value = new.and_then(|new| (self.left.joiner)(&key, &new, None));
+            return self.left.to_table.receive(Record { key, value, timestamp }, cx);
+        }
+        Ok(())
+    }
+}
+
+impl<K, V, F: 'static, W, O, J, E> Ask<K, V, F, W, O, J, E>
+where
+    E: Fn(&K, &V) -> Option<F>,
+{
+    /// The key of the row that a row points to, in bytes.
+    fn target(&self, key: &K, value: Option<&V>) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(target) = value.and_then(|value| (self.foreign_key)(key, value)) else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        Ok(key_bytes(&self.questions, &*self.to, &target, &mut bytes)?.then_some(bytes))
+    }
+}
+
+/// Who is asked what when a row that pointed to `from` points to `to`.
+fn wishes(
+    from: Option<Vec<u8>>,
+    to: Option<Vec<u8>>,
+    keeps_unmatched: bool,
+) -> Vec<(Vec<u8>, Wish)> {
+    // A row that had no result gets none if there is nothing to join it with.
+    let new_or_same = if keeps_unmatched { Wish::Always } else { Wish::IfThere };
+    match (from, to) {
+        (Some(from), Some(to)) if from == to => vec![(to, new_or_same)],
+        (Some(from), Some(to)) => vec![(from, Wish::Forget), (to, Wish::Always)],
+        (None, Some(to)) => vec![(to, new_or_same)],
+        (Some(from), None) if keeps_unmatched => vec![(from, Wish::Forget)],
+        (Some(from), None) => vec![(from, Wish::ForgetAndTell)],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// The version of a row that is not there; no record has this place.
+const DELETED: Version = [0xff; VERSION];
+
+/// Answers become results, if they are not stale.
+pub(crate) struct Join<K, V, W, O, J>(pub(crate) Arc<Left<K, V, W, O, J>>);
+
+impl<K, V, W, O, J> Receive<K, Reply<W>> for Join<K, V, W, O, J>
+where
+    K: Clone + 'static,
+    V: 'static,
+    W: 'static,
+    O: Clone + 'static,
+    J: Fn(&K, &V, Option<&W>) -> Option<O> + Send + Sync + 'static,
+{
+    fn receive(&self, record: Record<K, Reply<W>>, cx: &mut Cx) -> Result<(), Failure> {
+        let left = &*self.0;
+        let Record { key, value: Reply { version, row }, timestamp } = record;
+        let mut key_bytes = Vec::new();
+        write_key(&left.name, &*left.key, &key, &mut key_bytes)?;
+        let current = cx.tables.get(left.index, &key_bytes)?;
+        if current.map_or(&DELETED[..], |(_, current)| current) != &version[..] {
+            return Ok(());
+        }
+        let current = left.rows.get(&key, cx)?;
+        let value = current.and_then(|(value, _)| (left.joiner)(&key, &value, row.as_ref()));
+        left.to_table.receive(Record { key, value, timestamp }, cx)
+    }
+}
+
+impl<K, V, W, O, J> Left<K, V, W, O, J> {
+    /// Gives a change its version, and keeps it while the row is there.
+    fn next_version(&self, key: &[u8], is_there: bool, cx: &mut Cx) -> Result<Version, Failure> {
+        if !is_there {
+            cx.tables.delete(self.index, key);
+            return Ok(DELETED);
+        }
+        let mut version = [0; VERSION];
+        let place = [&cx.origin.offset.to_be_bytes()[..], &cx.origin.input.to_be_bytes()].concat();
+        version[..place.len()].copy_from_slice(&place);
+        // A record may change a row more than once.
+        if let Some((_, last)) = cx.tables.get(self.index, key)?
+            && last.len() == VERSION
+            && last[..place.len()] == place
+        {
+            let count = last[place.len()..].try_into().map_or(0, u32::from_be_bytes);
+            version[place.len()..].copy_from_slice(&count.wrapping_add(1).to_be_bytes());
+        }
+        let stored = [&cx.origin.timestamp.to_be_bytes()[..], &version].concat();
+        cx.tables.put_stamped(self.index, key, &stored);
+        Ok(version)
+    }
+}

@@ -1,0 +1,49 @@
+//! Join by a foreign key, across partitions.
+//!
+//! The left side *asks*: for each change of a row it sends a question to the partition of the row
+//! that it points to. The right side *remembers* who pointed to which of its rows, and *answers*
+//! the question, and again whenever its row changes. The left side *joins* an answer with its row as
+//! it is by then, if the answer is to its latest version: others are stale, and a newer answer is
+//! on its way.
+//!
+//! A version is the place of the record that changed the row, so it needs no counter that would
+//! have to outlive the row.
+
+mod left;
+mod messages;
+mod right;
+
+pub(crate) use left::{Ask, Join, Left};
+pub(crate) use messages::{QuestionCodec, ReplyCodec};
+pub(crate) use right::{Answer, Right, Tell};
+
+/// What distinguishes the changes of a row.
+pub(crate) const VERSION: usize = 16;
+pub(crate) type Version = [u8; VERSION];
+
+/// What is asked of the right side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Remember me, and answer in any case.
+    Always,
+    /// Remember me, and answer if the row is there.
+    IfThere,
+    /// Forget me, without an answer.
+    Forget,
+    /// Forget me, and answer that there is nothing.
+    ForgetAndTell,
+}
+
+/// A question, or a notice, to the row that a key's row points to, or pointed to.
+pub(crate) struct Question {
+    /// The asking row's key, in bytes.
+    pub(crate) key: Box<[u8]>,
+    pub(crate) version: Version,
+    pub(crate) wish: Wish,
+}
+
+/// An answer: the version it is for, and the row, if there is one.
+pub(crate) struct Reply<W> {
+    pub(crate) version: Version,
+    pub(crate) row: Option<W>,
+}

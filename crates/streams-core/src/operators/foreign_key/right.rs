@@ -1,0 +1,104 @@
+//! The side that is pointed to: remembers who points to its rows, and answers.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::{Question, ReplyCodec, Version, Wish};
+use crate::chain::Receive;
+use crate::change::Change;
+use crate::codec::Codec;
+use crate::cx::Cx;
+use crate::error::{Cause, Failure};
+use crate::operators::rows::Rows;
+use crate::operators::table_access::write_key;
+use crate::record::{Record, Timestamp};
+use crate::tables::TableIndex;
+
+pub(crate) struct Right<F, W> {
+    /// The table of who points where: the length of the row's key in four big-endian bytes, the
+    /// key, the key of the row that points to it; with the version of the question.
+    pub(crate) name: Arc<str>,
+    pub(crate) index: TableIndex,
+    pub(crate) key: Arc<dyn Codec<F>>,
+    pub(crate) rows: Arc<dyn Rows<F, W>>,
+    pub(crate) reply: ReplyCodec<W>,
+    /// The topic of the answers.
+    pub(crate) answers: Arc<str>,
+}
+
+/// Answers questions.
+pub(crate) struct Answer<F, W>(pub(crate) Arc<Right<F, W>>);
+
+impl<F: 'static, W: 'static> Receive<F, Question> for Answer<F, W> {
+    fn receive(&self, record: Record<F, Question>, cx: &mut Cx) -> Result<(), Failure> {
+        let right = &*self.0;
+        let Record { key, value: Question { key: asker, version, wish }, timestamp } = record;
+        let mut entry = right.prefix(&key)?;
+        entry.extend_from_slice(&asker);
+        if matches!(wish, Wish::Always | Wish::IfThere) {
+            let stored = [&timestamp.to_be_bytes()[..], &version].concat();
+            cx.tables.put_stamped(right.index, &entry, &stored);
+        } else {
+            cx.tables.delete(right.index, &entry);
+        }
+        if wish == Wish::Forget {
+            return Ok(());
+        }
+        let row = right.rows.get(&key, cx)?;
+        let timestamp = row.as_ref().map_or(timestamp, |(_, at)| timestamp.max(*at));
+        let row = row.map(|(row, _)| row);
+        match wish {
+            Wish::IfThere if row.is_none() => Ok(()),
+            Wish::ForgetAndTell => right.send(&asker, &version, None, timestamp, cx),
+            _ => right.send(&asker, &version, row.as_ref(), timestamp, cx),
+        }
+    }
+}
+
+/// Tells everybody who points to a row that it changed.
+pub(crate) struct Tell<F, W>(pub(crate) Arc<Right<F, W>>);
+
+impl<F: 'static, W: 'static> Receive<F, Change<W>> for Tell<F, W> {
+    fn receive(&self, record: Record<F, Change<W>>, cx: &mut Cx) -> Result<(), Failure> {
+        let right = &*self.0;
+        let prefix = right.prefix(&record.key)?;
+        let mut askers: Vec<(Box<[u8]>, Version)> = Vec::new();
+        cx.tables.scan(right.index, &prefix, None, &mut |entry, _, version| {
+            let Some(asker) = entry.strip_prefix(&prefix[..]) else {
+                return ControlFlow::Break(());
+            };
+            askers.extend(version.try_into().ok().map(|version| (asker.into(), version)));
+            ControlFlow::Continue(())
+        })?;
+        let row = record.value.new.as_ref();
+        askers
+            .iter()
+            .try_for_each(|(asker, version)| right.send(asker, version, row, record.timestamp, cx))
+    }
+}
+
+impl<F: 'static, W: 'static> Right<F, W> {
+    /// What the entries of everybody who points to a row begin with.
+    fn prefix(&self, key: &F) -> Result<Vec<u8>, Failure> {
+        let mut prefix = vec![0; 4];
+        write_key(&self.name, &*self.key, key, &mut prefix)?;
+        let length = (prefix.len() - 4) as u32;
+        prefix[..4].copy_from_slice(&length.to_be_bytes());
+        Ok(prefix)
+    }
+
+    fn send(
+        &self,
+        asker: &[u8],
+        version: &Version,
+        row: Option<&W>,
+        timestamp: Timestamp,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        let mut value = Vec::new();
+        let written = self.reply.write(version, row, &mut value);
+        written.map_err(|source| Cause::Encode { target: Arc::clone(&self.answers), source })?;
+        cx.send_bytes(&self.answers, asker, |out| out.extend_from_slice(&value), timestamp);
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+//! A user's processor: a function over records, with tables, several outputs and punctuations.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::Hook;
+use super::table_access::{get_row, read, read_key, set_row};
+use crate::chain::{Port, Receive};
+use crate::cx::{Clock, ClockIndex, Cx};
+use crate::error::{BoxError, Cause, Failure};
+use crate::record::{Headers, Record, Timestamp};
+use crate::table::Table;
+use crate::tables::TableIndex;
+
+/// What a processor's function was not able to do. Any error becomes one by `?`.
+///
+/// ```
+/// use headwater_streams_core::ProcessError;
+/// fn parse(text: &str) -> Result<i64, ProcessError> {
+///     if text.is_empty() {
+///         return Err(ProcessError::new("nothing to parse"));
+///     }
+///     Ok(text.parse()?)
+/// }
+/// # assert!(parse("x").is_err());
+/// ```
+pub struct ProcessError(Kind);
+
+enum Kind {
+    User(BoxError),
+    Other(Failure),
+}
+
+impl ProcessError {
+    /// An error from a text or another error.
+    pub fn new(cause: impl Into<BoxError>) -> Self {
+        Self(Kind::User(cause.into()))
+    }
+
+    fn into_failure(self, operator: &Arc<str>) -> Failure {
+        match self.0 {
+            Kind::User(source) => Cause::User { operator: Arc::clone(operator), source }.into(),
+            Kind::Other(failure) => failure,
+        }
+    }
+}
+
+impl fmt::Debug for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::User(error) => fmt::Debug::fmt(error, f),
+            Kind::Other(failure) => fmt::Debug::fmt(failure, f),
+        }
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
+    fn from(error: E) -> Self {
+        Self::new(error)
+    }
+}
+
+fn other(failure: Failure) -> ProcessError {
+    ProcessError(Kind::Other(failure))
+}
+
+/// A further output of a processor; see [`Process::output`](crate::Process::output).
+pub struct Output<K, V>(pub(crate) Port<K, V>);
+
+/// What a punctuator or a processor's function is given: where it is in time, its tables, its
+/// outputs.
+pub struct ProcessContext<'a, K, V> {
+    cx: &'a mut Cx,
+    forward: &'a Forward<K, V>,
+    timestamp: Timestamp,
+}
+
+/// What a processor's function can reach.
+pub(crate) struct Forward<K, V> {
+    pub(crate) name: Arc<str>,
+    pub(crate) tables: Vec<(Arc<str>, TableIndex)>,
+    pub(crate) clock: ClockIndex,
+    pub(crate) next: Port<K, V>,
+}
+
+impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
+    /// Hands a record on.
+    pub fn forward(&mut self, record: Record<K, V>) -> Result<(), ProcessError> {
+        self.forward.next.receive(record, self.cx).map_err(other)
+    }
+
+    /// Hands a record on to a further output.
+    pub fn send<K2: 'static, V2: 'static>(
+        &mut self,
+        output: &Output<K2, V2>,
+        record: Record<K2, V2>,
+    ) -> Result<(), ProcessError> {
+        output.0.receive(record, self.cx).map_err(other)
+    }
+
+    /// A table that was declared with [`Process::table`](crate::Process::table).
+    pub fn table<'c, T, U>(
+        &'c mut self,
+        table: &'c Table<T, U>,
+    ) -> Result<ProcessTable<'c, T, U>, ProcessError> {
+        let declared = self.forward.tables.iter().find(|(name, _)| *name == table.name);
+        let undeclared = || {
+            let (process, table) = (&self.forward.name, &table.name);
+            let how = format!("add .table(&{table})");
+            ProcessError::new(format!("{process} uses {table} without declaring it: {how}"))
+        };
+        let index = declared.ok_or_else(undeclared)?.1;
+        Ok(ProcessTable { cx: self.cx, table, index, timestamp: self.timestamp })
+    }
+
+    /// The time of the record, or of the punctuation. Rows are written with it.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// The highest timestamp of all records that reached this processor.
+    pub fn stream_time(&self) -> Timestamp {
+        self.cx.clocks[self.forward.clock].time
+    }
+
+    /// The wall clock, in milliseconds.
+    pub fn now(&self) -> Timestamp {
+        self.cx.now
+    }
+
+    /// The headers of the record; records that are handed on have them too. None in punctuations.
+    pub fn headers(&self) -> &Headers {
+        &self.cx.headers
+    }
+
+    /// The headers, to be changed for the records that are handed on from here.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.cx.headers
+    }
+}
+
+/// A table as a processor reads and writes it: this partition's part.
+pub struct ProcessTable<'c, K, V> {
+    cx: &'c mut Cx,
+    table: &'c Table<K, V>,
+    index: TableIndex,
+    timestamp: Timestamp,
+}
+
+impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
+    /// The value of `key`.
+    pub fn get(&mut self, key: &K) -> Result<Option<V>, ProcessError> {
+        get_row(self.table, self.index, key, self.cx).map_err(other)
+    }
+
+    /// Sets the value of `key`; a value that encodes to null deletes it.
+    pub fn put(&mut self, key: &K, value: &V) -> Result<(), ProcessError> {
+        self.set(key, Some(value))
+    }
+
+    /// Deletes `key`.
+    pub fn delete(&mut self, key: &K) -> Result<(), ProcessError> {
+        self.set(key, None)
+    }
+
+    /// All keys with their values, in the order of the keys' bytes. They are in memory at once.
+    pub fn entries(&mut self) -> Result<Vec<(K, V)>, ProcessError> {
+        let mut entries = Vec::new();
+        let mut broken = None;
+        let scanned = self.cx.tables.scan(self.index, &[], None, &mut |key, _, value| {
+            let entry =
+                read_key(self.table, key).and_then(|key| Ok((key, read(self.table, value)?)));
+            match entry {
+                Ok(entry) => entries.push(entry),
+                Err(failure) => broken = Some(failure),
+            }
+            if broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        scanned.map_err(|error| other(error.into()))?;
+        broken.map_or(Ok(entries), |failure| Err(other(failure)))
+    }
+
+    fn set(&mut self, key: &K, value: Option<&V>) -> Result<(), ProcessError> {
+        set_row(self.table, self.index, key, value, self.timestamp, self.cx).map_err(other)
+    }
+}
+
+/// A function that is called as time passes.
+pub(crate) type Punctuate<K, V> =
+    Box<dyn Fn(Timestamp, &mut ProcessContext<'_, K, V>) -> Result<(), ProcessError> + Send + Sync>;
+
+/// What is done again and again as time passes.
+pub(crate) struct Punctuator<K, V> {
+    pub(crate) every_ms: i64,
+    /// By the wall clock, whose last multiple this keeps; otherwise by stream time.
+    pub(crate) wall_clock: Option<ClockIndex>,
+    pub(crate) act: Punctuate<K, V>,
+}
+
+pub(crate) struct Processor<K2, V2, F> {
+    pub(crate) forward: Forward<K2, V2>,
+    pub(crate) punctuators: Vec<Punctuator<K2, V2>>,
+    pub(crate) each: F,
+}
+
+impl<K, V, K2, V2, F> Receive<K, V> for Arc<Processor<K2, V2, F>>
+where
+    K: 'static,
+    V: 'static,
+    K2: 'static,
+    V2: 'static,
+    F: Fn(Record<K, V>, &mut ProcessContext<'_, K2, V2>) -> Result<(), ProcessError>
+        + Send
+        + Sync
+        + 'static,
+{
+    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+        let clock = &mut cx.clocks[self.forward.clock];
+        let before = clock.time;
+        clock.time = clock.time.max(record.timestamp);
+        let (time, timestamp) = (clock.time, record.timestamp);
+        let mut context = ProcessContext { cx, forward: &self.forward, timestamp };
+        let done = (self.each)(record, &mut context);
+        done.map_err(|error| error.into_failure(&self.forward.name))?;
+        for punctuator in self.punctuators.iter().filter(|one| one.wall_clock.is_none()) {
+            let every = punctuator.every_ms;
+            // However many multiples have passed: once.
+            if before == Clock::UNKNOWN || time / every > before / every {
+                self.punctuate(punctuator, time, cx)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<K2: 'static, V2: 'static, F> Processor<K2, V2, F> {
+    fn punctuate(
+        &self,
+        punctuator: &Punctuator<K2, V2>,
+        at: Timestamp,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        let headers = std::mem::take(&mut cx.headers);
+        let mut context = ProcessContext { cx, forward: &self.forward, timestamp: at };
+        let done = (punctuator.act)(at, &mut context);
+        cx.headers = headers;
+        done.map_err(|error| error.into_failure(&self.forward.name))
+    }
+
+    fn wall_clocks(&self) -> impl Iterator<Item = (&Punctuator<K2, V2>, ClockIndex)> {
+        self.punctuators.iter().filter_map(|one| Some((one, one.wall_clock?)))
+    }
+}
+
+impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
+    fn on_time(&self, cx: &mut Cx) -> Result<(), Failure> {
+        for (punctuator, clock) in self.wall_clocks() {
+            let (now, every) = (cx.now, punctuator.every_ms);
+            let clock = &mut cx.clocks[clock];
+            if now - clock.anchor >= every {
+                // Late ones are not made up for, and the phase stays.
+                clock.anchor += (now - clock.anchor) / every * every;
+                self.punctuate(punctuator, now, cx)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
+        self.wall_clocks().map(|(one, clock)| cx.clocks[clock].anchor + one.every_ms).min()
+    }
+}

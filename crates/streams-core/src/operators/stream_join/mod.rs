@@ -1,0 +1,221 @@
+//! Join of two streams: records wait in a buffer of their side for partners from the other.
+//!
+//! Both sides share one stream time, the highest timestamp that reached any of them, records
+//! without key or value included. Each buffer forgets by the highest timestamp that was put into it:
+//! a late record finds whatever the other side still has. Records that found no partner are kept
+//! once more, by time, until their window and grace have passed.
+
+mod buffer;
+mod unmatched;
+
+use std::sync::Arc;
+
+use buffer::Place;
+
+use super::Sides;
+use crate::chain::{Port, Receive};
+use crate::codec::Codec;
+use crate::cx::{ClockIndex, Cx};
+use crate::dsl::JoinWindows;
+use crate::error::{Cause, Failure};
+use crate::record::{Record, Timestamp};
+use crate::tables::TableIndex;
+
+pub(crate) struct StreamJoin<K, V, W, O, F> {
+    pub(crate) left: JoinSide,
+    pub(crate) right: JoinSide,
+    /// Where records without a partner wait, in left and outer joins.
+    pub(crate) unmatched: Option<JoinSide>,
+    /// The stream time that both sides share.
+    pub(crate) clock: ClockIndex,
+    pub(crate) windows: JoinWindows,
+    pub(crate) sides: Sides,
+    pub(crate) key: Arc<dyn Codec<K>>,
+    pub(crate) left_value: Arc<dyn Codec<V>>,
+    pub(crate) right_value: Arc<dyn Codec<W>>,
+    pub(crate) joiner: F,
+    pub(crate) next: Port<K, O>,
+}
+
+/// A table of the join, with the stream time of what was put into it.
+pub(crate) struct JoinSide {
+    pub(crate) name: Arc<str>,
+    pub(crate) table: TableIndex,
+    pub(crate) clock: ClockIndex,
+}
+
+/// Which of the two streams a record is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+/// The left stream of a join.
+pub(crate) struct LeftSide<J>(pub(crate) Arc<J>);
+/// The right stream of a join.
+pub(crate) struct RightSide<J>(pub(crate) Arc<J>);
+
+impl<K, V, W, O, F> Receive<K, V> for LeftSide<StreamJoin<K, V, W, O, F>>
+where
+    K: Clone + 'static,
+    V: 'static,
+    W: 'static,
+    O: 'static,
+    F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
+{
+    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+        let join = &*self.0;
+        let Record { key, value, timestamp } = record;
+        let arrival = join.arrive(Side::Left, &key, &*join.left_value, &value, timestamp, cx)?;
+        match arrival {
+            Arrival::Nothing => Ok(()),
+            Arrival::Alone => join.send(key, Some(&value), None, timestamp, cx),
+            Arrival::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
+                let partner = join.read(&*join.right_value, &bytes)?;
+                join.send(key.clone(), Some(&value), Some(&partner), timestamp.max(at), cx)
+            }),
+        }
+    }
+}
+
+impl<K, V, W, O, F> Receive<K, W> for RightSide<StreamJoin<K, V, W, O, F>>
+where
+    K: Clone + 'static,
+    V: 'static,
+    W: 'static,
+    O: 'static,
+    F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
+{
+    fn receive(&self, record: Record<K, W>, cx: &mut Cx) -> Result<(), Failure> {
+        let join = &*self.0;
+        let Record { key, value, timestamp } = record;
+        let arrival = join.arrive(Side::Right, &key, &*join.right_value, &value, timestamp, cx)?;
+        match arrival {
+            Arrival::Nothing => Ok(()),
+            Arrival::Alone => join.send(key, None, Some(&value), timestamp, cx),
+            Arrival::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
+                let partner = join.read(&*join.left_value, &bytes)?;
+                join.send(key.clone(), Some(&partner), Some(&value), timestamp.max(at), cx)
+            }),
+        }
+    }
+}
+
+/// What a record does now.
+enum Arrival {
+    Nothing,
+    /// It is a result without a partner.
+    Alone,
+    /// It is joined with each of these: timestamp, value.
+    Partners(Vec<(Timestamp, Box<[u8]>)>),
+}
+
+impl<K, V, W, O, F> StreamJoin<K, V, W, O, F>
+where
+    K: Clone + 'static,
+    V: 'static,
+    W: 'static,
+    O: 'static,
+    F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
+{
+    fn arrive<T: 'static>(
+        &self,
+        side: Side,
+        key: &K,
+        codec: &dyn Codec<T>,
+        value: &T,
+        timestamp: Timestamp,
+        cx: &mut Cx,
+    ) -> Result<Arrival, Failure> {
+        let clock = &mut cx.clocks[self.clock];
+        clock.time = clock.time.max(timestamp);
+        let time = clock.time;
+        let (mut key_bytes, mut bytes) = (Vec::new(), Vec::new());
+        let name = &self.own(side).name;
+        let failed = |source| Failure::from(Cause::Encode { target: Arc::clone(name), source });
+        let has_key = self.key.encode(key, &mut key_bytes).map_err(failed)?;
+        let has_value = codec.encode(value, &mut bytes).map_err(failed)?;
+        if !has_key || !has_value {
+            let is_alone = has_value && self.keeps_unmatched(side);
+            return Ok(if is_alone { Arrival::Alone } else { Arrival::Nothing });
+        }
+        // Only a record that is not older than stream time says that time has passed.
+        if timestamp == time {
+            self.send_unmatched(cx)?;
+        }
+        let place = Place { key: &key_bytes, timestamp };
+        self.remember(side, place, &bytes, cx)?;
+        let partners = self.partners(side, place, cx)?;
+        if !partners.is_empty() {
+            partners
+                .iter()
+                .try_for_each(|(at, _)| self.found(side.other(), &key_bytes, *at, cx))?;
+            return Ok(Arrival::Partners(partners));
+        }
+        if !self.keeps_unmatched(side) {
+            return Ok(Arrival::Nothing);
+        }
+        if timestamp + self.reach(side) < time {
+            return Ok(Arrival::Alone);
+        }
+        self.wait(side, place, &bytes, cx)?;
+        Ok(Arrival::Nothing)
+    }
+
+    fn send(
+        &self,
+        key: K,
+        left: Option<&V>,
+        right: Option<&W>,
+        timestamp: Timestamp,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        match (self.joiner)(&key, left, right) {
+            Some(value) => self.next.receive(Record { key, value, timestamp }, cx),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
+    fn own(&self, side: Side) -> &JoinSide {
+        match side {
+            Side::Left => &self.left,
+            Side::Right => &self.right,
+        }
+    }
+
+    /// Whether a record of that side is a result without a partner too.
+    fn keeps_unmatched(&self, side: Side) -> bool {
+        match self.sides {
+            Sides::Inner => false,
+            Sides::Left => side == Side::Left,
+            Sides::Outer => true,
+        }
+    }
+
+    /// How much later than a record of that side its partners can be.
+    fn reach(&self, side: Side) -> i64 {
+        match side {
+            Side::Left => self.windows.after_ms,
+            Side::Right => self.windows.before_ms,
+        }
+    }
+
+    fn read<T: 'static>(&self, codec: &dyn Codec<T>, bytes: &[u8]) -> Result<T, Failure> {
+        let name = &self.left.name;
+        codec
+            .decode(Some(bytes))
+            .map_err(|source| Cause::Encode { target: Arc::clone(name), source }.into())
+    }
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Left => Self::Right,
+            Self::Right => Self::Left,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Aggregation per key and window, whatever the windows.
+//!
+//! Stream time is kept here, from the records that reach this operator: it is the highest of their
+//! timestamps. A record that is late for all its windows is dropped and counted before it touches
+//! the table. When stream time reaches what a window waits for, the window is closed, once: sent if
+//! somebody asked for closed windows, and forgotten when its retention is over.
+
+mod close;
+mod naming;
+
+use std::mem;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::chain::{Port, Receive};
+use crate::change::Change;
+use crate::changelog::BY_KEY;
+use crate::cx::{ClockIndex, Cx};
+use crate::error::Failure;
+use crate::record::{Record, Timestamp};
+use crate::table::Table;
+use crate::tables::TableIndex;
+use crate::window::{Base, Naming, Near, Plan, Step, Window, Windowed, Windows};
+
+use super::aggregate::{Aggregation, read, write_key, write_row};
+
+pub(crate) struct WindowAggregate<K, A, W, F, M> {
+    pub(crate) table: Table<K, A>,
+    pub(crate) index: TableIndex,
+    pub(crate) clock: ClockIndex,
+    /// The stream times of all operators that write the table.
+    pub(crate) siblings: Box<[ClockIndex]>,
+    pub(crate) windows: W,
+    pub(crate) aggregation: F,
+    /// How two aggregates of one key become one.
+    pub(crate) merge: M,
+    pub(crate) ports: WindowPorts<K, A>,
+}
+
+/// For windows that are never merged.
+pub(crate) fn never_merged<K, A>(_: Option<A>, _: &K, second: A) -> Result<Option<A>, Failure> {
+    Ok(Some(second))
+}
+
+/// Who listens to a windowed aggregation.
+pub(crate) struct WindowPorts<K, A> {
+    pub(crate) updates: Port<Windowed<K>, A>,
+    pub(crate) closed: Port<Windowed<K>, A>,
+    pub(crate) changes: Port<Windowed<K>, Change<A>>,
+}
+
+impl<K, A> Clone for WindowPorts<K, A> {
+    fn clone(&self) -> Self {
+        Self {
+            updates: self.updates.clone(),
+            closed: self.closed.clone(),
+            changes: self.changes.clone(),
+        }
+    }
+}
+
+impl<K: 'static, A: 'static> WindowPorts<K, A> {
+    pub(crate) fn new() -> Self {
+        Self { updates: Port::new(), closed: Port::new(), changes: Port::new() }
+    }
+}
+
+impl<K, V, A, W, F, M> Receive<K, V> for Arc<WindowAggregate<K, A, W, F, M>>
+where
+    K: Clone + 'static,
+    V: Clone + 'static,
+    A: 'static,
+    W: Windows,
+    F: Aggregation<K, V, A>,
+    M: Aggregation<K, A, A>,
+{
+    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+        let now = cx.now;
+        let clock = &mut cx.clocks[self.clock];
+        clock.time = clock.time.max(record.timestamp);
+        (clock.arrival, clock.anchor) = (now, now);
+        let (mut key, mut plan) = (mem::take(&mut cx.key_buffer), mem::take(&mut cx.plan));
+        let result = self.place(record, &mut key, &mut plan, cx);
+        (cx.key_buffer, cx.plan) = (key, plan);
+        result?;
+        self.close(cx)
+    }
+}
+
+impl<K, A, W, F, M> WindowAggregate<K, A, W, F, M>
+where
+    K: Clone + 'static,
+    A: 'static,
+    W: Windows,
+{
+    fn place<V: Clone>(
+        &self,
+        record: Record<K, V>,
+        key: &mut Vec<u8>,
+        plan: &mut Plan,
+        cx: &mut Cx,
+    ) -> Result<(), Failure>
+    where
+        F: Aggregation<K, V, A>,
+        M: Aggregation<K, A, A>,
+    {
+        let naming = self.windows.naming();
+        let near = match naming {
+            Naming::Start => Vec::new(),
+            _ => self.find_near(&record, key, cx)?,
+        };
+        let time = cx.clocks[self.clock].time;
+        plan.clear();
+        self.windows.place(record.timestamp, time, &near, plan);
+        let forgotten = self.latest(cx).saturating_sub(self.windows.keep_for_ms());
+        plan.steps.retain(|step| naming.time(step.window) > forgotten);
+        cx.metrics.dropped_late += u64::from(plan.steps.is_empty());
+        if plan.removes_near && !plan.steps.is_empty() {
+            near.iter().try_for_each(|near| self.remove(near, &record.key, key, cx))?;
+        }
+        let Some((last, others)) = plan.steps.split_last() else { return Ok(()) };
+        for step in others {
+            self.update(*step, &near, record.clone(), key, cx)?;
+        }
+        // The last window takes the record itself; with tumbling windows there is no other.
+        self.update(*last, &near, record, key, cx)
+    }
+
+    /// The windows of the record's key that its kind wants to see.
+    fn find_near<V>(
+        &self,
+        record: &Record<K, V>,
+        key: &mut Vec<u8>,
+        cx: &mut Cx,
+    ) -> Result<Vec<Near>, Failure> {
+        let (naming, at) = (self.windows.naming(), record.timestamp);
+        key.clear();
+        key.push(BY_KEY);
+        write_key(&self.table.name, &*self.table.key, &record.key, key)?;
+        let length = key.len();
+        key.extend_from_slice(&self.windows.near_from(at).to_be_bytes());
+        let mut near = Vec::new();
+        cx.tables.scan(self.index, key, None, &mut |found, latest, value| {
+            if !found.starts_with(&key[..length]) {
+                return ControlFlow::Break(());
+            }
+            // Another key that begins like this one may lie between.
+            if found.len() != length + naming.suffix_len() {
+                return ControlFlow::Continue(());
+            }
+            let (window, _) = naming.read(&self.windows, found);
+            if !self.windows.is_near(window, at) {
+                return ControlFlow::Break(());
+            }
+            near.push(Near { window, latest, value: value.into() });
+            ControlFlow::Continue(())
+        })?;
+        Ok(near)
+    }
+
+    fn write_store_key(&self, window: Window, key: &K, out: &mut Vec<u8>) -> Result<(), Failure> {
+        out.clear();
+        self.windows
+            .naming()
+            .write(window, out, |out| write_key(&self.table.name, &*self.table.key, key, out))
+    }
+
+    /// Deletes a window that becomes part of another one.
+    fn remove(
+        &self,
+        near: &Near,
+        key: &K,
+        buffer: &mut Vec<u8>,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        self.write_store_key(near.window, key, buffer)?;
+        cx.tables.delete(self.index, buffer);
+        if !self.ports.changes.is_connected() {
+            return Ok(());
+        }
+        let Window { start, end } = near.window;
+        let change = Change { old: Some(read(&self.table, &near.value)?), new: None };
+        let key = Windowed { key: key.clone(), start, end };
+        self.ports.changes.receive(Record { key, value: change, timestamp: end }, cx)
+    }
+
+    fn update<V>(
+        &self,
+        step: Step,
+        near: &[Near],
+        record: Record<K, V>,
+        key: &mut Vec<u8>,
+        cx: &mut Cx,
+    ) -> Result<(), Failure>
+    where
+        F: Aggregation<K, V, A>,
+        M: Aggregation<K, A, A>,
+    {
+        self.write_store_key(step.window, &record.key, key)?;
+        let wants_old = self.ports.changes.is_connected();
+        let (base, latest, old) = self.base(step, near, &record.key, key, wants_old, cx)?;
+        let mut timestamp = latest.unwrap_or(Timestamp::MIN);
+        let value = match base {
+            Some(base) if !step.add => Some(base),
+            base => {
+                timestamp = timestamp.max(record.timestamp);
+                self.aggregation.add(base, &record.key, record.value)?
+            }
+        };
+        if self.windows.naming() == Naming::EndAndStart {
+            timestamp = step.window.end;
+        }
+        let is_there = write_row(&self.table, self.index, key, value.as_ref(), timestamp, cx)?;
+        let clock = &mut cx.clocks[self.clock];
+        let time = self.windows.naming().time(step.window);
+        clock.first_open = clock.first_open.min(time);
+        clock.first_kept = clock.first_kept.min(time);
+        let Window { start, end } = step.window;
+        let key = Windowed { key: record.key, start, end };
+        self.send(Record { key, value, timestamp }, old, is_there, cx)
+    }
+
+    fn send(
+        &self,
+        record: Record<Windowed<K>, Option<A>>,
+        old: Option<A>,
+        is_there: bool,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        let Record { key, value, timestamp } = record;
+        // One of them at most is connected.
+        if self.ports.changes.is_connected() {
+            let value = Change { old, new: value.filter(|_| is_there) };
+            return self.ports.changes.receive(Record { key, value, timestamp }, cx);
+        }
+        match value {
+            Some(value) if self.ports.updates.is_connected() => {
+                self.ports.updates.receive(Record { key, value, timestamp }, cx)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the window begins with, the largest timestamp in that, and, if wanted, what the table
+    /// holds for the window now.
+    fn base(
+        &self,
+        step: Step,
+        near: &[Near],
+        key: &K,
+        store_key: &[u8],
+        wants_old: bool,
+        cx: &mut Cx,
+    ) -> Result<Before<A>, Failure>
+    where
+        M: Aggregation<K, A, A>,
+    {
+        let itself = |near: &&Near| wants_old && near.window == step.window;
+        match step.base {
+            Base::Fresh => Ok((None, None, None)),
+            Base::Stored => match cx.tables.get(self.index, store_key)? {
+                None => Ok((None, None, None)),
+                Some((latest, bytes)) => {
+                    let old = wants_old.then(|| read(&self.table, bytes)).transpose()?;
+                    Ok((Some(read(&self.table, bytes)?), Some(latest), old))
+                }
+            },
+            Base::Near(index) => {
+                let base = &near[index];
+                let old = Some(base).filter(itself);
+                let old = old.map(|near| read(&self.table, &near.value)).transpose()?;
+                Ok((Some(read(&self.table, &base.value)?), Some(base.latest), old))
+            }
+            Base::Merged => {
+                let mut merged = None;
+                for near in near {
+                    let next = read(&self.table, &near.value)?;
+                    merged = self.merge.add(merged, key, next)?;
+                }
+                let old = near.iter().find(itself);
+                let old = old.map(|near| read(&self.table, &near.value)).transpose()?;
+                Ok((merged, near.iter().map(|near| near.latest).max(), old))
+            }
+        }
+    }
+}
+
+/// What a window begins with, its largest timestamp, what the table held for it.
+type Before<A> = (Option<A>, Option<Timestamp>, Option<A>);

@@ -1,0 +1,121 @@
+//! Store keys of windows: what is written, and what is read back.
+
+use crate::changelog::{BY_KEY, BY_TIME, Layout};
+use crate::record::Timestamp;
+use crate::window::{Naming, Window, Windows};
+
+impl Naming {
+    pub(crate) fn layout(self) -> Layout {
+        match self {
+            Self::Start => Layout::Window,
+            Self::StartNear => Layout::Keyed(12),
+            Self::EndAndStart => Layout::Keyed(16),
+        }
+    }
+
+    /// Appends the store key of `window`, with the key that `write_key` appends.
+    pub(crate) fn write<E>(
+        self,
+        window: Window,
+        out: &mut Vec<u8>,
+        write_key: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Start => {
+                out.extend_from_slice(&window.start.to_be_bytes());
+                write_key(out)
+            }
+            Self::StartNear | Self::EndAndStart => {
+                out.push(BY_KEY);
+                write_key(out)?;
+                self.write_suffix(window, out);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn write_suffix(self, window: Window, out: &mut Vec<u8>) {
+        match self {
+            Self::Start => {}
+            Self::StartNear => {
+                out.extend_from_slice(&window.start.to_be_bytes());
+                // Kafka Streams' sequence number, for stores that keep duplicates.
+                out.extend_from_slice(&[0; 4]);
+            }
+            Self::EndAndStart => {
+                out.extend_from_slice(&window.end.to_be_bytes());
+                out.extend_from_slice(&window.start.to_be_bytes());
+            }
+        }
+    }
+
+    /// Which window a store key found by key belongs to, and the key in it.
+    pub(crate) fn read<'k>(self, windows: &impl Windows, key: &'k [u8]) -> (Window, &'k [u8]) {
+        match self {
+            Self::Start => {
+                let (start, key) = key.split_at(key.len().min(8));
+                (windows.starting_at(time(start)), key)
+            }
+            Self::StartNear | Self::EndAndStart => {
+                let key = key.get(1..).unwrap_or_default();
+                let (key, suffix) = key.split_at(key.len().saturating_sub(self.suffix_len()));
+                (self.window(windows, suffix), key)
+            }
+        }
+    }
+
+    /// The same for a key found by time.
+    pub(crate) fn read_by_time<'k>(
+        self,
+        windows: &impl Windows,
+        key: &'k [u8],
+    ) -> (Window, &'k [u8]) {
+        if self == Self::Start {
+            return self.read(windows, key);
+        }
+        let key = key.get(1..).unwrap_or_default();
+        let (suffix, key) = key.split_at(key.len().min(self.suffix_len()));
+        (self.window(windows, suffix), key)
+    }
+
+    /// Where store keys of windows whose names begin with `time` or later begin, in the order of
+    /// time.
+    pub(crate) fn lower_bound(self, time: Timestamp) -> Vec<u8> {
+        let time = time.max(0).to_be_bytes();
+        match self {
+            Self::Start => time.to_vec(),
+            _ => [&[BY_TIME], &time[..]].concat(),
+        }
+    }
+
+    /// What a window's name begins with.
+    pub(crate) fn time(self, window: Window) -> Timestamp {
+        match self {
+            Self::Start | Self::StartNear => window.start,
+            Self::EndAndStart => window.end,
+        }
+    }
+
+    pub(crate) fn suffix_len(self) -> usize {
+        match self {
+            Self::Start => 0,
+            Self::StartNear => 12,
+            Self::EndAndStart => 16,
+        }
+    }
+
+    fn window(self, windows: &impl Windows, suffix: &[u8]) -> Window {
+        let first = time(suffix);
+        match self {
+            Self::EndAndStart => {
+                Window { start: time(suffix.get(8..).unwrap_or_default()), end: first }
+            }
+            _ => windows.starting_at(first),
+        }
+    }
+}
+
+/// Eight bytes as a time; what is shorter was not written by us and sorts first.
+fn time(bytes: &[u8]) -> Timestamp {
+    bytes.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+}

@@ -1,0 +1,158 @@
+//! Windows as arithmetic: which windows a timestamp falls into, and when one is closed.
+//!
+//! All kinds are values of one concept, [`Windows`]: given a record's time, and the windows of its
+//! key that are near, a kind says what happens to which window. The aggregation carries it out and
+//! knows no kind.
+
+mod fixed;
+mod hopping;
+mod plan;
+mod session;
+mod sliding;
+mod tumbling;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::{ChangelogKey, Codec, window_key};
+use crate::record::Timestamp;
+
+pub use hopping::Hopping;
+pub use plan::{Base, Near, Plan, Step};
+pub use session::Session;
+pub use sliding::Sliding;
+pub use tumbling::Tumbling;
+
+/// A key in a window.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Windowed<K> {
+    /// The key.
+    pub key: K,
+    /// The window's first millisecond.
+    pub start: Timestamp,
+    /// The window's end in milliseconds: exclusive for tumbling and hopping windows, inclusive for
+    /// sliding windows and sessions.
+    pub end: Timestamp,
+}
+
+/// A stretch of time. Whether the end belongs to it depends on its kind; see [`Windowed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window {
+    /// The first millisecond.
+    pub start: Timestamp,
+    /// The end in milliseconds.
+    pub end: Timestamp,
+}
+
+/// How a kind of window is named in a store; both put first what windows are closed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// The start says everything, and a window is found without looking at its neighbours.
+    Start,
+    /// The start says everything; the neighbours of the same key are looked at.
+    StartNear,
+    /// End and start; the neighbours of the same key are looked at.
+    EndAndStart,
+}
+
+/// A kind of window.
+pub trait Windows: Send + Sync + 'static {
+    /// How its windows are named.
+    fn naming(&self) -> Naming;
+
+    /// The window with this start, where [`Naming`] says that the start is enough.
+    fn starting_at(&self, start: Timestamp) -> Window;
+
+    /// The neighbours of a record at `timestamp` have names that begin here or later. Never asked
+    /// of [`Naming::Start`].
+    fn near_from(&self, timestamp: Timestamp) -> Timestamp;
+
+    /// Whether this window, from there on, is a neighbour; the first that is not ends the search.
+    fn is_near(&self, window: Window, timestamp: Timestamp) -> bool;
+
+    /// What a record at `timestamp` (not negative) does when its operator's stream time is `time`,
+    /// which it has moved already. `near` are the neighbours in order. A plan left empty means
+    /// that the record is late.
+    fn place(&self, timestamp: Timestamp, time: Timestamp, near: &[Near], plan: &mut Plan);
+
+    /// A window is closed when stream time has reached what its name begins with plus this.
+    fn close_after_ms(&self) -> i64;
+
+    /// A window is forgotten when stream time has reached what its name begins with plus this; not
+    /// less than [`close_after_ms`](Self::close_after_ms).
+    fn keep_for_ms(&self) -> i64;
+
+    /// How long after a window's end final results may still change; what `suppress` waits for.
+    fn final_after_end_ms(&self) -> i64;
+
+    /// After how much wall-clock time without input stream time goes on by the clock; `None`: it
+    /// waits for records.
+    fn idle_after_ms(&self) -> Option<i64>;
+
+    /// What is wrong with its lengths, if anything; found by `build()`.
+    fn fault(&self) -> Option<String>;
+
+    /// How the keys of a table of such windows are written in its changelog.
+    fn changelog_key<K: 'static>(&self, key: &Arc<dyn Codec<K>>) -> Arc<dyn Codec<Windowed<K>>>
+    where
+        Self: Sized,
+    {
+        let has_sequence = self.naming() != Naming::EndAndStart;
+        Arc::new(ChangelogKey { window_key: window_key(key, self), has_sequence })
+    }
+}
+
+/// Kinds whose windows are never merged, so that an aggregate only grows.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` windows are merged when a record joins them",
+    note = "use `aggregate_merging`, which is told how; `count` and `reduce` know; changes are \
+            seen by `into_table()`"
+)]
+pub trait Unmerged: Windows {}
+
+/// What all kinds share: lateness, retention, idleness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+struct Terms {
+    grace_ms: i64,
+    retention_ms: i64,
+    idle_after_ms: Option<i64>,
+}
+
+/// The methods that set a kind's terms, the same for all kinds.
+macro_rules! terms {
+    ($kind:ident) => {
+        impl $kind {
+            /// Accepts records for a window until stream time is `grace` past its end; later ones
+            /// are dropped and counted.
+            #[must_use]
+            pub fn grace(mut self, grace: std::time::Duration) -> Self {
+                self.terms.grace_ms = $crate::window::millis(grace);
+                self
+            }
+
+            /// Keeps windows at least so long, in stream time, although they are closed: tables
+            /// can still be asked for them. Default: until they are closed.
+            #[must_use]
+            pub fn retention(mut self, retention: std::time::Duration) -> Self {
+                self.terms.retention_ms = $crate::window::millis(retention);
+                self
+            }
+
+            /// Closes windows without further input: when a task has had no record for `idle` of
+            /// wall-clock time, its stream time goes on by the clock from the last record's
+            /// arrival. Without it a window waits for a later record, as it does in Kafka Streams.
+            /// The advance is committed with the offsets, so that a restart decides the same.
+            #[must_use]
+            pub fn idle_after(mut self, idle: std::time::Duration) -> Self {
+                self.terms.idle_after_ms = Some($crate::window::millis(idle));
+                self
+            }
+        }
+    };
+}
+use terms;
+
+/// A duration in whole milliseconds, at most what a timestamp can hold with room for sums.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 16)
+}
