@@ -35,10 +35,13 @@ pub use runtime::{
     TaskStatus, TopicReader, Writer, shutdown_signal,
 };
 pub use streams_core::{
-    Aggregated, BoxError, BuildError, Builder, Cause, Codec, CodecError, Consumed, Description,
-    ErrorPolicy, Grouped, Headers, Natural, Record, RecordError, Start, Stream, Table, TaskId,
-    TimeWindows, Timestamp, Topic, TopicPartition, Topology, Tumbling, WindowAggregated,
-    WindowGrouped, Windowed, agent, codec, partition_for, window,
+    Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,
+    Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable, Grouped, Headers,
+    Hopping, JoinBuffers, JoinWindows, Natural, Output, Process, ProcessContext, ProcessError,
+    ProcessTable, Record, RecordError, Session, Sliding, Start, Stream, Suppress, Table,
+    TableGrouped, TableStream, TaskId, Timestamp, Topic, TopicPartition, Topology, Tumbling,
+    WindowAggregated, WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain, codec,
+    partition_for, window,
 };
 
 /// The seams: what a transport or a store of one's own implements.
@@ -51,7 +54,8 @@ pub mod spi {
 pub mod prelude {
     pub use crate::agent::{AgentResult, Context, Records};
     pub use crate::{
-        App, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Record, Start, Table,
-        Topic, Tumbling, Windowed, shutdown_signal,
+        App, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping, JoinBuffers,
+        JoinWindows, Record, Session, Sliding, Start, Suppress, Table, Topic, Tumbling, Windowed,
+        shutdown_signal,
     };
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::codec::Codec;
 use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
+use crate::global::Globals;
 use crate::record::{Headers, Record, Timestamp};
 use crate::tables::Tables;
 use crate::task::TaskMetrics;
@@ -15,6 +16,7 @@ use crate::window::Plan;
 pub struct Cx {
     pub(crate) tables: Tables,
     pub(crate) effects: Effects,
+    pub(crate) globals: Arc<dyn Globals>,
     pub(crate) clocks: Box<[Clock]>,
     /// Wall clock, in milliseconds, as the worker gave it.
     pub(crate) now: Timestamp,

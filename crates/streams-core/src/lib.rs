@@ -23,6 +23,7 @@ mod cx;
 mod dsl;
 mod effect;
 mod error;
+mod global;
 mod operators;
 mod overlay;
 mod partition;
@@ -47,6 +48,7 @@ pub use dsl::{
 };
 pub use effect::{Effect, Effects};
 pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
+pub use global::{GlobalSource, GlobalTable, Globals, Row};
 pub use operators::{Output, ProcessContext, ProcessError, ProcessTable};
 pub use partition::partition_for;
 pub use policy::{Consumed, ErrorPolicy, Start};

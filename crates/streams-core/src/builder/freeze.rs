@@ -20,6 +20,7 @@ pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
     std::mem::take(&mut graph.at_freeze).into_iter().for_each(|freeze| freeze());
     let component = components(&graph);
     check(&mut graph);
+    check_globals(&mut graph);
     let sub_topologies = sub_topologies(&mut graph, &component);
     check_metadata(&mut graph, &sub_topologies);
     if !graph.problems.is_empty() {
@@ -31,6 +32,7 @@ pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
     Ok(Topology {
         application_id: graph.application_id,
         sub_topologies,
+        globals: graph.globals,
         internal_topics,
         sink_topics,
         nodes: graph.nodes,
@@ -86,6 +88,26 @@ fn check(graph: &mut Graph) {
         }
     }
     problems.extend(duplicates(graph));
+    graph.problems.extend(problems);
+}
+
+/// A global table is a table of its name, and its topic is nobody's source.
+fn check_globals(graph: &mut Graph) {
+    let mut problems = Vec::new();
+    for (number, global) in graph.globals.iter().enumerate() {
+        let name = &global.name;
+        let earlier = graph.globals[..number].iter().any(|other| other.name == *name);
+        if earlier || graph.tables.iter().any(|table| table.name == *name) {
+            problems.push(format!("the name of the global table {name} is taken"));
+        }
+        if graph.sources.iter().any(|source| source.topic == global.topic) {
+            problems.push(format!(
+                "the topic {} is consumed by a stream and by the global table {name}: only one of \
+                 them can have it",
+                global.topic
+            ));
+        }
+    }
     graph.problems.extend(problems);
 }
 

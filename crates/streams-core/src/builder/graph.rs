@@ -6,6 +6,7 @@ use super::names;
 use crate::agent::AgentRunner;
 use crate::changelog::Layout;
 use crate::cx::ClockIndex;
+use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
 use crate::tables::TableIndex;
@@ -66,6 +67,7 @@ pub(crate) struct Graph {
     pub(crate) tables: Vec<TableDraft>,
     pub(crate) clocks: Vec<ClockDraft>,
     pub(crate) hooks: Vec<(NodeId, Arc<dyn Hook>)>,
+    pub(crate) globals: Vec<GlobalSource>,
     pub(crate) problems: Vec<String>,
     pub(crate) at_freeze: Vec<Box<dyn FnOnce()>>,
 }
@@ -79,6 +81,7 @@ impl Graph {
             tables: Vec::new(),
             clocks: Vec::new(),
             hooks: Vec::new(),
+            globals: Vec::new(),
             problems: Vec::new(),
             at_freeze: Vec::new(),
             application_id,
@@ -196,6 +199,14 @@ impl Graph {
     pub(crate) fn add_clock(&mut self, name: impl Into<Arc<str>>, node: NodeId) -> ClockIndex {
         self.clocks.push(ClockDraft { name: name.into(), node });
         self.clocks.len() - 1
+    }
+
+    /// Registers a global table; its number.
+    pub(crate) fn add_global(&mut self, source: GlobalSource) -> usize {
+        self.check_name("the topic", &source.topic);
+        self.check_name("the table", &source.name);
+        self.globals.push(source);
+        self.globals.len() - 1
     }
 
     pub(crate) fn add_hook(&mut self, node: NodeId, hook: Arc<dyn Hook>) {

@@ -97,6 +97,28 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("map_values", MapValues(move |_: &K, value| Ok(map(value))))
     }
 
+    /// [`map_values`](Stream::map_values) with a look at the key.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::<String, String>::new("out");
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).map_values_with_key(|key, n| format!("{key}: {n}")).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&numbers, "a".into(), 4)?;
+    /// assert_eq!(test.take(&out)?, [("a".to_owned(), "a: 4".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map_values_with_key<V2: 'static>(
+        self,
+        map: impl Fn(&K, V) -> V2 + Send + Sync + 'static,
+    ) -> Stream<'b, K, V2, impl Chain<Key = K, Value = V2>> {
+        self.then("map_values", MapValues(move |key: &K, value| Ok(map(key, value))))
+    }
+
     /// Replaces the key. A grouping behind it needs [`group_by`](Stream::group_by).
     ///
     /// ```

@@ -24,6 +24,7 @@ pub use step::Step;
 use crate::cx::{Clock, Cx, Origin};
 use crate::effect::Effects;
 use crate::error::TaskError;
+use crate::global::{Globals, NoGlobals};
 use crate::record::{Headers, RecordBatch, Timestamp};
 use crate::store::{Store, StoreError};
 use crate::tables::Tables;
@@ -69,6 +70,7 @@ impl Task {
         let cx = Cx {
             tables,
             effects: Effects::new(),
+            globals: Arc::new(NoGlobals),
             clocks: clocks.into(),
             now: 0,
             max_ahead_ms: None,
@@ -136,6 +138,11 @@ impl Task {
     /// How many records of an input wait to be processed.
     pub fn queued(&self, input: usize) -> usize {
         self.inputs.get(input).map_or(0, Input::queued)
+    }
+
+    /// Installed once, if the topology has global tables: where they are.
+    pub fn set_globals(&mut self, globals: Arc<dyn Globals>) {
+        self.cx_mut().globals = globals;
     }
 
     /// Installed once: called when an agent that awaits something of its own can go on.

@@ -102,6 +102,9 @@ impl fmt::Display for Description<'_> {
                 writeln!(f, "  creates {}", table.changelog())?;
             }
         }
+        for global in &self.topology.globals {
+            writeln!(f, "global table {} of {}", global.name, global.topic)?;
+        }
         Ok(())
     }
 }

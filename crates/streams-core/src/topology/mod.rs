@@ -8,6 +8,7 @@ use crate::agent::AgentRunner;
 use crate::builder::Node;
 use crate::changelog::TableSpec;
 use crate::cx::ClockIndex;
+use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
 
@@ -17,6 +18,7 @@ pub use describe::Description;
 pub struct Topology {
     pub(crate) application_id: Arc<str>,
     pub(crate) sub_topologies: Vec<SubTopology>,
+    pub(crate) globals: Vec<GlobalSource>,
     pub(crate) internal_topics: Vec<InternalTopic>,
     pub(crate) sink_topics: Vec<Arc<str>>,
     pub(crate) nodes: Vec<Node>,
@@ -104,6 +106,11 @@ impl Topology {
     /// The sub-topologies; a [`TaskId`](crate::TaskId) names one by its place here.
     pub fn sub_topologies(&self) -> &[SubTopology] {
         &self.sub_topologies
+    }
+
+    /// The topics that every instance reads whole; a global table has its place here as number.
+    pub fn globals(&self) -> &[GlobalSource] {
+        &self.globals
     }
 
     /// The topics that the runtime creates and validates.

@@ -226,6 +226,9 @@ pub enum TestError {
     /// A key or value could not be encoded or decoded with the topic's codec.
     #[error(transparent)]
     Codec(#[from] streams_core::CodecError),
+    /// A record of a global table's topic is no row, and the policy is to fail.
+    #[error(transparent)]
+    Global(streams_core::RecordError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] streams_core::StoreError),

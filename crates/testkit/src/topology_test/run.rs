@@ -1,11 +1,12 @@
 //! The tasks of a topology test, and the loop that runs them until nothing is left to do.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use state::MemoryStores;
 use streams_core::{
-    Effects, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store, StoreBatch, StoreProvider,
+    Effects, ErrorPolicy, Globals, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store, StoreBatch, StoreError, StoreProvider,
     TableBatch, Task, TaskId, TaskMetrics, Timestamp, Topology,
 };
 
@@ -20,6 +21,7 @@ pub(super) struct Tasks {
     failed: Vec<String>,
     resume: Vec<Vec<Resume>>,
     broken: Option<TestError>,
+    globals: Arc<GlobalRows>,
 }
 
 impl Tasks {
@@ -32,6 +34,7 @@ impl Tasks {
             failed: Vec::new(),
             resume: Vec::new(),
             broken: None,
+            globals: Arc::default(),
         };
         for (number, sub) in topology.sub_topologies().iter().enumerate() {
             let widths = sub.sources().iter().map(|source| log.partitions(&source.topic));
@@ -48,7 +51,8 @@ impl Tasks {
         tasks
     }
 
-    fn add(&mut self, task: Task, log: &Log, topology: &Topology) {
+    fn add(&mut self, mut task: Task, log: &Log, topology: &Topology) {
+        task.set_globals(Arc::clone(&self.globals) as _);
         let id = task.id();
         let sources = topology.sub_topologies()[id.sub_topology].sources().iter();
         let resume: Vec<_> =
@@ -73,6 +77,7 @@ impl Tasks {
                 task.resume(resume, now)?;
             }
         }
+        self.globals.refresh(topology, log)?;
         loop {
             let mut moved = false;
             for index in 0..self.tasks.len() {
@@ -175,6 +180,44 @@ impl Tasks {
     }
 }
 
+/// All global tables, as the log has their topics.
+#[derive(Default)]
+pub(super) struct GlobalRows(Mutex<Vec<BTreeMap<Vec<u8>, Vec<u8>>>>);
+
+impl GlobalRows {
+    /// Reads the topics of all global tables again.
+    pub(super) fn refresh(&self, topology: &Topology, log: &Log) -> Result<(), TestError> {
+        let mut tables = Vec::new();
+        for source in topology.globals() {
+            let mut rows = BTreeMap::new();
+            for partition in 0..log.partitions(source.topic()) {
+                let batch = OwnedBatch::from(log.from(source.topic(), partition, 0));
+                for index in 0..batch.len() {
+                    match source.row(partition, &batch.record(index)) {
+                        Ok((key, Some(value))) => drop(rows.insert(key.into(), value.into())),
+                        Ok((key, None)) => drop(rows.remove(&*key)),
+                        Err(_) if *source.policy() == ErrorPolicy::Skip => {}
+                        Err(error) => return Err(TestError::Global(error)),
+                    }
+                }
+            }
+            tables.push(rows);
+        }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = tables;
+        Ok(())
+    }
+}
+
+impl Globals for GlobalRows {
+    fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+        value.clear();
+        let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = tables.get(table).and_then(|rows| rows.get(key));
+        value.extend_from_slice(row.map_or(&[], Vec::as_slice));
+        Ok(row.is_some())
+    }
+}
+
 /// Commits a task: effects into the log, offsets beside them, then the store.
 fn commit(
     task: &mut Task,
@@ -217,7 +260,7 @@ fn restored(topology: &Topology, id: TaskId, log: &Log) -> Result<Box<dyn Store>
         let records = log.from(spec.changelog(), id.partition, 0);
         let position = Some(records.len() as i64);
         let batch = OwnedBatch::from(records);
-        let mut entries = std::collections::BTreeMap::new();
+        let mut entries = BTreeMap::new();
         for index in 0..batch.len() {
             spec.restore(&batch.record(index), &mut entries)?;
         }

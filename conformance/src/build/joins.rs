@@ -1,0 +1,168 @@
+//! Joins.
+
+use std::time::Duration;
+
+use headwater::{JoinBuffers, JoinWindows, TableStream};
+use serde::Deserialize;
+
+use super::sources::table;
+use super::{Build, Flow, Node, Store};
+use crate::case::{CaseError, Op};
+use crate::functions::{Joiner, KeyFunction};
+use crate::key::{Key, KeyCodec, RowKey, Val, ValCodec};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Inner,
+    Left,
+    Outer,
+}
+
+#[derive(Deserialize)]
+struct Window {
+    before_ms: u64,
+    after_ms: u64,
+    #[serde(default)]
+    grace_ms: u64,
+}
+
+impl<'b> Build<'b> {
+    pub(super) fn join(&mut self, op: &Op) -> Result<(), CaseError> {
+        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+        match (self.node(op, &left)?, self.node(op, &right)?) {
+            (Node::Stream(left), Node::Stream(right)) => self.join_streams(op, left, right),
+            (Node::Stream(left), Node::Global(right)) => {
+                let Flow { stream, rekeyed } = left;
+                let stream = stream.filter(|_, value| value.is_some());
+                let (key, joiner): (KeyFunction, Joiner) = (op.get("key")?, op.get("joiner")?);
+                let key = move |own: &Key, value: &Val| key.apply(own, value);
+                let joined = match op.get("kind")? {
+                    Kind::Inner => {
+                        let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
+                        stream.join_global(&right, key, join).shared()
+                    }
+                    _ => {
+                        let join = move |_: &Key, l: &Val, r: Option<&Val>| {
+                            joiner.apply(Some(l), r)
+                        };
+                        stream.left_join_global(&right, key, join).shared()
+                    }
+                };
+                self.add_stream(&op.id, joined, rekeyed)
+            }
+            (Node::Stream(left), right) => {
+                let Node::Table(right) = self.known(op, right)? else {
+                    return Err(CaseError::at(&op.id, "a stream and a windowed table"));
+                };
+                self.join_stream_table(op, left, &right)
+            }
+            (left, right) => match (self.known(op, left)?, self.known(op, right)?) {
+                (Node::Table(left), Node::Table(right)) => {
+                    let joined = join_tables(op, &left, &right)?;
+                    self.add_kept(op, Node::Table(joined))
+                }
+                (Node::WindowTable(left), Node::WindowTable(right)) => {
+                    let joined = join_tables(op, &left, &right)?;
+                    self.add(op, Node::WindowTable(joined))
+                }
+                _ => Err(CaseError::at(&op.id, "a windowed table and one without windows")),
+            },
+        }
+    }
+
+    fn join_streams(
+        &mut self,
+        op: &Op,
+        left: Flow<'b>,
+        right: Flow<'b>,
+    ) -> Result<(), CaseError> {
+        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
+        let window: Window = op.get("window")?;
+        let ms = Duration::from_millis;
+        let windows = JoinWindows::of(ms(window.before_ms), ms(window.after_ms));
+        let windows = windows.grace(ms(window.grace_ms));
+        let name = self.generate(&op.id);
+        let buffers = JoinBuffers::with(name, KeyCodec, ValCodec, ValCodec);
+        let (left, right) = (self.settled(&op.id, left), self.settled(&op.id, right));
+        let joined = match kind {
+            Kind::Inner => {
+                let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
+                left.join(right, windows, &buffers, join)
+            }
+            Kind::Left => {
+                let join = move |_: &Key, l: &Val, r: Option<&Val>| joiner.apply(Some(l), r);
+                left.left_join(right, windows, &buffers, join)
+            }
+            Kind::Outer => {
+                let join = move |_: &Key, l: Option<&Val>, r: Option<&Val>| joiner.apply(l, r);
+                left.outer_join(right, windows, &buffers, join)
+            }
+        };
+        self.add_stream(&op.id, joined, false)
+    }
+
+    fn join_stream_table(
+        &mut self,
+        op: &Op,
+        left: Flow<'b>,
+        right: &TableStream<'b, Key, Val>,
+    ) -> Result<(), CaseError> {
+        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
+        // Kafka Streams drops records without value here.
+        let stream = self.settled(&op.id, left).filter(|_, value| value.is_some());
+        let joined = if kind == Kind::Inner {
+            let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
+            stream.join_table(right, join).shared()
+        } else {
+            let join = move |_: &Key, l: &Val, r: Option<&Val>| joiner.apply(Some(l), r);
+            stream.left_join_table(right, join).shared()
+        };
+        self.add_stream(&op.id, joined, false)
+    }
+
+    pub(super) fn fk_join(&mut self, op: &Op) -> Result<(), CaseError> {
+        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+        let (left, right) = (self.node(op, &left)?, self.node(op, &right)?);
+        let (Node::Table(left), Node::Table(right)) =
+            (self.known(op, left)?, self.known(op, right)?)
+        else {
+            return Err(CaseError::at(&op.id, "a foreign-key join is of tables without windows"));
+        };
+        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
+        let foreign: KeyFunction = op.get("fk")?;
+        let foreign = move |key: &Key, row: &Val| {
+            Some(foreign.apply(key, row)).filter(|key| !key.is_null())
+        };
+        let name = self.store_name(op)?;
+        self.stores.insert(name.clone(), Store::Values(table(&name)));
+        let result = table(&name);
+        let joined = if kind == Kind::Inner {
+            let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
+            left.fk_join_with(&right, &result, foreign, join, ValCodec)
+        } else {
+            let join = move |_: &Key, l: &Val, r: Option<&Val>| joiner.apply(Some(l), r);
+            left.fk_left_join_with(&right, &result, foreign, join, ValCodec)
+        };
+        if self.plan.knows_old(&op.id) {
+            return self.add(op, Node::Table(joined));
+        }
+        let stream = self.as_stream(&op.id, Node::Table(joined))?;
+        self.add(op, Node::Changes(Flow { stream, rekeyed: false }))
+    }
+}
+
+fn join_tables<'b, K: RowKey>(
+    op: &Op,
+    left: &TableStream<'b, K, Val>,
+    right: &TableStream<'b, K, Val>,
+) -> Result<TableStream<'b, K, Val>, CaseError> {
+    let joiner: Joiner = op.get("joiner")?;
+    let joined = match op.get("kind")? {
+        Kind::Inner => left.join(right, move |_, l, r| joiner.apply(Some(l), Some(r))),
+        Kind::Left => left.left_join(right, move |_, l, r| joiner.apply(Some(l), r)),
+        Kind::Outer => left.outer_join(right, move |_, l, r| joiner.apply(l, r)),
+    };
+    // A result that is null is no row.
+    Ok(joined.filter_map(|_, value: Val| value.map(Some)))
+}

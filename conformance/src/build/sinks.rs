@@ -1,0 +1,55 @@
+//! Where records go.
+
+use super::sources::topic;
+use super::{AnyStream, Build, Node};
+use crate::case::{CaseError, Sink};
+use crate::functions::ValueFunction;
+use crate::key::{Key, RowKey};
+
+impl<'b> Build<'b> {
+    pub(super) fn sink(&mut self, sink: &Sink) -> Result<(), CaseError> {
+        let stream = self.as_stream(&sink.from, self.find("a sink", &sink.from)?)?;
+        match (&sink.topic, &sink.topic_by) {
+            (Some(name), None) => stream.to(&topic(name)),
+            (None, Some(by)) => {
+                let field = ValueFunction::Field { field: Some(by.field.clone()) };
+                let (topics, default) = (by.topics.clone(), by.default.clone());
+                stream.to_by(&topic(&by.default), move |key, value| {
+                    let found = field.apply(key, value.clone());
+                    let name = found.as_ref().and_then(|found| topics.get(found.as_str()?));
+                    name.unwrap_or(&default).as_str().into()
+                });
+            }
+            _ => return Err(CaseError::at(&sink.from, "a sink has a topic or topic_by")),
+        }
+        Ok(())
+    }
+
+    /// A node's records; a table's changes.
+    pub(super) fn as_stream(
+        &self,
+        name: &str,
+        node: Node<'b>,
+    ) -> Result<AnyStream<'b>, CaseError> {
+        match node {
+            Node::Stream(flow) | Node::Changes(flow) => Ok(flow.stream),
+            Node::Table(table) => Ok(table.to_stream().map_values(Option::flatten).shared()),
+            Node::WindowTable(table) => {
+                let stream = table.to_stream();
+                Ok(stream.map(|key, value| (key.to_key(), value.flatten())).shared())
+            }
+            Node::Global(_) | Node::Group(_) => {
+                Err(CaseError::at(name, "it is neither a stream nor a table"))
+            }
+        }
+    }
+
+    pub(super) fn is_windowed(node: &Node<'_>) -> bool {
+        matches!(node, Node::WindowTable(_))
+    }
+}
+
+/// Keys that are not null.
+pub(super) fn has_key<V>(key: &Key, _: &V) -> bool {
+    !key.is_null()
+}

@@ -1,0 +1,50 @@
+//! Topics that are consumed.
+
+use headwater::{Consumed, ErrorPolicy, Table, Topic};
+
+use super::{Build, Flow, Node, Store};
+use crate::case::{CaseError, Source};
+use crate::key::{Key, KeyCodec, Val, ValCodec};
+
+/// A topic as cases write it.
+pub(crate) fn topic(name: &str) -> Topic<Key, Val> {
+    Topic::with(name, KeyCodec, ValCodec)
+}
+
+/// A table as cases keep it.
+pub(crate) fn table(name: &str) -> Table<Key, Val> {
+    Table::with(name, KeyCodec, ValCodec)
+}
+
+impl<'b> Build<'b> {
+    pub(super) fn source(&mut self, source: &Source) -> Result<(), CaseError> {
+        let node = match (&source.stream, &source.table, &source.global_table) {
+            (Some(name), None, None) => {
+                let stream = self.app.stream(&topic(name)).shared();
+                Node::Stream(Flow { stream, rekeyed: false })
+            }
+            (None, Some(name), None) => self.source_table(source, name),
+            (None, None, Some(name)) => {
+                let store = source.store.clone().unwrap_or_else(|| self.generate(&source.id));
+                self.stores.insert(store.clone(), Store::Global);
+                let skip = ErrorPolicy::Skip;
+                Node::Global(self.app.global_table_with(&topic(name), &table(&store), skip))
+            }
+            _ => return Err(CaseError::at(&source.id, "a source is one of stream, table, …")),
+        };
+        self.nodes.insert(source.id.clone(), node);
+        Ok(())
+    }
+
+    fn source_table(&mut self, source: &Source, name: &str) -> Node<'b> {
+        if !self.plan.knows_old(&source.id) {
+            // Kafka Streams drops records without key here.
+            let stream = self.app.stream(&topic(name)).filter(|key, _| !key.is_null()).shared();
+            return Node::Changes(Flow { stream, rekeyed: false });
+        }
+        let store = source.store.clone().unwrap_or_else(|| self.generate(&source.id));
+        self.stores.insert(store.clone(), Store::Values(table(&store)));
+        let consumed = Consumed::new().on_error(ErrorPolicy::Skip);
+        Node::Table(self.app.table_with(&topic(name), &table(&store), consumed))
+    }
+}

@@ -1,0 +1,146 @@
+//! Operators on tables.
+
+use std::time::Duration;
+
+use headwater::{Suppress, TableStream};
+
+use super::sinks::has_key;
+use super::sources::table;
+use super::{Build, Flow, Node, Store, with_key};
+use crate::case::{CaseError, Op};
+use crate::functions::{Predicate, ValueFunction};
+use crate::key::{Key, RowKey, Val, ValCodec, val};
+
+impl<'b> Build<'b> {
+    pub(super) fn filter_table(
+        &mut self,
+        op: &Op,
+        node: Node<'b>,
+        predicate: Predicate,
+        wanted: bool,
+    ) -> Result<(), CaseError> {
+        let test = move |key: &Key, value: &Val| predicate.apply(key, value) == wanted;
+        if !self.plan.knows_old(&op.id) {
+            let stream = self.as_stream(&op.id, node)?;
+            let passing = move |key: &Key, value: Val| value.filter(|v| test(key, &Some(v.clone())));
+            let stream = stream.map_values_with_key(passing).shared();
+            return self.add_changes(op, stream);
+        }
+        let node = match self.known(op, node)? {
+            Node::Table(rows) => Node::Table(rows.filter(test)),
+            Node::WindowTable(rows) => Node::WindowTable(rows.filter(move |key, value| test(&key.to_key(), value))),
+            _ => return Err(CaseError::at(&op.id, "it filters no table")),
+        };
+        self.add_kept(op, node)
+    }
+
+    pub(super) fn map_table(
+        &mut self,
+        op: &Op,
+        node: Node<'b>,
+        function: ValueFunction,
+    ) -> Result<(), CaseError> {
+        // A row whose value is null is not there; the function sees those that are.
+        let map = move |key: &Key, value: Val| {
+            value.and_then(|value| function.apply(key, Some(value)))
+        };
+        if let Node::Changes(Flow { stream, .. }) = node {
+            let stream = stream.map_values_with_key(map).shared();
+            return self.add_changes(op, stream);
+        }
+        let rows = move |key: &Key, value: Val| val(map(key, value)).map(Some);
+        let node = match node {
+            Node::Table(table) => Node::Table(table.filter_map(rows)),
+            Node::WindowTable(table) => Node::WindowTable(table.filter_map(with_key(rows))),
+            _ => return Err(CaseError::at(&op.id, "it maps no table")),
+        };
+        self.add_kept(op, node)
+    }
+
+    /// A table that does not know what its rows were, kept if the case names it.
+    fn add_changes(&mut self, op: &Op, stream: super::AnyStream<'b>) -> Result<(), CaseError> {
+        let Some(name) = op.store()? else {
+            return self.add(op, Node::Changes(Flow { stream, rekeyed: false }));
+        };
+        self.stores.insert(name.clone(), Store::Values(table(&name)));
+        let kept = stream.to_table(&table_of_values(&name));
+        self.add(op, Node::Table(as_values(&kept)))
+    }
+
+    /// Keeps a derived table if the case names it.
+    pub(super) fn add_kept(&mut self, op: &Op, node: Node<'b>) -> Result<(), CaseError> {
+        let node = match (op.store()?, node) {
+            (Some(name), Node::Table(rows)) => {
+                self.stores.insert(name.clone(), Store::Values(table(&name)));
+                Node::Table(rows.keep(&table(&name)))
+            }
+            (_, node) => node,
+        };
+        self.add(op, node)
+    }
+
+    /// A table that can be asked for its rows.
+    pub(super) fn known(&mut self, op: &Op, node: Node<'b>) -> Result<Node<'b>, CaseError> {
+        match node {
+            Node::Changes(Flow { stream, .. }) => {
+                let name = self.generate(&op.id);
+                let kept = stream.to_table(&table_of_values(&name));
+                Ok(Node::Table(as_values(&kept)))
+            }
+            node @ (Node::Table(_) | Node::WindowTable(_)) => Ok(node),
+            _ => Err(CaseError::at(&op.id, "it needs a table")),
+        }
+    }
+
+    pub(super) fn to_stream(&mut self, op: &Op) -> Result<(), CaseError> {
+        let node = self.from(op)?;
+        let rekeyed = Self::is_windowed(&node);
+        let stream = self.as_stream(&op.id, node)?;
+        self.add(op, Node::Stream(Flow { stream, rekeyed }))
+    }
+
+    pub(super) fn to_table(&mut self, op: &Op) -> Result<(), CaseError> {
+        let flow = self.flow(op, &op.get::<String>("from")?)?;
+        let stream = self.settled(&op.id, flow).filter(has_key);
+        let name = self.store_name(op)?;
+        self.stores.insert(name.clone(), Store::Values(table(&name)));
+        let kept = stream.to_table(&table_of_values(&name));
+        self.add(op, Node::Table(as_values(&kept)))
+    }
+
+    pub(super) fn suppress(&mut self, op: &Op) -> Result<(), CaseError> {
+        let until: String = op.get("until")?;
+        let suppress = match until.as_str() {
+            "window_close" => Suppress::until_window_closes(),
+            "time_limit" => {
+                let limit = Suppress::until_time_limit(Duration::from_millis(op.get("ms")?));
+                match op.get("max_records")? {
+                    Some(max) => limit.max_records(max),
+                    None => limit,
+                }
+            }
+            other => return Err(CaseError::at(&op.id, format!("until {other} is not known"))),
+        };
+        let (name, node) = (self.generate(&op.id), self.from(op)?);
+        let node = match self.known(op, node)? {
+            Node::Table(table) => Node::Table(table.suppress_with(suppress, &name, ValCodec)),
+            Node::WindowTable(table) => {
+                Node::WindowTable(table.suppress_with(suppress, &name, ValCodec))
+            }
+            other => other,
+        };
+        self.add(op, node)
+    }
+}
+
+/// Null deletes a row, so rows have values.
+fn table_of_values(name: &str) -> headwater::Table<Key, serde_json::Value> {
+    headwater::Table::with(name, crate::key::KeyCodec, headwater::codec::Json)
+}
+
+/// Rows as the other tables of a case have them.
+fn as_values<'b, K: RowKey>(
+    rows: &TableStream<'b, K, serde_json::Value>,
+) -> TableStream<'b, K, Val> {
+    rows.map_values(|_, value| Some(value))
+}

@@ -1,0 +1,144 @@
+//! Functions that make aggregates grow, shrink and merge.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{integer, subject};
+use crate::key::Val;
+
+/// A function from an aggregate and a value to an aggregate.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Aggregator {
+    #[serde(rename = "fn")]
+    name: Kind,
+    field: Option<String>,
+    #[serde(rename = "as")]
+    member: Option<String>,
+    #[serde(default)]
+    null_if_zero: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Count,
+    Uncount,
+    Sum,
+    Sub,
+    Min,
+    Max,
+    First,
+    Last,
+    Collect,
+    Uncollect,
+    Tally,
+}
+
+impl Aggregator {
+    /// The aggregate with a record's value.
+    pub fn add(&self, aggregate: Val, value: &Val) -> Val {
+        self.combine(aggregate, subject(value, self.field.as_deref()))
+    }
+
+    /// As a reducer: the value itself is what is added.
+    pub fn reduce(&self, aggregate: Val, value: Val) -> Val {
+        let x = match self.name {
+            Kind::Tally => subject(&value, self.field.as_deref()),
+            _ => value,
+        };
+        self.combine(aggregate, x)
+    }
+
+    /// Two aggregates as one, the first of which is the earlier.
+    pub fn merge(&self, first: Val, second: Val) -> Val {
+        match self.name {
+            Kind::Count | Kind::Uncount | Kind::Sum | Kind::Sub => {
+                self.number(number(&first) + number(&second))
+            }
+            Kind::Min | Kind::Max | Kind::First => {
+                if first.is_none() || second.is_none() {
+                    return first.or(second);
+                }
+                self.combine(first, second)
+            }
+            Kind::Last => second.or(first),
+            Kind::Collect | Kind::Uncollect => {
+                let mut all = array(first);
+                all.extend(array(second));
+                Some(Value::Array(all))
+            }
+            Kind::Tally => {
+                let mut all = object(first);
+                for (member, value) in object(second) {
+                    let sum = number(&all.get(&member).cloned()) + number(&Some(value));
+                    all.insert(member, json!(sum));
+                }
+                Some(Value::Object(all))
+            }
+        }
+    }
+
+    fn combine(&self, a: Val, x: Val) -> Val {
+        match self.name {
+            Kind::Count => Some(json!(number(&a) + 1)),
+            Kind::Uncount => self.number(number(&a) - 1),
+            Kind::Sum => self.number(number(&a) + number(&x)),
+            Kind::Sub => self.number(number(&a) - number(&x)),
+            Kind::Min => extreme(a, &x, i64::min),
+            Kind::Max => extreme(a, &x, i64::max),
+            Kind::First => a.or(x),
+            Kind::Last => x,
+            Kind::Collect => {
+                let mut all = array(a);
+                all.push(x.unwrap_or(Value::Null));
+                Some(Value::Array(all))
+            }
+            Kind::Uncollect => {
+                let (mut all, x) = (array(a), x.unwrap_or(Value::Null));
+                if let Some(found) = all.iter().position(|element| *element == x) {
+                    all.remove(found);
+                }
+                Some(Value::Array(all))
+            }
+            Kind::Tally => {
+                let mut all = object(a);
+                let member = self.member.clone().unwrap_or_default();
+                let by = if self.field.is_some() { number(&x) } else { 1 };
+                let sum = number(&all.get(&member).cloned()) + by;
+                all.insert(member, json!(sum));
+                Some(Value::Object(all))
+            }
+        }
+    }
+
+    fn number(&self, number: i64) -> Val {
+        (!(self.null_if_zero && number == 0)).then(|| json!(number))
+    }
+}
+
+/// No integer counts as 0.
+fn number(value: &Val) -> i64 {
+    integer(value).unwrap_or(0)
+}
+
+fn extreme(a: Val, x: &Val, choose: fn(i64, i64) -> i64) -> Val {
+    match (integer(&a), integer(x)) {
+        (_, None) => a,
+        (None, Some(x)) => Some(json!(x)),
+        (Some(old), Some(x)) => Some(json!(choose(old, x))),
+    }
+}
+
+fn array(value: Val) -> Vec<Value> {
+    match value {
+        Some(Value::Array(all)) => all,
+        _ => Vec::new(),
+    }
+}
+
+fn object(value: Val) -> Map<String, Value> {
+    match value {
+        Some(Value::Object(all)) => all,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,161 @@
+//! Which tables of a case know what a row was before a change.
+//!
+//! Kafka Streams keeps a table only if it is named or somebody needs it, and tells old values only
+//! if somebody asks; a filter behind a table that does not know them sends a tombstone for every
+//! row that does not pass. In Headwater a table always knows: a table that does not is a stream of
+//! optional values. This module decides which of the two each table of a case is.
+
+use std::collections::BTreeMap;
+
+use crate::case::{CaseError, Op, Shape};
+
+/// What is known of each table of a case.
+#[derive(Debug, Default)]
+pub struct Plan {
+    tables: BTreeMap<String, Node>,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    kind: Kind,
+    /// Has a store of its own.
+    is_kept: bool,
+    /// Tells old values.
+    tells_old: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Source,
+    /// Aggregations, and what else always knows.
+    Knowing,
+    Filter(String),
+    Map(String),
+    Asking(Vec<String>),
+}
+
+impl Plan {
+    /// Goes through the operators in order, as Kafka Streams would build them.
+    pub fn of(shape: &Shape) -> Result<Self, CaseError> {
+        let mut plan = Self::default();
+        for source in shape.sources.iter().filter(|source| source.table.is_some()) {
+            plan.add(&source.id, Kind::Source, source.store.is_some());
+        }
+        for op in &shape.ops {
+            plan.op(op)?;
+        }
+        Ok(plan)
+    }
+
+    /// Whether a table knows what its rows were.
+    pub fn knows_old(&self, id: &str) -> bool {
+        self.tables.get(id).is_none_or(|node| match node.kind {
+            Kind::Source => node.is_kept,
+            Kind::Filter(_) => node.tells_old,
+            Kind::Map(ref parent) => node.is_kept && node.tells_old || self.knows_old(parent),
+            Kind::Knowing | Kind::Asking(_) => true,
+        })
+    }
+
+    fn add(&mut self, id: &str, kind: Kind, is_kept: bool) {
+        self.tables.insert(id.to_owned(), Node { kind, is_kept, tells_old: false });
+    }
+
+    fn is_table(&self, id: &str) -> bool {
+        self.tables.contains_key(id)
+    }
+
+    fn op(&mut self, op: &Op) -> Result<(), CaseError> {
+        let from = op.get::<Option<serde_json::Value>>("from")?;
+        let from = from.as_ref().and_then(|from| from.as_str()).unwrap_or_default().to_owned();
+        let is_kept = op.store()?.is_some();
+        match op.op.as_str() {
+            "filter" | "filter_not" if self.is_table(&from) => {
+                let tells_old = self.ask(&from, false);
+                self.add(&op.id, Kind::Filter(from), is_kept);
+                self.set_tells_old(&op.id, tells_old);
+            }
+            "map_values" if self.is_table(&from) => self.add(&op.id, Kind::Map(from), is_kept),
+            "group_by" if self.is_table(&from) => {
+                self.ask(&from, true);
+            }
+            "suppress" => {
+                self.ask(&from, true);
+                self.add(&op.id, Kind::Asking(vec![from]), false);
+            }
+            "count" | "reduce" | "aggregate" | "cogroup" | "to_table" => {
+                self.add(&op.id, Kind::Knowing, true);
+            }
+            "join" => self.join(op)?,
+            "fk_join" => {
+                let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+                self.ask(&left, true);
+                self.keep(&left);
+                self.keep(&right);
+                self.add(&op.id, Kind::Source, is_kept);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, op: &Op) -> Result<(), CaseError> {
+        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+        self.keep(&right);
+        if !self.is_table(&left) {
+            return Ok(());
+        }
+        self.keep(&left);
+        let kind: String = op.get("kind")?;
+        if kind != "inner" {
+            self.ask(&left, true);
+        }
+        if kind == "outer" {
+            self.ask(&right, true);
+        }
+        self.add(&op.id, Kind::Asking(vec![left, right]), op.store()?.is_some());
+        Ok(())
+    }
+
+    fn set_tells_old(&mut self, id: &str, tells_old: bool) {
+        if let Some(node) = self.tables.get_mut(id) {
+            node.tells_old |= tells_old;
+        }
+    }
+
+    /// Somebody wants old values from a table; `force` lets a source be kept for it. Whether they
+    /// are told.
+    fn ask(&mut self, id: &str, force: bool) -> bool {
+        let Some(node) = self.tables.get(id).cloned() else { return false };
+        let told = match &node.kind {
+            _ if node.tells_old => true,
+            Kind::Source => {
+                if force {
+                    self.keep(id);
+                }
+                force || node.is_kept
+            }
+            Kind::Knowing => true,
+            Kind::Filter(parent) | Kind::Map(parent) => node.is_kept || self.ask(parent, force),
+            Kind::Asking(parents) => {
+                for parent in parents {
+                    self.ask(parent, true);
+                }
+                true
+            }
+        };
+        self.set_tells_old(id, told);
+        told
+    }
+
+    /// Somebody looks rows of a table up: it, or what it is derived from, is kept.
+    fn keep(&mut self, id: &str) {
+        let Some(node) = self.tables.get_mut(id) else { return };
+        match node.kind.clone() {
+            Kind::Source => node.is_kept = true,
+            Kind::Filter(parent) | Kind::Map(parent) if !node.is_kept => self.keep(&parent),
+            Kind::Asking(parents) => parents.iter().for_each(|parent| self.keep(parent)),
+            _ => {}
+        }
+    }
+}

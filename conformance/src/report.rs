@@ -1,0 +1,112 @@
+//! What is printed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::case::{Case, CaseError};
+use crate::compare::{Difference, compare};
+use crate::replay::{Mischief, replay};
+
+/// How a case went.
+#[derive(Debug)]
+pub enum Verdict {
+    /// As it must.
+    Passed,
+    /// Not as it must.
+    Differs(Vec<Difference>),
+    /// It cannot be built or run.
+    Broken(CaseError),
+}
+
+/// Runs a case.
+pub fn judge(case: &Case, mischief: &mut dyn Mischief) -> Verdict {
+    let run = || replay(case, mischief);
+    // A case that makes the library panic is a failure of that case, not of the run.
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(Ok(outcome)) => {
+            let differences = compare(case, &outcome);
+            if differences.is_empty() { Verdict::Passed } else { Verdict::Differs(differences) }
+        }
+        Ok(Err(error)) => Verdict::Broken(error),
+        Err(_) => Verdict::Broken(CaseError::Unknown("it panicked".to_owned())),
+    }
+}
+
+/// Counts per group, and what failed.
+#[derive(Debug, Default)]
+pub struct Report {
+    groups: BTreeMap<String, (usize, usize)>,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// Adds a case.
+    pub fn add(&mut self, case: &Case, verdict: &Verdict) {
+        let (passed, total) = self.groups.entry(case.group.clone()).or_default();
+        *total += 1;
+        match verdict {
+            Verdict::Passed => *passed += 1,
+            Verdict::Differs(differences) => {
+                let first = differences.first().map_or_else(String::new, Difference::first);
+                self.failures.push(format!("{} ({}): {first}", case.id, case.basis));
+            }
+            Verdict::Broken(error) => {
+                self.failures.push(format!("{} ({}): {error}", case.id, case.basis));
+            }
+        }
+    }
+
+    /// Adds a file, or a part of it, that holds no case.
+    pub fn add_unreadable(&mut self, error: &CaseError) {
+        self.groups.entry("unreadable".to_owned()).or_default().1 += 1;
+        self.failures.push(error.to_string());
+    }
+
+    /// How many failed.
+    pub fn failed(&self) -> usize {
+        self.groups.values().map(|(passed, total)| total - passed).sum()
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (group, (passed, total)) in &self.groups {
+            writeln!(f, "{group}: {passed}/{total}")?;
+        }
+        for failure in &self.failures {
+            writeln!(f, "failed: {failure}")?;
+        }
+        let passed: usize = self.groups.values().map(|(passed, _)| passed).sum();
+        write!(f, "{passed} passed, {} failed", self.failed())
+    }
+}
+
+/// A case's differences, side by side.
+pub fn side_by_side(case: &Case, verdict: &Verdict) -> String {
+    let mut text = format!("{} ({}, {})\n", case.id, case.group, case.basis);
+    match verdict {
+        Verdict::Passed => text.push_str("passed\n"),
+        Verdict::Broken(error) => {
+            let _ = writeln!(text, "{error}");
+        }
+        Verdict::Differs(differences) => {
+            for difference in differences {
+                let _ = writeln!(text, "{}", difference.place);
+                table(difference, &mut text);
+            }
+        }
+    }
+    text
+}
+
+fn table(difference: &Difference, text: &mut String) {
+    let Difference { expected, found, .. } = difference;
+    let width = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).clamp(8, 90);
+    let _ = writeln!(text, "    {:width$} | found", "expected");
+    for index in 0..expected.len().max(found.len()) {
+        let (left, right) = (expected.get(index), found.get(index));
+        let mark = if left == right { ' ' } else { '*' };
+        let line = |line: Option<&String>| line.map_or("-", String::as_str).to_owned();
+        let _ = writeln!(text, "  {mark} {:width$} | {}", line(left), line(right));
+    }
+}

@@ -1,0 +1,141 @@
+//! Joins of streams with global tables.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::Stream;
+use crate::builder::Builder;
+use crate::chain::{Chain, Then};
+use crate::cx::Cx;
+use crate::global::{GlobalSource, GlobalTable, TypedRows};
+use crate::operators::LookUp;
+use crate::policy::ErrorPolicy;
+use crate::table::Table;
+use crate::topic::Topic;
+
+impl Builder {
+    /// A topic of which every instance keeps all rows, of all partitions, up to date: reference
+    /// data that streams are joined with by any key. An instance begins to work when it has read
+    /// the topic to its end. The topic itself is what makes the table durable; it should be
+    /// compacted.
+    ///
+    /// A global table changes whenever its topic does, independently of the tasks that read it: a
+    /// record that is processed again, after a crash, may find a newer row than before.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let countries = Topic::<String, String>::new("countries");
+    /// let (orders, out) = (Topic::<u64, String>::new("orders"), Topic::<u64, String>::new("out"));
+    /// let app = Builder::new("example");
+    /// let names = app.global_table(&countries, &Table::new("country-names"));
+    /// let named = app.stream(&orders).join_global(&names, |_, code| code.clone(), |_, _, name| {
+    ///     name.clone()
+    /// });
+    /// named.to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&countries, "no".into(), "Norway".into())?;
+    /// test.send(&orders, 7, "no".into())?;
+    /// assert_eq!(test.take(&out)?, [(7, "Norway".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn global_table<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        table: &Table<K, V>,
+    ) -> GlobalTable<K, V> {
+        self.global_table_with(topic, table, ErrorPolicy::Fail)
+    }
+
+    /// [`global_table`](Builder::global_table) with a policy for records that cannot be rows:
+    /// [`ErrorPolicy::Fail`] (the default) or [`ErrorPolicy::Skip`].
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, ErrorPolicy, Table, Topic};
+    /// let countries = Topic::<String, String>::new("countries");
+    /// let app = Builder::new("example");
+    /// let names =
+    ///     app.global_table_with(&countries, &Table::new("country-names"), ErrorPolicy::Skip);
+    /// # let _ = names;
+    /// ```
+    pub fn global_table_with<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        table: &Table<K, V>,
+        policy: ErrorPolicy,
+    ) -> GlobalTable<K, V> {
+        if let ErrorPolicy::DeadLetter(_) = policy {
+            self.problem(format!(
+                "the global table {} cannot have a dead-letter topic: no task, and so no \
+                 transaction, reads it",
+                table.name
+            ));
+        }
+        let source = GlobalSource {
+            topic: Arc::clone(&topic.name),
+            name: Arc::clone(&table.name),
+            policy,
+            rows: Box::new(TypedRows { topic: topic.clone(), table: table.clone() }),
+        };
+        let index = self.graph(|graph| graph.add_global(source));
+        GlobalTable { table: table.clone(), index }
+    }
+}
+
+impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
+    /// Joins each record with a row of a global table, found by any key that `key` gives; records
+    /// without one are dropped. See [`Builder::global_table`] for an example.
+    pub fn join_global<G: 'static, T: 'static, O: 'static>(
+        self,
+        table: &GlobalTable<G, T>,
+        key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, &T) -> O + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
+        let joiner = move |key: &K, value: &V, row: Option<&T>| Some(joiner(key, value, row?));
+        self.look_up_global("join_global", table, key, joiner)
+    }
+
+    /// [`join_global`](Stream::join_global) that keeps records for which the table has no row.
+    ///
+    /// ```
+    /// # use headwater_streams_core::{Builder, Table, Topic};
+    /// # use headwater_testkit::TopologyTest;
+    /// let countries = Topic::<String, String>::new("countries");
+    /// let (orders, out) = (Topic::<u64, String>::new("orders"), Topic::<u64, String>::new("out"));
+    /// let app = Builder::new("example");
+    /// let names = app.global_table(&countries, &Table::new("country-names"));
+    /// let code = |_: &u64, code: &String| code.clone();
+    /// let name = |_: &u64, code: &String, name: Option<&String>| name.unwrap_or(code).clone();
+    /// app.stream(&orders).left_join_global(&names, code, name).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&orders, 7, "no".into())?;
+    /// assert_eq!(test.take(&out)?, [(7, "no".to_owned())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn left_join_global<G: 'static, T: 'static, O: 'static>(
+        self,
+        table: &GlobalTable<G, T>,
+        key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, Option<&T>) -> O + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
+        let joiner = move |key: &K, value: &V, row: Option<&T>| Some(joiner(key, value, row));
+        self.look_up_global("left_join_global", table, key, joiner)
+    }
+
+    fn look_up_global<G: 'static, T: 'static, O: 'static>(
+        self,
+        name: &'static str,
+        table: &GlobalTable<G, T>,
+        key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
+        joiner: impl Fn(&K, &V, Option<&T>) -> Option<O> + Send + Sync + 'static,
+    ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
+        let (builder, node, key_changed) = (self.builder, self.add_node(name), self.key_changed);
+        let table = table.clone();
+        let row = move |own: &K, value: &V, cx: &mut Cx| table.get(&key(own, value), &*cx.globals);
+        let operator = LookUp { row, joiner, of: PhantomData };
+        let chain = Then { chain: self.chain, operator };
+        Stream { key_changed, ..Stream::new(builder, chain, node) }
+    }
+}
