@@ -6,7 +6,7 @@ use headwater::{JoinBuffers, JoinWindows, TableStream};
 use serde::Deserialize;
 
 use super::sources::table;
-use super::{Build, Flow, Node, Store};
+use super::{AnyStream, Build, Flow, Node, Store};
 use crate::case::{CaseError, Op};
 use crate::functions::{Joiner, KeyFunction};
 use crate::key::{Key, KeyCodec, RowKey, Val, ValCodec};
@@ -84,7 +84,8 @@ impl<'b> Build<'b> {
         let windows = windows.grace(ms(window.grace_ms));
         let name = self.generate(&op.id);
         let buffers = JoinBuffers::with(name, KeyCodec, ValCodec, ValCodec);
-        let (left, right) = (self.settled(&op.id, left), self.settled(&op.id, right));
+        let left = self.settled_side(op, left, kind != Kind::Inner);
+        let right = self.settled_side(op, right, kind == Kind::Outer);
         let joined = match kind {
             Kind::Inner => {
                 let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
@@ -102,6 +103,11 @@ impl<'b> Build<'b> {
         self.add_stream(&op.id, joined, false)
     }
 
+    /// One side of a join, of which records without key come out too if it is `alone`.
+    fn settled_side(&mut self, op: &Op, side: Flow<'b>, alone: bool) -> AnyStream<'b> {
+        if alone { self.settled_all(&op.id, side) } else { self.settled(&op.id, side) }
+    }
+
     fn join_stream_table(
         &mut self,
         op: &Op,
@@ -110,7 +116,8 @@ impl<'b> Build<'b> {
     ) -> Result<(), CaseError> {
         let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
         // Kafka Streams drops records without value here.
-        let stream = self.settled(&op.id, left).filter(|_, value| value.is_some());
+        let stream = self.settled_side(op, left, kind != Kind::Inner);
+        let stream = stream.filter(|_, value| value.is_some());
         let joined = if kind == Kind::Inner {
             let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
             stream.join_table(right, join).shared()

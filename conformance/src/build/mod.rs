@@ -6,6 +6,7 @@ mod process;
 mod sinks;
 mod sources;
 mod streams;
+mod suppressed;
 mod tables;
 pub mod windows;
 
@@ -80,6 +81,10 @@ pub struct Build<'b> {
     stores: BTreeMap<String, Store>,
     peeked: Arc<Mutex<Vec<(String, Key, Val)>>>,
     generated: usize,
+    /// All operators of the case.
+    ops: &'b [Op],
+    /// Rows that came out of a `suppress`, with the update before.
+    pairs: BTreeMap<String, AnyStream<'b>>,
 }
 
 /// Builds a case's topology.
@@ -92,6 +97,8 @@ pub fn build(case: &Case) -> Result<Built, CaseError> {
         stores: BTreeMap::new(),
         peeked: Arc::default(),
         generated: 0,
+        ops: &case.topology.ops,
+        pairs: BTreeMap::new(),
     };
     for source in &case.topology.sources {
         build.source(source)?;

@@ -120,13 +120,23 @@ impl<'b> Build<'b> {
     /// Sends records through a repartition topic; those without key are dropped, as Kafka Streams
     /// does.
     pub(super) fn spread(&mut self, id: &str, stream: AnyStream<'b>) -> Flow<'b> {
+        self.spread_all(id, stream.filter(has_key).shared())
+    }
+
+    fn spread_all(&mut self, id: &str, stream: AnyStream<'b>) -> Flow<'b> {
         let name = self.generate(id);
-        let spread = stream.filter(has_key).repartition_with(&name, KeyCodec, ValCodec);
+        let spread = stream.repartition_with(&name, KeyCodec, ValCodec);
         Flow { stream: spread.shared(), rekeyed: false }
     }
 
     /// The stream with equal keys in one partition.
     pub(super) fn settled(&mut self, id: &str, flow: Flow<'b>) -> AnyStream<'b> {
         if flow.rekeyed { self.spread(id, flow.stream).stream } else { flow.stream }
+    }
+
+    /// The same for the side of a join whose records come out without a match too, those without
+    /// key among them.
+    pub(super) fn settled_all(&mut self, id: &str, flow: Flow<'b>) -> AnyStream<'b> {
+        if flow.rekeyed { self.spread_all(id, flow.stream).stream } else { flow.stream }
     }
 }

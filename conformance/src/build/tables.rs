@@ -19,6 +19,9 @@ impl<'b> Build<'b> {
         predicate: Predicate,
         wanted: bool,
     ) -> Result<(), CaseError> {
+        if let Some(pairs) = self.pairs_of(op)? {
+            return self.filter_pairs(op, pairs, predicate, wanted);
+        }
         let test = move |key: &Key, value: &Val| predicate.apply(key, value) == wanted;
         if !self.plan.knows_old(&op.id) {
             let stream = self.as_stream(&op.id, node)?;
@@ -44,6 +47,9 @@ impl<'b> Build<'b> {
         let map = move |key: &Key, value: Val| {
             value.and_then(|value| function.apply(key, Some(value)))
         };
+        if let Some(pairs) = self.pairs_of(op)? {
+            self.map_pairs(op, pairs, map.clone());
+        }
         if let Node::Changes(Flow { stream, .. }) = node {
             let stream = stream.map_values_with_key(map).shared();
             return self.add_changes(op, stream);
@@ -122,13 +128,19 @@ impl<'b> Build<'b> {
             other => return Err(CaseError::at(&op.id, format!("until {other} is not known"))),
         };
         let (name, node) = (self.generate(&op.id), self.from(op)?);
-        let node = match self.known(op, node)? {
+        let node = self.known(op, node)?;
+        let is_filtered = self.is_filtered(&op.id);
+        let updates = is_filtered.then(|| self.updates_of(op, node.clone())).transpose()?;
+        let node = match node {
             Node::Table(table) => Node::Table(table.suppress_with(suppress, &name, ValCodec)),
             Node::WindowTable(table) => {
                 Node::WindowTable(table.suppress_with(suppress, &name, ValCodec))
             }
             other => other,
         };
+        if let Some(updates) = updates {
+            self.with_update_before(op, updates, node.clone())?;
+        }
         self.add(op, node)
     }
 }

@@ -52,8 +52,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// Sends the records through the repartition topic `{application id}-{name}-repartition`, so
-    /// that equal keys meet in one partition; values are written there as JSON. A null key is an
-    /// error of its record.
+    /// that equal keys meet in one partition; values are written there as JSON. A record
+    /// whose key is null goes to any partition: joins may let it out without a match, and what needs
+    /// a key refuses it there.
     ///
     /// ```
     /// # use headwater_streams_core::{Builder, Table, Topic};
@@ -75,7 +76,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         K: Natural,
         V: Serialize + DeserializeOwned,
     {
-        self.through(name, K::codec(), Arc::new(Json)).stream
+        self.through(name, K::codec(), Arc::new(Json), false).stream
     }
 
     /// [`repartition`](Stream::repartition) with codecs of your choice.
@@ -101,7 +102,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         key_codec: impl Codec<K>,
         value_codec: impl Codec<V>,
     ) -> Stream<'b, K, V, SourceChain<K, V>> {
-        self.through(name, Arc::new(key_codec), Arc::new(value_codec)).stream
+        self.through(name, Arc::new(key_codec), Arc::new(value_codec), false).stream
     }
 
     /// Groups by a new key. The records go through the repartition topic `{application
@@ -137,7 +138,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         V: Serialize + DeserializeOwned,
     {
         let key_codec = K2::codec();
-        self.select_key(key).through(name, key_codec, Arc::new(Json))
+        self.select_key(key).through(name, key_codec, Arc::new(Json), true)
     }
 
     /// [`group_by`](Stream::group_by) with codecs of your choice for the repartition topic.
@@ -167,7 +168,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         key_codec: impl Codec<K2>,
         value_codec: impl Codec<V>,
     ) -> Grouped<'b, K2, V, SourceChain<K2, V>> {
-        self.select_key(key).through(name, Arc::new(key_codec), Arc::new(value_codec))
+        self.select_key(key).through(name, Arc::new(key_codec), Arc::new(value_codec), true)
     }
 
     fn through(
@@ -175,10 +176,11 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         name: &str,
         key: Arc<dyn Codec<K>>,
         value: Arc<dyn Codec<V>>,
+        needs_key: bool,
     ) -> Grouped<'b, K, V, SourceChain<K, V>> {
         let builder = self.builder;
         let topic = Topic { name: builder.add_repartition(name, self.node), key, value };
-        self.chain.connect(Sink { topic: topic.clone(), needs_key: true }, builder);
+        self.chain.connect(Sink { topic: topic.clone(), needs_key }, builder);
         Grouped { stream: builder.source(&topic, Consumed::new(), SourceKind::Repartition) }
     }
 }
