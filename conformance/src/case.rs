@@ -28,9 +28,9 @@ pub struct Case {
     /// What tables must hold at the end.
     #[serde(default)]
     pub store: BTreeMap<String, Vec<Entry>>,
-    /// What `peek` must see.
+    /// What `peek` must see, if that is to be compared.
     #[serde(default)]
-    pub peeked: Vec<Peeked>,
+    pub peeked: Option<Vec<Peeked>>,
 }
 
 fn rules() -> String {

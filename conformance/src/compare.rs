@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::case::{Case, Entry, Order, Out};
+use crate::case::{Case, Entry, Order, Out, Peeked};
 use crate::key::{Key, Val, val};
 use crate::replay::Outcome;
 
@@ -36,21 +36,30 @@ impl Difference {
 /// All differences of a case.
 pub fn compare(case: &Case, outcome: &Outcome) -> Vec<Difference> {
     let mut differences = outputs(case, outcome);
-    let peeked = |at: Option<usize>, op: &str, key: &Value, value: &Value| {
-        format!("step {} {op} {key} {value}", at.map_or("?".to_owned(), |at| at.to_string()))
-    };
-    let expected: Vec<_> =
-        case.peeked.iter().map(|one| peeked(one.at, &one.op, &one.key, &one.value)).collect();
-    let found = outcome.peeked.iter().map(|(at, op, key, value)| {
-        peeked(Some(*at), op, &key.to_json(), &json_of(value))
-    });
-    push(&mut differences, "peeked".to_owned(), expected, found.collect());
+    if let Some(expected) = &case.peeked {
+        peeks(expected, outcome, &mut differences);
+    }
     for (name, entries) in &case.store {
         if let Some(found) = outcome.stores.get(name) {
             differences.extend(store(name, entries, found));
         }
     }
     differences
+}
+
+fn peeks(expected: &[Peeked], outcome: &Outcome, differences: &mut Vec<Difference>) {
+    let line = |at: Option<usize>, op: &str, key: &Value, value: &Value| {
+        let at = at.map_or(String::new(), |at| format!("step {at}: "));
+        format!("{at}{op} {key} {value}")
+    };
+    let has_steps = expected.iter().all(|one| one.at.is_some());
+    let wanted = expected
+        .iter()
+        .map(|one| line(one.at.filter(|_| has_steps), &one.op, &one.key, &one.value));
+    let found = outcome.peeked.iter().map(|(at, op, key, value)| {
+        line(Some(*at).filter(|_| has_steps), op, &key.to_json(), &json_of(value))
+    });
+    push(differences, "peeked".to_owned(), wanted.collect(), found.collect());
 }
 
 fn push(all: &mut Vec<Difference>, place: String, expected: Vec<String>, found: Vec<String>) {
@@ -96,11 +105,7 @@ fn outputs(case: &Case, outcome: &Outcome) -> Vec<Difference> {
 }
 
 /// A window that we have must be as expected; one that is missing must have been closed.
-fn store(
-    name: &str,
-    expected: &[Entry],
-    found: &[(Key, Val, i64)],
-) -> Option<Difference> {
+fn store(name: &str, expected: &[Entry], found: &[(Key, Val, i64)]) -> Option<Difference> {
     let line = |key: &Value, value: &Value, ts: Option<i64>| {
         format!("{key} {value}{}", ts.map_or(String::new(), |ts| format!(" @{ts}")))
     };

@@ -150,4 +150,3 @@ fn order(key: &Key) -> (String, i64, i64) {
         _ => (text, 0, 0),
     }
 }
-

@@ -84,9 +84,7 @@ impl<'b> Build<'b> {
         }
         let rows = table(&name);
         let aggregated = match Growth::of(op)? {
-            Growth::Reduce(agg) => {
-                grouped.reduce(&rows, move |sum, value| agg.reduce(sum, value))
-            }
+            Growth::Reduce(agg) => grouped.reduce(&rows, move |sum, value| agg.reduce(sum, value)),
             Growth::Aggregate(agg, init) => grouped.aggregate(
                 &rows,
                 move || init.clone(),
@@ -132,9 +130,8 @@ impl<'b> Build<'b> {
         let grouped: TableGrouped<'b, Key, Val> = match node {
             Node::Table(rows) => rows.group_by_with(&spread, row, KeyCodec, ValCodec),
             Node::WindowTable(rows) => {
-                let row = move |key: &headwater::Windowed<Key>, value: &Val| {
-                    row(&key.to_key(), value)
-                };
+                let row =
+                    move |key: &headwater::Windowed<Key>, value: &Val| row(&key.to_key(), value);
                 rows.group_by_with(&spread, row, KeyCodec, ValCodec)
             }
             _ => return Err(CaseError::at(&op.id, "it groups no table")),
@@ -191,9 +188,7 @@ impl<'b> Build<'b> {
         }
         let rows = table(&name);
         let aggregated = match Growth::of(op)? {
-            Growth::Reduce(agg) => {
-                grouped.reduce(&rows, move |sum, value| agg.reduce(sum, value))
-            }
+            Growth::Reduce(agg) => grouped.reduce(&rows, move |sum, value| agg.reduce(sum, value)),
             Growth::Aggregate(agg, init) => grouped.aggregate(
                 &rows,
                 move || init.clone(),
@@ -216,9 +211,7 @@ impl<'b> Build<'b> {
         }
         let rows = table(&name);
         let aggregated = match Growth::of(op)? {
-            Growth::Reduce(agg) => {
-                grouped.reduce(&rows, move |sum, value| agg.reduce(sum, value))
-            }
+            Growth::Reduce(agg) => grouped.reduce(&rows, move |sum, value| agg.reduce(sum, value)),
             Growth::Aggregate(agg, init) => {
                 let agg = Arc::new(agg);
                 let merge = Arc::clone(&agg);

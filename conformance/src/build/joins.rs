@@ -43,9 +43,8 @@ impl<'b> Build<'b> {
                         stream.join_global(&right, key, join).shared()
                     }
                     _ => {
-                        let join = move |_: &Key, l: &Val, r: Option<&Val>| {
-                            joiner.apply(Some(l), r)
-                        };
+                        let join =
+                            move |_: &Key, l: &Val, r: Option<&Val>| joiner.apply(Some(l), r);
                         stream.left_join_global(&right, key, join).shared()
                     }
                 };
@@ -71,12 +70,7 @@ impl<'b> Build<'b> {
         }
     }
 
-    fn join_streams(
-        &mut self,
-        op: &Op,
-        left: Flow<'b>,
-        right: Flow<'b>,
-    ) -> Result<(), CaseError> {
+    fn join_streams(&mut self, op: &Op, left: Flow<'b>, right: Flow<'b>) -> Result<(), CaseError> {
         let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
         let window: Window = op.get("window")?;
         let ms = Duration::from_millis;
@@ -138,9 +132,8 @@ impl<'b> Build<'b> {
         };
         let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
         let foreign: KeyFunction = op.get("fk")?;
-        let foreign = move |key: &Key, row: &Val| {
-            Some(foreign.apply(key, row)).filter(|key| !key.is_null())
-        };
+        let foreign =
+            move |key: &Key, row: &Val| Some(foreign.apply(key, row)).filter(|key| !key.is_null());
         let name = self.store_name(op)?;
         self.stores.insert(name.clone(), Store::Values(table(&name)));
         let result = table(&name);

@@ -193,8 +193,6 @@ impl<'b> Build<'b> {
 }
 
 /// A row's key as a key of the case, in front of a function.
-pub(crate) fn with_key<K: RowKey, T, R>(
-    function: impl Fn(&Key, T) -> R,
-) -> impl Fn(&K, T) -> R {
+pub(crate) fn with_key<K: RowKey, T, R>(function: impl Fn(&Key, T) -> R) -> impl Fn(&K, T) -> R {
     move |key, value| function(&key.to_key(), value)
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use headwater::chain::Shared;
 use headwater::codec::Bytes;
 use headwater::{Process, ProcessContext, ProcessError, Record, Table, Timestamp};
-use headwater::chain::Shared;
 use serde_json::json;
 
 use super::{Build, Flow, Store};

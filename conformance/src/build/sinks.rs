@@ -26,11 +26,7 @@ impl<'b> Build<'b> {
     }
 
     /// A node's records; a table's changes.
-    pub(super) fn as_stream(
-        &self,
-        name: &str,
-        node: Node<'b>,
-    ) -> Result<AnyStream<'b>, CaseError> {
+    pub(super) fn as_stream(&self, name: &str, node: Node<'b>) -> Result<AnyStream<'b>, CaseError> {
         match node {
             Node::Stream(flow) | Node::Changes(flow) => Ok(flow.stream),
             Node::Table(table) => Ok(table.to_stream().map_values(Option::flatten).shared()),

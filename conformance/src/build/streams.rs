@@ -60,9 +60,8 @@ impl<'b> Build<'b> {
         let flat: Flat = op.get("flat")?;
         if op.op == "flat_map_values" {
             let values = stream.map_values_with_key(move |key, value| flat.apply(key, &value));
-            let flat = values.flat_map_values(|all| {
-                all.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
-            });
+            let flat = values
+                .flat_map_values(|all| all.into_iter().map(|(_, value)| value).collect::<Vec<_>>());
             return self.add_stream(&op.id, flat, rekeyed);
         }
         let flat = stream.flat_map(move |key, value| flat.apply(&key, &value));

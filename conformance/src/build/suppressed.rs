@@ -5,9 +5,9 @@
 //! came out before. So that the cases can be compared, a processor beside the `suppress` remembers
 //! the updates, and gives each row that comes out together with the update before.
 
+use headwater::chain::Shared;
 use headwater::codec::Json;
 use headwater::{Process, Record, Table};
-use headwater::chain::Shared;
 use serde_json::{Value, json};
 
 use super::{AnyStream, Build, Flow, Node};
@@ -91,7 +91,8 @@ impl<'b> Build<'b> {
     ) -> Result<(), CaseError> {
         let passing = move |key: &Key, pair: Val| {
             let side = |index| {
-                at(&pair, index).filter(|value| predicate.apply(key, &Some(value.clone())) == wanted)
+                at(&pair, index)
+                    .filter(|value| predicate.apply(key, &Some(value.clone())) == wanted)
             };
             json!([side(0), side(1)])
         };

@@ -25,13 +25,16 @@ impl<'b> Build<'b> {
         let test = move |key: &Key, value: &Val| predicate.apply(key, value) == wanted;
         if !self.plan.knows_old(&op.id) {
             let stream = self.as_stream(&op.id, node)?;
-            let passing = move |key: &Key, value: Val| value.filter(|v| test(key, &Some(v.clone())));
+            let passing =
+                move |key: &Key, value: Val| value.filter(|v| test(key, &Some(v.clone())));
             let stream = stream.map_values_with_key(passing).shared();
             return self.add_changes(op, stream);
         }
         let node = match self.known(op, node)? {
             Node::Table(rows) => Node::Table(rows.filter(test)),
-            Node::WindowTable(rows) => Node::WindowTable(rows.filter(move |key, value| test(&key.to_key(), value))),
+            Node::WindowTable(rows) => {
+                Node::WindowTable(rows.filter(move |key, value| test(&key.to_key(), value)))
+            }
             _ => return Err(CaseError::at(&op.id, "it filters no table")),
         };
         self.add_kept(op, node)
@@ -44,9 +47,8 @@ impl<'b> Build<'b> {
         function: ValueFunction,
     ) -> Result<(), CaseError> {
         // A row whose value is null is not there; the function sees those that are.
-        let map = move |key: &Key, value: Val| {
-            value.and_then(|value| function.apply(key, Some(value)))
-        };
+        let map =
+            move |key: &Key, value: Val| value.and_then(|value| function.apply(key, Some(value)));
         if let Some(pairs) = self.pairs_of(op)? {
             self.map_pairs(op, pairs, map.clone());
         }

@@ -44,9 +44,7 @@ impl WindowShape {
             };
         }
         match self.shape {
-            Shape::Tumbling { size_ms } => {
-                AnyWindows::Tumbling(terms!(Tumbling::of(ms(size_ms))))
-            }
+            Shape::Tumbling { size_ms } => AnyWindows::Tumbling(terms!(Tumbling::of(ms(size_ms)))),
             Shape::Hopping { size_ms, advance_ms } => {
                 AnyWindows::Hopping(terms!(Hopping::of(ms(size_ms), ms(advance_ms))))
             }

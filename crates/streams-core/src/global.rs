@@ -111,9 +111,8 @@ impl<K: 'static, V: 'static> Rows for TypedRows<K, V> {
 impl<K: 'static, V: 'static> GlobalTable<K, V> {
     /// The row of `key`; the null key has none.
     pub(crate) fn get(&self, key: &K, globals: &dyn Globals) -> Result<Option<V>, Failure> {
-        let failed = |source| {
-            Failure::new(Cause::Encode { target: Arc::clone(&self.table.name), source })
-        };
+        let failed =
+            |source| Failure::new(Cause::Encode { target: Arc::clone(&self.table.name), source });
         let (mut key_bytes, mut value) = (Vec::new(), Vec::new());
         if !self.table.key.encode(key, &mut key_bytes).map_err(failed)?
             || !globals.get(self.index, &key_bytes, &mut value)?

@@ -53,8 +53,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
 
     /// Sends the records through the repartition topic `{application id}-{name}-repartition`, so
     /// that equal keys meet in one partition; values are written there as JSON. A record
-    /// whose key is null goes to any partition: joins may let it out without a match, and what needs
-    /// a key refuses it there.
+    /// whose key is null goes to any partition: joins may let it out without a match, and what
+    /// needs a key refuses it there.
     ///
     /// ```
     /// # use headwater_streams_core::{Builder, Table, Topic};

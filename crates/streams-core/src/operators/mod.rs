@@ -57,6 +57,10 @@ pub(crate) trait ReceiveRaw: Send + Sync {
 
 /// What an operator does other than on a record's arrival.
 pub(crate) trait Hook: Send + Sync {
+    /// The task starts, or starts again after an abort; the clocks stand where they were
+    /// committed.
+    fn on_resume(&self, _cx: &mut Cx) {}
+
     /// Before a commit: outputs that are sent once per commit.
     fn on_commit(&self, _cx: &mut Cx) -> Result<(), Failure> {
         Ok(())

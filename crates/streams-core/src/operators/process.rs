@@ -194,7 +194,7 @@ pub(crate) type Punctuate<K, V> =
 /// What is done again and again as time passes.
 pub(crate) struct Punctuator<K, V> {
     pub(crate) every_ms: i64,
-    /// By the wall clock, whose last multiple this keeps; otherwise by stream time.
+    /// By the wall clock: the clock whose time is its last multiple. Otherwise by stream time.
     pub(crate) wall_clock: Option<ClockIndex>,
     pub(crate) act: Punctuate<K, V>,
 }
@@ -255,13 +255,24 @@ impl<K2: 'static, V2: 'static, F> Processor<K2, V2, F> {
 }
 
 impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
+    /// The first multiple is the moment of the first start; it is committed, so a restart neither
+    /// changes the phase nor forgets that one is due.
+    fn on_resume(&self, cx: &mut Cx) {
+        for (_, clock) in self.wall_clocks() {
+            let clock = &mut cx.clocks[clock];
+            if clock.time == Clock::UNKNOWN {
+                clock.time = cx.now;
+            }
+        }
+    }
+
     fn on_time(&self, cx: &mut Cx) -> Result<(), Failure> {
         for (punctuator, clock) in self.wall_clocks() {
             let (now, every) = (cx.now, punctuator.every_ms);
             let clock = &mut cx.clocks[clock];
-            if now - clock.anchor >= every {
+            if now - clock.time >= every {
                 // Late ones are not made up for, and the phase stays.
-                clock.anchor += (now - clock.anchor) / every * every;
+                clock.time += (now - clock.time) / every * every;
                 self.punctuate(punctuator, now, cx)?;
             }
         }
@@ -269,6 +280,6 @@ impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
     }
 
     fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
-        self.wall_clocks().map(|(one, clock)| cx.clocks[clock].anchor + one.every_ms).min()
+        self.wall_clocks().map(|(one, clock)| cx.clocks[clock].time + one.every_ms).min()
     }
 }

@@ -53,6 +53,7 @@ impl Task {
         }
         self.cx_mut().headers.clear();
         self.hooks(|hook, cx| hook.on_time(cx))?;
+        self.touched |= !self.cx().effects.is_empty();
         for input in 0..self.inputs.len() {
             for agent in 0..self.inputs[input].agents.len() {
                 if self.parked.is_none() && self.agent_is_due(input, agent, now) {

@@ -124,6 +124,7 @@ impl Task {
         let cx = self.cx_mut();
         cx.now = now;
         cx.clocks = times.into_iter().map(|time| Clock::new(time, now)).collect();
+        sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.start_agents(now)
     }
 

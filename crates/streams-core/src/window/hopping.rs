@@ -6,8 +6,8 @@ use super::fixed::{Grid, on_a_grid};
 use super::{Terms, millis, terms};
 use crate::record::Timestamp;
 
-/// Windows of one size that begin at every multiple of an advance: `[0, size)`, `[advance, advance +
-/// size)`, … A record is in several of them; it can be late for some and in time for others.
+/// Windows of one size that begin at every multiple of an advance: `[0, size)`, `[advance, advance
+/// + size)`, … A record is in several of them; it can be late for some and in time for others.
 ///
 /// ```
 /// # use headwater_streams_core::{Builder, Hopping, Record, Table, Topic};

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streams_core::{
-    Codec, Headers, OwnedRecord, Record, Table, TaskError, TaskMetrics, Timestamp, Topic, Topology,
-    Windowed, Windows,
+    Codec, Headers, OwnedRecord, Record, Table, TaskError, TaskId, TaskMetrics, Timestamp, Topic,
+    Topology, Windowed, Windows,
 };
 
 use log::Log;
-use run::Tasks;
+use run::{Abort, Tasks, World};
 
 /// Runs a topology's real tasks over a log in memory, one record after the other, each with
 /// everything it causes, repartition topics included, and a commit behind it.
@@ -39,6 +39,7 @@ pub struct TopologyTest {
     now: Timestamp,
     /// How far each output topic has been taken.
     taken: BTreeMap<Arc<str>, usize>,
+    abort: Option<Abort>,
 }
 
 impl TopologyTest {
@@ -52,8 +53,8 @@ impl TopologyTest {
     pub fn with_partitions(topology: Topology, partitions: &[(&str, i32)]) -> Self {
         let topology = Arc::new(topology);
         let log = Log::new(&topology, partitions);
-        let tasks = Tasks::new(&topology, &log);
-        Self { topology, log, tasks, now: 0, taken: BTreeMap::new() }
+        let tasks = Tasks::new(&topology, &log, 0);
+        Self { topology, log, tasks, now: 0, taken: BTreeMap::new(), abort: None }
     }
 
     /// Sends a record with the current time as its timestamp, and runs everything it causes.
@@ -96,6 +97,8 @@ impl TopologyTest {
 
     /// Lets time pass and runs what is due.
     pub fn advance(&mut self, by: Duration) -> Result<(), TestError> {
+        // What has not started yet starts before.
+        self.run()?;
         self.now += by.as_millis() as i64;
         self.run()
     }
@@ -186,11 +189,43 @@ impl TopologyTest {
         entries.into_iter().map(row).collect()
     }
 
-    /// Loses everything that was not committed and all local state, then restores from the
-    /// changelogs and goes on.
+    /// Loses all local state, then restores it from the changelogs and goes on.
     pub fn crash(&mut self) -> Result<(), TestError> {
-        self.tasks = Tasks::new(&self.topology, &self.log);
+        self.crash_keeping(0)
+    }
+
+    /// Crashes, with `eighths` of eight parts of the state still there (rounded down); the rest is
+    /// restored from the changelogs.
+    pub fn crash_keeping(&mut self, eighths: usize) -> Result<(), TestError> {
+        self.tasks = Tasks::new(&self.topology, &self.log, eighths);
         self.run()
+    }
+
+    /// Asks `abort` before each commit of a task; where it says yes, the transaction is aborted
+    /// and the task goes back to what was committed and does the work again. It must say no in
+    /// the end, or the work never does.
+    ///
+    /// ```
+    /// use headwater_testkit::TopologyTest;
+    /// use streams_core::{Builder, Table, Topic};
+    ///
+    /// let words = Topic::<String, String>::new("words");
+    /// let counts = Topic::<String, u64>::new("counts");
+    /// let app = Builder::new("counts");
+    /// app.stream(&words).group_by_key().count(&Table::new("counts")).to(&counts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// let mut aborts = 3;
+    /// test.abort_when(move |_| {
+    ///     aborts -= 1;
+    ///     aborts >= 0
+    /// });
+    /// test.send(&words, "k".to_owned(), "stream".to_owned())?;
+    /// assert_eq!(test.take(&counts)?, [("k".to_owned(), 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn abort_when(&mut self, abort: impl FnMut(TaskId) -> bool + Send + 'static) {
+        self.abort = Some(Box::new(abort));
     }
 
     /// The counters of all tasks, summed; a crash sets them back.
@@ -204,7 +239,8 @@ impl TopologyTest {
     }
 
     fn run(&mut self) -> Result<(), TestError> {
-        self.tasks.run(&self.topology, &mut self.log, self.now)
+        let Self { topology, log, abort, .. } = self;
+        self.tasks.run(&mut World { topology, log, now: self.now, abort })
     }
 }
 

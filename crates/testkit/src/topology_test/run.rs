@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use state::MemoryStores;
 use streams_core::{
-    Effects, ErrorPolicy, Globals, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store, StoreBatch, StoreError, StoreProvider,
-    TableBatch, Task, TaskId, TaskMetrics, Timestamp, Topology,
+    Effects, ErrorPolicy, Globals, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store, StoreBatch,
+    StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Timestamp, Topology,
 };
 
 use super::TestError;
@@ -24,9 +24,21 @@ pub(super) struct Tasks {
     globals: Arc<GlobalRows>,
 }
 
+/// Asked at each commit whether it is aborted.
+pub(super) type Abort = Box<dyn FnMut(TaskId) -> bool + Send>;
+
+/// What tasks work with.
+pub(super) struct World<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) log: &'a mut Log,
+    pub(super) now: Timestamp,
+    pub(super) abort: &'a mut Option<Abort>,
+}
+
 impl Tasks {
-    /// Tasks with empty stores, restored from the changelogs that `log` has.
-    pub(super) fn new(topology: &Arc<Topology>, log: &Log) -> Self {
+    /// Tasks whose stores kept `kept` of eight parts of what was committed, and are brought up to
+    /// date from the changelogs that `log` has.
+    pub(super) fn new(topology: &Arc<Topology>, log: &Log, kept: usize) -> Self {
         let mut tasks = Self {
             tasks: Vec::new(),
             fetched: Vec::new(),
@@ -40,7 +52,7 @@ impl Tasks {
             let widths = sub.sources().iter().map(|source| log.partitions(&source.topic));
             for partition in 0..widths.max().unwrap_or(0) {
                 let id = TaskId { sub_topology: number, partition };
-                match restored(topology, id, log) {
+                match restored(topology, id, log, kept) {
                     Ok(store) => {
                         tasks.add(Task::new(Arc::clone(topology), id, store), log, topology)
                     }
@@ -53,35 +65,27 @@ impl Tasks {
 
     fn add(&mut self, mut task: Task, log: &Log, topology: &Topology) {
         task.set_globals(Arc::clone(&self.globals) as _);
-        let id = task.id();
-        let sources = topology.sub_topologies()[id.sub_topology].sources().iter();
-        let resume: Vec<_> =
-            sources.map(|source| log.committed(&source.topic, id.partition)).collect();
+        let resume = committed(task.id(), topology, log);
         self.fetched.push(resume.iter().map(|resume| resume.offset).collect());
         self.resume.push(resume);
         self.tasks.push(task);
     }
 
     /// Fetches, steps and commits until nothing moves any more.
-    pub(super) fn run(
-        &mut self,
-        topology: &Topology,
-        log: &mut Log,
-        now: Timestamp,
-    ) -> Result<(), TestError> {
+    pub(super) fn run(&mut self, world: &mut World<'_>) -> Result<(), TestError> {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
         if !std::mem::replace(&mut self.resumed, true) {
             for (task, resume) in self.tasks.iter_mut().zip(&self.resume) {
-                task.resume(resume, now)?;
+                task.resume(resume, world.now)?;
             }
         }
-        self.globals.refresh(topology, log)?;
+        self.globals.refresh(world.topology, world.log)?;
         loop {
             let mut moved = false;
             for index in 0..self.tasks.len() {
-                moved |= self.turn(index, topology, log, now)?;
+                moved |= self.turn(index, world)?;
             }
             if !moved {
                 return Ok(());
@@ -89,19 +93,14 @@ impl Tasks {
         }
     }
 
-    fn turn(
-        &mut self,
-        index: usize,
-        topology: &Topology,
-        log: &mut Log,
-        now: Timestamp,
-    ) -> Result<bool, TestError> {
-        let mut moved = self.fetch(index, topology, log);
+    fn turn(&mut self, index: usize, world: &mut World<'_>) -> Result<bool, TestError> {
+        let mut moved = self.fetch(index, world.topology, world.log);
+        let failed_before = self.failed.len();
         let (task, mut effects) = (&mut self.tasks[index], Effects::new());
-        let failed = task.advance(now, &mut effects)?;
+        let failed = task.advance(world.now, &mut effects)?;
         self.failed.extend(failed.iter().map(ToString::to_string));
         loop {
-            let step = task.step(now, 1, &mut effects)?;
+            let step = task.step(world.now, 1, &mut effects)?;
             self.failed.extend(step.failed.iter().map(ToString::to_string));
             if !step.more {
                 break;
@@ -109,9 +108,22 @@ impl Tasks {
         }
         if task.is_dirty() && task.can_commit() {
             moved = true;
-            commit(task, topology, log, &mut effects)?;
+            if world.abort.as_mut().is_some_and(|abort| abort(task.id())) {
+                self.failed.truncate(failed_before);
+                self.rewind(index, world)?;
+            } else {
+                commit(task, world, &mut effects)?;
+            }
         }
         Ok(moved)
+    }
+
+    /// Goes back to what is committed; stores know nothing else.
+    fn rewind(&mut self, index: usize, world: &World<'_>) -> Result<(), TestError> {
+        let task = &mut self.tasks[index];
+        let resume = committed(task.id(), world.topology, world.log);
+        self.fetched[index] = resume.iter().map(|resume| resume.offset).collect();
+        Ok(task.resume(&resume, world.now)?)
     }
 
     fn fetch(&mut self, index: usize, topology: &Topology, log: &Log) -> bool {
@@ -219,12 +231,8 @@ impl Globals for GlobalRows {
 }
 
 /// Commits a task: effects into the log, offsets beside them, then the store.
-fn commit(
-    task: &mut Task,
-    topology: &Topology,
-    log: &mut Log,
-    effects: &mut Effects,
-) -> Result<(), TestError> {
+fn commit(task: &mut Task, world: &mut World<'_>, effects: &mut Effects) -> Result<(), TestError> {
+    let World { topology, log, .. } = world;
     let commit = task.prepare_commit(effects)?;
     for effect in effects.iter() {
         let record = OwnedRecord {
@@ -251,21 +259,35 @@ fn commit(
     Ok(())
 }
 
-/// An empty store, brought up to date from the changelogs.
-fn restored(topology: &Topology, id: TaskId, log: &Log) -> Result<Box<dyn Store>, TestError> {
+/// Where the inputs of a task go on.
+fn committed(id: TaskId, topology: &Topology, log: &Log) -> Vec<Resume> {
+    let sources = topology.sub_topologies()[id.sub_topology].sources().iter();
+    sources.map(|source| log.committed(&source.topic, id.partition)).collect()
+}
+
+/// A store that kept `kept` of eight parts of the changelogs, brought up to date with the rest.
+fn restored(
+    topology: &Topology,
+    id: TaskId,
+    log: &Log,
+    kept: usize,
+) -> Result<Box<dyn Store>, TestError> {
     let tables = topology.sub_topologies()[id.sub_topology].tables();
     let names: Vec<_> = tables.iter().map(|table| Arc::clone(table.name())).collect();
     let mut store = MemoryStores::new().open(&id.to_string(), &names)?;
     for (table, spec) in tables.iter().enumerate() {
-        let records = log.from(spec.changelog(), id.partition, 0);
-        let position = Some(records.len() as i64);
-        let batch = OwnedBatch::from(records);
-        let mut entries = BTreeMap::new();
-        for index in 0..batch.len() {
-            spec.restore(&batch.record(index), &mut entries)?;
+        let mut old = log.from(spec.changelog(), id.partition, 0);
+        let end = old.len();
+        let tail = old.split_off(end * kept.min(8) / 8);
+        for (records, position) in [(old, end - tail.len()), (tail, end)] {
+            let batch = OwnedBatch::from(records);
+            let mut entries = BTreeMap::new();
+            for index in 0..batch.len() {
+                spec.restore(&batch.record(index), &mut entries)?;
+            }
+            let (entries, position) = (entries.into_iter().collect(), Some(position as i64));
+            store.apply(&StoreBatch { tables: vec![TableBatch { table, entries, position }] })?;
         }
-        let entries = entries.into_iter().collect();
-        store.apply(&StoreBatch { tables: vec![TableBatch { table, entries, position }] })?;
     }
     Ok(store)
 }

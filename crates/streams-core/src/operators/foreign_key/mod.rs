@@ -2,9 +2,9 @@
 //!
 //! The left side *asks*: for each change of a row it sends a question to the partition of the row
 //! that it points to. The right side *remembers* who pointed to which of its rows, and *answers*
-//! the question, and again whenever its row changes. The left side *joins* an answer with its row as
-//! it is by then, if the answer is to its latest version: others are stale, and a newer answer is
-//! on its way.
+//! the question, and again whenever its row changes. The left side *joins* an answer with its row
+//! as it is by then, if the answer is to its latest version: others are stale, and a newer answer
+//! is on its way.
 //!
 //! A version is the place of the record that changed the row, so it needs no counter that would
 //! have to outlive the row.

@@ -1,9 +1,9 @@
 //! Join of two streams: records wait in a buffer of their side for partners from the other.
 //!
 //! Both sides share one stream time, the highest timestamp that reached any of them, records
-//! without key or value included. Each buffer forgets by the highest timestamp that was put into it:
-//! a late record finds whatever the other side still has. Records that found no partner are kept
-//! once more, by time, until their window and grace have passed.
+//! without key or value included. Each buffer forgets by the highest timestamp that was put into
+//! it: a late record finds whatever the other side still has. Records that found no partner are
+//! kept once more, by time, until their window and grace have passed.
 
 mod buffer;
 mod unmatched;

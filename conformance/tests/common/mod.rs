@@ -1,0 +1,69 @@
+//! What the tests of this package share.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use conformance::case::{self, Case};
+
+/// All cases that this package carries.
+pub(crate) fn cases() -> Vec<Case> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/cases");
+    let mut files: Vec<_> = ["open", "hand"]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(format!("{root}/{folder}")).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files.iter().flat_map(|file| case::read(file.to_str().unwrap()).unwrap()).collect()
+}
+
+/// Those whose outputs follow from the rules alone.
+pub(crate) fn cases_by_rules() -> Vec<Case> {
+    cases().into_iter().filter(|case| case.basis == "rules").collect()
+}
+
+/// How many seeds to try: `HEADWATER_SEEDS`, or 200.
+pub(crate) fn seeds() -> u64 {
+    std::env::var("HEADWATER_SEEDS").map_or(200, |seeds| seeds.parse().unwrap())
+}
+
+/// Numbers that look random; SplitMix64.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.roll() % n
+    }
+}
+
+/// Runs `job` for 0 to `count`, on as many threads as there are processors; gives what it found.
+pub(crate) fn in_parallel<T: Send>(count: u64, job: impl Fn(u64) -> Vec<T> + Sync) -> Vec<T> {
+    let next = std::sync::atomic::AtomicU64::new(0);
+    let worker = || {
+        let mut found = Vec::new();
+        loop {
+            let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if index >= count {
+                return found;
+            }
+            found.extend(job(index));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}

@@ -1,0 +1,50 @@
+//! Aborted transactions and crashes, with all local state lost or a part of it, change no result.
+
+mod common;
+
+use conformance::case::{Case, CaseError};
+use conformance::replay::Mischief;
+use conformance::report::{Verdict, judge, side_by_side};
+use testkit::TopologyTest;
+
+use common::Dice;
+
+/// Aborts one commit in five, and crashes in front of one step in eight.
+struct Interruptions(Dice);
+
+impl Mischief for Interruptions {
+    fn before(&mut self, step: usize, test: &mut TopologyTest) -> Result<(), CaseError> {
+        if step == 0 {
+            let mut dice = Dice::new(self.0.roll());
+            test.abort_when(move |_| dice.below(5) == 0);
+        }
+        if self.0.below(8) == 0 {
+            let kept = self.0.below(9) as usize;
+            test.crash_keeping(kept).map_err(|error| CaseError::Unknown(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a `peek` sees of an aborted transaction, it sees again.
+fn without_peeks(mut case: Case) -> Case {
+    case.peeked = None;
+    case
+}
+
+#[test]
+fn outputs_and_tables_are_the_same_over_all_seeds() {
+    let cases: Vec<_> = common::cases_by_rules().into_iter().map(without_peeks).collect();
+    let different = common::in_parallel(common::seeds(), |seed| {
+        let mut different = Vec::new();
+        for (index, case) in cases.iter().enumerate() {
+            let dice = Dice::new(seed * 1_000 + index as u64);
+            match judge(case, &mut Interruptions(dice)) {
+                Verdict::Passed => {}
+                verdict => different.push(format!("seed {seed}: {}", side_by_side(case, &verdict))),
+            }
+        }
+        different
+    });
+    assert!(different.is_empty(), "{} differ, first {}", different.len(), different.join("\n"));
+}
