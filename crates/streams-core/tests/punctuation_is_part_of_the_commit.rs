@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use headwater_testkit::TopologyTest;
 use headwater_streams_core::{Builder, Record, Topic, Topology};
+use headwater_testkit::TopologyTest;
 
 fn every_second() -> Topology {
     let app = Builder::new("ticks");
