@@ -31,8 +31,8 @@ pub use connect::{client, connect};
 
 pub use runtime::{
     AppError, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError, Delivered,
-    Guarantee, InputStatus, KafkaProperties, ReadRecord, Status, StatusHandle, Tables, TaskState,
-    TaskStatus, TopicReader, Writer, shutdown_signal,
+    GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, ReadRecord, Status,
+    StatusHandle, Tables, TaskState, TaskStatus, TopicReader, Writer, shutdown_signal,
 };
 pub use streams_core::{
     Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,

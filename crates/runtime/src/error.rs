@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use streams_core::{RestoreError, StoreError, TaskError, TopicPartition};
+use streams_core::{RecordError, RestoreError, StoreError, TaskError, TopicPartition};
 
 use crate::config::ConfigError;
 use crate::transport::TransportError;
@@ -71,6 +71,14 @@ pub enum AppError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A record of a global table's topic is no row of it.
+    #[error("global table {table}: {error}")]
+    Global {
+        /// The table.
+        table: Arc<str>,
+        /// The record, and what is wrong with it.
+        error: RecordError,
+    },
     /// A changelog holds something else than its table's entries.
     #[error("partition {partition}: {error}")]
     Restore {

@@ -13,6 +13,7 @@ use streams_core::{Effects, StoreProvider, Topology};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::AppError;
+use crate::globals::{GlobalReader, GlobalRows};
 use crate::mailbox::Mailbox;
 use crate::member::{Member, Notice, Placement};
 use crate::purge::{Consumed, Purger};
@@ -47,6 +48,8 @@ pub(crate) struct Identity {
 pub(crate) struct Instance {
     pub(crate) member: Member,
     pub(crate) restorer: Restorer,
+    /// If the topology has global tables.
+    pub(crate) globals: Option<GlobalReader>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) notices: Sender<Notice>,
 }
@@ -74,6 +77,8 @@ impl Instance {
             workers.push(worker);
             to_workers.push(to_worker);
         }
+        let rows = Arc::new(GlobalRows::open(&parts.topology, &*parts.stores)?);
+        let globals = global_reader(parts, &rows)?;
         // Under at-least-once too: a changelog may hold what an earlier, exactly-once run aborted.
         let reader = ReaderConfig { read_committed: true };
         let restorer = Restorer {
@@ -87,6 +92,7 @@ impl Instance {
             member: to_member,
             status: parts.status.clone(),
             openings: Vec::new(),
+            globals: rows,
             purger: Purger::new(consumed, Arc::clone(&parts.transport), Arc::clone(&parts.clock)),
         };
         let member = Member::new(
@@ -98,8 +104,17 @@ impl Instance {
             to_workers,
             parts.status.clone(),
         );
-        Ok(Self { member, restorer, workers, notices })
+        Ok(Self { member, restorer, globals, workers, notices })
     }
+}
+
+fn global_reader(parts: &Parts, rows: &Arc<GlobalRows>) -> Result<Option<GlobalReader>, AppError> {
+    let Parts { topology, layout, transport, status, .. } = parts;
+    if topology.globals().is_empty() {
+        return Ok(None);
+    }
+    let reader = transport.reader(&ReaderConfig { read_committed: true })?;
+    Ok(Some(GlobalReader::new(topology, layout, Arc::clone(rows), reader, status.clone())))
 }
 
 fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {

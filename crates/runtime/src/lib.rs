@@ -13,6 +13,7 @@ mod client;
 mod clock;
 mod config;
 mod error;
+mod globals;
 mod identity;
 mod instance;
 mod lease;
@@ -31,4 +32,7 @@ pub use client::{Client, ClientError, Delivered, ReadRecord, TopicReader, Writer
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables};
 pub use error::AppError;
-pub use status::{CommitCounters, InputStatus, Status, StatusHandle, TaskState, TaskStatus};
+pub use status::{
+    CommitCounters, GlobalState, GlobalStatus, InputStatus, Status, StatusHandle, TaskState,
+    TaskStatus,
+};

@@ -12,8 +12,36 @@ use streams_core::{TaskId, TaskMetrics, TopicPartition};
 pub struct Status {
     /// The tasks of this instance, by name (`{sub-topology}_{partition}`).
     pub tasks: BTreeMap<String, TaskStatus>,
+    /// The global tables of this instance, by name.
+    pub globals: BTreeMap<String, GlobalStatus>,
     /// Counters of the workers, summed.
     pub commits: CommitCounters,
+}
+
+/// A global table of this instance.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct GlobalStatus {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// What it is doing.
+    pub state: GlobalState,
+    /// Records read since the instance started.
+    pub read: u64,
+    /// Records that were no rows, passed over.
+    pub skipped: u64,
+}
+
+/// What a global table is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GlobalState {
+    /// It is being brought up to where its topic ended when the instance started; no task runs
+    /// before that.
+    Restoring,
+    /// It follows its topic.
+    Following,
 }
 
 /// A task of this instance.
@@ -164,6 +192,29 @@ impl StatusHandle {
             if let Some((_, end)) = end {
                 input.lag = Some((end - input.position).max(0));
             }
+        }
+    }
+
+    pub(crate) fn global(&self, name: &str, topic: &Arc<str>, state: GlobalState) {
+        let mut status = self.lock();
+        let table = status.globals.entry(name.to_owned()).or_insert_with(|| GlobalStatus {
+            topic: Arc::clone(topic),
+            state,
+            read: 0,
+            skipped: 0,
+        });
+        table.state = state;
+    }
+
+    pub(crate) fn global_read(&self, name: &str, records: u64) {
+        if let Some(table) = self.lock().globals.get_mut(name) {
+            table.read += records;
+        }
+    }
+
+    pub(crate) fn global_skipped(&self, name: &str) {
+        if let Some(table) = self.lock().globals.get_mut(name) {
+            table.skipped += 1;
         }
     }
 

@@ -17,6 +17,7 @@ use streams_core::{StoreProvider, Task, Topology};
 
 use crate::clock::Clock;
 use crate::error::AppError;
+use crate::globals::GlobalRows;
 use crate::lease::LeaseState;
 use crate::mailbox::Mailbox;
 use crate::member::Notice;
@@ -31,6 +32,9 @@ use opening::Stage;
 /// Changelog records taken from the log at a time.
 const RECORDS_MAX: usize = 10_000;
 
+/// How often a task that waits for global tables looks for them.
+const GLOBALS: Duration = Duration::from_millis(10);
+
 pub(crate) struct Restorer {
     pub(crate) topology: Arc<Topology>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -42,6 +46,7 @@ pub(crate) struct Restorer {
     pub(crate) member: Mailbox<Notice>,
     pub(crate) status: StatusHandle,
     pub(crate) openings: Vec<Opening>,
+    pub(crate) globals: Arc<GlobalRows>,
     pub(crate) purger: Purger,
 }
 
@@ -58,9 +63,12 @@ impl Restorer {
         self.activate()
     }
 
-    /// With nothing in hand, waits for something to do.
+    /// With nothing in hand, or nothing but tasks that wait for global tables, waits for something
+    /// to do.
     fn receive(&mut self, wait: Duration) {
-        if self.openings.is_empty() && !wait.is_zero() {
+        let nothing_to_do = self.openings.iter().all(|opening| opening.stage == Stage::Ready);
+        if nothing_to_do && !wait.is_zero() {
+            let wait = if self.openings.is_empty() { wait } else { wait.min(GLOBALS) };
             self.openings.extend(self.inbox.recv_timeout(wait).ok());
         }
         self.openings.extend(self.inbox.try_iter());
@@ -83,12 +91,20 @@ impl Restorer {
 
     /// Gives tasks that are up to date to their workers.
     fn activate(&mut self) -> Result<(), AppError> {
+        if !self.globals.are_ready() {
+            let ready = self.openings.iter().filter(|opening| opening.stage == Stage::Ready);
+            ready.for_each(|one| {
+                self.status.changed(one.assignment.task, TaskState::Opening, "global tables");
+            });
+            return Ok(());
+        }
         let ready: Vec<_> = self.openings.extract_if(.., |one| one.stage == Stage::Ready).collect();
         for mut opening in ready {
             self.stop_reading(&opening)?;
             let Some(store) = opening.store.take() else { continue };
             let id = opening.assignment.task;
             let mut task = Task::new(Arc::clone(&self.topology), id, store);
+            task.set_globals(Arc::clone(&self.globals) as _);
             task.resume(&opening.resume, self.clock.now())?;
             tracing::info!(
                 task = %id,

@@ -62,6 +62,8 @@ fn user_topics(
     let sources = sources.filter(|source| source.kind == SourceKind::User);
     let mut needed: Vec<(Arc<str>, &'static str)> =
         sources.map(|source| (Arc::clone(&source.topic), "the topology consumes")).collect();
+    let globals = topology.globals().iter().map(|source| Arc::clone(source.topic()));
+    needed.extend(globals.map(|topic| (topic, "the topology keeps a global table of")));
     let sinks = topology.sink_topics().iter();
     needed.extend(sinks.map(|topic| (Arc::clone(topic), "the topology writes")));
     let names: Vec<_> = needed.iter().map(|(name, _)| Arc::clone(name)).collect();

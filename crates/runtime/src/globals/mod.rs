@@ -1,0 +1,127 @@
+//! Global tables: every instance keeps all rows of some topics, beside its tasks.
+//!
+//! No group and no transaction is involved: the topics themselves are what makes the tables
+//! durable. A table's rows and the positions up to which they were read are entries of one table
+//! of a store, so that they can never disagree.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `mod.rs` | the rows, as tasks look them up |
+//! | `reader.rs` | reads the topics: whole before the first task starts, then on and on |
+
+mod reader;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use streams_core::{
+    Globals, Store, StoreBatch, StoreEntry, StoreError, StoreProvider, TableBatch, Topology,
+};
+
+pub(crate) use reader::GlobalReader;
+
+/// The rows of all global tables of this instance.
+pub(crate) struct GlobalRows {
+    tables: Vec<GlobalStore>,
+    /// Set once, when every table has been brought up to its topic's end.
+    ready: AtomicBool,
+}
+
+/// One global table. What is shared by all workers is locked for each look-up.
+struct GlobalStore(Mutex<Box<dyn Store>>);
+
+/// First byte of the store keys of rows.
+const ROW: u8 = 1;
+/// First byte of the store keys of positions; the partition follows.
+const POSITION: u8 = 0;
+
+impl GlobalRows {
+    pub(crate) fn open(
+        topology: &Topology,
+        stores: &dyn StoreProvider,
+    ) -> Result<Self, StoreError> {
+        let mut tables = Vec::new();
+        for source in topology.globals() {
+            let (name, table) = (format!("global-{}", source.name()), Arc::clone(source.name()));
+            let store = match stores.open(&name, &[Arc::clone(&table)]) {
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(table = %table, %error,
+                        "a global table is corrupt: it is removed and read again");
+                    stores.destroy(&name)?;
+                    stores.open(&name, &[table])?
+                }
+                other => other?,
+            };
+            tables.push(GlobalStore(Mutex::new(store)));
+        }
+        let ready = AtomicBool::new(tables.is_empty());
+        Ok(Self { tables, ready })
+    }
+
+    /// Whether tasks may start.
+    pub(crate) fn are_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// The next offset to read of a partition; `None` if nothing was read yet.
+    fn position(&self, table: usize, partition: i32) -> Result<Option<i64>, StoreError> {
+        let mut value = Vec::new();
+        let found = self.tables[table].lock().get(0, &position_key(partition), &mut value)?;
+        let bytes = found.then(|| value.try_into().ok()).flatten();
+        Ok(bytes.map(i64::from_be_bytes))
+    }
+
+    /// Applies rows (sorted, each key once) of a partition with the position behind them.
+    fn apply(
+        &self,
+        table: usize,
+        partition: i32,
+        position: i64,
+        rows: impl IntoIterator<Item = StoreEntry>,
+    ) -> Result<(), StoreError> {
+        let position = position.to_be_bytes().to_vec().into_boxed_slice();
+        // The position's key is less than those of all rows.
+        let mut entries = vec![(position_key(partition), Some(position))];
+        entries.extend(rows.into_iter().map(|(key, value)| (row_key(&key).into(), value)));
+        let tables = vec![TableBatch { table: 0, entries, position: None }];
+        self.tables[table].lock().apply(&StoreBatch { tables })
+    }
+
+    fn clear(&self, table: usize) -> Result<(), StoreError> {
+        self.tables[table].lock().clear(0)
+    }
+
+    /// Makes everything durable; for a graceful stop.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        self.tables.iter().try_for_each(|table| table.lock().flush())
+    }
+}
+
+impl GlobalStore {
+    fn lock(&self) -> MutexGuard<'_, Box<dyn Store>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Globals for GlobalRows {
+    fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+        self.tables[table].lock().get(0, &row_key(key), value)
+    }
+}
+
+fn row_key(key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + key.len());
+    row.push(ROW);
+    row.extend_from_slice(key);
+    row
+}
+
+fn position_key(partition: i32) -> Box<[u8]> {
+    let mut key = vec![POSITION];
+    key.extend_from_slice(&partition.to_be_bytes());
+    key.into()
+}

@@ -1,0 +1,173 @@
+//! Reads the topics of global tables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use streams_core::{ErrorPolicy, RecordBatch, TopicPartition, Topology};
+
+use super::GlobalRows;
+use crate::error::AppError;
+use crate::status::{GlobalState, StatusHandle};
+use crate::topics::Layout;
+use crate::transport::{ErrorKind, Fetched, Reader, TransportError};
+
+/// Records taken from the log at a time.
+const RECORDS_MAX: usize = 10_000;
+/// How long a look-up of a partition's bounds may take; others may be waiting.
+const LOOK_UP: Duration = Duration::from_millis(500);
+
+/// Brings global tables up to date, and keeps them so.
+pub(crate) struct GlobalReader {
+    topology: Arc<Topology>,
+    rows: Arc<GlobalRows>,
+    reader: Box<dyn Reader>,
+    partitions: Vec<Followed>,
+    status: StatusHandle,
+}
+
+/// A partition of a global table's topic.
+struct Followed {
+    table: usize,
+    partition: TopicPartition,
+    /// Where reading stands, and the end that it must reach before tasks start; not known yet at
+    /// the beginning.
+    place: Option<(i64, i64)>,
+}
+
+impl GlobalReader {
+    pub(crate) fn new(
+        topology: &Arc<Topology>,
+        layout: &Layout,
+        rows: Arc<GlobalRows>,
+        reader: Box<dyn Reader>,
+        status: StatusHandle,
+    ) -> Self {
+        let mut partitions = Vec::new();
+        for (table, source) in topology.globals().iter().enumerate() {
+            status.global(source.name(), source.topic(), GlobalState::Restoring);
+            for partition in 0..layout.partitions(source.topic()).unwrap_or(0) {
+                let partition = TopicPartition::new(Arc::clone(source.topic()), partition);
+                partitions.push(Followed { table, partition, place: None });
+            }
+        }
+        Self { topology: Arc::clone(topology), rows, reader, partitions, status }
+    }
+
+    /// Reads what has come. Waits at most `wait` for something.
+    pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
+        if self.partitions.iter().any(|one| one.place.is_none()) {
+            let started = self.start();
+            return started.or_else(|error| later(error, wait));
+        }
+        match self.reader.poll(wait, RECORDS_MAX) {
+            Ok(fetched) => {
+                for Fetched { partition, batch } in fetched {
+                    self.apply(&partition, &*batch)?;
+                }
+            }
+            Err(error) => later(error.into(), wait)?,
+        }
+        if !self.rows.are_ready() {
+            self.look_whether_ready();
+        }
+        Ok(())
+    }
+
+    /// A graceful end.
+    pub(crate) fn stop(&self) {
+        if let Err(error) = self.rows.flush() {
+            tracing::warn!(%error, "a global table was not flushed; its tail will be read again");
+        }
+    }
+
+    /// Decides for each table from where to read it.
+    fn start(&mut self) -> Result<(), AppError> {
+        for table in 0..self.topology.globals().len() {
+            let mut places = Vec::new();
+            for one in self.partitions.iter().filter(|one| one.table == table) {
+                let (begin, end) = self.reader.bounds(&one.partition, LOOK_UP)?;
+                let position = self.rows.position(table, one.partition.partition)?;
+                places.push((position, begin, end));
+            }
+            let fits = |(position, begin, end): &(Option<i64>, i64, i64)| {
+                position.is_none_or(|position| (*begin..=*end).contains(&position))
+            };
+            let fit = places.iter().all(fits);
+            if !fit {
+                // The topic was truncated, or deleted and made anew: which rows are still in it
+                // cannot be told.
+                let name = self.topology.globals()[table].name();
+                tracing::warn!(table = %name,
+                    "the global table does not fit its topic: it is cleared and read again");
+                self.rows.clear(table)?;
+            }
+            let followed = self.partitions.iter_mut().filter(|one| one.table == table);
+            for (one, (position, begin, end)) in followed.zip(places) {
+                let from = position.filter(|_| fit).unwrap_or(begin);
+                self.reader.add(&one.partition, from)?;
+                one.place = Some((from, end));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        partition: &TopicPartition,
+        batch: &dyn RecordBatch,
+    ) -> Result<(), AppError> {
+        let followed = self.partitions.iter_mut().find(|one| one.partition == *partition);
+        let (Some(one), Some(last)) = (followed, batch.len().checked_sub(1)) else { return Ok(()) };
+        let source = &self.topology.globals()[one.table];
+        let mut rows = BTreeMap::new();
+        for index in 0..batch.len() {
+            match source.row(partition.partition, &batch.record(index)) {
+                Ok((key, value)) => drop(rows.insert(key, value)),
+                Err(error) if *source.policy() == ErrorPolicy::Skip => {
+                    tracing::warn!(table = %source.name(), %error, "a record is no row: skipped");
+                    self.status.global_skipped(source.name());
+                }
+                Err(error) => return Err(AppError::Global { table: source.name().clone(), error }),
+            }
+        }
+        let position = batch.record(last).offset + 1;
+        self.rows.apply(one.table, partition.partition, position, rows)?;
+        if let Some((read, _)) = &mut one.place {
+            *read = position;
+        }
+        self.status.global_read(source.name(), batch.len() as u64);
+        Ok(())
+    }
+
+    fn look_whether_ready(&mut self) {
+        for one in &mut self.partitions {
+            let Some((read, end)) = &mut one.place else { return };
+            // It also passes what it does not deliver: markers, aborted and compacted records.
+            *read = self.reader.position(&one.partition).unwrap_or(*read).max(*read);
+            if read < end {
+                return;
+            }
+        }
+        for source in self.topology.globals() {
+            self.status.global(source.name(), source.topic(), GlobalState::Following);
+        }
+        tracing::info!("global tables are up to date");
+        self.rows.set_ready();
+    }
+}
+
+/// What may work later is tried again at the next turn.
+fn later(error: AppError, wait: Duration) -> Result<(), AppError> {
+    let AppError::Transport(cause) = &error else { return Err(error) };
+    if !may_pass(cause) {
+        return Err(error);
+    }
+    tracing::debug!(%error, "global tables cannot be read at the moment");
+    std::thread::sleep(wait);
+    Ok(())
+}
+
+fn may_pass(error: &TransportError) -> bool {
+    matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Unknown)
+}
