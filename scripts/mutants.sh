@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# ./dev mutants [PATTERN]: plants each of the bugs in tests/mutants/*.txt whose name matches, in a
+# copy of the sources, runs the suite that must catch it, and prints who was caught.
+#
+# A file begins with `suite ARGUMENTS`, what `cargo test` is given. A bug is a line `= its name`,
+# then one or more of: the source file, `- text` that occurs in it exactly once, `+ text` that
+# takes its place (`\n` in either is a new line).
+set -euo pipefail
+. scripts/lib.sh
+
+ROOT=$PWD
+TREE=$ROOT/target/mutants
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
+LOG=$ROOT/.headwater/mutants.log
+PATTERN=${1:-.}
+
+# A worktree of what is checked in; only the workspace's own crates are built again for it.
+fresh_tree() {
+  git worktree remove --force "$TREE" 2>/dev/null || rm -rf "$TREE"
+  git worktree prune
+  git worktree add --quiet --detach "$TREE" HEAD
+}
+
+# plant FILE OLD NEW: fails unless OLD occurs exactly once.
+plant() {
+  OLD=$2 NEW=$3 perl -0777 -i -pe '
+    BEGIN { ($old, $new) = map { s/\\n/\n/gr } @ENV{"OLD", "NEW"} }
+    $count = () = /\Q$old\E/g;
+    die "$ARGV: occurs $count times: $old\n" if $count != 1;
+    s/\Q$old\E/$new/;
+  ' "$TREE/$1"
+}
+
+# Prints what the suite said of the planted bug: caught by which tests, or that it survived.
+verdict() {
+  local status=0
+  # shellcheck disable=SC2086 # the suite is a list of arguments
+  (cd "$TREE" && cargo test --release --no-fail-fast $SUITE) >"$LOG" 2>&1 || status=$?
+  if [ "$status" = 0 ]; then
+    echo "SURVIVED"
+  elif grep -qE '^error(\[|:) ?.*(could not compile|E[0-9]{4})' "$LOG" && ! grep -q '^test ' "$LOG"; then
+    echo "DOES NOT COMPILE"
+  else
+    grep -E '^test .* FAILED$' "$LOG" | sed -E 's/^test (.*) \.\.\. FAILED$/\1/' | sort -u |
+      paste -sd, | sed 's/,/, /g; s/^/caught: /'
+  fi
+}
+
+judge() {
+  [ -n "$NAME" ] || return 0
+  local said
+  said=$(verdict)
+  TOTAL=$((TOTAL + 1))
+  case $said in caught:*) CAUGHT=$((CAUGHT + 1)) ;; esac
+  printf '%-66s %s\n' "$NAME" "$said"
+  git -C "$TREE" checkout --quiet .
+  NAME=
+}
+
+run_file() {
+  local line file='' old=''
+  NAME='' SUITE=''
+  while IFS= read -r line <&3; do
+    case $line in
+      'suite '*) SUITE=${line#suite } ;;
+      '= '*)
+        judge
+        NAME=${line#= }
+        grep -qiE -- "$PATTERN" <<<"$NAME" || NAME=
+        ;;
+      '- '*) old=${line#- } ;;
+      '+ '*) [ -z "$NAME" ] || plant "$file" "$old" "${line#+ }" ;;
+      '' | '#'*) ;;
+      *) file=$line ;;
+    esac
+  done 3<"$1"
+  judge
+}
+
+TOTAL=0 CAUGHT=0
+mkdir -p "${LOG%/*}"
+fresh_tree
+trap 'git worktree remove --force "$TREE" 2>/dev/null || true' EXIT
+export HEADWATER_SEEDS=${HEADWATER_SEEDS:-8}
+for list in tests/mutants/*.txt; do
+  run_file "$list"
+done
+echo
+echo "$CAUGHT of $TOTAL caught"
+[ "$CAUGHT" = "$TOTAL" ]
