@@ -5,9 +5,7 @@ mod common;
 use conformance::case::{Case, CaseError};
 use conformance::replay::Mischief;
 use conformance::report::{Verdict, judge, side_by_side};
-use testkit::TopologyTest;
-
-use common::Dice;
+use testkit::{Dice, TopologyTest};
 
 /// Aborts one commit in five, and crashes in front of one step in eight.
 struct Interruptions(Dice);
@@ -19,7 +17,7 @@ impl Mischief for Interruptions {
             test.abort_when(move |_| dice.below(5) == 0);
         }
         if self.0.below(8) == 0 {
-            let kept = self.0.below(9) as usize;
+            let kept = self.0.below(9);
             test.crash_keeping(kept).map_err(|error| CaseError::Unknown(error.to_string()))?;
         }
         Ok(())

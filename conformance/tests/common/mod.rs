@@ -26,28 +26,6 @@ pub(crate) fn seeds() -> u64 {
     std::env::var("HEADWATER_SEEDS").map_or(200, |seeds| seeds.parse().unwrap())
 }
 
-/// Numbers that look random; SplitMix64.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`.
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.roll() % n
-    }
-}
-
 /// Runs `job` for 0 to `count`, on as many threads as there are processors; gives what it found.
 pub(crate) fn in_parallel<T: Send>(count: u64, job: impl Fn(u64) -> Vec<T> + Sync) -> Vec<T> {
     let next = std::sync::atomic::AtomicU64::new(0);

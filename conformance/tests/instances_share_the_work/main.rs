@@ -6,26 +6,50 @@ mod common;
 mod order_free;
 mod run;
 
-use common::Dice;
 use order_free::{OrderFree, order_free};
+use run::Tables;
+use testkit::Dice;
 
-#[test]
-fn final_tables_are_the_same_over_all_seeds() {
-    let all = common::cases_by_rules();
-    let cases: Vec<OrderFree> = all.iter().filter_map(order_free).collect();
+fn cases() -> Vec<OrderFree> {
+    let cases: Vec<_> = common::cases_by_rules().iter().filter_map(order_free).collect();
     assert!(cases.len() >= 80, "{} cases are free of order", cases.len());
-    let different = common::in_parallel(common::seeds(), |seed| {
+    cases
+}
+
+/// The tables that are not as expected.
+fn different(seed: u64, case: &OrderFree, expected: &Tables, found: &Tables) -> Vec<String> {
+    let places = expected.keys().filter(|place| found.get(*place) != expected.get(*place));
+    places
+        .map(|place| {
+            let (expected, found) = (&expected[place], found.get(place));
+            format!("seed {seed}: {} {place}: {expected:?}\n  {found:?}", case.case.id)
+        })
+        .collect()
+}
+
+/// Every case in tasks whose turns, aborts and crashes are left to chance.
+#[test]
+fn interleaved_tasks_end_with_the_same_tables_over_all_seeds() {
+    let cases: Vec<_> = cases().into_iter().map(|case| (run::alone(&case), case)).collect();
+    let all = common::in_parallel(common::seeds(), |seed| {
+        let one = |(expected, case): &(Tables, OrderFree)| {
+            different(seed, case, expected, &run::interleaved(case, seed))
+        };
+        cases.iter().flat_map(one).collect()
+    });
+    assert!(all.is_empty(), "{} differ:\n{}", all.len(), all.join("\n"));
+}
+
+/// One case for each seed in the production's instances.
+#[test]
+fn instances_end_with_the_same_tables_over_all_seeds() {
+    let cases = cases();
+    let all = common::in_parallel(common::seeds(), |seed| {
         // A prime, so that each seed has its case and all cases their turn.
         let case = &cases[(seed as usize * 7) % cases.len()];
         let expected = run::alone(case);
         let found = run::shared(case, &expected, &mut Dice::new(seed));
-        let places = expected.keys().filter(|place| found.get(*place) != expected.get(*place));
-        places
-            .map(|place| {
-                let (expected, found) = (&expected[place], found.get(place));
-                format!("seed {seed}: {} {place}: {expected:?}\n  {found:?}", case.case.id)
-            })
-            .collect()
+        different(seed, case, &expected, &found)
     });
-    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+    assert!(all.is_empty(), "{} differ:\n{}", all.len(), all.join("\n"));
 }

@@ -9,10 +9,9 @@ use conformance::case::Step;
 use conformance::key::{Key, KeyCodec, Rec, ValCodec, val};
 use headwater::codec::{Bytes, Nullable};
 use headwater::{App, Client, Config, Record, Topic};
-use testkit::TopologyTest;
+use testkit::{Dice, TopologyTest};
 use tokio::sync::oneshot;
 
-use crate::common::Dice;
 use crate::order_free::OrderFree;
 
 /// Per topic, the last value of each key.
@@ -47,6 +46,32 @@ pub(crate) fn alone(case: &OrderFree) -> Tables {
         let topic = Topic::with(topic.as_str(), KeyCodec, ValCodec);
         test.send_record(&topic, record).expect("it is processed");
     }
+    taken(case, &mut test)
+}
+
+/// In one task for each of three partitions, whose turns, aborts and crashes are left to chance.
+pub(crate) fn interleaved(case: &OrderFree, seed: u64) -> Tables {
+    let topics = outer_topics(case);
+    let partitions: Vec<_> = topics.iter().map(|topic| (topic.as_str(), PARTITIONS)).collect();
+    let topology = build(&case.case).expect("it builds").topology;
+    let (mut test, mut dice) =
+        (TopologyTest::with_partitions(topology, &partitions), Dice::new(seed));
+    test.interleave(dice.roll());
+    let mut aborts = Dice::new(dice.roll());
+    test.abort_when(move |_| aborts.below(6) == 0);
+    for (topic, record) in inputs(case) {
+        test.queue(&Topic::with(topic.as_str(), KeyCodec, ValCodec), &record).expect("queued");
+        match dice.below(16) {
+            0 => test.crash_keeping(dice.below(9)).expect("it is processed"),
+            1 => test.run().expect("it is processed"),
+            _ => {}
+        }
+    }
+    test.run().expect("it is processed");
+    taken(case, &mut test)
+}
+
+fn taken(case: &OrderFree, test: &mut TopologyTest) -> Tables {
     let mut tables = Tables::new();
     for topic in topics(case) {
         let records = test.take_raw(&topic).into_iter();
@@ -89,10 +114,10 @@ async fn share(case: &OrderFree, expected: &Tables, dice: &mut Dice) -> Tables {
     let mut instances = Instances { case, log, running: Vec::new() };
     instances.start(dice);
     let inputs = inputs(case);
-    let changes: Vec<u64> = (0..3).map(|_| dice.below(inputs.len() as u64 + 1)).collect();
+    let changes: Vec<_> = (0..3).map(|_| dice.below(inputs.len() + 1)).collect();
     let mut writer = client.writer().expect("a writer");
     for (index, (topic, record)) in inputs.into_iter().enumerate() {
-        match changes.iter().position(|change| *change == index as u64) {
+        match changes.iter().position(|change| *change == index) {
             Some(1) => instances.stop_first().await,
             Some(_) => instances.start(dice),
             None => {}
@@ -102,7 +127,7 @@ async fn share(case: &OrderFree, expected: &Tables, dice: &mut Dice) -> Tables {
         writer.send(&topic, &key, &value, timestamp).expect("sent");
         if dice.below(4) == 0 {
             writer.flush().expect("flushed");
-            tokio::time::sleep(Duration::from_millis(dice.below(6))).await;
+            tokio::time::sleep(Duration::from_millis(dice.roll() % 6)).await;
         }
     }
     writer.flush().expect("flushed");
@@ -160,10 +185,10 @@ struct Running {
 impl Instances<'_> {
     fn start(&mut self, dice: &mut Dice) {
         let config = Config {
-            commit_interval: Some(Duration::from_millis(1 + dice.below(30))),
+            commit_interval: Some(Duration::from_millis(1 + dice.roll() % 30)),
             heartbeat_interval: Duration::from_millis(20),
-            worker_threads: 1 + dice.below(2) as usize,
-            poll_records_max: 1 + dice.below(10) as usize,
+            worker_threads: 1 + dice.below(2),
+            poll_records_max: 1 + dice.below(10),
             ..Config::default()
         };
         let topology = build(&self.case.case).expect("it builds").topology;

@@ -9,7 +9,9 @@
 //!   to.
 
 pub mod conformance;
+mod dice;
 pub mod faults;
 mod topology_test;
 
+pub use dice::Dice;
 pub use topology_test::{TestError, TopologyTest};

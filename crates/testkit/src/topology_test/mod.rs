@@ -12,6 +12,7 @@ use streams_core::{
     Topology, Windowed, Windows,
 };
 
+use crate::dice::Dice;
 use log::Log;
 use run::{Abort, Tasks, World};
 
@@ -40,6 +41,7 @@ pub struct TopologyTest {
     /// How far each output topic has been taken.
     taken: BTreeMap<Arc<str>, usize>,
     abort: Option<Abort>,
+    dice: Option<Dice>,
 }
 
 impl TopologyTest {
@@ -54,7 +56,7 @@ impl TopologyTest {
         let topology = Arc::new(topology);
         let log = Log::new(&topology, partitions);
         let tasks = Tasks::new(&topology, &log, 0);
-        Self { topology, log, tasks, now: 0, taken: BTreeMap::new(), abort: None }
+        Self { topology, log, tasks, now: 0, taken: BTreeMap::new(), abort: None, dice: None }
     }
 
     /// Sends a record with the current time as its timestamp, and runs everything it causes.
@@ -74,20 +76,25 @@ impl TopologyTest {
         topic: &Topic<K, V>,
         record: Record<K, V>,
     ) -> Result<(), TestError> {
-        let raw = OwnedRecord {
-            offset: 0,
-            timestamp: record.timestamp,
-            key: encoded(&**topic.key_codec(), &record.key)?,
-            value: encoded(&**topic.value_codec(), &record.value)?,
-            headers: Headers::new(),
-        };
-        self.send_raw(topic.name(), raw)
+        let record = raw(topic, &record)?;
+        self.send_raw(topic.name(), record)
     }
 
     /// Sends bytes, and runs everything they cause. The record's offset is given by the log.
     pub fn send_raw(&mut self, topic: &str, record: OwnedRecord) -> Result<(), TestError> {
         self.log.append(topic, None, record);
         self.run()
+    }
+
+    /// Sends a record without running anything.
+    pub fn queue<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        record: &Record<K, V>,
+    ) -> Result<(), TestError> {
+        let record = raw(topic, record)?;
+        self.log.append(topic.name(), None, record);
+        Ok(())
     }
 
     /// Sends bytes without running anything; the next call runs them.
@@ -228,6 +235,13 @@ impl TopologyTest {
         self.abort = Some(Box::new(abort));
     }
 
+    /// From now on tasks have their turns as chance wants, for a few records each; the same `seed`
+    /// gives the same turns. What comes out must not depend on it, but for the order of records
+    /// with different keys: [`queue`](Self::queue) some records, then [`run`](Self::run).
+    pub fn interleave(&mut self, seed: u64) {
+        self.dice = Some(Dice::new(seed));
+    }
+
     /// The counters of all tasks, summed; a crash sets them back.
     pub fn metrics(&self) -> TaskMetrics {
         self.tasks.metrics()
@@ -238,10 +252,24 @@ impl TopologyTest {
         self.tasks.failed()
     }
 
-    fn run(&mut self) -> Result<(), TestError> {
-        let Self { topology, log, abort, .. } = self;
-        self.tasks.run(&mut World { topology, log, now: self.now, abort })
+    /// Runs everything that is queued, with everything it causes.
+    pub fn run(&mut self) -> Result<(), TestError> {
+        let Self { topology, log, abort, dice, .. } = self;
+        self.tasks.run(&mut World { topology, log, now: self.now, abort, dice })
     }
+}
+
+fn raw<K: 'static, V: 'static>(
+    topic: &Topic<K, V>,
+    record: &Record<K, V>,
+) -> Result<OwnedRecord, TestError> {
+    Ok(OwnedRecord {
+        offset: 0,
+        timestamp: record.timestamp,
+        key: encoded(&**topic.key_codec(), &record.key)?,
+        value: encoded(&**topic.value_codec(), &record.value)?,
+        headers: Headers::new(),
+    })
 }
 
 fn encoded<T>(codec: &dyn Codec<T>, value: &T) -> Result<Option<Box<[u8]>>, TestError>

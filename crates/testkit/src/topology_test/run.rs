@@ -12,6 +12,7 @@ use streams_core::{
 
 use super::TestError;
 use super::log::Log;
+use crate::dice::Dice;
 
 pub(super) struct Tasks {
     tasks: Vec<Task>,
@@ -33,6 +34,7 @@ pub(super) struct World<'a> {
     pub(super) log: &'a mut Log,
     pub(super) now: Timestamp,
     pub(super) abort: &'a mut Option<Abort>,
+    pub(super) dice: &'a mut Option<Dice>,
 }
 
 impl Tasks {
@@ -84,8 +86,14 @@ impl Tasks {
         self.globals.refresh(world.topology, world.log)?;
         loop {
             let mut moved = false;
-            for index in 0..self.tasks.len() {
-                moved |= self.turn(index, world)?;
+            for (index, records_max) in turns(self.tasks.len(), world.dice) {
+                moved |= self.turn(index, records_max, world)?;
+            }
+            // Where turns are left to chance, nobody may have had one.
+            if !moved {
+                for index in 0..self.tasks.len() {
+                    moved |= self.turn(index, usize::MAX, world)?;
+                }
             }
             if !moved {
                 return Ok(());
@@ -93,8 +101,13 @@ impl Tasks {
         }
     }
 
-    fn turn(&mut self, index: usize, world: &mut World<'_>) -> Result<bool, TestError> {
-        let mut moved = self.fetch(index, world.topology, world.log);
+    fn turn(
+        &mut self,
+        index: usize,
+        records_max: usize,
+        world: &mut World<'_>,
+    ) -> Result<bool, TestError> {
+        let mut moved = self.fetch(index, records_max, world);
         let failed_before = self.failed.len();
         let (task, mut effects) = (&mut self.tasks[index], Effects::new());
         let failed = task.advance(world.now, &mut effects)?;
@@ -126,14 +139,17 @@ impl Tasks {
         Ok(task.resume(&resume, world.now)?)
     }
 
-    fn fetch(&mut self, index: usize, topology: &Topology, log: &Log) -> bool {
+    /// Gives a task at most so many records of each input.
+    fn fetch(&mut self, index: usize, records_max: usize, world: &World<'_>) -> bool {
+        let World { topology, log, .. } = world;
         let (task, fetched) = (&mut self.tasks[index], &mut self.fetched[index]);
         let id = task.id();
         let mut any = false;
         for (input, source) in
             topology.sub_topologies()[id.sub_topology].sources().iter().enumerate()
         {
-            let records = log.from(&source.topic, id.partition, fetched[input]);
+            let mut records = log.from(&source.topic, id.partition, fetched[input]);
+            records.truncate(records_max);
             fetched[input] += records.len() as i64;
             any |= !records.is_empty();
             task.enqueue(input, Box::new(OwnedBatch::from(records)));
@@ -227,6 +243,14 @@ impl Globals for GlobalRows {
         let row = tables.get(table).and_then(|rows| rows.get(key));
         value.extend_from_slice(row.map_or(&[], Vec::as_slice));
         Ok(row.is_some())
+    }
+}
+
+/// Who has his turn, and for how many records: everybody for all, or as the dice fall.
+fn turns(tasks: usize, dice: &mut Option<Dice>) -> Vec<(usize, usize)> {
+    match dice {
+        None => (0..tasks).map(|task| (task, usize::MAX)).collect(),
+        Some(dice) => (0..tasks).map(|_| (dice.below(tasks), 1 + dice.below(3))).collect(),
     }
 }
 
