@@ -129,7 +129,7 @@ fn entries(store: &Store, test: &mut TopologyTest) -> Result<Option<Vec<Entry>>,
         Store::WindowCounts(table, kind) => rows(windows!(table, kind), number),
         Store::Global => return Ok(None),
     };
-    entries.sort_by(|(a, _, _), (b, _, _)| order(a).cmp(&order(b)));
+    entries.sort_by_key(|(key, _, _)| order(key));
     Ok(Some(entries))
 }
 

@@ -59,8 +59,10 @@ fn the_map_names_every_crate() {
 }
 
 #[test]
-fn code_in_the_readme_is_code_that_runs() {
-    assert_clean(documents::quotations(&tree::read("README.md"), tree::read_if_there));
+fn code_in_documents_is_code_that_runs() {
+    for document in ["README.md", "docs/words.md"] {
+        assert_clean(documents::quotations(&tree::read(document), tree::read_if_there));
+    }
 }
 
 #[test]

@@ -100,14 +100,14 @@ impl<'b> Build<'b> {
         }
     }
 
-    pub(super) fn to_stream(&mut self, op: &Op) -> Result<(), CaseError> {
+    pub(super) fn turn_into_stream(&mut self, op: &Op) -> Result<(), CaseError> {
         let node = self.from(op)?;
         let rekeyed = Self::is_windowed(&node);
         let stream = self.as_stream(&op.id, node)?;
         self.add(op, Node::Stream(Flow { stream, rekeyed }))
     }
 
-    pub(super) fn to_table(&mut self, op: &Op) -> Result<(), CaseError> {
+    pub(super) fn turn_into_table(&mut self, op: &Op) -> Result<(), CaseError> {
         let flow = self.flow(op, &op.get::<String>("from")?)?;
         let stream = self.settled(&op.id, flow).filter(has_key);
         let name = self.store_name(op)?;

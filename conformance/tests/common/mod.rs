@@ -9,11 +9,14 @@ pub(crate) fn cases() -> Vec<Case> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/cases");
     let mut files: Vec<_> = ["open", "hand"]
         .iter()
-        .flat_map(|folder| std::fs::read_dir(format!("{root}/{folder}")).unwrap())
-        .map(|entry| entry.unwrap().path())
+        .flat_map(|folder| std::fs::read_dir(format!("{root}/{folder}")).expect("cases"))
+        .map(|entry| entry.expect("an entry").path())
         .collect();
     files.sort();
-    files.iter().flat_map(|file| case::read(file.to_str().unwrap()).unwrap()).collect()
+    let read = |file: &std::path::PathBuf| {
+        case::read(file.to_str().expect("UTF-8")).expect("cases that can be read")
+    };
+    files.iter().flat_map(read).collect()
 }
 
 /// Those whose outputs follow from the rules alone.
@@ -23,7 +26,7 @@ pub(crate) fn cases_by_rules() -> Vec<Case> {
 
 /// How many seeds to try: `HEADWATER_SEEDS`, or 200.
 pub(crate) fn seeds() -> u64 {
-    std::env::var("HEADWATER_SEEDS").map_or(200, |seeds| seeds.parse().unwrap())
+    std::env::var("HEADWATER_SEEDS").map_or(200, |seeds| seeds.parse().expect("a number"))
 }
 
 /// Runs `job` for 0 to `count`, on as many threads as there are processors; gives what it found.
@@ -42,6 +45,6 @@ pub(crate) fn in_parallel<T: Send>(count: u64, job: impl Fn(u64) -> Vec<T> + Syn
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
     })
 }

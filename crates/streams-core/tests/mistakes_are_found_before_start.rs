@@ -1,6 +1,8 @@
 //! What is wrong with a topology is said by build(), all of it, in words.
 
-use headwater_streams_core::{Builder, Consumed, Start, Table, Topic};
+use headwater_streams_core::{
+    Builder, Consumed, ErrorPolicy, Hopping, JoinBuffers, JoinWindows, Sliding, Start, Table, Topic,
+};
 use std::time::Duration;
 
 fn orders() -> Topic<String, i64> {
@@ -79,4 +81,50 @@ fn a_table_that_nobody_writes() {
         Ok(())
     });
     assert!(problems(app).contains("the table ghosts is used but nobody writes it"));
+}
+
+#[test]
+fn joins_of_streams_whose_keys_changed() {
+    let app = Builder::new("t");
+    let (left, right) = (app.stream(&orders()), app.stream(&Topic::<String, i64>::new("right")));
+    let changed = left.select_key(|key, _| format!("{key}!"));
+    let windows = JoinWindows::within(Duration::from_secs(1));
+    changed.join(right, windows, &JoinBuffers::json("pairs"), |_, a, b| a + b).to(&Topic::<
+        String,
+        i64,
+    >::new(
+        "out"
+    ));
+    let problems = problems(app);
+    assert!(problems.contains("join") && problems.contains("repartition(name)"), "{problems}");
+}
+
+#[test]
+fn joins_of_tables_whose_streams_changed_the_key() {
+    let app = Builder::new("t");
+    let rows = app.table(&Topic::<String, i64>::new("rows"), &Table::new("rows"));
+    let changed = app.stream(&orders()).select_key(|key, _| format!("{key}!"));
+    changed.join_table(&rows, |_, a, b| a + b).to(&Topic::<String, i64>::new("out"));
+    let problems = problems(app);
+    assert!(problems.contains("join_table") && problems.contains("repartition("), "{problems}");
+}
+
+#[test]
+fn windows_that_cannot_be() {
+    let ms = Duration::from_millis;
+    let app = Builder::new("t");
+    let grouped = || app.stream(&orders()).group_by_key();
+    let _ = grouped().window(Sliding::of(ms(0))).count(&Table::new("sliding")).updates();
+    let _ = grouped().window(Hopping::of(ms(10), ms(11))).count(&Table::new("hopping")).updates();
+    let problems = problems(app);
+    assert!(problems.contains("have a difference below 1 ms"), "{problems}");
+    assert!(problems.contains("advance by more than their size"), "{problems}");
+}
+
+#[test]
+fn a_global_table_with_a_dead_letter_topic() {
+    let app = Builder::new("t");
+    let policy = ErrorPolicy::dead_letter("letters");
+    let _ = app.global_table_with(&orders(), &Table::new("rows"), policy);
+    assert!(problems(app).contains("the global table rows cannot have a dead-letter topic"));
 }

@@ -15,7 +15,7 @@ fn every_second() -> Topology {
         })
         .each(|_, _| Ok(()))
         .to(&ticks());
-    app.build().unwrap()
+    app.build().expect("valid")
 }
 
 fn ticks() -> Topic<String, i64> {
@@ -23,7 +23,7 @@ fn ticks() -> Topic<String, i64> {
 }
 
 fn times(test: &mut TopologyTest) -> Vec<i64> {
-    test.take(&ticks()).unwrap().into_iter().map(|(_, time)| time).collect()
+    test.take(&ticks()).expect("decodes").into_iter().map(|(_, time)| time).collect()
 }
 
 #[test]

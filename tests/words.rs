@@ -1,0 +1,109 @@
+//! The programs of docs/words.md do what their counterparts do.
+
+use std::time::Duration;
+
+use headwater::agent::{AgentResult, Context, Records};
+use headwater::prelude::*;
+use testkit::TopologyTest;
+
+#[test]
+fn count_words() {
+    let words = Topic::<String, String>::new("words");
+    let counts = Topic::<String, u64>::json("counts");
+    let app = Builder::new("word-count");
+    app.stream(&words)
+        .group_by("by-word", |_, word| word.to_lowercase())
+        .count(&Table::new("words-seen"))
+        .to(&counts);
+    let mut test = TopologyTest::new(app.build().unwrap());
+    test.send(&words, "k".into(), "Stream".into()).unwrap();
+    test.send(&words, "l".into(), "stream".into()).unwrap();
+    let expected = [("stream".to_owned(), 1), ("stream".to_owned(), 2)];
+    assert_eq!(test.take(&counts).unwrap(), expected);
+}
+
+#[test]
+fn sales_per_minute() {
+    let (minute, five_seconds) = (Duration::from_secs(60), Duration::from_secs(5));
+    let topic = Topic::<String, u64>::new("sales");
+    let out = Topic::<String, u64>::new("per-minute");
+    let app = Builder::new("sales");
+    let sales = app.stream(&topic);
+    sales
+        .group_by_key()
+        .window(Tumbling::of(minute).grace(five_seconds))
+        .count(&Table::new("per-minute"))
+        .closed()
+        .select_key(|window, _| window.key.clone())
+        .to(&out);
+    let mut test = TopologyTest::new(app.build().unwrap());
+    for at in [1_000, 59_000, 64_999, 65_000] {
+        test.send_record(&topic, Record::new("books".to_owned(), 7, at)).unwrap();
+    }
+    assert_eq!(test.take(&out).unwrap(), [("books".to_owned(), 2)]);
+}
+
+#[test]
+fn enrich_a_stream() {
+    let (names, topic) = (Topic::<u64, String>::new("names"), Topic::<u64, String>::new("orders"));
+    let out = Topic::<u64, String>::new("out");
+    let app = Builder::new("enrich");
+    let (customers, orders) = (app.table(&names, &Table::new("customers")), app.stream(&topic));
+    orders
+        .left_join_table(&customers, |_, order, name| match name {
+            Some(name) => format!("{order} for {name}"),
+            None => order.clone(),
+        })
+        .to(&out);
+    let mut test = TopologyTest::new(app.build().unwrap());
+    test.send(&topic, 7, "tea".into()).unwrap();
+    test.send(&names, 7, "Ada".into()).unwrap();
+    test.send(&topic, 7, "tea".into()).unwrap();
+    assert_eq!(test.take(&out).unwrap(), [(7, "tea".to_owned()), (7, "tea for Ada".to_owned())]);
+}
+
+#[test]
+fn two_streams_within_ten_seconds() {
+    let ten_seconds = Duration::from_secs(10);
+    let (ads, clicks) = (Topic::<u64, u64>::new("ads"), Topic::<u64, u64>::new("clicks"));
+    let out = Topic::<u64, u64>::new("out");
+    let app = Builder::new("clicks");
+    let (shown, clicked) = (app.stream(&ads), app.stream(&clicks));
+    shown
+        .join(
+            clicked,
+            JoinWindows::within(ten_seconds),
+            &JoinBuffers::json("shown-and-clicked"),
+            |_, shown, clicked| shown + clicked,
+        )
+        .to(&out);
+    let mut test = TopologyTest::new(app.build().unwrap());
+    test.send_record(&ads, Record::new(1, 100, 0)).unwrap();
+    test.send_record(&clicks, Record::new(1, 1, 10_000)).unwrap();
+    test.send_record(&clicks, Record::new(1, 2, 10_001)).unwrap();
+    assert_eq!(test.take(&out).unwrap(), [(1, 101)]);
+}
+
+async fn process(
+    mut orders: Records<u64, String>,
+    cx: Context,
+    shipments: Topic<u64, String>,
+) -> AgentResult {
+    while let Some(order) = orders.next().await {
+        cx.send(&shipments, order.key, format!("shipped {}", order.value))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_agent() {
+    let (orders, shipments) = (Topic::new("orders"), Topic::new("shipments"));
+    let app = Builder::new("agent");
+    let out = shipments.clone();
+    app.agent("process", &orders)
+        .sends(&shipments)
+        .run(move |orders, cx| process(orders, cx, out.clone()));
+    let mut test = TopologyTest::new(app.build().unwrap());
+    test.send(&orders, 7, "tea".into()).unwrap();
+    assert_eq!(test.take(&shipments).unwrap(), [(7, "shipped tea".to_owned())]);
+}
