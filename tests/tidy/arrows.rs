@@ -3,7 +3,7 @@
 use crate::tree::File;
 
 /// Crate, and the workspace's crates it may depend on. Tests (dev-dependencies) are free.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("streams-core", &[]),
     ("state", &["streams-core"]),
     ("runtime", &["streams-core", "state"]),
@@ -12,7 +12,8 @@ const ARROWS: [(&str, &[&str]); 8] = [
     // In users' dev-dependencies: it must pull no native library, so never `kafka`.
     ("testkit", &["streams-core", "state", "runtime", "embedded"]),
     ("headwater", &["streams-core", "state", "runtime", "embedded", "kafka", "testkit"]),
-    // The race is written with the public API only.
+    // The runner of cases and the race are written with the public API only.
+    ("conformance", &["headwater", "testkit"]),
     ("race", &["headwater"]),
 ];
 

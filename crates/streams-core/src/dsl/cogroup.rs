@@ -38,7 +38,8 @@ impl<'b, K: 'static, V: Clone + Send + Sync + 'static, C: Chain<Key = K, Value =
     /// ```
     /// # use headwater_streams_core::{Builder, Table, Topic};
     /// # use headwater_testkit::TopologyTest;
-    /// let (carts, buys) = (Topic::<String, i64>::new("carts"), Topic::<String, String>::new("buys"));
+    /// let carts = Topic::<String, i64>::new("carts");
+    /// let buys = Topic::<String, String>::new("buys");
     /// let app = Builder::new("example");
     /// let seen = Table::<String, (i64, Vec<String>)>::json("seen");
     /// let both = app.stream(&carts).group_by_key().cogroup(|all: &mut (i64, Vec<_>), _, n| {

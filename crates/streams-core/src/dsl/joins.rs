@@ -95,7 +95,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
     /// # use headwater_testkit::TopologyTest;
     /// # use std::time::Duration;
-    /// let (ordered, paid) = (Topic::<u64, String>::new("ordered"), Topic::<u64, i64>::new("paid"));
+    /// let ordered = Topic::<u64, String>::new("ordered");
+    /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let within = JoinWindows::within(Duration::from_secs(60));
@@ -132,7 +133,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
     /// # use headwater_testkit::TopologyTest;
     /// # use std::time::Duration;
-    /// let (ordered, paid) = (Topic::<u64, String>::new("ordered"), Topic::<u64, i64>::new("paid"));
+    /// let ordered = Topic::<u64, String>::new("ordered");
+    /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let joined = app.stream(&ordered).left_join(
@@ -167,7 +169,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
     /// # use headwater_testkit::TopologyTest;
     /// # use std::time::Duration;
-    /// let (ordered, paid) = (Topic::<u64, String>::new("ordered"), Topic::<u64, i64>::new("paid"));
+    /// let ordered = Topic::<u64, String>::new("ordered");
+    /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let joined = app.stream(&ordered).outer_join(
@@ -246,7 +249,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// ```
     /// # use headwater_streams_core::{Builder, Table, Topic};
     /// # use headwater_testkit::TopologyTest;
-    /// let (names, logins) = (Topic::<u64, String>::new("names"), Topic::<u64, i64>::new("logins"));
+    /// let names = Topic::<u64, String>::new("names");
+    /// let logins = Topic::<u64, i64>::new("logins");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let name = app.table(&names, &Table::new("name"));
@@ -273,7 +277,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// ```
     /// # use headwater_streams_core::{Builder, Table, Topic};
     /// # use headwater_testkit::TopologyTest;
-    /// let (names, logins) = (Topic::<u64, String>::new("names"), Topic::<u64, i64>::new("logins"));
+    /// let names = Topic::<u64, String>::new("names");
+    /// let logins = Topic::<u64, i64>::new("logins");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let name = app.table(&names, &Table::new("name"));

@@ -21,7 +21,8 @@ use crate::record::Timestamp;
 /// let sessions = Session::of(Duration::from_secs(30));
 /// let app = Builder::new("example");
 /// let visited = app.stream(&clicks).group_by_key().window(sessions).count(&Table::new("seen"));
-/// visited.closed().select_key(|window, _| format!("{}..{}", window.start, window.end)).to(&visits);
+/// let closed = visited.closed();
+/// closed.select_key(|window, _| format!("{}..{}", window.start, window.end)).to(&visits);
 ///
 /// let mut test = TopologyTest::new(app.build()?);
 /// for seconds in [5, 25, 50, 200] {

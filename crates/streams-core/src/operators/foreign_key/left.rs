@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{Question, Reply, VERSION, Version, Wish};
+use super::{Found, Question, Reply, VERSION, Version, Wish};
 use crate::chain::Receive;
 use crate::change::Change;
 use crate::codec::Codec;
@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::operators::ToTable;
 use crate::operators::rows::Rows;
 use crate::operators::table_access::{key_bytes, write_key};
-use crate::record::Record;
+use crate::record::{Record, Timestamp};
 use crate::tables::TableIndex;
 
 pub(crate) struct Left<K, V, W, O, J> {
@@ -56,14 +56,19 @@ where
         write_key(&self.left.name, &*self.left.key, &key, &mut key_bytes)?;
         let version = self.left.next_version(&key_bytes, new.is_some(), cx)?;
         let (from, to) = (self.target(&key, old.as_ref())?, self.target(&key, new.as_ref())?);
-        for (target, wish) in wishes(from, to.clone(), self.left.keeps_unmatched) {
+        let wishes = wishes(from, to.clone(), self.left.keeps_unmatched);
+        let asks = !wishes.is_empty();
+        for (target, wish) in wishes {
             let question = Question { key: key_bytes.as_slice().into(), version, wish };
             cx.send_bytes(&self.questions, &target, |out| question.write(out), timestamp);
         }
         // Nobody will answer.
-        if self.left.keeps_unmatched && to.is_none() {
+        if to.is_none() && self.left.keeps_unmatched {
             let value = new.and_then(|new| (self.left.joiner)(&key, &new, None));
             return self.left.to_table.receive(Record { key, value, timestamp }, cx);
+        }
+        if to.is_none() && !asks {
+            return self.left.take_back(key, timestamp, cx);
         }
         Ok(())
     }
@@ -90,7 +95,7 @@ fn wishes(
     keeps_unmatched: bool,
 ) -> Vec<(Vec<u8>, Wish)> {
     // A row that had no result gets none if there is nothing to join it with.
-    let new_or_same = if keeps_unmatched { Wish::Always } else { Wish::IfThere };
+    let new_or_same = if keeps_unmatched { Wish::Always } else { Wish::Hopeful };
     match (from, to) {
         (Some(from), Some(to)) if from == to => vec![(to, new_or_same)],
         (Some(from), Some(to)) => vec![(from, Wish::Forget), (to, Wish::Always)],
@@ -117,16 +122,34 @@ where
 {
     fn receive(&self, record: Record<K, Reply<W>>, cx: &mut Cx) -> Result<(), Failure> {
         let left = &*self.0;
-        let Record { key, value: Reply { version, row }, timestamp } = record;
+        let Record { key, value: Reply { version, found }, timestamp } = record;
         let mut key_bytes = Vec::new();
         write_key(&left.name, &*left.key, &key, &mut key_bytes)?;
         let current = cx.tables.get(left.index, &key_bytes)?;
         if current.map_or(&DELETED[..], |(_, current)| current) != &version[..] {
             return Ok(());
         }
+        let row = match found {
+            Found::Row(row) => Some(row),
+            Found::Nothing => None,
+            Found::StillNothing => return left.take_back(key, timestamp, cx),
+        };
         let current = left.rows.get(&key, cx)?;
         let value = current.and_then(|(value, _)| (left.joiner)(&key, &value, row.as_ref()));
         left.to_table.receive(Record { key, value, timestamp }, cx)
+    }
+}
+
+impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
+    /// Nothing is there. What there is of a result came by an answer that should have been taken
+    /// back by one that was overtaken.
+    fn take_back(&self, key: K, timestamp: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
+        let (table, mut bytes) = (&self.to_table.table, Vec::new());
+        write_key(&table.name, &*table.key, &key, &mut bytes)?;
+        if cx.tables.get(self.to_table.index, &bytes)?.is_none() {
+            return Ok(());
+        }
+        self.to_table.receive(Record { key, value: None, timestamp }, cx)
     }
 }
 

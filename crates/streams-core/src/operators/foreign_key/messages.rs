@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Question, Reply, VERSION, Version, Wish};
+use super::{Found, Question, Reply, VERSION, Version, Wish};
 use crate::codec::{Codec, CodecError, present};
 
 /// Wish (1 byte), version, the asking row's key.
@@ -12,7 +12,7 @@ impl Question {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.push(match self.wish {
             Wish::Always => 0,
-            Wish::IfThere => 1,
+            Wish::Hopeful => 1,
             Wish::Forget => 2,
             Wish::ForgetAndTell => 3,
         });
@@ -32,7 +32,7 @@ impl Codec<Question> for QuestionCodec {
         let (wish, rest) = present(bytes)?.split_first().ok_or_else(broken)?;
         let wish = match wish {
             0 => Wish::Always,
-            1 => Wish::IfThere,
+            1 => Wish::Hopeful,
             2 => Wish::Forget,
             3 => Wish::ForgetAndTell,
             _ => return Err(broken()),
@@ -45,18 +45,25 @@ impl Codec<Question> for QuestionCodec {
 /// Version, 1 and the row or 0.
 pub(crate) struct ReplyCodec<W>(pub(crate) Arc<dyn Codec<W>>);
 
+const NOTHING: u8 = 0;
+const ROW: u8 = 1;
+const STILL_NOTHING: u8 = 2;
+
 impl<W: 'static> ReplyCodec<W> {
     pub(crate) fn write(
         &self,
         version: &Version,
-        row: Option<&W>,
+        found: &Found<W>,
         out: &mut Vec<u8>,
     ) -> Result<bool, CodecError> {
         out.extend_from_slice(version);
         let mark = out.len();
-        out.push(0);
-        if let Some(row) = row {
-            out[mark] = u8::from(self.0.encode(row, out)?);
+        out.push(NOTHING);
+        match found {
+            Found::Nothing => {}
+            Found::StillNothing => out[mark] = STILL_NOTHING,
+            Found::Row(row) if self.0.encode(row, out)? => out[mark] = ROW,
+            Found::Row(_) => {}
         }
         Ok(true)
     }
@@ -64,14 +71,19 @@ impl<W: 'static> ReplyCodec<W> {
 
 impl<W: 'static> Codec<Reply<W>> for ReplyCodec<W> {
     fn encode(&self, reply: &Reply<W>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        self.write(&reply.version, reply.row.as_ref(), out)
+        self.write(&reply.version, &reply.found, out)
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Reply<W>, CodecError> {
         let broken = || CodecError::new("the bytes hold no answer of a foreign-key join");
         let (version, rest) = present(bytes)?.split_first_chunk::<VERSION>().ok_or_else(broken)?;
-        let (is_there, row) = rest.split_first().ok_or_else(broken)?;
-        let row = (*is_there == 1).then(|| self.0.decode(Some(row))).transpose()?;
-        Ok(Reply { version: *version, row })
+        let (kind, row) = rest.split_first().ok_or_else(broken)?;
+        let found = match *kind {
+            NOTHING => Found::Nothing,
+            ROW => Found::Row(self.0.decode(Some(row))?),
+            STILL_NOTHING => Found::StillNothing,
+            _ => return Err(broken()),
+        };
+        Ok(Reply { version: *version, found })
     }
 }

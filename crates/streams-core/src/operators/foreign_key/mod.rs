@@ -26,8 +26,8 @@ pub(crate) type Version = [u8; VERSION];
 pub(crate) enum Wish {
     /// Remember me, and answer in any case.
     Always,
-    /// Remember me, and answer if the row is there.
-    IfThere,
+    /// Remember me, and answer; that nothing is there is news only if something was.
+    Hopeful,
     /// Forget me, without an answer.
     Forget,
     /// Forget me, and answer that there is nothing.
@@ -42,8 +42,17 @@ pub(crate) struct Question {
     pub(crate) wish: Wish,
 }
 
-/// An answer: the version it is for, and the row, if there is one.
+/// An answer: the version it is for, and what is there.
 pub(crate) struct Reply<W> {
     pub(crate) version: Version,
-    pub(crate) row: Option<W>,
+    pub(crate) found: Found<W>,
+}
+
+/// What is there.
+pub(crate) enum Found<W> {
+    Row(W),
+    Nothing,
+    /// As before, as far as the asker could know. He may still have the result of an answer that
+    /// was overtaken: then it goes now.
+    StillNothing,
 }

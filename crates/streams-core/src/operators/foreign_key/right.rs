@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Question, ReplyCodec, Version, Wish};
+use super::{Found, Question, ReplyCodec, Version, Wish};
 use crate::chain::Receive;
 use crate::change::Change;
 use crate::codec::Codec;
@@ -35,7 +35,7 @@ impl<F: 'static, W: 'static> Receive<F, Question> for Answer<F, W> {
         let Record { key, value: Question { key: asker, version, wish }, timestamp } = record;
         let mut entry = right.prefix(&key)?;
         entry.extend_from_slice(&asker);
-        if matches!(wish, Wish::Always | Wish::IfThere) {
+        if matches!(wish, Wish::Always | Wish::Hopeful) {
             let stored = [&timestamp.to_be_bytes()[..], &version].concat();
             cx.tables.put_stamped(right.index, &entry, &stored);
         } else {
@@ -47,11 +47,13 @@ impl<F: 'static, W: 'static> Receive<F, Question> for Answer<F, W> {
         let row = right.rows.get(&key, cx)?;
         let timestamp = row.as_ref().map_or(timestamp, |(_, at)| timestamp.max(*at));
         let row = row.map(|(row, _)| row);
-        match wish {
-            Wish::IfThere if row.is_none() => Ok(()),
-            Wish::ForgetAndTell => right.send(&asker, &version, None, timestamp, cx),
-            _ => right.send(&asker, &version, row.as_ref(), timestamp, cx),
-        }
+        let found = match (wish, row) {
+            (Wish::ForgetAndTell, _) => Found::Nothing,
+            (_, Some(row)) => Found::Row(row),
+            (Wish::Hopeful, None) => Found::StillNothing,
+            (_, None) => Found::Nothing,
+        };
+        right.send(&asker, &version, &found, timestamp, cx)
     }
 }
 
@@ -70,10 +72,10 @@ impl<F: 'static, W: 'static> Receive<F, Change<W>> for Tell<F, W> {
             askers.extend(version.try_into().ok().map(|version| (asker.into(), version)));
             ControlFlow::Continue(())
         })?;
-        let row = record.value.new.as_ref();
-        askers
-            .iter()
-            .try_for_each(|(asker, version)| right.send(asker, version, row, record.timestamp, cx))
+        let found = record.value.new.map_or(Found::Nothing, Found::Row);
+        askers.iter().try_for_each(|(asker, version)| {
+            right.send(asker, version, &found, record.timestamp, cx)
+        })
     }
 }
 
@@ -91,12 +93,12 @@ impl<F: 'static, W: 'static> Right<F, W> {
         &self,
         asker: &[u8],
         version: &Version,
-        row: Option<&W>,
+        found: &Found<W>,
         timestamp: Timestamp,
         cx: &mut Cx,
     ) -> Result<(), Failure> {
         let mut value = Vec::new();
-        let written = self.reply.write(version, row, &mut value);
+        let written = self.reply.write(version, found, &mut value);
         written.map_err(|source| Cause::Encode { target: Arc::clone(&self.answers), source })?;
         cx.send_bytes(&self.answers, asker, |out| out.extend_from_slice(&value), timestamp);
         Ok(())
