@@ -107,7 +107,7 @@ impl App {
             Some(stores) => stores,
             None => home.stores(&config)?,
         };
-        let layout = topics::retried_unless(cancelled, &config, || {
+        let layout = topics::retried_unless(cancelled, &*self.clock, &config, || {
             let mut admin = self.transport.admin()?;
             let timeout = config.request_timeout;
             topics::prepare(&self.topology, &mut *admin, config.replication, timeout)

@@ -15,6 +15,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Time since some fixed moment; never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Lets time pass.
+    fn sleep(&self, time: Duration);
 }
 
 /// The machine's clocks.
@@ -37,6 +40,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
     }
 }
 
@@ -66,5 +73,9 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.now()).unwrap_or(0))
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.advance(time);
     }
 }

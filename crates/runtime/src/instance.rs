@@ -171,6 +171,7 @@ fn worker(
         effects: Effects::new(),
         commit_at: None,
         blocked_since: None,
+        unknown_since: None,
         status_at: Duration::ZERO,
     };
     Ok((worker, Mailbox::new(sender, wake)))

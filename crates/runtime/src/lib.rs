@@ -22,6 +22,7 @@ mod member;
 mod purge;
 mod restore;
 mod status;
+pub mod stepped;
 mod threads;
 mod topics;
 pub mod transport;

@@ -11,7 +11,9 @@
 pub mod conformance;
 mod dice;
 pub mod faults;
+mod sim;
 mod topology_test;
 
 pub use dice::Dice;
+pub use sim::{Outcome, OutcomeError, SimError, Simulation};
 pub use topology_test::{TestError, TopologyTest};

@@ -108,6 +108,7 @@ impl Member {
                 MemberEvent::Lost(leads) => self.give_up(&leads, Lease::lose),
             }
         }
+        self.identify();
         self.read_notices();
         for partitions in self.releases.finished() {
             self.unassign(&partitions)?;
@@ -129,12 +130,6 @@ impl Member {
 
     /// Takes over the tasks that these lead partitions stand for.
     fn assigned(&mut self, leads: &[TopicPartition]) -> Result<(), AppError> {
-        let member_id: Arc<str> = match self.transport.group().metadata() {
-            Ok(metadata) => metadata.member_id,
-            // The membership is gone again already; a `Lost` follows. Nothing is ever committed
-            // under this name.
-            Err(_) => "".into(),
-        };
         let mut partitions = Vec::new();
         let mut assignments = Vec::new();
         self.held.extend(leads.iter().cloned());
@@ -145,7 +140,7 @@ impl Member {
                 continue;
             };
             let worker = self.least_loaded();
-            let lease = Lease::new(Arc::clone(&member_id));
+            let lease = Lease::new();
             let assignment = self.placement.assignment(&self.topology, task, worker, lease);
             partitions.extend(assignment.partitions.iter().cloned());
             self.tasks.insert(task, assignment.clone());
@@ -157,7 +152,22 @@ impl Member {
             self.status.opened(assignment.task, assignment.worker, &assignment.partitions);
             self.restorer.send(Opening::new(assignment));
         }
+        self.identify();
         Ok(())
+    }
+
+    /// Writes down under which name tasks were given to us. The client may not know it for a
+    /// moment; it cannot have become another before it was told, by us, that the tasks of the
+    /// first are given up.
+    fn identify(&self) {
+        let nameless = |one: &&Assignment| one.lease.is_held() && one.lease.member_id().is_none();
+        let mut nameless = self.tasks.values().filter(nameless).peekable();
+        if nameless.peek().is_none() {
+            return;
+        }
+        if let Ok(metadata) = self.transport.group().metadata() {
+            nameless.for_each(|one| one.lease.identify(&metadata.member_id));
+        }
     }
 
     fn least_loaded(&self) -> usize {

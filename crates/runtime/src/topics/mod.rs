@@ -6,10 +6,11 @@ mod internal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use streams_core::{Source, SourceKind, SubTopology, Topology};
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::AppError;
 use crate::transport::{Admin, ErrorKind, TopicInfo, TransportError};
@@ -99,10 +100,11 @@ pub(crate) fn lead_topic<'a>(sub: &'a SubTopology, layout: &Layout) -> Option<&'
 /// [`retried`], for the start: ends early when the start is cancelled.
 pub(crate) fn retried_unless<T>(
     cancelled: &AtomicBool,
+    clock: &dyn Clock,
     config: &Config,
     mut attempt: impl FnMut() -> Result<T, AppError>,
 ) -> Result<T, AppError> {
-    retried(&config.broker, config.connect_timeout, || {
+    retried(clock, &config.broker, config.connect_timeout, || {
         let result = attempt();
         if cancelled.load(Ordering::Acquire) {
             let (context, cause) = ("connecting", "the start was cancelled");
@@ -114,18 +116,19 @@ pub(crate) fn retried_unless<T>(
 
 /// Runs a request until it works or `timeout` has passed, as long as trying again may help.
 pub(crate) fn retried<T>(
+    clock: &dyn Clock,
     broker: &str,
     timeout: Duration,
     mut attempt: impl FnMut() -> Result<T, AppError>,
 ) -> Result<T, AppError> {
-    let started = Instant::now();
+    let started = clock.monotonic();
     let mut say_at = Duration::ZERO;
     loop {
         let last = match attempt() {
             Err(AppError::Transport(error)) if may_pass(&error) => error,
             other => return other,
         };
-        let waited = started.elapsed();
+        let waited = clock.monotonic().saturating_sub(started);
         if waited >= timeout {
             return Err(AppError::Unreachable { broker: broker.to_owned(), waited, last });
         }
@@ -133,7 +136,7 @@ pub(crate) fn retried<T>(
             say_at = waited + Duration::from_secs(3);
             tracing::warn!(broker, error = %last, "the log cannot be reached yet, trying again");
         }
-        std::thread::sleep(RETRY_EVERY);
+        clock.sleep(RETRY_EVERY);
     }
 }
 

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use streams_core::TaskCommit;
 
-use super::{Trouble, Worker};
+use super::{Active, Trouble, Worker};
 use crate::error::AppError;
 use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
-/// How often a commit that waits for an agent looks whether it has waited for too long.
-const AGENT_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often a commit that waits, for an agent or for the membership, looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Worker {
     pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
@@ -37,7 +37,11 @@ impl Worker {
             self.wait_for_agents()?;
             return Ok(false);
         }
-        self.blocked_since = None;
+        if !self.is_known()? {
+            self.wait_to_be_known()?;
+            return Ok(false);
+        }
+        (self.blocked_since, self.unknown_since) = (None, None);
         self.commit_at = None;
         let commits = self.prepare()?;
         if commits.is_empty() {
@@ -67,7 +71,7 @@ impl Worker {
         let now = self.clock.monotonic();
         let waited = now - *self.blocked_since.get_or_insert(now);
         // The agent wakes the worker when it can go on; this is for the time-out.
-        self.commit_at = Some(now + AGENT_LOOK_EVERY);
+        self.commit_at = Some(now + LOOK_EVERY);
         if waited < self.config.transaction_timeout / 2 {
             return Ok(());
         }
@@ -76,6 +80,35 @@ impl Worker {
             let task = active.assignment.task;
             Err(Trouble::Fail(AppError::AgentStuck { task, waited }))
         })
+    }
+
+    /// Whether the group's client knows who it is. While it does not, nothing can be committed; a
+    /// membership that is lost shows in the leases.
+    fn is_known(&self) -> Result<bool, Trouble> {
+        if !self.producing.is_transactional() {
+            return Ok(true);
+        }
+        let named = |active: &Active| {
+            let lease = &active.assignment.lease;
+            lease.member_id().is_some() || lease.state() == LeaseState::Lost
+        };
+        match self.group.metadata() {
+            Ok(_) => Ok(self.tasks.iter().all(named)),
+            Err(error) if error.kind() == ErrorKind::Fenced => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stands still, for as long as the transaction lasts: it would be a pity for the work.
+    fn wait_to_be_known(&mut self) -> Result<(), Trouble> {
+        let now = self.clock.monotonic();
+        let waited = now - *self.unknown_since.get_or_insert(now);
+        self.commit_at = Some(now + LOOK_EVERY);
+        if waited < self.config.transaction_timeout / 2 {
+            return Ok(());
+        }
+        let (context, cause) = ("the commit", "this instance has not been a member for too long");
+        Err(TransportError::new(ErrorKind::Abortable, context, cause).into())
     }
 
     /// Ends the batch of every task that has something to commit: the changelog records join the
@@ -116,7 +149,7 @@ impl Worker {
     fn same_member(&self) -> Result<GroupMetadata, Trouble> {
         let group = self.group.metadata().map_err(not_a_member)?;
         let is_good = |lease: &Lease| {
-            lease.state() != LeaseState::Lost && *lease.member_id() == group.member_id
+            lease.state() != LeaseState::Lost && lease.member_id() == Some(&group.member_id)
         };
         if self.tasks.iter().all(|active| is_good(&active.assignment.lease)) {
             return Ok(group);

@@ -74,6 +74,8 @@ pub(crate) struct Worker {
     pub(crate) commit_at: Option<Duration>,
     /// Since when a commit has had to wait for an agent.
     pub(crate) blocked_since: Option<Duration>,
+    /// Since when a commit has had to wait for the membership to be known.
+    pub(crate) unknown_since: Option<Duration>,
     pub(crate) status_at: Duration,
     pub(crate) consumed: Consumed,
 }
@@ -153,9 +155,14 @@ impl Worker {
         }
     }
 
+    /// Whether a commit is due that cannot be made yet.
+    fn is_waiting(&self) -> bool {
+        self.blocked_since.is_some() || self.unknown_since.is_some()
+    }
+
     /// Not longer than until the next commit or the next thing that a task wants to do.
     fn wait(&self, wait: Duration) -> Duration {
-        let busy = self.blocked_since.is_none() && self.tasks.iter().any(Active::has_queued);
+        let busy = !self.is_waiting() && self.tasks.iter().any(Active::has_queued);
         if busy {
             return Duration::ZERO;
         }
@@ -183,9 +190,9 @@ impl Worker {
     }
 
     /// Every task processes a slice of what it has; effects are sent at once. While a commit waits
-    /// for an agent nobody begins another record, or there would always be one that is not done.
+    /// nobody begins another record, or there would always be an agent in the middle of one.
     fn process(&mut self) -> Result<(), Trouble> {
-        let slice = if self.blocked_since.is_some() { 0 } else { SLICE };
+        let slice = if self.is_waiting() { 0 } else { SLICE };
         for index in 0..self.tasks.len() {
             let now = self.clock.now();
             let active = &mut self.tasks[index];

@@ -32,7 +32,7 @@ impl Worker {
     fn rewind(&mut self, retire: bool, reason: &str) -> Result<(), AppError> {
         tracing::info!(worker = self.index, retire, reason, "rewinding to the last commit");
         self.effects.clear();
-        (self.commit_at, self.blocked_since) = (None, None);
+        (self.commit_at, self.blocked_since, self.unknown_since) = (None, None, None);
         self.producing.drop_work(retire)?;
         {
             let mut status = self.status.lock();
@@ -57,7 +57,8 @@ impl Worker {
     pub(super) fn renew_producer(&mut self) -> Result<(), AppError> {
         let broker = self.config.broker.clone();
         let timeout = self.config.connect_timeout;
-        crate::topics::retried(&broker, timeout, || Ok(self.producing.ensure()?))
+        let (clock, producing) = (&*self.clock, &mut self.producing);
+        crate::topics::retried(clock, &broker, timeout, || Ok(producing.ensure()?))
     }
 
     /// Gives up the tasks that the group wants back: commits everything first, so that their new
@@ -74,9 +75,9 @@ impl Worker {
         }
         match self.commit() {
             Ok(true) => self.close_revoked(),
-            // An agent is in the middle of a record. The others wait for these tasks: its work is
-            // done again there.
-            Ok(false) => self.rewind(false, "an agent was busy when its task was revoked"),
+            // An agent is in the middle of a record, or the membership is not known. The others
+            // wait for these tasks: the work is done again there.
+            Ok(false) => self.rewind(false, "the commit had to wait when tasks were revoked"),
             Err(trouble) => self.mend(Err(trouble)),
         }
     }

@@ -84,16 +84,32 @@ pub enum Fault {
     LostReply,
     /// It takes so much longer.
     Slow(Duration),
+    /// It is under way for a long time: the caller gets [`ErrorKind::Unknown`], and
+    /// [`Faults::release`] lets it arrive. Only a [`Call::Commit`]; others are lost.
+    Held,
 }
 
 /// The faults of one instance. Clones are handles to the same.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     thawed: Condvar,
+    decide: Mutex<Option<Decide>>,
+    held: Mutex<Vec<Held>>,
+}
+
+/// Decides on the fault of a call.
+type Decide = Box<dyn FnMut(Call) -> Option<Fault> + Send>;
+/// A call that has not arrived yet.
+type Held = Box<dyn FnOnce() + Send>;
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Faults").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +159,24 @@ impl Faults {
         self.lock().plan.sometimes(call, fault, one_in, seed);
     }
 
+    /// From now on `decide` is asked about every call, in place of what is planned. It may do other
+    /// things meanwhile, as the world does while a process stands still.
+    pub fn decided_by(&self, decide: impl FnMut(Call) -> Option<Fault> + Send + 'static) {
+        *lock(&self.0.decide) = Some(Box::new(decide));
+    }
+
+    /// Lets the calls arrive that were held up, and tells how many there were.
+    pub fn release(&self) -> usize {
+        let held = std::mem::take(&mut *lock(&self.0.held));
+        let count = held.len();
+        held.into_iter().for_each(|call| call());
+        count
+    }
+
+    fn hold(&self, call: Held) {
+        lock(&self.0.held).push(call);
+    }
+
     /// No more faults of calls.
     pub fn heal(&self) {
         self.lock().plan = Plan::default();
@@ -177,7 +211,18 @@ impl Faults {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
+    }
+
+    /// What the next call of this kind gets. Whoever decides may take his time, and may even end
+    /// the process: nothing is locked meanwhile.
+    fn fault(&self, call: Call) -> Option<Fault> {
+        *self.lock().counts.entry(call).or_default() += 1;
+        let decide = lock(&self.0.decide).take();
+        let Some(mut decide) = decide else { return self.lock().plan.fault(call) };
+        let fault = decide(call);
+        lock(&self.0.decide).get_or_insert(decide);
+        fault
     }
 
     /// Waits while the process stands still; `false` if it is dead.
@@ -192,14 +237,23 @@ impl Faults {
         if !self.lives() {
             return Err(injected(call, ErrorKind::Fatal, "the process is dead"));
         }
-        let fault = {
-            let mut state = self.lock();
-            *state.counts.entry(call).or_default() += 1;
-            state.plan.fault(call)
-        };
+        let fault = self.fault(call);
+        self.with(call, fault, make)
+    }
+
+    /// What a fault makes of a call.
+    fn with<T>(
+        &self,
+        call: Call,
+        fault: Option<Fault>,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         match fault {
+            // It may have been killed while that was decided.
+            None if !self.lives() => Err(injected(call, ErrorKind::Fatal, "the process is dead")),
             None => make(),
             Some(Fault::Fails(kind)) => Err(injected(call, kind, "a planned fault")),
+            Some(Fault::Held) => Err(injected(call, ErrorKind::Unknown, "the request was lost")),
             Some(Fault::LostReply) => {
                 make()?;
                 Err(injected(call, ErrorKind::Unknown, "the reply was lost"))
@@ -211,6 +265,10 @@ impl Faults {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn injected(call: Call, kind: ErrorKind, why: &str) -> TransportError {

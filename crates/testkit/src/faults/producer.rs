@@ -1,32 +1,50 @@
 //! A producer with faults.
 
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use runtime::transport::{GroupMetadata, OffsetCommit, Outgoing, Producer, Result};
+use runtime::transport::{ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, Result};
 use streams_core::TopicPartition;
 
-use super::{Call, Faults};
+use super::{Call, Fault, Faults, injected, lock};
 
 pub(super) struct FaultyProducer {
-    pub(super) producer: Box<dyn Producer>,
-    pub(super) faults: Faults,
+    /// Shared with requests that are still under way.
+    producer: Arc<Mutex<Box<dyn Producer>>>,
+    faults: Faults,
+}
+
+impl FaultyProducer {
+    pub(super) fn new(producer: Box<dyn Producer>, faults: Faults) -> Self {
+        Self { producer: Arc::new(Mutex::new(producer)), faults }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Box<dyn Producer>> {
+        lock(&self.producer)
+    }
+
+    /// The commit arrives when it is released, and ends whatever transaction is open by then.
+    fn hold_commit(&self, timeout: Duration) {
+        let producer = Arc::clone(&self.producer);
+        self.faults.hold(Box::new(move || drop(lock(&producer).commit(timeout))));
+    }
 }
 
 impl Producer for FaultyProducer {
     fn init(&mut self, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Init, || self.producer.init(timeout))
+        self.faults.call(Call::Init, || self.inner().init(timeout))
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.faults.call(Call::Begin, || self.producer.begin())
+        self.faults.call(Call::Begin, || self.inner().begin())
     }
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
-        self.faults.call(Call::Send, || self.producer.send(record))
+        self.faults.call(Call::Send, || self.inner().send(record))
     }
 
     fn flush(&mut self, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Flush, || self.producer.flush(timeout))
+        self.faults.call(Call::Flush, || self.inner().flush(timeout))
     }
 
     fn send_offsets(
@@ -35,7 +53,7 @@ impl Producer for FaultyProducer {
         group: &GroupMetadata,
         timeout: Duration,
     ) -> Result<()> {
-        let send = || self.producer.send_offsets(offsets, group, timeout);
+        let send = || self.inner().send_offsets(offsets, group, timeout);
         self.faults.call(Call::SendOffsets, send)
     }
 
@@ -43,20 +61,26 @@ impl Producer for FaultyProducer {
     /// something to see.
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         if self.faults.lives() {
-            self.producer.flush(timeout)?;
+            self.inner().flush(timeout)?;
         }
-        self.faults.call(Call::Commit, || self.producer.commit(timeout))
+        match self.faults.fault(Call::Commit) {
+            Some(Fault::Held) if self.faults.lives() => {
+                self.hold_commit(timeout);
+                Err(injected(Call::Commit, ErrorKind::Unknown, "the request is held up"))
+            }
+            fault => self.faults.with(Call::Commit, fault, || self.inner().commit(timeout)),
+        }
     }
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Abort, || self.producer.abort(timeout))
+        self.faults.call(Call::Abort, || self.inner().abort(timeout))
     }
 
     fn track(&mut self, partition: &TopicPartition) {
-        self.producer.track(partition);
+        self.inner().track(partition);
     }
 
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        self.producer.last_offset(partition)
+        self.inner().last_offset(partition)
     }
 }

@@ -38,7 +38,7 @@ impl Transport for FaultyTransport {
 
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
         let producer = self.faults.call(Call::Open, || self.log.producer(config))?;
-        Ok(Box::new(FaultyProducer { producer, faults: self.faults.clone() }))
+        Ok(Box::new(FaultyProducer::new(producer, self.faults.clone())))
     }
 
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {

@@ -1,0 +1,137 @@
+//! What must hold at the end of every run, whatever the topology.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::transport::{Reader, ReaderConfig, Transport};
+use streams_core::{
+    Headers, OwnedRecord, RawRecord, RecordBatch, TableSpec, TopicPartition, Topology,
+};
+
+use super::disk::Image;
+use super::world::World;
+
+/// No call waits.
+const AT_ONCE: Duration = Duration::ZERO;
+
+/// What a reader of committed records sees of a partition.
+pub(super) struct Committed {
+    pub(super) records: Vec<OwnedRecord>,
+    /// Behind the last record or marker that it could pass.
+    pub(super) position: i64,
+    /// Behind everything that was written.
+    pub(super) end: i64,
+}
+
+/// Reads a partition from its beginning, as far as it is committed.
+pub(super) fn committed(world: &World, partition: &TopicPartition) -> Result<Committed, String> {
+    let failed = |error: runtime::transport::TransportError| format!("{partition}: {error}");
+    let config = ReaderConfig { read_committed: true };
+    let mut reader: Box<dyn Reader> = world.log.reader(&config).map_err(failed)?;
+    let (begin, end) = reader.bounds(partition, AT_ONCE).map_err(failed)?;
+    reader.add(partition, begin).map_err(failed)?;
+    let mut records: Vec<OwnedRecord> = Vec::new();
+    loop {
+        let fetched = reader.poll(AT_ONCE, 10_000).map_err(failed)?;
+        if fetched.is_empty() {
+            break;
+        }
+        for batch in fetched.iter().map(|fetched| &fetched.batch) {
+            records.extend((0..batch.len()).map(|index| owned(&**batch, index)));
+        }
+    }
+    let position = reader.position(partition).unwrap_or(begin);
+    Ok(Committed { records, position, end })
+}
+
+fn owned(batch: &dyn RecordBatch, index: usize) -> OwnedRecord {
+    let record = batch.record(index);
+    let mut headers = Headers::new();
+    batch.headers(index, &mut headers);
+    OwnedRecord {
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: record.key.map(Into::into),
+        value: record.value.map(Into::into),
+        headers,
+    }
+}
+
+/// All partitions of a topic; none if it does not exist.
+pub(super) fn partitions(world: &World, topic: &str) -> Result<Vec<TopicPartition>, String> {
+    let mut admin = world.log.admin().map_err(|error| error.to_string())?;
+    let topic: Arc<str> = topic.into();
+    let found = admin.describe(&[Arc::clone(&topic)], AT_ONCE).map_err(|e| e.to_string())?;
+    let count = found.first().cloned().flatten().map_or(0, |info| info.partitions);
+    Ok((0..count).map(|number| TopicPartition::new(Arc::clone(&topic), number)).collect())
+}
+
+/// No transaction is left open: readers of committed records come to the end of everything.
+pub(super) fn nothing_is_open(world: &World, topics: &[String]) -> Result<(), String> {
+    for topic in topics {
+        for partition in partitions(world, topic)? {
+            let Committed { position, end, .. } = committed(world, &partition)?;
+            if position < end {
+                return Err(format!(
+                    "{partition}: a transaction was left open at offset {position} of {end}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every table on every disk is what its changelog says up to the position that it has.
+pub(super) fn tables_are_their_changelogs(
+    world: &World,
+    topology: &Topology,
+) -> Result<(), String> {
+    for (index, slot) in world.slots.iter().enumerate() {
+        for (task, table, image) in slot.disk.images() {
+            let tables = topology.sub_topologies().iter().flat_map(|sub| sub.tables());
+            let Some(spec) = tables.into_iter().find(|spec| *spec.name() == table) else {
+                continue;
+            };
+            let number = task.rsplit('-').next().and_then(|number| number.parse().ok());
+            let Some(number) = number else { continue };
+            let changelog = TopicPartition::new(Arc::clone(spec.changelog()), number);
+            compare(world, spec, &changelog, &image)
+                .map_err(|error| format!("instance {index}, table {table}: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn compare(
+    world: &World,
+    spec: &TableSpec,
+    changelog: &TopicPartition,
+    image: &Image,
+) -> Result<(), String> {
+    let mut replayed = BTreeMap::new();
+    let position = image.position.unwrap_or(0);
+    let records = committed(world, changelog)?.records;
+    for record in records.iter().filter(|record| record.offset < position) {
+        let mut entries = Vec::new();
+        let raw = RawRecord {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+        };
+        spec.restore(&raw, &mut entries).map_err(|error| error.to_string())?;
+        for (key, value) in entries {
+            match value {
+                Some(value) => drop(replayed.insert(key, value)),
+                None => drop(replayed.remove(&key)),
+            }
+        }
+    }
+    if replayed == image.entries {
+        return Ok(());
+    }
+    let mut differing = replayed.keys().chain(image.entries.keys());
+    let key = differing.find(|key| replayed.get(*key) != image.entries.get(*key));
+    Err(format!("at position {position} of {changelog} it differs in the entry {key:?}"))
+}

@@ -1,0 +1,66 @@
+//! What a simulated run left behind.
+
+use std::sync::Arc;
+
+use streams_core::{CodecError, OwnedRecord, Record, Topic};
+
+use super::check;
+use super::world::{World, lock};
+
+/// A run that ended well as far as the kit can tell: what it wrote is for you to judge.
+pub struct Outcome(Arc<World>);
+
+/// What was written cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutcomeError {
+    /// The topic cannot be read.
+    #[error("{0}")]
+    Log(String),
+    /// A record cannot be decoded with the topic's codecs.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl Outcome {
+    pub(super) fn new(world: Arc<World>) -> Self {
+        Self(world)
+    }
+
+    /// The committed records of a topic, those that were fed included, partition by partition, in
+    /// the order of each.
+    ///
+    /// # Errors
+    /// A record that cannot be decoded.
+    pub fn committed<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+    ) -> Result<Vec<Record<K, V>>, OutcomeError> {
+        let decode = |raw: OwnedRecord| {
+            Ok(Record {
+                key: topic.key_codec().decode(raw.key.as_deref())?,
+                value: topic.value_codec().decode(raw.value.as_deref())?,
+                timestamp: raw.timestamp,
+            })
+        };
+        self.committed_raw(topic.name())?.into_iter().map(decode).collect()
+    }
+
+    /// The same in bytes.
+    ///
+    /// # Errors
+    /// A topic that cannot be read.
+    pub fn committed_raw(&self, topic: &str) -> Result<Vec<OwnedRecord>, OutcomeError> {
+        let mut records = Vec::new();
+        for partition in check::partitions(&self.0, topic).map_err(OutcomeError::Log)? {
+            let of_partition = check::committed(&self.0, &partition).map_err(OutcomeError::Log)?;
+            records.extend(of_partition.records);
+        }
+        Ok(records)
+    }
+
+    /// All that happened, a line each.
+    pub fn history(&self) -> String {
+        lock(&self.0.history).join("\n")
+    }
+}

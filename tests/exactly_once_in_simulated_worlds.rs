@@ -1,0 +1,142 @@
+//! Three instances of a stateful, repartitioned, windowed application in simulated worlds where
+//! everything goes wrong: nothing is lost, doubled or torn, and the same seed is the same run.
+//!
+//! `HEADWATER_SEEDS=10000 cargo test --release --test exactly_once_in_simulated_worlds`;
+//! `HEADWATER_SEED=7` runs that seed alone and prints its history.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headwater::prelude::*;
+use testkit::{Dice, Outcome, SimError, Simulation};
+
+const RECORDS: u64 = 150;
+const TRACE: tracing_subscriber::filter::LevelFilter =
+    tracing_subscriber::filter::LevelFilter::DEBUG;
+
+fn events() -> Topic<String, u64> {
+    Topic::new("events")
+}
+
+fn topology() -> headwater::Topology {
+    let app = Builder::new("world");
+    let events = app.stream(&events()).shared();
+    events.clone().to(&Topic::new("copies"));
+    events.clone().group_by_key().count(&Table::new("counts")).to(&Topic::new("counts"));
+    let long = Duration::from_secs(1_000_000);
+    events
+        .group_by("by-bucket", |_, value| format!("bucket-{}", value % 5))
+        .window(Tumbling::of(Duration::from_secs(1)).grace(long))
+        .reduce(&Table::new("sums"), |sum, value| sum + value)
+        .updates()
+        .map(|window, sum| (format!("{}@{}", window.key, window.start), sum))
+        .to(&Topic::new("sums"));
+    app.build().expect("valid")
+}
+
+fn event(dice: &mut Dice, number: u64) -> Record<String, u64> {
+    let at = 1_000_000_000_000 + dice.below(5_000) as i64;
+    Record::new(format!("user-{}", dice.below(7)), number, at)
+}
+
+fn run(seed: u64) -> Result<Outcome, SimError> {
+    let mut simulation = Simulation::new(seed, topology)
+        .config(|config| config.worker_threads = 1 + seed as usize % 2)
+        .feed(&events(), RECORDS, event);
+    for topic in ["events", "copies", "counts", "sums"] {
+        simulation = simulation.topic(topic, 4);
+    }
+    simulation.run()
+}
+
+/// What is wrong with what was written, if anything.
+fn judge(outcome: &Outcome) -> Result<(), String> {
+    let sent = outcome.committed(&events()).map_err(|error| error.to_string())?;
+    let copies: Topic<String, u64> = Topic::new("copies");
+    let mut copied: Vec<_> = values(outcome, &copies)?.into_iter().map(|(_, n)| n).collect();
+    copied.sort_unstable();
+    if copied != (0..RECORDS).collect::<Vec<_>>() {
+        return Err(format!("copies: {copied:?}"));
+    }
+    let mut counted = BTreeMap::<String, u64>::new();
+    for (user, count) in values(outcome, &Topic::new("counts"))? {
+        let before = counted.insert(user.clone(), count).unwrap_or(0);
+        if before + 1 != count {
+            return Err(format!("{user} was counted from {before} to {count}"));
+        }
+    }
+    let mut sums = BTreeMap::<String, u64>::new();
+    for record in &sent {
+        *counted.entry(record.key.clone()).or_default() -= 1;
+        let (value, window) = (record.value, record.timestamp / 1_000 * 1_000);
+        *sums.entry(format!("bucket-{}@{window}", value % 5)).or_default() += value;
+    }
+    let last: BTreeMap<_, _> = values(outcome, &Topic::new("sums"))?.into_iter().collect();
+    if last != sums || counted.values().any(|left| *left != 0) {
+        return Err(format!("sums: {last:?}, and not {sums:?}; counts are off by {counted:?}"));
+    }
+    Ok(())
+}
+
+fn values(outcome: &Outcome, topic: &Topic<String, u64>) -> Result<Vec<(String, u64)>, String> {
+    let records = outcome.committed(topic).map_err(|error| error.to_string())?;
+    Ok(records.into_iter().map(|record| (record.key, record.value)).collect())
+}
+
+/// `None` if all is well.
+fn problem(seed: u64) -> Option<String> {
+    match run(seed) {
+        Err(error) => Some(error.to_string()),
+        Ok(outcome) => {
+            let judged = judge(&outcome).err();
+            judged.map(|what| format!("seed {seed}: {what}\n{}", outcome.history()))
+        }
+    }
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_torn() {
+    if let Ok(seed) = std::env::var("HEADWATER_SEED") {
+        let seed = seed.parse().expect("a number");
+        // What the instances say, between the lines of the history.
+        tracing_subscriber::fmt().with_ansi(false).without_time().with_max_level(TRACE).init();
+        let found = problem(seed);
+        let history = || run(seed).map_or_else(|error| error.to_string(), |all| all.history());
+        println!("{}", found.clone().unwrap_or_else(history));
+        assert!(found.is_none(), "seed {seed}");
+        return;
+    }
+    let seeds = std::env::var("HEADWATER_SEEDS").map_or(300, |n| n.parse().expect("a number"));
+    let next = std::sync::atomic::AtomicU64::new(0);
+    let work = || {
+        let mut found = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if seed >= seeds || found.len() > 3 {
+                return found;
+            }
+            found.extend(problem(seed).map(|what| (seed, what)));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let mut found: Vec<(u64, String)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
+    });
+    found.sort();
+    let seeds: Vec<_> = found.iter().map(|(seed, _)| seed).collect();
+    assert!(found.is_empty(), "seeds {seeds:?}, first:\n{}", found[0].1);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 1_000..1_020 {
+        let histories = [run(seed), run(seed)].map(|outcome| {
+            let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
+            let topics = ["events", "copies", "counts", "sums", "world-counts-changelog"];
+            let written = topics.map(|topic| outcome.committed_raw(topic).expect("readable"));
+            (outcome.history(), written)
+        });
+        assert!(histories[0] == histories[1], "seed {seed}");
+    }
+}
