@@ -14,8 +14,11 @@ struct Release {
 }
 
 impl Releases {
-    /// Notes partitions that are to be unassigned when `tasks` are closed.
-    pub(super) fn add(&mut self, partitions: Vec<TopicPartition>, tasks: Vec<TaskId>) {
+    /// Notes partitions that are to be unassigned when `tasks` are closed. Those that are on their
+    /// way out already, because they were revoked before they were lost, are not unassigned twice.
+    pub(super) fn add(&mut self, mut partitions: Vec<TopicPartition>, tasks: Vec<TaskId>) {
+        let leaving = |one: &TopicPartition| self.0.iter().any(|r| r.partitions.contains(one));
+        partitions.retain(|one| !leaving(one));
         self.0.push(Release { partitions, tasks: tasks.into_iter().collect() });
     }
 
