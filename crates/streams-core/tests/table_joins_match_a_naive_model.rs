@@ -149,8 +149,8 @@ fn updates() -> impl Strategy<Value = Vec<Update>> {
     prop::collection::vec(prop_oneof![left, right], 1..40)
 }
 
-/// For runs in which the turns of the tasks are left to chance: a seed, and how many updates come at
-/// once.
+/// For runs in which the turns of the tasks are left to chance: a seed, and how many updates come
+/// at once.
 fn turns() -> impl Strategy<Value = Option<(u64, usize)>> {
     prop::option::of((any::<u64>(), 1..12_usize))
 }
