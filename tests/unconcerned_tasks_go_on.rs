@@ -106,5 +106,5 @@ async fn on_the_embedded_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_kafka() {
     let Some((config, client)) = support::kafka() else { return };
-    run(support::unique("unconcerned"), config, client, Duration::from_secs(3)).await;
+    run(support::unique("unconcerned"), config, client, Duration::from_secs(2)).await;
 }

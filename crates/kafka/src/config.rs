@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 /// Which client a property is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +138,9 @@ impl KafkaConfig {
         for (name, value) in self.common.iter().chain(own) {
             client.set(name, value);
         }
+        // Otherwise the `log` crate decides, which is not where we write. Debug lines come only if
+        // the property `debug` asks for them.
+        client.set_log_level(RDKafkaLogLevel::Debug);
         client
     }
 }

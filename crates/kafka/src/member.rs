@@ -38,7 +38,26 @@ impl KafkaMember {
         let group = Arc::new(KafkaGroup::new(Arc::clone(&consumer), Arc::clone(&config.group_id)));
         Ok(Self { consumer, group })
     }
+
+    /// Makes librdkafka fetch the partitions that were assigned before, at once. It pauses all of
+    /// them while a rebalance is answered, and what resumes them does not wake the thread that
+    /// fetches: it may sleep on for a second. A request does wake it.
+    fn wake_fetching(&self) {
+        let Ok(assigned) = self.consumer.assignment() else { return };
+        let mut ends = TopicPartitionList::with_capacity(assigned.count());
+        for one in assigned.elements() {
+            let _ = ends.add_partition_offset(one.topic(), one.partition(), Offset::End);
+        }
+        if ends.count() > 0
+            && let Err(error) = self.consumer.offsets_for_times(ends, WAKE)
+        {
+            tracing::debug!(target: "headwater::kafka", %error, "fetching goes on when it will");
+        }
+    }
 }
+
+/// How long the request that wakes librdkafka may keep the member's thread.
+const WAKE: Duration = Duration::from_millis(100);
 
 fn client_config(kafka: &KafkaConfig, config: &MemberConfig) -> rdkafka::ClientConfig {
     let isolation = if config.read_committed { "read_committed" } else { "read_uncommitted" };
@@ -101,12 +120,15 @@ impl Member for KafkaMember {
                 queue.forward(None);
             }
         }
+        self.wake_fetching();
         Ok(())
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         let unassigned = self.consumer.incremental_unassign(&list(partitions));
-        unassigned.map_err(|error| error::plain("unassigning partitions", error))
+        unassigned.map_err(|error| error::plain("unassigning partitions", error))?;
+        self.wake_fetching();
+        Ok(())
     }
 
     fn fetcher(&self) -> Result<Box<dyn Fetcher>> {

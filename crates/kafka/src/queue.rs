@@ -99,8 +99,9 @@ impl Drop for Queue {
     }
 }
 
+/// Rounded up: who waits for less than a millisecond would not wait at all, again and again.
 pub(crate) fn millis(timeout: Duration) -> c_int {
-    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
+    c_int::try_from(timeout.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
 }
 
 /// A fetched message, or an event of a partition that comes the same way. Must not outlive its
