@@ -84,6 +84,98 @@ fn two_streams_within_ten_seconds() {
     assert_eq!(test.take(&out).unwrap(), [(1, 101)]);
 }
 
+#[test]
+fn visits() {
+    let half_an_hour = Duration::from_secs(30 * 60);
+    let (clicks, out) = (Topic::<String, i64>::new("clicks"), Topic::<String, u64>::new("out"));
+    let app = Builder::new("visits");
+    app.stream(&clicks)
+        .group_by_key()
+        .window(Session::of(half_an_hour))
+        .count(&Table::new("visits"))
+        .closed()
+        .map(|visit, clicks| (visit.key, clicks))
+        .to(&out);
+    let mut test = TopologyTest::new(app.build().unwrap());
+    for minutes in [0, 30, 60, 91] {
+        test.send_record(&clicks, Record::new("ada".to_owned(), 1, minutes * 60_000)).unwrap();
+    }
+    assert_eq!(test.take(&out).unwrap(), [("ada".to_owned(), 3)]);
+}
+
+#[test]
+fn rows_of_a_table() {
+    let (topic, out) = (Topic::<String, i64>::new("stock"), Topic::<String, _>::new("out"));
+    let app = Builder::new("stock");
+    let stock = app.table(&topic, &Table::new("stock"));
+    stock.filter(|_, pieces| *pieces < 5).to_stream().to(&out);
+    let mut test = TopologyTest::new(app.build().unwrap());
+    for pieces in [9, 4, 8] {
+        test.send(&topic, "tea".into(), pieces).unwrap();
+    }
+    let expected = [("tea".to_owned(), Some(4)), ("tea".to_owned(), None)];
+    assert_eq!(test.take(&out).unwrap(), expected);
+}
+
+#[test]
+fn reference_data_everywhere() {
+    let (rates, topic) = (Topic::<String, i64>::new("rates"), Topic::<u64, i64>::new("prices"));
+    let out = Topic::<u64, i64>::new("out");
+    let app = Builder::new("prices");
+    let rate = app.global_table(&rates, &Table::new("rates"));
+    app.stream(&topic)
+        .join_global(&rate, |_, _| "EUR".to_owned(), |_, price, rate| price * rate)
+        .to(&out);
+    let mut test = TopologyTest::new(app.build().unwrap());
+    test.send(&rates, "EUR".into(), 3).unwrap();
+    test.send(&topic, 7, 5).unwrap();
+    assert_eq!(test.take(&out).unwrap(), [(7, 15)]);
+}
+
+#[test]
+fn tables_by_a_foreign_key() {
+    let (orders, names) = (Topic::<u64, String>::new("orders"), Topic::new("names"));
+    let labels = Table::<u64, String>::new("labels");
+    let app = Builder::new("labels");
+    let order = app.table(&orders, &Table::new("orders"));
+    let name = app.table(&names, &Table::<String, String>::new("names"));
+    order.fk_join(
+        &name,
+        &labels,
+        |_, customer| Some(customer.clone()),
+        |id, _, name| format!("{id} for {name}"),
+    );
+    let mut test = TopologyTest::new(app.build().unwrap());
+    test.send(&orders, 7, "c1".into()).unwrap();
+    test.send(&names, "c1".into(), "Ada".into()).unwrap();
+    assert_eq!(test.table(&labels, &7).unwrap().as_deref(), Some("7 for Ada"));
+}
+
+#[test]
+fn a_processor() {
+    let (minute, last) = (Duration::from_secs(60), Table::<String, i64>::new("last"));
+    let (topic, out) = (Topic::<String, i64>::new("readings"), Topic::<String, i64>::new("out"));
+    let app = Builder::new("readings");
+    let (table, all) = (last.clone(), last.clone());
+    app.stream(&topic)
+        .process("every-minute")
+        .table(&last)
+        .on_stream_time(minute, move |at, cx| {
+            for (sensor, value) in cx.table(&all)?.entries()? {
+                cx.forward(Record::new(sensor, value, at))?;
+            }
+            Ok(())
+        })
+        .each(move |reading, cx| cx.table(&table)?.put(&reading.key, &reading.value))
+        .to(&out);
+    let mut test = TopologyTest::new(app.build().unwrap());
+    for (value, seconds) in [(1, 0), (2, 59), (3, 61)] {
+        let reading = Record::new("door".to_owned(), value, seconds * 1_000);
+        test.send_record(&topic, reading).unwrap();
+    }
+    assert_eq!(test.take(&out).unwrap(), [("door".to_owned(), 1), ("door".to_owned(), 3)]);
+}
+
 async fn process(
     mut orders: Records<u64, String>,
     cx: Context,

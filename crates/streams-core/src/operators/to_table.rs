@@ -25,33 +25,16 @@ impl<K: Clone + 'static, V: Clone + 'static, R: Into<Option<V>> + 'static> Recei
         let Record { key, value, timestamp } = record;
         let mut bytes = mem::take(&mut cx.key_buffer);
         bytes.clear();
-        let change = self.set(&key, value.into(), timestamp, &mut bytes, cx);
+        let (table, index, new) = (&self.table, self.index, value.into());
+        let change = replace_row(table, index, &key, new, timestamp, &mut bytes, cx);
         cx.key_buffer = bytes;
         let value = change?;
         self.changes.receive(Record { key, value, timestamp }, cx)
     }
 }
 
-impl<K: 'static, V: 'static> ToTable<K, V> {
-    fn set(
-        &self,
-        key: &K,
-        value: Option<V>,
-        timestamp: i64,
-        bytes: &mut Vec<u8>,
-        cx: &mut Cx,
-    ) -> Result<Change<V>, Failure> {
-        write_key(&self.table.name, &*self.table.key, key, bytes)?;
-        let old = match cx.tables.get(self.index, bytes)? {
-            Some((_, old)) => Some(read(&self.table, old)?),
-            None => None,
-        };
-        let new = set_row(&self.table, self.index, bytes, value, timestamp, cx)?;
-        Ok(Change { old, new })
-    }
-}
-
-/// Keeps the rows of a derived table.
+/// Keeps the rows of a derived table. What a row was is what was kept: a join of a table with one
+/// that is derived from it sees the new row on both sides at once, and cannot tell.
 pub(crate) struct Keep<K, V> {
     pub(crate) table: Table<K, V>,
     pub(crate) index: TableIndex,
@@ -60,26 +43,31 @@ pub(crate) struct Keep<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Keep<K, V> {
     fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
-        let Record { key, value: Change { old, new }, timestamp } = record;
+        let Record { key, value: Change { new, .. }, timestamp } = record;
         let mut bytes = mem::take(&mut cx.key_buffer);
         bytes.clear();
-        let new = write_key(&self.table.name, &*self.table.key, &key, &mut bytes)
-            .and_then(|()| set_row(&self.table, self.index, &bytes, new, timestamp, cx));
+        let change = replace_row(&self.table, self.index, &key, new, timestamp, &mut bytes, cx);
         cx.key_buffer = bytes;
-        let value = Change { old, new: new? };
+        let value = change?;
         self.changes.receive(Record { key, value, timestamp }, cx)
     }
 }
 
-/// Sets or deletes a row; what is there now.
-fn set_row<K: 'static, V: 'static>(
+/// Sets or deletes a row; what was there and what is there now.
+fn replace_row<K: 'static, V: 'static>(
     table: &Table<K, V>,
     index: TableIndex,
-    key: &[u8],
-    value: Option<V>,
+    key: &K,
+    new: Option<V>,
     timestamp: i64,
+    bytes: &mut Vec<u8>,
     cx: &mut Cx,
-) -> Result<Option<V>, Failure> {
-    let is_there = write_row(table, index, key, value.as_ref(), timestamp, cx)?;
-    Ok(value.filter(|_| is_there))
+) -> Result<Change<V>, Failure> {
+    write_key(&table.name, &*table.key, key, bytes)?;
+    let old = match cx.tables.get(index, bytes)? {
+        Some((_, old)) => Some(read(table, old)?),
+        None => None,
+    };
+    let is_there = write_row(table, index, bytes, new.as_ref(), timestamp, cx)?;
+    Ok(Change { old, new: new.filter(|_| is_there) })
 }

@@ -27,7 +27,9 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// Groups the rows by a new key, with a new value. When a row changes, it is taken out of its
     /// group and put into its new one; if that is the same group, there is one result. The changes
     /// go through the repartition topic `{application id}-{name}-repartition`, values as JSON. A
-    /// key or value that is null (`None`) takes the row out.
+    /// row whose key is null (`None`) is in no group; nor is one whose value is written as null
+    /// bytes, which JSON never does but a [`Nullable`](crate::codec::Nullable) codec by
+    /// [`group_by_with`](TableStream::group_by_with).
     ///
     /// ```
     /// # use headwater_streams_core::{Builder, Table, Topic};

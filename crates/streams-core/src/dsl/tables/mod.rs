@@ -106,7 +106,9 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     }
 
     /// Keeps a derived table under a name of its own, with a changelog, so that it can be read by
-    /// that name. Joins and groupings do not need it.
+    /// that name. Joins and groupings do not need it, but for a grouping behind a join of a table
+    /// with one that is derived from it: both sides change at once, and only a kept join knows what
+    /// its row was before.
     ///
     /// ```
     /// # use headwater_streams_core::{Builder, Table, Topic};

@@ -1,0 +1,21 @@
+//! Both sides of a join of a table with one that is derived from it change at once. Kept under a
+//! name, the join still knows what each of its rows was.
+
+use headwater_streams_core::{Builder, Table, Topic};
+use headwater_testkit::TopologyTest;
+
+#[test]
+fn a_sum_over_the_kept_join_is_right() {
+    let (topic, sum) = (Topic::<String, i64>::new("rows"), Table::<String, i64>::new("sum"));
+    let app = Builder::new("t");
+    let rows = app.table(&topic, &Table::new("rows"));
+    let next = rows.map_values(|_, number| number + 1);
+    let product = rows.join(&next, |_, number, next| number * next).keep(&Table::new("product"));
+    let all = product.group_by("all", |_, product| ("all".to_owned(), *product));
+    all.reduce(&sum, |sum, product| sum + product, |sum, product| sum - product);
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    for (key, number) in [("a", 1), ("b", 2), ("a", 3), ("b", 4), ("a", 5)] {
+        test.send(&topic, key.to_owned(), number).expect("processed");
+    }
+    assert_eq!(test.table(&sum, &"all".to_owned()).expect("reads"), Some(4 * 5 + 5 * 6));
+}
