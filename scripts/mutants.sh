@@ -2,7 +2,7 @@
 # ./dev mutants [PATTERN]: plants each of the bugs in tests/mutants/*.txt whose name matches, in a
 # copy of the sources, runs the suite that must catch it, and prints who was caught.
 #
-# A file begins with `suite ARGUMENTS`, what `cargo test` is given. A bug is a line `= its name`,
+# A file begins with `suite ARGUMENTS`, what `cargo test` is given, and `seeds N`, how many seeds. A bug is a line `= its name`,
 # then one or more of: the source file, `- text` that occurs in it exactly once, `+ text` that
 # takes its place (`\n` in either is a new line).
 set -euo pipefail
@@ -35,7 +35,7 @@ plant() {
 verdict() {
   local status=0
   # shellcheck disable=SC2086 # the suite is a list of arguments
-  (cd "$TREE" && cargo test --release --no-fail-fast $SUITE) >"$LOG" 2>&1 || status=$?
+  (cd "$TREE" && HEADWATER_SEEDS=$SEEDS cargo test --release --no-fail-fast $SUITE) >"$LOG" 2>&1 || status=$?
   if [ "$status" = 0 ]; then
     echo "SURVIVED"
   elif grep -qE '^error(\[|:) ?.*(could not compile|E[0-9]{4})' "$LOG" && ! grep -q '^test ' "$LOG"; then
@@ -59,10 +59,11 @@ judge() {
 
 run_file() {
   local line file='' old=''
-  NAME='' SUITE=''
+  NAME='' SUITE='' SEEDS=8
   while IFS= read -r line <&3; do
     case $line in
       'suite '*) SUITE=${line#suite } ;;
+      'seeds '*) SEEDS=${line#seeds } ;;
       '= '*)
         judge
         NAME=${line#= }
@@ -81,8 +82,7 @@ TOTAL=0 CAUGHT=0
 mkdir -p "${LOG%/*}"
 fresh_tree
 trap 'git worktree remove --force "$TREE" 2>/dev/null || true' EXIT
-export HEADWATER_SEEDS=${HEADWATER_SEEDS:-8}
-for list in tests/mutants/*.txt; do
+for list in ${LISTS:-tests/mutants/*.txt}; do
   run_file "$list"
 done
 echo

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use testkit::{Dice, Outcome, SimError, Simulation};
 
@@ -25,6 +26,18 @@ fn topology() -> headwater::Topology {
     events.clone().group_by_key().count(&Table::new("counts")).to(&Topic::new("counts"));
     let long = Duration::from_secs(1_000_000);
     events
+        .clone()
+        .group_by_key()
+        .window(Tumbling::of(Duration::from_secs(1)))
+        .count(&Table::new("minutes"))
+        .closed()
+        .map(|window, count| (format!("{}@{}", window.key, window.start), count))
+        .to(&Topic::new("closed"));
+    app.agent("marker", &self::events())
+        .writes(&Table::<String, u64>::new("marked"))
+        .sends(&marked())
+        .run(mark);
+    events
         .group_by("by-bucket", |_, value| format!("bucket-{}", value % 5))
         .window(Tumbling::of(Duration::from_secs(1)).grace(long))
         .reduce(&Table::new("sums"), |sum, value| sum + value)
@@ -32,6 +45,19 @@ fn topology() -> headwater::Topology {
         .map(|window, sum| (format!("{}@{}", window.key, window.start), sum))
         .to(&Topic::new("sums"));
     app.build().expect("valid")
+}
+
+fn marked() -> Topic<String, u64> {
+    Topic::new("marked")
+}
+
+/// Numbers the records of each key.
+async fn mark(mut events: Records<String, u64>, cx: Context) -> AgentResult {
+    while let Some(Record { key, .. }) = events.next().await {
+        let number = cx.table(&Table::new("marked")).update(&key, |number| *number += 1)?;
+        cx.send(&marked(), key, number)?;
+    }
+    Ok(())
 }
 
 fn event(dice: &mut Dice, number: u64) -> Record<String, u64> {
@@ -43,7 +69,7 @@ fn run(seed: u64) -> Result<Outcome, SimError> {
     let mut simulation = Simulation::new(seed, topology)
         .config(|config| config.worker_threads = 1 + seed as usize % 2)
         .feed(&events(), RECORDS, event);
-    for topic in ["events", "copies", "counts", "sums"] {
+    for topic in ["events", "copies", "counts", "sums", "closed", "marked"] {
         simulation = simulation.topic(topic, 4);
     }
     simulation.run()
@@ -64,6 +90,21 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
         if before + 1 != count {
             return Err(format!("{user} was counted from {before} to {count}"));
         }
+    }
+    let mut marks = BTreeMap::<String, u64>::new();
+    for (user, mark) in values(outcome, &marked())? {
+        let before = marks.insert(user.clone(), mark).unwrap_or(0);
+        if before + 1 != mark {
+            return Err(format!("{user} was marked with {mark} after {before}"));
+        }
+    }
+    if marks != counted {
+        return Err(format!("marked {marks:?}, counted {counted:?}"));
+    }
+    let closed = values(outcome, &Topic::new("closed"))?;
+    let windows: BTreeMap<_, _> = closed.iter().cloned().collect();
+    if windows.len() != closed.len() {
+        return Err(format!("some window was closed twice: {closed:?}"));
     }
     let mut sums = BTreeMap::<String, u64>::new();
     for record in &sent {
@@ -133,7 +174,7 @@ fn the_same_seed_is_the_same_run() {
     for seed in 1_000..1_020 {
         let histories = [run(seed), run(seed)].map(|outcome| {
             let outcome = outcome.unwrap_or_else(|error| panic!("{error}"));
-            let topics = ["events", "copies", "counts", "sums", "world-counts-changelog"];
+            let topics = ["events", "marked", "closed", "counts", "sums", "world-counts-changelog"];
             let written = topics.map(|topic| outcome.committed_raw(topic).expect("readable"));
             (outcome.history(), written)
         });
