@@ -5,6 +5,7 @@
 //! `HEADWATER_SEED=7` runs that seed alone and prints its history.
 
 use std::collections::BTreeMap;
+use std::task::Poll;
 use std::time::Duration;
 
 use headwater::agent::{AgentResult, Context, Records};
@@ -51,10 +52,17 @@ fn marked() -> Topic<String, u64> {
     Topic::new("marked")
 }
 
-/// Numbers the records of each key.
+/// Numbers the records of each key, and is sometimes in the middle of one for a while.
 async fn mark(mut events: Records<String, u64>, cx: Context) -> AgentResult {
-    while let Some(Record { key, .. }) = events.next().await {
+    while let Some(Record { key, value, .. }) = events.next().await {
         let number = cx.table(&Table::new("marked")).update(&key, |number| *number += 1)?;
+        let mut turns = value % 4;
+        std::future::poll_fn(|context| {
+            turns = turns.saturating_sub(1);
+            context.waker().wake_by_ref();
+            if turns == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         cx.send(&marked(), key, number)?;
     }
     Ok(())
@@ -67,7 +75,11 @@ fn event(dice: &mut Dice, number: u64) -> Record<String, u64> {
 
 fn run(seed: u64) -> Result<Outcome, SimError> {
     let mut simulation = Simulation::new(seed, topology)
-        .config(|config| config.worker_threads = 1 + seed as usize % 2)
+        .config(|config| {
+            config.worker_threads = 1 + seed as usize % 2;
+            // Longer than a session, too: then it is not the log that ends a zombie's work.
+            config.transaction_timeout = Duration::from_secs(2 + seed / 2 % 2 * 8);
+        })
         .feed(&events(), RECORDS, event);
     for topic in ["events", "copies", "counts", "sums", "closed", "marked"] {
         simulation = simulation.topic(topic, 4);

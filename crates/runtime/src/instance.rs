@@ -171,6 +171,7 @@ fn worker(
         effects: Effects::new(),
         commit_at: None,
         blocked_since: None,
+        blocked_looks: 0,
         unknown_since: None,
         status_at: Duration::ZERO,
     };

@@ -17,6 +17,8 @@ use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
 /// How often a commit that waits, for an agent or for the membership, looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// An agent is stuck if it was so many times.
+const LOOKS_MIN: u32 = 10;
 
 impl Worker {
     pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
@@ -41,7 +43,7 @@ impl Worker {
             self.wait_to_be_known()?;
             return Ok(false);
         }
-        (self.blocked_since, self.unknown_since) = (None, None);
+        (self.blocked_since, self.blocked_looks, self.unknown_since) = (None, 0, None);
         self.commit_at = None;
         let commits = self.prepare()?;
         if commits.is_empty() {
@@ -70,9 +72,11 @@ impl Worker {
     fn wait_for_agents(&mut self) -> Result<(), Trouble> {
         let now = self.clock.monotonic();
         let waited = now - *self.blocked_since.get_or_insert(now);
+        self.blocked_looks += 1;
         // The agent wakes the worker when it can go on; this is for the time-out.
         self.commit_at = Some(now + LOOK_EVERY);
-        if waited < self.config.transaction_timeout / 2 {
+        // A process that stood still for so long has not given its agents the time.
+        if waited < self.config.transaction_timeout / 2 || self.blocked_looks < LOOKS_MIN {
             return Ok(());
         }
         let stuck = self.tasks.iter().find(|active| !active.task.can_commit());

@@ -74,6 +74,8 @@ pub(crate) struct Worker {
     pub(crate) commit_at: Option<Duration>,
     /// Since when a commit has had to wait for an agent.
     pub(crate) blocked_since: Option<Duration>,
+    /// How often it was looked at since.
+    pub(crate) blocked_looks: u32,
     /// Since when a commit has had to wait for the membership to be known.
     pub(crate) unknown_since: Option<Duration>,
     pub(crate) status_at: Duration,

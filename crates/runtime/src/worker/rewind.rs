@@ -33,6 +33,7 @@ impl Worker {
         tracing::info!(worker = self.index, retire, reason, "rewinding to the last commit");
         self.effects.clear();
         (self.commit_at, self.blocked_since, self.unknown_since) = (None, None, None);
+        self.blocked_looks = 0;
         self.producing.drop_work(retire)?;
         {
             let mut status = self.status.lock();

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# ./dev sim [--seeds N] [--seed S]: simulated worlds, many, or one with all that happens in it.
+set -euo pipefail
+. scripts/lib.sh
+. scripts/prerequisites.sh
+
+SEEDS=2000
+while [ $# -gt 0 ]; do
+  case $1 in
+    --seeds) SEEDS=${2:?--seeds needs a number}; shift 2 ;;
+    --seed) export HEADWATER_SEED=${2:?--seed needs a number}; shift 2 ;;
+    *) die "unknown argument: $1" ;;
+  esac
+done
+
+ensure_light
+HEADWATER_SEEDS=$SEEDS cargo test --release --no-default-features --features embedded \
+  --test exactly_once_in_simulated_worlds -- --nocapture
