@@ -159,7 +159,7 @@ fn nothing_is_lost_doubled_or_torn() {
         assert!(found.is_none(), "seed {seed}");
         return;
     }
-    let seeds = std::env::var("HEADWATER_SEEDS").map_or(300, |n| n.parse().expect("a number"));
+    let seeds = std::env::var("HEADWATER_SEEDS").map_or(2_000, |n| n.parse().expect("a number"));
     let next = std::sync::atomic::AtomicU64::new(0);
     let work = || {
         let mut found = Vec::new();
