@@ -40,8 +40,14 @@ impl<'b> Build<'b> {
         }
     }
 
-    pub(super) fn is_windowed(node: &Node<'_>) -> bool {
-        matches!(node, Node::WindowTable(_))
+    /// Whether the library takes a node's stream for one whose keys changed: those of windows
+    /// become keys of cases.
+    pub(super) fn is_rekeyed(node: &Node<'_>) -> bool {
+        match node {
+            Node::Stream(flow) | Node::Changes(flow) => flow.rekeyed,
+            Node::WindowTable(_) => true,
+            Node::Table(_) | Node::Global(_) | Node::Group(_) => false,
+        }
     }
 }
 

@@ -100,7 +100,7 @@ impl<'b> Build<'b> {
         let filtered = filtered.filter(|_, pair| *pair != Some(json!([null, null]))).shared();
         self.pairs.insert(op.id.clone(), filtered.clone());
         let rows = filtered.map_values(|pair| at(&pair, 0));
-        self.add(op, Node::Changes(Flow { stream: rows.shared(), rekeyed: false }))
+        self.add(op, Node::Changes(Flow { stream: rows.shared(), rekeyed: true }))
     }
 }
 

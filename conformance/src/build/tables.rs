@@ -24,11 +24,12 @@ impl<'b> Build<'b> {
         }
         let test = move |key: &Key, value: &Val| predicate.apply(key, value) == wanted;
         if !self.plan.knows_old(&op.id) {
+            let rekeyed = Self::is_rekeyed(&node);
             let stream = self.as_stream(&op.id, node)?;
             let passing =
                 move |key: &Key, value: Val| value.filter(|v| test(key, &Some(v.clone())));
             let stream = stream.map_values_with_key(passing).shared();
-            return self.add_changes(op, stream);
+            return self.add_changes(op, Flow { stream, rekeyed });
         }
         let node = match self.known(op, node)? {
             Node::Table(rows) => Node::Table(rows.filter(test)),
@@ -52,9 +53,9 @@ impl<'b> Build<'b> {
         if let Some(pairs) = self.pairs_of(op)? {
             self.map_pairs(op, pairs, map.clone());
         }
-        if let Node::Changes(Flow { stream, .. }) = node {
+        if let Node::Changes(Flow { stream, rekeyed }) = node {
             let stream = stream.map_values_with_key(map).shared();
-            return self.add_changes(op, stream);
+            return self.add_changes(op, Flow { stream, rekeyed });
         }
         let rows = move |key: &Key, value: Val| val(map(key, value)).map(Some);
         let node = match node {
@@ -66,10 +67,11 @@ impl<'b> Build<'b> {
     }
 
     /// A table that does not know what its rows were, kept if the case names it.
-    fn add_changes(&mut self, op: &Op, stream: super::AnyStream<'b>) -> Result<(), CaseError> {
+    fn add_changes(&mut self, op: &Op, flow: Flow<'b>) -> Result<(), CaseError> {
         let Some(name) = op.store()? else {
-            return self.add(op, Node::Changes(Flow { stream, rekeyed: false }));
+            return self.add(op, Node::Changes(flow));
         };
+        let stream = self.settled(&op.id, flow);
         self.stores.insert(name.clone(), Store::Values(table(&name)));
         let kept = stream.to_table(&table_of_values(&name));
         self.add(op, Node::Table(as_values(&kept)))
@@ -90,7 +92,8 @@ impl<'b> Build<'b> {
     /// A table that can be asked for its rows.
     pub(super) fn known(&mut self, op: &Op, node: Node<'b>) -> Result<Node<'b>, CaseError> {
         match node {
-            Node::Changes(Flow { stream, .. }) => {
+            Node::Changes(flow) => {
+                let stream = self.settled(&op.id, flow);
                 let name = self.generate(&op.id);
                 let kept = stream.to_table(&table_of_values(&name));
                 Ok(Node::Table(as_values(&kept)))
@@ -102,7 +105,7 @@ impl<'b> Build<'b> {
 
     pub(super) fn turn_into_stream(&mut self, op: &Op) -> Result<(), CaseError> {
         let node = self.from(op)?;
-        let rekeyed = Self::is_windowed(&node);
+        let rekeyed = Self::is_rekeyed(&node);
         let stream = self.as_stream(&op.id, node)?;
         self.add(op, Node::Stream(Flow { stream, rekeyed }))
     }
