@@ -44,6 +44,9 @@ pub use streams_core::{
     partition_for, window,
 };
 
+#[cfg(feature = "failpoints")]
+pub use runtime::FAILPOINTS;
+
 /// The seams: what a transport or a store of one's own implements.
 pub mod spi {
     pub use runtime::transport;

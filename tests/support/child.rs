@@ -38,6 +38,17 @@ impl Instance {
         self.child = spawn(&self.id, &self.config);
     }
 
+    /// Starts it again; it kills itself when it reaches a step for the `times`th time.
+    pub fn start_again_until(&mut self, failpoint: &str, times: u64) {
+        let value = format!("{failpoint}:{times}");
+        self.child = spawn_with(&self.id, &self.config, &[("HEADWATER_FAILPOINT", &value)]);
+    }
+
+    /// `SIGTERM`, without waiting for the end.
+    pub fn ask_to_stop(&self) {
+        signal(&self.child, "TERM");
+    }
+
     /// `SIGSTOP`: alive, and silent.
     pub fn freeze(&self) {
         signal(&self.child, "STOP");
@@ -67,9 +78,14 @@ impl Drop for Instance {
 }
 
 fn spawn(id: &str, config: &Config) -> Child {
+    spawn_with(id, config, &[])
+}
+
+fn spawn_with(id: &str, config: &Config, variables: &[(&str, &str)]) -> Child {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     command.args(["--exact", "child", "--nocapture"]);
+    command.envs(variables.iter().copied());
     command.env(CONFIG, toml(config)).env(APPLICATION, id).stdin(Stdio::null());
     if std::env::var_os("VERBOSE").is_none() {
         command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -13,6 +13,7 @@ mod client;
 mod clock;
 mod config;
 mod error;
+mod failpoint;
 mod globals;
 mod identity;
 mod instance;
@@ -33,6 +34,8 @@ pub use client::{Client, ClientError, Delivered, ReadRecord, TopicReader, Writer
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables};
 pub use error::AppError;
+#[cfg(feature = "failpoints")]
+pub use failpoint::FAILPOINTS;
 pub use status::{
     CommitCounters, GlobalState, GlobalStatus, InputStatus, Status, StatusHandle, TaskState,
     TaskStatus,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use streams_core::{TaskId, TopicPartition, Topology};
 
 use crate::error::AppError;
+use crate::failpoint::{self, reach};
 use crate::lease::{Assignment, Lease};
 use crate::mailbox::Mailbox;
 use crate::restore::Opening;
@@ -147,6 +148,9 @@ impl Member {
             assignments.push(assignment);
         }
         self.transport.assign(&partitions)?;
+        if !partitions.is_empty() {
+            reach(failpoint::REBALANCE_ASSIGNED);
+        }
         for assignment in assignments {
             tracing::info!(task = %assignment.task, worker = assignment.worker, "task assigned");
             self.status.opened(assignment.task, assignment.worker, &assignment.partitions);
@@ -179,6 +183,7 @@ impl Member {
     /// done.
     fn give_up(&mut self, leads: &[TopicPartition], mark: impl Fn(&Lease)) {
         let tasks = self.close_tasks(leads, mark);
+        reach(failpoint::REBALANCE_REVOKED);
         let partitions = leads.iter().flat_map(|lead| self.with_followers(lead)).collect();
         self.releases.add(partitions, tasks);
     }
@@ -211,7 +216,9 @@ impl Member {
         for partition in partitions {
             self.held.remove(partition);
         }
-        Ok(self.transport.unassign(partitions)?)
+        self.transport.unassign(partitions)?;
+        reach(failpoint::REBALANCE_UNASSIGNED);
+        Ok(())
     }
 
     fn read_notices(&mut self) {
@@ -225,6 +232,7 @@ impl Member {
                 Ok(Notice::Stop) => {
                     if self.stopping == Stopping::No {
                         self.stopping = Stopping::Tasks;
+                        reach(failpoint::SHUTDOWN_ASKED);
                         let leads: Vec<_> = self.held.iter().cloned().collect();
                         self.close_tasks(&leads, Lease::revoke);
                     }
@@ -261,6 +269,7 @@ impl Member {
         match self.stopping {
             Stopping::Tasks if self.releases.is_empty() && self.tasks.is_empty() => {
                 self.transport.leave(LEAVE)?;
+                reach(failpoint::SHUTDOWN_LEAVING);
                 self.stopping = Stopping::Leaving { polls_left: LEAVING_POLLS };
             }
             Stopping::Leaving { polls_left } if polls_left == 0 || self.has_left() => {

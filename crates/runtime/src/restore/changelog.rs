@@ -10,6 +10,7 @@ use streams_core::{
 use super::opening::{Opening, Stage};
 use super::{RECORDS_MAX, Restorer};
 use crate::error::AppError;
+use crate::failpoint::{self, reach};
 use crate::status::TaskState;
 use crate::transport::{ErrorKind, Fetched};
 
@@ -92,6 +93,7 @@ impl Restorer {
         if let Some(store) = opening.store.as_mut() {
             store.apply(&StoreBatch { tables })?;
         }
+        reach(failpoint::RESTORE_READ);
         opening.tables[table].position = position;
         opening.restored += batch.len() as u64;
         self.status.restored(opening.assignment.task, batch.len() as u64);

@@ -17,6 +17,7 @@ use streams_core::{StoreProvider, Task, Topology};
 
 use crate::clock::Clock;
 use crate::error::AppError;
+use crate::failpoint::{self, reach};
 use crate::globals::GlobalRows;
 use crate::lease::LeaseState;
 use crate::mailbox::Mailbox;
@@ -113,6 +114,7 @@ impl Restorer {
                 "task ready"
             );
             self.status.changed(id, TaskState::Running, "up to date");
+            reach(failpoint::RESTORE_READY);
             let offsets = opening.resume.iter().map(|resume| resume.offset).collect();
             let worker = &self.workers[opening.assignment.worker];
             let assignment = opening.assignment;

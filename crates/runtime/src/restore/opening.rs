@@ -8,6 +8,7 @@ use streams_core::{Resume, Start, Store, StoreError, TopicPartition};
 use super::Restorer;
 use super::changelog::TableRestore;
 use crate::error::AppError;
+use crate::failpoint::{self, reach};
 use crate::lease::Assignment;
 use crate::status::TaskState;
 use crate::transport::{CommittedOffset, ErrorKind};
@@ -66,6 +67,7 @@ impl Restorer {
             };
             opening.store = Some(store);
             opening.stage = Stage::Offsets;
+            reach(failpoint::RESTORE_OPENED);
         }
         Ok(())
     }
@@ -96,6 +98,7 @@ impl Restorer {
             }
             opening.resume = resume;
             opening.stage = Stage::Ends;
+            reach(failpoint::RESTORE_OFFSETS);
         }
         Ok(())
     }
@@ -117,6 +120,7 @@ impl Restorer {
             }
             opening.tables = tables;
             opening.stage = Stage::Records;
+            reach(failpoint::RESTORE_ENDS);
             self.status.changed(
                 opening.assignment.task,
                 TaskState::Restoring { done: 0, total: opening.left() },

@@ -12,6 +12,7 @@ use streams_core::TaskCommit;
 
 use super::{Active, Trouble, Worker};
 use crate::error::AppError;
+use crate::failpoint::{self, reach};
 use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
@@ -49,7 +50,9 @@ impl Worker {
         if commits.is_empty() {
             return Ok(true);
         }
+        reach(failpoint::COMMIT_PREPARED);
         self.send_effects()?;
+        reach(failpoint::COMMIT_SENT);
         let offsets = self.offsets(&commits);
         if self.producing.is_transactional() {
             self.commit_transaction(&offsets)?;
@@ -57,7 +60,9 @@ impl Worker {
             self.producing.flush()?;
             self.group.commit(&offsets, self.config.request_timeout)?;
         }
+        reach(failpoint::COMMIT_COMMITTED);
         self.apply(&commits)?;
+        reach(failpoint::COMMIT_APPLIED);
         self.consumed.note(&offsets);
         self.status.lock().commits.commits += 1;
         Ok(true)
@@ -143,6 +148,7 @@ impl Worker {
     fn commit_transaction(&mut self, offsets: &[OffsetCommit]) -> Result<(), Trouble> {
         let group = self.same_member()?;
         self.producing.send_offsets(offsets, &group)?;
+        reach(failpoint::COMMIT_OFFSETS);
         self.producing.commit()?;
         Ok(())
     }

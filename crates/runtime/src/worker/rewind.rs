@@ -10,6 +10,7 @@ use streams_core::Task;
 
 use super::{Active, Trouble, Worker};
 use crate::error::AppError;
+use crate::failpoint::{self, reach};
 use crate::lease::{Assignment, LeaseState};
 use crate::member::Notice;
 use crate::restore::Opening;
@@ -109,6 +110,7 @@ impl Worker {
             tracing::warn!(task = %assignment.task, %error, "a store was not flushed");
         }
         drop(store);
+        reach(failpoint::REBALANCE_CLOSED);
         tracing::info!(task = %assignment.task, "task closed");
         self.member.send(Notice::Released(assignment.task));
         Ok(())

@@ -1,0 +1,105 @@
+//! On a real broker: instances kill themselves, as by `kill -9`, at every named step of commit,
+//! restore, rebalance and shutdown, under load. Nothing is lost or done twice, and each of them did
+//! reach its step.
+//!
+//! `HEADWATER_ROUNDS=20` goes through all of them so many times; once is the default.
+#![cfg(feature = "failpoints")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use headwater::FAILPOINTS;
+use support::child::{Instance, run_child};
+use support::counting::{Counting, topology};
+use support::kafka;
+
+/// Not a test of its own: what the child processes run.
+#[test]
+fn child() {
+    run_child(topology);
+}
+
+/// Feeds until told to stop; gives the number of records.
+fn feed(job: &Counting, stop: &AtomicBool) -> u64 {
+    let mut fed = 0;
+    while !stop.load(Ordering::Relaxed) {
+        job.feed(fed..fed + 400, 2_000, |_| ());
+        fed += 400;
+    }
+    fed
+}
+
+fn ends_within(instance: &mut Instance, time: Duration) -> bool {
+    let until = Instant::now() + time;
+    while instance.is_running() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    !instance.is_running()
+}
+
+/// Has an instance kill itself at a step. `false`: it was not reached, as when it has no task with
+/// a table to restore, or nothing to give up.
+fn kills_itself(
+    victim: &mut Instance,
+    failpoint: &str,
+    times: u64,
+    start: &impl Fn(&str) -> Instance,
+) -> bool {
+    victim.kill();
+    victim.start_again_until(failpoint, times);
+    // Others have to come, or it has to go, for it to give something up.
+    let others = failpoint.starts_with("rebalance").then(|| {
+        std::thread::sleep(Duration::from_millis(1_500));
+        ["three", "four"].map(start)
+    });
+    if failpoint.starts_with("shutdown") {
+        std::thread::sleep(Duration::from_millis(1_500));
+        victim.ask_to_stop();
+    }
+    let has_ended = ends_within(victim, Duration::from_secs(8));
+    victim.kill();
+    victim.start_again();
+    for other in others.into_iter().flatten() {
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(other.stop(), "a graceful stop");
+    }
+    has_ended
+}
+
+#[test]
+fn nothing_is_lost_or_done_twice() {
+    let Some((config, client)) = kafka() else { return };
+    let rounds = std::env::var("HEADWATER_ROUNDS").map_or(1, |n| n.parse().expect("a number"));
+    let job = Arc::new(Counting::new(support::unique("steps"), client));
+    let state = tempfile::tempdir().expect("a directory");
+    let start = |name: &str| Instance::start(&job.id, &config, &state.path().join(name));
+    let mut instances = ["one", "two"].map(start);
+    let stop = Arc::new(AtomicBool::new(false));
+    let feeder = {
+        let (job, stop) = (Arc::clone(&job), Arc::clone(&stop));
+        std::thread::spawn(move || feed(&job, &stop))
+    };
+    std::thread::sleep(Duration::from_secs(3));
+    for round in 0..rounds {
+        for (index, failpoint) in FAILPOINTS.iter().enumerate() {
+            // Steps of a commit are reached many times a second; others once in a while.
+            let is_frequent = failpoint.starts_with("commit");
+            let times = if is_frequent { 1 + round as u64 * 3 + index as u64 } else { 1 };
+            let reached = (0..6).any(|attempt| {
+                let victim = &mut instances[(round + index + attempt) % 2];
+                kills_itself(victim, failpoint, times, &start)
+            });
+            assert!(reached, "{failpoint} was not reached");
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let total = feeder.join().expect("fed");
+    job.check(total, Duration::from_secs(60));
+    println!("killed {rounds} times at each of {} steps, {total} records", FAILPOINTS.len());
+    for instance in instances {
+        assert!(instance.stop(), "a graceful stop");
+    }
+}
