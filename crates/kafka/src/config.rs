@@ -151,6 +151,8 @@ const CONSUMER: &[(&str, &str)] = &[
     ("fetch.queue.backoff.ms", "2"),
     ("fetch.wait.max.ms", "100"),
     ("fetch.message.max.bytes", "4194304"),
+    // A request that gets lost without a word stops fetching for so long; the default is a minute.
+    ("socket.timeout.ms", "10000"),
     ("allow.auto.create.topics", "false"),
     // Committed offsets are asked for again while a transaction that was just aborted holds them.
     ("retry.backoff.ms", "5"),

@@ -11,6 +11,7 @@
 pub mod conformance;
 mod dice;
 pub mod faults;
+pub mod kafka_proxy;
 mod sim;
 mod topology_test;
 

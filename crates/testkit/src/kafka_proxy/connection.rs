@@ -1,0 +1,128 @@
+//! One connection of a client, and the one to the broker that belongs to it.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use super::{Shared, Wire, lock};
+
+/// A request that was held back, with the connection on which it arrives in the end.
+pub(super) struct Late {
+    request: Vec<u8>,
+    to_broker: Arc<Mutex<TcpStream>>,
+}
+
+impl Late {
+    pub(super) fn arrive(self) {
+        let _ = lock(&self.to_broker).write_all(&self.request);
+    }
+}
+
+/// Requests whose answers get lost.
+type Unanswered = Arc<Mutex<BTreeSet<i32>>>;
+
+/// Passes requests and answers on, each way on a thread of its own.
+pub(super) fn serve(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+    let broker = TcpStream::connect(shared.broker)?;
+    for stream in [client, &broker] {
+        stream.set_nodelay(true)?;
+    }
+    let unanswered = Unanswered::default();
+    let (from_client, to_client) = (client.try_clone()?, client.try_clone()?);
+    let (from_broker, to_broker) = (broker.try_clone()?, Arc::new(Mutex::new(broker)));
+    let (lost, of_requests) = (Arc::clone(&unanswered), Arc::clone(shared));
+    std::thread::spawn(move || {
+        let _ = requests(&from_client, &to_broker, &lost, &of_requests);
+        let _ = from_client.shutdown(Shutdown::Both);
+        // Whoever holds a request back keeps the broker's side open.
+        if Arc::strong_count(&to_broker) == 1 {
+            let _ = lock(&to_broker).shutdown(Shutdown::Both);
+        }
+    });
+    let shared = Arc::clone(shared);
+    std::thread::spawn(move || {
+        let _ = answers(&from_broker, &to_client, &unanswered, &shared);
+        let _ = to_client.shutdown(Shutdown::Both);
+    });
+    Ok(())
+}
+
+fn requests(
+    mut client: &TcpStream,
+    to_broker: &Arc<Mutex<TcpStream>>,
+    unanswered: &Unanswered,
+    shared: &Shared,
+) -> io::Result<()> {
+    loop {
+        // The length, then the kind (2 bytes), its version (2) and the correlation id (4).
+        let request = frame(&mut client)?;
+        let api = number::<2>(&request, 4).map_or(-1, i16::from_be_bytes);
+        let correlation = number::<4>(&request, 8).map_or(-1, i32::from_be_bytes);
+        let wire = shared.take(api);
+        match wire {
+            Some(Wire::Lost) => continue,
+            Some(Wire::Cut) => return Ok(()),
+            Some(Wire::Held) => {
+                let to_broker = Arc::clone(to_broker);
+                // Nobody waits for it when it arrives.
+                lock(unanswered).insert(correlation);
+                lock(&shared.late).push(Late { request, to_broker });
+                continue;
+            }
+            Some(Wire::AnswerLost) => drop(lock(unanswered).insert(correlation)),
+            Some(Wire::Delayed(time)) => std::thread::sleep(time),
+            Some(Wire::CutBehind) | None => {}
+        }
+        lock(to_broker).write_all(&request)?;
+        if wire == Some(Wire::CutBehind) {
+            return Ok(());
+        }
+    }
+}
+
+fn answers(
+    mut broker: &TcpStream,
+    mut client: &TcpStream,
+    unanswered: &Unanswered,
+    shared: &Shared,
+) -> io::Result<()> {
+    loop {
+        let mut answer = frame(&mut broker)?;
+        let correlation = number::<4>(&answer, 4).map_or(-1, i32::from_be_bytes);
+        if lock(unanswered).remove(&correlation) {
+            continue;
+        }
+        point_here(&mut answer, shared);
+        client.write_all(&answer)?;
+    }
+}
+
+/// A message with its length in front.
+fn frame(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut frame = length.to_vec();
+    let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(0);
+    frame.resize(4 + length, 0);
+    stream.read_exact(&mut frame[4..])?;
+    Ok(frame)
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+/// The broker's address, its host as text and its port behind it, becomes ours: of the same length
+/// in every version of every answer.
+fn point_here(answer: &mut [u8], shared: &Shared) {
+    let IpAddr::V4(host) = shared.broker.ip() else { return };
+    let mut theirs = host.to_string().into_bytes();
+    theirs.extend_from_slice(&i32::from(shared.broker.port()).to_be_bytes());
+    let ours = i32::from(shared.port).to_be_bytes();
+    let mut at = 0;
+    while let Some(found) = answer[at..].windows(theirs.len()).position(|w| w == theirs) {
+        at += found + theirs.len();
+        answer[at - 4..at].copy_from_slice(&ours);
+    }
+}
