@@ -50,7 +50,7 @@ fn visible(broker: &str, topic: &str) -> Vec<String> {
     consumer.assign(&partitions).expect("assigned");
     let mut texts = Vec::new();
     let mut silent = 0;
-    while silent < 8 {
+    while silent < 20 {
         match consumer.poll(Duration::from_millis(250)) {
             Some(message) => {
                 let message = message.expect("a message");
