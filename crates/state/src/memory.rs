@@ -19,8 +19,7 @@ impl MemoryStores {
 
 impl StoreProvider for MemoryStores {
     fn open(&self, _task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
-        let tables = tables.iter().map(|_| MemoryTable::default()).collect();
-        Ok(Box::new(MemoryStore { tables }))
+        Ok(Box::new(MemoryStore::new(tables.len())))
     }
 
     fn destroy(&self, _task: &str) -> Result<(), StoreError> {
@@ -33,15 +32,22 @@ impl StoreProvider for MemoryStores {
 }
 
 /// A task's tables in memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     tables: Vec<MemoryTable>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct MemoryTable {
     entries: BTreeMap<Box<[u8]>, Box<[u8]>>,
     position: Option<i64>,
+}
+
+impl MemoryStore {
+    /// So many empty tables.
+    pub fn new(tables: usize) -> Self {
+        Self { tables: vec![MemoryTable::default(); tables] }
+    }
 }
 
 impl Store for MemoryStore {

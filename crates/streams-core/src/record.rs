@@ -141,6 +141,22 @@ pub struct OwnedRecord {
     pub headers: Headers,
 }
 
+impl OwnedRecord {
+    /// A copy of record `index` of a batch, which must be below its length.
+    pub fn of(batch: &dyn RecordBatch, index: usize) -> Self {
+        let record = batch.record(index);
+        let mut headers = Headers::new();
+        batch.headers(index, &mut headers);
+        Self {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(Into::into),
+            value: record.value.map(Into::into),
+            headers,
+        }
+    }
+}
+
 impl From<Vec<OwnedRecord>> for OwnedBatch {
     fn from(records: Vec<OwnedRecord>) -> Self {
         Self(records)

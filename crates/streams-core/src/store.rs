@@ -45,7 +45,7 @@ pub struct StoreBatch {
 }
 
 /// The part of a [`StoreBatch`] that concerns one table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TableBatch {
     /// The table's number.
     pub table: usize,

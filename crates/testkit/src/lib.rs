@@ -12,6 +12,7 @@ pub mod conformance;
 mod dice;
 pub mod faults;
 pub mod kafka_proxy;
+mod lock;
 mod sim;
 mod topology_test;
 

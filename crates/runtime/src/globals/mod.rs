@@ -18,6 +18,7 @@ use streams_core::{
     Globals, Store, StoreBatch, StoreEntry, StoreError, StoreProvider, TableBatch, Topology,
 };
 
+use crate::restore::open_or_rebuild;
 pub(crate) use reader::GlobalReader;
 
 /// The rows of all global tables of this instance.
@@ -43,15 +44,7 @@ impl GlobalRows {
         let mut tables = Vec::new();
         for source in topology.globals() {
             let (name, table) = (format!("global-{}", source.name()), Arc::clone(source.name()));
-            let store = match stores.open(&name, &[Arc::clone(&table)]) {
-                Err(error @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(table = %table, %error,
-                        "a global table is corrupt: it is removed and read again");
-                    stores.destroy(&name)?;
-                    stores.open(&name, &[table])?
-                }
-                other => other?,
-            };
+            let store = open_or_rebuild(stores, &name, &[table])?;
             tables.push(GlobalStore(Mutex::new(store)));
         }
         let ready = AtomicBool::new(tables.is_empty());

@@ -27,8 +27,8 @@ use crate::status::{StatusHandle, TaskState};
 use crate::transport::{Group, Reader};
 use crate::worker::{Activation, Command};
 
-pub(crate) use opening::Opening;
 use opening::Stage;
+pub(crate) use opening::{Opening, open_or_rebuild};
 
 /// Changelog records taken from the log at a time.
 const RECORDS_MAX: usize = 10_000;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use streams_core::{Resume, Start, Store, StoreError, TopicPartition};
+use streams_core::{Resume, Start, Store, StoreError, StoreProvider, TableName, TopicPartition};
 
 use super::Restorer;
 use super::changelog::TableRestore;
@@ -56,16 +56,7 @@ impl Restorer {
             let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
             let names: Vec<_> = sub.tables().iter().map(|table| Arc::clone(table.name())).collect();
             let name = &opening.assignment.store_name;
-            let store = match self.stores.open(name, &names) {
-                Err(error @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(task = %opening.assignment.task, %error,
-                        "a store is corrupt: it is removed and rebuilt from its changelogs");
-                    self.stores.destroy(name)?;
-                    self.stores.open(name, &names)?
-                }
-                other => other?,
-            };
-            opening.store = Some(store);
+            opening.store = Some(open_or_rebuild(&*self.stores, name, &names)?);
             opening.stage = Stage::Offsets;
             reach(failpoint::RESTORE_OPENED);
         }
@@ -135,6 +126,23 @@ impl Opening {
     /// Changelog offsets still to pass.
     pub(super) fn left(&self) -> i64 {
         self.tables.iter().map(TableRestore::left).sum()
+    }
+}
+
+/// Opens a store. One that is corrupt is begun anew, to be read again from its topics.
+pub(crate) fn open_or_rebuild(
+    stores: &dyn StoreProvider,
+    name: &str,
+    tables: &[TableName],
+) -> Result<Box<dyn Store>, StoreError> {
+    match stores.open(name, tables) {
+        Err(error @ StoreError::Corrupt { .. }) => {
+            tracing::error!(store = name, %error,
+                "a store is corrupt: it is removed and rebuilt from its topics");
+            stores.destroy(name)?;
+            stores.open(name, tables)
+        }
+        other => other,
     }
 }
 

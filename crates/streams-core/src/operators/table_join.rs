@@ -44,17 +44,10 @@ where
     fn receive(&self, record: Record<K, Change<L>>, cx: &mut Cx) -> Result<(), Failure> {
         let join = &*self.0;
         let right = join.right.get(&record.key, cx)?;
-        // Without the other side nothing was there, unless this side alone is a result.
         let alone = join.sides != Sides::Inner;
-        let is_needed = right.is_some() || (alone && has_any(&record.value));
-        if !is_needed {
-            return Ok(());
-        }
-        let (right, timestamp) = other_side(right, record.timestamp);
-        let key = record.key;
-        let joined = |left: Option<L>| (join.joiner)(&key, left.as_ref(), right.as_ref());
-        let value = Change { old: joined(record.value.old), new: joined(record.value.new) };
-        join.changes.receive(Record { key, value, timestamp }, cx)
+        let joined = |key: &K, left: Option<&L>, right: Option<&R>| (join.joiner)(key, left, right);
+        let change = changed(record, right, alone, joined);
+        change.map_or(Ok(()), |change| join.changes.receive(change, cx))
     }
 }
 
@@ -70,28 +63,32 @@ where
         let join = &*self.0;
         let left = join.left.get(&record.key, cx)?;
         let alone = join.sides == Sides::Outer;
-        let is_needed = left.is_some() || (alone && has_any(&record.value));
-        if !is_needed {
-            return Ok(());
-        }
-        let (left, timestamp) = other_side(left, record.timestamp);
-        let key = record.key;
-        let joined = |right: Option<R>| (join.joiner)(&key, left.as_ref(), right.as_ref());
-        let value = Change { old: joined(record.value.old), new: joined(record.value.new) };
-        join.changes.receive(Record { key, value, timestamp }, cx)
+        let joined = |key: &K, right: Option<&R>, left: Option<&L>| (join.joiner)(key, left, right);
+        let change = changed(record, left, alone, joined);
+        change.map_or(Ok(()), |change| join.changes.receive(change, cx))
     }
 }
 
-fn has_any<V>(change: &Change<V>) -> bool {
-    change.old.is_some() || change.new.is_some()
-}
-
-/// The other side's value, and the later of the two timestamps.
-fn other_side<V>(row: Option<(V, Timestamp)>, at: Timestamp) -> (Option<V>, Timestamp) {
-    match row {
-        Some((value, timestamp)) => (Some(value), timestamp.max(at)),
-        None => (None, at),
+/// What a change of one side does to the result, given the other side's row. `alone`: this side
+/// by itself is a result; otherwise nothing was there without the other.
+fn changed<K, S, T, O>(
+    record: Record<K, Change<S>>,
+    other: Option<(T, Timestamp)>,
+    alone: bool,
+    joined: impl Fn(&K, Option<&S>, Option<&T>) -> Option<O>,
+) -> Option<Record<K, Change<O>>> {
+    let Record { key, value: Change { old, new }, timestamp } = record;
+    let is_needed = other.is_some() || (alone && (old.is_some() || new.is_some()));
+    if !is_needed {
+        return None;
     }
+    let (other, timestamp) = match other {
+        Some((value, at)) => (Some(value), at.max(timestamp)),
+        None => (None, timestamp),
+    };
+    let joined = |this: Option<S>| joined(&key, this.as_ref(), other.as_ref());
+    let value = Change { old: joined(old), new: joined(new) };
+    Some(Record { key, value, timestamp })
 }
 
 /// The rows of a join, computed when asked for.

@@ -110,7 +110,7 @@ impl Task {
         let slot = &mut self.inputs[input].agents[agent];
         slot.unacknowledged.get_or_insert(record.offset);
         if keep {
-            slot.kept.push(super::step::owned(batch, index));
+            slot.kept.push(OwnedRecord::of(batch, index));
         }
         Ok(())
     }

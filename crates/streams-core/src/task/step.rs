@@ -86,7 +86,7 @@ impl Task {
                 Ok(())
             }
             Run::Failed(failure, mark) => {
-                let record = owned(&*batch, next);
+                let record = OwnedRecord::of(&*batch, next);
                 let failed = self.failed(input, &record, failure, mark);
                 failed.map(|errors| {
                     step.failed.extend(errors);
@@ -227,9 +227,10 @@ impl Task {
             }
             Ok(None) => Ok(Vec::new()),
             Err(failure) => {
-                let origin = self.cx().origin;
-                let bare = || OwnedRecord { offset: origin.offset, ..OwnedRecord::default() };
-                let record = taken.as_ref().map_or_else(bare, |(batch, at)| owned(&**batch, *at));
+                let record = match &taken {
+                    Some((batch, index)) => OwnedRecord::of(&**batch, *index),
+                    None => OwnedRecord { offset: self.cx().origin.offset, ..Default::default() },
+                };
                 self.failed(input, &record, failure, mark)
             }
         };
@@ -241,18 +242,5 @@ impl Task {
             self.inputs[input].put_back(batch, index + usize::from(done));
         }
         result
-    }
-}
-
-pub(super) fn owned(batch: &dyn RecordBatch, index: usize) -> OwnedRecord {
-    let record = batch.record(index);
-    let mut headers = crate::record::Headers::new();
-    batch.headers(index, &mut headers);
-    OwnedRecord {
-        offset: record.offset,
-        timestamp: record.timestamp,
-        key: record.key.map(Into::into),
-        value: record.value.map(Into::into),
-        headers,
     }
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use runtime::transport::{ErrorKind, Result, Transport, TransportError};
 
+use crate::lock::lock;
 use plan::Plan;
 pub use stores::SurvivingStores;
 use transport::FaultyTransport;
@@ -265,10 +266,6 @@ impl Faults {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn injected(call: Call, kind: ErrorKind, why: &str) -> TransportError {

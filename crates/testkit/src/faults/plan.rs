@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Call, Fault};
+use crate::dice::Dice;
 
 #[derive(Debug, Default)]
 pub(super) struct Plan(BTreeMap<Call, OfCall>);
@@ -19,7 +20,7 @@ struct OfCall {
 struct Sometimes {
     fault: Fault,
     one_in: u32,
-    random: u64,
+    dice: Dice,
 }
 
 impl Plan {
@@ -32,9 +33,7 @@ impl Plan {
     }
 
     pub(super) fn sometimes(&mut self, call: Call, fault: Fault, one_in: u32, seed: u64) {
-        // Xorshift must not begin at zero, and near seeds must not begin alike.
-        let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let sometimes = Sometimes { fault, one_in: one_in.max(1), random };
+        let sometimes = Sometimes { fault, one_in, dice: Dice::new(seed) };
         self.0.entry(call).or_default().sometimes.push(sometimes);
     }
 
@@ -57,10 +56,7 @@ impl Plan {
 
 impl Sometimes {
     fn strikes(&mut self) -> bool {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 32).is_multiple_of(u64::from(self.one_in))
+        self.dice.below(self.one_in as usize) == 0
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use runtime::transport::{ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, Result};
 use streams_core::TopicPartition;
 
-use super::{Call, Fault, Faults, injected, lock};
+use super::{Call, Fault, Faults, injected};
+use crate::lock::lock;
 
 pub(super) struct FaultyProducer {
     /// Shared with requests that are still under way.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use state::MemoryStores;
 use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableName};
+
+use crate::lock::lock;
 
 /// Tables that survive the instance which had them open: a disk, without one. Clones share it.
 ///
@@ -102,8 +104,4 @@ impl Store for SurvivingStore {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.kept()?.store.flush()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

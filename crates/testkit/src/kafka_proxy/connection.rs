@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use super::{Shared, Wire, lock};
+use super::{Shared, Wire};
+use crate::lock::lock;
 
 /// A request that was held back, with the connection on which it arrives in the end.
 pub(super) struct Late {

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::lock::lock;
 use connection::Late;
 
 /// Kinds of requests, by their numbers in Kafka's protocol.
@@ -154,8 +155,4 @@ impl Shared {
         *lock(&self.fired).entry((api, wire)).or_default() += 1;
         Some(wire)
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::transport::{Reader, ReaderConfig, Transport};
-use streams_core::{
-    Headers, OwnedRecord, RawRecord, RecordBatch, TableSpec, TopicPartition, Topology,
-};
+use streams_core::{OwnedBatch, OwnedRecord, RecordBatch, TableSpec, TopicPartition, Topology};
 
 use super::disk::Image;
 use super::world::World;
@@ -38,24 +36,11 @@ pub(super) fn committed(world: &World, partition: &TopicPartition) -> Result<Com
             break;
         }
         for batch in fetched.iter().map(|fetched| &fetched.batch) {
-            records.extend((0..batch.len()).map(|index| owned(&**batch, index)));
+            records.extend((0..batch.len()).map(|index| OwnedRecord::of(&**batch, index)));
         }
     }
     let position = reader.position(partition).unwrap_or(begin);
     Ok(Committed { records, position, end })
-}
-
-fn owned(batch: &dyn RecordBatch, index: usize) -> OwnedRecord {
-    let record = batch.record(index);
-    let mut headers = Headers::new();
-    batch.headers(index, &mut headers);
-    OwnedRecord {
-        offset: record.offset,
-        timestamp: record.timestamp,
-        key: record.key.map(Into::into),
-        value: record.value.map(Into::into),
-        headers,
-    }
 }
 
 /// All partitions of a topic; none if it does not exist.
@@ -88,7 +73,7 @@ pub(super) fn tables_are_their_changelogs(
     topology: &Topology,
 ) -> Result<(), String> {
     for (index, slot) in world.slots.iter().enumerate() {
-        for (task, table, image) in slot.disk.images() {
+        for (task, table, image) in slot.disk.images().map_err(|error| error.to_string())? {
             let tables = topology.sub_topologies().iter().flat_map(|sub| sub.tables());
             let Some(spec) = tables.into_iter().find(|spec| *spec.name() == table) else {
                 continue;
@@ -109,25 +94,16 @@ fn compare(
     changelog: &TopicPartition,
     image: &Image,
 ) -> Result<(), String> {
-    let mut replayed = BTreeMap::new();
     let position = image.position.unwrap_or(0);
-    let records = committed(world, changelog)?.records;
-    for record in records.iter().filter(|record| record.offset < position) {
+    let mut records = committed(world, changelog)?.records;
+    records.retain(|record| record.offset < position);
+    let (batch, mut replayed) = (OwnedBatch::from(records), BTreeMap::new());
+    for index in 0..batch.len() {
         let mut entries = Vec::new();
-        let raw = RawRecord {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-        };
-        spec.restore(&raw, &mut entries).map_err(|error| error.to_string())?;
-        for (key, value) in entries {
-            match value {
-                Some(value) => drop(replayed.insert(key, value)),
-                None => drop(replayed.remove(&key)),
-            }
-        }
+        spec.restore(&batch.record(index), &mut entries).map_err(|error| error.to_string())?;
+        replayed.extend(entries);
     }
+    replayed.retain(|_, value| value.is_some());
     if replayed == image.entries {
         return Ok(());
     }

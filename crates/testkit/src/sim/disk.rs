@@ -2,12 +2,14 @@
 //! of each table as much as chance wants.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 
-use streams_core::{Store, StoreBatch, StoreEntry, StoreError, StoreProvider, TableName};
+use state::MemoryStore;
+use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
 
 use crate::dice::Dice;
+use crate::lock::lock;
 
 /// Clones are the same disk.
 #[derive(Clone, Default)]
@@ -27,78 +29,93 @@ struct Task {
     openings: u64,
 }
 
-#[derive(Default)]
+/// A store of one table, as it is now and as it would be found after a crash.
 struct Table {
-    current: Image,
-    durable: Image,
+    current: MemoryStore,
+    durable: MemoryStore,
     /// What `current` has and `durable` has not, in order.
-    pending: Vec<(Vec<StoreEntry>, Option<i64>)>,
+    pending: Vec<StoreBatch>,
+}
+
+impl Table {
+    fn new() -> Self {
+        let empty = MemoryStore::new(1);
+        Self { current: empty.clone(), durable: empty, pending: Vec::new() }
+    }
+
+    fn apply(&mut self, part: &TableBatch) -> Result<(), StoreError> {
+        let alone = StoreBatch { tables: vec![TableBatch { table: 0, ..part.clone() }] };
+        self.current.apply(&alone)?;
+        self.pending.push(alone);
+        Ok(())
+    }
+
+    /// The first `count` batches reach the disk.
+    fn persist(&mut self, count: usize) -> Result<(), StoreError> {
+        self.pending.drain(..count).try_for_each(|batch| self.durable.apply(&batch))
+    }
+
+    fn crash(&mut self, dice: &mut Dice) {
+        let kept = dice.below(self.pending.len() + 1);
+        self.persist(kept).expect("memory does not fail");
+        self.pending.clear();
+        self.current = self.durable.clone();
+    }
+
+    fn image(&self) -> Result<Image, StoreError> {
+        let mut entries = BTreeMap::new();
+        self.current.scan(0, &[], None, &mut |key, value| {
+            entries.insert(key.into(), Some(value.into()));
+            ControlFlow::Continue(())
+        })?;
+        Ok(Image { entries, position: self.current.position(0)? })
+    }
 }
 
 /// A table at some moment.
-#[derive(Clone, Default)]
 pub(super) struct Image {
-    pub(super) entries: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// Each is `Some`: the shape is that of a replay.
+    pub(super) entries: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     pub(super) position: Option<i64>,
-}
-
-impl Image {
-    fn apply(&mut self, entries: &[StoreEntry], position: Option<i64>) {
-        for (key, value) in entries {
-            match value {
-                Some(value) => drop(self.entries.insert(key.clone(), value.clone())),
-                None => drop(self.entries.remove(key)),
-            }
-        }
-        self.position = position.or(self.position);
-    }
 }
 
 impl SimDisk {
     /// The process that used it died.
     pub(super) fn crash(&self, dice: &mut Dice) {
-        for table in self.lock().tasks.values_mut().flat_map(|task| &mut task.tables) {
-            let kept = dice.below(table.pending.len() + 1);
-            for (entries, position) in table.pending.drain(..).take(kept) {
-                table.durable.apply(&entries, position);
-            }
-            table.current = table.durable.clone();
-        }
+        let mut disk = lock(&self.0);
+        let tables = disk.tasks.values_mut().flat_map(|task| &mut task.tables);
+        tables.for_each(|table| table.crash(dice));
     }
 
     /// The next write fails, as on a full disk.
     pub(super) fn fail_next(&self) {
-        self.lock().failing = true;
+        lock(&self.0).failing = true;
     }
 
     /// It works again.
     pub(super) fn heal(&self) {
-        self.lock().failing = false;
+        lock(&self.0).failing = false;
     }
 
     /// What it holds, by task and table.
-    pub(super) fn images(&self) -> Vec<(String, TableName, Image)> {
-        let disk = self.lock();
-        let of_task = |(name, task): (&String, &Task)| {
-            let tables = task.names.iter().zip(&task.tables);
-            tables
-                .map(|(table, kept)| (name.clone(), Arc::clone(table), kept.current.clone()))
-                .collect::<Vec<_>>()
-        };
-        disk.tasks.iter().flat_map(of_task).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn images(&self) -> Result<Vec<(String, TableName, Image)>, StoreError> {
+        let disk = lock(&self.0);
+        let mut images = Vec::new();
+        for (name, task) in &disk.tasks {
+            for (table, kept) in task.names.iter().zip(&task.tables) {
+                images.push((name.clone(), Arc::clone(table), kept.image()?));
+            }
+        }
+        Ok(images)
     }
 }
 
 impl StoreProvider for SimDisk {
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
-        let mut disk = self.lock();
+        let mut disk = lock(&self.0);
         let kept = disk.tasks.entry(task.to_owned()).or_insert_with(|| Task {
             names: tables.to_vec(),
-            tables: tables.iter().map(|_| Table::default()).collect(),
+            tables: tables.iter().map(|_| Table::new()).collect(),
             openings: 0,
         });
         kept.openings += 1;
@@ -107,7 +124,7 @@ impl StoreProvider for SimDisk {
     }
 
     fn destroy(&self, task: &str) -> Result<(), StoreError> {
-        self.lock().tasks.remove(task);
+        lock(&self.0).tasks.remove(task);
         Ok(())
     }
 
@@ -123,11 +140,15 @@ struct SimStore {
 }
 
 impl SimStore {
-    fn with<T>(&self, table: usize, work: impl FnOnce(&mut Table) -> T) -> Result<T, StoreError> {
-        let mut disk = self.disk.lock();
+    fn with<T>(
+        &self,
+        table: usize,
+        work: impl FnOnce(&mut Table) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut disk = lock(&self.disk.0);
         let task = disk.tasks.get_mut(&self.task).filter(|task| task.openings == self.opening);
         let table = task.and_then(|task| task.tables.get_mut(table));
-        table.map(work).ok_or_else(|| self.failed("it was opened again by somebody else"))
+        work(table.ok_or_else(|| self.failed("it was opened again by somebody else"))?)
     }
 
     fn failed(&self, cause: &str) -> StoreError {
@@ -137,12 +158,7 @@ impl SimStore {
 
 impl Store for SimStore {
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
-        value.clear();
-        self.with(table, |table| {
-            let found = table.current.entries.get(key);
-            value.extend_from_slice(found.map_or(&[], |found| found));
-            found.is_some()
-        })
+        self.with(table, |table| table.current.get(0, key, value))
     }
 
     fn scan(
@@ -152,46 +168,32 @@ impl Store for SimStore {
         to: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
-        self.with(table, |table| {
-            let range = table.current.entries.range::<[u8], _>((Bound::Included(from), to));
-            for (key, value) in range {
-                if visit(key, value).is_break() {
-                    break;
-                }
-            }
-        })
+        self.with(table, |table| table.current.scan(0, from, to, visit))
     }
 
     fn position(&self, table: usize) -> Result<Option<i64>, StoreError> {
-        self.with(table, |table| table.current.position)
+        self.with(table, |table| table.current.position(0))
     }
 
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
-        if std::mem::take(&mut self.disk.lock().failing) {
+        if std::mem::take(&mut lock(&self.disk.0).failing) {
             return Err(self.failed("no space left on the disk, as the seed has it"));
         }
-        for part in &batch.tables {
-            self.with(part.table, |table| {
-                table.current.apply(&part.entries, part.position);
-                table.pending.push((part.entries.clone(), part.position));
-            })?;
-        }
-        Ok(())
+        let mut parts = batch.tables.iter();
+        parts.try_for_each(|part| self.with(part.table, |table| table.apply(part)))
     }
 
     fn clear(&mut self, table: usize) -> Result<(), StoreError> {
-        self.with(table, |table| *table = Table::default())
+        self.with(table, |table| {
+            *table = Table::new();
+            Ok(())
+        })
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        let mut disk = self.disk.lock();
+        let mut disk = lock(&self.disk.0);
         let task = disk.tasks.get_mut(&self.task).filter(|task| task.openings == self.opening);
-        for table in task.into_iter().flat_map(|task| &mut task.tables) {
-            for (entries, position) in table.pending.drain(..) {
-                table.durable.apply(&entries, position);
-            }
-        }
-        Ok(())
+        let mut tables = task.into_iter().flat_map(|task| &mut task.tables);
+        tables.try_for_each(|table| table.persist(table.pending.len()))
     }
 }

@@ -20,14 +20,15 @@ use std::time::Duration;
 
 use embedded::LogOptions;
 use runtime::transport::{NewTopic, Outgoing, Producer, ProducerConfig, Transport};
-use runtime::{Config, Status};
+use runtime::{Clock as _, Config, ManualClock, Status};
 use streams_core::{Headers, OwnedRecord, Record, Topic, Topology};
 
 use crate::dice::Dice;
-use clock::SimClock;
+use crate::lock::lock;
+use clock::LogClock;
 use odds::Odds;
 pub use outcome::{Outcome, OutcomeError};
-use world::{Slot, World, lock};
+use world::{Slot, World};
 
 /// An application to be simulated.
 ///
@@ -183,8 +184,8 @@ impl Simulation {
     pub fn run(self) -> Result<Outcome, SimError> {
         let mut dice = Dice::new(self.seed);
         let odds = Odds::of(&mut dice);
-        let clock = SimClock::new(START);
-        let log = LogOptions::default().clock(Arc::new(clock.clone())).in_memory();
+        let clock = ManualClock::new(START);
+        let log = LogOptions::default().clock(Arc::new(LogClock(clock.clone()))).in_memory();
         let world = Arc::new(World {
             clock,
             log,
@@ -276,9 +277,9 @@ impl Run<'_> {
     /// Everybody has his turn until nothing changes any more.
     fn settle(&self) -> Result<(), String> {
         let clock = &self.world.clock;
-        let give_up = clock.millis() + SETTLES_WITHIN.as_millis() as i64;
+        let give_up = clock.now() + SETTLES_WITHIN.as_millis() as i64;
         let ended = lock(&self.world.history).len();
-        let (mut last, mut since) = (Vec::new(), clock.millis());
+        let (mut last, mut since) = (Vec::new(), clock.now());
         loop {
             for index in 0..self.world.slots.len() {
                 if !self.world.is_running(index) {
@@ -287,8 +288,8 @@ impl Run<'_> {
                 }
                 (0..6).for_each(|component| self.world.turn(index, component));
             }
-            clock.advance(20);
-            let (statuses, now) = (self.statuses(), clock.millis());
+            clock.advance(Duration::from_millis(20));
+            let (statuses, now) = (self.statuses(), clock.now());
             let is_quiet = now - since >= QUIET.as_millis() as i64;
             if is_quiet && self.left_to_do(&statuses)?.is_none() {
                 return Ok(());
@@ -358,7 +359,7 @@ impl Run<'_> {
             for index in 0..count {
                 (0..6).for_each(|component| self.world.turn(index, component));
             }
-            self.world.clock.advance(10);
+            self.world.clock.advance(Duration::from_millis(10));
             if (0..count).all(|index| !self.world.is_running(index)) {
                 return Ok(());
             }

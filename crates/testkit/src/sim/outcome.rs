@@ -5,7 +5,8 @@ use std::sync::Arc;
 use streams_core::{CodecError, OwnedRecord, Record, Topic};
 
 use super::check;
-use super::world::{World, lock};
+use super::world::World;
+use crate::lock::lock;
 
 /// A run that ended well as far as the kit can tell: what it wrote is for you to judge.
 pub struct Outcome(Arc<World>);

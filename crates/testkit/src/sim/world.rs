@@ -6,22 +6,23 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use embedded::EmbeddedLog;
-use runtime::Config;
 use runtime::stepped::{SteppedApp, SteppedParts};
 use runtime::transport::{ErrorKind, Transport};
+use runtime::{Clock as _, Config, ManualClock};
 use streams_core::{StoreProvider, Topology};
 
-use super::clock::SimClock;
 use super::disk::SimDisk;
 use super::odds::Odds;
 use crate::dice::Dice;
 use crate::faults::{Call, Fault, Faults};
+use crate::lock::lock;
 
 pub(super) struct World {
-    pub(super) clock: SimClock,
+    pub(super) clock: ManualClock,
     pub(super) log: EmbeddedLog,
     pub(super) topology: Box<dyn Fn() -> Topology + Send + Sync>,
     pub(super) config: Config,
@@ -51,7 +52,7 @@ const STANDING_STILL_MAX: usize = 2;
 
 impl World {
     pub(super) fn note(&self, text: impl std::fmt::Display) {
-        let line = format!("{:>8} ms  {text}", self.clock.millis());
+        let line = format!("{:>8} ms  {text}", self.clock.now());
         tracing::debug!("{line}");
         lock(&self.history).push(line);
     }
@@ -167,7 +168,7 @@ impl World {
         if !self.faulty.load(Ordering::Relaxed) {
             return None;
         }
-        if self.clock.millis() < self.outage_until.load(Ordering::Relaxed) {
+        if self.clock.now() < self.outage_until.load(Ordering::Relaxed) {
             return super::odds::possible(call).first().copied();
         }
         if self.chance(Odds::crash) {
@@ -199,9 +200,9 @@ impl World {
         self.standing_still.fetch_add(1, Ordering::Relaxed);
         let session = self.config.session_timeout.as_millis() as usize;
         let longest = [50, 500, session * 2][self.below(3)];
-        let until = self.clock.millis() + self.below(longest) as i64;
+        let until = self.clock.now() + self.below(longest) as i64;
         self.note(format_args!("instance {index} stands still at {call:?}"));
-        while self.clock.millis() < until {
+        while self.clock.now() < until {
             self.tick();
         }
         self.note(format_args!("instance {index} goes on"));
@@ -221,7 +222,7 @@ impl World {
         } else if self.chance(Odds::outage) {
             let lasts = self.below(3_000) as i64;
             self.note(format_args!("the log is away for {lasts} ms"));
-            self.outage_until.store(self.clock.millis() + lasts, Ordering::Relaxed);
+            self.outage_until.store(self.clock.now() + lasts, Ordering::Relaxed);
         }
         if self.below(400) == 0 {
             self.release();
@@ -235,15 +236,11 @@ impl World {
         }
         if self.below(3) == 0 {
             let step = [1, 1, 2, 10, 30][self.below(5)];
-            self.clock.advance(step);
+            self.clock.advance(Duration::from_millis(step));
         }
     }
 }
 
 fn decide(world: &Weak<World>, index: usize, call: Call) -> Option<Fault> {
     world.upgrade().and_then(|world| world.decide(index, call))
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

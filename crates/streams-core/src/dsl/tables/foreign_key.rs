@@ -60,8 +60,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         W: Clone + Serialize + DeserializeOwned + 'static,
         O: Clone + 'static,
     {
-        let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right?));
-        self.foreign(right, table, foreign_key, joiner, Arc::new(Json), false)
+        self.fk_join_with(right, table, foreign_key, joiner, Json)
     }
 
     /// [`fk_join`](TableStream::fk_join) with a result for each row of this table, also without a
@@ -96,8 +95,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         W: Clone + Serialize + DeserializeOwned + 'static,
         O: Clone + 'static,
     {
-        let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right));
-        self.foreign(right, table, foreign_key, joiner, Arc::new(Json), true)
+        self.fk_left_join_with(right, table, foreign_key, joiner, Json)
     }
 
     /// [`fk_join`](TableStream::fk_join) with a codec of your choice for the rows of `right`.
