@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use headwater::codec::{Json, Text};
 use headwater::prelude::*;
-use headwater::{Tables, Topology};
+use headwater::{KafkaProperties, Tables, Topology, Transactions};
 use model::{Id, Order, Sales, Shipment, Total, Utf8};
 
 fn env(name: &str, default: &str) -> String {
@@ -63,12 +63,18 @@ fn config() -> Config {
         "alo" => Guarantee::AtLeastOnce,
         _ => Guarantee::ExactlyOnce,
     };
+    let transactions = match env("TRANSACTIONS", "auto").as_str() {
+        "v1" => Transactions::V1,
+        "v2" => Transactions::V2,
+        _ => Transactions::Auto,
+    };
     Config {
         broker: format!("kafka://{}", env("BOOTSTRAP", "127.0.0.1:29092")),
         guarantee,
         state_dir: Some(env("STATE_DIR", "state").into()),
         tables: Some(Tables::Rocksdb),
         worker_threads: env("THREADS", "1").parse().unwrap_or(1),
+        kafka: KafkaProperties { transactions, ..KafkaProperties::default() },
         ..Config::default()
     }
 }

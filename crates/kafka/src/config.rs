@@ -5,6 +5,7 @@ use std::fmt;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use runtime::Transactions;
 
 /// Which client a property is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub struct KafkaConfig {
     consumer: BTreeMap<String, String>,
     producer: BTreeMap<String, String>,
     admin: BTreeMap<String, String>,
+    transactions: Transactions,
 }
 
 /// A property or URL that cannot be used, with the reason.
@@ -114,9 +116,35 @@ impl KafkaConfig {
         Ok(self)
     }
 
+    /// By which protocol transactions go.
+    ///
+    /// # Errors
+    /// The second protocol is asked for, and this was built without the feature `transactions-v2`.
+    pub fn with_transactions(mut self, transactions: Transactions) -> Result<Self, PropertyError> {
+        if transactions == Transactions::V2 && !cfg!(feature = "transactions-v2") {
+            let why = "built without the feature \"transactions-v2\"";
+            return Err(PropertyError::Refused { name: "transactions".to_owned(), why });
+        }
+        self.transactions = transactions;
+        Ok(self)
+    }
+
+    #[cfg(feature = "transactions-v2")]
+    pub(crate) fn transactions(&self) -> Transactions {
+        self.transactions
+    }
+
     /// The brokers.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// What the user set for all clients, and for producers.
+    #[cfg(feature = "transactions-v2")]
+    pub(crate) fn producer_properties(
+        &self,
+    ) -> (&BTreeMap<String, String>, &BTreeMap<String, String>) {
+        (&self.common, &self.producer)
     }
 
     /// A client's configuration: defaults, then the user's properties; what must be as it is, is

@@ -21,6 +21,8 @@ mod reader;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "transactions-v2")]
+use runtime::Transactions;
 use runtime::transport::{
     Admin, Member, MemberConfig, Producer, ProducerConfig, Reader, ReaderConfig, Result, Transport,
 };
@@ -31,12 +33,18 @@ pub use config::{KafkaConfig, PropertyError};
 #[derive(Clone)]
 pub struct KafkaTransport {
     config: Arc<KafkaConfig>,
+    #[cfg(feature = "transactions-v2")]
+    clients: producer::v2::Clients,
 }
 
 impl KafkaTransport {
     /// A transport to the cluster that `config` names.
     pub fn new(config: KafkaConfig) -> Self {
-        Self { config: Arc::new(config) }
+        Self {
+            config: Arc::new(config),
+            #[cfg(feature = "transactions-v2")]
+            clients: producer::v2::Clients::default(),
+        }
     }
 }
 
@@ -56,7 +64,12 @@ impl Transport for KafkaTransport {
     }
 
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(producer::KafkaProducer::new(&self.config, config)?))
+        #[cfg(feature = "transactions-v2")]
+        if config.transactional_id.is_some() && self.config.transactions() != Transactions::V1 {
+            let (kafka, clients) = (Arc::clone(&self.config), self.clients.clone());
+            return Ok(Box::new(producer::Choice::new(kafka, clients, config.clone())));
+        }
+        Ok(Box::new(producer::LibrdkafkaProducer::new(&self.config, config)?))
     }
 
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headwater_kafka::{KafkaConfig, KafkaTransport};
+use runtime::Transactions;
 use testkit::conformance::Env;
 
-fn on_kafka(case: &str) -> Option<Env> {
+fn on_kafka(case: &str, transactions: Transactions) -> Option<Env> {
     let broker = std::env::var("HEADWATER_KAFKA").ok()?;
-    let transport = KafkaTransport::new(KafkaConfig::new(&broker).expect("host:port"));
+    let config = KafkaConfig::new(&broker).expect("host:port");
+    let config = config.with_transactions(transactions).expect("a feature of these tests");
+    let transport = KafkaTransport::new(config);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let mut env = Env::new(Arc::new(transport), &format!("{case}-{}", since.as_millis()));
     env.patience = Duration::from_secs(60);
@@ -19,4 +22,19 @@ fn on_kafka(case: &str) -> Option<Env> {
     Some(env)
 }
 
-testkit::transport_conformance!(on_kafka);
+mod transactions_v1 {
+    fn on_kafka(case: &str) -> Option<testkit::conformance::Env> {
+        super::on_kafka(case, runtime::Transactions::V1)
+    }
+
+    testkit::transport_conformance!(on_kafka);
+}
+
+#[cfg(feature = "transactions-v2")]
+mod transactions_v2 {
+    fn on_kafka(case: &str) -> Option<testkit::conformance::Env> {
+        super::on_kafka(case, runtime::Transactions::V2)
+    }
+
+    testkit::transport_conformance!(on_kafka);
+}

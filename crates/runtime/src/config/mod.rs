@@ -113,8 +113,8 @@ pub enum Tables {
     Rocksdb,
 }
 
-/// Raw librdkafka properties. Those that would break the guarantee are refused by the Kafka
-/// transport.
+/// How Kafka's clients are to behave: raw librdkafka properties, by role, and the choice of the
+/// producer. Properties that would break the guarantee are refused by the Kafka transport.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaProperties {
@@ -126,6 +126,26 @@ pub struct KafkaProperties {
     pub producer: BTreeMap<String, String>,
     /// For administrative clients.
     pub admin: BTreeMap<String, String>,
+    /// By which protocol transactions go. Default: by the second one wherever it can be spoken.
+    pub transactions: Transactions,
+}
+
+/// By which protocol transactions go.
+///
+/// Under the second one (KIP-890, brokers 4.0 and later) each transaction has an epoch of its own:
+/// no request that arrives late can end, or write into, another one. It is spoken by a second
+/// client, which knows fewer properties, and neither TLS nor SASL but PLAIN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transactions {
+    /// The second one where the cluster and the properties allow it, otherwise the first; which it
+    /// is, and why, is logged.
+    #[default]
+    Auto,
+    /// The first one, by librdkafka.
+    V1,
+    /// The second one; an error where that is not possible.
+    V2,
 }
 
 impl Default for Config {
@@ -196,7 +216,7 @@ impl fmt::Debug for Config {
     /// As TOML, with the values of Kafka properties left out: they hold passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.clone();
-        let KafkaProperties { common, consumer, producer, admin } = &mut shown.kafka;
+        let KafkaProperties { common, consumer, producer, admin, .. } = &mut shown.kafka;
         for value in [common, consumer, producer, admin].into_iter().flat_map(BTreeMap::values_mut)
         {
             *value = "…".to_owned();

@@ -26,7 +26,7 @@ use crate::error;
 use crate::group::{NativeMetadata, offset_list};
 use crate::headers::NativeHeaders;
 
-pub(crate) struct KafkaProducer {
+pub(crate) struct LibrdkafkaProducer {
     producer: Option<BaseProducer<Deliveries>>,
     topics: BTreeMap<Arc<str>, CString>,
     tracked: BTreeMap<TopicPartition, usize>,
@@ -106,7 +106,7 @@ impl Deliveries {
     }
 }
 
-impl KafkaProducer {
+impl LibrdkafkaProducer {
     pub(crate) fn new(kafka: &KafkaConfig, config: &ProducerConfig) -> Result<Self> {
         let mut client = kafka.client(Role::Producer);
         let request_timeout = REQUEST_TIMEOUT.min(config.transaction_timeout);
@@ -272,7 +272,7 @@ fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     }
 }
 
-impl Producer for KafkaProducer {
+impl Producer for LibrdkafkaProducer {
     fn init(&mut self, timeout: Duration) -> Result<()> {
         if !self.is_transactional {
             return Ok(());
@@ -397,7 +397,7 @@ impl Producer for KafkaProducer {
     }
 }
 
-impl Drop for KafkaProducer {
+impl Drop for LibrdkafkaProducer {
     fn drop(&mut self) {
         // Destroying a librdkafka client waits for its threads, at times for long: not in the way
         // of a worker.

@@ -1,0 +1,108 @@
+//! Which producer carries the transactions: decided when a producer is made, by what the cluster
+//! says at that time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::Transactions;
+use runtime::transport::{
+    ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, ProducerConfig, Result,
+    TransportError,
+};
+use streams_core::TopicPartition;
+
+use super::LibrdkafkaProducer;
+use super::v2::{Clients, V2Producer};
+use crate::config::KafkaConfig;
+
+/// A transactional producer that is chosen when it is initialized.
+pub(crate) struct Choice {
+    kafka: Arc<KafkaConfig>,
+    clients: Clients,
+    config: ProducerConfig,
+    chosen: Option<Box<dyn Producer>>,
+}
+
+impl Choice {
+    pub(crate) fn new(kafka: Arc<KafkaConfig>, clients: Clients, config: ProducerConfig) -> Self {
+        Self { kafka, clients, config, chosen: None }
+    }
+
+    fn choose(&self, timeout: Duration) -> Result<Box<dyn Producer>> {
+        let translated = super::v2::translate(&self.kafka, &self.config);
+        let properties = match translated {
+            Ok(properties) => properties,
+            Err(why) => return self.librdkafka(&why),
+        };
+        if !self.clients.speaks_v2(&self.kafka, timeout)? {
+            return self.librdkafka("the cluster's transaction.version is below 2");
+        }
+        tracing::debug!(target: "headwater::kafka", "transactions go by the second protocol");
+        let producer = V2Producer::new(self.clients.clone(), &properties, &self.kafka)?;
+        Ok(Box::new(producer))
+    }
+
+    fn librdkafka(&self, why: &str) -> Result<Box<dyn Producer>> {
+        if self.kafka.transactions() == Transactions::V2 {
+            let context = "transactions by the second protocol";
+            return Err(TransportError::new(ErrorKind::Refused, context, why));
+        }
+        tracing::info!(target: "headwater::kafka", why, "transactions go by the first protocol");
+        Ok(Box::new(LibrdkafkaProducer::new(&self.kafka, &self.config)?))
+    }
+
+    fn chosen(&mut self) -> Result<&mut dyn Producer> {
+        match &mut self.chosen {
+            Some(producer) => Ok(&mut **producer),
+            None => Err(TransportError::new(ErrorKind::Fatal, "the producer", "not initialized")),
+        }
+    }
+}
+
+impl Producer for Choice {
+    fn init(&mut self, timeout: Duration) -> Result<()> {
+        let mut producer = self.choose(timeout)?;
+        producer.init(timeout)?;
+        self.chosen = Some(producer);
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.chosen()?.begin()
+    }
+
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
+        self.chosen()?.send(record)
+    }
+
+    fn flush(&mut self, timeout: Duration) -> Result<()> {
+        self.chosen()?.flush(timeout)
+    }
+
+    fn send_offsets(
+        &mut self,
+        offsets: &[OffsetCommit],
+        group: &GroupMetadata,
+        timeout: Duration,
+    ) -> Result<()> {
+        self.chosen()?.send_offsets(offsets, group, timeout)
+    }
+
+    fn commit(&mut self, timeout: Duration) -> Result<()> {
+        self.chosen()?.commit(timeout)
+    }
+
+    fn abort(&mut self, timeout: Duration) -> Result<()> {
+        self.chosen()?.abort(timeout)
+    }
+
+    fn track(&mut self, partition: &TopicPartition) {
+        if let Some(producer) = &mut self.chosen {
+            producer.track(partition);
+        }
+    }
+
+    fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
+        self.chosen.as_ref()?.last_offset(partition)
+    }
+}
