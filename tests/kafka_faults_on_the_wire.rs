@@ -1,6 +1,9 @@
 //! Between a real broker and two instances, requests of every kind get lost, lose their answers,
 //! are delayed, cut off, or held back and released when their transaction is long over: nothing is
 //! lost, doubled or torn, each of them did happen, and each instance goes on within 30 s of it.
+//! By both protocols of transactions.
+//!
+//! `HEADWATER_ROUNDS=20` goes through all of them so many times; once is the default.
 
 mod support;
 
@@ -8,22 +11,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater::Config;
+use headwater::{Config, Transactions};
 use support::Instances;
 use support::counting::{Counting, topology};
-use testkit::kafka_proxy::{KafkaProxy, Wire, api};
+use testkit::kafka_proxy::{KafkaProxy, Wire, api, error};
 
 /// A delay that is longer than most time-outs of a request.
 const LONG: Wire = Wire::Delayed(Duration::from_secs(4));
 
 /// What happens, in this order, to the next request of the kind.
-const FAULTS: [(&str, i16, Wire); 22] = [
+const FAULTS: [(&str, i16, Wire); 29] = [
     ("EndTxn", api::END_TXN, Wire::Held),
     ("EndTxn", api::END_TXN, Wire::Lost),
     ("EndTxn", api::END_TXN, Wire::AnswerLost),
     ("EndTxn", api::END_TXN, LONG),
     ("EndTxn", api::END_TXN, Wire::Cut),
     ("EndTxn", api::END_TXN, Wire::CutBehind),
+    ("EndTxn", api::END_TXN, Wire::Refused(error::NOT_COORDINATOR)),
+    ("EndTxn", api::END_TXN, Wire::Refused(error::COORDINATOR_LOAD_IN_PROGRESS)),
+    ("EndTxn", api::END_TXN, Wire::Refused(error::CONCURRENT_TRANSACTIONS)),
+    ("EndTxn", api::END_TXN, Wire::Refused(error::INVALID_PRODUCER_EPOCH)),
+    ("EndTxn", api::END_TXN, Wire::Refused(error::UNKNOWN_SERVER_ERROR)),
     ("TxnOffsetCommit", api::TXN_OFFSET_COMMIT, Wire::Lost),
     ("TxnOffsetCommit", api::TXN_OFFSET_COMMIT, Wire::AnswerLost),
     ("TxnOffsetCommit", api::TXN_OFFSET_COMMIT, Wire::Held),
@@ -39,8 +47,13 @@ const FAULTS: [(&str, i16, Wire); 22] = [
     ("Fetch", api::FETCH, Wire::Cut),
     ("Heartbeat", api::HEARTBEAT, Wire::AnswerLost),
     ("Heartbeat", api::HEARTBEAT, LONG),
+    ("Heartbeat", api::HEARTBEAT, Wire::Refused(error::UNKNOWN_MEMBER_ID)),
+    ("Heartbeat", api::HEARTBEAT, Wire::Refused(error::NOT_COORDINATOR)),
     ("EndTxn", api::END_TXN, Wire::Held),
 ];
+
+/// Under the second protocol partitions and offsets join a transaction by being written.
+const ONLY_V1: [i16; 2] = [api::ADD_OFFSETS_TO_TXN, api::ADD_PARTITIONS_TO_TXN];
 
 /// Waits until something is true.
 async fn soon(what: &str, is_true: impl Fn() -> bool) {
@@ -52,8 +65,18 @@ async fn soon(what: &str, is_true: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_doubled_or_torn() {
-    let Some((config, client)) = support::kafka() else { return };
+async fn nothing_is_lost_doubled_or_torn_under_the_first_protocol() {
+    nothing_is_lost_doubled_or_torn(Transactions::V1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_doubled_or_torn_under_the_second_protocol() {
+    nothing_is_lost_doubled_or_torn(Transactions::V2).await;
+}
+
+async fn nothing_is_lost_doubled_or_torn(transactions: Transactions) {
+    let Some((mut config, client)) = support::kafka() else { return };
+    config.kafka.transactions = transactions;
     let broker = config.broker.trim_start_matches("kafka://");
     let proxy = KafkaProxy::start(broker).expect("a proxy");
     let job = Arc::new(Counting::new(support::unique("wire"), client));
@@ -82,7 +105,10 @@ async fn nothing_is_lost_doubled_or_torn() {
         now.len() == before.len() && now.iter().zip(before).all(|(now, then)| *now > then + 3)
     };
     soon("the first commits", || go_on(&[0, 0], &instances)).await;
-    for (name, kind, wire) in FAULTS {
+    let is_v2 = transactions == Transactions::V2;
+    let faults = FAULTS.iter().filter(|(_, kind, _)| !(is_v2 && ONLY_V1.contains(kind)));
+    let (mut slowest, mut count) = (Duration::ZERO, 0);
+    for &(name, kind, wire) in std::iter::repeat_n(faults, support::rounds()).flatten() {
         let (before, began) = (proxy.fired(kind, wire), Instant::now());
         proxy.next(kind, wire);
         soon(name, || proxy.fired(kind, wire) > before).await;
@@ -91,7 +117,9 @@ async fn nothing_is_lost_doubled_or_torn() {
         // By now other transactions have begun.
         let late = proxy.release();
         println!("{name} {wire:?}: {late} late, work goes on after {:?}", began.elapsed());
+        (slowest, count) = (slowest.max(began.elapsed()), count + 1);
     }
+    println!("{count} faults by {transactions:?}, each over within {slowest:?}");
     stop.store(true, Ordering::Relaxed);
     feeder.join().expect("fed");
     let total = fed.load(Ordering::Relaxed);

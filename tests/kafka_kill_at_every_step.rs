@@ -73,7 +73,7 @@ fn kills_itself(
 #[test]
 fn nothing_is_lost_or_done_twice() {
     let Some((config, client)) = kafka() else { return };
-    let rounds = std::env::var("HEADWATER_ROUNDS").map_or(1, |n| n.parse().expect("a number"));
+    let rounds = support::rounds();
     let job = Arc::new(Counting::new(support::unique("steps"), client));
     let state = tempfile::tempdir().expect("a directory");
     let start = |name: &str| Instance::start(&job.id, &config, &state.path().join(name));

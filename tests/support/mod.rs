@@ -77,6 +77,11 @@ pub fn kafka() -> Option<(Config, Client)> {
     Some((config, client))
 }
 
+/// How often a matrix of faults is gone through: `HEADWATER_ROUNDS`, or once.
+pub fn rounds() -> usize {
+    std::env::var("HEADWATER_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number"))
+}
+
 /// A name that no earlier run has used on the same broker.
 pub fn unique(what: &str) -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -130,3 +130,16 @@ pub enum AppError {
         after: Duration,
     },
 }
+
+impl AppError {
+    /// The store that is damaged, if that is what is wrong.
+    pub(crate) fn corrupt_store(&self) -> Option<&str> {
+        match self {
+            Self::Store(StoreError::Corrupt { task, .. })
+            | Self::Task(TaskError::Store { error: StoreError::Corrupt { task, .. }, .. }) => {
+                Some(task)
+            }
+            _ => None,
+        }
+    }
+}

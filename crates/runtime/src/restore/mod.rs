@@ -56,12 +56,31 @@ impl Restorer {
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
         self.receive(wait);
         self.purger.turn();
+        let stepped = self.step(wait);
+        stepped.or_else(|error| self.rebuild(error))
+    }
+
+    fn step(&mut self, wait: Duration) -> Result<(), AppError> {
         self.drop_revoked()?;
         self.open_stores()?;
         self.look_up_offsets()?;
         self.look_up_ends()?;
         self.read(wait.min(Duration::from_millis(20)))?;
         self.activate()
+    }
+
+    /// A store that turned out to be corrupt is made anew; nothing else can be mended here.
+    fn rebuild(&mut self, error: AppError) -> Result<(), AppError> {
+        let damaged = error.corrupt_store();
+        let is_damaged = |one: &Opening| damaged == Some(&*one.assignment.store_name);
+        let Some(index) = self.openings.iter().position(is_damaged) else { return Err(error) };
+        let opening = self.openings.swap_remove(index);
+        tracing::error!(task = %opening.assignment.task, %error,
+            "a store is corrupt: it is removed and rebuilt from its topics");
+        self.stop_reading(&opening)?;
+        drop(opening.store);
+        self.openings.push(Opening::rebuilding(opening.assignment));
+        Ok(())
     }
 
     /// With nothing in hand, or nothing but tasks that wait for global tables, waits for something
@@ -99,28 +118,32 @@ impl Restorer {
             });
             return Ok(());
         }
-        let ready: Vec<_> = self.openings.extract_if(.., |one| one.stage == Stage::Ready).collect();
-        for mut opening in ready {
+        let is_ready = |one: &Opening| one.stage == Stage::Ready;
+        while let Some(index) = self.openings.iter().position(is_ready) {
+            let mut opening = self.openings.remove(index);
             self.stop_reading(&opening)?;
             let Some(store) = opening.store.take() else { continue };
-            let id = opening.assignment.task;
-            let mut task = Task::new(Arc::clone(&self.topology), id, store);
+            let mut task = Task::new(Arc::clone(&self.topology), opening.assignment.task, store);
             task.set_globals(Arc::clone(&self.globals) as _);
-            task.resume(&opening.resume, self.clock.now())?;
-            tracing::info!(
-                task = %id,
-                restored = opening.restored,
-                offsets = ?opening.resume.iter().map(|one| one.offset).collect::<Vec<_>>(),
-                "task ready"
-            );
-            self.status.changed(id, TaskState::Running, "up to date");
-            reach(failpoint::RESTORE_READY);
-            let offsets = opening.resume.iter().map(|resume| resume.offset).collect();
-            let worker = &self.workers[opening.assignment.worker];
-            let assignment = opening.assignment;
-            worker.send(Command::Activate(Box::new(Activation { assignment, task, offsets })));
+            if let Err(error) = task.resume(&opening.resume, self.clock.now()) {
+                opening.tables.clear();
+                self.openings.push(opening);
+                return Err(error.into());
+            }
+            self.hand_over(opening, task);
         }
         Ok(())
+    }
+
+    fn hand_over(&mut self, opening: Opening, task: Task) {
+        let id = opening.assignment.task;
+        let offsets: Vec<_> = opening.resume.iter().map(|resume| resume.offset).collect();
+        tracing::info!(task = %id, restored = opening.restored, ?offsets, "task ready");
+        self.status.changed(id, TaskState::Running, "up to date");
+        reach(failpoint::RESTORE_READY);
+        let assignment = opening.assignment;
+        let worker = &self.workers[assignment.worker];
+        worker.send(Command::Activate(Box::new(Activation { assignment, task, offsets })));
     }
 
     fn stop_reading(&mut self, opening: &Opening) -> Result<(), AppError> {

@@ -22,6 +22,8 @@ pub(crate) struct Opening {
     pub(super) tables: Vec<TableRestore>,
     /// Changelog records applied.
     pub(super) restored: u64,
+    /// Its store is damaged, and must not be opened as it is.
+    damaged: bool,
 }
 
 /// What an opening task waits for.
@@ -38,7 +40,13 @@ impl Opening {
     /// A task that was just assigned.
     pub(crate) fn new(assignment: Assignment) -> Self {
         let (resume, tables) = (Vec::new(), Vec::new());
-        Self { assignment, store: None, stage: Stage::Store, resume, tables, restored: 0 }
+        let (store, stage) = (None, Stage::Store);
+        Self { assignment, store, stage, resume, tables, restored: 0, damaged: false }
+    }
+
+    /// A task whose store is damaged: it is made anew. The store must have been dropped.
+    pub(crate) fn rebuilding(assignment: Assignment) -> Self {
+        Self { damaged: true, ..Self::new(assignment) }
     }
 
     /// A task that is rewound: its store is open and at some commit.
@@ -56,6 +64,9 @@ impl Restorer {
             let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
             let names: Vec<_> = sub.tables().iter().map(|table| Arc::clone(table.name())).collect();
             let name = &opening.assignment.store_name;
+            if std::mem::take(&mut opening.damaged) {
+                self.stores.destroy(name)?;
+            }
             opening.store = Some(open_or_rebuild(&*self.stores, name, &names)?);
             opening.stage = Stage::Offsets;
             reach(failpoint::RESTORE_OPENED);

@@ -22,15 +22,36 @@ impl Worker {
         match result {
             Ok(()) => Ok(()),
             Err(Trouble::Rewind { retire, reason }) => self.rewind(retire, &reason),
-            Err(Trouble::Fail(error)) => {
-                // Nothing of the batch may become visible.
-                self.producing.drop_work(false)?;
-                Err(error)
-            }
+            Err(Trouble::Fail(error)) => match error.corrupt_store() {
+                Some(store) if self.has_store(store) => {
+                    tracing::error!(store, %error, "a store is corrupt: it is rebuilt");
+                    let damaged = store.to_owned();
+                    self.rewind_without(Some(&damaged), false, "a store is corrupt")
+                }
+                _ => {
+                    // Nothing of the batch may become visible.
+                    self.producing.drop_work(false)?;
+                    Err(error)
+                }
+            },
         }
     }
 
+    fn has_store(&self, name: &str) -> bool {
+        self.tasks.iter().any(|active| *active.assignment.store_name == *name)
+    }
+
     fn rewind(&mut self, retire: bool, reason: &str) -> Result<(), AppError> {
+        self.rewind_without(None, retire, reason)
+    }
+
+    /// A rewind after which the store called `damaged` is rebuilt from its changelogs.
+    fn rewind_without(
+        &mut self,
+        damaged: Option<&str>,
+        retire: bool,
+        reason: &str,
+    ) -> Result<(), AppError> {
         tracing::info!(worker = self.index, retire, reason, "rewinding to the last commit");
         self.effects.clear();
         (self.commit_at, self.blocked_since, self.unknown_since) = (None, None, None);
@@ -49,7 +70,14 @@ impl Worker {
             }
             self.status.changed(assignment.task, TaskState::Opening, reason);
             assignment.carried = assignment.carried + task.metrics();
-            self.restorer.send(Opening::again(assignment, task.into_store()));
+            let store = task.into_store();
+            let opening = if damaged == Some(&*assignment.store_name) {
+                drop(store);
+                Opening::rebuilding(assignment)
+            } else {
+                Opening::again(assignment, store)
+            };
+            self.restorer.send(opening);
         }
         self.renew_producer()
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use super::answer::refusal;
 use super::{Shared, Wire};
 use crate::lock::lock;
 
@@ -30,11 +31,12 @@ pub(super) fn serve(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> 
         stream.set_nodelay(true)?;
     }
     let unanswered = Unanswered::default();
-    let (from_client, to_client) = (client.try_clone()?, client.try_clone()?);
+    let (from_client, to_client) = (client.try_clone()?, Arc::new(Mutex::new(client.try_clone()?)));
     let (from_broker, to_broker) = (broker.try_clone()?, Arc::new(Mutex::new(broker)));
     let (lost, of_requests) = (Arc::clone(&unanswered), Arc::clone(shared));
+    let answering = Arc::clone(&to_client);
     std::thread::spawn(move || {
-        let _ = requests(&from_client, &to_broker, &lost, &of_requests);
+        let _ = requests(&from_client, &to_broker, &answering, &lost, &of_requests);
         let _ = from_client.shutdown(Shutdown::Both);
         // Whoever holds a request back keeps the broker's side open.
         if Arc::strong_count(&to_broker) == 1 {
@@ -44,7 +46,7 @@ pub(super) fn serve(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> 
     let shared = Arc::clone(shared);
     std::thread::spawn(move || {
         let _ = answers(&from_broker, &to_client, &unanswered, &shared);
-        let _ = to_client.shutdown(Shutdown::Both);
+        let _ = lock(&to_client).shutdown(Shutdown::Both);
     });
     Ok(())
 }
@@ -52,6 +54,7 @@ pub(super) fn serve(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> 
 fn requests(
     mut client: &TcpStream,
     to_broker: &Arc<Mutex<TcpStream>>,
+    to_client: &Mutex<TcpStream>,
     unanswered: &Unanswered,
     shared: &Shared,
 ) -> io::Result<()> {
@@ -73,6 +76,13 @@ fn requests(
             }
             Some(Wire::AnswerLost) => drop(lock(unanswered).insert(correlation)),
             Some(Wire::Delayed(time)) => std::thread::sleep(time),
+            Some(Wire::Refused(error)) => {
+                let version = number::<2>(&request, 6).map_or(0, i16::from_be_bytes);
+                if let Some(answer) = refusal(api, version, correlation, error) {
+                    lock(to_client).write_all(&answer)?;
+                    continue;
+                }
+            }
             Some(Wire::CutBehind) | None => {}
         }
         lock(to_broker).write_all(&request)?;
@@ -84,7 +94,7 @@ fn requests(
 
 fn answers(
     mut broker: &TcpStream,
-    mut client: &TcpStream,
+    client: &Mutex<TcpStream>,
     unanswered: &Unanswered,
     shared: &Shared,
 ) -> io::Result<()> {
@@ -95,7 +105,7 @@ fn answers(
             continue;
         }
         point_here(&mut answer, shared);
-        client.write_all(&answer)?;
+        lock(client).write_all(&answer)?;
     }
 }
 

@@ -4,6 +4,7 @@
 //! It listens on loopback and has one broker behind it, on loopback too: addresses in the broker's
 //! answers are replaced by its own, so that clients come back to it.
 
+mod answer;
 mod connection;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,31 @@ pub enum Wire {
     Cut,
     /// It arrives, and then its connection is cut.
     CutBehind,
+    /// It does not arrive, and is answered with this error code of Kafka's protocol: for
+    /// heartbeats, and for requests of transactions whose answers have one error for all.
+    Refused(i16),
+}
+
+/// Error codes of Kafka's protocol.
+pub mod error {
+    /// Something unexpected happened.
+    pub const UNKNOWN_SERVER_ERROR: i16 = -1;
+    /// The coordinator is still loading.
+    pub const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+    /// There is no coordinator just now.
+    pub const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+    /// Somebody else is the coordinator.
+    pub const NOT_COORDINATOR: i16 = 16;
+    /// The group does not know the member.
+    pub const UNKNOWN_MEMBER_ID: i16 = 25;
+    /// The group rebalances.
+    pub const REBALANCE_IN_PROGRESS: i16 = 27;
+    /// A newer producer has the identity, or the transaction ended by itself.
+    pub const INVALID_PRODUCER_EPOCH: i16 = 47;
+    /// The transaction before is still being ended.
+    pub const CONCURRENT_TRANSACTIONS: i16 = 51;
+    /// A newer producer has the identity.
+    pub const PRODUCER_FENCED: i16 = 90;
 }
 
 /// The proxy; it ends when it is dropped.
