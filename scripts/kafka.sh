@@ -18,6 +18,8 @@ usage: ./dev kafka COMMAND
   topics               lists the topics
   consume TOPIC [...]  prints key and value of what is committed, from the beginning, until Ctrl-C;
                        more arguments go to Kafka's console consumer
+  configure TOPIC NAME=VALUE
+                       changes a setting of a topic
   classpath            prints the class path of Kafka's jars
 
 HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the next one
@@ -174,14 +176,19 @@ tool() {
   shift
   fetch_jars
   exec java -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=error \
-    -cp "$JARS/*" "org.apache.kafka.tools.$class" --bootstrap-server "127.0.0.1:$PORT" "$@"
+    -cp "$JARS/*" "$class" --bootstrap-server "127.0.0.1:$PORT" "$@"
 }
 consume() {
   [ $# -gt 0 ] || { usage >&2; exit 2; }
   local topic=$1
   shift
-  tool consumer.ConsoleConsumer --topic "$topic" --from-beginning \
+  tool org.apache.kafka.tools.consumer.ConsoleConsumer --topic "$topic" --from-beginning \
     --isolation-level read_committed --formatter-property print.key=true "$@"
+}
+
+configure() {
+  [ $# -eq 2 ] || { usage >&2; exit 2; }
+  tool kafka.admin.ConfigCommand --alter --topic "$1" --add-config "$2"
 }
 
 keep_of() {
@@ -197,8 +204,9 @@ command=${1:-}
 case "$command" in
   start | stop) keep=$(keep_of "$@"); "$command" "$keep" ;;
   status) status ;;
-  topics) tool TopicCommand --list ;;
+  topics) tool org.apache.kafka.tools.TopicCommand --list ;;
   consume) consume "$@" ;;
+  configure) configure "$@" ;;
   classpath) fetch_jars >&2; echo "$JARS/*" ;;
   *) usage >&2; exit 2 ;;
 esac

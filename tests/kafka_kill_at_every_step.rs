@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater::FAILPOINTS;
+use headwater::{FAILPOINTS, Transactions};
 use support::child::{Instance, run_child};
 use support::counting::{Counting, topology};
 use support::kafka;
@@ -76,7 +76,13 @@ fn nothing_is_lost_or_done_twice() {
     let rounds = support::rounds();
     let job = Arc::new(Counting::new(support::unique("steps"), client));
     let state = tempfile::tempdir().expect("a directory");
-    let start = |name: &str| Instance::start(&job.id, &config, &state.path().join(name));
+    // Both protocols of transactions, side by side.
+    let start = |name: &str| {
+        let mut config = config.clone();
+        let is_second = matches!(name, "two" | "four");
+        config.kafka.transactions = if is_second { Transactions::V2 } else { Transactions::V1 };
+        Instance::start(&job.id, &config, &state.path().join(name))
+    };
     let mut instances = ["one", "two"].map(start);
     let stop = Arc::new(AtomicBool::new(false));
     let feeder = {

@@ -3,7 +3,7 @@
 //! A test program starts itself again, with only its test `child` and an environment that says what
 //! to run there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ pub struct Instance {
     id: String,
     config: Config,
     child: Child,
+}
+
+/// Where an instance with this state directory writes what it logs.
+fn log_of(state_dir: &Path) -> PathBuf {
+    state_dir.with_extension("log")
 }
 
 impl Instance {
@@ -65,6 +70,20 @@ impl Instance {
         self.child.wait().is_ok_and(|status| status.success())
     }
 
+    /// Everything that it has logged, in all its lives.
+    pub fn log(&self) -> String {
+        let path = self.config.state_dir.as_deref().map(log_of);
+        path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
+    }
+
+    pub fn state_dir(&self) -> &Path {
+        self.config.state_dir.as_deref().expect("given")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -83,13 +102,15 @@ fn spawn(id: &str, config: &Config) -> Child {
 
 fn spawn_with(id: &str, config: &Config, variables: &[(&str, &str)]) -> Child {
     let program = std::env::current_exe().expect("this program");
-    let mut command = Command::new(program);
-    command.args(["--exact", "child", "--nocapture"]);
+    // A file that may not grow is an error of the write, as on a full disk, and no signal; what is
+    // logged is written by somebody else, who is not limited.
+    let script = "trap '' XFSZ; exec \"$0\" --exact child --nocapture 2> >(exec cat >>\"$1\")";
+    let log = config.state_dir.as_deref().map_or(PathBuf::from("/dev/null"), log_of);
+    let mut command = Command::new("bash");
+    command.args(["-c", script]).arg(program).arg(log);
     command.envs(variables.iter().copied());
     command.env(CONFIG, toml(config)).env(APPLICATION, id).stdin(Stdio::null());
-    if std::env::var_os("VERBOSE").is_none() {
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-    }
+    command.stdout(Stdio::null());
     command.spawn().expect("a child process")
 }
 
@@ -109,9 +130,7 @@ pub fn run_child(topology: impl FnOnce(&str) -> Topology) {
     let Ok(config) = std::env::var(CONFIG) else { return };
     let id = std::env::var(APPLICATION).expect("the parent's application");
     let config = Config::from_toml(&config).expect("the parent's configuration");
-    if std::env::var_os("VERBOSE").is_some() {
-        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
-    }
+    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime
         .expect("a runtime")

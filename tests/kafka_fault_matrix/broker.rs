@@ -1,0 +1,92 @@
+//! A broker that can be killed, and Kafka's own consumer.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use headwater::Config;
+
+pub struct Broker {
+    port: u16,
+}
+
+impl Broker {
+    pub fn start() -> Self {
+        // The controller takes the next port; whoever gave us this one hardly has that one in use.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr());
+        let broker = Self { port: port.expect("a free port").port() };
+        broker.script(&["start"]);
+        broker
+    }
+
+    pub fn config(&self) -> Config {
+        Config { broker: format!("kafka://127.0.0.1:{}", self.port), ..Config::default() }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        self.signal("KILL");
+    }
+
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Starts it again with what it had.
+    pub fn start_again(&self) {
+        self.script(&["start", "--keep"]);
+    }
+
+    /// What Kafka's own console consumer sees of a topic, committed records only: keys and values.
+    pub fn consume(&self, topic: &str, count: u64) -> Vec<(String, String)> {
+        let output = Command::new("bash")
+            .args(["scripts/kafka.sh", "consume", topic, "--timeout-ms", "15000"])
+            // One more than there should be, so that it waits for what should not be there.
+            .args(["--max-messages", &(count + 1).to_string()])
+            .env("HEADWATER_KAFKA_PORT", self.port.to_string())
+            .stderr(Stdio::null())
+            .output()
+            .expect("the console consumer");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let parts = |line: &str| {
+            let (key, value) = line.split_once('\t').expect("a key and a value");
+            (key.to_owned(), value.to_owned())
+        };
+        text.lines().map(parts).collect()
+    }
+
+    /// Changes a setting of a topic.
+    pub fn configure(&self, topic: &str, setting: &str) {
+        self.script(&["configure", topic, setting]);
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(format!(".headwater/kafka/{}/pid", self.port));
+        let pid = pid.expect("it was started");
+        let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status();
+        assert!(done.expect("kill").success(), "kill -{name} {pid}");
+    }
+
+    fn script(&self, arguments: &[&str]) {
+        let done = Command::new("bash")
+            .arg("scripts/kafka.sh")
+            .args(arguments)
+            .env("HEADWATER_KAFKA_PORT", self.port.to_string())
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.expect("bash").success(), "{arguments:?}");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = Command::new("bash")
+            .args(["scripts/kafka.sh", "stop"])
+            .env("HEADWATER_KAFKA_PORT", self.port.to_string())
+            .stdout(Stdio::null())
+            .status();
+    }
+}

@@ -1,0 +1,204 @@
+//! The application, its input, and what its output must be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use headwater::codec::{Json, Text};
+use headwater::prelude::*;
+use headwater::spi::transport::{Outgoing, Producer, ProducerConfig};
+use headwater::{Consumed, ErrorPolicy, Topology};
+
+use crate::broker::Broker;
+
+const BUCKETS: u64 = 40;
+const PARTITIONS: i32 = 6;
+
+/// One transaction of input: so many records, and one that cannot be decoded.
+const GOOD: u64 = 99;
+
+/// Keys are text and values JSON, so that Kafka's own tools can print them.
+fn topic(name: impl Into<Arc<str>>) -> Topic<String, u64> {
+    Topic::with(name, Text, Json)
+}
+
+/// Re-keys, counts in a table, sends every count: whatever is lost or done twice shows in the
+/// sequence of a key's counts.
+pub fn topology(id: &str) -> Topology {
+    let app = Builder::new(id);
+    let input = topic(format!("{id}-in"));
+    let dead = ErrorPolicy::dead_letter(format!("{id}-dead"));
+    app.stream_with(&input, Consumed::new().on_error(dead))
+        .group_by("by-bucket", |_, value| format!("bucket-{}", value % BUCKETS))
+        .count(&Table::new("counts"))
+        .to(&topic(format!("{id}-out")));
+    app.build().expect("a valid topology")
+}
+
+pub struct Job {
+    pub id: String,
+    pub config: Config,
+    pub client: Client,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Committed good records, and committed ones that cannot be decoded.
+    fed: AtomicU64,
+    dead: AtomicU64,
+    aborted: AtomicU64,
+    /// Counts read from the output, each key's without gap or repeat.
+    counted: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Job {
+    pub fn start(config: Config, id: &str) -> Self {
+        let client = headwater::client(&config).expect("a client");
+        for topic in ["in", "out", "dead"] {
+            let topic = format!("{id}-{topic}");
+            client.create_topic(&topic, PARTITIONS).expect("created");
+        }
+        let shared = Arc::new(Shared::default());
+        let (id, feeding, watching) = (id.to_owned(), Arc::clone(&shared), Arc::clone(&shared));
+        let (of_feeder, of_watcher) = (config.clone(), config.clone());
+        let (input, output) = (format!("{id}-in"), format!("{id}-out"));
+        let threads = vec![
+            std::thread::spawn(move || feed(&of_feeder, &input, &feeding)),
+            std::thread::spawn(move || watch(&of_watcher, &output, &watching)),
+        ];
+        Self { id, config, client, shared, threads }
+    }
+
+    pub fn fed(&self) -> u64 {
+        self.shared.fed.load(Ordering::Acquire)
+    }
+
+    pub fn counted(&self) -> u64 {
+        let gave_up = self.threads.iter().any(JoinHandle::is_finished);
+        assert!(!gave_up, "what feeds or watches has ended: see its panic above");
+        self.shared.counted.load(Ordering::Acquire)
+    }
+
+    /// Whether everything is counted that was ever fed.
+    pub fn is_done(&self) -> bool {
+        self.shared.counted.load(Ordering::Acquire) == self.fed()
+    }
+
+    /// Stops feeding, and looks at everything with Kafka's own consumer.
+    pub fn check(mut self, broker: &Broker, catch_up: impl Fn(&Self)) {
+        // The watcher goes on until it has seen everything.
+        self.shared.stop.store(true, Ordering::Release);
+        self.threads.remove(0).join().expect("fed");
+        catch_up(&self);
+        let (fed, dead) = (self.fed(), self.shared.dead.load(Ordering::Acquire));
+        let aborted = self.shared.aborted.load(Ordering::Acquire);
+        assert!(aborted > 0 && dead > 0);
+        let counts = broker.consume(&format!("{}-out", self.id), fed);
+        let mut seen = BTreeMap::<String, u64>::new();
+        for (key, value) in &counts {
+            let count = seen.entry(key.clone()).or_default();
+            *count += 1;
+            assert_eq!(value.parse(), Ok(*count), "{key}: lost or doubled, by Kafka's consumer");
+        }
+        assert_eq!(counts.len() as u64, fed, "counts, by Kafka's own consumer");
+        let letters = broker.consume(&format!("{}-dead", self.id), dead);
+        assert_eq!(letters.len() as u64, dead, "dead letters, by Kafka's own consumer");
+        println!("{fed} counts and {dead} dead letters exact; {aborted} records of aborted input");
+    }
+}
+
+/// Commits transactions of input until told to stop; every fifth is aborted instead.
+fn feed(config: &Config, topic: &str, shared: &Shared) {
+    let log = headwater::connect(config).expect("a log");
+    let topic: Arc<str> = topic.into();
+    let config = ProducerConfig {
+        transactional_id: Some(format!("{topic}-feeder").into()),
+        transaction_timeout: Duration::from_secs(60),
+        buffer_bytes_max: 16 << 20,
+    };
+    let fresh = || -> Option<Box<dyn Producer>> {
+        let mut producer = log.producer(&config).ok()?;
+        producer.init(Duration::from_secs(60)).ok()?;
+        Some(producer)
+    };
+    let (mut producer, mut transactions) = (fresh(), 0_u64);
+    while !shared.stop.load(Ordering::Acquire) {
+        let Some(current) = &mut producer else {
+            producer = fresh();
+            continue;
+        };
+        let next = shared.fed.load(Ordering::Acquire);
+        transactions += 1;
+        let is_aborted = transactions.is_multiple_of(5);
+        match transaction(&mut **current, &topic, next, is_aborted) {
+            Ok(()) if is_aborted => drop(shared.aborted.fetch_add(GOOD, Ordering::AcqRel)),
+            Ok(()) => {
+                shared.dead.fetch_add(1, Ordering::AcqRel);
+                shared.fed.fetch_add(GOOD, Ordering::AcqRel);
+            }
+            Err(Failed::Before) => producer = fresh(),
+            Err(Failed::Unknown(error)) => panic!("nobody knows what was fed: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(40));
+    }
+}
+
+enum Failed {
+    /// Nothing of it was, or will be, committed.
+    Before,
+    Unknown(String),
+}
+
+fn transaction(
+    producer: &mut dyn Producer,
+    topic: &Arc<str>,
+    next: u64,
+    is_aborted: bool,
+) -> Result<(), Failed> {
+    const PATIENCE: Duration = Duration::from_secs(50);
+    producer.begin().map_err(|_| Failed::Before)?;
+    for value in next..=next + GOOD {
+        let (key, text) = (format!("key-{value}"), value.to_string());
+        let text = if value == next + GOOD { "no number" } else { &text };
+        let record = Outgoing {
+            topic,
+            partition: None,
+            key: Some(key.as_bytes()),
+            value: Some(text.as_bytes()),
+            timestamp: now(),
+            headers: None,
+        };
+        producer.send(&record).map_err(|_| Failed::Before)?;
+    }
+    producer.flush(PATIENCE).map_err(|_| Failed::Before)?;
+    if is_aborted {
+        return producer.abort(PATIENCE).map_err(|_| Failed::Before);
+    }
+    producer.commit(PATIENCE).map_err(|error| Failed::Unknown(error.to_string()))
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("after 1970").as_millis() as i64
+}
+
+/// Reads the output as it comes: each key's counts are 1, 2, 3, … without gap or repeat.
+fn watch(config: &Config, name: &str, shared: &Shared) {
+    let client = headwater::client(config).expect("a client");
+    let mut reader = client.reader(&topic(name)).expect("a reader");
+    let mut counts = BTreeMap::<String, u64>::new();
+    while !(shared.stop.load(Ordering::Acquire)
+        && shared.counted.load(Ordering::Acquire) == shared.fed.load(Ordering::Acquire))
+    {
+        let Ok(Some(read)) = reader.next(Duration::from_millis(200)) else { continue };
+        let count = counts.entry(read.record.key.clone()).or_default();
+        *count += 1;
+        assert_eq!(read.record.value, *count, "{} is lost or doubled", read.record.key);
+        shared.counted.fetch_add(1, Ordering::AcqRel);
+    }
+}
