@@ -32,8 +32,8 @@ pub use connect::{client, connect};
 pub use runtime::{
     AppError, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError, Delivered,
     GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, ReadRecord, Status,
-    StatusHandle, Tables, TaskState, TaskStatus, TopicReader, Transactions, Writer,
-    shutdown_signal,
+    StatusHandle, Tables, TaskState, TaskStatus, TopicReader, TopologyChanges, Transactions,
+    Writer, shutdown_signal,
 };
 pub use streams_core::{
     Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,

@@ -14,7 +14,7 @@ use crate::identity;
 use crate::instance::{Instance, Parts};
 use crate::status::StatusHandle;
 use crate::threads::Threads;
-use crate::topics;
+use crate::topics::{self, Shape};
 use crate::transport::Transport;
 
 /// An application: a topology with a configuration, on a log.
@@ -110,7 +110,11 @@ impl App {
         let layout = topics::retried_unless(cancelled, &*self.clock, &config, || {
             let mut admin = self.transport.admin()?;
             let timeout = config.request_timeout;
-            topics::prepare(&self.topology, &mut *admin, config.replication, timeout)
+            let parts = (&*self.transport, &*self.clock, &config);
+            let shape = Shape::look_up(&self.topology, &mut *admin, parts)?;
+            let layout = topics::prepare(&self.topology, &mut *admin, config.replication, timeout)?;
+            shape.write(&mut *admin)?;
+            Ok(layout)
         })?;
         let parts = Parts {
             topology: self.topology,

@@ -65,6 +65,18 @@ pub enum AppError {
         /// As it must be.
         expected: String,
     },
+    /// The topology has lost or changed state which the application had when it last ran.
+    #[error(
+        "the topology has changed since {application} last ran, and some of its state would have \
+         no place:\n{difference}\nGive the tables and groups their old names, or set \
+         topology_changes to accept"
+    )]
+    TopologyChanged {
+        /// The application id.
+        application: Arc<str>,
+        /// Line by line, `-` for what was there and `+` for what is there now.
+        difference: String,
+    },
     /// A task failed; with the record, if it was one.
     #[error(transparent)]
     Task(#[from] TaskError),

@@ -32,7 +32,10 @@ mod worker;
 pub use app::{App, shutdown_signal};
 pub use client::{Client, ClientError, Delivered, ReadRecord, TopicReader, Writer};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables, Transactions};
+pub use config::{
+    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables, TopologyChanges,
+    Transactions,
+};
 pub use error::AppError;
 #[cfg(feature = "failpoints")]
 pub use failpoint::FAILPOINTS;

@@ -33,6 +33,18 @@ pub(crate) enum Layout {
     Keyed(usize),
 }
 
+impl Layout {
+    /// In words, which are kept in the log: they must not change.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::KeyValue => "keys",
+            Self::Ordered => "ordered keys",
+            Self::Window => "windows",
+            Self::Keyed(_) => "keys and times",
+        }
+    }
+}
+
 /// The first byte of store keys in [`Layout::Keyed`].
 pub(crate) const BY_KEY: u8 = 0;
 /// The first byte of the second entry in [`Layout::Keyed`].

@@ -85,6 +85,9 @@ pub struct Config {
     pub memory: ByteSize,
     /// Replicas of internal topics. Default: the broker's default.
     pub replication: Option<i32>,
+    /// What to do with a topology that has lost or changed state which the application had when it
+    /// last ran. Default: refuse it, with the difference.
+    pub topology_changes: TopologyChanges,
     /// How many records a worker takes from the log at a time. Default: 2,000.
     pub poll_records_max: usize,
     /// Client properties for Kafka, by role.
@@ -101,6 +104,22 @@ pub enum Guarantee {
     ExactlyOnce,
     /// Nothing is lost; after a crash the effects of what was not committed may happen again.
     AtLeastOnce,
+}
+
+/// What to do with a topology that has lost or changed state.
+///
+/// What the application kept when it last ran is noted in its topic `{application id}-topology`:
+/// the topics it consumes, its repartition topics, its tables. Additions are always accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopologyChanges {
+    /// The start ends with [`AppError::TopologyChanged`](crate::AppError::TopologyChanged) before
+    /// anything is touched.
+    #[default]
+    Refuse,
+    /// The new topology takes the place of the old one. State without a place in it stays where it
+    /// is, unused; records that wait in a repartition topic which is gone are not processed.
+    Accept,
 }
 
 /// Where tables are kept.
@@ -166,6 +185,7 @@ impl Default for Config {
             shutdown_timeout: Duration::from_secs(10),
             memory: ByteSize::mib(256),
             replication: None,
+            topology_changes: TopologyChanges::Refuse,
             poll_records_max: 2_000,
             kafka: KafkaProperties::default(),
         }

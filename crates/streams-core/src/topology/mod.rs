@@ -1,6 +1,7 @@
 //! The topology: what a builder froze. Immutable and shared by all tasks.
 
 mod describe;
+mod shape;
 
 use std::sync::Arc;
 
