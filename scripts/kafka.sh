@@ -20,6 +20,7 @@ usage: ./dev kafka COMMAND
                        more arguments go to Kafka's console consumer
   configure TOPIC NAME=VALUE
                        changes a setting of a topic
+  delete TOPIC         deletes a topic
   classpath            prints the class path of Kafka's jars
 
 HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the next one
@@ -191,6 +192,11 @@ configure() {
   tool kafka.admin.ConfigCommand --alter --topic "$1" --add-config "$2"
 }
 
+delete() {
+  [ $# -eq 1 ] || { usage >&2; exit 2; }
+  tool org.apache.kafka.tools.TopicCommand --delete --topic "$1"
+}
+
 keep_of() {
   case "${1:-}" in
     '') echo drop ;;
@@ -207,6 +213,7 @@ case "$command" in
   topics) tool org.apache.kafka.tools.TopicCommand --list ;;
   consume) consume "$@" ;;
   configure) configure "$@" ;;
+  delete) delete "$@" ;;
   classpath) fetch_jars >&2; echo "$JARS/*" ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -30,6 +30,9 @@ pub const FAULTS: [Fault; 12] = [
     Fault { name: "a twin with the same identity", strike: Matrix::twin },
 ];
 
+/// Whoever takes so long to catch up has to say why.
+const SLOW: Duration = Duration::from_secs(10);
+
 pub struct Matrix {
     broker: Broker,
     job: Job,
@@ -82,6 +85,9 @@ impl Matrix {
                 panic!("{after}: {} of {fed} after {within:?}", self.job.counted());
             }
             std::thread::sleep(Duration::from_millis(20));
+        }
+        if began.elapsed() > SLOW {
+            self.print_logs();
         }
         began.elapsed()
     }
@@ -169,32 +175,27 @@ impl Matrix {
     }
 
     /// No file of an instance may grow: it fails, or it does without writing. Asked to stop, it has
-    /// to write.
+    /// to write, if it has a task just then.
     fn fill_disk(&mut self) {
-        let victim = self.victim();
-        let failed = |victim: &Instance| victim.log().matches("File too large").count();
-        let before = failed(victim);
-        limit_files(victim.pid(), "1");
-        std::thread::sleep(Duration::from_secs(2));
-        victim.ask_to_stop();
-        let until = Instant::now() + Duration::from_secs(12);
-        while victim.is_running() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        victim.kill();
-        assert!(failed(victim) > before, "nothing was written to the full disk");
-        victim.start_again();
+        let has_struck = (0..10).any(|_| {
+            let victim = self.victim();
+            let failed = |victim: &Instance| victim.log().matches("File too large").count();
+            let before = failed(victim);
+            limit_files(victim.pid(), "1");
+            std::thread::sleep(Duration::from_secs(2));
+            ask_to_stop(victim);
+            let has_failed = failed(victim) > before;
+            victim.start_again();
+            std::thread::sleep(Duration::from_secs(1));
+            has_failed
+        });
+        assert!(has_struck, "nothing was written to the full disk");
     }
 
     fn damage_file(&mut self) {
         let victim = self.victim();
         // A stop writes what there is, so that there is something to damage.
-        victim.ask_to_stop();
-        let until = Instant::now() + Duration::from_secs(12);
-        while victim.is_running() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        victim.kill();
+        ask_to_stop(victim);
         let files = table_files(victim.state_dir());
         for file in &files {
             let mut bytes = std::fs::read(file).expect("reads");
@@ -258,6 +259,7 @@ impl Matrix {
         twin.kill();
     }
 
+    /// What they said of late.
     fn print_logs(&self) {
         for instance in &self.instances {
             println!("--- {}\n{}", instance.state_dir().display(), tail(&Ok(instance.log())));
@@ -277,6 +279,16 @@ fn tail(log: &std::io::Result<String>) -> String {
 fn rebuilds(log: &str) -> usize {
     let says = |line: &&str| line.contains("a store is corrupt");
     log.lines().filter(says).count()
+}
+
+/// Asks for a graceful stop, and ends it if that takes too long.
+fn ask_to_stop(instance: &mut Instance) {
+    instance.ask_to_stop();
+    let until = Instant::now() + Duration::from_secs(12);
+    while instance.is_running() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    instance.kill();
 }
 
 fn limit_files(pid: u32, bytes: &str) {

@@ -112,7 +112,8 @@ impl App {
             let timeout = config.request_timeout;
             let parts = (&*self.transport, &*self.clock, &config);
             let shape = Shape::look_up(&self.topology, &mut *admin, parts)?;
-            let layout = topics::prepare(&self.topology, &mut *admin, config.replication, timeout)?;
+            let (kept, replication) = (shape.kept(), config.replication);
+            let layout = topics::prepare(&self.topology, &mut *admin, kept, replication, timeout)?;
             shape.write(&mut *admin)?;
             Ok(layout)
         })?;

@@ -99,6 +99,35 @@ pub enum AppError {
         /// What is wrong.
         error: RestoreError,
     },
+    /// A changelog does not reach the point up to which a table on disk was brought by it: it was
+    /// truncated, or deleted and made anew, or belongs to another cluster.
+    #[error(
+        "the table on disk is as of offset {position} of {changelog}, which has offsets {begin} to \
+         {end}: it was truncated, or deleted and made anew, and the table may be all that is left. \
+         Bring the topic back; or delete the state directory, to keep only what the topic holds"
+    )]
+    ChangelogLost {
+        /// The changelog partition.
+        changelog: TopicPartition,
+        /// The table's position.
+        position: i64,
+        /// The changelog's first offset.
+        begin: i64,
+        /// The offset behind its last record.
+        end: i64,
+    },
+    /// An internal topic that the application had when it last ran is gone.
+    #[error(
+        "the internal topic {topic}, which {application} had when it last ran, does not exist any \
+         more: what was in it is lost. Bring it back; or set topology_changes to accept, to go on \
+         with an empty one"
+    )]
+    InternalTopicGone {
+        /// The application id.
+        application: Arc<str>,
+        /// The topic.
+        topic: Arc<str>,
+    },
     /// The state directory cannot be used.
     #[error("{0}")]
     StateDirectory(String),

@@ -4,6 +4,7 @@
 //! the caller. On a log that never waits, with a clock that stands still until it is moved, the
 //! same turns give the same run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl SteppedApp {
         let layout = {
             let mut admin = transport.admin()?;
             let timeout = config.request_timeout;
-            topics::prepare(&topology, &mut *admin, config.replication, timeout)?
+            topics::prepare(&topology, &mut *admin, &BTreeSet::new(), config.replication, timeout)?
         };
         let instance_id = config.instance_id.clone().unwrap_or_else(|| "stepped".into());
         let identity = Identity { instance_id, is_kept: true };

@@ -31,16 +31,14 @@ impl TableRestore {
         changelog: &TopicPartition,
         bounds: (i64, i64),
         store: &mut dyn Store,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, AppError> {
         let (begin, end) = bounds;
-        let mut from = store.position(table)?;
+        let from = store.position(table)?;
         if let Some(position) = from.filter(|position| *position < begin || *position > end) {
-            // The changelog was truncated, or deleted and made anew: what the store holds is not
-            // what it says.
-            tracing::warn!(changelog = %changelog, position, begin, end,
-                "the table does not fit its changelog: it is cleared and rebuilt");
-            store.clear(table)?;
-            from = None;
+            // The changelog was truncated, or deleted and made anew. What the store holds may be
+            // all that is left: nothing is wiped.
+            let changelog = changelog.clone();
+            return Err(AppError::ChangelogLost { changelog, position, begin, end });
         }
         let from = from.unwrap_or(begin);
         Ok(Self { table, changelog: changelog.clone(), from, position: from, target: end })

@@ -4,7 +4,7 @@
 mod internal;
 mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,14 +35,17 @@ impl Layout {
     }
 }
 
-/// Checks the user's topics, then creates and checks the application's own.
+/// Checks the user's topics, then creates and checks the application's own; those of `kept` must
+/// be there.
 pub(crate) fn prepare(
     topology: &Topology,
     admin: &mut dyn Admin,
+    kept: &BTreeSet<Arc<str>>,
     replication: Option<i32>,
     timeout: Duration,
 ) -> Result<Layout, AppError> {
     let mut layout = Layout::default();
+    all_there(topology, admin, kept, timeout)?;
     user_topics(topology, admin, &mut layout, timeout)?;
     // Before anything is created for the wrong number of partitions, too.
     for sub in topology.sub_topologies() {
@@ -53,6 +56,25 @@ pub(crate) fn prepare(
         check_co_partitioning(sub, &layout)?;
     }
     Ok(layout)
+}
+
+fn all_there(
+    topology: &Topology,
+    admin: &mut dyn Admin,
+    kept: &BTreeSet<Arc<str>>,
+    timeout: Duration,
+) -> Result<(), AppError> {
+    let names: Vec<_> = kept.iter().map(Arc::clone).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let found = admin.describe(&names, timeout)?;
+    let gone = names.into_iter().zip(found).find(|(_, info)| info.is_none());
+    let application = || Arc::clone(topology.application_id());
+    match gone {
+        None => Ok(()),
+        Some((topic, _)) => Err(AppError::InternalTopicGone { application: application(), topic }),
+    }
 }
 
 fn user_topics(

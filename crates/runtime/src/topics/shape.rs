@@ -24,6 +24,8 @@ pub(crate) struct Shape<'a> {
     config: &'a Config,
     topic: Arc<str>,
     lines: BTreeSet<String>,
+    /// The internal topics that the application had already.
+    kept: BTreeSet<Arc<str>>,
     /// Whether the topic says something else, or nothing.
     is_new: bool,
 }
@@ -40,7 +42,15 @@ impl<'a> Shape<'a> {
     ) -> Result<Self, AppError> {
         let application = topology.application_id();
         let topic: Arc<str> = format!("{application}-topology").into();
-        let same = Self { log, clock, config, topic, lines: topology.shape(), is_new: false };
+        let same = Self {
+            log,
+            clock,
+            config,
+            topic,
+            lines: topology.shape(),
+            kept: BTreeSet::new(),
+            is_new: false,
+        };
         // Without state of its own there is nothing to lose.
         if topology.internal_topics().is_empty() {
             return Ok(same);
@@ -51,17 +61,25 @@ impl<'a> Shape<'a> {
             _ => None,
         };
         let Some(before) = before else { return Ok(Self { is_new: true, ..same }) };
+        let accepts = config.topology_changes == TopologyChanges::Accept;
+        let kept = if accepts { BTreeSet::new() } else { kept(topology, &before) };
+        let same = Self { kept, ..same };
         if before == same.lines {
             return Ok(same);
         }
         let difference = difference(&before, &same.lines);
         let is_lost = !before.is_subset(&same.lines);
-        if is_lost && config.topology_changes == TopologyChanges::Refuse {
+        if is_lost && !accepts {
             let application = Arc::clone(application);
             return Err(AppError::TopologyChanged { application, difference });
         }
         tracing::info!(app = %application, "the topology has changed:\n{difference}");
         Ok(Self { is_new: true, ..same })
+    }
+
+    /// The internal topics that must be there: what they hold cannot be made again.
+    pub(crate) fn kept(&self) -> &BTreeSet<Arc<str>> {
+        &self.kept
     }
 
     /// Notes it for the next start.
@@ -133,6 +151,19 @@ fn not_there_yet(error: TransportError) -> TransportError {
         }
         _ => error,
     }
+}
+
+/// The internal topics of a topology that its last run had too.
+fn kept(topology: &Topology, before: &BTreeSet<String>) -> BTreeSet<Arc<str>> {
+    let had = |name: &str| {
+        let table = format!("table {name} of ");
+        before.iter().any(|line| line.starts_with(&table))
+    };
+    let tables = topology.sub_topologies().iter().flat_map(|sub| sub.tables());
+    let changelogs = tables.filter(|table| had(table.name())).map(|table| table.changelog());
+    let internal = topology.internal_topics().iter().map(|topic| &topic.name);
+    let re_keying = internal.filter(|name| before.contains(&format!("re-keys by {name}")));
+    changelogs.chain(re_keying).map(Arc::clone).collect()
 }
 
 fn difference(before: &BTreeSet<String>, now: &BTreeSet<String>) -> String {
