@@ -15,7 +15,7 @@ pub struct Fault {
     pub strike: fn(&mut Matrix),
 }
 
-pub const FAULTS: [Fault; 12] = [
+pub static FAULTS: [Fault; 12] = [
     Fault { name: "kill -9", strike: Matrix::kill_one },
     Fault { name: "kill -9 of two at once", strike: Matrix::kill_two },
     Fault { name: "frozen past its session and transaction", strike: Matrix::freeze_one },
@@ -82,6 +82,7 @@ impl Matrix {
             self.tend();
             if began.elapsed() > within {
                 self.print_logs();
+                self.job.print_offsets();
                 panic!("{after}: {} of {fed} after {within:?}", self.job.counted());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -95,7 +96,8 @@ impl Matrix {
     pub fn check(self, rounds: usize) {
         let rebuilt: usize = self.instances.iter().map(|one| rebuilds(&one.log())).sum();
         // Once for each damaged file, found by one task or another; never without damage.
-        assert!(self.damaged >= rounds, "only {} files were damaged", self.damaged);
+        let was_asked_for = std::env::var_os("HEADWATER_FAULT").is_none();
+        assert!(self.damaged >= rounds || !was_asked_for, "{} files were damaged", self.damaged);
         assert!(rebuilt <= self.damaged, "{rebuilt} stores rebuilt, {} damaged", self.damaged);
         println!("{} files damaged, {rebuilt} stores rebuilt", self.damaged);
         let Self { broker, job, instances, .. } = self;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater::codec::{Json, Text};
 use headwater::prelude::*;
-use headwater::spi::transport::{Outgoing, Producer, ProducerConfig};
-use headwater::{Consumed, ErrorPolicy, Topology};
+use headwater::spi::transport::{Outgoing, Producer, ProducerConfig, ReaderConfig};
+use headwater::{Consumed, ErrorPolicy, TopicPartition, Topology};
 
 use crate::broker::Broker;
 
@@ -82,6 +82,35 @@ impl Job {
         let gave_up = self.threads.iter().any(JoinHandle::is_finished);
         assert!(!gave_up, "what feeds or watches has ended: see its panic above");
         self.shared.counted.load(Ordering::Acquire)
+    }
+
+    /// Where everything ends, and how far the group has come: for whoever has to find out why
+    /// nothing moves.
+    pub fn print_offsets(&self) {
+        let log = headwater::connect(&self.config).expect("a log");
+        let within = Duration::from_secs(10);
+        for topic in ["in", "by-bucket-repartition", "counts-changelog", "out"] {
+            let topic: Arc<str> = format!("{}-{topic}", self.id).into();
+            for read_committed in [false, true] {
+                let mut reader = log.reader(&ReaderConfig { read_committed }).expect("a reader");
+                let partitions =
+                    (0..PARTITIONS).map(|n| TopicPartition::new(Arc::clone(&topic), n));
+                let ends: Vec<_> = partitions
+                    .map(|partition| {
+                        let (_, end) = reader.bounds(&partition, within).expect("bounds");
+                        let from = (end - 3_000).max(0);
+                        reader.add(&partition, from).expect("added");
+                        (partition, end)
+                    })
+                    .collect();
+                let until = Instant::now() + Duration::from_secs(2);
+                while Instant::now() < until {
+                    let _ = reader.poll(Duration::from_millis(100), 10_000);
+                }
+                let seen = ends.iter().map(|(partition, end)| (reader.position(partition), end));
+                println!("{topic}, committed {read_committed}: {:?}", seen.collect::<Vec<_>>());
+            }
+        }
     }
 
     /// Whether everything is counted that was ever fed.
@@ -195,7 +224,14 @@ fn watch(config: &Config, name: &str, shared: &Shared) {
     while !(shared.stop.load(Ordering::Acquire)
         && shared.counted.load(Ordering::Acquire) == shared.fed.load(Ordering::Acquire))
     {
-        let Ok(Some(read)) = reader.next(Duration::from_millis(200)) else { continue };
+        let read = match reader.next(Duration::from_millis(200)) {
+            Ok(Some(read)) => read,
+            Ok(None) => continue,
+            Err(error) => {
+                println!("the watcher: {error}");
+                continue;
+            }
+        };
         let count = counts.entry(read.record.key.clone()).or_default();
         *count += 1;
         assert_eq!(read.record.value, *count, "{} is lost or doubled", read.record.key);

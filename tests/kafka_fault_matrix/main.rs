@@ -6,6 +6,7 @@
 //! is wiped but for the damage; and an instance that nobody touches stays as large as it was.
 //!
 //! `HEADWATER_ROUNDS=20` goes through all of them so many times; once is the default.
+//! `HEADWATER_FAULT=broker` takes only those with that in their name.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -26,7 +27,7 @@ mod usage;
 use std::time::{Duration, Instant};
 
 use broker::Broker;
-use faults::{FAULTS, Matrix};
+use faults::{FAULTS, Fault, Matrix};
 use job::Job;
 use support::child::run_child;
 use usage::Usage;
@@ -38,6 +39,12 @@ const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(30);
 #[test]
 fn child() {
     run_child(job::topology);
+}
+
+/// All of them, or those whose name has `HEADWATER_FAULT` in it.
+fn faults() -> impl Iterator<Item = &'static Fault> {
+    let wanted = std::env::var("HEADWATER_FAULT").unwrap_or_default();
+    FAULTS.iter().filter(move |fault| fault.name.contains(&wanted))
 }
 
 #[test]
@@ -54,7 +61,7 @@ fn nothing_is_lost_doubled_or_torn() {
     std::thread::sleep(Duration::from_secs(5));
     let at_first = Usage::of(matrix.steady());
     for _ in 0..support::rounds() {
-        for fault in FAULTS {
+        for fault in faults() {
             (fault.strike)(&mut matrix);
             matrix.tend();
             let took = matrix.catches_up(fault.name, CAUGHT_UP_WITHIN);
@@ -69,7 +76,7 @@ fn nothing_is_lost_doubled_or_torn() {
     at_last.has_not_outgrown(&at_first);
     println!(
         "{} faults in {:.0?}: nothing lost, doubled or torn",
-        rounds * FAULTS.len(),
+        rounds * faults().count(),
         began.elapsed()
     );
 }

@@ -102,6 +102,9 @@ pub(crate) fn offset_list(
 /// librdkafka's group metadata.
 pub(crate) struct NativeMetadata(*mut rd::rd_kafka_consumer_group_metadata_t);
 
+// SAFETY: it is plain data that nothing else refers to.
+unsafe impl Send for NativeMetadata {}
+
 impl NativeMetadata {
     fn of(consumer: &Consumer) -> Option<Self> {
         // SAFETY: the client is alive; the result is owned or null.

@@ -27,6 +27,8 @@ pub(crate) struct KafkaReader {
     queue: Queue,
     partitions: BTreeMap<TopicPartition, Reading>,
     messages: Vec<Message>,
+    /// What went wrong and was not said yet.
+    failed: Option<TransportError>,
 }
 
 /// A partition that is being read.
@@ -53,7 +55,8 @@ impl KafkaReader {
         let consumer =
             if config.read_committed { open("read_committed")? } else { Arc::clone(&bounds) };
         let queue = Queue::new(&consumer);
-        Ok(Self { consumer, bounds, queue, partitions: BTreeMap::new(), messages: Vec::new() })
+        let (partitions, messages, failed) = (BTreeMap::new(), Vec::new(), None);
+        Ok(Self { consumer, bounds, queue, partitions, messages, failed })
     }
 
     /// Notes how far a message or the end of a partition brings us; keeps messages only.
@@ -125,7 +128,13 @@ impl Reader for KafkaReader {
         self.queue.take(timeout, records_max, &mut self.messages);
         let mut runs = Vec::new();
         for message in mem::take(&mut self.messages) {
-            self.note(message, &mut runs)?;
+            if let Err(error) = self.note(message, &mut runs) {
+                self.failed.get_or_insert(error);
+            }
+        }
+        // What came with it is delivered first: the positions have passed it.
+        if let Some(error) = self.failed.take_if(|_| runs.is_empty()) {
+            return Err(error);
         }
         let fetched = runs.into_iter().map(|(partition, run)| {
             let batch = Box::new(MessageBatch::new(run, Arc::clone(&self.consumer)));

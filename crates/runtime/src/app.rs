@@ -1,9 +1,10 @@
 //! The application: a topology, run.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use streams_core::{StoreProvider, Topology};
 
@@ -15,7 +16,7 @@ use crate::instance::{Instance, Parts};
 use crate::status::StatusHandle;
 use crate::threads::Threads;
 use crate::topics::{self, Shape};
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportError};
 
 /// An application: a topology with a configuration, on a log.
 ///
@@ -63,37 +64,66 @@ impl App {
     /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
         let mut shutdown = pin!(shutdown);
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let timeout = self.config.shutdown_timeout;
-        let starting = self.start_in_background(Arc::clone(&cancelled));
-        let mut threads = tokio::select! {
-            started = starting => started?,
-            () = &mut shutdown => {
-                cancelled.store(true, Ordering::Release);
-                return Ok(());
-            }
-        };
-        let failure = tokio::select! {
-            failure = threads.failure() => failure,
-            () = shutdown => {
-                tracing::info!("stopping gracefully");
-                threads.stop_gracefully();
-                let stopped = tokio::time::timeout(timeout, threads.failure()).await;
-                stopped.unwrap_or(Some(AppError::ShutdownTimeout { after: timeout }))
-            }
-        };
-        let ended = tokio::task::spawn_blocking(move || threads.end()).await;
-        match (failure, ended) {
-            (Some(error), _) => Err(error),
-            (None, Ok(())) => Ok(()),
-            (None, Err(panic)) => {
-                Err(AppError::Panicked { thread: "main", message: panic.to_string() })
+        let mut losses = Losses::default();
+        loop {
+            match self.run_once(shutdown.as_mut()).await {
+                Ended::Lost(error) if losses.may_go_on(&*self.clock) => {
+                    tracing::warn!(%error, "joining the group anew");
+                    self.status.all_closed();
+                }
+                Ended::Lost(error) => return Err(AppError::Membership(error)),
+                Ended::By(result) => return result,
             }
         }
     }
 
-    async fn start_in_background(self, cancelled: Arc<AtomicBool>) -> Result<Threads, AppError> {
-        let started = tokio::task::spawn_blocking(move || self.start(&cancelled)).await;
+    /// From the start to the end, or to the loss of the membership.
+    async fn run_once(&self, mut shutdown: Pin<&mut (impl Future<Output = ()> + Send)>) -> Ended {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let timeout = self.config.shutdown_timeout;
+        let starting = self.start_in_background(Arc::clone(&cancelled));
+        let started = tokio::select! {
+            started = starting => started,
+            () = &mut shutdown => {
+                cancelled.store(true, Ordering::Release);
+                return Ended::By(Ok(()));
+            }
+        };
+        let mut threads = match started {
+            Ok(threads) => threads,
+            Err(error) => return Ended::By(Err(error)),
+        };
+        let (failure, is_stopping) = tokio::select! {
+            failure = threads.failure() => (failure, false),
+            () = shutdown => {
+                tracing::info!("stopping gracefully");
+                threads.stop_gracefully();
+                let stopped = tokio::time::timeout(timeout, threads.failure()).await;
+                (stopped.unwrap_or(Some(AppError::ShutdownTimeout { after: timeout })), true)
+            }
+        };
+        let ended = tokio::task::spawn_blocking(move || threads.end()).await;
+        match (failure, ended) {
+            (Some(AppError::Membership(error)), _) if !is_stopping => Ended::Lost(error),
+            (Some(error), _) => Ended::By(Err(error)),
+            (None, Ok(())) => Ended::By(Ok(())),
+            (None, Err(panic)) => {
+                let message = panic.to_string();
+                Ended::By(Err(AppError::Panicked { thread: "main", message }))
+            }
+        }
+    }
+
+    async fn start_in_background(&self, cancelled: Arc<AtomicBool>) -> Result<Threads, AppError> {
+        let app = Self {
+            topology: Arc::clone(&self.topology),
+            config: self.config.clone(),
+            transport: Arc::clone(&self.transport),
+            stores: self.stores.clone(),
+            clock: Arc::clone(&self.clock),
+            status: self.status.clone(),
+        };
+        let started = tokio::task::spawn_blocking(move || app.start(&cancelled)).await;
         started.unwrap_or_else(|panic| {
             Err(AppError::Panicked { thread: "main", message: panic.to_string() })
         })
@@ -134,6 +164,30 @@ impl App {
             thread: "main",
             message: format!("a thread could not be started: {error}"),
         })
+    }
+}
+
+/// How a run of an instance ended.
+enum Ended {
+    By(Result<(), AppError>),
+    /// Its membership is gone. Kafka takes a static member's for good when an answer to its own
+    /// earlier request to join comes too late for it: joining anew is all it takes.
+    Lost(TransportError),
+}
+
+/// When the membership was lost.
+#[derive(Default)]
+struct Losses(Vec<Duration>);
+
+/// So many losses within a minute mean that another process has the same identity.
+const LOSSES_MAX: usize = 5;
+
+impl Losses {
+    fn may_go_on(&mut self, clock: &dyn Clock) -> bool {
+        let now = clock.monotonic();
+        self.0.retain(|at| now.saturating_sub(*at) < Duration::from_secs(60));
+        self.0.push(now);
+        self.0.len() <= LOSSES_MAX
     }
 }
 

@@ -143,6 +143,14 @@ pub enum AppError {
         /// How long.
         waited: Duration,
     },
+    /// The group has taken this instance's membership away for good. After a few such losses within
+    /// a minute another process must be using the same instance id; before that the instance joins
+    /// anew by itself.
+    #[error(
+        "the membership of the group was lost: {0}; if that goes on, another process uses the same \
+         application id and instance id"
+    )]
+    Membership(TransportError),
     /// Another process works under the same identity.
     #[error(
         "the producer {transactional_id} was fenced {times} times in a minute: another process \

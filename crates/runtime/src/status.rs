@@ -218,6 +218,11 @@ impl StatusHandle {
         }
     }
 
+    /// The instance has no task any more.
+    pub(crate) fn all_closed(&self) {
+        self.lock().tasks.clear();
+    }
+
     pub(crate) fn closed(&self, task: TaskId) {
         self.lock().tasks.remove(&task.to_string());
     }

@@ -27,7 +27,8 @@ use crate::group::{NativeMetadata, offset_list};
 use crate::headers::NativeHeaders;
 
 pub(crate) struct LibrdkafkaProducer {
-    producer: Option<BaseProducer<Deliveries>>,
+    /// `None` once it is dropped.
+    producer: Option<Arc<BaseProducer<Deliveries>>>,
     topics: BTreeMap<Arc<str>, CString>,
     tracked: BTreeMap<TopicPartition, usize>,
     is_transactional: bool,
@@ -50,6 +51,9 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// How long an abort waits for records in flight before it gives the producer up.
 const ABORT_DRAIN: Duration = Duration::from_secs(2);
+
+/// So long after its time-out a request is given up whose call does not return.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// librdkafka's `RD_KAFKA_PARTITION_UA`: by the partitioner.
 const BY_KEY: i32 = -1;
@@ -128,7 +132,7 @@ impl LibrdkafkaProducer {
             .create_with_context(Deliveries::default())
             .map_err(|error| error::plain("opening a producer", error))?;
         Ok(Self {
-            producer: Some(producer),
+            producer: Some(Arc::new(producer)),
             topics: BTreeMap::new(),
             tracked: BTreeMap::new(),
             is_transactional: config.transactional_id.is_some(),
@@ -139,8 +143,27 @@ impl LibrdkafkaProducer {
     }
 
     fn producer(&self) -> Result<&BaseProducer<Deliveries>> {
-        let gone = || TransportError::new(ErrorKind::Fatal, "the producer", "it was closed");
-        self.producer.as_ref().ok_or_else(gone)
+        self.producer.as_deref().ok_or_else(closed)
+    }
+
+    /// A request of a transaction. librdkafka has been seen to forget about one for ever, its
+    /// time-out notwithstanding, when the broker went away at the wrong moment: it is waited for by
+    /// a thread of its own, which is left behind then, with the client.
+    fn request<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        timeout: Duration,
+        call: impl FnOnce(&BaseProducer<Deliveries>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let Some(producer) = self.producer.clone() else { return Err(closed()) };
+        let (done, result) = std::sync::mpsc::channel();
+        let waiting = thread::Builder::new().name("headwater-kafka-transaction".to_owned());
+        let spawned = waiting.spawn(move || done.send(call(&producer)));
+        spawned.map_err(|error| TransportError::new(ErrorKind::Fatal, context, error))?;
+        result.recv_timeout(timeout + PATIENCE).unwrap_or_else(|_| {
+            let why = "librdkafka did not come back from it";
+            Err(TransportError::new(ErrorKind::Unknown, context, why))
+        })
     }
 
     /// Lets delivery reports in and says what they said.
@@ -264,6 +287,10 @@ impl LibrdkafkaProducer {
     }
 }
 
+fn closed() -> TransportError {
+    TransportError::new(ErrorKind::Fatal, "the producer", "it was closed")
+}
+
 fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     match bytes {
         // An empty slice's pointer is not null: empty and null stay apart.
@@ -277,11 +304,15 @@ impl Producer for LibrdkafkaProducer {
         if !self.is_transactional {
             return Ok(());
         }
-        let initialized = self.producer()?.init_transactions(timeout);
-        initialized.map_err(|error| match error::transactional("init_transactions", error) {
+        const CONTEXT: &str = "initializing transactions";
+        let initialized = self.request(CONTEXT, timeout, move |producer| {
+            let initialized = producer.init_transactions(timeout);
+            initialized.map_err(|error| error::transactional(CONTEXT, error))
+        });
+        initialized.map_err(|error| match error {
             // Nothing was begun yet: it can be tried again, with a new producer.
             error if error.kind() == ErrorKind::Unknown => {
-                TransportError::new(ErrorKind::Retriable, "init_transactions", error)
+                TransportError::new(ErrorKind::Retriable, CONTEXT, error)
             }
             error => error,
         })
@@ -330,29 +361,32 @@ impl Producer for LibrdkafkaProducer {
         group: &GroupMetadata,
         timeout: Duration,
     ) -> Result<()> {
-        let context = "adding offsets to the transaction";
-        let failed = |error| error::transactional(context, error);
+        const CONTEXT: &str = "adding offsets to the transaction";
+        let failed = |error| error::transactional(CONTEXT, error);
         let list = offset_list(offsets).map_err(failed)?;
         let metadata = NativeMetadata::new(group).map_err(failed)?;
-        let client = self.producer()?.client().native_ptr();
-        // SAFETY: client, list and metadata are alive during the call; the result is an owned error
-        // or null.
-        let native = unsafe {
-            rd::rd_kafka_send_offsets_to_transaction(
-                client,
-                list.ptr(),
-                metadata.ptr(),
-                crate::queue::millis(timeout),
-            )
-        };
-        native_result(context, native)
+        self.request(CONTEXT, timeout, move |producer| {
+            // SAFETY: client, list and metadata are alive during the call; the result is an owned
+            // error or null.
+            let native = unsafe {
+                rd::rd_kafka_send_offsets_to_transaction(
+                    producer.client().native_ptr(),
+                    list.ptr(),
+                    metadata.ptr(),
+                    crate::queue::millis(timeout),
+                )
+            };
+            native_result(CONTEXT, native)
+        })
     }
 
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         self.drain(timeout)?;
         let started = Instant::now();
-        let committed = self.producer()?.commit_transaction(timeout);
-        committed.map_err(|error| error::transactional("committing", error))?;
+        self.request("committing", timeout, move |producer| {
+            let committed = producer.commit_transaction(timeout);
+            committed.map_err(|error| error::transactional("committing", error))
+        })?;
         self.distrusted = started.elapsed() >= self.request_timeout;
         Ok(())
     }
@@ -374,9 +408,11 @@ impl Producer for LibrdkafkaProducer {
                 drained.err().map_or_else(|| "records in flight".to_owned(), |e| e.to_string());
             return Err(TransportError::new(ErrorKind::Fatal, "aborting", why));
         }
-        let aborted = producer.abort_transaction(timeout);
-        producer.context().take_failure();
-        aborted.map_err(|error| error::transactional("aborting", error))
+        self.request("aborting", timeout, move |producer| {
+            let aborted = producer.abort_transaction(timeout);
+            producer.context().take_failure();
+            aborted.map_err(|error| error::transactional("aborting", error))
+        })
     }
 
     fn track(&mut self, partition: &TopicPartition) {

@@ -125,6 +125,9 @@ impl Member {
                 tracing::warn!(%error, "the group cannot be reached, trying again");
                 Ok(Vec::new())
             }
+            Err(error) if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Fatal) => {
+                Err(AppError::Membership(error))
+            }
             Err(error) => Err(error.into()),
         }
     }
