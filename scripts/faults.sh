@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# ./dev faults [--rounds N]: what a real broker and real processes go through: kill -9 at random
-# moments and at every named step, N times each, frozen and lost instances, requests that get lost,
-# held back and cut off, and the plain librdkafka loop under the same. Twenty rounds take a quarter
-# of an hour.
+# ./dev faults [--rounds N]: what a real broker and real processes go through, each fault N times:
+# kill -9 at random moments and at every named step; kills, stand-stills, a broker that dies, full
+# disks and damaged files; requests that get lost, refused, held back and cut off, by both protocols
+# of transactions; the plain librdkafka loop under the same; deleted topics, changed topologies, a
+# large table. A round takes about nine minutes.
 set -euo pipefail
 . scripts/lib.sh
 
@@ -14,4 +15,6 @@ while [ $# -gt 0 ]; do
 done
 
 exec bash scripts/test.sh --test kafka_kill --test kafka_kill_at_every_step \
-  --test kafka_faults_on_the_wire --test the_plain_loop_tears --test unconcerned_tasks_go_on
+  --test kafka_fault_matrix --test kafka_faults_on_the_wire --test the_plain_loop_tears \
+  --test kafka_deleted_topics_are_errors --test changed_topologies_are_refused \
+  --test kafka_recovers_a_large_table --test unconcerned_tasks_go_on

@@ -21,6 +21,8 @@ usage: ./dev kafka COMMAND
   configure TOPIC NAME=VALUE
                        changes a setting of a topic
   delete TOPIC         deletes a topic
+  transactions [TOPIC PARTITION]
+                       lists transactions and their states; or the producers of a partition
   classpath            prints the class path of Kafka's jars
 
 HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the next one
@@ -87,7 +89,8 @@ log.segment.delete.delay.ms=1000
 PROPERTIES
 }
 
-cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-22; }
+# Without '-', which would look like an option at the beginning.
+cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'xy' | cut -c 1-22; }
 
 format() {
   rm -rf "$NODE/data"
@@ -197,6 +200,12 @@ delete() {
   tool org.apache.kafka.tools.TopicCommand --delete --topic "$1"
 }
 
+transactions() {
+  local what=(list)
+  [ $# -eq 0 ] || what=(describe-producers --topic "$1" --partition "$2")
+  tool org.apache.kafka.tools.TransactionsCommand "${what[@]}"
+}
+
 keep_of() {
   case "${1:-}" in
     '') echo drop ;;
@@ -214,6 +223,7 @@ case "$command" in
   consume) consume "$@" ;;
   configure) configure "$@" ;;
   delete) delete "$@" ;;
+  transactions) transactions "$@" ;;
   classpath) fetch_jars >&2; echo "$JARS/*" ;;
   *) usage >&2; exit 2 ;;
 esac

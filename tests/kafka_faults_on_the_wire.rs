@@ -1,6 +1,6 @@
 //! Between a real broker and two instances, requests of every kind get lost, lose their answers,
 //! are delayed, cut off, or held back and released when their transaction is long over: nothing is
-//! lost, doubled or torn, each of them did happen, and each instance goes on within 30 s of it.
+//! lost, doubled or torn, each of them did happen, and each instance goes on within a minute of it.
 //! By both protocols of transactions.
 //!
 //! `HEADWATER_ROUNDS=20` goes through all of them so many times; once is the default.
@@ -55,11 +55,12 @@ const FAULTS: [(&str, i16, Wire); 29] = [
 /// Under the second protocol partitions and offsets join a transaction by being written.
 const ONLY_V1: [i16; 2] = [api::ADD_OFFSETS_TO_TXN, api::ADD_PARTITIONS_TO_TXN];
 
-/// Waits until something is true.
+/// Waits until something is true. A minute is for a member that the group is said not to know: it
+/// waits for its former self to be missed, at times twice; the others take seconds.
 async fn soon(what: &str, is_true: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(60);
     while !is_true() {
-        assert!(Instant::now() < until, "{what}: not within 30 s");
+        assert!(Instant::now() < until, "{what}: not within a minute");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

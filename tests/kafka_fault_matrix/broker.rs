@@ -58,6 +58,22 @@ impl Broker {
         text.lines().map(parts).collect()
     }
 
+    /// What Kafka says of all transactions, and of the producers of a partition.
+    pub fn print_transactions(&self, topic: &str, partition: i32) {
+        self.tell(&["transactions"]);
+        self.tell(&["transactions", topic, &partition.to_string()]);
+    }
+
+    fn tell(&self, arguments: &[&str]) {
+        let output = Command::new("bash")
+            .arg("scripts/kafka.sh")
+            .args(arguments)
+            .env("HEADWATER_KAFKA_PORT", self.port.to_string())
+            .output();
+        let output = output.expect("bash");
+        println!("{arguments:?}\n{}", String::from_utf8_lossy(&output.stdout));
+    }
+
     /// Changes a setting of a topic.
     pub fn configure(&self, topic: &str, setting: &str) {
         self.script(&["configure", topic, setting]);
@@ -88,5 +104,6 @@ impl Drop for Broker {
             .env("HEADWATER_KAFKA_PORT", self.port.to_string())
             .stdout(Stdio::null())
             .status();
+        let _ = std::fs::remove_dir_all(format!(".headwater/kafka/{}", self.port));
     }
 }

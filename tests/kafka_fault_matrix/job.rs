@@ -152,7 +152,7 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
     };
     let fresh = || -> Option<Box<dyn Producer>> {
         let mut producer = log.producer(&config).ok()?;
-        producer.init(Duration::from_secs(60)).ok()?;
+        producer.init(Duration::from_secs(20)).ok()?;
         Some(producer)
     };
     let (mut producer, mut transactions) = (fresh(), 0_u64);
@@ -189,7 +189,7 @@ fn transaction(
     next: u64,
     is_aborted: bool,
 ) -> Result<(), Failed> {
-    const PATIENCE: Duration = Duration::from_secs(50);
+    const PATIENCE: Duration = Duration::from_secs(20);
     producer.begin().map_err(|_| Failed::Before)?;
     for value in next..=next + GOOD {
         let (key, text) = (format!("key-{value}"), value.to_string());

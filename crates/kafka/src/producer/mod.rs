@@ -2,8 +2,8 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `librdkafka.rs` | speaks the first transaction protocol, with any broker that knows transactions |
-//! | `v2/` | speaks the second one (KIP-890), with brokers 4.0 and later |
+//! | `librdkafka.rs` | the first protocol of transactions, with any broker that knows them |
+//! | `v2/` | the second one (KIP-890), with brokers 4.0 and later |
 //! | `choice.rs` | takes the second wherever the cluster and the properties allow it |
 
 #[cfg(feature = "transactions-v2")]
