@@ -82,3 +82,29 @@ async fn a_task_that_comes_back_restores_what_happened_meanwhile() {
     assert!((1..=50).contains(&records), "{records}: more than what happened meanwhile");
     first.stop().await.expect("a graceful stop");
 }
+
+/// What was deleted while a copy was left alone may be gone from the changelog, tombstone and all:
+/// only a whole reading is sure to be right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_left_alone_for_too_long_is_made_anew() {
+    let mut lab = Lab::new("stale", 1);
+    let disk = SurvivingStores::new();
+    let first = lab.start_on("first", Faults::new(), &disk, config());
+    lab.feed(2_000, Duration::from_millis(400)).await;
+    lab.check(&[&first]).await;
+    first.stop().await.expect("a graceful stop");
+    disk.age(Duration::from_secs(13 * 60 * 60));
+    let first = lab.start_on("first", Faults::new(), &disk, config());
+    first.runs().await;
+    assert_eq!(restored(&first), 0, "old, but nothing was missing");
+    first.stop().await.expect("a graceful stop");
+    let second = lab.start("second");
+    lab.feed(50, Duration::from_millis(50)).await;
+    lab.check(&[&second]).await;
+    second.stop().await.expect("a graceful stop");
+    let first = lab.start_on("first", Faults::new(), &disk, config());
+    first.runs().await;
+    lab.check(&[&first]).await;
+    assert!(restored(&first) > 50, "{}: the tail only", restored(&first));
+    first.stop().await.expect("a graceful stop");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
 use rdkafka::consumer::Consumer as _;
@@ -18,6 +18,12 @@ use crate::consumer::{Consumer, Context};
 use crate::error;
 use crate::fetcher::partition_event;
 use crate::queue::{Message, Queue};
+
+/// A partition is looked after when nothing came from it for so long, and then less and less often.
+const QUIET: Duration = Duration::from_secs(5);
+const QUIET_MAX: Duration = Duration::from_secs(60);
+/// How long the log is asked for the end of a quiet partition; others wait meanwhile.
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) struct KafkaReader {
     consumer: Arc<Consumer>,
@@ -36,6 +42,9 @@ struct Reading {
     topic: Topic,
     partition: i32,
     position: i64,
+    /// When to look after it if nothing comes, and how long it will have been quiet then.
+    look_at: Instant,
+    quiet: Duration,
 }
 
 impl KafkaReader {
@@ -72,7 +81,10 @@ impl KafkaReader {
         let found = known.find(|(one, _)| one.partition == number && &*one.topic == topic);
         let Some((partition, reading)) = found else { return Ok(()) };
         match code {
+            // What it has passed came before reading began anew.
+            RDKafkaErrorCode::NoError if offset < reading.position => {}
             RDKafkaErrorCode::NoError => {
+                reading.heard();
                 reading.position = offset + 1;
                 match runs.last_mut().filter(|(last, _)| last == partition) {
                     Some((_, run)) => run.push(message),
@@ -85,6 +97,64 @@ impl KafkaReader {
         }
         Ok(())
     }
+
+    /// Looks after the partition that has been quiet for longest, if that was for long: librdkafka
+    /// has been seen to fetch no more from a partition after its broker had died and come back.
+    fn look_after_quiet(&mut self) {
+        let now = Instant::now();
+        let Some((partition, reading)) =
+            self.partitions.iter_mut().min_by_key(|(_, reading)| reading.look_at)
+        else {
+            return;
+        };
+        if reading.look_at > now {
+            return;
+        }
+        reading.quiet = (reading.quiet * 2).min(QUIET_MAX);
+        reading.look_at = now + reading.quiet;
+        let (partition, position) = (partition.clone(), reading.position);
+        match self.bounds(&partition, LOOK) {
+            // Or it waits for an open transaction, and goes on waiting.
+            Ok((_, end)) if position < end => {
+                tracing::debug!(target: "headwater::kafka", %partition, position, end,
+                    "nothing came for long: reading begins anew here");
+                if let Some(reading) = self.partitions.get(&partition) {
+                    reading.stop();
+                    reading.start(&self.queue);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(target: "headwater::kafka", %error, "later"),
+        }
+    }
+}
+
+impl Reading {
+    /// Reads on from where it stands. Whether librdkafka takes it.
+    fn start(&self, queue: &Queue) -> bool {
+        // SAFETY: topic and queue belong to the same living consumer and are kept until the
+        // partition is stopped.
+        let started = unsafe {
+            rd::rd_kafka_consume_start_queue(
+                self.topic.ptr,
+                self.partition,
+                self.position,
+                queue.raw(),
+            )
+        };
+        started == 0
+    }
+
+    fn stop(&self) {
+        // SAFETY: the topic is alive; of a partition that is not started it is an error, and no
+        // more.
+        unsafe { rd::rd_kafka_consume_stop(self.topic.ptr, self.partition) };
+    }
+
+    fn heard(&mut self) {
+        self.quiet = QUIET;
+        self.look_at = Instant::now() + QUIET;
+    }
 }
 
 impl Reader for KafkaReader {
@@ -96,25 +166,21 @@ impl Reader for KafkaReader {
 
     fn add(&mut self, partition: &TopicPartition, offset: i64) -> Result<()> {
         self.remove(partition)?;
-        let failed = |why: String| {
+        let failed = |why: &str| {
             TransportError::new(ErrorKind::Retriable, format!("reading {partition}"), why)
         };
         let topic = Topic::new(&self.consumer, &partition.topic)
-            .ok_or_else(|| failed("librdkafka does not take the topic".to_owned()))?;
-        // SAFETY: topic and queue belong to the same living consumer and are kept until the
-        // partition is stopped.
-        let started = unsafe {
-            rd::rd_kafka_consume_start_queue(
-                topic.ptr,
-                partition.partition,
-                offset,
-                self.queue.raw(),
-            )
+            .ok_or_else(|| failed("librdkafka does not take the topic"))?;
+        let reading = Reading {
+            topic,
+            partition: partition.partition,
+            position: offset,
+            look_at: Instant::now() + QUIET,
+            quiet: QUIET,
         };
-        if started != 0 {
-            return Err(failed("librdkafka does not start".to_owned()));
+        if !reading.start(&self.queue) {
+            return Err(failed("librdkafka does not start"));
         }
-        let reading = Reading { topic, partition: partition.partition, position: offset };
         self.partitions.insert(partition.clone(), reading);
         Ok(())
     }
@@ -132,6 +198,7 @@ impl Reader for KafkaReader {
                 self.failed.get_or_insert(error);
             }
         }
+        self.look_after_quiet();
         // What came with it is delivered first: the positions have passed it.
         if let Some(error) = self.failed.take_if(|_| runs.is_empty()) {
             return Err(error);
@@ -156,8 +223,7 @@ impl Drop for KafkaReader {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        // SAFETY: the partition was started on this topic and is stopped once; the topic is alive.
-        unsafe { rd::rd_kafka_consume_stop(self.topic.ptr, self.partition) };
+        self.stop();
     }
 }
 

@@ -109,12 +109,13 @@ impl Instance {
 }
 
 fn global_reader(parts: &Parts, rows: &Arc<GlobalRows>) -> Result<Option<GlobalReader>, AppError> {
-    let Parts { topology, layout, transport, status, .. } = parts;
+    let Parts { topology, layout, transport, status, clock, .. } = parts;
     if topology.globals().is_empty() {
         return Ok(None);
     }
     let reader = transport.reader(&ReaderConfig { read_committed: true })?;
-    Ok(Some(GlobalReader::new(topology, layout, Arc::clone(rows), reader, status.clone())))
+    let (rows, clock) = (Arc::clone(rows), Arc::clone(clock));
+    Ok(Some(GlobalReader::new(topology, layout, rows, (reader, clock), status.clone())))
 }
 
 fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableName};
+use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableName, Timestamp};
 
 /// Opens [`MemoryStore`]s.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +41,7 @@ pub struct MemoryStore {
 struct MemoryTable {
     entries: BTreeMap<Box<[u8]>, Box<[u8]>>,
     position: Option<i64>,
+    as_of: Option<Timestamp>,
 }
 
 impl MemoryStore {
@@ -83,6 +84,10 @@ impl Store for MemoryStore {
         Ok(self.tables.get(table).and_then(|table| table.position))
     }
 
+    fn as_of(&self, table: usize) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.tables.get(table).and_then(|table| table.as_of))
+    }
+
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
         for change in &batch.tables {
             let Some(table) = self.tables.get_mut(change.table) else { continue };
@@ -92,7 +97,9 @@ impl Store for MemoryStore {
                     None => table.entries.remove(key),
                 };
             }
-            table.position = change.position.or(table.position);
+            if change.position.is_some() {
+                (table.position, table.as_of) = (change.position, Some(batch.at));
+            }
         }
         Ok(())
     }

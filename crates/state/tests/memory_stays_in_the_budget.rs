@@ -34,7 +34,7 @@ fn of_fifty_stores() {
             });
             let position = Some(i64::from(round));
             let tables = vec![TableBatch { table: 0, entries: entries.collect(), position }];
-            store.apply(&StoreBatch { tables }).expect("applies");
+            store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
         }
     }
     let grown = resident() - before;

@@ -20,7 +20,7 @@ fn fill(store: &mut dyn Store) {
         .map(|key| (Box::from(key.to_be_bytes()), Some(Box::from(vec![7_u8; 100]))))
         .collect();
     let tables = vec![TableBatch { table: 0, entries, position: Some(1) }];
-    store.apply(&StoreBatch { tables }).expect("applies");
+    store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
     store.flush().expect("flushes");
 }
 

@@ -49,7 +49,7 @@ fn child() {
             position: Some(number),
         };
         let tables = vec![batch(0, number), batch(1, other)];
-        store.apply(&StoreBatch { tables }).expect("applies");
+        store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
     }
 }
 

@@ -97,7 +97,7 @@ fn apply(store: &mut dyn Store, net: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, positi
         (key.clone().into_boxed_slice(), value.clone().map(Vec::into_boxed_slice))
     });
     let tables = vec![TableBatch { table: 1, entries: entries.collect(), position }];
-    store.apply(&StoreBatch { tables }).expect("applies");
+    store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
 }
 
 proptest! {

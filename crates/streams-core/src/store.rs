@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use crate::record::Timestamp;
+
 /// The tables of one task, as they were at some commit.
 ///
 /// A store never sees uncommitted writes: those live in the task's overlay. Tables are numbered
@@ -24,6 +26,10 @@ pub trait Store: Send {
     /// nothing was ever applied, restore begins at the changelog's beginning.
     fn position(&self, table: usize) -> Result<Option<i64>, StoreError>;
 
+    /// When the table was last brought up to its position: the [`at`](StoreBatch::at) of the batch
+    /// that did it, and `None` before the first one.
+    fn as_of(&self, table: usize) -> Result<Option<Timestamp>, StoreError>;
+
     /// Applies all of `batch`, entries and positions, or nothing. For the entries and the position
     /// of one table that also holds across a crash; different tables may come back at different
     /// commits, each with its own position.
@@ -42,6 +48,8 @@ pub trait Store: Send {
 pub struct StoreBatch {
     /// One entry for each table touched.
     pub tables: Vec<TableBatch>,
+    /// Wall-clock time, in milliseconds since the Unix epoch; kept with each position.
+    pub at: Timestamp,
 }
 
 /// The part of a [`StoreBatch`] that concerns one table.
@@ -63,7 +71,8 @@ pub trait StoreProvider: Send + Sync {
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError>;
 
     /// Removes what is kept of the task called `task`, which is not open: it is rebuilt from its
-    /// changelogs. Called only after [`StoreError::Corrupt`].
+    /// changelogs. Called only after [`StoreError::Corrupt`], and for a store that was left alone
+    /// for so long that its changelogs may no longer tell what was deleted meanwhile.
     fn destroy(&self, task: &str) -> Result<(), StoreError>;
 
     /// Whether stores survive the process. If not, every start restores from the changelog's

@@ -145,12 +145,16 @@ impl Tables {
     }
 
     /// The commit is known: brings the store up to it.
-    pub(crate) fn apply(&mut self, positions: &[Option<i64>]) -> Result<(), StoreError> {
+    pub(crate) fn apply(
+        &mut self,
+        positions: &[Option<i64>],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
         let overlays = self.overlays.iter_mut().enumerate();
         let batches = overlays
             .filter(|(_, overlay)| !overlay.is_empty())
             .map(|(table, overlay)| overlay.drain(table, positions.get(table).copied().flatten()));
-        let batch = StoreBatch { tables: batches.collect() };
+        let batch = StoreBatch { tables: batches.collect(), at };
         if batch.tables.is_empty() {
             return Ok(());
         }

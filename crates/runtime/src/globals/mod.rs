@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use streams_core::{
-    Globals, Store, StoreBatch, StoreEntry, StoreError, StoreProvider, TableBatch, Topology,
+    Globals, Store, StoreBatch, StoreEntry, StoreError, StoreProvider, TableBatch, Timestamp,
+    Topology,
 };
 
 use crate::restore::open_or_rebuild;
@@ -30,6 +31,14 @@ pub(crate) struct GlobalRows {
 
 /// One global table. What is shared by all workers is locked for each look-up.
 struct GlobalStore(Mutex<Box<dyn Store>>);
+
+/// How far a partition of a global table's topic was read, and when.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The next offset.
+    position: i64,
+    at: Timestamp,
+}
 
 /// First byte of the store keys of rows.
 const ROW: u8 = 1;
@@ -60,28 +69,31 @@ impl GlobalRows {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// The next offset to read of a partition; `None` if nothing was read yet.
-    fn position(&self, table: usize, partition: i32) -> Result<Option<i64>, StoreError> {
+    /// Where reading of a partition stands; `None` if nothing was read yet.
+    fn place(&self, table: usize, partition: i32) -> Result<Option<Place>, StoreError> {
         let mut value = Vec::new();
         let found = self.tables[table].lock().get(0, &position_key(partition), &mut value)?;
-        let bytes = found.then(|| value.try_into().ok()).flatten();
-        Ok(bytes.map(i64::from_be_bytes))
+        let ([position, at], []) = value.as_chunks::<8>() else { return Ok(None) };
+        let (position, at) = (i64::from_be_bytes(*position), i64::from_be_bytes(*at));
+        Ok(found.then_some(Place { position, at }))
     }
 
-    /// Applies rows (sorted, each key once) of a partition with the position behind them.
+    /// Applies rows (sorted, each key once) of a partition with the position behind them, at the
+    /// wall-clock time `at`.
     fn apply(
         &self,
         table: usize,
         partition: i32,
         position: i64,
         rows: impl IntoIterator<Item = StoreEntry>,
+        at: Timestamp,
     ) -> Result<(), StoreError> {
-        let position = position.to_be_bytes().to_vec().into_boxed_slice();
+        let position = [position.to_be_bytes(), at.to_be_bytes()].concat().into_boxed_slice();
         // The position's key is less than those of all rows.
         let mut entries = vec![(position_key(partition), Some(position))];
         entries.extend(rows.into_iter().map(|(key, value)| (row_key(&key).into(), value)));
         let tables = vec![TableBatch { table: 0, entries, position: None }];
-        self.tables[table].lock().apply(&StoreBatch { tables })
+        self.tables[table].lock().apply(&StoreBatch { tables, at })
     }
 
     fn clear(&self, table: usize) -> Result<(), StoreError> {

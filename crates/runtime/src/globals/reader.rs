@@ -1,13 +1,16 @@
 //! Reads the topics of global tables.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use streams_core::{ErrorPolicy, RecordBatch, TopicPartition, Topology};
+use streams_core::{ErrorPolicy, RecordBatch, Timestamp, TopicPartition, Topology};
 
-use super::GlobalRows;
+use super::{GlobalRows, Place};
+use crate::clock::Clock;
 use crate::error::AppError;
+use crate::restore::STALE_MS;
 use crate::status::{GlobalState, StatusHandle};
 use crate::topics::Layout;
 use crate::transport::{ErrorKind, Fetched, Reader, TransportError};
@@ -22,6 +25,7 @@ pub(crate) struct GlobalReader {
     topology: Arc<Topology>,
     rows: Arc<GlobalRows>,
     reader: Box<dyn Reader>,
+    clock: Arc<dyn Clock>,
     partitions: Vec<Followed>,
     status: StatusHandle,
 }
@@ -40,7 +44,7 @@ impl GlobalReader {
         topology: &Arc<Topology>,
         layout: &Layout,
         rows: Arc<GlobalRows>,
-        reader: Box<dyn Reader>,
+        (reader, clock): (Box<dyn Reader>, Arc<dyn Clock>),
         status: StatusHandle,
     ) -> Self {
         let mut partitions = Vec::new();
@@ -51,7 +55,7 @@ impl GlobalReader {
                 partitions.push(Followed { table, partition, place: None });
             }
         }
-        Self { topology: Arc::clone(topology), rows, reader, partitions, status }
+        Self { topology: Arc::clone(topology), rows, reader, clock, partitions, status }
     }
 
     /// Reads what has come. Waits at most `wait` for something.
@@ -87,24 +91,24 @@ impl GlobalReader {
             let mut places = Vec::new();
             for one in self.partitions.iter().filter(|one| one.table == table) {
                 let (begin, end) = self.reader.bounds(&one.partition, LOOK_UP)?;
-                let position = self.rows.position(table, one.partition.partition)?;
-                places.push((position, begin, end));
+                let place = self.rows.place(table, one.partition.partition)?;
+                places.push((place, begin, end));
             }
-            let fits = |(position, begin, end): &(Option<i64>, i64, i64)| {
-                position.is_none_or(|position| (*begin..=*end).contains(&position))
-            };
-            let fit = places.iter().all(fits);
+            let stale = self.clock.now() - STALE_MS;
+            let fit = places.iter().all(|(place, begin, end)| {
+                place.is_none_or(|place| place.fits(*begin..=*end, stale))
+            });
             if !fit {
-                // The topic was truncated, or deleted and made anew: which rows are still in it
-                // cannot be told.
+                // The topic was truncated, or deleted and made anew, or its tombstones may have
+                // been compacted away: which rows are still in it cannot be told.
                 let name = self.topology.globals()[table].name();
                 tracing::warn!(table = %name,
                     "the global table does not fit its topic: it is cleared and read again");
                 self.rows.clear(table)?;
             }
             let followed = self.partitions.iter_mut().filter(|one| one.table == table);
-            for (one, (position, begin, end)) in followed.zip(places) {
-                let from = position.filter(|_| fit).unwrap_or(begin);
+            for (one, (place, begin, end)) in followed.zip(places) {
+                let from = place.filter(|_| fit).map_or(begin, |place| place.position);
                 self.reader.add(&one.partition, from)?;
                 one.place = Some((from, end));
             }
@@ -132,7 +136,7 @@ impl GlobalReader {
             }
         }
         let position = batch.record(last).offset + 1;
-        self.rows.apply(one.table, partition.partition, position, rows)?;
+        self.rows.apply(one.table, partition.partition, position, rows, self.clock.now())?;
         if let Some((read, _)) = &mut one.place {
             *read = position;
         }
@@ -154,6 +158,14 @@ impl GlobalReader {
         }
         tracing::info!("global tables are up to date");
         self.rows.set_ready();
+    }
+}
+
+impl Place {
+    /// Whether reading may go on here in a topic with these bounds; `stale` is the time before
+    /// which a table is too old to miss anything.
+    fn fits(&self, bounds: RangeInclusive<i64>, stale: Timestamp) -> bool {
+        bounds.contains(&self.position) && (self.at >= stale || self.position == *bounds.end())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use streams_core::{
-    RecordBatch, Store, StoreBatch, StoreError, TableBatch, TableSpec, TopicPartition,
+    RecordBatch, Store, StoreBatch, StoreError, TableBatch, TableSpec, Timestamp, TopicPartition,
 };
 
 use super::opening::{Opening, Stage};
@@ -21,7 +21,14 @@ pub(super) struct TableRestore {
     from: i64,
     position: i64,
     target: i64,
+    /// Left alone for so long that nothing of its changelog may be missing.
+    is_stale: bool,
 }
+
+/// A table that was left alone for longer than this is not brought up to date but made anew: the
+/// tombstones of what was deleted meanwhile may be gone from the changelog, which keeps them for
+/// `delete.retention.ms`, a day.
+pub(crate) const STALE_MS: i64 = 12 * 60 * 60 * 1000;
 
 impl TableRestore {
     /// Decides from where to read. `bounds` are the changelog's first offset and its end,
@@ -31,6 +38,7 @@ impl TableRestore {
         changelog: &TopicPartition,
         bounds: (i64, i64),
         store: &mut dyn Store,
+        now: Timestamp,
     ) -> Result<Self, AppError> {
         let (begin, end) = bounds;
         let from = store.position(table)?;
@@ -40,8 +48,9 @@ impl TableRestore {
             let changelog = changelog.clone();
             return Err(AppError::ChangelogLost { changelog, position, begin, end });
         }
-        let from = from.unwrap_or(begin);
-        Ok(Self { table, changelog: changelog.clone(), from, position: from, target: end })
+        let is_stale = store.as_of(table)?.is_some_and(|at| at < now - STALE_MS);
+        let (from, target) = (from.unwrap_or(begin), end);
+        Ok(Self { table, changelog: changelog.clone(), from, position: from, target, is_stale })
     }
 
     pub(super) fn position(&self) -> i64 {
@@ -80,16 +89,21 @@ impl Restorer {
         partition: &TopicPartition,
         batch: &dyn RecordBatch,
     ) -> Result<(), AppError> {
-        let Some((opening, table)) = find(&mut self.openings, partition) else { return Ok(()) };
+        let Some((index, table)) = find(&self.openings, partition) else { return Ok(()) };
         let Some(last) = batch.len().checked_sub(1) else { return Ok(()) };
+        if self.openings[index].tables[table].is_stale {
+            return self.begin_anew(index, "it was left alone for too long");
+        }
+        let opening = &mut self.openings[index];
         let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
         let number = opening.tables[table].table;
         let entries = net_entries(&sub.tables()[number], batch)
             .map_err(|error| AppError::Restore { partition: partition.clone(), error })?;
         let position = batch.record(last).offset + 1;
         let tables = vec![TableBatch { table: number, entries, position: Some(position) }];
+        let at = self.clock.now();
         if let Some(store) = opening.store.as_mut() {
-            store.apply(&StoreBatch { tables })?;
+            store.apply(&StoreBatch { tables, at })?;
         }
         reach(failpoint::RESTORE_READ);
         opening.tables[table].position = position;
@@ -101,6 +115,7 @@ impl Restorer {
     /// Where the reader is: it also passes what it does not deliver (markers, aborted and compacted
     /// records).
     fn note_positions(&mut self) -> Result<(), AppError> {
+        let now = self.clock.now();
         for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Records) {
             for table in opening.tables.iter_mut().filter(|table| table.left() > 0) {
                 let read = self.reader.position(&table.changelog).unwrap_or(table.position);
@@ -111,7 +126,7 @@ impl Restorer {
             let state = TaskState::Restoring { done: total - left, total };
             self.status.changed(opening.assignment.task, state, "reading changelogs");
             if left == 0 {
-                keep_positions(opening)?;
+                keep_positions(opening, now)?;
                 opening.stage = Stage::Ready;
             }
         }
@@ -121,7 +136,7 @@ impl Restorer {
 
 /// Writes down how far tables have come whose last part held nothing for them, so that it is not
 /// read again.
-fn keep_positions(opening: &mut Opening) -> Result<(), StoreError> {
+fn keep_positions(opening: &mut Opening, at: Timestamp) -> Result<(), StoreError> {
     let Some(store) = opening.store.as_mut() else { return Ok(()) };
     let mut tables = Vec::new();
     for table in &opening.tables {
@@ -130,16 +145,15 @@ fn keep_positions(opening: &mut Opening) -> Result<(), StoreError> {
             tables.push(TableBatch { table: table.table, entries: Vec::new(), position });
         }
     }
-    if tables.is_empty() { Ok(()) } else { store.apply(&StoreBatch { tables }) }
+    if tables.is_empty() { Ok(()) } else { store.apply(&StoreBatch { tables, at }) }
 }
 
-fn find<'a>(
-    openings: &'a mut [Opening],
-    partition: &TopicPartition,
-) -> Option<(&'a mut Opening, usize)> {
-    openings.iter_mut().filter(|opening| opening.stage == Stage::Records).find_map(|opening| {
+/// The opening and the table, by their indices, that a changelog partition is read for.
+fn find(openings: &[Opening], partition: &TopicPartition) -> Option<(usize, usize)> {
+    let reading = |(_, opening): &(usize, &Opening)| opening.stage == Stage::Records;
+    openings.iter().enumerate().filter(reading).find_map(|(index, opening)| {
         let table = opening.tables.iter().position(|table| table.changelog == *partition)?;
-        Some((opening, table))
+        Some((index, table))
     })
 }
 

@@ -9,6 +9,8 @@
 mod changelog;
 mod opening;
 
+pub(crate) use changelog::STALE_MS;
+
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -74,9 +76,15 @@ impl Restorer {
         let damaged = error.corrupt_store();
         let is_damaged = |one: &Opening| damaged == Some(&*one.assignment.store_name);
         let Some(index) = self.openings.iter().position(is_damaged) else { return Err(error) };
+        tracing::error!(%error, "a store is corrupt: it is removed and rebuilt from its topics");
+        self.begin_anew(index, "it is corrupt")
+    }
+
+    /// Removes the store of an opening, to be rebuilt from its changelogs.
+    fn begin_anew(&mut self, index: usize, reason: &str) -> Result<(), AppError> {
         let opening = self.openings.swap_remove(index);
-        tracing::error!(task = %opening.assignment.task, %error,
-            "a store is corrupt: it is removed and rebuilt from its topics");
+        tracing::warn!(task = %opening.assignment.task, reason,
+            "a store is rebuilt from its changelogs");
         self.stop_reading(&opening)?;
         drop(opening.store);
         self.openings.push(Opening::rebuilding(opening.assignment));

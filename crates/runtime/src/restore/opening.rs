@@ -22,8 +22,8 @@ pub(crate) struct Opening {
     pub(super) tables: Vec<TableRestore>,
     /// Changelog records applied.
     pub(super) restored: u64,
-    /// Its store is damaged, and must not be opened as it is.
-    damaged: bool,
+    /// Its store is damaged or stale, and must not be opened as it is.
+    unusable: bool,
 }
 
 /// What an opening task waits for.
@@ -41,12 +41,12 @@ impl Opening {
     pub(crate) fn new(assignment: Assignment) -> Self {
         let (resume, tables) = (Vec::new(), Vec::new());
         let (store, stage) = (None, Stage::Store);
-        Self { assignment, store, stage, resume, tables, restored: 0, damaged: false }
+        Self { assignment, store, stage, resume, tables, restored: 0, unusable: false }
     }
 
-    /// A task whose store is damaged: it is made anew. The store must have been dropped.
+    /// A task whose store is damaged or stale: it is made anew. The store must have been dropped.
     pub(crate) fn rebuilding(assignment: Assignment) -> Self {
-        Self { damaged: true, ..Self::new(assignment) }
+        Self { unusable: true, ..Self::new(assignment) }
     }
 
     /// A task that is rewound: its store is open and at some commit.
@@ -64,7 +64,7 @@ impl Restorer {
             let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
             let names: Vec<_> = sub.tables().iter().map(|table| Arc::clone(table.name())).collect();
             let name = &opening.assignment.store_name;
-            if std::mem::take(&mut opening.damaged) {
+            if std::mem::take(&mut opening.unusable) {
                 self.stores.destroy(name)?;
             }
             opening.store = Some(open_or_rebuild(&*self.stores, name, &names)?);
@@ -106,6 +106,7 @@ impl Restorer {
     }
 
     pub(super) fn look_up_ends(&mut self) -> Result<(), AppError> {
+        let now = self.clock.now();
         for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Ends) {
             let Some(store) = opening.store.as_deref_mut() else { continue };
             let changelogs = opening.assignment.changelogs.iter();
@@ -115,7 +116,7 @@ impl Restorer {
                     Ok(bounds) => bounds,
                     Err(error) => return later(error, "where a changelog ends is not known yet"),
                 };
-                tables.push(TableRestore::plan(number, changelog, bounds, store)?);
+                tables.push(TableRestore::plan(number, changelog, bounds, store, now)?);
             }
             for table in tables.iter().filter(|table| table.is_reading()) {
                 self.reader.add(&table.changelog, table.position())?;

@@ -170,12 +170,13 @@ impl Worker {
 
     /// The commit is known: the stores follow.
     fn apply(&mut self, commits: &[(usize, TaskCommit)]) -> Result<(), Trouble> {
+        let now = self.clock.now();
         for (index, _) in commits {
             let active = &mut self.tasks[*index];
             let changelogs = active.assignment.changelogs.iter();
             let positions: Vec<_> =
                 changelogs.map(|changelog| self.producing.position(changelog)).collect();
-            let applied = active.task.committed(&positions);
+            let applied = active.task.committed(&positions, now);
             applied.map_err(|error| Trouble::Fail(error.into()))?;
         }
         Ok(())

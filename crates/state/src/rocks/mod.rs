@@ -124,8 +124,8 @@ mod tests {
 
     fn batch(entries: &[(&[u8], Option<&[u8]>)], position: i64) -> StoreBatch {
         let entries = entries.iter().map(|(key, value)| ((*key).into(), value.map(Into::into)));
-        let position = Some(position);
-        StoreBatch { tables: vec![TableBatch { table: 0, entries: entries.collect(), position }] }
+        let (entries, at) = (entries.collect(), 1000 + position);
+        StoreBatch { tables: vec![TableBatch { table: 0, entries, position: Some(position) }], at }
     }
 
     #[test]
@@ -142,6 +142,7 @@ mod tests {
         }
         let store = stores.open("orders-0", &tables).expect("opens");
         assert_eq!(store.position(0).expect("reads"), Some(9));
+        assert_eq!(store.as_of(0).expect("reads"), Some(1009), "when it was brought there");
         let mut seen = Vec::new();
         store
             .scan(0, &[], None, &mut |key, value| {

@@ -5,14 +5,15 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
-use streams_core::{Store, StoreBatch, StoreError, TableBatch, TableName};
+use streams_core::{Store, StoreBatch, StoreError, TableBatch, TableName, Timestamp};
 
 use super::{RocksOptions, failed};
 
 /// Keys of entries begin with this byte, so that no key of the user's is the position's.
 const ENTRY: u8 = 1;
 
-/// The key of the changelog position: before all entries.
+/// The key of the changelog position and of the time that it is of, eight bytes each, big-endian:
+/// before all entries.
 const POSITION: [u8; 1] = [0];
 
 pub(super) struct RocksStore {
@@ -67,7 +68,12 @@ impl RocksStore {
         failed(&self.task, &error)
     }
 
-    fn add(&self, change: &TableBatch, batch: &mut WriteBatch) -> Result<(), StoreError> {
+    fn add(
+        &self,
+        change: &TableBatch,
+        at: Timestamp,
+        batch: &mut WriteBatch,
+    ) -> Result<(), StoreError> {
         let family = self.family(change.table)?;
         debug_assert!(
             change.entries.is_sorted_by(|(a, _), (b, _)| a < b),
@@ -82,9 +88,26 @@ impl RocksStore {
             }
         }
         if let Some(position) = change.position {
-            batch.put_cf(family, POSITION, position.to_be_bytes());
+            let value = [position.to_be_bytes(), at.to_be_bytes()].concat();
+            batch.put_cf(family, POSITION, value);
         }
         Ok(())
+    }
+
+    /// The changelog position, and the time that it is of.
+    fn place(&self, table: usize) -> Result<Option<(i64, Timestamp)>, StoreError> {
+        let found = self.database.get_pinned_cf(self.family(table)?, POSITION);
+        let found = found.map_err(|error| self.failed(error))?;
+        let Some(bytes) = found else { return Ok(None) };
+        match bytes.as_chunks::<8>() {
+            ([position, at], []) => {
+                Ok(Some((i64::from_be_bytes(*position), i64::from_be_bytes(*at))))
+            }
+            _ => Err(StoreError::Corrupt {
+                task: self.task.clone(),
+                cause: format!("a changelog position of {} bytes", bytes.len()),
+            }),
+        }
     }
 
     /// Flushes in the background what has been only in memory for long enough.
@@ -152,20 +175,17 @@ impl Store for RocksStore {
     }
 
     fn position(&self, table: usize) -> Result<Option<i64>, StoreError> {
-        let found = self.database.get_pinned_cf(self.family(table)?, POSITION);
-        let found = found.map_err(|error| self.failed(error))?;
-        let Some(bytes) = found else { return Ok(None) };
-        let position = bytes.as_ref().try_into().map(i64::from_be_bytes);
-        position.map(Some).map_err(|_| StoreError::Corrupt {
-            task: self.task.clone(),
-            cause: format!("a changelog position of {} bytes", bytes.len()),
-        })
+        Ok(self.place(table)?.map(|(position, _)| position))
+    }
+
+    fn as_of(&self, table: usize) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.place(table)?.map(|(_, at)| at))
     }
 
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
         let mut writes = WriteBatch::default();
         for change in &batch.tables {
-            self.add(change, &mut writes)?;
+            self.add(change, batch.at, &mut writes)?;
         }
         let mut options = WriteOptions::default();
         // The changelog is the log.

@@ -229,7 +229,9 @@ fn internal_topics(
             // Windows too: they are deleted by tombstones when they close. Kafka Streams'
             // compact,delete goes by record time and would delete open windows when old
             // data is processed again.
-            config: config(&[("cleanup.policy", "compact")]),
+            // Tombstones are kept long enough for every copy that is brought up to date; an older
+            // one is made anew.
+            config: config(&[("cleanup.policy", "compact"), ("delete.retention.ms", "86400000")]),
         }));
     }
     topics

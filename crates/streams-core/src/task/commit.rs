@@ -124,9 +124,13 @@ impl Task {
 
     /// The commit is known to have succeeded: brings the store to it. `positions` holds for each
     /// table the changelog offset behind the last record of this commit, `None` for a table
-    /// that had none.
-    pub fn committed(&mut self, positions: &[Option<i64>]) -> Result<(), StoreError> {
-        self.cx_mut().tables.apply(positions)
+    /// that had none; `now` is the wall-clock time.
+    pub fn committed(
+        &mut self,
+        positions: &[Option<i64>],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.cx_mut().tables.apply(positions, now)
     }
 
     fn offsets(&self) -> Vec<InputOffset> {

@@ -96,6 +96,7 @@ macro_rules! __each_conformance_case {
             reading::reads_from_the_given_offset,
             reading::several_partitions_at_once,
             reading::position_passes_over_gaps,
+            reading::waits_long_for_an_open_transaction,
             trimming::deleted_records_are_gone,
             trimming::compaction_keeps_the_last_of_each_key,
             trimming::compaction_leaves_open_transactions_alone,

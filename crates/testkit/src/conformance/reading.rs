@@ -1,5 +1,7 @@
 //! Reading single partitions outside any group.
 
+use std::time::{Duration, Instant};
+
 use super::env::{Env, at, must};
 use super::records::{TICK, by_partition, numbered, offsets, send, texts};
 
@@ -60,6 +62,38 @@ pub(super) fn several_partitions_at_once(env: &Env) {
     for (partition, texts) in seen.iter().enumerate() {
         assert_eq!(*texts, numbered(200 * (partition + 1)), "partition {partition}");
     }
+}
+
+/// For longer than a reader thinks nothing of it that nothing comes.
+pub(super) fn waits_long_for_an_open_transaction(env: &Env) {
+    let topic = env.topic("in", 1);
+    let partition = at(&topic, 0);
+    env.write(&topic, 0, numbered(3));
+    let mut producer = env.init(Some(env.name("t")), Duration::from_secs(60));
+    must("begin", producer.begin());
+    send(&mut *producer, &topic, 0, ["held back"]);
+    must("flush", producer.flush(env.patience));
+    env.write(&topic, 0, ["behind it"]);
+    let mut reader = env.reader(true);
+    must("add", reader.add(&partition, 0));
+    let mut seen = Vec::new();
+    let until = Instant::now() + Duration::from_secs(7);
+    while Instant::now() < until {
+        for (_, records) in by_partition(must("poll", reader.poll(TICK, 10))) {
+            seen.extend(texts(&records));
+        }
+        assert!(seen.len() <= 3, "more than what is committed: {seen:?}");
+    }
+    must("commit", producer.commit(env.patience));
+    env.eventually("the rest is read", || {
+        for (_, records) in by_partition(must("poll", reader.poll(TICK, 10))) {
+            seen.extend(texts(&records));
+        }
+        (reader.position(&partition)? >= 5).then_some(())
+    });
+    let mut all = numbered(3);
+    all.extend(["held back".to_owned(), "behind it".to_owned()]);
+    assert_eq!(seen, all);
 }
 
 pub(super) fn position_passes_over_gaps(env: &Env) {

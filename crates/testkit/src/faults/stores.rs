@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use state::MemoryStores;
-use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableName};
+use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableName, Timestamp};
 
 use crate::lock::lock;
 
@@ -22,12 +23,21 @@ struct Kept {
     store: Box<dyn Store>,
     /// How often it was opened: the last one has it.
     openings: u64,
+    /// By how much older it says that it is.
+    aged_ms: i64,
 }
 
 impl SurvivingStores {
     /// An empty disk.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes everything on it older, as if the disk had not been used for so long.
+    pub fn age(&self, by: Duration) {
+        for kept in lock(&self.0).values() {
+            lock(kept).aged_ms += by.as_millis() as i64;
+        }
     }
 }
 
@@ -36,7 +46,10 @@ impl StoreProvider for SurvivingStores {
         let mut all = lock(&self.0);
         if !all.contains_key(task) {
             let store = MemoryStores::new().open(task, tables)?;
-            all.insert(task.to_owned(), Arc::new(Mutex::new(Kept { store, openings: 0 })));
+            all.insert(
+                task.to_owned(),
+                Arc::new(Mutex::new(Kept { store, openings: 0, aged_ms: 0 })),
+            );
         }
         let kept = Arc::clone(&all[task]);
         let opening = {
@@ -91,6 +104,11 @@ impl Store for SurvivingStore {
 
     fn position(&self, table: usize) -> Result<Option<i64>, StoreError> {
         self.kept()?.store.position(table)
+    }
+
+    fn as_of(&self, table: usize) -> Result<Option<Timestamp>, StoreError> {
+        let kept = self.kept()?;
+        Ok(kept.store.as_of(table)?.map(|at| at - kept.aged_ms))
     }
 
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use state::MemoryStore;
-use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
+use streams_core::{
+    Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName, Timestamp,
+};
 
 use crate::dice::Dice;
 use crate::lock::lock;
@@ -43,8 +45,8 @@ impl Table {
         Self { current: empty.clone(), durable: empty, pending: Vec::new() }
     }
 
-    fn apply(&mut self, part: &TableBatch) -> Result<(), StoreError> {
-        let alone = StoreBatch { tables: vec![TableBatch { table: 0, ..part.clone() }] };
+    fn apply(&mut self, part: &TableBatch, at: Timestamp) -> Result<(), StoreError> {
+        let alone = StoreBatch { tables: vec![TableBatch { table: 0, ..part.clone() }], at };
         self.current.apply(&alone)?;
         self.pending.push(alone);
         Ok(())
@@ -175,12 +177,16 @@ impl Store for SimStore {
         self.with(table, |table| table.current.position(0))
     }
 
+    fn as_of(&self, table: usize) -> Result<Option<Timestamp>, StoreError> {
+        self.with(table, |table| table.current.as_of(0))
+    }
+
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
         if std::mem::take(&mut lock(&self.disk.0).failing) {
             return Err(self.failed("no space left on the disk, as the seed has it"));
         }
         let mut parts = batch.tables.iter();
-        parts.try_for_each(|part| self.with(part.table, |table| table.apply(part)))
+        parts.try_for_each(|part| self.with(part.table, |table| table.apply(part, batch.at)))
     }
 
     fn clear(&mut self, table: usize) -> Result<(), StoreError> {

@@ -279,7 +279,7 @@ fn commit(task: &mut Task, world: &mut World<'_>, effects: &mut Effects) -> Resu
         .iter()
         .map(|table| Some(log.from(table.changelog(), id.partition, 0).len() as i64));
     let positions: Vec<_> = ends.collect();
-    task.committed(&positions)?;
+    task.committed(&positions, 0)?;
     Ok(())
 }
 
@@ -310,7 +310,8 @@ fn restored(
                 spec.restore(&batch.record(index), &mut entries)?;
             }
             let (entries, position) = (entries.into_iter().collect(), Some(position as i64));
-            store.apply(&StoreBatch { tables: vec![TableBatch { table, entries, position }] })?;
+            let tables = vec![TableBatch { table, entries, position }];
+            store.apply(&StoreBatch { tables, at: 0 })?;
         }
     }
     Ok(store)
