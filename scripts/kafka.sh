@@ -25,13 +25,15 @@ usage: ./dev kafka COMMAND
                        lists transactions and their states; or the producers of a partition
   classpath            prints the class path of Kafka's jars
 
-HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the next one
+HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the next one, and the
+                       one after that asks for a name and a password (SASL PLAIN: headwater, water)
 HEADWATER_KAFKA_HEAP   heap of the node, default 1g
 USAGE
 }
 
 PORT=${HEADWATER_KAFKA_PORT:-9092}
 CONTROLLER_PORT=$((PORT + 1))
+LOGIN_PORT=$((PORT + 2))
 HOME_DIR=$PWD/.headwater/kafka
 JARS=$HOME_DIR/jars
 NODE=$HOME_DIR/$PORT
@@ -64,11 +66,14 @@ write_config() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$CONTROLLER_PORT
-listeners=CLIENTS://127.0.0.1:$PORT,CONTROLLER://127.0.0.1:$CONTROLLER_PORT
-advertised.listeners=CLIENTS://127.0.0.1:$PORT
+listeners=CLIENTS://127.0.0.1:$PORT,CONTROLLER://127.0.0.1:$CONTROLLER_PORT,LOGIN://127.0.0.1:$LOGIN_PORT
+advertised.listeners=CLIENTS://127.0.0.1:$PORT,LOGIN://127.0.0.1:$LOGIN_PORT
 inter.broker.listener.name=CLIENTS
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT
+listener.name.login.sasl.enabled.mechanisms=PLAIN
+listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+  required user_headwater="water";
 log.dirs=$NODE/data
 num.partitions=4
 # One node: every internal topic has one replica, or transactions and groups would never start.
@@ -137,7 +142,7 @@ wait_ready() {
 start() {
   local began=$EPOCHREALTIME port
   running && { echo "already running: $(describe)"; return; }
-  for port in "$PORT" "$CONTROLLER_PORT"; do
+  for port in "$PORT" "$CONTROLLER_PORT" "$LOGIN_PORT"; do
     ! listens "$port" || die "port $port is taken by another program; choose another with
     HEADWATER_KAFKA_PORT=19092 ./dev kafka start"
   done

@@ -22,8 +22,8 @@ listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 # Not Kafka's usual port, which may be somebody's broker.
 free_port() {
   local port
-  for ((port = 19392; port < 19492; port += 2)); do
-    if ! listens "$port" && ! listens $((port + 1)); then
+  for ((port = 19392; port < 19492; port += 3)); do
+    if ! listens "$port" && ! listens $((port + 1)) && ! listens $((port + 2)); then
       echo "$port"
       return
     fi
@@ -36,6 +36,7 @@ start_broker() {
   STARTED_PORT=$(free_port) || return 1
   HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh start || return 1
   export HEADWATER_KAFKA=127.0.0.1:$STARTED_PORT
+  export HEADWATER_KAFKA_LOGIN=127.0.0.1:$((STARTED_PORT + 2))
 }
 
 # Shown and kept: the summary is counted from the log.

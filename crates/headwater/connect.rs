@@ -81,9 +81,8 @@ fn kafka(config: &Config) -> Result<Arc<dyn Transport>, AppError> {
             &properties.admin,
         )
     });
-    let kafka = kafka.and_then(|kafka| kafka.with_transactions(properties.transactions));
     let kafka = kafka.map_err(|error| ConfigError::new(error.to_string()))?;
-    Ok(Arc::new(KafkaTransport::new(kafka)))
+    Ok(Arc::new(KafkaTransport::new(kafka.with_transactions(properties.transactions))))
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -117,19 +117,12 @@ impl KafkaConfig {
     }
 
     /// By which protocol transactions go.
-    ///
-    /// # Errors
-    /// The second protocol is asked for, and this was built without the feature `transactions-v2`.
-    pub fn with_transactions(mut self, transactions: Transactions) -> Result<Self, PropertyError> {
-        if transactions == Transactions::V2 && !cfg!(feature = "transactions-v2") {
-            let why = "built without the feature \"transactions-v2\"";
-            return Err(PropertyError::Refused { name: "transactions".to_owned(), why });
-        }
+    #[must_use]
+    pub fn with_transactions(mut self, transactions: Transactions) -> Self {
         self.transactions = transactions;
-        Ok(self)
+        self
     }
 
-    #[cfg(feature = "transactions-v2")]
     pub(crate) fn transactions(&self) -> Transactions {
         self.transactions
     }
@@ -140,7 +133,6 @@ impl KafkaConfig {
     }
 
     /// What the user set for all clients, and for producers.
-    #[cfg(feature = "transactions-v2")]
     pub(crate) fn producer_properties(
         &self,
     ) -> (&BTreeMap<String, String>, &BTreeMap<String, String>) {

@@ -1,4 +1,5 @@
-//! Apache Kafka as Headwater's transport, through librdkafka: the only crate that links it.
+//! Apache Kafka as Headwater's transport, through librdkafka: the only crate that links it; and,
+//! for transactions on brokers 4.0 and later, through a small client of our own.
 //!
 //! librdkafka fetches and is the group member (classic protocol, `cooperative-sticky`); partitions
 //! of several topics are kept together by the runtime's lead topics. `unsafe` is where the C
@@ -17,11 +18,11 @@ mod member;
 mod producer;
 mod queue;
 mod reader;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
 
-#[cfg(feature = "transactions-v2")]
 use runtime::Transactions;
 use runtime::transport::{
     Admin, Member, MemberConfig, Producer, ProducerConfig, Reader, ReaderConfig, Result, Transport,
@@ -33,18 +34,13 @@ pub use config::{KafkaConfig, PropertyError};
 #[derive(Clone)]
 pub struct KafkaTransport {
     config: Arc<KafkaConfig>,
-    #[cfg(feature = "transactions-v2")]
-    clients: producer::v2::Clients,
+    clusters: producer::v2::Clusters,
 }
 
 impl KafkaTransport {
     /// A transport to the cluster that `config` names.
     pub fn new(config: KafkaConfig) -> Self {
-        Self {
-            config: Arc::new(config),
-            #[cfg(feature = "transactions-v2")]
-            clients: producer::v2::Clients::default(),
-        }
+        Self { config: Arc::new(config), clusters: producer::v2::Clusters::default() }
     }
 }
 
@@ -64,10 +60,9 @@ impl Transport for KafkaTransport {
     }
 
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
-        #[cfg(feature = "transactions-v2")]
         if config.transactional_id.is_some() && self.config.transactions() != Transactions::V1 {
-            let (kafka, clients) = (Arc::clone(&self.config), self.clients.clone());
-            return Ok(Box::new(producer::Choice::new(kafka, clients, config.clone())));
+            let (kafka, clusters) = (Arc::clone(&self.config), self.clusters.clone());
+            return Ok(Box::new(producer::Choice::new(kafka, clusters, config.clone())));
         }
         Ok(Box::new(producer::LibrdkafkaProducer::new(&self.config, config)?))
     }

@@ -13,7 +13,7 @@ use testkit::conformance::Env;
 fn on_kafka(case: &str, transactions: Transactions) -> Option<Env> {
     let broker = std::env::var("HEADWATER_KAFKA").ok()?;
     let config = KafkaConfig::new(&broker).expect("host:port");
-    let config = config.with_transactions(transactions).expect("a feature of these tests");
+    let config = config.with_transactions(transactions);
     let transport = KafkaTransport::new(config);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let mut env = Env::new(Arc::new(transport), &format!("{case}-{}", since.as_millis()));
@@ -30,7 +30,6 @@ mod transactions_v1 {
     testkit::transport_conformance!(on_kafka);
 }
 
-#[cfg(feature = "transactions-v2")]
 mod transactions_v2 {
     fn on_kafka(case: &str) -> Option<testkit::conformance::Env> {
         super::on_kafka(case, runtime::Transactions::V2)

@@ -2,7 +2,7 @@
 //! says at that time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runtime::Transactions;
 use runtime::transport::{
@@ -12,34 +12,36 @@ use runtime::transport::{
 use streams_core::TopicPartition;
 
 use super::LibrdkafkaProducer;
-use super::v2::{Clients, V2Producer};
+use super::v2::{Clusters, Settings, V2Producer};
 use crate::config::KafkaConfig;
 
 /// A transactional producer that is chosen when it is initialized.
 pub(crate) struct Choice {
     kafka: Arc<KafkaConfig>,
-    clients: Clients,
+    clusters: Clusters,
     config: ProducerConfig,
     chosen: Option<Box<dyn Producer>>,
 }
 
 impl Choice {
-    pub(crate) fn new(kafka: Arc<KafkaConfig>, clients: Clients, config: ProducerConfig) -> Self {
-        Self { kafka, clients, config, chosen: None }
+    pub(crate) fn new(kafka: Arc<KafkaConfig>, clusters: Clusters, config: ProducerConfig) -> Self {
+        Self { kafka, clusters, config, chosen: None }
     }
 
     fn choose(&self, timeout: Duration) -> Result<Box<dyn Producer>> {
-        let translated = super::v2::translate(&self.kafka, &self.config);
-        let properties = match translated {
-            Ok(properties) => properties,
+        let settings = match Settings::new(&self.kafka, &self.config) {
+            Ok(settings) => settings,
             Err(why) => return self.librdkafka(&why),
         };
-        if !self.clients.speaks_v2(&self.kafka, timeout)? {
+        let cluster = self.clusters.get(&settings.access);
+        let features = cluster.features(Instant::now() + timeout);
+        let features = features
+            .map_err(|error| super::v2::plain("asking for the cluster's features", error))?;
+        if features.transaction_version < 2 {
             return self.librdkafka("the cluster's transaction.version is below 2");
         }
         tracing::debug!(target: "headwater::kafka", "transactions go by the second protocol");
-        let producer = V2Producer::new(self.clients.clone(), &properties, &self.kafka)?;
-        Ok(Box::new(producer))
+        Ok(Box::new(V2Producer::new(cluster, settings)))
     }
 
     fn librdkafka(&self, why: &str) -> Result<Box<dyn Producer>> {

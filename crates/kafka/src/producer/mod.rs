@@ -6,12 +6,9 @@
 //! | `v2/` | the second one (KIP-890), with brokers 4.0 and later |
 //! | `choice.rs` | takes the second wherever the cluster and the properties allow it |
 
-#[cfg(feature = "transactions-v2")]
 mod choice;
 mod librdkafka;
-#[cfg(feature = "transactions-v2")]
 pub(crate) mod v2;
 
-#[cfg(feature = "transactions-v2")]
 pub(crate) use choice::Choice;
 pub(crate) use librdkafka::LibrdkafkaProducer;

@@ -1,78 +1,90 @@
-//! What has to be done about an error of the second client.
+//! What has to be done about an error.
 
-use confluent_kafka::common::Error;
 use runtime::transport::{ErrorKind, TransportError};
 
-/// An error of an ordinary call: looking up, administration, the first call of a producer.
-pub(super) fn plain(context: &str, error: &Error) -> TransportError {
+use crate::wire::{Code, WireError};
+
+/// An error of a request about the transaction. Without an answer nobody knows what was done.
+pub(super) fn transactional(context: &str, error: WireError) -> TransportError {
+    of(context, error, ErrorKind::Unknown)
+}
+
+/// An error before anything was begun: it can be tried again.
+pub(crate) fn plain(context: &str, error: WireError) -> TransportError {
+    of(context, error, ErrorKind::Retriable)
+}
+
+fn of(context: &str, error: WireError, otherwise: ErrorKind) -> TransportError {
     let kind = match error {
-        error if error.is_unknown_topic_or_partition_error() => ErrorKind::NotFound,
-        error if is_refusal(error) => ErrorKind::Refused,
-        error if is_fence(error) => ErrorKind::Fenced,
-        _ => ErrorKind::Retriable,
+        WireError::Refused(code) => kind_of(code).unwrap_or(otherwise),
+        _ => otherwise,
     };
-    TransportError::new(kind, context, error.to_string())
+    TransportError::new(kind, context, error)
 }
 
-/// An error inside a transaction.
-pub(super) fn transactional(context: &str, error: &Error) -> TransportError {
-    TransportError::new(transactional_kind(error), context, chain(error))
+/// What a broker's answer to a record means. A transaction without it cannot commit, and can be
+/// aborted.
+pub(super) fn delivery_kind(code: Code) -> ErrorKind {
+    kind_of(code).unwrap_or(ErrorKind::Abortable)
 }
 
-/// An error of a record's delivery. Such a transaction cannot commit, and can be aborted.
-pub(super) fn delivery(context: &str, error: &Error) -> TransportError {
-    let kind = match transactional_kind(error) {
-        ErrorKind::Unknown => ErrorKind::Abortable,
-        other => other,
-    };
-    TransportError::new(kind, context, chain(error))
+fn kind_of(code: Code) -> Option<ErrorKind> {
+    Some(match code {
+        Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED | Code::FENCED_INSTANCE_ID => {
+            ErrorKind::Fenced
+        }
+        Code::OUT_OF_ORDER_SEQUENCE_NUMBER
+        | Code::INVALID_TXN_STATE
+        | Code::INVALID_PRODUCER_ID_MAPPING
+        | Code::UNKNOWN_PRODUCER_ID
+        | Code::TRANSACTION_ABORTABLE
+        | Code::ILLEGAL_GENERATION
+        | Code::UNKNOWN_MEMBER_ID
+        | Code::REBALANCE_IN_PROGRESS
+        | Code::STALE_MEMBER_EPOCH => ErrorKind::Abortable,
+        Code::MESSAGE_TOO_LARGE
+        | Code::RECORD_LIST_TOO_LARGE
+        | Code::OFFSET_METADATA_TOO_LARGE
+        | Code::TOPIC_AUTHORIZATION_FAILED
+        | Code::GROUP_AUTHORIZATION_FAILED
+        | Code::CLUSTER_AUTHORIZATION_FAILED
+        | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        | Code::SASL_AUTHENTICATION_FAILED
+        | Code::UNSUPPORTED_SASL_MECHANISM
+        | Code::UNSUPPORTED_VERSION
+        | Code::INVALID_TOPIC_EXCEPTION
+        | Code::INVALID_GROUP_ID
+        | Code::INVALID_TIMESTAMP
+        | Code::INVALID_TRANSACTION_TIMEOUT
+        | Code::INVALID_RECORD => ErrorKind::Refused,
+        Code::UNKNOWN_TOPIC_OR_PARTITION => ErrorKind::NotFound,
+        _ => return None,
+    })
 }
 
-/// The client wraps what happened first; what has to be done follows from that.
-fn transactional_kind(error: &Error) -> ErrorKind {
-    let is_abortable = |error: &Error| {
-        error.is_transaction_abortable_error()
-            || error.is_consumer_commit_failed_error()
-            || error.is_unknown_member_id_error()
-            || error.is_illegal_generation_error()
-            || error.is_rebalance_in_progress_error()
-    };
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .find_map(|error| match error {
-            error if is_refusal(error) => Some(ErrorKind::Refused),
-            error if is_fence(error) => Some(ErrorKind::Fenced),
-            error if error.is_unknown_topic_or_partition_error() => Some(ErrorKind::NotFound),
-            error if is_abortable(error) => Some(ErrorKind::Abortable),
-            _ => None,
-        })
-        // Nothing else says whether the transaction may have ended.
-        .unwrap_or(ErrorKind::Unknown)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn is_fence(error: &Error) -> bool {
-    error.is_producer_fenced_error()
-        || error.is_invalid_producer_epoch_error()
-        || error.is_fenced_instance_id_error()
-}
-
-/// Trying again changes nothing.
-fn is_refusal(error: &Error) -> bool {
-    error.is_authorization_error()
-        || error.is_authentication_error()
-        || error.is_record_too_large_error()
-        || error.is_offset_metadata_too_large_error()
-        || error.is_invalid_configuration_error()
-        || error.is_local_illegal_argument_error()
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+    #[test]
+    fn without_an_answer_the_outcome_of_a_transaction_is_unknown() {
+        let cut = || WireError::Connection(std::io::ErrorKind::TimedOut.into());
+        assert_eq!(transactional("committing", cut()).kind(), ErrorKind::Unknown);
+        assert_eq!(plain("initializing", cut()).kind(), ErrorKind::Retriable);
+        let busy = WireError::Refused(Code::CONCURRENT_TRANSACTIONS);
+        assert_eq!(transactional("committing", busy).kind(), ErrorKind::Unknown);
     }
-    text
+
+    #[test]
+    fn answers_say_what_has_to_be_done() {
+        for (code, kind) in [
+            (Code::PRODUCER_FENCED, ErrorKind::Fenced),
+            (Code::ILLEGAL_GENERATION, ErrorKind::Abortable),
+            (Code::MESSAGE_TOO_LARGE, ErrorKind::Refused),
+            (Code::UNKNOWN_TOPIC_OR_PARTITION, ErrorKind::NotFound),
+            (Code::REQUEST_TIMED_OUT, ErrorKind::Abortable),
+        ] {
+            assert_eq!(delivery_kind(code), kind, "{code}");
+        }
+    }
 }

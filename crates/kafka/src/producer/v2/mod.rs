@@ -1,23 +1,36 @@
-//! The producer over `confluent-kafka`: transactions by the second protocol.
+//! Transactions by the second protocol (KIP-890), by a small client of our own.
 //!
 //! There every transaction has an epoch of its own, so a request of an earlier transaction that
 //! arrives late is refused: it cannot end, or write into, a later one. That is what librdkafka's
-//! protocol cannot promise after a time-out.
+//! protocol cannot promise after a time-out. And a request can be repeated without a doubt.
 //!
-//! | file | what it does |
+//! The worker encodes records straight into batches. One thread for each broker sends them, one
+//! request at a time, and repeats what was not answered; all requests about the transaction itself
+//! are the worker's own.
+//!
+//! | file | what it is |
 //! |---|---|
-//! | `clients.rs` | the executor, and what the cluster says about itself and its topics |
-//! | `delivery.rs` | what came of the records that were handed over |
+//! | `cluster.rs` | brokers, and who leads which partition |
 //! | `error.rs` | what has to be done about an error |
+//! | `lane.rs` | the batches of one partition, in order |
+//! | `outbox.rs` | what the worker and the senders share: all lanes, and what failed |
 //! | `producer.rs` | the transport's [`Producer`](runtime::transport::Producer) |
-//! | `properties.rs` | librdkafka's properties in the other client's words |
+//! | `sender.rs` | the thread that sends to one broker |
+//! | `settings.rs` | the user's properties, as far as this client knows them |
+//! | `topics.rs` | which lane a record belongs to |
+//! | `transaction.rs` | the requests that begin and end transactions |
 
-mod clients;
-mod delivery;
+mod cluster;
 mod error;
+mod lane;
+mod outbox;
 mod producer;
-mod properties;
+mod sender;
+mod settings;
+mod topics;
+mod transaction;
 
-pub(crate) use clients::Clients;
+pub(crate) use cluster::Clusters;
+pub(crate) use error::plain;
 pub(crate) use producer::V2Producer;
-pub(crate) use properties::translate;
+pub(crate) use settings::Settings;

@@ -1,180 +1,160 @@
-//! The transport's producer over the second client.
+//! The transport's producer over this client.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::pin::pin;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use confluent_kafka::common::header::{RecordHeader, RecordHeaders};
-use confluent_kafka::common::serialization::ByteArraySerializer;
-use confluent_kafka::common::{Error, TopicPartition as TheirPartition};
-use confluent_kafka::consumer::{ConsumerGroupMetadata, OffsetAndMetadata};
-use confluent_kafka::producer::{
-    Callback, KafkaProducer, Producer as _, ProducerConfig, ProducerRecord,
-    ProducerRecordOptionsBuilder,
-};
 use runtime::transport::{
     ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, Result, TransportError,
 };
-use streams_core::{Headers, TopicPartition};
+use streams_core::TopicPartition;
 
-use super::clients::{Clients, Executor};
-use super::delivery::{Failures, Target};
+use super::cluster::Cluster;
 use super::error;
-use super::properties::Properties;
-use crate::config::KafkaConfig;
-
-type Client = KafkaProducer<Vec<u8>, Vec<u8>>;
+use super::lane::Lane;
+use super::outbox::{LaneId, Outbox};
+use super::sender::Senders;
+use super::settings::Settings;
+use super::topics::Topics;
+use super::transaction::Coordinators;
+use crate::wire::{Code, TxnOffsetCommit};
 
 pub(crate) struct V2Producer {
-    kafka: KafkaConfig,
-    executor: Arc<Executor>,
-    /// `None` once it is dropped.
-    client: Option<Client>,
-    topics: BTreeMap<Arc<str>, KnownTopic>,
-    tracked: BTreeSet<TopicPartition>,
-    failures: Failures,
-    sent: u64,
+    cluster: Arc<Cluster>,
+    outbox: Arc<Outbox>,
+    senders: Arc<Senders>,
+    coordinators: Coordinators,
+    topics: Topics,
+    refreshed: Instant,
+    in_transaction: bool,
 }
 
-/// How often `send` looks at failed deliveries.
-const CHECK_EVERY: u64 = 1_024;
+/// How long a producer may take to look up a topic.
+const LOOK_UP: Duration = Duration::from_secs(5);
 
-/// A topic that was found to exist.
-struct KnownTopic {
-    any: Arc<Target>,
-    /// By partition; made when first sent to.
-    partitions: Vec<Arc<Target>>,
-}
+/// How long `send` waits for space.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often topics are asked whether they have grown.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// How long that may take, in the worker's way.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl V2Producer {
-    pub(crate) fn new(
-        clients: Clients,
-        properties: &Properties,
-        kafka: &KafkaConfig,
-    ) -> Result<Self> {
-        let executor = clients.executor()?;
-        let client = {
-            let _inside = executor.runtime()?.enter();
-            let serializer = ByteArraySerializer::default;
-            let made = ProducerConfig::new(properties)
-                .and_then(|config| KafkaProducer::new(config, serializer(), serializer()));
-            made.map_err(|error| {
-                TransportError::new(ErrorKind::Refused, "opening a producer", error.to_string())
-            })?
+    pub(crate) fn new(cluster: Arc<Cluster>, settings: Settings) -> Self {
+        let (id, backoff) = (settings.transactional_id.clone(), settings.backoff);
+        let coordinators = Coordinators::new(Arc::clone(&cluster), &id, backoff);
+        let outbox = Arc::new(Outbox::new(settings));
+        let senders = Arc::new(Senders::new(Arc::clone(&outbox), Arc::clone(&cluster)));
+        let (topics, refreshed) = (Topics::default(), Instant::now());
+        Self { cluster, outbox, senders, coordinators, topics, refreshed, in_transaction: false }
+    }
+
+    /// Looks a topic up before the first record goes to it: it is not created by being named.
+    fn look_up(&mut self, name: &Arc<str>) -> Result<usize> {
+        let context = || format!("sending to {name}");
+        let found = self.cluster.topics(&[Arc::clone(name)], Instant::now() + LOOK_UP);
+        let found = found.map_err(|error| error::plain(&context(), error))?;
+        let code = found.first().map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.code);
+        code.ok().map_err(|code| error::plain(&context(), code.into()))?;
+        self.insert(name, &found[0].leaders)
+    }
+
+    /// Makes lanes for the partitions of a topic that have none yet.
+    fn insert(&mut self, name: &Arc<str>, leaders: &[i32]) -> Result<usize> {
+        let any = self.cluster.any().unwrap_or(0);
+        let broker = |leader: &i32| if *leader >= 0 { *leader } else { any };
+        self.senders.start(leaders.iter().map(broker))?;
+        let known = self.topics.find(name).map(|number| self.topics.lanes(number).to_vec());
+        let mut lanes = known.unwrap_or_default();
+        // One that was deleted and made again may have fewer.
+        lanes.truncate(leaders.len());
+        for (partition, leader) in (0..).zip(leaders).skip(lanes.len()) {
+            let lane = Lane::new(Arc::clone(name), partition, broker(leader));
+            lanes.push(self.outbox.add_lane(lane));
+        }
+        Ok(self.topics.insert(name, lanes))
+    }
+
+    /// A topic may grow; its keys have to go where everybody else's go.
+    fn refresh(&mut self) {
+        self.refreshed = Instant::now();
+        let names = self.topics.names();
+        let deadline = Instant::now() + REFRESH_TIMEOUT;
+        let Ok(found) = self.cluster.topics(&names, deadline) else { return };
+        for topic in found.iter().filter(|topic| topic.code == Code::NONE) {
+            if let Err(error) = self.insert(&topic.name, &topic.leaders) {
+                tracing::warn!(target: "headwater::kafka", %error, "a topic has grown");
+            }
+        }
+    }
+
+    fn lane(&mut self, record: &Outgoing<'_>) -> Result<LaneId> {
+        let number = match self.topics.find(record.topic) {
+            Some(number) => number,
+            None => self.look_up(record.topic)?,
         };
-        Ok(Self {
-            kafka: kafka.clone(),
-            executor,
-            client: Some(client),
-            topics: BTreeMap::new(),
-            tracked: BTreeSet::new(),
-            failures: Failures::default(),
-            sent: 0,
+        if let Some(lane) = self.topics.lane(number, record, &self.outbox) {
+            return Ok(lane);
+        }
+        self.look_up(record.topic)?;
+        self.topics.lane(number, record, &self.outbox).ok_or_else(|| {
+            let partition = record.partition.unwrap_or_default();
+            let context = format!("sending to {}-{partition}", record.topic);
+            TransportError::new(ErrorKind::NotFound, context, "there is no such partition")
         })
     }
 
-    fn client(&self) -> Result<&Client> {
-        self.client.as_ref().ok_or_else(|| closed("it was closed"))
-    }
-
-    /// Runs a request of a transaction to its end, or says after `timeout` that its outcome is not
-    /// known.
-    fn request(
-        &self,
-        context: &str,
-        timeout: Duration,
-        work: impl Future<Output = std::result::Result<(), Error>>,
-    ) -> Result<()> {
-        let done = async { tokio::time::timeout(timeout, work).await };
-        match self.executor.block_on(done)? {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error::transactional(context, &error)),
-            Err(_) => Err(TransportError::new(ErrorKind::Unknown, context, "timed out")),
+    fn end(&mut self, commits: bool, timeout: Duration) -> Result<()> {
+        self.in_transaction = false;
+        // A transaction that the coordinator does not know of cannot be ended, and need not be.
+        if !self.outbox.is_started() {
+            return Ok(());
         }
-    }
-
-    fn target(&mut self, record: &Outgoing<'_>) -> Result<&Arc<Target>> {
-        if !self.topics.contains_key(record.topic) {
-            self.executor.check_topic(&self.kafka, record.topic)?;
-            let any = Target::new(record.topic, &self.failures);
-            let known = KnownTopic { any, partitions: Vec::new() };
-            self.topics.insert(Arc::clone(record.topic), known);
-        }
-        let known = self.topics.get_mut(record.topic);
-        let known = known.ok_or_else(|| closed("the topic is not known"))?;
-        let Some(partition) = record.partition.and_then(|number| usize::try_from(number).ok())
-        else {
-            return Ok(&known.any);
-        };
-        while known.partitions.len() <= partition {
-            known.partitions.push(Target::new(record.topic, &self.failures));
-        }
-        Ok(&known.partitions[partition])
-    }
-
-    /// Hands a record over. The client only waits if its buffer is full or if it does not know the
-    /// topic's partitions, so it is asked once without the cost of an executor.
-    fn hand_over(
-        &self,
-        record: ProducerRecord<&[u8], &[u8]>,
-        delivery: Box<dyn Callback>,
-    ) -> Result<std::result::Result<(), Error>> {
-        let runtime = self.executor.runtime()?;
-        let mut sending = pin!(self.client()?.send(record, Some(delivery)));
-        let _inside = runtime.enter();
-        let sent = match sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(sent) => sent,
-            Poll::Pending => runtime.block_on(sending),
-        };
-        // The delivery is told, also of what is refused at once.
-        Ok(sent.map(drop))
+        let context = if commits { "committing" } else { "aborting" };
+        let deadline = Instant::now() + timeout;
+        let next = self.coordinators.end(self.outbox.identity(), commits, deadline);
+        let next = next.map_err(|error| error::transactional(context, error))?;
+        self.outbox.identify(next);
+        Ok(())
     }
 }
 
 impl Producer for V2Producer {
     fn init(&mut self, timeout: Duration) -> Result<()> {
-        let client = self.client()?;
-        let work = async { tokio::time::timeout(timeout, client.init_transactions()).await };
-        const CONTEXT: &str = "initializing transactions";
-        match self.executor.block_on(work)? {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error::plain(CONTEXT, &error)),
-            // Nothing was begun yet: it can be tried again, with a new producer.
-            Err(_) => Err(TransportError::new(ErrorKind::Retriable, CONTEXT, "timed out")),
-        }
+        let deadline = Instant::now() + timeout;
+        let transaction_timeout = self.outbox.settings.transaction_timeout;
+        let identity = self.coordinators.init(transaction_timeout, deadline);
+        let identity =
+            identity.map_err(|error| error::plain("initializing transactions", error))?;
+        self.outbox.identify(identity);
+        Ok(())
     }
 
     fn begin(&mut self) -> Result<()> {
-        let begun = self.client()?.begin_transaction();
-        begun.map_err(|error| error::transactional("beginning a transaction", &error))
+        if self.in_transaction {
+            let context = "beginning a transaction";
+            return Err(TransportError::new(ErrorKind::Fatal, context, "one is open already"));
+        }
+        if self.refreshed.elapsed() >= REFRESH {
+            self.refresh();
+        }
+        self.in_transaction = true;
+        Ok(())
     }
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
-        let delivery = self.target(record)?.delivery();
-        let sent = match theirs(record) {
-            Ok(theirs) => self.hand_over(theirs, delivery)?,
-            Err(error) => Err(error),
-        };
-        let context = || format!("sending to {}", record.topic);
-        sent.map_err(|error| error::delivery(&context(), &error))?;
-        self.sent += 1;
-        if self.sent.is_multiple_of(CHECK_EVERY) { self.failures.take() } else { Ok(()) }
+        if !self.in_transaction {
+            let context = format!("sending to {}", record.topic);
+            return Err(TransportError::new(ErrorKind::Fatal, context, "no transaction is open"));
+        }
+        let lane = self.lane(record)?;
+        self.outbox.add(lane, record, PATIENCE)
     }
 
     fn flush(&mut self, timeout: Duration) -> Result<()> {
-        const CONTEXT: &str = "flushing";
-        let client = self.client()?;
-        let work = async { tokio::time::timeout(timeout, client.flush()).await };
-        match self.executor.block_on(work)? {
-            Ok(Ok(())) => self.failures.take(),
-            Ok(Err(error)) => Err(error::delivery(CONTEXT, &error)),
-            Err(_) => {
-                let why = "not acknowledged in time";
-                Err(TransportError::new(ErrorKind::Abortable, CONTEXT, why))
-            }
-        }
+        self.outbox.flush(timeout)
     }
 
     fn send_offsets(
@@ -183,95 +163,49 @@ impl Producer for V2Producer {
         group: &GroupMetadata,
         timeout: Duration,
     ) -> Result<()> {
-        const CONTEXT: &str = "adding offsets to the transaction";
-        let theirs = |commit: &OffsetCommit| {
-            let OffsetCommit { partition, offset, metadata } = commit;
-            let partition = TheirPartition::new(Arc::clone(&partition.topic), partition.partition);
-            Ok((partition, OffsetAndMetadata::with_metadata(*offset, metadata.as_str())?))
+        let mut topics: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for OffsetCommit { partition, offset, metadata } in offsets {
+            let of_topic = topics.entry(&partition.topic).or_default();
+            of_topic.push((partition.partition, *offset, metadata.as_str()));
+        }
+        let topics: Vec<_> = topics.into_iter().collect();
+        let request = TxnOffsetCommit {
+            transactional_id: &self.outbox.settings.transactional_id,
+            identity: self.outbox.identity(),
+            group: &group.group_id,
+            generation: group.generation,
+            member: &group.member_id,
+            instance: group.instance_id.as_deref(),
+            topics: &topics,
         };
-        let offsets: std::result::Result<HashMap<_, _>, Error> =
-            offsets.iter().map(theirs).collect();
-        let offsets = offsets.map_err(|error| error::transactional(CONTEXT, &error))?;
-        let group = Group(group.clone());
-        let client = self.client()?;
-        self.request(CONTEXT, timeout, client.send_offsets_to_transaction(offsets, &group))
+        self.outbox.start();
+        let added = self.coordinators.add_offsets(&request, Instant::now() + timeout);
+        added.map_err(|error| error::transactional("adding offsets to the transaction", error))
     }
 
     fn commit(&mut self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
         self.flush(timeout)?;
-        self.request("committing", timeout, self.client()?.commit_transaction())
+        self.end(true, deadline.saturating_duration_since(Instant::now()))
     }
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
-        self.request("aborting", timeout, self.client()?.abort_transaction())?;
-        // What failed before is what was aborted.
-        self.failures.take().or(Ok(()))
+        self.outbox.abandon();
+        self.end(false, timeout)
     }
 
     fn track(&mut self, partition: &TopicPartition) {
-        self.tracked.insert(partition.clone());
+        self.topics.track(partition);
     }
 
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        let known = self.topics.get(&self.tracked.get(partition)?.topic)?;
-        known.partitions.get(usize::try_from(partition.partition).ok()?)?.last_offset()
+        self.outbox.last_offset(self.topics.tracked(partition)?)
     }
 }
 
 impl Drop for V2Producer {
     fn drop(&mut self) {
-        let Some(client) = self.client.take() else { return };
-        if let Ok(runtime) = self.executor.runtime() {
-            // What is in flight belongs to a transaction that nobody will commit.
-            runtime.spawn(async move { client.close_with_timeout(Duration::ZERO).await });
-        }
-    }
-}
-
-fn closed(why: &str) -> TransportError {
-    TransportError::new(ErrorKind::Fatal, "the producer", why)
-}
-
-fn theirs<'a>(
-    record: &Outgoing<'a>,
-) -> std::result::Result<ProducerRecord<&'a [u8], &'a [u8]>, Error> {
-    let options = ProducerRecordOptionsBuilder::new()
-        .set_topic(record.topic.to_string())
-        .set_partition(record.partition)
-        .set_timestamp((record.timestamp >= 0).then_some(record.timestamp))
-        .set_key(record.key)
-        .set_value(record.value)
-        .set_headers(record.headers.map(headers))
-        .build()?;
-    ProducerRecord::with_options(options)
-        .map_err(|error| Error::local_illegal_argument(error.to_string()))
-}
-
-fn headers(headers: &Headers) -> RecordHeaders {
-    let theirs = |(name, value): (&str, Option<&[u8]>)| {
-        RecordHeader::new(name.to_owned(), value.map(<[u8]>::to_vec))
-    };
-    headers.iter().map(theirs).collect()
-}
-
-/// librdkafka's membership, in the other client's words.
-#[derive(Debug)]
-struct Group(GroupMetadata);
-
-impl ConsumerGroupMetadata for Group {
-    fn group_id(&self) -> &str {
-        &self.0.group_id
-    }
-
-    fn generation_id(&self) -> i32 {
-        self.0.generation
-    }
-
-    fn member_id(&self) -> &str {
-        &self.0.member_id
-    }
-
-    fn group_instance_id(&self) -> Option<&str> {
-        self.0.instance_id.as_deref()
+        // What is in flight belongs to a transaction that nobody will commit.
+        self.outbox.close();
     }
 }

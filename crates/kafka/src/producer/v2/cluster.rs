@@ -1,0 +1,128 @@
+//! Brokers, and who leads which partition.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::settings::Access;
+use crate::wire::{self, Code, Connection, Features, FoundTopic, Metadata, WireError};
+
+/// Shared by all producers of a transport. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Clusters(Arc<OnceLock<Arc<Cluster>>>);
+
+/// The brokers that are known, and a connection for questions to any of them.
+pub(crate) struct Cluster {
+    access: Access,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Addresses by the brokers' numbers.
+    brokers: BTreeMap<i32, String>,
+    asking: Option<Connection>,
+    /// Whose turn it is to be asked, after one that did not answer.
+    turn: usize,
+}
+
+/// One attempt may take so long; then somebody else is asked.
+pub(super) const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// Between attempts.
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl Clusters {
+    pub(crate) fn get(&self, access: &Access) -> Arc<Cluster> {
+        let new = || Arc::new(Cluster { access: access.clone(), known: Mutex::default() });
+        Arc::clone(self.0.get_or_init(new))
+    }
+}
+
+impl Cluster {
+    /// What the cluster can do, as a new connection is told.
+    pub(crate) fn features(&self, deadline: Instant) -> wire::Result<Features> {
+        self.known().asking = None;
+        self.ask(deadline, |connection, _| Ok(connection.features()))
+    }
+
+    /// Opens a connection to a broker that metadata named.
+    pub(super) fn broker(&self, number: i32, deadline: Instant) -> wire::Result<Connection> {
+        let address = self.known().brokers.get(&number).cloned();
+        self.connect(&address.ok_or(Code::BROKER_NOT_AVAILABLE)?, deadline)
+    }
+
+    pub(super) fn connect(&self, address: &str, deadline: Instant) -> wire::Result<Connection> {
+        let timeout = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
+        Connection::open(address, &self.access.client, self.access.login.as_ref(), timeout)
+    }
+
+    /// Looks topics up. A topic that does not exist is not created by that: its code says so.
+    pub(super) fn topics(
+        &self,
+        names: &[Arc<str>],
+        deadline: Instant,
+    ) -> wire::Result<Vec<FoundTopic>> {
+        let found = self.ask(deadline, |connection, deadline| {
+            Metadata { topics: names }.call(connection, deadline)
+        })?;
+        if !found.brokers.is_empty() {
+            self.known().brokers = found.brokers;
+        }
+        Ok(found.topics)
+    }
+
+    /// Some broker's number, for partitions whose leader is not known.
+    pub(super) fn any(&self) -> Option<i32> {
+        self.known().brokers.keys().next().copied()
+    }
+
+    /// Asks any broker, another one after each that does not answer.
+    pub(super) fn ask<T>(
+        &self,
+        deadline: Instant,
+        question: impl Fn(&mut Connection, Instant) -> wire::Result<T>,
+    ) -> wire::Result<T> {
+        loop {
+            let result = self.asked_once(deadline.min(Instant::now() + ATTEMPT), &question);
+            match result {
+                Err(WireError::Refused(code)) if !code.is_passing() => return Err(code.into()),
+                Err(error) if Instant::now() + PAUSE >= deadline => return Err(error),
+                Err(_) => thread::sleep(PAUSE),
+                answered => return answered,
+            }
+        }
+    }
+
+    /// The connection is taken while it is in use: nobody waits for somebody else's answer.
+    fn asked_once<T>(
+        &self,
+        deadline: Instant,
+        question: impl Fn(&mut Connection, Instant) -> wire::Result<T>,
+    ) -> wire::Result<T> {
+        let kept = self.known().asking.take();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.connect(&self.next_address(), deadline)?,
+        };
+        let result = question(&mut connection, deadline);
+        if matches!(result, Ok(_) | Err(WireError::Refused(_))) {
+            self.known().asking = Some(connection);
+        }
+        result
+    }
+
+    fn next_address(&self) -> String {
+        let mut known = self.known();
+        known.turn += 1;
+        let (turn, brokers) = (known.turn, &known.brokers);
+        let addresses = brokers.values().chain(&self.access.bootstrap);
+        let count = brokers.len() + self.access.bootstrap.len();
+        addresses.cycle().nth(turn % count).cloned().unwrap_or_default()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
