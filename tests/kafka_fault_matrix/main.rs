@@ -32,6 +32,8 @@ use job::Job;
 use support::child::run_child;
 use usage::Usage;
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Not a test of its own: what the child processes run.
 #[test]
 fn child() {
@@ -75,12 +77,17 @@ fn go_through(faults: &[Fault], within: Duration) {
     let at_first = Usage::of(matrix.steady());
     let steady = matrix.steady();
     let chosen = faults.iter().filter(|fault| is_chosen(fault));
+    let mut shown = Instant::now();
     for fault in std::iter::repeat_n(chosen, rounds).flatten() {
         (fault.strike)(&mut matrix);
         matrix.tend();
         let took = matrix.catches_up(fault.name, within);
         let (at, fed) = (began.elapsed(), matrix.fed());
         println!("{at:>6.1?} {:<45} caught up after {took:.1?}, {fed} fed", fault.name);
+        if shown.elapsed() >= MINUTE {
+            println!("{at:>6.1?} the first instance: {:?}", Usage::of(matrix.steady()));
+            shown = Instant::now();
+        }
     }
     let at_last = Usage::of(matrix.steady());
     if steady == matrix.steady() {

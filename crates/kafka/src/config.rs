@@ -139,6 +139,16 @@ impl KafkaConfig {
         (&self.common, &self.producer)
     }
 
+    /// What the user set for all clients.
+    pub(crate) fn common(&self) -> &BTreeMap<String, String> {
+        &self.common
+    }
+
+    /// What the user set for consumers.
+    pub(crate) fn consumer(&self) -> &BTreeMap<String, String> {
+        &self.consumer
+    }
+
     /// A client's configuration: defaults, then the user's properties; what must be as it is, is
     /// set by the caller.
     pub(crate) fn client(&self, role: Role) -> ClientConfig {

@@ -1,23 +1,25 @@
-//! Apache Kafka as Headwater's transport, through librdkafka: the only crate that links it; and,
-//! for transactions on brokers 4.0 and later, through a small client of our own.
+//! Apache Kafka as Headwater's transport: the only crate that links librdkafka.
 //!
-//! librdkafka fetches and is the group member (classic protocol, `cooperative-sticky`); partitions
-//! of several topics are kept together by the runtime's lead topics. `unsafe` is where the C
+//! A small client of our own fetches, and carries transactions on brokers 4.0 and later. librdkafka
+//! is the group's member, and does the rest where our client does not know the user's properties.
+//!
+//! The membership is of the classic protocol, `cooperative-sticky`; partitions of several topics are
+//! kept together by the runtime's lead topics. `unsafe` is where the C
 //! interface has no safe wrapper: partition queues, batches of borrowed messages, `producev` and
 //! group metadata; each block says why it is sound.
 
+mod access;
 mod admin;
-mod batch;
+mod cluster;
 mod config;
 mod consumer;
 mod error;
-mod fetcher;
 mod group;
 mod headers;
+mod librdkafka;
 mod member;
 mod producer;
-mod queue;
-mod reader;
+mod pull;
 mod wire;
 
 use std::fmt;
@@ -28,19 +30,35 @@ use runtime::transport::{
     Admin, Member, MemberConfig, Producer, ProducerConfig, Reader, ReaderConfig, Result, Transport,
 };
 
+use cluster::Cluster;
+use pull::PullSettings;
+
 pub use config::{KafkaConfig, PropertyError};
 
 /// Kafka as a transport. Cheap to make: clients connect when they are used.
 #[derive(Clone)]
 pub struct KafkaTransport {
     config: Arc<KafkaConfig>,
-    clusters: producer::v2::Clusters,
+    clusters: cluster::Clusters,
 }
 
 impl KafkaTransport {
     /// A transport to the cluster that `config` names.
     pub fn new(config: KafkaConfig) -> Self {
-        Self { config: Arc::new(config), clusters: producer::v2::Clusters::default() }
+        Self { config: Arc::new(config), clusters: cluster::Clusters::default() }
+    }
+}
+
+impl KafkaTransport {
+    /// What the client of our own needs to fetch; `None` if a property is librdkafka's alone.
+    fn pulling(&self, read_committed: bool) -> Option<(Arc<Cluster>, PullSettings)> {
+        match PullSettings::new(&self.config, read_committed) {
+            Ok(settings) => Some((self.clusters.get(&settings.access), settings)),
+            Err(why) => {
+                tracing::info!(target: "headwater::kafka", why, "librdkafka fetches");
+                None
+            }
+        }
     }
 }
 
@@ -56,7 +74,8 @@ impl Transport for KafkaTransport {
     }
 
     fn member(&self, config: &MemberConfig) -> Result<Box<dyn Member>> {
-        Ok(Box::new(member::KafkaMember::join(&self.config, config)?))
+        let pulling = self.pulling(config.read_committed);
+        Ok(Box::new(member::KafkaMember::join(&self.config, config, pulling)?))
     }
 
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
@@ -68,6 +87,9 @@ impl Transport for KafkaTransport {
     }
 
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::KafkaReader::new(&self.config, config)?))
+        match self.pulling(config.read_committed) {
+            Some((cluster, settings)) => Ok(Box::new(pull::PullReader::new(cluster, settings)?)),
+            None => Ok(Box::new(librdkafka::KafkaReader::new(&self.config, config)?)),
+        }
     }
 }

@@ -15,34 +15,53 @@ use runtime::transport::{
 };
 use streams_core::TopicPartition;
 
+use crate::cluster::Cluster;
 use crate::config::{KafkaConfig, Role};
 use crate::consumer::{Consumer, Context, Rebalance, list};
 use crate::error;
-use crate::fetcher::KafkaFetcher;
 use crate::group::KafkaGroup;
-use crate::queue::Queue;
+use crate::librdkafka::{KafkaFetcher, Queue};
+use crate::pull::{PullFetcher, PullSettings, Share};
 
 pub(crate) struct KafkaMember {
     consumer: Arc<Consumer>,
     group: Arc<KafkaGroup>,
+    /// Who fetches, if it is not librdkafka.
+    pulling: Option<Pulling>,
+}
+
+struct Pulling {
+    cluster: Arc<Cluster>,
+    settings: PullSettings,
+    share: Share,
 }
 
 impl KafkaMember {
-    pub(crate) fn join(kafka: &KafkaConfig, config: &MemberConfig) -> Result<Self> {
+    pub(crate) fn join(
+        kafka: &KafkaConfig,
+        config: &MemberConfig,
+        pulling: Option<(Arc<Cluster>, PullSettings)>,
+    ) -> Result<Self> {
         let failed = |error| error::plain(format!("joining the group {}", config.group_id), error);
-        let consumer: Consumer =
-            client_config(kafka, config).create_with_context(Context::default()).map_err(failed)?;
+        let consumer: Consumer = client_config(kafka, config, pulling.is_some())
+            .create_with_context(Context::default())
+            .map_err(failed)?;
         let topics: Vec<&str> = config.topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&topics).map_err(failed)?;
         let consumer = Arc::new(consumer);
         let group = Arc::new(KafkaGroup::new(Arc::clone(&consumer), Arc::clone(&config.group_id)));
-        Ok(Self { consumer, group })
+        let share = Share::new(config.fetch_bytes_max);
+        let pulling = pulling.map(|(cluster, settings)| Pulling { cluster, settings, share });
+        Ok(Self { consumer, group, pulling })
     }
 
     /// Makes librdkafka fetch the partitions that were assigned before, at once. It pauses all of
     /// them while a rebalance is answered, and what resumes them does not wake the thread that
     /// fetches: it may sleep on for a second. A request does wake it.
     fn wake_fetching(&self) {
+        if self.pulling.is_some() {
+            return;
+        }
         let Ok(assigned) = self.consumer.assignment() else { return };
         let mut ends = TopicPartitionList::with_capacity(assigned.count());
         for one in assigned.elements() {
@@ -59,7 +78,11 @@ impl KafkaMember {
 /// How long the request that wakes librdkafka may keep the member's thread.
 const WAKE: Duration = Duration::from_millis(100);
 
-fn client_config(kafka: &KafkaConfig, config: &MemberConfig) -> rdkafka::ClientConfig {
+fn client_config(
+    kafka: &KafkaConfig,
+    config: &MemberConfig,
+    only_member: bool,
+) -> rdkafka::ClientConfig {
     let isolation = if config.read_committed { "read_committed" } else { "read_uncommitted" };
     let mut client = kafka.client(Role::Consumer);
     client
@@ -77,6 +100,10 @@ fn client_config(kafka: &KafkaConfig, config: &MemberConfig) -> rdkafka::ClientC
         // A position that the log no longer has must not be jumped over in silence.
         .set("auto.offset.reset", "error")
         .set("queued.max.messages.kbytes", (config.fetch_bytes_max / 1024).max(1024).to_string());
+    if only_member {
+        // Between the assignment and the pause it fetches, for nothing.
+        client.set("fetch.message.max.bytes", "1").set("queued.min.messages", "1");
+    }
     if let Some(instance_id) = &config.instance_id {
         client.set("group.instance.id", &**instance_id);
     }
@@ -132,7 +159,12 @@ impl Member for KafkaMember {
     }
 
     fn fetcher(&self) -> Result<Box<dyn Fetcher>> {
-        Ok(Box::new(KafkaFetcher::new(&self.consumer)))
+        match &self.pulling {
+            Some(Pulling { cluster, settings, share }) => {
+                Ok(Box::new(PullFetcher::new(cluster, settings.clone(), share.clone())?))
+            }
+            None => Ok(Box::new(KafkaFetcher::new(&self.consumer))),
+        }
     }
 
     fn group(&self) -> Arc<dyn Group> {

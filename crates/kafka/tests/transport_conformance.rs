@@ -1,4 +1,5 @@
-//! Kafka is a transport like the embedded log: the same cases, on a real broker.
+//! Kafka is a transport like the embedded log: the same cases, on a real broker, all by librdkafka
+//! and all by our own client (but for the membership, which is always librdkafka's).
 //!
 //! Runs where `HEADWATER_KAFKA=host:port` names one, as `./dev test` does; passes without having
 //! run elsewhere.
@@ -7,14 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headwater_kafka::{KafkaConfig, KafkaTransport};
-use runtime::Transactions;
 use testkit::conformance::Env;
 
-fn on_kafka(case: &str, transactions: Transactions) -> Option<Env> {
+fn on_kafka(case: &str, config: impl FnOnce(KafkaConfig) -> KafkaConfig) -> Option<Env> {
     let broker = std::env::var("HEADWATER_KAFKA").ok()?;
-    let config = KafkaConfig::new(&broker).expect("host:port");
-    let config = config.with_transactions(transactions);
-    let transport = KafkaTransport::new(config);
+    let transport = KafkaTransport::new(config(KafkaConfig::new(&broker).expect("host:port")));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     let mut env = Env::new(Arc::new(transport), &format!("{case}-{}", since.as_millis()));
     env.patience = Duration::from_secs(60);
@@ -22,17 +20,25 @@ fn on_kafka(case: &str, transactions: Transactions) -> Option<Env> {
     Some(env)
 }
 
-mod transactions_v1 {
+/// A property of consumers that only librdkafka knows makes it fetch, too.
+mod by_librdkafka {
+    use std::collections::BTreeMap;
+
     fn on_kafka(case: &str) -> Option<testkit::conformance::Env> {
-        super::on_kafka(case, runtime::Transactions::V1)
+        super::on_kafka(case, |config| {
+            let only_its_own = [("check.crcs".to_owned(), "true".to_owned())].into();
+            let none = BTreeMap::new();
+            let config = config.with_properties(&none, &only_its_own, &none, &none);
+            config.expect("allowed").with_transactions(runtime::Transactions::V1)
+        })
     }
 
     testkit::transport_conformance!(on_kafka);
 }
 
-mod transactions_v2 {
+mod by_our_own_client {
     fn on_kafka(case: &str) -> Option<testkit::conformance::Env> {
-        super::on_kafka(case, runtime::Transactions::V2)
+        super::on_kafka(case, |config| config.with_transactions(runtime::Transactions::V2))
     }
 
     testkit::transport_conformance!(on_kafka);

@@ -12,7 +12,8 @@ use runtime::transport::{
 use streams_core::TopicPartition;
 
 use super::LibrdkafkaProducer;
-use super::v2::{Clusters, Settings, V2Producer};
+use super::v2::{Settings, V2Producer};
+use crate::cluster::Clusters;
 use crate::config::KafkaConfig;
 
 /// A transactional producer that is chosen when it is initialized.

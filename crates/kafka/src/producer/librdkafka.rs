@@ -373,7 +373,7 @@ impl Producer for LibrdkafkaProducer {
                     producer.client().native_ptr(),
                     list.ptr(),
                     metadata.ptr(),
-                    crate::queue::millis(timeout),
+                    crate::librdkafka::millis(timeout),
                 )
             };
             native_result(CONTEXT, native)

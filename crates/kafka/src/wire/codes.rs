@@ -23,6 +23,7 @@ macro_rules! codes {
 
 codes! {
     NONE = 0,
+    OFFSET_OUT_OF_RANGE = 1,
     CORRUPT_MESSAGE = 2,
     UNKNOWN_TOPIC_OR_PARTITION = 3,
     LEADER_NOT_AVAILABLE = 5,
@@ -61,6 +62,9 @@ codes! {
     KAFKA_STORAGE_ERROR = 56,
     SASL_AUTHENTICATION_FAILED = 58,
     UNKNOWN_PRODUCER_ID = 59,
+    FENCED_LEADER_EPOCH = 74,
+    UNKNOWN_LEADER_EPOCH = 75,
+    OFFSET_NOT_AVAILABLE = 78,
     FENCED_INSTANCE_ID = 82,
     INVALID_RECORD = 87,
     PRODUCER_FENCED = 90,
@@ -87,6 +91,7 @@ impl Code {
                     | Self::NOT_ENOUGH_REPLICAS
                     | Self::NOT_ENOUGH_REPLICAS_AFTER_APPEND
                     | Self::CONCURRENT_TRANSACTIONS
+                    | Self::OFFSET_NOT_AVAILABLE
             )
     }
 
@@ -99,6 +104,8 @@ impl Code {
                 | Self::NOT_LEADER_OR_FOLLOWER
                 | Self::BROKER_NOT_AVAILABLE
                 | Self::REPLICA_NOT_AVAILABLE
+                | Self::FENCED_LEADER_EPOCH
+                | Self::UNKNOWN_LEADER_EPOCH
                 | Self::COORDINATOR_NOT_AVAILABLE
                 | Self::NOT_COORDINATOR
                 | Self::KAFKA_STORAGE_ERROR

@@ -9,7 +9,7 @@ use super::codes::Code;
 use super::requests::{Features, sasl_authenticate, sasl_handshake};
 
 /// Name and password, for SASL PLAIN.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) name: String,
     pub(crate) password: String,

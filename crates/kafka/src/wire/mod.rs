@@ -1,24 +1,31 @@
-//! As much of Kafka's protocol as a transactional producer needs, and no more: brokers 4.0 and
-//! later.
+//! As much of Kafka's protocol as fetching and transactional producing need, and no more.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `buffer.rs` | the protocol's numbers, texts and arrays |
 //! | `codes.rs` | what brokers answer when something is wrong |
 //! | `connection.rs` | a connection to one broker: requests and answers in turn |
+//! | `decode.rs` | batches of records as they come from a broker |
+//! | `decompress.rs` | what producers may have compressed them with |
+//! | `fetch.rs` | the requests for records, and for the offsets where they begin and end |
 //! | `produce.rs` | the request that carries records, and its answer |
-//! | `records.rs` | records in batches: format 2, LZ4 |
+//! | `records.rs` | batches of records as they go to a broker: format 2, LZ4 |
 //! | `requests.rs` | all other requests |
 
 mod buffer;
 mod codes;
 mod connection;
+mod decode;
+mod decompress;
+mod fetch;
 mod produce;
 mod records;
 mod requests;
 
 pub(crate) use codes::Code;
 pub(crate) use connection::{Connection, Login, Result, WireError};
+pub(crate) use decode::{Decoder, Records};
+pub(crate) use fetch::{Fetch, FetchedPart, ListOffsets, Place, Wanted};
 pub(crate) use produce::{PartitionAnswer, Produce};
 pub(crate) use records::{Compression, Compressor, RecordBatch, Writer as BatchWriter};
 pub(crate) use requests::{

@@ -8,6 +8,9 @@ use super::buffer::{Input, Malformed, Output};
 use super::codes::Code;
 use super::connection::{Connection, Header, Kind, Login, Result};
 
+/// Of requests for records.
+const FETCH: i16 = 1;
+
 const METADATA: Kind = Kind { api: 3, version: 9, header: Header::Flexible };
 const FIND_COORDINATOR: Kind = Kind { api: 10, version: 4, header: Header::Flexible };
 const SASL_HANDSHAKE: Kind = Kind { api: 17, version: 1, header: Header::Old };
@@ -22,6 +25,8 @@ const SASL_AUTHENTICATE: Kind = Kind { api: 36, version: 2, header: Header::Flex
 pub(crate) struct Features {
     /// The level of transactions: the second protocol from 2 on.
     pub(crate) transaction_version: i16,
+    /// The latest version of its requests for records.
+    pub(crate) fetch_version: i16,
 }
 
 impl Features {
@@ -46,7 +51,10 @@ impl Features {
             return Ok((code, features));
         }
         input.array(|input| {
-            let (_api, _least, _most) = (input.i16()?, input.i16()?, input.i16()?);
+            let (api, _least, most) = (input.i16()?, input.i16()?, input.i16()?);
+            if api == FETCH {
+                features.fetch_version = most;
+            }
             input.tags()
         })?;
         let _throttled = input.i32()?;

@@ -10,7 +10,6 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `cluster.rs` | brokers, and who leads which partition |
 //! | `error.rs` | what has to be done about an error |
 //! | `lane.rs` | the batches of one partition, in order |
 //! | `outbox.rs` | what the worker and the senders share: all lanes, and what failed |
@@ -20,7 +19,6 @@
 //! | `topics.rs` | which lane a record belongs to |
 //! | `transaction.rs` | the requests that begin and end transactions |
 
-mod cluster;
 mod error;
 mod lane;
 mod outbox;
@@ -30,7 +28,6 @@ mod settings;
 mod topics;
 mod transaction;
 
-pub(crate) use cluster::Clusters;
 pub(crate) use error::plain;
 pub(crate) use producer::V2Producer;
 pub(crate) use settings::Settings;

@@ -9,7 +9,6 @@ use runtime::transport::{
 };
 use streams_core::TopicPartition;
 
-use super::cluster::Cluster;
 use super::error;
 use super::lane::Lane;
 use super::outbox::{LaneId, Outbox};
@@ -17,6 +16,7 @@ use super::sender::Senders;
 use super::settings::Settings;
 use super::topics::Topics;
 use super::transaction::Coordinators;
+use crate::cluster::Cluster;
 use crate::wire::{Code, TxnOffsetCommit};
 
 pub(crate) struct V2Producer {

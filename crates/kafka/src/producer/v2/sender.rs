@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use runtime::transport::{ErrorKind, TransportError};
 
-use super::cluster::{ATTEMPT, Cluster};
 use super::error;
 use super::lane::Batch;
 use super::outbox::{Failure, LaneId, Outbox, Outcome, Parcel};
+use crate::cluster::{ATTEMPT, Cluster};
 use crate::wire::{Code, Compressor, Connection, PartitionAnswer, Produce, WireError};
 
 /// Senders by the numbers of their brokers, made when a partition is found to be led by one.

@@ -4,17 +4,9 @@ use std::time::Duration;
 
 use runtime::transport::ProducerConfig;
 
+use crate::access::{Access, MILLIS_MAX, WITHOUT_MEANING};
 use crate::config::KafkaConfig;
-use crate::wire::{Compression, Login};
-
-/// Where the cluster is, and how one is admitted.
-#[derive(Clone)]
-pub(crate) struct Access {
-    /// Each `host:port`.
-    pub(super) bootstrap: Vec<String>,
-    pub(super) client: String,
-    pub(super) login: Option<Login>,
-}
+use crate::wire::Compression;
 
 /// What a producer needs to know.
 #[derive(Clone)]
@@ -31,12 +23,6 @@ pub(crate) struct Settings {
     pub(super) backoff_max: Duration,
 }
 
-/// What only concerns librdkafka's own diagnosis.
-const WITHOUT_MEANING: &[&str] = &["debug", "log_level", "statistics.interval.ms"];
-
-/// As long as any time may be, as with librdkafka.
-const MILLIS_MAX: f64 = 900_000.0;
-
 impl Settings {
     /// Takes what the user set.
     ///
@@ -45,7 +31,7 @@ impl Settings {
     pub(crate) fn new(kafka: &KafkaConfig, config: &ProducerConfig) -> Result<Self, String> {
         let (common, own) = kafka.producer_properties();
         let mut settings = Self {
-            access: access(kafka)?,
+            access: Access::new(kafka, own)?,
             transactional_id: config.transactional_id.as_deref().unwrap_or_default().to_owned(),
             transaction_timeout: config.transaction_timeout,
             buffer_bytes: config.buffer_bytes_max.max(4 << 20),
@@ -69,7 +55,6 @@ impl Settings {
             millis.map(|millis| Duration::from_secs_f64(millis / 1_000.0)).ok_or_else(refused)
         };
         match name {
-            "client.id" => value.clone_into(&mut self.access.client),
             "batch.size" => self.batch_bytes = value.parse().map_err(|_| refused())?,
             "linger.ms" | "queue.buffering.max.ms" => self.linger = millis()?,
             "retry.backoff.ms" => self.backoff = millis()?,
@@ -81,32 +66,13 @@ impl Settings {
                     _ => return Err(refused()),
                 }
             }
-            // Of these `access` knows.
-            "security.protocol" => {}
+            // Of these `Access` knows.
+            "client.id" | "security.protocol" => {}
             name if name.starts_with("sasl.") || WITHOUT_MEANING.contains(&name) => {}
             _ => return Err(refused()),
         }
         Ok(())
     }
-}
-
-fn access(kafka: &KafkaConfig) -> Result<Access, String> {
-    let (common, own) = kafka.producer_properties();
-    let get = |name: &str| own.get(name).or(common.get(name)).map(String::as_str);
-    let login = match &*get("security.protocol").unwrap_or("plaintext").to_uppercase() {
-        "PLAINTEXT" => None,
-        "SASL_PLAINTEXT" => {
-            let mechanism = get("sasl.mechanism").or(get("sasl.mechanisms")).unwrap_or("GSSAPI");
-            if mechanism != "PLAIN" {
-                return Err(format!("sasl.mechanism {mechanism} is librdkafka's alone"));
-            }
-            let text = |name| get(name).unwrap_or_default().to_owned();
-            Some(Login { name: text("sasl.username"), password: text("sasl.password") })
-        }
-        other => return Err(format!("security.protocol {other} is librdkafka's alone")),
-    };
-    let bootstrap = kafka.brokers().split(',').map(str::to_owned).collect();
-    Ok(Access { bootstrap, client: "headwater".to_owned(), login })
 }
 
 #[cfg(test)]

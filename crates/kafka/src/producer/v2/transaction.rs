@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cluster::{ATTEMPT, Cluster};
+use crate::cluster::{ATTEMPT, Cluster};
 use crate::wire::{
     self, Connection, Coordinator, CoordinatorKind, EndTxn, Identity, InitProducerId,
     TxnOffsetCommit, WireError,

@@ -1,16 +1,16 @@
 //! Brokers, and who leads which partition.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::settings::Access;
+use crate::access::Access;
 use crate::wire::{self, Code, Connection, Features, FoundTopic, Metadata, WireError};
 
-/// Shared by all producers of a transport. Clones are the same.
+/// Shared by all clients of a transport. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Clusters(Arc<OnceLock<Arc<Cluster>>>);
+pub(crate) struct Clusters(Arc<Mutex<Vec<Arc<Cluster>>>>);
 
 /// The brokers that are known, and a connection for questions to any of them.
 pub(crate) struct Cluster {
@@ -28,15 +28,24 @@ struct Known {
 }
 
 /// One attempt may take so long; then somebody else is asked.
-pub(super) const ATTEMPT: Duration = Duration::from_secs(3);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// That of Kafka 2.7, the oldest that our client understands.
+const FETCH_VERSION: i16 = 12;
 
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Clusters {
+    /// The one that is reached like this.
     pub(crate) fn get(&self, access: &Access) -> Arc<Cluster> {
-        let new = || Arc::new(Cluster { access: access.clone(), known: Mutex::default() });
-        Arc::clone(self.0.get_or_init(new))
+        let mut clusters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = clusters.iter().find(|cluster| cluster.access == *access) {
+            return Arc::clone(cluster);
+        }
+        let new = Arc::new(Cluster { access: access.clone(), known: Mutex::default() });
+        clusters.push(Arc::clone(&new));
+        new
     }
 }
 
@@ -48,23 +57,26 @@ impl Cluster {
     }
 
     /// Opens a connection to a broker that metadata named.
-    pub(super) fn broker(&self, number: i32, deadline: Instant) -> wire::Result<Connection> {
+    pub(crate) fn broker(&self, number: i32, deadline: Instant) -> wire::Result<Connection> {
         let address = self.known().brokers.get(&number).cloned();
         self.connect(&address.ok_or(Code::BROKER_NOT_AVAILABLE)?, deadline)
     }
 
-    pub(super) fn connect(&self, address: &str, deadline: Instant) -> wire::Result<Connection> {
+    pub(crate) fn connect(&self, address: &str, deadline: Instant) -> wire::Result<Connection> {
         let timeout = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
         Connection::open(address, &self.access.client, self.access.login.as_ref(), timeout)
     }
 
     /// Looks topics up. A topic that does not exist is not created by that: its code says so.
-    pub(super) fn topics(
+    pub(crate) fn topics(
         &self,
         names: &[Arc<str>],
         deadline: Instant,
     ) -> wire::Result<Vec<FoundTopic>> {
         let found = self.ask(deadline, |connection, deadline| {
+            if connection.features().fetch_version < FETCH_VERSION {
+                return Err(Code::UNSUPPORTED_VERSION.into());
+            }
             Metadata { topics: names }.call(connection, deadline)
         })?;
         if !found.brokers.is_empty() {
@@ -74,12 +86,12 @@ impl Cluster {
     }
 
     /// Some broker's number, for partitions whose leader is not known.
-    pub(super) fn any(&self) -> Option<i32> {
+    pub(crate) fn any(&self) -> Option<i32> {
         self.known().brokers.keys().next().copied()
     }
 
     /// Asks any broker, another one after each that does not answer.
-    pub(super) fn ask<T>(
+    pub(crate) fn ask<T>(
         &self,
         deadline: Instant,
         question: impl Fn(&mut Connection, Instant) -> wire::Result<T>,

@@ -12,12 +12,12 @@ use rdkafka::error::RDKafkaErrorCode;
 use runtime::transport::{ErrorKind, Fetched, Reader, ReaderConfig, Result, TransportError};
 use streams_core::TopicPartition;
 
-use crate::batch::MessageBatch;
+use super::batch::MessageBatch;
+use super::fetcher::partition_event;
+use super::queue::{Message, Queue};
 use crate::config::{KafkaConfig, Role};
 use crate::consumer::{Consumer, Context};
 use crate::error;
-use crate::fetcher::partition_event;
-use crate::queue::{Message, Queue};
 
 /// A partition is looked after when nothing came from it for so long, and then less and less often.
 const QUIET: Duration = Duration::from_secs(5);

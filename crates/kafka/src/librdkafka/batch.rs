@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rdkafka::bindings as rd;
 use streams_core::{Headers, RawRecord, RecordBatch};
 
+use super::queue::Message;
 use crate::consumer::Consumer;
-use crate::queue::Message;
 
 /// Messages of one partition, in order.
 pub(crate) struct MessageBatch {

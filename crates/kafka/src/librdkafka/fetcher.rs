@@ -12,10 +12,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use runtime::transport::{ErrorKind, Fetched, Fetcher, Result, TransportError};
 use streams_core::TopicPartition;
 
-use crate::batch::MessageBatch;
+use super::batch::MessageBatch;
+use super::queue::{Message, Queue};
 use crate::consumer::{Consumer, list};
 use crate::error;
-use crate::queue::{Message, Queue};
 
 pub(crate) struct KafkaFetcher {
     consumer: Arc<Consumer>,

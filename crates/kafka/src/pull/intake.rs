@@ -1,0 +1,318 @@
+//! What the threads that fetch share with the one that polls.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use runtime::transport::{Fetched, Result, TransportError};
+use streams_core::TopicPartition;
+
+use super::fetcher::Share;
+use super::partition::{FINDER, Hand, Partition};
+use super::settings::PullSettings;
+use crate::wire::Records;
+
+pub(super) struct Intake {
+    pub(super) settings: PullSettings,
+    share: Share,
+    state: Mutex<State>,
+    /// There may be something to fetch, or to find out.
+    work: Condvar,
+    /// Something came, or failed.
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the number of their addition: what was asked for before a partition was moved is not
+    /// taken for it.
+    partitions: BTreeMap<Number, Partition>,
+    numbers: BTreeMap<TopicPartition, Number>,
+    last: Number,
+    /// Who has something waiting, in turn.
+    ready: VecDeque<Number>,
+    /// Partitions were added or resumed until a moment ago: others may follow.
+    fresh_until: Option<Instant>,
+    /// Whose turn it is to be asked for first.
+    turn: usize,
+    is_woken: bool,
+    is_closed: bool,
+    failure: Option<TransportError>,
+}
+
+/// Counts additions of partitions.
+pub(super) type Number = u64;
+
+/// A partition to be asked for.
+#[derive(Clone)]
+pub(super) struct Ask {
+    pub(super) number: Number,
+    pub(super) place: TopicPartition,
+    pub(super) position: Option<i64>,
+    /// Since when it cannot be read.
+    pub(super) troubled_since: Option<Instant>,
+}
+
+/// What one request asks for.
+pub(super) struct Asks {
+    pub(super) asks: Vec<Ask>,
+    /// How long the broker may wait until there is something.
+    pub(super) wait: Duration,
+    /// How much may come, of all and of each.
+    pub(super) bytes: usize,
+    pub(super) partition_bytes: usize,
+}
+
+/// What came of an [`Ask`].
+pub(super) enum Came {
+    /// Records, from where reading goes on, and where the partition ends.
+    Records(Records, Option<i64>, i64),
+    /// The leader.
+    Leader(Hand),
+    /// Something that passes. Somebody else may lead it now.
+    Again,
+    Failed(TransportError),
+}
+
+/// How long a broker may wait while there are partitions that were not asked for: they may be any
+/// moment.
+const SHORT: Duration = Duration::from_millis(5);
+/// Partitions are added one after another.
+const FRESH: Duration = Duration::from_millis(30);
+/// What may wait of each partition is the same part of all, within these bounds. Were it not its
+/// own, partitions that are paused could keep those from being read that they are waiting for.
+const QUOTA_MIN: usize = 64 << 10;
+const QUOTA_MAX: usize = 2 << 20;
+
+impl Intake {
+    pub(super) fn new(settings: PullSettings, share: Share) -> Self {
+        let (work, arrived) = (Condvar::new(), Condvar::new());
+        Self { settings, share, state: Mutex::default(), work, arrived }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads `place` from `position` on, from now on.
+    pub(super) fn add(&self, place: &TopicPartition, position: Option<i64>) {
+        let mut state = self.state();
+        // It stays with who had it.
+        let before = state.remove(place);
+        state.last += 1;
+        let number = state.last;
+        let mut partition = Partition::new(place.clone(), position);
+        partition.hand = before.map_or(FINDER, |before| before.hand);
+        state.partitions.insert(number, partition);
+        state.numbers.insert(place.clone(), number);
+        state.fresh_until = Some(Instant::now() + FRESH);
+        drop(state);
+        self.work.notify_all();
+    }
+
+    pub(super) fn remove(&self, place: &TopicPartition) {
+        self.state().remove(place);
+        self.work.notify_all();
+    }
+
+    pub(super) fn pause(&self, place: &TopicPartition, is_paused: bool) {
+        let mut state = self.state();
+        let Some(number) = state.numbers.get(place).copied() else { return };
+        let Some(partition) = state.partitions.get_mut(&number) else { return };
+        partition.is_paused = is_paused;
+        let becomes_ready = !is_paused && partition.has_waiting() && !partition.is_ready;
+        if becomes_ready {
+            partition.is_ready = true;
+            state.ready.push_back(number);
+        }
+        if !is_paused {
+            state.fresh_until = Some(Instant::now() + FRESH);
+        }
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Waits for records, at most for `timeout`, and hands out at most `most`.
+    pub(super) fn poll(&self, timeout: Duration, most: usize) -> Result<Vec<Fetched>> {
+        let is_waiting = |state: &mut State| {
+            state.ready.is_empty() && !state.is_woken && state.failure.is_none()
+        };
+        let mut state = self.state();
+        if is_waiting(&mut state) && !timeout.is_zero() {
+            let waited = self.arrived.wait_timeout_while(state, timeout, is_waiting);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.is_woken = false;
+        let quota = state.quota(&self.share);
+        let (fetched, made_space) = state.hand_out(most, quota);
+        if let Some(failure) = state.failure.take_if(|_| fetched.is_empty()) {
+            return Err(failure);
+        }
+        drop(state);
+        if made_space {
+            self.work.notify_all();
+        }
+        Ok(fetched)
+    }
+
+    /// Ends a wait in [`poll`](Self::poll).
+    pub(super) fn wake(&self) {
+        self.state().is_woken = true;
+        self.arrived.notify_all();
+    }
+
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
+        self.work.notify_all();
+    }
+
+    /// How far `place` was handed out.
+    pub(super) fn position(&self, place: &TopicPartition) -> Option<i64> {
+        let state = self.state();
+        let number = state.numbers.get(place)?;
+        Some(state.partitions.get(number)?.handed_out)
+    }
+
+    pub(super) fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
+        let state = self.state();
+        let known = |one: &Partition| Some((one.place.clone(), one.high_watermark?));
+        state.partitions.values().filter_map(known).collect()
+    }
+
+    /// Waits until there is something to do for `hand`; `None` when it has to end.
+    pub(super) fn take(&self, hand: Hand) -> Option<Asks> {
+        let mut state = self.state();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            let now = Instant::now();
+            let quota = state.quota(&self.share);
+            state = match state.due(hand, quota, now) {
+                Some(due) if due <= now => {
+                    let (asks, is_all) = state.asks(hand, quota, now);
+                    let is_fresh = state.fresh_until.is_some_and(|until| until > now);
+                    let longest = self.settings.wait;
+                    let wait = if is_all && !is_fresh { longest } else { SHORT.min(longest) };
+                    let bytes = (self.share.bytes() / 4)
+                        .clamp(QUOTA_MIN, self.settings.answer_bytes.max(QUOTA_MIN));
+                    let partition_bytes = self.settings.partition_bytes.min(quota);
+                    return Some(Asks { asks, wait, bytes, partition_bytes });
+                }
+                Some(due) => {
+                    let waited = self.work.wait_timeout(state, due - now);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// What came of what was taken.
+    pub(super) fn settle(&self, all: impl IntoIterator<Item = (Number, Came)>) {
+        let mut state = self.state();
+        for (number, came) in all {
+            state.settle(number, came);
+        }
+        drop(state);
+        self.arrived.notify_all();
+        self.work.notify_all();
+    }
+}
+
+impl State {
+    /// Bytes of each partition that may wait.
+    fn quota(&self, share: &Share) -> usize {
+        (share.bytes() / self.partitions.len().max(1)).clamp(QUOTA_MIN, QUOTA_MAX)
+    }
+
+    fn remove(&mut self, place: &TopicPartition) -> Option<Partition> {
+        let number = self.numbers.remove(place)?;
+        let partition = self.partitions.remove(&number)?;
+        self.ready.retain(|ready| *ready != number);
+        Some(partition)
+    }
+
+    /// Records of those who have some, in turn; and whether one of them has space again.
+    fn hand_out(&mut self, most: usize, quota: usize) -> (Vec<Fetched>, bool) {
+        let (mut fetched, mut left, mut made_space) = (Vec::new(), most.max(1), false);
+        while left > 0
+            && let Some(number) = self.ready.pop_front()
+        {
+            let Some(partition) = self.partitions.get_mut(&number) else { continue };
+            partition.is_ready = false;
+            if partition.is_paused {
+                continue;
+            }
+            let had_space = partition.has_space(quota);
+            let Some(batch) = partition.take(left) else { continue };
+            made_space |= !had_space && partition.has_space(quota);
+            if partition.has_waiting() {
+                partition.is_ready = true;
+                self.ready.push_back(number);
+            }
+            left = left.saturating_sub(batch.range.len());
+            fetched.push(Fetched { partition: partition.place.clone(), batch: Box::new(batch) });
+        }
+        (fetched, made_space)
+    }
+
+    /// When something is to be done for `hand`.
+    fn due(&self, hand: Hand, quota: usize, now: Instant) -> Option<Instant> {
+        let wanted = self.partitions.values().filter(|one| one.hand == hand && one.is_wanted());
+        let wanted = wanted.filter(|one| hand == FINDER || one.has_space(quota));
+        wanted.map(|one| one.due(now)).min()
+    }
+
+    /// What is to be done for `hand` now, and whether that is all that it has to do with.
+    fn asks(&mut self, hand: Hand, quota: usize, now: Instant) -> (Vec<Ask>, bool) {
+        let (mut asks, mut is_all) = (Vec::new(), true);
+        for (number, one) in &mut self.partitions {
+            if one.hand != hand || one.is_failed {
+                continue;
+            }
+            let has_space = hand == FINDER || one.has_space(quota);
+            if !one.is_wanted() || !has_space || one.due(now) > now {
+                // One that is paused has enough for a while.
+                is_all &= one.is_paused;
+                continue;
+            }
+            one.is_busy = true;
+            asks.push(Ask {
+                number: *number,
+                place: one.place.clone(),
+                position: one.position,
+                troubled_since: one.troubled_since,
+            });
+        }
+        // What comes first in a request comes first in the answer, which has a limit.
+        self.turn = self.turn.wrapping_add(1);
+        let count = asks.len().max(1);
+        asks.rotate_left(self.turn % count);
+        (asks, is_all)
+    }
+
+    fn settle(&mut self, number: Number, came: Came) {
+        let Some(partition) = self.partitions.get_mut(&number) else { return };
+        partition.is_busy = false;
+        match came {
+            Came::Records(records, next, high_watermark) => {
+                partition.came(records, next);
+                partition.high_watermark = Some(high_watermark);
+                if partition.has_waiting() && !partition.is_paused && !partition.is_ready {
+                    partition.is_ready = true;
+                    self.ready.push_back(number);
+                }
+            }
+            Came::Leader(leader) => partition.hand = leader,
+            Came::Again => partition.again(FINDER),
+            Came::Failed(error) => {
+                partition.is_failed = true;
+                self.failure.get_or_insert(error);
+            }
+        }
+    }
+}
+
+/// What is to be read, shared by all of its threads.
+pub(super) type SharedIntake = Arc<Intake>;

@@ -1,0 +1,142 @@
+//! One partition: where it is read, and what waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use streams_core::{RecordBatch as _, TopicPartition};
+
+use super::batch::PulledBatch;
+use crate::wire::Records;
+
+/// The number of a thread that has to do with a partition: a broker's, or [`FINDER`].
+pub(super) type Hand = i32;
+
+/// Finds out who leads a partition.
+pub(super) const FINDER: Hand = -1;
+
+pub(super) struct Partition {
+    pub(super) place: TopicPartition,
+    /// Who has to do with it.
+    pub(super) hand: Hand,
+    /// From where the next fetch reads; `None`: from the beginning, wherever that is.
+    pub(super) position: Option<i64>,
+    /// Below this everything was handed out.
+    pub(super) handed_out: i64,
+    pub(super) high_watermark: Option<i64>,
+    pub(super) is_paused: bool,
+    /// A request for it is on its way.
+    pub(super) is_busy: bool,
+    /// It failed: nothing is fetched until it is added again.
+    pub(super) is_failed: bool,
+    /// It is among those that have something ready.
+    pub(super) is_ready: bool,
+    /// Fetched, oldest first.
+    waiting: VecDeque<Waiting>,
+    /// Bytes of `waiting`.
+    pub(super) bytes: usize,
+    /// Not before this, after something went wrong, for so many times since then.
+    not_before: Option<Instant>,
+    attempts: u32,
+    pub(super) troubled_since: Option<Instant>,
+}
+
+/// Records that wait to be handed out.
+struct Waiting {
+    records: Arc<Records>,
+    /// How many of them were handed out.
+    done: usize,
+    /// From where reading went on behind them.
+    next: i64,
+}
+
+const BACKOFF: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_millis(320);
+
+impl Partition {
+    pub(super) fn new(place: TopicPartition, position: Option<i64>) -> Self {
+        Self {
+            place,
+            hand: FINDER,
+            position,
+            handed_out: position.unwrap_or(0),
+            high_watermark: None,
+            is_paused: false,
+            is_busy: false,
+            is_failed: false,
+            is_ready: false,
+            waiting: VecDeque::new(),
+            bytes: 0,
+            not_before: None,
+            attempts: 0,
+            troubled_since: None,
+        }
+    }
+
+    /// Whether somebody should do something about it at some time.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.is_failed && !self.is_busy
+    }
+
+    /// Whether more may wait than does, of `quota` bytes. A paused one may be resumed any moment.
+    pub(super) fn has_space(&self, quota: usize) -> bool {
+        self.bytes < quota
+    }
+
+    /// When it may be asked for.
+    pub(super) fn due(&self, now: Instant) -> Instant {
+        self.not_before.map_or(now, |least| least.max(now))
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// An answer came: records, and from where reading goes on.
+    pub(super) fn came(&mut self, records: Records, next: Option<i64>) {
+        self.calm();
+        let Some(next) = next else { return };
+        self.position = Some(next);
+        if records.len() > 0 {
+            self.bytes += records.size();
+            self.waiting.push_back(Waiting { records: Arc::new(records), done: 0, next });
+        } else if let Some(last) = self.waiting.back_mut() {
+            // Nothing to hand out: markers, and what was aborted or compacted.
+            last.next = next;
+        } else {
+            self.handed_out = next;
+        }
+    }
+
+    /// Takes at most `most` records.
+    pub(super) fn take(&mut self, most: usize) -> Option<PulledBatch> {
+        let first = self.waiting.front_mut()?;
+        let end = first.records.len().min(first.done.saturating_add(most));
+        let (records, range) = (Arc::clone(&first.records), first.done..end);
+        let batch = PulledBatch { records, range };
+        first.done = end;
+        if end == first.records.len() {
+            self.bytes -= first.records.size();
+            self.handed_out = first.next;
+            self.waiting.pop_front();
+        } else {
+            self.handed_out = batch.record(batch.len() - 1).offset + 1;
+        }
+        Some(batch)
+    }
+
+    /// Something went wrong that will pass.
+    pub(super) fn again(&mut self, hand: Hand) {
+        let now = Instant::now();
+        let backoff = BACKOFF.saturating_mul(1 << self.attempts.min(10)).min(BACKOFF_MAX);
+        self.not_before = Some(now + backoff);
+        self.attempts += 1;
+        self.troubled_since.get_or_insert(now);
+        self.hand = hand;
+    }
+
+    /// Nothing is wrong any more.
+    fn calm(&mut self) {
+        (self.not_before, self.troubled_since, self.attempts) = (None, None, 0);
+    }
+}

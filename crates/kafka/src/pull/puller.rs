@@ -1,0 +1,153 @@
+//! The thread that fetches from one broker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use runtime::transport::{ErrorKind, TransportError};
+use streams_core::TopicPartition;
+
+use super::intake::{Ask, Asks, Came, Number, SharedIntake};
+use super::partition::Hand;
+use crate::cluster::{ATTEMPT, Cluster};
+use crate::wire::{
+    self, Code, Connection, Decoder, Fetch, FetchedPart, ListOffsets, Place, Wanted, WireError,
+};
+
+pub(super) struct Puller {
+    broker: Hand,
+    intake: SharedIntake,
+    cluster: Arc<Cluster>,
+    connection: Option<Connection>,
+}
+
+impl Puller {
+    pub(super) fn new(broker: Hand, intake: &SharedIntake, cluster: &Arc<Cluster>) -> Self {
+        let (intake, cluster) = (Arc::clone(intake), Arc::clone(cluster));
+        Self { broker, intake, cluster, connection: None }
+    }
+
+    pub(super) fn run(&mut self) {
+        while let Some(asks) = self.intake.take(self.broker) {
+            let settled = self.pull(asks);
+            self.intake.settle(settled);
+        }
+    }
+
+    fn pull(&mut self, mut asks: Asks) -> Vec<(Number, Came)> {
+        let deadline = Instant::now() + asks.wait + ATTEMPT;
+        let mut settled = BTreeMap::new();
+        let connection = match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.cluster.broker(self.broker, deadline),
+        };
+        let result = connection.and_then(|mut connection| {
+            begin(&mut connection, &mut asks.asks, &mut settled, deadline)?;
+            self.fetch(&mut connection, &asks, &mut settled, deadline)?;
+            self.connection = Some(connection);
+            Ok(())
+        });
+        let failed = result.err();
+        if let Some(error) = &failed {
+            tracing::debug!(target: "headwater::kafka", broker = self.broker, %error, "fetching");
+        }
+        let all = asks.asks.into_iter().map(|ask| {
+            let came = settled.remove(&ask.number).unwrap_or_else(|| match &failed {
+                Some(WireError::Refused(code)) if !code.is_passing() => refused(&ask, *code),
+                _ => Came::Again,
+            });
+            (ask.number, came)
+        });
+        let mut all: Vec<_> = all.collect();
+        // Those that failed before they could be asked for.
+        all.extend(settled);
+        all
+    }
+
+    fn fetch(
+        &self,
+        connection: &mut Connection,
+        asks: &Asks,
+        settled: &mut BTreeMap<Number, Came>,
+        deadline: Instant,
+    ) -> wire::Result<()> {
+        let settings = &self.intake.settings;
+        let wanted: Vec<_> = asks.asks.iter().filter_map(wanted).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let places: BTreeMap<_, _> =
+            (asks.asks.iter()).map(|ask| ((&*ask.place.topic, ask.place.partition), ask)).collect();
+        let request = Fetch {
+            wanted: &wanted,
+            read_committed: settings.read_committed,
+            wait: asks.wait,
+            bytes_max: asks.bytes,
+            partition_bytes_max: asks.partition_bytes,
+        };
+        request.call(connection, deadline, |part| {
+            if let Some(ask) = places.get(&(part.topic, part.partition)) {
+                settled.insert(ask.number, self.came(ask, part));
+            }
+        })
+    }
+
+    fn came(&self, ask: &Ask, part: FetchedPart<'_>) -> Came {
+        let FetchedPart { code, high_watermark, mut aborted, records, .. } = part;
+        match code {
+            Code::NONE => {}
+            code if code.is_passing() => return Came::Again,
+            code => return refused(ask, code),
+        }
+        let from = ask.position.unwrap_or(0);
+        let read_committed = self.intake.settings.read_committed;
+        match (Decoder { from, read_committed, aborted: &mut aborted }).decode(records) {
+            Ok((records, next)) => Came::Records(records, next, high_watermark),
+            Err(corrupt) => {
+                let context = format!("fetching {}", ask.place);
+                Came::Failed(TransportError::new(ErrorKind::Refused, context, corrupt))
+            }
+        }
+    }
+}
+
+fn wanted(ask: &Ask) -> Option<Wanted<'_>> {
+    let TopicPartition { topic, partition } = &ask.place;
+    Some(Wanted { topic, partition: *partition, offset: ask.position? })
+}
+
+/// Finds the beginnings of partitions that are to be read from there.
+fn begin(
+    connection: &mut Connection,
+    asks: &mut [Ask],
+    settled: &mut BTreeMap<Number, Came>,
+    deadline: Instant,
+) -> wire::Result<()> {
+    for ask in asks.iter_mut().filter(|ask| ask.position.is_none()) {
+        let TopicPartition { topic, partition } = &ask.place;
+        let question = ListOffsets { topic, partition: *partition, place: Place::Beginning };
+        match question.call(connection, deadline) {
+            Ok(offset) => ask.position = Some(offset),
+            Err(WireError::Refused(code)) if code.is_passing() => {
+                settled.insert(ask.number, Came::Again);
+            }
+            Err(WireError::Refused(code)) => {
+                settled.insert(ask.number, refused(ask, code));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn refused(ask: &Ask, code: Code) -> Came {
+    if code == Code::OFFSET_OUT_OF_RANGE {
+        let offset = ask.position.unwrap_or(0);
+        let context = format!("fetching {} at offset {offset}", ask.place);
+        let why = "the log no longer has (or does not have yet) this offset: records were deleted \
+                   before they were processed, or the topic was made anew";
+        return Came::Failed(TransportError::new(ErrorKind::Refused, context, why));
+    }
+    let context = format!("fetching {}", ask.place);
+    Came::Failed(TransportError::new(ErrorKind::Refused, context, code))
+}

@@ -1,0 +1,421 @@
+//! Batches of records as they come from a broker: format 2, with aborted ones left out.
+
+use streams_core::{Headers, RawRecord, Timestamp};
+
+use super::decompress::Codec;
+
+/// Records of one partition, decoded only so far that each can be found.
+#[derive(Default)]
+pub(crate) struct Records {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    offset: i64,
+    timestamp: Timestamp,
+    key: Span,
+    value: Span,
+    /// Where its headers begin.
+    headers: u32,
+}
+
+/// A part of the bytes.
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    /// [`NULL`] for none.
+    length: u32,
+}
+
+const NULL: u32 = u32::MAX;
+
+/// Why records cannot be read, and from where on.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the batch at offset {offset} {why}")]
+pub(crate) struct Corrupt {
+    offset: i64,
+    why: String,
+}
+
+impl Records {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    pub(crate) fn record(&self, index: usize) -> RawRecord<'_> {
+        let entry = &self.entries[index];
+        RawRecord {
+            offset: entry.offset,
+            timestamp: entry.timestamp,
+            key: self.part(entry.key),
+            value: self.part(entry.value),
+        }
+    }
+
+    fn part(&self, span: Span) -> Option<&[u8]> {
+        let start = span.start as usize;
+        (span.length != NULL).then(|| &self.bytes[start..start + span.length as usize])
+    }
+
+    pub(crate) fn headers(&self, index: usize, headers: &mut Headers) {
+        let mut input = Varints { bytes: &self.bytes, at: self.entries[index].headers as usize };
+        // They were read once already, when the record was found.
+        let mut all = || {
+            for _ in 0..input.varint()? {
+                let (name, value) = (input.span()?, input.span()?);
+                let name = self.part(name).unwrap_or_default();
+                headers.push(&String::from_utf8_lossy(name), self.part(value));
+            }
+            Some(())
+        };
+        all();
+    }
+}
+
+/// What an answer holds for one partition.
+pub(crate) struct Decoder<'a> {
+    /// Records below this were wanted before.
+    pub(crate) from: i64,
+    /// Only committed records.
+    pub(crate) read_committed: bool,
+    /// Transactions that were aborted: producer, first offset.
+    pub(crate) aborted: &'a mut Vec<(i64, i64)>,
+}
+
+impl Decoder<'_> {
+    /// Decodes all whole batches. The offset from which to read on comes along; `None` if there was
+    /// no whole batch.
+    pub(crate) fn decode(&mut self, mut set: &[u8]) -> Result<(Records, Option<i64>), Corrupt> {
+        self.aborted.sort_unstable_by_key(|(_, first)| *first);
+        let (mut records, mut next, mut aborting) = (Records::default(), None, Vec::new());
+        let mut pending = self.aborted.iter().peekable();
+        while let Some((header, rest)) = Header::read(set)? {
+            let batch = &set[..set.len() - rest.len()];
+            set = rest;
+            let corrupt = |why: String| Corrupt { offset: header.base_offset, why };
+            while let Some((producer, _)) = pending.next_if(|(_, first)| *first <= header.last()) {
+                aborting.push(*producer);
+            }
+            header.check(batch).map_err(corrupt)?;
+            next = Some(header.last() + 1);
+            if header.is_control() {
+                // A marker ends its producer's transaction, whichever way.
+                aborting.retain(|producer| *producer != header.producer_id);
+                continue;
+            }
+            let is_aborted = header.is_transactional() && aborting.contains(&header.producer_id);
+            if (self.read_committed && is_aborted) || header.last() < self.from {
+                continue;
+            }
+            records.add(&header, &batch[HEADER..], self.from).map_err(corrupt)?;
+        }
+        Ok((records, next))
+    }
+}
+
+/// Bytes of a batch before its records.
+const HEADER: usize = 61;
+/// Bytes of a batch before what its length counts.
+const UNCOUNTED: usize = 12;
+/// Bytes of a batch before what its checksum is of.
+const UNCHECKED: usize = 21;
+
+const LOG_APPEND_TIME: i16 = 1 << 3;
+const TRANSACTIONAL: i16 = 1 << 4;
+const CONTROL: i16 = 1 << 5;
+
+struct Header {
+    base_offset: i64,
+    checksum: u32,
+    attributes: i16,
+    last_offset_delta: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+    producer_id: i64,
+    count: i32,
+}
+
+impl Header {
+    /// The header of the first batch, and what comes behind the batch; `None` if it is cut off.
+    fn read(set: &[u8]) -> Result<Option<(Self, &[u8])>, Corrupt> {
+        // All formats have the length and their number in the same places.
+        let Some((start, _)) = set.split_first_chunk::<17>() else { return Ok(None) };
+        let base_offset = i64::from_be_bytes(fixed(start, 0));
+        let corrupt = |why: String| Corrupt { offset: base_offset, why };
+        let length = i32::from_be_bytes(fixed(start, 8));
+        let length = usize::try_from(length).map_err(|_| corrupt("has no length".to_owned()))?;
+        let Some((batch, rest)) = set.split_at_checked(UNCOUNTED + length) else { return Ok(None) };
+        let format = start[16];
+        if format != 2 {
+            let why = format!(
+                "is of message format {format}, which only librdkafka reads: any of its consumer's \
+                 properties makes it read, check.crcs = true for example"
+            );
+            return Err(corrupt(why));
+        }
+        let Some((bytes, _)) = batch.split_first_chunk::<HEADER>() else {
+            return Err(corrupt("has no header".to_owned()));
+        };
+        let header = Self {
+            base_offset,
+            checksum: u32::from_be_bytes(fixed(bytes, 17)),
+            attributes: i16::from_be_bytes(fixed(bytes, 21)),
+            last_offset_delta: i32::from_be_bytes(fixed(bytes, 23)),
+            base_timestamp: i64::from_be_bytes(fixed(bytes, 27)),
+            max_timestamp: i64::from_be_bytes(fixed(bytes, 35)),
+            producer_id: i64::from_be_bytes(fixed(bytes, 43)),
+            count: i32::from_be_bytes(fixed(bytes, 57)),
+        };
+        Ok(Some((header, rest)))
+    }
+
+    fn check(&self, batch: &[u8]) -> Result<(), String> {
+        let checksum = crc32c::crc32c(&batch[UNCHECKED..]);
+        if checksum == self.checksum { Ok(()) } else { Err("has a wrong checksum".to_owned()) }
+    }
+
+    fn last(&self) -> i64 {
+        self.base_offset.saturating_add(self.last_offset_delta.into())
+    }
+
+    fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+}
+
+/// Part of an array; the caller knows that it is there.
+fn fixed<const N: usize, const M: usize>(bytes: &[u8; M], at: usize) -> [u8; N] {
+    let mut part = [0; N];
+    part.copy_from_slice(&bytes[at..at + N]);
+    part
+}
+
+impl Records {
+    /// Adds the records of a batch from offset `from` on.
+    fn add(&mut self, header: &Header, compressed: &[u8], from: i64) -> Result<(), String> {
+        let codec = Codec::of(header.attributes).ok_or("has a compression that is not known")?;
+        let start = self.bytes.len();
+        codec
+            .append(compressed, &mut self.bytes)
+            .map_err(|why| format!("cannot be decompressed: {why}"))?;
+        if u32::try_from(self.bytes.len()).is_err() {
+            return Err("is too large".to_owned());
+        }
+        // The count is the producer's word only; a record has at least seven bytes.
+        let count = usize::try_from(header.count).unwrap_or(0);
+        self.entries.reserve(count.min((self.bytes.len() - start) / 7));
+        let mut input = Varints { bytes: &self.bytes, at: start };
+        for _ in 0..count {
+            let Some(entry) = header.entry(&mut input) else {
+                return Err("has a record that cannot be read".to_owned());
+            };
+            if entry.offset >= from {
+                self.entries.push(entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Header {
+    /// Reads the next record.
+    fn entry(&self, input: &mut Varints<'_>) -> Option<Entry> {
+        let length = usize::try_from(input.varint()?).ok()?;
+        let end = input.at.checked_add(length).filter(|end| *end <= input.bytes.len())?;
+        let _attributes = input.byte()?;
+        let (timestamp, offset) = (input.varint()?, input.varint()?);
+        let (key, value) = (input.span()?, input.span()?);
+        let headers = input.at as u32;
+        for _ in 0..input.varint()? {
+            input.span()?;
+            input.span()?;
+        }
+        if input.at != end {
+            return None;
+        }
+        let timestamp = if self.attributes & LOG_APPEND_TIME != 0 {
+            self.max_timestamp
+        } else {
+            self.base_timestamp.wrapping_add(timestamp)
+        };
+        let offset = self.base_offset.checked_add(offset)?;
+        Some(Entry { offset, timestamp, key, value, headers })
+    }
+}
+
+/// Reads what records are made of.
+struct Varints<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Varints<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn varint(&mut self) -> Option<i64> {
+        let first = self.byte()?;
+        let mut value = u64::from(first & 0x7f);
+        if first >= 0x80 {
+            let mut shift = 7;
+            loop {
+                let byte = self.byte()?;
+                if shift > 63 {
+                    return None;
+                }
+                value |= u64::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+                shift += 7;
+            }
+        }
+        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// Bytes behind their length; −1 is none.
+    fn span(&mut self) -> Option<Span> {
+        let length = self.varint()?;
+        let start = self.at as u32;
+        if length < 0 {
+            return Some(Span { start, length: NULL });
+        }
+        let end = self.at.checked_add(usize::try_from(length).ok()?)?;
+        if end > self.bytes.len() {
+            return None;
+        }
+        self.at = end;
+        Some(Span { start, length: length as u32 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::{Compression, Compressor, Stamp, Writer};
+    use super::*;
+
+    /// A batch of `values`, at `offset`, by `producer`.
+    fn batch(offset: i64, producer: i64, values: &[&str]) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new());
+        let mut headers = Headers::new();
+        headers.push("h", Some(b"x"));
+        headers.push("none", None);
+        for (number, value) in (0..).zip(values) {
+            writer.add(1_000 - number, (None, Some(value.as_bytes())), Some(&headers));
+        }
+        let mut out = Vec::new();
+        let stamp = Stamp { producer_id: producer, epoch: 0, sequence: 0 };
+        Compressor::new(Compression::Lz4).append(&writer.finish(), stamp, &mut out);
+        out[..8].copy_from_slice(&offset.to_be_bytes());
+        out
+    }
+
+    fn mend(batch: &mut [u8]) {
+        let checksum = crc32c::crc32c(&batch[UNCHECKED..]);
+        batch[17..21].copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    fn marker(offset: i64, producer: i64) -> Vec<u8> {
+        let mut marker = batch(offset, producer, &["end"]);
+        marker[22] |= CONTROL as u8;
+        mend(&mut marker);
+        marker
+    }
+
+    /// Offsets and values.
+    type Found = Vec<(i64, String)>;
+
+    fn decode(
+        set: &[u8],
+        from: i64,
+        aborted: &[(i64, i64)],
+    ) -> Result<(Found, Option<i64>), Corrupt> {
+        let aborted = &mut aborted.to_vec();
+        let (records, next) = Decoder { from, read_committed: true, aborted }.decode(set)?;
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"?")).into();
+        let all = (0..records.len()).map(|index| records.record(index));
+        Ok((all.map(|record| (record.offset, text(record.value))).collect(), next))
+    }
+
+    fn numbered(records: &[(i64, &str)]) -> Found {
+        records.iter().map(|(offset, text)| (*offset, (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut aborted = Vec::new();
+        let mut decoder = Decoder { from: 0, read_committed: true, aborted: &mut aborted };
+        let (records, next) = decoder.decode(&batch(7, 1, &["a", ""])).expect("decoded");
+        assert_eq!((records.len(), next), (2, Some(9)));
+        let second = records.record(1);
+        assert_eq!((second.offset, second.timestamp), (8, 999));
+        assert_eq!((second.key, second.value), (None, Some(&b""[..])));
+        let mut headers = Headers::new();
+        records.headers(1, &mut headers);
+        assert_eq!(headers.last("h"), Some(Some(&b"x"[..])));
+        assert_eq!((headers.last("none"), headers.len()), (Some(None), 2));
+    }
+
+    #[test]
+    fn what_is_cut_off_or_was_read_before_is_left_out() {
+        let mut set = [batch(0, 1, &["a", "b", "c"]), batch(3, 1, &["d"])].concat();
+        let expected = numbered(&[(2, "c"), (3, "d")]);
+        assert_eq!(decode(&set, 2, &[]), Ok((expected, Some(4))));
+        set.pop();
+        assert_eq!(decode(&set, 2, &[]), Ok((numbered(&[(2, "c")]), Some(3))));
+        assert_eq!(decode(&set[..40], 0, &[]), Ok((Vec::new(), None)));
+    }
+
+    #[test]
+    fn aborted_transactions_are_passed_over() {
+        let set = [
+            batch(0, 1, &["aborted"]),
+            batch(1, 2, &["committed"]),
+            batch(2, 1, &["aborted"]),
+            marker(3, 1),
+            batch(4, 1, &["later"]),
+            marker(5, 1),
+            batch(6, 1, &["aborted again"]),
+        ]
+        .concat();
+        let expected = numbered(&[(1, "committed"), (4, "later")]);
+        // Out of order, as brokers may list them; and one that began before what is read.
+        let aborted = [(1, 6), (1, -5)];
+        assert_eq!(decode(&set, 0, &aborted), Ok((expected, Some(7))));
+    }
+
+    #[test]
+    fn damage_is_an_error_that_names_the_offset_and_never_a_panic() {
+        let good = batch(5, 1, &["one", "two", "three"]);
+        let mut bad = good.clone();
+        *bad.last_mut().expect("bytes") ^= 1;
+        let error = decode(&bad, 0, &[]).expect_err("damaged");
+        assert_eq!(error.to_string(), "the batch at offset 5 has a wrong checksum");
+        for at in 21..good.len() {
+            for damage in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] ^= damage;
+                mend(&mut bad);
+                // Whatever comes of it.
+                let _ = decode(&bad, 0, &[]);
+            }
+        }
+        let mut old = good;
+        old[16] = 1;
+        let error = decode(&old, 0, &[]).expect_err("an old format");
+        assert!(error.to_string().contains("message format 1"), "{error}");
+    }
+}
