@@ -3,8 +3,8 @@
 //! A small client of our own fetches, and carries transactions on brokers 4.0 and later. librdkafka
 //! is the group's member, and does the rest where our client does not know the user's properties.
 //!
-//! The membership is of the classic protocol, `cooperative-sticky`; partitions of several topics are
-//! kept together by the runtime's lead topics. `unsafe` is where the C
+//! The membership is of the classic protocol, `cooperative-sticky`; partitions of several topics
+//! are kept together by the runtime's lead topics. `unsafe` is where the C
 //! interface has no safe wrapper: partition queues, batches of borrowed messages, `producev` and
 //! group metadata; each block says why it is sound.
 
