@@ -25,10 +25,15 @@ has_curl() { command -v curl; } >/dev/null
 # perl-base, which every Debian has, is not enough for OpenSSL's Configure.
 has_perl() { perl -MFindBin -MIPC::Cmd -MPod::Usage -e 1; } 2>/dev/null
 has_java() { [ "$(java_major)" -ge 17 ]; }
+# By the names that bindgen looks for: libclang-cpp, which others bring along, is not it.
 has_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return
-  compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' || compgen -G '/usr/lib*/libclang*.so*' ||
-    compgen -G '/usr/lib/*-linux-gnu/libclang*.so*'
+  local folder
+  for folder in /usr/lib/llvm-*/lib /usr/lib /usr/lib64 /usr/lib/*-linux-gnu; do
+    compgen -G "$folder/libclang.so*" || compgen -G "$folder/libclang-[0-9]*.so*" || continue
+    return
+  done
+  return 1
 } >/dev/null
 
 java_major() {
