@@ -24,6 +24,7 @@ mod dsl;
 mod effect;
 mod error;
 mod global;
+mod hot;
 mod operators;
 mod overlay;
 mod partition;

@@ -38,6 +38,13 @@ pub trait Store: Send {
     /// Forgets a table's entries and position, so that it is rebuilt from its changelog.
     fn clear(&mut self, table: usize) -> Result<(), StoreError>;
 
+    /// Bytes worth spending on values that were read or written lately, so that they need not be
+    /// asked for here: 0, the default, for a store that is as quick by itself. Asked again from
+    /// time to time.
+    fn cache_bytes(&self) -> usize {
+        0
+    }
+
     /// Makes what was applied durable now. A graceful close calls it; the memory store does
     /// nothing.
     fn flush(&mut self) -> Result<(), StoreError>;

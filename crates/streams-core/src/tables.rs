@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::changelog::{Layout, TableSpec, by_time, unstamped};
 use crate::effect::{Destination, Effects};
+use crate::hot::HotValues;
 use crate::overlay::{Overlay, Previous};
 use crate::record::{Headers, Timestamp};
-use crate::store::{Store, StoreBatch, StoreError};
+use crate::store::{Store, StoreBatch, StoreError, TableBatch};
 
 /// A table's number in the topology; tasks that do not have the table never meet it.
 pub(crate) type TableIndex = usize;
@@ -16,6 +17,8 @@ pub(crate) struct Tables {
     store: Box<dyn Store>,
     specs: Arc<[TableSpec]>,
     overlays: Vec<Overlay>,
+    /// Between the overlays and the store.
+    hot: Vec<HotValues>,
     /// Topology-wide number → number in this task's store.
     local: Box<[usize]>,
     /// Set while a record is processed that may have to be taken back.
@@ -29,7 +32,9 @@ impl Tables {
             if spec.is_ordered() { Overlay::ordered() } else { Overlay::default() }
         };
         let overlays = specs.iter().map(overlay).collect();
-        Self { store, specs, overlays, local, undo: None, buffer: Vec::new() }
+        let limit = store.cache_bytes() / specs.len().max(1);
+        let hot = specs.iter().map(|_| HotValues::new(limit)).collect();
+        Self { store, specs, overlays, hot, local, undo: None, buffer: Vec::new() }
     }
 
     /// The value and its timestamp.
@@ -42,7 +47,13 @@ impl Tables {
         if let Some(written) = self.overlays[local].get(key) {
             return Ok(written.map(unstamped));
         }
+        if self.hot[local].refresh(key) {
+            return Ok(self.hot[local].get(key).map(unstamped));
+        }
         let found = self.store.get(local, key, &mut self.buffer)?;
+        if found {
+            self.hot[local].put(key.into(), Some((&*self.buffer).into()));
+        }
         Ok(found.then(|| unstamped(&self.buffer)))
     }
 
@@ -158,7 +169,23 @@ impl Tables {
         if batch.tables.is_empty() {
             return Ok(());
         }
-        self.store.apply(&batch)
+        if let Err(error) = self.store.apply(&batch) {
+            // Whatever the store has now.
+            self.hot.iter_mut().for_each(HotValues::clear);
+            return Err(error);
+        }
+        self.keep(batch);
+        Ok(())
+    }
+
+    /// Keeps what the store was just brought up to, as far as it will be asked for by key.
+    fn keep(&mut self, batch: StoreBatch) {
+        let limit = self.store.cache_bytes() / self.specs.len().max(1);
+        self.hot.iter_mut().for_each(|hot| hot.limit(limit));
+        for TableBatch { table, entries, .. } in batch.tables {
+            let asked = entries.into_iter().filter(|(key, _)| !self.specs[table].is_index(key));
+            asked.for_each(|(key, value)| self.hot[table].put(key, value));
+        }
     }
 
     pub(crate) fn begin_record(&mut self, undoable: bool) {

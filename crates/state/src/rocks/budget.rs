@@ -1,5 +1,7 @@
 //! One memory budget for all databases of the process.
 
+use std::sync::Arc;
+
 use rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, Env, Error, Options, WriteBufferManager,
 };
@@ -11,6 +13,22 @@ pub(super) struct Budget {
     write_buffers: WriteBufferManager,
     env: Env,
     write_buffer_bytes: usize,
+    share: CacheShare,
+}
+
+/// A part of the bytes for values in front of the stores; all open stores have the same.
+#[derive(Clone)]
+pub(super) struct CacheShare {
+    whole: usize,
+    holders: Arc<()>,
+}
+
+impl CacheShare {
+    pub(super) fn bytes(&self) -> usize {
+        // The budget's own does not count.
+        let stores = Arc::strong_count(&self.holders).saturating_sub(1);
+        self.whole / stores.max(1)
+    }
 }
 
 /// A table's write buffer; the shared bound flushes earlier when many tables write.
@@ -22,14 +40,21 @@ const ARENA_BLOCK: usize = 64 << 10;
 
 impl Budget {
     pub(super) fn new(memory_max: usize) -> Result<Self, Error> {
-        let cache = Cache::new_lru_cache(memory_max);
+        // A quarter is for values in front of the stores: a look-up in RocksDB costs twenty times as
+        // much as one there.
+        let share = CacheShare { whole: memory_max / 4, holders: Arc::default() };
+        let cache = Cache::new_lru_cache(memory_max - share.whole);
         let write_buffer_bytes = memory_max / 2;
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             write_buffer_bytes,
             false,
             cache.clone(),
         );
-        Ok(Self { cache, write_buffers, env: Env::new()?, write_buffer_bytes })
+        Ok(Self { cache, write_buffers, env: Env::new()?, write_buffer_bytes, share })
+    }
+
+    pub(super) fn share(&self) -> CacheShare {
+        self.share.clone()
     }
 
     pub(super) fn database_options(&self) -> Options {

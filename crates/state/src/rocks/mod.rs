@@ -22,8 +22,8 @@ use store::RocksStore;
 /// How tables are kept in RocksDB.
 #[derive(Clone, Debug)]
 pub struct RocksOptions {
-    /// The memory of all databases of the process together, in bytes: block caches and write
-    /// buffers. Default: 128 MiB.
+    /// The memory of all databases of the process together, in bytes: block caches, write buffers,
+    /// and values in front of them. Default: 128 MiB.
     pub memory_max: usize,
     /// A table is flushed when so many entries were written since the last time: after a crash at
     /// most about as many changelog records are read again. Default: 500,000, a second's work.
@@ -89,7 +89,9 @@ impl StoreProvider for RocksStores {
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
         let database = self.database(task, tables)?;
         let table_options = self.budget.table_options();
-        Ok(Box::new(RocksStore::new(task, database, tables, &self.options, table_options)))
+        let (limits, share) = (&self.options, self.budget.share());
+        let store = RocksStore::new(task, database, tables, limits, table_options, share);
+        Ok(Box::new(store))
     }
 
     fn destroy(&self, task: &str) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
 use streams_core::{Store, StoreBatch, StoreError, TableBatch, TableName, Timestamp};
 
+use super::budget::CacheShare;
 use super::{RocksOptions, failed};
 
 /// Keys of entries begin with this byte, so that no key of the user's is the position's.
@@ -23,6 +24,7 @@ pub(super) struct RocksStore {
     limits: RocksOptions,
     table_options: Options,
     key: RefCell<Vec<u8>>,
+    share: CacheShare,
 }
 
 /// A table, and what it has not yet on disk.
@@ -39,6 +41,7 @@ impl RocksStore {
         tables: &[TableName],
         limits: &RocksOptions,
         table_options: Options,
+        share: CacheShare,
     ) -> Self {
         let tables = tables.iter().map(|name| Flushing {
             name: TableName::clone(name),
@@ -52,6 +55,7 @@ impl RocksStore {
             limits: limits.clone(),
             table_options,
             key: RefCell::new(Vec::new()),
+            share,
         }
     }
 
@@ -200,6 +204,10 @@ impl Store for RocksStore {
         let dropped = self.database.drop_cf(&name);
         let made = dropped.and_then(|()| self.database.create_cf(&name, &self.table_options));
         made.map_err(|error| self.failed(error))
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.share.bytes()
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

@@ -119,6 +119,10 @@ impl Store for SurvivingStore {
         self.kept()?.store.clear(table)
     }
 
+    fn cache_bytes(&self) -> usize {
+        self.kept().map_or(0, |kept| kept.store.cache_bytes())
+    }
+
     fn flush(&mut self) -> Result<(), StoreError> {
         self.kept()?.store.flush()
     }

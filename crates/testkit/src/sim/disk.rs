@@ -181,6 +181,11 @@ impl Store for SimStore {
         self.with(table, |table| table.current.as_of(0))
     }
 
+    /// As if it were slow to ask; too few for all that a workload has.
+    fn cache_bytes(&self) -> usize {
+        2_000
+    }
+
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
         if std::mem::take(&mut lock(&self.disk.0).failing) {
             return Err(self.failed("no space left on the disk, as the seed has it"));
