@@ -31,9 +31,9 @@ pub use connect::{client, connect};
 
 pub use runtime::{
     AppError, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError, Delivered,
-    GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, ReadRecord, Status,
-    StatusHandle, Tables, TaskState, TaskStatus, TopicReader, TopologyChanges, Transactions,
-    Writer, shutdown_signal,
+    GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus, ReadRecord,
+    Status, StatusHandle, Tables, TaskState, TaskStatus, TopicReader, TopologyChanges,
+    Transactions, Writer, shutdown_signal,
 };
 pub use streams_core::{
     Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,
@@ -51,7 +51,9 @@ pub use runtime::FAILPOINTS;
 /// The seams: what a transport or a store of one's own implements.
 pub mod spi {
     pub use runtime::transport;
-    pub use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
+    pub use streams_core::{
+        Entries, Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName,
+    };
 }
 
 /// What most programs need.

@@ -236,7 +236,7 @@ impl Matrix {
         let mut admin = self.job.client.admin().expect("a client");
         let config = &self.job.config;
         let log = headwater::connect(config).expect("a log");
-        let reading = headwater::spi::transport::ReaderConfig { read_committed: false };
+        let reading = headwater::spi::transport::ReaderConfig::new(false);
         let mut reader = log.reader(&reading).expect("a reader");
         let changelog = format!("{}-counts-changelog", self.job.id);
         let partitions = self.job.client.partitions(&changelog).expect("there");

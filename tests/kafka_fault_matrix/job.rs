@@ -92,7 +92,7 @@ impl Job {
         for topic in ["in", "by-bucket-repartition", "counts-changelog", "out"] {
             let topic: Arc<str> = format!("{}-{topic}", self.id).into();
             for read_committed in [false, true] {
-                let mut reader = log.reader(&ReaderConfig { read_committed }).expect("a reader");
+                let mut reader = log.reader(&ReaderConfig::new(read_committed)).expect("a reader");
                 let partitions =
                     (0..PARTITIONS).map(|n| TopicPartition::new(Arc::clone(&topic), n));
                 let ends: Vec<_> = partitions

@@ -64,7 +64,7 @@ fn fill(log: &EmbeddedLog, topic: &Arc<str>) -> Vec<String> {
 }
 
 fn read(log: &EmbeddedLog, topic: &Arc<str>, offset: i64, at_once: usize) -> Vec<(i64, String)> {
-    let mut reader = log.reader(&ReaderConfig { read_committed: true }).unwrap();
+    let mut reader = log.reader(&ReaderConfig::new(true)).unwrap();
     let partition = TopicPartition::new(topic.clone(), 0);
     let (_, end) = reader.bounds(&partition, NOW).unwrap();
     reader.add(&partition, offset).unwrap();

@@ -278,7 +278,7 @@ impl World {
     }
 
     fn check(&self, seed: u64) {
-        let mut reader = self.log.reader(&ReaderConfig { read_committed: true }).unwrap();
+        let mut reader = self.log.reader(&ReaderConfig::new(true)).unwrap();
         for (number, sent) in self.sent.iter().enumerate() {
             let partition = TopicPartition::new("out", number as i32);
             let values = ledger::read_all(&mut *reader, &partition);

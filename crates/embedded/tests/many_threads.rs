@@ -45,7 +45,7 @@ fn write(log: &EmbeddedLog, writer: u64, topic: &Arc<str>) {
 }
 
 fn read(log: &EmbeddedLog, topic: &Arc<str>, total: u64) {
-    let mut reader = log.reader(&ReaderConfig { read_committed: true }).unwrap();
+    let mut reader = log.reader(&ReaderConfig::new(true)).unwrap();
     for partition in 0..2 {
         reader.add(&TopicPartition::new(topic.clone(), partition), 0).unwrap();
     }

@@ -45,7 +45,7 @@ fn producer_ids_are_not_given_twice() {
     begin_with(&mut *new, "committed");
     new.commit(NOW).unwrap();
     old.abort(NOW).unwrap();
-    let mut reader = log.reader(&ReaderConfig { read_committed: true }).unwrap();
+    let mut reader = log.reader(&ReaderConfig::new(true)).unwrap();
     let values = ledger::read_all(&mut *reader, &TopicPartition::new("t", 0));
     assert_eq!(values, ["committed"]);
 }

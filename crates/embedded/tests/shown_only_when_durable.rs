@@ -58,7 +58,7 @@ impl StorageBackend for Watched {
 
 /// How many records of the partition somebody sees.
 fn count(log: &EmbeddedLog, read_committed: bool) -> usize {
-    let mut reader = log.reader(&ReaderConfig { read_committed }).unwrap();
+    let mut reader = log.reader(&ReaderConfig::new(read_committed)).unwrap();
     reader.add(&partition(), 0).unwrap();
     reader.poll(NOW, 100).unwrap().iter().map(|fetched| fetched.batch.len()).sum()
 }

@@ -243,8 +243,7 @@ fn history() -> Vec<String> {
         let ended = if round % 4 == 0 { producer.abort(LONG) } else { producer.commit(LONG) };
         history.push(format!("{round} {events:?} {:?}", ended.map_err(|e| e.kind())));
     }
-    let mut reader =
-        world.log.reader(&runtime::transport::ReaderConfig { read_committed: true }).unwrap();
+    let mut reader = world.log.reader(&runtime::transport::ReaderConfig::new(true)).unwrap();
     (0..5).for_each(|partition| reader.add(&world.partition(partition), 0).unwrap());
     for _ in 0..100 {
         for fetched in reader.poll(LONG, 3).unwrap() {

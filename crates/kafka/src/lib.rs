@@ -88,7 +88,10 @@ impl Transport for KafkaTransport {
 
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {
         match self.pulling(config.read_committed) {
-            Some((cluster, settings)) => Ok(Box::new(pull::PullReader::new(cluster, settings)?)),
+            Some((cluster, settings)) => {
+                let bytes_max = config.fetch_bytes_max;
+                Ok(Box::new(pull::PullReader::new(cluster, settings, bytes_max)?))
+            }
             None => Ok(Box::new(librdkafka::KafkaReader::new(&self.config, config)?)),
         }
     }

@@ -48,7 +48,7 @@ fn write(broker: &str, topic: &str, compression: &str) {
 }
 
 fn read(transport: &KafkaTransport, topic: &Arc<str>) -> Vec<OwnedRecord> {
-    let mut reader = transport.reader(&ReaderConfig { read_committed: true }).expect("a reader");
+    let mut reader = transport.reader(&ReaderConfig::new(true)).expect("a reader");
     let partition = TopicPartition::new(Arc::clone(topic), 0);
     reader.add(&partition, 0).expect("added");
     let (mut records, until) = (Vec::new(), Instant::now() + PATIENT);

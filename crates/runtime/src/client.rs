@@ -101,7 +101,7 @@ impl Client {
         &self,
         topic: &Topic<K, V>,
     ) -> Result<TopicReader<K, V>, ClientError> {
-        let mut reader = self.transport.reader(&ReaderConfig { read_committed: true })?;
+        let mut reader = self.transport.reader(&ReaderConfig::new(true))?;
         let mut partitions = Vec::new();
         for partition in 0..self.partitions(topic.name())? {
             let partition = TopicPartition::new(Arc::clone(topic.name()), partition);

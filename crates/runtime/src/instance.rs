@@ -21,7 +21,7 @@ use crate::restore::{Opening, Restorer};
 use crate::status::StatusHandle;
 use crate::topics::Layout;
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
-use crate::worker::{Command, Producing, Worker};
+use crate::worker::{Command, Producing, Queues, Worker};
 
 /// What an instance is made of.
 pub(crate) struct Parts {
@@ -80,7 +80,8 @@ impl Instance {
         let rows = Arc::new(GlobalRows::open(&parts.topology, &*parts.stores)?);
         let globals = global_reader(parts, &rows)?;
         // Under at-least-once too: a changelog may hold what an earlier, exactly-once run aborted.
-        let reader = ReaderConfig { read_committed: true };
+        let bytes_max = parts.config.restore_bytes();
+        let reader = ReaderConfig { read_committed: true, fetch_bytes_max: bytes_max };
         let restorer = Restorer {
             topology: Arc::clone(&parts.topology),
             clock: Arc::clone(&parts.clock),
@@ -92,9 +93,12 @@ impl Instance {
             member: to_member,
             status: parts.status.clone(),
             openings: Vec::new(),
+            bytes_max,
+            memory_at: Duration::ZERO,
             globals: rows,
             purger: Purger::new(consumed, Arc::clone(&parts.transport), Arc::clone(&parts.clock)),
         };
+        parts.status.budget(parts.config.memory.bytes());
         let member = Member::new(
             transport,
             Arc::clone(&parts.topology),
@@ -113,7 +117,7 @@ fn global_reader(parts: &Parts, rows: &Arc<GlobalRows>) -> Result<Option<GlobalR
     if topology.globals().is_empty() {
         return Ok(None);
     }
-    let reader = transport.reader(&ReaderConfig { read_committed: true })?;
+    let reader = transport.reader(&ReaderConfig::new(true))?;
     let (rows, clock) = (Arc::clone(rows), Arc::clone(clock));
     Ok(Some(GlobalReader::new(topology, layout, rows, (reader, clock), status.clone())))
 }
@@ -169,6 +173,7 @@ fn worker(
         status: parts.status.clone(),
         waker,
         tasks: Vec::new(),
+        queues: Queues::default(),
         effects: Effects::new(),
         commit_at: None,
         blocked_since: None,

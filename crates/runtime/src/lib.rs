@@ -40,6 +40,6 @@ pub use error::AppError;
 #[cfg(feature = "failpoints")]
 pub use failpoint::FAILPOINTS;
 pub use status::{
-    CommitCounters, GlobalState, GlobalStatus, InputStatus, Status, StatusHandle, TaskState,
-    TaskStatus,
+    CommitCounters, GlobalState, GlobalStatus, InputStatus, MemoryStatus, Status, StatusHandle,
+    TaskState, TaskStatus,
 };

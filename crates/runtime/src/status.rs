@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use streams_core::{TaskId, TaskMetrics, TopicPartition};
@@ -16,7 +17,55 @@ pub struct Status {
     pub globals: BTreeMap<String, GlobalStatus>,
     /// Counters of the workers, summed.
     pub commits: CommitCounters,
+    /// What of the memory budget is in use, as it was at most a moment ago.
+    pub memory: MemoryStatus,
 }
+
+/// Memory in use, in bytes, by the parts of the budget ([`Config::memory`](crate::Config::memory)).
+///
+/// Beside it a process has its code and threads, and what the allocator keeps; each open RocksDB
+/// database costs about a third of a megabyte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemoryStatus {
+    /// The whole budget.
+    pub budget: usize,
+    /// Records that were fetched and are not processed.
+    pub fetched: usize,
+    /// Table entries that are not committed.
+    pub uncommitted: usize,
+    /// Records that were sent and are not acknowledged; librdkafka's producer does not tell.
+    pub sending: usize,
+    /// Records and entries of changelogs that were fetched and are not applied.
+    pub restoring: usize,
+    /// RocksDB's blocks and write buffers, and values in front of them.
+    pub stores: usize,
+}
+
+impl MemoryStatus {
+    /// All of it that is in use.
+    pub fn used(&self) -> usize {
+        self.fetched + self.uncommitted + self.sending + self.restoring + self.stores
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.fetched += other.fetched;
+        self.uncommitted += other.uncommitted;
+        self.sending += other.sending;
+        self.restoring += other.restoring;
+        self.stores += other.stores;
+    }
+}
+
+/// Who says how much memory he uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    Restorer,
+    Worker(usize),
+}
+
+/// How often counters, lag and memory are written into the status.
+pub(crate) const STATUS_EVERY: Duration = Duration::from_millis(200);
 
 /// A global table of this instance.
 #[derive(Clone, Debug, Serialize)]
@@ -117,12 +166,17 @@ pub struct CommitCounters {
 
 /// A handle to an application's status. Cheap to clone; stays valid when the application has ended.
 #[derive(Clone, Debug, Default)]
-pub struct StatusHandle(Arc<Mutex<Status>>);
+pub struct StatusHandle {
+    status: Arc<Mutex<Status>>,
+    memory: Arc<Mutex<BTreeMap<Holder, MemoryStatus>>>,
+}
 
 impl StatusHandle {
     /// How things are now.
     pub fn snapshot(&self) -> Status {
-        self.lock().clone()
+        let mut status = self.lock().clone();
+        self.memory().values().for_each(|one| status.memory.add(one));
+        status
     }
 
     /// Whether this instance has tasks and all of them process records.
@@ -133,7 +187,20 @@ impl StatusHandle {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Status> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, BTreeMap<Holder, MemoryStatus>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn budget(&self, bytes: usize) {
+        self.lock().memory.budget = bytes;
+    }
+
+    /// How much memory `holder` uses now.
+    pub(crate) fn remembers(&self, holder: Holder, memory: MemoryStatus) {
+        self.memory().insert(holder, memory);
     }
 
     pub(crate) fn opened(&self, task: TaskId, worker: usize, inputs: &[TopicPartition]) {

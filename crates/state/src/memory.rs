@@ -44,6 +44,19 @@ struct MemoryTable {
     as_of: Option<Timestamp>,
 }
 
+impl MemoryTable {
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let Some(value) = value else {
+            self.entries.remove(key);
+            return;
+        };
+        match self.entries.get_mut(key) {
+            Some(kept) if kept.len() == value.len() => kept.copy_from_slice(value),
+            _ => drop(self.entries.insert(key.into(), value.into())),
+        }
+    }
+}
+
 impl MemoryStore {
     /// So many empty tables.
     pub fn new(tables: usize) -> Self {
@@ -91,11 +104,8 @@ impl Store for MemoryStore {
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
         for change in &batch.tables {
             let Some(table) = self.tables.get_mut(change.table) else { continue };
-            for (key, value) in &change.entries {
-                match value {
-                    Some(value) => table.entries.insert(key.clone(), value.clone()),
-                    None => table.entries.remove(key),
-                };
+            for (key, value) in change.entries.iter() {
+                table.put(key, value);
             }
             if change.position.is_some() {
                 (table.position, table.as_of) = (change.position, Some(batch.at));

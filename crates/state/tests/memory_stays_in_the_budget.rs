@@ -28,10 +28,9 @@ fn of_fifty_stores() {
     // Half a gigabyte in all.
     for round in 0..100_u32 {
         for store in &mut stores {
-            let entries = (0..1_000_u32).map(|key| {
-                let value = vec![round as u8; 100];
-                (Box::from((key * 100 + round).to_be_bytes()), Some(value.into()))
-            });
+            let value = [round as u8; 100];
+            let key = |key: u32| (key * 100 + round).to_be_bytes();
+            let entries = (0..1_000).map(|number| (key(number), Some(value)));
             let position = Some(i64::from(round));
             let tables = vec![TableBatch { table: 0, entries: entries.collect(), position }];
             store.apply(&StoreBatch { tables, at: 0 }).expect("applies");

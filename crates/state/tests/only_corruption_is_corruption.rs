@@ -16,9 +16,7 @@ fn tables() -> [TableName; 1] {
 }
 
 fn fill(store: &mut dyn Store) {
-    let entries = (0..10_000_u32)
-        .map(|key| (Box::from(key.to_be_bytes()), Some(Box::from(vec![7_u8; 100]))))
-        .collect();
+    let entries = (0..10_000_u32).map(|key| (key.to_be_bytes(), Some([7_u8; 100]))).collect();
     let tables = vec![TableBatch { table: 0, entries, position: Some(1) }];
     store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
     store.flush().expect("flushes");

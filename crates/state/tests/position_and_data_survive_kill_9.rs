@@ -44,7 +44,7 @@ fn child() {
             table,
             entries: keys_of(number)
                 .into_iter()
-                .map(|key| (key.to_be_bytes().into(), Some(number.to_be_bytes().into())))
+                .map(|key| (key.to_be_bytes(), Some(number.to_be_bytes())))
                 .collect(),
             position: Some(number),
         };

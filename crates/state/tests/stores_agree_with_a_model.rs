@@ -93,9 +93,7 @@ fn run(provider: &dyn StoreProvider, steps: Vec<Step>, bounds: (Vec<u8>, Vec<u8>
 }
 
 fn apply(store: &mut dyn Store, net: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, position: Option<i64>) {
-    let entries = net.iter().map(|(key, value)| {
-        (key.clone().into_boxed_slice(), value.clone().map(Vec::into_boxed_slice))
-    });
+    let entries = net.iter().map(|(key, value)| (key, value.as_ref()));
     let tables = vec![TableBatch { table: 1, entries: entries.collect(), position }];
     store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
 }

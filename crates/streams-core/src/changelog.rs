@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::entries::Entries;
 use crate::record::{RawRecord, Timestamp};
 
 /// A table as its task's store and its changelog know it.
@@ -68,9 +69,6 @@ pub struct RestoreError {
     pub why: &'static str,
 }
 
-/// A key of the local store with its new value; `None` deletes.
-pub type StoreEntry = (Box<[u8]>, Option<Box<[u8]>>);
-
 const SEQUENCE: [u8; 4] = [0; 4];
 
 impl TableSpec {
@@ -88,26 +86,27 @@ impl TableSpec {
     pub fn restore(
         &self,
         record: &RawRecord<'_>,
-        entries: &mut impl Extend<StoreEntry>,
+        entries: &mut Entries,
     ) -> Result<(), RestoreError> {
         let key = record.key.ok_or_else(|| self.broken(record, "its key is null"))?;
-        let value = record.value.map(|value| stamped(value, record.timestamp));
+        let timestamp = record.timestamp.to_be_bytes();
+        let parts = record.value.map(|value| [&timestamp[..], value]);
+        let value = parts.as_ref().map(|parts| &parts[..]);
         let too_short = || self.broken(record, "its key is too short for a window");
-        let key = match self.layout {
-            Layout::KeyValue | Layout::Ordered => key.into(),
-            Layout::Window => window_store_key(key).ok_or_else(too_short)?,
-            Layout::Keyed(suffix) => {
-                if key.len() < suffix {
-                    return Err(too_short());
-                }
-                let by_key = [&[BY_KEY], key].concat();
-                let by_time = by_time(&by_key, suffix);
-                let found = value.is_some().then(Box::default);
-                entries.extend([(by_time.into(), found)]);
-                by_key.into()
+        match self.layout {
+            Layout::KeyValue | Layout::Ordered => entries.push_parts(&[key], value),
+            Layout::Window => {
+                let (key, start) = window_and_key(key).ok_or_else(too_short)?;
+                entries.push_parts(&[start, key], value);
             }
-        };
-        entries.extend([(key, value)]);
+            Layout::Keyed(suffix) => {
+                let split = key.len().checked_sub(suffix).ok_or_else(too_short)?;
+                let (of_key, suffix) = key.split_at(split);
+                let found = value.map(|_| &[][..]);
+                entries.push_parts(&[&[BY_TIME], suffix, of_key], found);
+                entries.push_parts(&[&[BY_KEY], key], value);
+            }
+        }
         Ok(())
     }
 
@@ -154,19 +153,15 @@ pub(crate) fn by_time(by_key: &[u8], suffix: usize) -> Vec<u8> {
     [&[BY_TIME], suffix, key].concat()
 }
 
-fn window_store_key(changelog_key: &[u8]) -> Option<Box<[u8]>> {
+/// Takes a window's changelog key apart: the key, and the window's start.
+fn window_and_key(changelog_key: &[u8]) -> Option<(&[u8], &[u8])> {
     let (rest, _sequence) = changelog_key.split_last_chunk::<4>()?;
     let (key, start) = rest.split_last_chunk::<8>()?;
-    Some([start, key].concat().into())
+    Some((key, start))
 }
 
-/// A store value: timestamp, then value.
-pub(crate) fn stamped(value: &[u8], timestamp: Timestamp) -> Box<[u8]> {
-    [&timestamp.to_be_bytes(), value].concat().into()
-}
-
-/// Takes a store value apart. What is too short to hold a timestamp was not written by us; it reads
-/// as timestamp 0.
+/// Takes a store value apart: timestamp, then value. What is too short to hold a timestamp was not
+/// written by us; it reads as timestamp 0.
 pub(crate) fn unstamped(stored: &[u8]) -> (Timestamp, &[u8]) {
     match stored.split_first_chunk::<8>() {
         Some((timestamp, value)) => (i64::from_be_bytes(*timestamp), value),
@@ -195,7 +190,7 @@ mod tests {
         let expected = [&b"books"[..], &[0, 0, 0, 0, 0, 0, 0xea, 0x60], &[0; 4]].concat();
         assert_eq!(changelog_key, expected);
         let restored = restored(&spec, &record(Some(&changelog_key), Some(b"v"))).expect("entry");
-        assert_eq!(&*restored[0].0, store_key);
+        assert_eq!(restored[0].0, store_key);
         assert_eq!(restored[0].1.as_deref(), Some(&[0, 0, 0, 0, 0, 0, 1, 2, b'v'][..]));
     }
 
@@ -207,17 +202,20 @@ mod tests {
         spec.write_changelog_key(&store_key, &mut changelog_key);
         assert_eq!(changelog_key, [&b"books"[..], &7_i64.to_be_bytes()].concat());
         let entries = restored(&spec, &record(Some(&changelog_key), Some(b"v"))).expect("entries");
-        assert_eq!(&*entries[1].0, store_key);
-        assert_eq!(*entries[0].0, [&[BY_TIME], &7_i64.to_be_bytes()[..], b"books"].concat());
+        assert_eq!(entries[1].0, store_key);
+        assert_eq!(entries[0].0, [&[BY_TIME], &7_i64.to_be_bytes()[..], b"books"].concat());
         assert!(spec.is_index(&entries[0].0) && !spec.is_index(&store_key));
         let deleted = restored(&spec, &record(Some(&changelog_key), None)).expect("entries");
         assert!(deleted.iter().all(|(_, value)| value.is_none()));
     }
 
-    fn restored(spec: &TableSpec, record: &RawRecord<'_>) -> Result<Vec<StoreEntry>, RestoreError> {
-        let mut entries = Vec::new();
+    type Restored = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+    fn restored(spec: &TableSpec, record: &RawRecord<'_>) -> Result<Restored, RestoreError> {
+        let mut entries = Entries::new();
         spec.restore(record, &mut entries)?;
-        Ok(entries)
+        let owned = |(key, value): (&[u8], Option<&[u8]>)| (key.into(), value.map(Into::into));
+        Ok(entries.iter().map(owned).collect())
     }
 
     #[test]

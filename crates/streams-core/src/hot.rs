@@ -12,8 +12,9 @@ type Values = HashMap<Box<[u8]>, Box<[u8]>, Hasher>;
 pub(crate) struct HotValues {
     young: Values,
     old: Values,
-    /// Of the young ones.
+    /// Of the young ones, and of the old ones when they became old.
     bytes: usize,
+    old_bytes: usize,
     /// Of both generations; 0: nothing is kept.
     limit: usize,
 }
@@ -23,12 +24,14 @@ const OVERHEAD: usize = 96;
 
 impl HotValues {
     pub(crate) fn new(limit: usize) -> Self {
-        let values = || Values::with_hasher(Hasher::with_seeds(5, 6, 7, 8));
-        Self { young: values(), old: values(), bytes: 0, limit }
+        Self { young: values(), old: values(), bytes: 0, old_bytes: 0, limit }
     }
 
     pub(crate) fn limit(&mut self, limit: usize) {
         self.limit = limit;
+        if self.old_bytes > limit / 2 {
+            (self.old, self.old_bytes) = (values(), 0);
+        }
         self.age();
     }
 
@@ -51,17 +54,23 @@ impl HotValues {
     }
 
     /// Keeps what is in the store under `key` now.
-    pub(crate) fn put(&mut self, key: Box<[u8]>, value: Option<Box<[u8]>>) {
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         if self.limit == 0 {
             return;
         }
-        self.old.remove(&key);
-        if let Some((key, before)) = self.young.remove_entry(&key) {
-            self.bytes -= cost(&key, &before);
+        if let (Some(kept), Some(value)) = (self.young.get_mut(key), value)
+            && kept.len() == value.len()
+        {
+            kept.copy_from_slice(value);
+            return;
+        }
+        self.old.remove(key);
+        if let Some(before) = self.young.remove(key) {
+            self.bytes -= cost(key, &before);
         }
         if let Some(value) = value {
-            self.bytes += cost(&key, &value);
-            self.young.insert(key, value);
+            self.bytes += cost(key, value);
+            self.young.insert(key.into(), value.into());
         }
         self.age();
     }
@@ -69,16 +78,25 @@ impl HotValues {
     pub(crate) fn clear(&mut self) {
         self.young.clear();
         self.old.clear();
-        self.bytes = 0;
+        (self.bytes, self.old_bytes) = (0, 0);
+    }
+
+    /// About how much memory they take; at most the limit.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + self.old_bytes
     }
 
     fn age(&mut self) {
         if self.bytes > self.limit / 2 {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
-            self.bytes = 0;
+            self.old_bytes = std::mem::take(&mut self.bytes);
         }
     }
+}
+
+fn values() -> Values {
+    Values::with_hasher(Hasher::with_seeds(5, 6, 7, 8))
 }
 
 fn cost(key: &[u8], value: &[u8]) -> usize {
@@ -90,7 +108,7 @@ mod tests {
     use super::*;
 
     fn put(hot: &mut HotValues, key: &str, value: Option<&str>) {
-        hot.put(key.as_bytes().into(), value.map(|value| value.as_bytes().into()));
+        hot.put(key.as_bytes(), value.map(str::as_bytes));
     }
 
     fn get<'a>(hot: &'a mut HotValues, key: &str) -> Option<&'a [u8]> {

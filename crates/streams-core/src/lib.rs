@@ -22,6 +22,7 @@ pub mod codec;
 mod cx;
 mod dsl;
 mod effect;
+mod entries;
 mod error;
 mod global;
 mod hot;
@@ -40,7 +41,7 @@ pub mod window;
 
 pub use builder::Builder;
 pub use change::Change;
-pub use changelog::{RestoreError, StoreEntry, TableSpec};
+pub use changelog::{RestoreError, TableSpec};
 pub use codec::{Codec, CodecError, Natural};
 pub use cx::Cx;
 pub use dsl::{
@@ -48,6 +49,7 @@ pub use dsl::{
     Stream, Suppress, TableGrouped, TableStream, WindowAggregated, WindowCogrouped, WindowGrouped,
 };
 pub use effect::{Effect, Effects};
+pub use entries::Entries;
 pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
 pub use global::{GlobalSource, GlobalTable, Globals, Row};
 pub use operators::{Output, ProcessContext, ProcessError, ProcessTable};

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use hashbrown::HashMap;
 
+use crate::entries::Entries;
 use crate::store::TableBatch;
 
 /// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
@@ -16,7 +17,7 @@ type Hasher = ahash::RandomState;
 /// gets one record.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    entries: Entries,
+    entries: Written,
     bytes: usize,
 }
 
@@ -26,12 +27,12 @@ type Value = Option<Box<[u8]>>;
 /// Most tables are asked for single keys; those that are asked for ranges, record by record, pay
 /// for an order.
 #[derive(Debug)]
-enum Entries {
+enum Written {
     Hashed(HashMap<Key, Value, Hasher>),
     Ordered(BTreeMap<Key, Value>),
 }
 
-impl Entries {
+impl Written {
     fn get(&self, key: &[u8]) -> Option<&Value> {
         match self {
             Self::Hashed(map) => map.get(key),
@@ -71,17 +72,6 @@ impl Entries {
         }
     }
 
-    fn take_sorted(&mut self) -> Vec<(Key, Value)> {
-        match self {
-            Self::Hashed(map) => {
-                let mut all: Vec<_> = map.drain().collect();
-                all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-                all
-            }
-            Self::Ordered(map) => std::mem::take(map).into_iter().collect(),
-        }
-    }
-
     fn clear(&mut self) {
         match self {
             Self::Hashed(map) => map.clear(),
@@ -107,14 +97,14 @@ const ENTRY_OVERHEAD: usize = 48;
 impl Default for Overlay {
     fn default() -> Self {
         let map = HashMap::with_hasher(Hasher::with_seeds(1, 2, 3, 4));
-        Self { entries: Entries::Hashed(map), bytes: 0 }
+        Self { entries: Written::Hashed(map), bytes: 0 }
     }
 }
 
 impl Overlay {
     /// One whose ranges are cheap to walk.
     pub(crate) fn ordered() -> Self {
-        Self { entries: Entries::Ordered(BTreeMap::new()), bytes: 0 }
+        Self { entries: Written::Ordered(BTreeMap::new()), bytes: 0 }
     }
 
     /// `None`: not written since the commit. `Some(None)`: deleted.
@@ -165,8 +155,8 @@ impl Overlay {
             return Box::new(std::iter::empty());
         }
         match &self.entries {
-            Entries::Ordered(map) => Box::new(map.range::<[u8], _>(bounds).map(borrowed)),
-            Entries::Hashed(map) => {
+            Written::Ordered(map) => Box::new(map.range::<[u8], _>(bounds).map(borrowed)),
+            Written::Hashed(map) => {
                 let all = map.iter().map(borrowed);
                 let within: BTreeMap<_, _> = all
                     .filter(|(key, _)| std::ops::RangeBounds::<[u8]>::contains(&bounds, *key))
@@ -183,8 +173,11 @@ impl Overlay {
 
     /// Moves everything out, as the batch that brings the store up to date.
     pub(crate) fn drain(&mut self, table: usize, position: Option<i64>) -> TableBatch {
-        self.bytes = 0;
-        TableBatch { table, entries: self.entries.take_sorted(), position }
+        let sorted = self.entries.sorted();
+        let mut entries = Entries::with_capacity(sorted.len(), self.bytes);
+        sorted.into_iter().for_each(|(key, value)| entries.push(key, value));
+        self.clear();
+        TableBatch { table, entries, position }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -101,6 +101,13 @@ pub trait RecordBatch: Send {
 
     /// Appends the headers of record `index` to `headers`. Called only when somebody wants them.
     fn headers(&self, index: usize, headers: &mut Headers);
+
+    /// About how much memory it keeps; by default that of keys and values.
+    fn bytes(&self) -> usize {
+        let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        let records = (0..self.len()).map(|index| self.record(index));
+        records.map(|record| length(record.key) + length(record.value)).sum()
+    }
 }
 
 /// A typed record on its way through the topology.

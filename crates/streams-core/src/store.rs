@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::entries::Entries;
 use crate::record::Timestamp;
 
 /// The tables of one task, as they were at some commit.
@@ -65,7 +66,7 @@ pub struct TableBatch {
     /// The table's number.
     pub table: usize,
     /// Keys with their new values, `None` deletes; sorted by key, each key once.
-    pub entries: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+    pub entries: Entries,
     /// The changelog position after these changes; `None` leaves it as it is.
     pub position: Option<i64>,
 }
@@ -85,6 +86,11 @@ pub trait StoreProvider: Send + Sync {
     /// Whether stores survive the process. If not, every start restores from the changelog's
     /// beginning.
     fn is_durable(&self) -> bool;
+
+    /// Bytes of memory that all its stores take, as far as it keeps count; 0 by default.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// The name under which a table's data is kept.

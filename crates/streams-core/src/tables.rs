@@ -52,7 +52,7 @@ impl Tables {
         }
         let found = self.store.get(local, key, &mut self.buffer)?;
         if found {
-            self.hot[local].put(key.into(), Some((&*self.buffer).into()));
+            self.hot[local].put(key, Some(&self.buffer));
         }
         Ok(found.then(|| unstamped(&self.buffer)))
     }
@@ -174,17 +174,17 @@ impl Tables {
             self.hot.iter_mut().for_each(HotValues::clear);
             return Err(error);
         }
-        self.keep(batch);
+        self.keep(&batch);
         Ok(())
     }
 
     /// Keeps what the store was just brought up to, as far as it will be asked for by key.
-    fn keep(&mut self, batch: StoreBatch) {
+    fn keep(&mut self, batch: &StoreBatch) {
         let limit = self.store.cache_bytes() / self.specs.len().max(1);
         self.hot.iter_mut().for_each(|hot| hot.limit(limit));
-        for TableBatch { table, entries, .. } in batch.tables {
-            let asked = entries.into_iter().filter(|(key, _)| !self.specs[table].is_index(key));
-            asked.for_each(|(key, value)| self.hot[table].put(key, value));
+        for TableBatch { table, entries, .. } in &batch.tables {
+            let asked = entries.iter().filter(|(key, _)| !self.specs[*table].is_index(key));
+            asked.for_each(|(key, value)| self.hot[*table].put(key, value));
         }
     }
 
@@ -204,6 +204,10 @@ impl Tables {
 
     pub(crate) fn overlay_bytes(&self) -> usize {
         self.overlays.iter().map(Overlay::bytes).sum()
+    }
+
+    pub(crate) fn hot_bytes(&self) -> usize {
+        self.hot.iter().map(HotValues::bytes).sum()
     }
 
     pub(crate) fn discard(&mut self) {

@@ -137,7 +137,7 @@ impl Writer {
 
 /// What a read_committed reader sees of one topic: how many records of each (writer, n).
 fn tally(log: &EmbeddedLog, topic: &str, partitions: i32) -> BTreeMap<(u64, u64), u64> {
-    let mut reader = log.reader(&ReaderConfig { read_committed: true }).unwrap();
+    let mut reader = log.reader(&ReaderConfig::new(true)).unwrap();
     let mut tally = BTreeMap::new();
     for partition in 0..partitions {
         let partition = TopicPartition::new(topic, partition);
@@ -200,7 +200,7 @@ pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
 
 /// Each key of the compacted topic has the value of the last transaction that wrote it.
 fn verify_table(log: &EmbeddedLog, visible: &BTreeMap<(u64, u64), u64>) {
-    let mut reader = log.reader(&ReaderConfig { read_committed: true }).unwrap();
+    let mut reader = log.reader(&ReaderConfig::new(true)).unwrap();
     let mut found = BTreeMap::new();
     for text in read_all(&mut *reader, &TopicPartition::new("table", 0)) {
         let (writer, n) = text.split_once(' ').unwrap();

@@ -108,4 +108,8 @@ impl Producer for Choice {
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
         self.chosen.as_ref()?.last_offset(partition)
     }
+
+    fn in_flight_bytes(&self) -> usize {
+        self.chosen.as_ref().map_or(0, |producer| producer.in_flight_bytes())
+    }
 }

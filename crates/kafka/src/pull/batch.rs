@@ -21,6 +21,11 @@ impl RecordBatch for PulledBatch {
         self.records.record(self.range.start + index)
     }
 
+    /// Its part of the answer, which stays as a whole until the last part is gone.
+    fn bytes(&self) -> usize {
+        self.records.size() * self.range.len() / self.records.len().max(1)
+    }
+
     fn headers(&self, index: usize, headers: &mut Headers) {
         self.records.headers(self.range.start + index, headers);
     }

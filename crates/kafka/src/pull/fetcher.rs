@@ -79,6 +79,10 @@ impl Fetcher for PullFetcher {
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
         self.intake.high_watermarks()
     }
+
+    fn waiting_bytes(&self) -> usize {
+        self.intake.waiting_bytes()
+    }
 }
 
 impl Drop for PullFetcher {

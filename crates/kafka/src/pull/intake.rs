@@ -179,6 +179,10 @@ impl Intake {
         state.partitions.values().filter_map(known).collect()
     }
 
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.state().partitions.values().map(|one| one.bytes).sum()
+    }
+
     /// Waits until there is something to do for `hand`; `None` when it has to end.
     pub(super) fn take(&self, hand: Hand) -> Option<Asks> {
         let mut state = self.state();

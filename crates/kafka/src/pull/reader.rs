@@ -23,14 +23,17 @@ pub(crate) struct PullReader {
     leaders: BTreeMap<Arc<str>, Vec<i32>>,
 }
 
-/// Bytes that may wait.
-const BYTES: usize = 16 << 20;
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl PullReader {
-    pub(crate) fn new(cluster: Arc<Cluster>, settings: PullSettings) -> Result<Self> {
-        let intake = Arc::new(Intake::new(settings, Share::new(BYTES)));
+    /// At most `bytes_max` bytes may wait.
+    pub(crate) fn new(
+        cluster: Arc<Cluster>,
+        settings: PullSettings,
+        bytes_max: usize,
+    ) -> Result<Self> {
+        let intake = Arc::new(Intake::new(settings, Share::new(bytes_max)));
         Pullers::start(&intake, &cluster)?;
         Ok(Self { cluster, intake, brokers: BTreeMap::new(), leaders: BTreeMap::new() })
     }
@@ -98,6 +101,10 @@ impl Reader for PullReader {
 
     fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.intake.position(partition)
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.intake.waiting_bytes()
     }
 }
 

@@ -79,9 +79,9 @@ pub struct Config {
     /// How long a graceful stop may take. Default: 10 s.
     #[serde(with = "units::duration")]
     pub shutdown_timeout: Duration,
-    /// The memory budget of the process for fetched records, uncommitted table entries, producer
-    /// buffers and RocksDB's caches, an eighth, an eighth, a quarter and a half of it.
-    /// Default: 256 MiB.
+    /// The memory budget of the process: an eighth each for fetched records, uncommitted table
+    /// entries, records that are being sent, and the reading of changelogs, and half of it for
+    /// RocksDB. What of it is in use is in the [status](crate::MemoryStatus). Default: 256 MiB.
     pub memory: ByteSize,
     /// Replicas of internal topics. Default: the broker's default.
     pub replication: Option<i32>,
@@ -207,9 +207,21 @@ impl Config {
         self.tables.unwrap_or(by_dir)
     }
 
-    /// The share of the memory budget for records that were fetched and not processed yet.
+    /// The share of the memory budget for records that were fetched and wait for a worker. As many
+    /// bytes may wait in the workers' tasks.
     pub fn fetch_bytes(&self) -> usize {
-        self.memory.bytes() / 8
+        self.memory.bytes() / 16
+    }
+
+    /// One worker's share of the memory budget for records that wait in its tasks.
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.memory.bytes() / 16 / self.worker_threads.max(1)
+    }
+
+    /// The share of the memory budget for records of changelogs that were fetched and not read
+    /// yet. As many bytes of them may have been read and not applied yet.
+    pub(crate) fn restore_bytes(&self) -> usize {
+        self.memory.bytes() / 16
     }
 
     /// One worker's share of the memory budget for uncommitted table entries.
@@ -219,7 +231,7 @@ impl Config {
 
     /// One producer's share of the memory budget.
     pub fn producer_bytes(&self) -> usize {
-        self.memory.bytes() / 4 / self.worker_threads.max(1)
+        self.memory.bytes() / 8 / self.worker_threads.max(1)
     }
 
     /// The share of the memory budget for RocksDB.

@@ -11,12 +11,12 @@
 
 mod reader;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use streams_core::{
-    Globals, Store, StoreBatch, StoreEntry, StoreError, StoreProvider, TableBatch, Timestamp,
-    Topology,
+    Entries, Globals, Store, StoreBatch, StoreError, StoreProvider, TableBatch, Timestamp, Topology,
 };
 
 use crate::restore::open_or_rebuild;
@@ -85,13 +85,14 @@ impl GlobalRows {
         table: usize,
         partition: i32,
         position: i64,
-        rows: impl IntoIterator<Item = StoreEntry>,
+        rows: &BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let position = [position.to_be_bytes(), at.to_be_bytes()].concat().into_boxed_slice();
+        let position = [position.to_be_bytes(), at.to_be_bytes()].concat();
         // The position's key is less than those of all rows.
-        let mut entries = vec![(position_key(partition), Some(position))];
-        entries.extend(rows.into_iter().map(|(key, value)| (row_key(&key).into(), value)));
+        let mut entries = Entries::new();
+        entries.push(&position_key(partition), Some(&position));
+        entries.extend(rows.iter().map(|(key, value)| (row_key(key), value.as_ref())));
         let tables = vec![TableBatch { table: 0, entries, position: None }];
         self.tables[table].lock().apply(&StoreBatch { tables, at })
     }

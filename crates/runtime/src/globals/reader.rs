@@ -136,7 +136,7 @@ impl GlobalReader {
             }
         }
         let position = batch.record(last).offset + 1;
-        self.rows.apply(one.table, partition.partition, position, rows, self.clock.now())?;
+        self.rows.apply(one.table, partition.partition, position, &rows, self.clock.now())?;
         if let Some((read, _)) = &mut one.place {
             *read = position;
         }

@@ -25,7 +25,7 @@ use crate::lease::LeaseState;
 use crate::mailbox::Mailbox;
 use crate::member::Notice;
 use crate::purge::Purger;
-use crate::status::{StatusHandle, TaskState};
+use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle, TaskState};
 use crate::transport::{Group, Reader};
 use crate::worker::{Activation, Command};
 
@@ -49,6 +49,10 @@ pub(crate) struct Restorer {
     pub(crate) member: Mailbox<Notice>,
     pub(crate) status: StatusHandle,
     pub(crate) openings: Vec<Opening>,
+    /// Bytes of changelog entries that may be read and not applied yet.
+    pub(crate) bytes_max: usize,
+    /// When the status was told last how much memory it uses.
+    pub(crate) memory_at: Duration,
     pub(crate) globals: Arc<GlobalRows>,
     pub(crate) purger: Purger,
 }
@@ -68,7 +72,25 @@ impl Restorer {
         self.look_up_offsets()?;
         self.look_up_ends()?;
         self.read(wait.min(Duration::from_millis(20)))?;
-        self.activate()
+        self.activate()?;
+        self.report();
+        Ok(())
+    }
+
+    /// What it and the stores have in memory.
+    fn report(&mut self) {
+        let now = self.clock.monotonic();
+        if now < self.memory_at {
+            return;
+        }
+        self.memory_at = now + STATUS_EVERY;
+        let collected = self.openings.iter().map(Opening::collected_bytes).sum::<usize>();
+        let memory = MemoryStatus {
+            restoring: collected + self.reader.waiting_bytes(),
+            stores: self.stores.memory_bytes(),
+            ..MemoryStatus::default()
+        };
+        self.status.remembers(Holder::Restorer, memory);
     }
 
     /// A store that turned out to be corrupt is made anew; nothing else can be mended here.

@@ -135,6 +135,11 @@ impl Restorer {
 }
 
 impl Opening {
+    /// Bytes of entries that were read and not applied yet.
+    pub(super) fn collected_bytes(&self) -> usize {
+        self.tables.iter().map(TableRestore::collected_bytes).sum()
+    }
+
     /// Changelog offsets still to pass.
     pub(super) fn left(&self) -> i64 {
         self.tables.iter().map(TableRestore::left).sum()

@@ -119,7 +119,7 @@ impl<'a> Shape<'a> {
     fn last(&self) -> Result<Option<BTreeSet<String>>, AppError> {
         let (clock, timeout) = (self.clock, self.config.request_timeout);
         let partition = TopicPartition::new(Arc::clone(&self.topic), 0);
-        let mut reader = self.log.reader(&ReaderConfig { read_committed: true })?;
+        let mut reader = self.log.reader(&ReaderConfig::new(true))?;
         let (begin, end) = reader.bounds(&partition, timeout).map_err(not_there_yet)?;
         if begin >= end {
             return Ok(None);

@@ -80,6 +80,15 @@ pub struct ProducerConfig {
 pub struct ReaderConfig {
     /// Deliver only committed records.
     pub read_committed: bool,
+    /// Bound of the fetched and not yet delivered bytes.
+    pub fetch_bytes_max: usize,
+}
+
+impl ReaderConfig {
+    /// One with a bound of 16 MiB.
+    pub fn new(read_committed: bool) -> Self {
+        Self { read_committed, fetch_bytes_max: 16 << 20 }
+    }
 }
 
 /// What a member is told.
@@ -202,6 +211,11 @@ pub trait Fetcher: Send {
     /// For each partition that was added: the log's end as last seen, for lag. May be empty for
     /// those not yet known.
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)>;
+
+    /// Bytes that were fetched and wait to be delivered; 0 if it keeps none.
+    fn waiting_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Records of one partition.
@@ -280,6 +294,11 @@ pub trait Producer: Send {
     /// The offset of the last acknowledged record that this producer sent to a
     /// [tracked](Self::track) partition.
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64>;
+
+    /// Bytes that were sent and are not acknowledged; 0 if it keeps none.
+    fn in_flight_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Reads single partitions from given offsets, outside any group: for restoring tables.
@@ -302,6 +321,11 @@ pub trait Reader: Send {
     /// the end of the partition (with `read_committed`: the end of what no open transaction
     /// holds back) it equals that end.
     fn position(&self, partition: &TopicPartition) -> Option<i64>;
+
+    /// Bytes that were fetched and wait to be delivered; 0 if it keeps none.
+    fn waiting_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Describes, creates and trims topics.

@@ -4,12 +4,14 @@
 //! | file | what it does |
 //! |---|---|
 //! | `mod.rs` | the turn: commands, fetch, step |
+//! | `queues.rs` | what was fetched and waits in the tasks, and how much may |
 //! | `producing.rs` | the producer, its transaction, and what an error of it means |
 //! | `commit.rs` | the commit, step by step |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 
 mod commit;
 mod producing;
+mod queues;
 mod rewind;
 
 use std::sync::Arc;
@@ -27,10 +29,11 @@ use crate::mailbox::Mailbox;
 use crate::member::Notice;
 use crate::purge::Consumed;
 use crate::restore::Opening;
-use crate::status::StatusHandle;
-use crate::transport::{ErrorKind, Fetched, Fetcher, Group};
+use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle};
+use crate::transport::{ErrorKind, Fetcher, Group};
 
 pub(crate) use producing::{Producing, Trouble};
+pub(crate) use queues::Queues;
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -69,6 +72,7 @@ pub(crate) struct Worker {
     pub(crate) status: StatusHandle,
     pub(crate) waker: Waker,
     pub(crate) tasks: Vec<Active>,
+    pub(crate) queues: Queues,
     pub(crate) effects: Effects,
     /// When the work in hand has to be committed, once there is any.
     pub(crate) commit_at: Option<Duration>,
@@ -82,14 +86,8 @@ pub(crate) struct Worker {
     pub(crate) consumed: Consumed,
 }
 
-/// Records of one input that may wait in a task; beyond, its partition is paused.
-const QUEUED_MAX: usize = 20_000;
-
 /// Records that one task processes before the others have their turn.
 const SLICE: usize = 1_000;
-
-/// How often counters and lag are written into the status.
-const STATUS_EVERY: Duration = Duration::from_millis(200);
 
 impl Worker {
     /// Makes the producer, which ends what an earlier life of this instance left open.
@@ -142,6 +140,7 @@ impl Worker {
         }
         let paused = vec![false; assignment.partitions.len()];
         self.tasks.push(Active { assignment, task, paused });
+        self.places_changed();
         Ok(())
     }
 
@@ -175,22 +174,6 @@ impl Worker {
         wakeups.chain(commit).fold(wait, Duration::min)
     }
 
-    fn enqueue(&mut self, fetched: Fetched) -> Result<(), Trouble> {
-        let Fetched { partition, batch } = fetched;
-        for active in &mut self.tasks {
-            let inputs = &active.assignment.partitions;
-            let Some(input) = inputs.iter().position(|input| *input == partition) else { continue };
-            active.task.enqueue(input, batch);
-            if !active.paused[input] && active.task.queued(input) > QUEUED_MAX {
-                active.paused[input] = true;
-                self.fetcher.pause(&partition)?;
-            }
-            return Ok(());
-        }
-        // A partition that was removed a moment ago: its records come again wherever it is now.
-        Ok(())
-    }
-
     /// Every task processes a slice of what it has; effects are sent at once. While a commit waits
     /// nobody begins another record, or there would always be an agent in the middle of one.
     fn process(&mut self) -> Result<(), Trouble> {
@@ -207,17 +190,6 @@ impl Worker {
             self.send_effects()?;
             if dirty && self.commit_at.is_none() {
                 self.commit_at = Some(self.clock.monotonic() + self.config.commit_interval());
-            }
-        }
-        Ok(())
-    }
-
-    fn resume_partitions(&mut self, index: usize) -> Result<(), Trouble> {
-        let active = &mut self.tasks[index];
-        for input in 0..active.paused.len() {
-            if active.paused[input] && active.task.queued(input) < QUEUED_MAX / 2 {
-                active.paused[input] = false;
-                self.fetcher.resume(&active.assignment.partitions[input])?;
             }
         }
         Ok(())
@@ -243,6 +215,24 @@ impl Worker {
             self.status.counted(active.assignment.task, metrics, &active.task.positions());
         }
         self.status.ends(&self.fetcher.high_watermarks());
+        self.status.remembers(Holder::Worker(self.index), self.memory());
+    }
+
+    fn memory(&self) -> MemoryStatus {
+        let (mut queued, mut uncommitted, mut hot) = (0, 0, 0);
+        for Active { task, assignment, .. } in &self.tasks {
+            let inputs = 0..assignment.partitions.len();
+            queued += inputs.map(|input| task.queued_bytes(input)).sum::<usize>();
+            uncommitted += task.overlay_bytes();
+            hot += task.hot_bytes();
+        }
+        MemoryStatus {
+            fetched: self.fetcher.waiting_bytes() + queued,
+            uncommitted,
+            sending: self.producing.in_flight_bytes(),
+            stores: hot,
+            ..MemoryStatus::default()
+        }
     }
 }
 

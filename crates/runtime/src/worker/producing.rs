@@ -167,6 +167,10 @@ impl Producing {
         Some(self.producer.as_ref()?.last_offset(partition)? + 1)
     }
 
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        self.producer.as_ref().map_or(0, |producer| producer.in_flight_bytes())
+    }
+
     /// Ends what is in hand: by an abort, or, if the producer can no longer be trusted, by giving
     /// it up for a new one. A commit that timed out may still arrive at the broker, and would
     /// then end the *next* transaction of the same producer: only a new one, whose `init`

@@ -62,7 +62,9 @@ impl Worker {
             status.commits.rewinds += 1;
             status.commits.producers_retired += u64::from(retire);
         }
-        for Active { mut assignment, task, .. } in mem::take(&mut self.tasks) {
+        let tasks = mem::take(&mut self.tasks);
+        self.places_changed();
+        for Active { mut assignment, task, .. } in tasks {
             self.stop_fetching(&assignment)?;
             if !assignment.lease.is_held() {
                 self.close(assignment, task)?;
@@ -115,6 +117,7 @@ impl Worker {
     fn close_revoked(&mut self) -> Result<(), AppError> {
         let gone = |active: &mut Active| !active.assignment.lease.is_held();
         let revoked: Vec<_> = self.tasks.extract_if(.., gone).collect();
+        self.places_changed();
         for Active { assignment, task, .. } in revoked {
             self.stop_fetching(&assignment)?;
             self.close(assignment, task)?;

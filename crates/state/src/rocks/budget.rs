@@ -40,8 +40,8 @@ const ARENA_BLOCK: usize = 64 << 10;
 
 impl Budget {
     pub(super) fn new(memory_max: usize) -> Result<Self, Error> {
-        // A quarter is for values in front of the stores: a look-up in RocksDB costs twenty times as
-        // much as one there.
+        // A quarter is for values in front of the stores: a look-up in RocksDB costs twenty times
+        // as much as one there.
         let share = CacheShare { whole: memory_max / 4, holders: Arc::default() };
         let cache = Cache::new_lru_cache(memory_max - share.whole);
         let write_buffer_bytes = memory_max / 2;
@@ -51,6 +51,11 @@ impl Budget {
             cache.clone(),
         );
         Ok(Self { cache, write_buffers, env: Env::new()?, write_buffer_bytes, share })
+    }
+
+    /// Blocks and write buffers.
+    pub(super) fn used(&self) -> usize {
+        self.cache.get_usage()
     }
 
     pub(super) fn share(&self) -> CacheShare {

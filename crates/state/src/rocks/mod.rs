@@ -107,6 +107,10 @@ impl StoreProvider for RocksStores {
     fn is_durable(&self) -> bool {
         true
     }
+
+    fn memory_bytes(&self) -> usize {
+        self.budget.used()
+    }
 }
 
 /// Only what RocksDB itself calls corruption is corruption; nothing is wiped for a full disk.
@@ -125,8 +129,7 @@ mod tests {
     use super::*;
 
     fn batch(entries: &[(&[u8], Option<&[u8]>)], position: i64) -> StoreBatch {
-        let entries = entries.iter().map(|(key, value)| ((*key).into(), value.map(Into::into)));
-        let (entries, at) = (entries.collect(), 1000 + position);
+        let (entries, at) = (entries.iter().copied().collect(), 1000 + position);
         StoreBatch { tables: vec![TableBatch { table: 0, entries, position: Some(position) }], at }
     }
 

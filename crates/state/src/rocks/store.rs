@@ -80,11 +80,11 @@ impl RocksStore {
     ) -> Result<(), StoreError> {
         let family = self.family(change.table)?;
         debug_assert!(
-            change.entries.is_sorted_by(|(a, _), (b, _)| a < b),
+            change.entries.iter().is_sorted_by(|(a, _), (b, _)| a < b),
             "sorted entries go into the write buffer several times faster"
         );
         let mut key = self.key.borrow_mut();
-        for (entry, value) in &change.entries {
+        for (entry, value) in change.entries.iter() {
             entry_key(entry, &mut key);
             match value {
                 Some(value) => batch.put_cf(family, &*key, value),

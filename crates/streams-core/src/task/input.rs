@@ -10,6 +10,8 @@ use crate::topology::Source;
 /// The records of one source partition that wait, and how far each reader of them has come.
 pub(crate) struct Input {
     queue: VecDeque<Box<dyn RecordBatch>>,
+    /// What each of them keeps in memory.
+    bytes: VecDeque<usize>,
     /// The next record of the first batch.
     next: usize,
     /// The next offset to process.
@@ -24,6 +26,7 @@ impl Input {
     pub(crate) fn new(source: &Source) -> Self {
         Self {
             queue: VecDeque::new(),
+            bytes: VecDeque::new(),
             next: 0,
             position: 0,
             operators_from: 0,
@@ -33,6 +36,7 @@ impl Input {
 
     pub(crate) fn resume(&mut self, offset: i64, progress: &Progress<'_>, source: &Source) {
         self.queue.clear();
+        self.bytes.clear();
         self.next = 0;
         self.position = offset;
         self.operators_from = progress.position(Progress::OPERATORS).unwrap_or(offset).max(offset);
@@ -43,6 +47,7 @@ impl Input {
 
     pub(crate) fn enqueue(&mut self, batch: Box<dyn RecordBatch>) {
         if !batch.is_empty() {
+            self.bytes.push_back(batch.bytes());
             self.queue.push_back(batch);
             self.skip_old();
         }
@@ -51,6 +56,11 @@ impl Input {
     pub(crate) fn queued(&self) -> usize {
         let all: usize = self.queue.iter().map(|batch| batch.len()).sum();
         all - self.next
+    }
+
+    /// Bytes of memory of what waits.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.bytes.iter().sum()
     }
 
     pub(crate) fn position(&self) -> i64 {
@@ -79,6 +89,7 @@ impl Input {
             self.queue.push_front(batch);
         } else {
             self.next = 0;
+            self.bytes.pop_front();
             self.skip_old();
         }
     }
@@ -109,6 +120,7 @@ impl Input {
                 return;
             }
             self.queue.pop_front();
+            self.bytes.pop_front();
             self.next = 0;
         }
     }

@@ -141,6 +141,11 @@ impl Task {
         self.inputs.get(input).map_or(0, Input::queued)
     }
 
+    /// About how many bytes they keep in memory.
+    pub fn queued_bytes(&self, input: usize) -> usize {
+        self.inputs.get(input).map_or(0, Input::queued_bytes)
+    }
+
     /// Installed once, if the topology has global tables: where they are.
     pub fn set_globals(&mut self, globals: Arc<dyn Globals>) {
         self.cx_mut().globals = globals;
@@ -164,6 +169,11 @@ impl Task {
     /// About how many bytes of uncommitted table entries it holds in memory.
     pub fn overlay_bytes(&self) -> usize {
         self.cx().tables.overlay_bytes()
+    }
+
+    /// About how many bytes of values it keeps in memory in front of its store.
+    pub fn hot_bytes(&self) -> usize {
+        self.cx().tables.hot_bytes()
     }
 
     /// The store, for a flush.

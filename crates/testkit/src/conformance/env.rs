@@ -125,7 +125,7 @@ impl Env {
 
     /// A reader.
     pub(super) fn reader(&self, read_committed: bool) -> Box<dyn Reader> {
-        must("open a reader", self.transport.reader(&ReaderConfig { read_committed }))
+        must("open a reader", self.transport.reader(&ReaderConfig::new(read_committed)))
     }
 
     /// The configuration of a member of `group`.

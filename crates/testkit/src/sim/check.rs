@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::transport::{Reader, ReaderConfig, Transport};
-use streams_core::{OwnedBatch, OwnedRecord, RecordBatch, TableSpec, TopicPartition, Topology};
+use streams_core::{
+    Entries, OwnedBatch, OwnedRecord, RecordBatch, TableSpec, TopicPartition, Topology,
+};
 
 use super::disk::Image;
 use super::world::World;
@@ -25,7 +27,7 @@ pub(super) struct Committed {
 /// Reads a partition from its beginning, as far as it is committed.
 pub(super) fn committed(world: &World, partition: &TopicPartition) -> Result<Committed, String> {
     let failed = |error: runtime::transport::TransportError| format!("{partition}: {error}");
-    let config = ReaderConfig { read_committed: true };
+    let config = ReaderConfig::new(true);
     let mut reader: Box<dyn Reader> = world.log.reader(&config).map_err(failed)?;
     let (begin, end) = reader.bounds(partition, AT_ONCE).map_err(failed)?;
     reader.add(partition, begin).map_err(failed)?;
@@ -99,9 +101,9 @@ fn compare(
     records.retain(|record| record.offset < position);
     let (batch, mut replayed) = (OwnedBatch::from(records), BTreeMap::new());
     for index in 0..batch.len() {
-        let mut entries = Vec::new();
+        let mut entries = Entries::new();
         spec.restore(&batch.record(index), &mut entries).map_err(|error| error.to_string())?;
-        replayed.extend(entries);
+        replayed.extend(entries.iter().map(|(key, value)| (key.into(), value.map(Into::into))));
     }
     replayed.retain(|_, value| value.is_some());
     if replayed == image.entries {

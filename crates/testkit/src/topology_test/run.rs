@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use state::MemoryStores;
 use streams_core::{
-    Effects, ErrorPolicy, Globals, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store, StoreBatch,
-    StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Timestamp, Topology,
+    Effects, Entries, ErrorPolicy, Globals, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store,
+    StoreBatch, StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Timestamp,
+    Topology,
 };
 
 use super::TestError;
@@ -305,11 +306,12 @@ fn restored(
         let tail = old.split_off(end * kept.min(8) / 8);
         for (records, position) in [(old, end - tail.len()), (tail, end)] {
             let batch = OwnedBatch::from(records);
-            let mut entries = BTreeMap::new();
+            let mut entries = Entries::new();
             for index in 0..batch.len() {
                 spec.restore(&batch.record(index), &mut entries)?;
             }
-            let (entries, position) = (entries.into_iter().collect(), Some(position as i64));
+            entries.sort();
+            let position = Some(position as i64);
             let tables = vec![TableBatch { table, entries, position }];
             store.apply(&StoreBatch { tables, at: 0 })?;
         }

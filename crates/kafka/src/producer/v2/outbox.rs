@@ -113,6 +113,11 @@ impl Outbox {
         (offset >= 0).then_some(offset)
     }
 
+    /// Bytes that are not acknowledged.
+    pub(super) fn bytes(&self) -> usize {
+        self.state().bytes
+    }
+
     /// Whether the next record of a lane begins a batch.
     pub(super) fn is_between_batches(&self, lane: LaneId) -> bool {
         self.state().lanes[lane].is_between_batches()

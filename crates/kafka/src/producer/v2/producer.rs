@@ -201,6 +201,10 @@ impl Producer for V2Producer {
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
         self.outbox.last_offset(self.topics.tracked(partition)?)
     }
+
+    fn in_flight_bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
 }
 
 impl Drop for V2Producer {
