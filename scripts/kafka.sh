@@ -46,7 +46,6 @@ running() {
   [ -s "$NODE/pid" ] && tr '\0' '\n' 2>/dev/null <"/proc/$(cat "$NODE/pid")/cmdline" |
     grep -qxF "$CONFIG"
 }
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 describe() { echo "Kafka $(kafka_version) on 127.0.0.1:$PORT, pid $(cat "$NODE/pid")"; }
 kafka_version() { sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' scripts/kafka/pom.xml; }
 

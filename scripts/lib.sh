@@ -34,6 +34,20 @@ phases_print() {
   printf '   %s\n' "${PHASES[@]}" "$(printf '%-28s %s' 'all of it' "$(duration $SECONDS)")"
 }
 
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Where a broker of ours may listen: not Kafka's usual port, which may be somebody's broker.
+free_port() {
+  local port
+  for ((port = 19392; port < 19492; port += 3)); do
+    if ! listens "$port" && ! listens $((port + 1)) && ! listens $((port + 2)); then
+      echo "$port"
+      return
+    fi
+  done
+  die "no free port from 19392 to 19491"
+}
+
 target_dir() { echo "${CARGO_TARGET_DIR:-target}"; }
 
 # The C and C++ libraries are minutes of silence for cargo: says how many files are compiled.

@@ -14,8 +14,13 @@ ensure_native() {
 
 # Runs the broker of the tests and fetches it.
 ensure_kafka() {
-  ensure_packages "Java 17 or newer" has_java "$(java_package)"
+  ensure_packages "Java 17 or newer" has_java "$(java_package jre)"
   ensure_packages "Maven" has_maven maven
+}
+
+# Compiles our use of Kafka Streams.
+ensure_jdk() {
+  ensure_packages "a Java compiler, 17 or newer" has_javac "$(java_package jdk)"
 }
 
 has_linker() { command -v cc && [ -e /usr/include/stdio.h ]; } >/dev/null
@@ -25,6 +30,11 @@ has_curl() { command -v curl; } >/dev/null
 # perl-base, which every Debian has, is not enough for OpenSSL's Configure.
 has_perl() { perl -MFindBin -MIPC::Cmd -MPod::Usage -e 1; } 2>/dev/null
 has_java() { [ "$(java_major)" -ge 17 ]; }
+has_javac() {
+  local version
+  version=$(javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p') || true
+  [ "${version:-0}" -ge 17 ]
+}
 # By the names that bindgen looks for: libclang-cpp, which others bring along, is not it.
 has_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return
@@ -41,14 +51,15 @@ java_major() {
   version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || true
   echo "${version:-0}"
 }
+# java_package jre|jdk
 java_package() {
   local version
   for version in 21 17; do
-    has_candidate "openjdk-$version-jre-headless" || continue
-    echo "openjdk-$version-jre-headless"
+    has_candidate "openjdk-$version-$1-headless" || continue
+    echo "openjdk-$version-$1-headless"
     return
   done
-  echo default-jre-headless
+  echo "default-$1-headless"
 }
 
 has_candidate() {

@@ -17,20 +17,6 @@ trap 'cleanup' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-# Not Kafka's usual port, which may be somebody's broker.
-free_port() {
-  local port
-  for ((port = 19392; port < 19492; port += 3)); do
-    if ! listens "$port" && ! listens $((port + 1)) && ! listens $((port + 2)); then
-      echo "$port"
-      return
-    fi
-  done
-  die "no free port from 19392 to 19491"
-}
-
 start_broker() {
   [ -z "${HEADWATER_KAFKA:-}" ] || { note "the broker given: $HEADWATER_KAFKA"; return; }
   STARTED_PORT=$(free_port) || return 1

@@ -1,7 +1,8 @@
 //! Headwater in the race: jobs J1–J4, both guarantees, with the public API only.
 //!
 //! The environment says what to do: `BOOTSTRAP`, `APP_ID`, `STATE_DIR`, `GUARANTEE` (`eos`, `alo`),
-//! `JOB`, `INPUT`, `OUTPUT`, and `THREADS` (1).
+//! `JOB`, `INPUT`, `OUTPUT`; and, with Headwater's defaults, `THREADS`, `COMMIT_MS` and
+//! `TRANSACTIONS` (`v1`, `v2`, `auto`).
 
 mod model;
 
@@ -58,7 +59,7 @@ fn topology(job: &str) -> Result<Topology, Box<dyn Error>> {
     Ok(app.build()?)
 }
 
-fn config() -> Config {
+fn config() -> Result<Config, Box<dyn Error>> {
     let guarantee = match env("GUARANTEE", "eos").as_str() {
         "alo" => Guarantee::AtLeastOnce,
         _ => Guarantee::ExactlyOnce,
@@ -68,20 +69,25 @@ fn config() -> Config {
         "v2" => Transactions::V2,
         _ => Transactions::Auto,
     };
-    Config {
-        broker: format!("kafka://{}", env("BOOTSTRAP", "127.0.0.1:29092")),
+    let commit_interval = match env("COMMIT_MS", "").as_str() {
+        "" => None,
+        ms => Some(Duration::from_millis(ms.parse()?)),
+    };
+    Ok(Config {
+        broker: format!("kafka://{}", env("BOOTSTRAP", "127.0.0.1:9092")),
         guarantee,
+        commit_interval,
         state_dir: Some(env("STATE_DIR", "state").into()),
         tables: Some(Tables::Rocksdb),
-        worker_threads: env("THREADS", "1").parse().unwrap_or(1),
+        worker_threads: env("THREADS", "1").parse()?,
         kafka: KafkaProperties { transactions, ..KafkaProperties::default() },
         ..Config::default()
-    }
+    })
 }
 
 #[tokio::main(worker_threads = 1)]
 async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_env_filter(env("RUST_LOG", "info")).with_ansi(false).init();
-    let app = App::new(topology(&env("JOB", "J1"))?, config());
+    let app = App::new(topology(&env("JOB", "J1"))?, config()?);
     Ok(app.run(shutdown_signal()).await?)
 }

@@ -1,0 +1,82 @@
+//! The jobs of the race.
+
+use crate::data::{DataSet, Key, Spread};
+
+/// What a program is told to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Shipments,
+    Counts,
+    Windows,
+    RekeyedCounts,
+}
+
+impl Work {
+    /// As the program knows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Shipments => "J1",
+            Self::Counts => "J2",
+            Self::Windows => "J3",
+            Self::RekeyedCounts => "J4",
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// How fast it works through what is there.
+    Throughput,
+    /// How soon it answers at a steady rate.
+    Latency,
+    /// How soon it goes on without its state.
+    Restore,
+    /// How soon it goes on after `kill -9`.
+    Kill,
+    /// How soon it processes its first record.
+    Start,
+    /// What it costs while there is nothing to do.
+    Idle,
+}
+
+pub(crate) struct Job {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) work: Work,
+}
+
+pub(crate) const JOBS: [Job; 10] = [
+    Job { name: "J1", kind: Kind::Throughput, work: Work::Shipments },
+    Job { name: "J2", kind: Kind::Throughput, work: Work::Counts },
+    Job { name: "J3", kind: Kind::Throughput, work: Work::Windows },
+    Job { name: "J4", kind: Kind::Throughput, work: Work::RekeyedCounts },
+    Job { name: "J5", kind: Kind::Restore, work: Work::Counts },
+    Job { name: "KILL", kind: Kind::Kill, work: Work::Counts },
+    Job { name: "L1", kind: Kind::Latency, work: Work::Shipments },
+    Job { name: "L2", kind: Kind::Latency, work: Work::Counts },
+    Job { name: "START", kind: Kind::Start, work: Work::Shipments },
+    Job { name: "IDLE", kind: Kind::Idle, work: Work::Counts },
+];
+
+impl Job {
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        JOBS.iter().find(|job| job.name == name)
+    }
+
+    /// The data that the job is given in advance.
+    pub(crate) fn data(&self, records: u64) -> DataSet {
+        let key = match self.work {
+            Work::Shipments | Work::Counts => Key::Customer,
+            Work::Windows => Key::Category,
+            Work::RekeyedCounts => Key::Order,
+        };
+        match self.kind {
+            // A table with many keys.
+            Kind::Restore | Kind::Kill => {
+                DataSet { records, customers: 1_200_000, spread: Spread::Uniform, key }
+            }
+            _ => DataSet { records, customers: 100_000, spread: Spread::Zipf, key },
+        }
+    }
+}

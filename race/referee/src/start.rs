@@ -1,0 +1,105 @@
+//! From the start of a process to its first output, uncommitted included, and how long of that the
+//! group took to join, as the broker tells it.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::Offset;
+use rdkafka::consumer::BaseConsumer;
+
+use crate::Result;
+use crate::cluster::{Cluster, Group, group};
+use crate::data::{BEGIN_S, Key, Order, PARTITIONS, partition};
+use crate::process::{App, cpu_seconds};
+
+const STARTED_WITHIN: Duration = Duration::from_secs(90);
+const QUIET: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Starts<'a> {
+    cluster: &'a Cluster,
+    group: &'a str,
+    input: &'a str,
+    reader: BaseConsumer,
+    /// Sent so far, of which `seen` have been answered.
+    sent: u32,
+    seen: u32,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Started {
+    pub(crate) first: Duration,
+    pub(crate) joining: Duration,
+}
+
+impl<'a> Starts<'a> {
+    pub(crate) fn new(
+        cluster: &'a Cluster,
+        group: &'a str,
+        input: &'a str,
+        output: &str,
+    ) -> Result<Self> {
+        let settings = [("isolation.level", "read_uncommitted"), ("fetch.wait.max.ms", "5")];
+        let reader = cluster.reader(output, |_| Offset::Beginning, &settings)?;
+        Ok(Self { cluster, group, input, reader, sent: 0, seen: 0 })
+    }
+
+    /// One order for each partition.
+    pub(crate) fn feed(&mut self) -> Result<()> {
+        let mut feeder = self.cluster.feeder(&[])?;
+        for wanted in 0..PARTITIONS as i32 {
+            let order = |customer| Order {
+                number: self.sent,
+                customer,
+                category: 0,
+                cents: 500,
+                at_s: BEGIN_S,
+            };
+            let in_wanted =
+                |order: &Order| partition(order.key(Key::Customer).as_bytes()) == wanted;
+            let found = (0..u32::MAX).map(order).find(in_wanted);
+            let order = found.ok_or("a partition has no customer")?;
+            feeder.send(self.input, &order, &order.key(Key::Customer), None)?;
+            self.sent += 1;
+        }
+        feeder.flush()
+    }
+
+    /// Waits until all is answered by a program that was started at `began`.
+    pub(crate) fn started(&mut self, app: &mut App, began: Instant) -> Result<Started> {
+        let client = self.cluster.client(self.group, "read_uncommitted")?;
+        let (mut first, mut joining, mut joined) = (None, None, None);
+        while self.seen < self.sent {
+            if began.elapsed() > STARTED_WITHIN {
+                return Err(format!("not all answers in {STARTED_WITHIN:?}").into());
+            }
+            if app.has_ended()? {
+                return Err("it ended by itself".into());
+            }
+            if joined.is_none() {
+                let state = group(&client, self.group)?;
+                if state != Group::Empty {
+                    joining.get_or_insert(began.elapsed());
+                }
+                joined = (state == Group::Stable).then(|| began.elapsed());
+            }
+            if let Some(record) = self.reader.poll(Duration::from_millis(1)) {
+                record?;
+                first.get_or_insert(began.elapsed());
+                self.seen += 1;
+            }
+        }
+        let first = first.ok_or("nothing was sent")?;
+        // An output that was seen before the join was: as if there had been none.
+        let joined = joined.filter(|joined| *joined < first);
+        let joining = joined.zip(joining).map_or(Duration::ZERO, |(end, start)| end - start);
+        Ok(Started { first, joining })
+    }
+}
+
+/// The share of one processor, in percent, that a program takes which has nothing to do.
+pub(crate) fn idle_percent(app: &App) -> f64 {
+    std::thread::sleep(QUIET);
+    let (before, began) = (cpu_seconds(app.pid()), Instant::now());
+    std::thread::sleep(IDLE);
+    (cpu_seconds(app.pid()) - before) / began.elapsed().as_secs_f64() * 100.0
+}
