@@ -2,9 +2,14 @@
 # ./dev mutants [PATTERN]: plants each of the bugs in tests/mutants/*.txt whose name matches, in a
 # copy of the sources, runs the suite that must catch it, and prints who was caught.
 #
-# A file begins with `suite ARGUMENTS`, what `cargo test` is given, and `seeds N`, how many seeds. A bug is a line `= its name`,
-# then one or more of: the source file, `- text` that occurs in it exactly once, `+ text` that
-# takes its place (`\n` in either is a new line).
+# Before its bugs a file says what must catch them, and may say something else before others:
+#   suite ARGUMENTS    what `cargo test` is given
+#   seeds N            how many seeds a simulation runs
+#   env NAME=VALUE     for the suite; of several words, a line each
+#   within SECONDS     a suite that takes longer is ended: that is caught, too, as a time-out
+#   broker yes         the suite needs a real broker: one is started, or HEADWATER_KAFKA names it
+# A bug is a line `= its name`, then one or more of: the source file, `- text` that occurs in it
+# exactly once, `+ text` that takes its place (`\n` in either is a new line).
 set -euo pipefail
 . scripts/lib.sh
 
@@ -13,6 +18,21 @@ TREE=$ROOT/target/mutants
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 LOG=$ROOT/.headwater/mutants.log
 PATTERN=${1:-.}
+STARTED_PORT=
+
+cleanup() {
+  [ -z "$STARTED_PORT" ] || HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh stop || true
+  STARTED_PORT=
+  git worktree remove --force "$TREE" 2>/dev/null || true
+}
+
+# Not Kafka's usual port, which may be somebody's broker.
+start_broker() {
+  [ -z "${HEADWATER_KAFKA:-}" ] || return 0
+  STARTED_PORT=19592
+  HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh start
+  export HEADWATER_KAFKA=127.0.0.1:$STARTED_PORT
+}
 
 # A worktree of what is checked in; only the workspace's own crates are built again for it.
 fresh_tree() {
@@ -31,15 +51,29 @@ plant() {
   ' "$TREE/$1"
 }
 
+# In the copy, but with the jars of Kafka that are here already.
+run_suite() {
+  mkdir -p "$TREE/.headwater/kafka"
+  [ -e "$TREE/.headwater/kafka/jars" ] || [ ! -e "$ROOT/.headwater/kafka/jars" ] ||
+    ln -s "$ROOT/.headwater/kafka/jars" "$TREE/.headwater/kafka/jars"
+  # shellcheck disable=SC2086 # the suite is a list of arguments
+  (cd "$TREE" && env HEADWATER_SEEDS="$SEEDS" "${ENVIRONMENT[@]}" \
+    timeout --kill-after=10 "$1" cargo test --release --no-fail-fast $SUITE ${2:-})
+}
+
 # Prints what the suite said of the planted bug: caught by which tests, or that it survived.
 verdict() {
   local status=0
-  # shellcheck disable=SC2086 # the suite is a list of arguments
-  (cd "$TREE" && HEADWATER_SEEDS=$SEEDS cargo test --release --no-fail-fast $SUITE) >"$LOG" 2>&1 || status=$?
+  # Building does not count.
+  if ! run_suite 1800 --no-run >"$LOG" 2>&1; then
+    echo "DOES NOT COMPILE"
+    return
+  fi
+  run_suite "$WITHIN" >"$LOG" 2>&1 || status=$?
   if [ "$status" = 0 ]; then
     echo "SURVIVED"
-  elif grep -qE '^error(\[|:) ?.*(could not compile|E[0-9]{4})' "$LOG" && ! grep -q '^test ' "$LOG"; then
-    echo "DOES NOT COMPILE"
+  elif [ "$status" = 124 ] || [ "$status" = 137 ]; then
+    echo "caught: not done within $WITHIN s"
   else
     grep -E '^test .* FAILED$' "$LOG" | sed -E 's/^test (.*) \.\.\. FAILED$/\1/' | sort -u |
       paste -sd, | sed 's/,/, /g; s/^/caught: /'
@@ -48,6 +82,7 @@ verdict() {
 
 judge() {
   [ -n "$NAME" ] || return 0
+  [ -z "$BROKER" ] || start_broker
   local said
   said=$(verdict)
   TOTAL=$((TOTAL + 1))
@@ -59,11 +94,14 @@ judge() {
 
 run_file() {
   local line file='' old=''
-  NAME='' SUITE='' SEEDS=8
+  NAME='' SUITE='' SEEDS=8 WITHIN=1800 BROKER='' ENVIRONMENT=(HEADWATER_MUTANT=yes)
   while IFS= read -r line <&3; do
     case $line in
-      'suite '*) SUITE=${line#suite } ;;
-      'seeds '*) SEEDS=${line#seeds } ;;
+      'suite '*) judge && SUITE=${line#suite } ENVIRONMENT=(HEADWATER_MUTANT=yes) ;;
+      'seeds '*) judge && SEEDS=${line#seeds } ;;
+      'within '*) judge && WITHIN=${line#within } ;;
+      'env '*) judge && ENVIRONMENT+=("${line#env }") ;;
+      'broker yes') BROKER=yes ;;
       '= '*)
         judge
         NAME=${line#= }
@@ -81,7 +119,9 @@ run_file() {
 TOTAL=0 CAUGHT=0
 mkdir -p "${LOG%/*}"
 fresh_tree
-trap 'git worktree remove --force "$TREE" 2>/dev/null || true' EXIT
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 for list in ${LISTS:-tests/mutants/*.txt}; do
   run_file "$list"
 done

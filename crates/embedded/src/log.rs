@@ -100,6 +100,24 @@ impl EmbeddedLog {
     pub fn maintain(&self, now: Timestamp) -> Result<()> {
         self.0.maintain(now, true)
     }
+
+    /// Gives a topic more partitions, `partitions` in all. Only in memory.
+    ///
+    /// # Errors
+    /// There is no such topic, it has as many already, or the log is on disk.
+    pub fn grow_topic(&self, topic: &str, partitions: i32) -> Result<()> {
+        self.0.lock().grow_topic(&topic.into(), partitions)?;
+        self.0.notify_groups();
+        Ok(())
+    }
+
+    /// Throws all members out of all groups, for tests: as if the coordinator had moved, or the
+    /// broker had been started again, and they had not been heard of in time. They find out at
+    /// their next poll, and join anew.
+    pub fn forget_members(&self) {
+        self.0.lock().forget_members();
+        self.0.notify_groups();
+    }
 }
 
 impl fmt::Debug for EmbeddedLog {

@@ -78,6 +78,31 @@ impl State {
         Ok(())
     }
 
+    /// Gives a topic more partitions. Only in memory: on disk those of a topic lie together.
+    pub(crate) fn grow_topic(&mut self, name: &Arc<str>, count: i32) -> Result<()> {
+        let context = || format!("add partitions to {name}");
+        if self.dirty.is_some() {
+            return Err(refused(context(), "topics of a log on disk cannot grow"));
+        }
+        let had = self.topic(&context(), name)?.partitions.len() as i32;
+        if count <= had {
+            return Err(refused(
+                context(),
+                format!("it has {had} already, and {count} are no more"),
+            ));
+        }
+        for number in had..count {
+            let id = self.partitions.len() as PartitionId;
+            self.partitions.push(Partition::new(TopicPartition::new(name.clone(), number)));
+            if let Some(topic) = self.topics.get_mut(name) {
+                topic.partitions.push(id);
+            }
+        }
+        self.rebalance_subscribers(name);
+        tracing::info!(topic = %name, partitions = count, "topic has grown");
+        Ok(())
+    }
+
     /// Groups that wait for this topic share it out.
     fn rebalance_subscribers(&mut self, topic: &Arc<str>) {
         let Self { groups, topics, .. } = self;

@@ -53,6 +53,21 @@ pub enum AppError {
         /// Its partitions.
         second_partitions: i32,
     },
+    /// A topic got more partitions while an instance ran.
+    #[error(
+        "the topic {topic} has grown from {before} to {now} partitions: keys are in other \
+         partitions now than what this application keeps of them, or than the topics that it is \
+         consumed with. Nothing from the new partitions was processed. Copy it into a new topic, \
+         and consume that under a new application id"
+    )]
+    TopicGrew {
+        /// The topic.
+        topic: Arc<str>,
+        /// Its partitions when the instance started.
+        before: i32,
+        /// Its partitions now.
+        now: i32,
+    },
     /// An internal topic exists, but not as it must be.
     #[error("the internal topic {topic} has {what} {found}, and must have {expected}")]
     InternalTopic {

@@ -100,7 +100,7 @@ impl Instance {
         };
         parts.status.budget(parts.config.memory.bytes());
         let member = Member::new(
-            transport,
+            (transport, Arc::clone(&parts.transport)),
             Arc::clone(&parts.topology),
             placement,
             notices_in,

@@ -97,6 +97,12 @@ impl SteppedApp {
         }
     }
 
+    /// How much it holds in memory that has a bound, and what the bound is, if it is beyond.
+    pub fn beyond_its_bounds(&self) -> Option<String> {
+        let workers = &self.instance.workers;
+        workers.iter().find_map(crate::worker::Worker::beyond_its_bounds)
+    }
+
     /// Asks for a graceful stop; [`has_left`](Self::has_left) says when it is done.
     pub fn stop(&self) {
         let _ = self.instance.notices.send(Notice::Stop);

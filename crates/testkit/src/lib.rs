@@ -2,6 +2,8 @@
 //!
 //! * [`TopologyTest`]: a topology's real tasks in virtual time; send records in, take records out,
 //!   crash.
+//! * [`Simulation`]: several instances in a simulated world, while everything goes wrong;
+//!   [`simulate`] runs many.
 //! * [`conformance`]: one suite of cases that runs against any
 //!   [`Transport`](runtime::transport::Transport): the embedded log, a real Kafka broker, or a
 //!   transport of your own.
@@ -17,5 +19,7 @@ mod sim;
 mod topology_test;
 
 pub use dice::Dice;
-pub use sim::{Outcome, OutcomeError, SimError, Simulation};
+pub use sim::{
+    Incident, Incidents, Outcome, OutcomeError, SimError, Simulation, Summary, simulate,
+};
 pub use topology_test::{TestError, TopologyTest};

@@ -286,6 +286,15 @@ impl State {
         }
     }
 
+    /// Removes all members from all groups.
+    pub(crate) fn forget_members(&mut self) {
+        for group in self.groups.values_mut() {
+            tracing::warn!(group = %group.name, "all members are forgotten");
+            group.members.clear();
+            group.rebalance(&self.topics);
+        }
+    }
+
     /// Removes silent members from all groups; tells whether there were any.
     pub(crate) fn expire_members(&mut self, now: Duration) -> bool {
         let mut any = false;

@@ -17,7 +17,7 @@ use crate::lease::{Assignment, Lease};
 use crate::mailbox::Mailbox;
 use crate::restore::Opening;
 use crate::status::{StatusHandle, TaskState};
-use crate::transport::{self, ErrorKind, MemberEvent};
+use crate::transport::{self, ErrorKind, MemberEvent, Transport};
 use crate::worker::Command;
 
 pub(crate) use placement::Placement;
@@ -33,6 +33,7 @@ pub(crate) enum Notice {
 
 pub(crate) struct Member {
     pub(crate) transport: Box<dyn transport::Member>,
+    log: Arc<dyn Transport>,
     pub(crate) topology: Arc<Topology>,
     pub(crate) placement: Placement,
     pub(crate) notices: Receiver<Notice>,
@@ -59,6 +60,9 @@ enum Stopping {
     Done,
 }
 
+/// How long it may take to find out by how much a topic has grown.
+const LOOK_UP: Duration = Duration::from_secs(2);
+
 /// How long a goodbye may take to be said.
 const LEAVE: Duration = Duration::from_secs(1);
 
@@ -67,7 +71,7 @@ const LEAVING_POLLS: u32 = 400;
 
 impl Member {
     pub(crate) fn new(
-        transport: Box<dyn transport::Member>,
+        (transport, log): (Box<dyn transport::Member>, Arc<dyn Transport>),
         topology: Arc<Topology>,
         placement: Placement,
         notices: Receiver<Notice>,
@@ -77,6 +81,7 @@ impl Member {
     ) -> Self {
         Self {
             transport,
+            log,
             topology,
             placement,
             notices,
@@ -134,6 +139,7 @@ impl Member {
 
     /// Takes over the tasks that these lead partitions stand for.
     fn assigned(&mut self, leads: &[TopicPartition]) -> Result<(), AppError> {
+        self.refuse_grown(leads)?;
         let mut partitions = Vec::new();
         let mut assignments = Vec::new();
         self.held.extend(leads.iter().cloned());
@@ -161,6 +167,22 @@ impl Member {
         }
         self.identify();
         Ok(())
+    }
+
+    /// A topic that got more partitions has its keys elsewhere now.
+    fn refuse_grown(&self, leads: &[TopicPartition]) -> Result<(), AppError> {
+        let grown = leads.iter().find_map(|lead| Some((lead, self.placement.outgrown(lead)?)));
+        let Some((lead, before)) = grown else { return Ok(()) };
+        let topic = Arc::clone(&lead.topic);
+        let of_topic = leads.iter().filter(|lead| lead.topic == topic);
+        let given = of_topic.map(|lead| lead.partition + 1).max().unwrap_or(0);
+        // Others may have been given more of them.
+        let found = (self.log.admin())
+            .and_then(|mut admin| admin.describe(&[Arc::clone(&topic)], LOOK_UP))
+            .ok()
+            .and_then(|mut found| found.pop().flatten());
+        let now = found.map_or(given, |info| info.partitions);
+        Err(AppError::TopicGrew { topic, before, now })
     }
 
     /// Writes down under which name tasks were given to us. The client may not know it for a

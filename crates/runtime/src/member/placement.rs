@@ -13,13 +13,32 @@ use crate::topics::{Layout, lead_topic};
 #[derive(Clone, Debug)]
 pub(crate) struct Placement {
     leads: BTreeMap<Arc<str>, usize>,
+    /// How many partitions the lead topics have that must not grow, because something is kept for
+    /// each partition or others are consumed with it.
+    fixed: BTreeMap<Arc<str>, i32>,
 }
 
 impl Placement {
     pub(crate) fn new(topology: &Topology, layout: &Layout) -> Self {
         let subs = topology.sub_topologies().iter();
         let leads = subs.filter_map(|sub| Some((Arc::clone(lead_topic(sub, layout)?), sub.id())));
-        Self { leads: leads.collect() }
+        let leads: BTreeMap<_, _> = leads.collect();
+        let is_fixed = |id: usize| {
+            let sub = &topology.sub_topologies()[id];
+            !sub.tables().is_empty() || sub.sources().len() > 1
+        };
+        let fixed = leads.iter().filter(|(_, sub)| is_fixed(**sub));
+        let fixed = fixed.filter_map(|(lead, _)| {
+            let partitions = layout.partitions(lead)?;
+            Some((Arc::clone(lead), partitions))
+        });
+        let fixed = fixed.collect();
+        Self { leads, fixed }
+    }
+
+    /// How many partitions a lead topic had, if this one is beyond and must not be there.
+    pub(crate) fn outgrown(&self, lead: &TopicPartition) -> Option<i32> {
+        self.fixed.get(&lead.topic).copied().filter(|partitions| lead.partition >= *partitions)
     }
 
     /// The topics to subscribe to.

@@ -24,7 +24,7 @@ pub(crate) fn create_internal(
         let mut waiting = Vec::new();
         for topic in left {
             match partitions(topology, topic, layout) {
-                Some(count) => layout.insert(ensure(admin, topic, count, replication, timeout)?),
+                Some(wanted) => layout.insert(ensure(admin, topic, wanted, replication, timeout)?),
                 None => waiting.push(topic),
             }
         }
@@ -46,14 +46,22 @@ fn circular(topic: &InternalTopic) -> AppError {
     }
 }
 
+/// How many partitions an internal topic must have, and whose number that is.
+#[derive(Clone)]
+struct Wanted {
+    partitions: i32,
+    like: Arc<str>,
+}
+
 /// How many partitions it must have; `None` as long as a topic that decides it is not known.
-fn partitions(topology: &Topology, topic: &InternalTopic, layout: &Layout) -> Option<i32> {
+fn partitions(topology: &Topology, topic: &InternalTopic, layout: &Layout) -> Option<Wanted> {
     let width = |sub: &usize| {
         let sources = topology.sub_topologies().get(*sub)?.sources().iter();
-        let known = sources
-            .filter(|source| source.topic != topic.name)
-            .filter_map(|source| layout.partitions(&source.topic));
-        known.max()
+        let known = sources.filter(|source| source.topic != topic.name).filter_map(|source| {
+            let (partitions, like) = (layout.partitions(&source.topic)?, Arc::clone(&source.topic));
+            Some(Wanted { partitions, like })
+        });
+        known.max_by_key(|wanted| wanted.partitions)
     };
     match (&topic.partitions, topic.kind) {
         // A table's changelog waits for all sources of its task.
@@ -63,21 +71,24 @@ fn partitions(topology: &Topology, topic: &InternalTopic, layout: &Layout) -> Op
             all.then(|| width(sub)).flatten()
         }
         (PartitionCount::LikeSources(sub), InternalKind::Repartition) => width(sub),
-        (PartitionCount::MaxOf(subs), _) => subs.iter().filter_map(width).max(),
+        (PartitionCount::MaxOf(subs), _) => {
+            subs.iter().filter_map(width).max_by_key(|wanted| wanted.partitions)
+        }
     }
 }
 
 fn ensure(
     admin: &mut dyn Admin,
     topic: &InternalTopic,
-    partitions: i32,
+    wanted: Wanted,
     replication: Option<i32>,
     timeout: Duration,
 ) -> Result<TopicInfo, AppError> {
     let names = [Arc::clone(&topic.name)];
     if let Some(Some(info)) = admin.describe(&names, timeout)?.pop() {
-        return checked(topic, partitions, info);
+        return checked(topic, &wanted, info);
     }
+    let partitions = wanted.partitions;
     let new = NewTopic {
         name: Arc::clone(&topic.name),
         partitions,
@@ -91,7 +102,7 @@ fn ensure(
         Err(error) => return Err(error.into()),
     }
     match admin.describe(&names, timeout)?.pop().flatten() {
-        Some(info) => checked(topic, partitions, info),
+        Some(info) => checked(topic, &wanted, info),
         // Created, but not yet known to the broker that was asked: it will be as it was asked for.
         None => Ok(TopicInfo {
             name: new.name,
@@ -102,15 +113,17 @@ fn ensure(
     }
 }
 
-fn checked(topic: &InternalTopic, partitions: i32, info: TopicInfo) -> Result<TopicInfo, AppError> {
+fn checked(topic: &InternalTopic, wanted: &Wanted, info: TopicInfo) -> Result<TopicInfo, AppError> {
     let wrong = |what, found: String, expected: String| AppError::InternalTopic {
         topic: Arc::clone(&topic.name),
         what,
         found,
         expected,
     };
-    if info.partitions != partitions {
-        let (found, expected) = (info.partitions.to_string(), partitions.to_string());
+    let Wanted { partitions, like } = wanted;
+    if info.partitions != *partitions {
+        let (found, expected) =
+            (info.partitions.to_string(), format!("{partitions}, as {like} has"));
         return Err(wrong("this number of partitions:", found, expected));
     }
     for (name, expected) in &topic.config {

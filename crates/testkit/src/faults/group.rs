@@ -28,7 +28,14 @@ impl FaultyMember {
 
 impl Member for FaultyMember {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<MemberEvent>> {
-        self.faults.call(Call::PollGroup, || self.member.poll(timeout))
+        let witness = self.faults.witness();
+        self.faults.call(Call::PollGroup, || {
+            let events = self.member.poll(timeout)?;
+            if let Some(witness) = &witness {
+                witness.heard(&events);
+            }
+            Ok(events)
+        })
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -77,7 +84,12 @@ impl Group for FaultyGroup {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<Vec<CommittedOffset>> {
-        self.faults.call(Call::CommittedOffsets, || self.group.committed(partitions, timeout))
+        let look_up = || self.group.committed(partitions, timeout);
+        let found = self.faults.call(Call::CommittedOffsets, look_up)?;
+        if let Some(witness) = self.faults.witness() {
+            witness.looked_up(partitions, &found);
+        }
+        Ok(found)
     }
 
     fn commit(&self, offsets: &[OffsetCommit], timeout: Duration) -> Result<()> {

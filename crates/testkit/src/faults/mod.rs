@@ -14,6 +14,7 @@
 //! ```
 
 mod group;
+mod ledger;
 mod plan;
 mod producer;
 mod reading;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use runtime::transport::{ErrorKind, Result, Transport, TransportError};
 
 use crate::lock::lock;
+pub(crate) use ledger::{Ledger, Transaction, Witness};
 use plan::Plan;
 pub use stores::SurvivingStores;
 use transport::FaultyTransport;
@@ -83,8 +85,16 @@ pub enum Fault {
     Fails(ErrorKind),
     /// It reaches the log and does what it does; the caller gets [`ErrorKind::Unknown`].
     LostReply,
-    /// It takes so much longer.
+    /// It takes so much longer until it reaches the log.
     Slow(Duration),
+    /// It does what it does, and the answer takes so much longer.
+    SlowReply(Duration),
+    /// The request arrives twice; the caller gets the first answer. A second copy of a
+    /// [`Call::Init`] is late, as [`Held`](Self::Held) has it: it fences whoever holds the identity
+    /// by then.
+    Repeated,
+    /// At most so many records are delivered, of a [`Call::Fetch`] or [`Call::Restore`] only.
+    Partial(usize),
     /// It is under way for a long time: the caller gets [`ErrorKind::Unknown`], and
     /// [`Faults::release`] lets it arrive. Only a [`Call::Commit`]; others are lost.
     Held,
@@ -99,11 +109,15 @@ struct Shared {
     state: Mutex<State>,
     thawed: Condvar,
     decide: Mutex<Option<Decide>>,
+    wait: Mutex<Option<Wait>>,
     held: Mutex<Vec<Held>>,
+    witness: Mutex<Option<Witness>>,
 }
 
 /// Decides on the fault of a call.
 type Decide = Box<dyn FnMut(Call) -> Option<Fault> + Send>;
+/// Lets time pass inside a call.
+type Wait = Arc<dyn Fn(Call, Fault) + Send + Sync>;
 /// A call that has not arrived yet.
 type Held = Box<dyn FnOnce() + Send>;
 
@@ -164,6 +178,29 @@ impl Faults {
     /// things meanwhile, as the world does while a process stands still.
     pub fn decided_by(&self, decide: impl FnMut(Call) -> Option<Fault> + Send + 'static) {
         *lock(&self.0.decide) = Some(Box::new(decide));
+    }
+
+    /// In place of sleeping, calls with a [`Fault::Slow`] or [`Fault::SlowReply`] let time pass
+    /// like this.
+    pub fn waits_by(&self, wait: impl Fn(Call, Fault) + Send + Sync + 'static) {
+        *lock(&self.0.wait) = Some(Arc::new(wait));
+    }
+
+    /// Somebody notes what this instance is told and what the log takes from it.
+    pub(crate) fn witnessed_by(&self, witness: Witness) {
+        *lock(&self.0.witness) = Some(witness);
+    }
+
+    fn witness(&self) -> Option<Witness> {
+        lock(&self.0.witness).clone()
+    }
+
+    fn wait(&self, call: Call, fault: Fault, time: Duration) {
+        let wait = lock(&self.0.wait).clone();
+        match wait {
+            Some(wait) => wait(call, fault),
+            None => std::thread::sleep(time),
+        }
     }
 
     /// Lets the calls arrive that were held up, and tells how many there were.
@@ -234,9 +271,9 @@ impl Faults {
     }
 
     /// Makes a call, or what its fault makes of it.
-    fn call<T>(&self, call: Call, make: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn call<T>(&self, call: Call, make: impl FnMut() -> Result<T>) -> Result<T> {
         if !self.lives() {
-            return Err(injected(call, ErrorKind::Fatal, "the process is dead"));
+            return Err(dead(call));
         }
         let fault = self.fault(call);
         self.with(call, fault, make)
@@ -247,11 +284,11 @@ impl Faults {
         &self,
         call: Call,
         fault: Option<Fault>,
-        make: impl FnOnce() -> Result<T>,
+        mut make: impl FnMut() -> Result<T>,
     ) -> Result<T> {
         match fault {
             // It may have been killed while that was decided.
-            None if !self.lives() => Err(injected(call, ErrorKind::Fatal, "the process is dead")),
+            None if !self.lives() => Err(dead(call)),
             None => make(),
             Some(Fault::Fails(kind)) => Err(injected(call, kind, "a planned fault")),
             Some(Fault::Held) => Err(injected(call, ErrorKind::Unknown, "the request was lost")),
@@ -259,13 +296,28 @@ impl Faults {
                 make()?;
                 Err(injected(call, ErrorKind::Unknown, "the reply was lost"))
             }
-            Some(Fault::Slow(time)) => {
-                std::thread::sleep(time);
+            Some(slow @ Fault::Slow(time)) => {
+                self.wait(call, slow, time);
                 // It may have been stopped or killed meanwhile.
                 if self.lives() { make() } else { self.call(call, make) }
             }
+            Some(slow @ Fault::SlowReply(time)) => {
+                let result = make();
+                self.wait(call, slow, time);
+                if self.lives() { result } else { self.call(call, make) }
+            }
+            Some(Fault::Repeated) => {
+                let result = make();
+                let _ = make();
+                result
+            }
+            Some(Fault::Partial(_)) => make(),
         }
     }
+}
+
+fn dead(call: Call) -> TransportError {
+    injected(call, ErrorKind::Fatal, "the process is dead")
 }
 
 fn injected(call: Call, kind: ErrorKind, why: &str) -> TransportError {

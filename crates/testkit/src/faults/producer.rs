@@ -6,46 +6,107 @@ use std::time::Duration;
 use runtime::transport::{ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, Result};
 use streams_core::TopicPartition;
 
-use super::{Call, Fault, Faults, injected};
+use super::{Call, Fault, Faults, Transaction, Witness, dead, injected};
 use crate::lock::lock;
 
 pub(super) struct FaultyProducer {
     /// Shared with requests that are still under way.
-    producer: Arc<Mutex<Box<dyn Producer>>>,
+    inner: Arc<Mutex<Inner>>,
     faults: Faults,
+    /// For a second copy of a request to be initialised.
+    again: Again,
+}
+
+/// Makes another producer with the same identity.
+type Again = Arc<dyn Fn() -> Result<Box<dyn Producer>> + Send + Sync>;
+
+struct Inner {
+    producer: Box<dyn Producer>,
+    witness: Option<Witness>,
+    /// What the log has of the open transaction.
+    transaction: Transaction,
+}
+
+impl Inner {
+    fn commit(&mut self, timeout: Duration) -> Result<()> {
+        let committed = self.producer.commit(timeout);
+        if let Some(witness) = &self.witness {
+            witness.said(&committed);
+            if committed.is_ok() {
+                witness.accepted(&self.transaction);
+            }
+        }
+        committed
+    }
+
+    fn send_offsets(
+        &mut self,
+        offsets: &[OffsetCommit],
+        group: &GroupMetadata,
+        timeout: Duration,
+    ) -> Result<()> {
+        let sent = self.producer.send_offsets(offsets, group, timeout);
+        if let Some(witness) = &self.witness {
+            witness.said(&sent);
+            if sent.is_ok() {
+                witness.sent(&mut self.transaction, offsets);
+            }
+        }
+        sent
+    }
 }
 
 impl FaultyProducer {
-    pub(super) fn new(producer: Box<dyn Producer>, faults: Faults) -> Self {
-        Self { producer: Arc::new(Mutex::new(producer)), faults }
+    pub(super) fn new(producer: Box<dyn Producer>, again: Again, faults: Faults) -> Self {
+        let witness = faults.witness();
+        let inner = Inner { producer, witness, transaction: Transaction::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), faults, again }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Box<dyn Producer>> {
-        lock(&self.producer)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
     }
 
     /// The commit arrives when it is released, and ends whatever transaction is open by then.
     fn hold_commit(&self, timeout: Duration) {
-        let producer = Arc::clone(&self.producer);
-        self.faults.hold(Box::new(move || drop(lock(&producer).commit(timeout))));
+        let inner = Arc::clone(&self.inner);
+        self.faults.hold(Box::new(move || drop(lock(&inner).commit(timeout))));
+    }
+
+    /// A second copy of the request arrives when it is released, and fences whoever holds the
+    /// identity by then.
+    fn hold_init(&self, timeout: Duration) {
+        let again = Arc::clone(&self.again);
+        let init = move || drop(again().and_then(|mut producer| producer.init(timeout)));
+        self.faults.hold(Box::new(init));
     }
 }
 
 impl Producer for FaultyProducer {
     fn init(&mut self, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Init, || self.inner().init(timeout))
+        if !self.faults.lives() {
+            return Err(dead(Call::Init));
+        }
+        let mut fault = self.faults.fault(Call::Init);
+        if fault == Some(Fault::Repeated) {
+            self.hold_init(timeout);
+            fault = None;
+        }
+        self.faults.with(Call::Init, fault, || self.inner().producer.init(timeout))
     }
 
     fn begin(&mut self) -> Result<()> {
-        self.faults.call(Call::Begin, || self.inner().begin())
+        self.inner().transaction = Transaction::default();
+        self.faults.call(Call::Begin, || self.inner().producer.begin())
     }
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
-        self.faults.call(Call::Send, || self.inner().send(record))
+        self.inner().transaction.writes(record);
+        self.faults.call(Call::Send, || self.inner().producer.send(record))
     }
 
     fn flush(&mut self, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Flush, || self.inner().flush(timeout))
+        self.faults.call(Call::Flush, || self.inner().producer.flush(timeout))
     }
 
     fn send_offsets(
@@ -62,26 +123,31 @@ impl Producer for FaultyProducer {
     /// something to see.
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         if self.faults.lives() {
-            self.inner().flush(timeout)?;
+            self.inner().producer.flush(timeout)?;
         }
         match self.faults.fault(Call::Commit) {
             Some(Fault::Held) if self.faults.lives() => {
                 self.hold_commit(timeout);
-                Err(injected(Call::Commit, ErrorKind::Unknown, "the request is held up"))
+                return Err(injected(Call::Commit, ErrorKind::Unknown, "the request is held up"));
             }
-            fault => self.faults.with(Call::Commit, fault, || self.inner().commit(timeout)),
+            fault => self.faults.with(Call::Commit, fault, || self.inner().commit(timeout))?,
         }
+        let inner = self.inner();
+        if let Some(witness) = &inner.witness {
+            witness.told(&inner.transaction);
+        }
+        Ok(())
     }
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Abort, || self.inner().abort(timeout))
+        self.faults.call(Call::Abort, || self.inner().producer.abort(timeout))
     }
 
     fn track(&mut self, partition: &TopicPartition) {
-        self.inner().track(partition);
+        self.inner().producer.track(partition);
     }
 
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
-        self.inner().last_offset(partition)
+        self.inner().producer.last_offset(partition)
     }
 }

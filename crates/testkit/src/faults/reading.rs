@@ -6,7 +6,24 @@ use std::time::Duration;
 use runtime::transport::{Fetched, Fetcher, Reader, Result};
 use streams_core::TopicPartition;
 
-use super::{Call, Faults};
+use super::{Call, Fault, Faults, dead};
+
+/// A poll of at most `most` records, or of as many as its fault lets through.
+fn polled(
+    faults: &Faults,
+    call: Call,
+    most: usize,
+    mut poll: impl FnMut(usize) -> Result<Vec<Fetched>>,
+) -> Result<Vec<Fetched>> {
+    if !faults.lives() {
+        return Err(dead(call));
+    }
+    match faults.fault(call) {
+        Some(Fault::Partial(0)) if faults.lives() => Ok(Vec::new()),
+        Some(Fault::Partial(few)) => faults.with(call, None, || poll(few.min(most))),
+        fault => faults.with(call, fault, || poll(most)),
+    }
+}
 
 pub(super) struct FaultyFetcher {
     pub(super) fetcher: Box<dyn Fetcher>,
@@ -31,7 +48,8 @@ impl Fetcher for FaultyFetcher {
     }
 
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
-        self.faults.call(Call::Fetch, || self.fetcher.poll(timeout, records_max))
+        let Self { fetcher, faults } = self;
+        polled(faults, Call::Fetch, records_max, |most| fetcher.poll(timeout, most))
     }
 
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
@@ -62,7 +80,8 @@ impl Reader for FaultyReader {
     }
 
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
-        self.faults.call(Call::Restore, || self.reader.poll(timeout, records_max))
+        let Self { reader, faults } = self;
+        polled(faults, Call::Restore, records_max, |most| reader.poll(timeout, most))
     }
 
     fn position(&self, partition: &TopicPartition) -> Option<i64> {

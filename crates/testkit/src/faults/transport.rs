@@ -38,7 +38,9 @@ impl Transport for FaultyTransport {
 
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
         let producer = self.faults.call(Call::Open, || self.log.producer(config))?;
-        Ok(Box::new(FaultyProducer::new(producer, self.faults.clone())))
+        let (log, config) = (Arc::clone(&self.log), config.clone());
+        let again = Arc::new(move || log.producer(&config));
+        Ok(Box::new(FaultyProducer::new(producer, again, self.faults.clone())))
     }
 
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {

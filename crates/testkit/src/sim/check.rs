@@ -11,6 +11,7 @@ use streams_core::{
 
 use super::disk::Image;
 use super::world::World;
+use crate::lock::lock;
 
 /// No call waits.
 const AT_ONCE: Duration = Duration::ZERO;
@@ -54,6 +55,17 @@ pub(super) fn partitions(world: &World, topic: &str) -> Result<Vec<TopicPartitio
     Ok((0..count).map(|number| TopicPartition::new(Arc::clone(&topic), number)).collect())
 }
 
+/// Nobody's work was taken while somebody else had the partition, and no effect without its
+/// offsets.
+pub(super) fn one_owner_at_a_time(world: &World) -> Result<(), String> {
+    world.ledger.wrong().map_or(Ok(()), Err)
+}
+
+/// Nobody held more in memory than it may.
+pub(super) fn bounds_are_kept(world: &World) -> Result<(), String> {
+    lock(&world.beyond).clone().map_or(Ok(()), Err)
+}
+
 /// No transaction is left open: readers of committed records come to the end of everything.
 pub(super) fn nothing_is_open(world: &World, topics: &[String]) -> Result<(), String> {
     for topic in topics {
@@ -90,13 +102,26 @@ pub(super) fn tables_are_their_changelogs(
     Ok(())
 }
 
-fn compare(
+/// What a table's changelog says: the entries of all partitions.
+pub(super) fn entries(world: &World, spec: &TableSpec) -> Result<Vec<Entry>, String> {
+    let mut entries = Vec::new();
+    for changelog in partitions(world, spec.changelog())? {
+        let replayed = replayed(world, spec, &changelog, i64::MAX)?;
+        entries.extend(replayed.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    }
+    Ok(entries)
+}
+
+/// A key and its value.
+pub(super) type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// The entries of a changelog as of a position.
+fn replayed(
     world: &World,
     spec: &TableSpec,
     changelog: &TopicPartition,
-    image: &Image,
-) -> Result<(), String> {
-    let position = image.position.unwrap_or(0);
+    position: i64,
+) -> Result<BTreeMap<Box<[u8]>, Option<Box<[u8]>>>, String> {
     let mut records = committed(world, changelog)?.records;
     records.retain(|record| record.offset < position);
     let (batch, mut replayed) = (OwnedBatch::from(records), BTreeMap::new());
@@ -106,6 +131,17 @@ fn compare(
         replayed.extend(entries.iter().map(|(key, value)| (key.into(), value.map(Into::into))));
     }
     replayed.retain(|_, value| value.is_some());
+    Ok(replayed)
+}
+
+fn compare(
+    world: &World,
+    spec: &TableSpec,
+    changelog: &TopicPartition,
+    image: &Image,
+) -> Result<(), String> {
+    let position = image.position.unwrap_or(0);
+    let replayed = replayed(world, spec, changelog, position)?;
     if replayed == image.entries {
         return Ok(());
     }

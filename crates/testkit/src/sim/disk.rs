@@ -1,5 +1,5 @@
 //! The disk of a simulated instance: what was applied and not flushed may be gone after a crash,
-//! of each table as much as chance wants.
+//! of each table as much as chance wants; a store may be damaged, or everything gone.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -20,11 +20,33 @@ pub(super) struct SimDisk(Arc<Mutex<Disk>>);
 #[derive(Default)]
 struct Disk {
     tasks: BTreeMap<String, Task>,
-    /// The next write fails.
-    failing: bool,
+    /// Asked before every step; it may take its time.
+    decide: Option<Decide>,
+}
+
+/// Lets a step at the disk happen, or says why it fails.
+type Decide = Arc<dyn Fn(DiskStep) -> Result<(), String> + Send + Sync>;
+
+/// What is asked of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DiskStep {
+    Open,
+    Apply,
+    Flush,
+    Clear,
+}
+
+/// What a crash did to a disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Damage {
+    /// Something that was applied is gone.
+    pub(super) lost: bool,
+    /// Some tables of a task kept more of what was applied than others.
+    pub(super) torn: bool,
 }
 
 struct Task {
+    is_damaged: bool,
     names: Vec<TableName>,
     tables: Vec<Table>,
     /// How often it was opened: the last one has it.
@@ -57,11 +79,14 @@ impl Table {
         self.pending.drain(..count).try_for_each(|batch| self.durable.apply(&batch))
     }
 
-    fn crash(&mut self, dice: &mut Dice) {
+    /// How many batches are gone.
+    fn crash(&mut self, dice: &mut Dice) -> usize {
         let kept = dice.below(self.pending.len() + 1);
+        let lost = self.pending.len() - kept;
         self.persist(kept).expect("memory does not fail");
         self.pending.clear();
         self.current = self.durable.clone();
+        lost
     }
 
     fn image(&self) -> Result<Image, StoreError> {
@@ -82,21 +107,45 @@ pub(super) struct Image {
 }
 
 impl SimDisk {
+    /// From now on `decide` is asked before every step.
+    pub(super) fn decided_by(
+        &self,
+        decide: impl Fn(DiskStep) -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        lock(&self.0).decide = Some(Arc::new(decide));
+    }
+
     /// The process that used it died.
-    pub(super) fn crash(&self, dice: &mut Dice) {
+    pub(super) fn crash(&self, dice: &mut Dice) -> Damage {
+        let (mut disk, mut damage) = (lock(&self.0), Damage::default());
+        for task in disk.tasks.values_mut() {
+            let lost = task.tables.iter_mut().map(|table| table.crash(dice));
+            let lost: Vec<_> = lost.collect();
+            damage.lost |= lost.iter().any(|lost| *lost > 0);
+            damage.torn |= lost.iter().any(|other| *other != lost[0]);
+        }
+        damage
+    }
+
+    /// Some store is found to be damaged when it is opened; `None` if there is none.
+    pub(super) fn damage(&self, dice: &mut Dice) -> Option<String> {
         let mut disk = lock(&self.0);
-        let tables = disk.tasks.values_mut().flat_map(|task| &mut task.tables);
-        tables.for_each(|table| table.crash(dice));
+        let index = dice.below(disk.tasks.len());
+        let (name, task) = disk.tasks.iter_mut().nth(index)?;
+        task.is_damaged = true;
+        Some(name.clone())
     }
 
-    /// The next write fails, as on a full disk.
-    pub(super) fn fail_next(&self) {
-        lock(&self.0).failing = true;
+    /// Everything on it is gone.
+    pub(super) fn lose(&self) {
+        lock(&self.0).tasks.clear();
     }
 
-    /// It works again.
-    pub(super) fn heal(&self) {
-        lock(&self.0).failing = false;
+    /// Nothing is locked meanwhile.
+    fn step(&self, task: &str, step: DiskStep) -> Result<(), StoreError> {
+        let decide = lock(&self.0).decide.clone();
+        let decided = decide.map_or(Ok(()), |decide| decide(step));
+        decided.map_err(|cause| StoreError::Io { task: task.to_owned(), cause })
     }
 
     /// What it holds, by task and table.
@@ -114,12 +163,18 @@ impl SimDisk {
 
 impl StoreProvider for SimDisk {
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
+        self.step(task, DiskStep::Open)?;
         let mut disk = lock(&self.0);
         let kept = disk.tasks.entry(task.to_owned()).or_insert_with(|| Task {
+            is_damaged: false,
             names: tables.to_vec(),
             tables: tables.iter().map(|_| Table::new()).collect(),
             openings: 0,
         });
+        if kept.is_damaged {
+            let cause = "a checksum is wrong, as the seed has it".to_owned();
+            return Err(StoreError::Corrupt { task: task.to_owned(), cause });
+        }
         kept.openings += 1;
         let opening = kept.openings;
         Ok(Box::new(SimStore { disk: self.clone(), task: task.to_owned(), opening }))
@@ -187,14 +242,13 @@ impl Store for SimStore {
     }
 
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
-        if std::mem::take(&mut lock(&self.disk.0).failing) {
-            return Err(self.failed("no space left on the disk, as the seed has it"));
-        }
+        self.disk.step(&self.task, DiskStep::Apply)?;
         let mut parts = batch.tables.iter();
         parts.try_for_each(|part| self.with(part.table, |table| table.apply(part, batch.at)))
     }
 
     fn clear(&mut self, table: usize) -> Result<(), StoreError> {
+        self.disk.step(&self.task, DiskStep::Clear)?;
         self.with(table, |table| {
             *table = Table::new();
             Ok(())
@@ -202,6 +256,7 @@ impl Store for SimStore {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
+        self.disk.step(&self.task, DiskStep::Flush)?;
         let mut disk = lock(&self.disk.0);
         let task = disk.tasks.get_mut(&self.task).filter(|task| task.openings == self.opening);
         let mut tables = task.into_iter().flat_map(|task| &mut task.tables);

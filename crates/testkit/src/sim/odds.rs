@@ -1,5 +1,7 @@
 //! How often what goes wrong.
 
+use std::time::Duration;
+
 use runtime::transport::ErrorKind;
 
 use crate::dice::Dice;
@@ -10,16 +12,30 @@ use crate::faults::{Call, Fault};
 pub(super) struct Odds {
     /// Calls that go wrong.
     call: usize,
-    /// Calls in the middle of which the process dies.
-    crash: usize,
+    /// Calls, to the log or to a disk, in the middle of which the process dies.
+    pub(super) crash: usize,
     /// Calls in the middle of which the process stands still while the others go on.
-    pause: usize,
+    pub(super) pause: usize,
     /// Turns before which an instance is stopped gracefully, or started.
-    membership: usize,
+    pub(super) membership: usize,
     /// Turns before which the log goes away for a while.
-    outage: usize,
+    pub(super) outage: usize,
+    /// Turns before which the log is started again.
+    pub(super) restart: usize,
+    /// Turns before which the coordinators move.
+    pub(super) coordinator: usize,
     /// Turns before which the next write to a disk fails.
-    disk: usize,
+    pub(super) disk: usize,
+    /// Calls to a disk that take long.
+    pub(super) slow_disk: usize,
+    /// Crashes after which a store is damaged.
+    pub(super) damage: usize,
+    /// Crashes after which the disk is empty.
+    pub(super) lost_disk: usize,
+    /// Turns before which much time passes at once.
+    pub(super) jump: usize,
+    /// Turns before which an instance's date is set.
+    pub(super) date: usize,
 }
 
 impl Odds {
@@ -31,28 +47,15 @@ impl Odds {
             pause: one_in([0, 150, 600, 3_000]),
             membership: one_in([0, 200, 800, 3_000]),
             outage: one_in([0, 0, 1_500, 5_000]),
+            restart: one_in([0, 0, 2_000, 6_000]),
+            coordinator: one_in([0, 0, 1_000, 4_000]),
             disk: one_in([0, 0, 1_000, 5_000]),
+            slow_disk: one_in([0, 0, 30, 200]),
+            damage: one_in([0, 0, 4, 20]),
+            lost_disk: one_in([0, 0, 4, 20]),
+            jump: one_in([0, 0, 2_000, 6_000]),
+            date: one_in([0, 0, 500, 2_000]),
         }
-    }
-
-    pub(super) fn crash(self, dice: &mut Dice) -> bool {
-        strikes(self.crash, dice)
-    }
-
-    pub(super) fn pause(self, dice: &mut Dice) -> bool {
-        strikes(self.pause, dice)
-    }
-
-    pub(super) fn membership(self, dice: &mut Dice) -> bool {
-        strikes(self.membership, dice)
-    }
-
-    pub(super) fn outage(self, dice: &mut Dice) -> bool {
-        strikes(self.outage, dice)
-    }
-
-    pub(super) fn disk(self, dice: &mut Dice) -> bool {
-        strikes(self.disk, dice)
     }
 
     /// What happens to a call, of what can happen to it.
@@ -61,32 +64,57 @@ impl Odds {
             return None;
         }
         let possible = possible(call);
-        possible.get(dice.below(possible.len())).copied()
+        let fault = possible.get(dice.below(possible.len())).copied()?;
+        Some(match fault {
+            Fault::Slow(most) => Fault::Slow(part_of(most, dice)),
+            Fault::SlowReply(most) => Fault::SlowReply(part_of(most, dice)),
+            Fault::Partial(most) => Fault::Partial(dice.below(most)),
+            other => other,
+        })
     }
 }
 
-fn strikes(one_in: usize, dice: &mut Dice) -> bool {
+pub(super) fn strikes(one_in: usize, dice: &mut Dice) -> bool {
     one_in > 0 && dice.below(one_in) == 0
+}
+
+/// At least a millisecond.
+fn part_of(most: Duration, dice: &mut Dice) -> Duration {
+    Duration::from_millis(1 + dice.below(most.as_millis() as usize) as u64)
 }
 
 const RETRIABLE: Fault = Fault::Fails(ErrorKind::Retriable);
 const ABORTABLE: Fault = Fault::Fails(ErrorKind::Abortable);
 const FENCED: Fault = Fault::Fails(ErrorKind::Fenced);
 const LOST: Fault = Fault::Fails(ErrorKind::Unknown);
+/// Below what a request may take; whoever waits longer gives it up as lost.
+const SLOW: Fault = Fault::Slow(Duration::from_millis(450));
+const SLOW_REPLY: Fault = Fault::SlowReply(Duration::from_millis(450));
+/// Fewer than this.
+const FEW: Fault = Fault::Partial(3);
 
-/// The faults that a call can meet.
+/// The faults that a call can meet; the first is what it meets when nobody answers.
 pub(super) fn possible(call: Call) -> &'static [Fault] {
+    use Fault::{Held, LostReply, Repeated};
     match call {
-        Call::Commit => &[LOST, Fault::LostReply, Fault::Held, Fault::Held, ABORTABLE, FENCED],
-        Call::SendOffsets => &[LOST, Fault::LostReply, ABORTABLE, FENCED],
-        Call::CommitOffsets => &[LOST, Fault::LostReply, RETRIABLE],
-        Call::Send | Call::Flush => &[ABORTABLE, FENCED],
-        Call::Abort => &[LOST, Fault::LostReply],
-        Call::Init | Call::Open | Call::Admin => &[RETRIABLE],
+        Call::Commit => &[LOST, LostReply, Held, Held, ABORTABLE, FENCED, SLOW, SLOW_REPLY],
+        Call::SendOffsets => &[LOST, LostReply, ABORTABLE, FENCED, Repeated, SLOW, SLOW_REPLY],
+        Call::CommitOffsets => &[LOST, LostReply, RETRIABLE, Repeated, SLOW, SLOW_REPLY],
+        Call::Send | Call::Flush => &[ABORTABLE, FENCED, SLOW, SLOW_REPLY],
+        Call::Abort => &[LOST, LostReply, SLOW, SLOW_REPLY],
+        Call::Init => &[RETRIABLE, LostReply, Repeated, SLOW, SLOW_REPLY],
+        Call::Open | Call::Admin => &[RETRIABLE, SLOW],
         Call::Metadata => &[FENCED],
-        Call::PollGroup | Call::Fetch | Call::Restore | Call::Bounds | Call::CommittedOffsets => {
-            &[RETRIABLE]
-        }
+        Call::PollGroup => &[RETRIABLE, SLOW, SLOW_REPLY],
+        Call::Fetch | Call::Restore => &[RETRIABLE, FEW, FEW, SLOW_REPLY],
+        Call::Bounds | Call::CommittedOffsets => &[RETRIABLE, SLOW, SLOW_REPLY],
         _ => &[],
     }
+}
+
+/// Whether a coordinator answers this call.
+pub(super) fn is_coordinators(call: Call) -> bool {
+    use Call::{Abort, Commit, CommitOffsets, CommittedOffsets, Init, PollGroup, SendOffsets};
+    let theirs = [Abort, Commit, CommitOffsets, CommittedOffsets, Init, PollGroup, SendOffsets];
+    theirs.contains(&call)
 }

@@ -1,10 +1,12 @@
 //! What a simulated run left behind.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use streams_core::{CodecError, OwnedRecord, Record, Topic};
+use streams_core::{CodecError, OwnedRecord, Record, Table, Topic};
 
 use super::check;
+use super::incident::{Incident, Incidents};
 use super::world::World;
 use crate::lock::lock;
 
@@ -58,6 +60,42 @@ impl Outcome {
             records.extend(of_partition.records);
         }
         Ok(records)
+    }
+
+    /// The rows of a table without windows, as its changelog has them at the end.
+    ///
+    /// # Errors
+    /// A table that the topology does not have, or an entry that cannot be decoded.
+    pub fn table_rows<K: Ord + 'static, V: 'static>(
+        &self,
+        table: &Table<K, V>,
+    ) -> Result<BTreeMap<K, V>, OutcomeError> {
+        let topology = (self.0.topology)();
+        let tables = topology.sub_topologies().iter().flat_map(|sub| sub.tables());
+        let spec = tables.into_iter().find(|spec| spec.name() == table.name());
+        let missing = || OutcomeError::Log(format!("there is no table {}", table.name()));
+        let entries = check::entries(&self.0, spec.ok_or_else(missing)?);
+        let mut rows = BTreeMap::new();
+        for (key, stored) in entries.map_err(OutcomeError::Log)? {
+            // The store keeps a timestamp of eight bytes in front.
+            let value = stored.get(8..).unwrap_or_default();
+            let value = table.value_codec().decode(Some(value))?;
+            rows.insert(table.key_codec().decode(Some(&key))?, value);
+        }
+        Ok(rows)
+    }
+
+    /// What went wrong, and how often.
+    pub fn incidents(&self) -> Incidents {
+        let mut incidents = lock(&self.0.incidents).clone();
+        incidents.add(Incident::Fenced, self.0.ledger.fenced());
+        incidents.add(Incident::MemberLost, self.0.ledger.lost());
+        incidents
+    }
+
+    /// How many transactions the log took.
+    pub fn transactions(&self) -> u64 {
+        self.0.ledger.transactions()
     }
 
     /// All that happened, a line each.

@@ -15,10 +15,12 @@ use runtime::transport::{ErrorKind, Transport};
 use runtime::{Clock as _, Config, ManualClock};
 use streams_core::{StoreProvider, Topology};
 
-use super::disk::SimDisk;
-use super::odds::Odds;
+use super::clock::InstanceClock;
+use super::disk::{DiskStep, SimDisk};
+use super::incident::{Incident, Incidents};
+use super::odds::{self, Odds};
 use crate::dice::Dice;
-use crate::faults::{Call, Fault, Faults};
+use crate::faults::{Call, Fault, Faults, Ledger, Witness};
 use crate::lock::lock;
 
 pub(super) struct World {
@@ -30,10 +32,16 @@ pub(super) struct World {
     pub(super) odds: Odds,
     pub(super) dice: Mutex<Dice>,
     pub(super) history: Mutex<Vec<String>>,
+    pub(super) incidents: Mutex<Incidents>,
+    pub(super) ledger: Arc<Ledger>,
+    /// The first bound that was not kept.
+    pub(super) beyond: Mutex<Option<String>>,
     /// Set while things go wrong.
     pub(super) faulty: AtomicBool,
     /// Until then the log is away.
     pub(super) outage_until: AtomicI64,
+    /// Until then the coordinators are away.
+    pub(super) moving_until: AtomicI64,
     /// How many instances stand still in the middle of a step.
     pub(super) standing_still: AtomicUsize,
 }
@@ -44,7 +52,12 @@ pub(super) struct Slot {
     app: Mutex<Option<SteppedApp>>,
     faults: Mutex<Faults>,
     pub(super) disk: SimDisk,
+    /// The next write to the disk fails.
+    disk_full: AtomicBool,
     is_dead: AtomicBool,
+    lives: AtomicUsize,
+    /// By how much its date is wrong.
+    date_off: Arc<AtomicI64>,
 }
 
 /// Instances that may stand still inside each other's steps.
@@ -61,8 +74,13 @@ impl World {
         lock(&self.dice).below(n)
     }
 
-    pub(super) fn chance(&self, odds: impl Fn(Odds, &mut Dice) -> bool) -> bool {
-        self.faulty.load(Ordering::Relaxed) && odds(self.odds, &mut lock(&self.dice))
+    /// Whether something happens that happens once in so many times.
+    fn chance(&self, one_in: usize) -> bool {
+        self.faulty.load(Ordering::Relaxed) && odds::strikes(one_in, &mut lock(&self.dice))
+    }
+
+    fn count(&self, incident: Incident) {
+        lock(&self.incidents).add(incident, 1);
     }
 
     pub(super) fn is_running(&self, index: usize) -> bool {
@@ -72,10 +90,15 @@ impl World {
     /// Starts an instance on the disk that an earlier one left.
     pub(super) fn start(self: &Arc<Self>, index: usize) {
         let slot = &self.slots[index];
-        let (faults, world) = (Faults::new(), Arc::downgrade(self));
-        faults.decided_by(move |call| decide(&world, index, call));
+        let faults = self.faults_of(index);
         *lock(&slot.faults) = faults.clone();
         slot.is_dead.store(false, Ordering::Relaxed);
+        let world = Arc::downgrade(self);
+        slot.disk.decided_by(move |step| match world.upgrade() {
+            Some(world) => world.disk_step(index, step),
+            None => Ok(()),
+        });
+        let clock = InstanceClock { time: self.clock.clone(), off: Arc::clone(&slot.date_off) };
         let transport: Arc<dyn Transport> = Arc::new(self.log.clone());
         let config =
             Config { instance_id: Some(format!("i{index}").into()), ..self.config.clone() };
@@ -84,7 +107,7 @@ impl World {
             config,
             transport: faults.on(transport),
             stores: Arc::new(slot.disk.clone()) as Arc<dyn StoreProvider>,
-            clock: Arc::new(self.clock.clone()),
+            clock: Arc::new(clock),
         });
         match started {
             Ok(app) if !slot.is_dead.load(Ordering::Relaxed) => {
@@ -97,6 +120,22 @@ impl World {
             }
             Err(error) => self.died(index, &format!("while it started: {error}")),
         }
+    }
+
+    /// The faults of a new life of an instance.
+    fn faults_of(self: &Arc<Self>, index: usize) -> Faults {
+        let faults = Faults::new();
+        let life = self.slots[index].lives.fetch_add(1, Ordering::Relaxed);
+        let name = format!("instance {index} in its life {life}");
+        faults.witnessed_by(Witness::new(&name, Arc::clone(&self.ledger)));
+        let (deciding, waiting) = (Arc::downgrade(self), Arc::downgrade(self));
+        faults.decided_by(move |call| decide(&deciding, index, call));
+        faults.waits_by(move |call, fault| {
+            if let Some(world) = waiting.upgrade() {
+                world.takes_long(index, call, fault);
+            }
+        });
+        faults
     }
 
     /// Asks an instance to stop gracefully.
@@ -114,6 +153,10 @@ impl World {
         let Some(mut app) = lock(&slot.app).take() else { return };
         let component = component % app.components();
         let turned = catch_unwind(AssertUnwindSafe(|| app.turn(component)));
+        if let (Ok(Ok(())), Some(beyond)) = (&turned, app.beyond_its_bounds()) {
+            self.note(format_args!("instance {index}: {beyond}"));
+            lock(&self.beyond).get_or_insert(format!("instance {index}: {beyond}"));
+        }
         let dead = slot.is_dead.load(Ordering::Relaxed);
         match turned {
             Ok(Ok(())) if !dead && app.has_left() => {
@@ -139,13 +182,35 @@ impl World {
     /// The process is gone from one moment to the next.
     fn died(&self, index: usize, how: &str) {
         self.note(format_args!("instance {index} died {how}"));
-        self.slots[index].disk.crash(&mut lock(&self.dice));
+        self.crash_disk(index);
     }
 
     /// The application ended with an error: its process ends too.
     fn ended(&self, index: usize, error: &str) {
         self.note(format_args!("instance {index} ended: {error}"));
-        self.slots[index].disk.crash(&mut lock(&self.dice));
+        self.crash_disk(index);
+    }
+
+    fn crash_disk(&self, index: usize) {
+        let disk = &self.slots[index].disk;
+        let damage = disk.crash(&mut lock(&self.dice));
+        if damage.lost {
+            self.count(Incident::WritesLost);
+        }
+        if damage.torn {
+            self.count(Incident::WritesTorn);
+        }
+        if self.chance(self.odds.lost_disk) {
+            self.note(format_args!("the disk of instance {index} is lost"));
+            self.count(Incident::DiskLost);
+            disk.lose();
+        } else if self.chance(self.odds.damage) {
+            let damaged = disk.damage(&mut lock(&self.dice));
+            if let Some(store) = damaged {
+                self.note(format_args!("the store {store} of instance {index} is damaged"));
+                self.count(Incident::StoreDamaged);
+            }
+        }
     }
 
     /// Lets requests arrive that were under way for long.
@@ -163,26 +228,83 @@ impl World {
         lock(&self.slots[index].app).as_ref().map(|app| app.status().snapshot())
     }
 
+    /// Nothing goes wrong any more.
+    pub(super) fn heal(&self) {
+        self.note("the last fault is over");
+        self.faulty.store(false, Ordering::Relaxed);
+        for slot in &self.slots {
+            slot.disk_full.store(false, Ordering::Relaxed);
+            slot.date_off.store(0, Ordering::Relaxed);
+        }
+        self.release();
+    }
+
     /// What happens to a call of an instance.
     fn decide(self: &Arc<Self>, index: usize, call: Call) -> Option<Fault> {
         if !self.faulty.load(Ordering::Relaxed) {
             return None;
         }
-        if self.clock.now() < self.outage_until.load(Ordering::Relaxed) {
-            return super::odds::possible(call).first().copied();
+        if let Some(incident) = self.unanswered(call) {
+            let fault = odds::possible(call).first().copied();
+            fault.iter().for_each(|_| self.count(incident));
+            return fault;
         }
-        if self.chance(Odds::crash) {
+        if self.chance(self.odds.crash) {
             self.note(format_args!("instance {index} is killed at {call:?}"));
+            self.count(Incident::Killed);
             return self.kill(index);
         }
-        if self.chance(Odds::pause) {
-            self.stand_still(index, call);
+        if self.chance(self.odds.pause) {
+            self.stand_still(index, format_args!("{call:?}"));
         }
         let fault = self.odds.call(call, &mut lock(&self.dice));
         if let Some(fault) = fault {
             self.note(format_args!("instance {index}: {call:?} meets {fault:?}"));
+            Incident::of(fault).iter().for_each(|incident| self.count(*incident));
         }
         fault
+    }
+
+    /// Why nobody answers, if nobody does.
+    fn unanswered(&self, call: Call) -> Option<Incident> {
+        let now = self.clock.now();
+        if now < self.outage_until.load(Ordering::Relaxed) {
+            return Some(Incident::LogAway);
+        }
+        let is_moving = now < self.moving_until.load(Ordering::Relaxed);
+        (is_moving && odds::is_coordinators(call)).then_some(Incident::CoordinatorMoving)
+    }
+
+    /// What happens at a step of an instance at its disk.
+    fn disk_step(self: &Arc<Self>, index: usize, step: DiskStep) -> Result<(), String> {
+        let slot = &self.slots[index];
+        if slot.is_dead.load(Ordering::Relaxed) {
+            return Err("the process is dead".to_owned());
+        }
+        if !self.faulty.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if self.chance(self.odds.crash) {
+            self.note(format_args!("instance {index} is killed at {step:?} of its disk"));
+            self.count(Incident::KilledAtDisk);
+            self.kill(index);
+            return Err("the process is dead".to_owned());
+        }
+        if self.chance(self.odds.pause) {
+            self.stand_still(index, format_args!("{step:?} of its disk"));
+        }
+        if self.chance(self.odds.slow_disk) {
+            let time = self.below(700) as i64;
+            let at = format_args!("{step:?} of the disk of instance {index} takes {time} ms");
+            if self.others_go_on(time, at) {
+                self.count(Incident::DiskSlow);
+            }
+        }
+        if step != DiskStep::Open && slot.disk_full.swap(false, Ordering::Relaxed) {
+            self.count(Incident::DiskFull);
+            return Err("no space left on the disk, as the seed has it".to_owned());
+        }
+        Ok(())
     }
 
     fn kill(&self, index: usize) -> Option<Fault> {
@@ -193,37 +315,49 @@ impl World {
     }
 
     /// The others go on, for a moment or for longer than a session lasts.
-    fn stand_still(self: &Arc<Self>, index: usize, call: Call) {
-        if self.standing_still.load(Ordering::Relaxed) >= STANDING_STILL_MAX {
-            return;
-        }
-        self.standing_still.fetch_add(1, Ordering::Relaxed);
+    fn stand_still(self: &Arc<Self>, index: usize, at: std::fmt::Arguments<'_>) {
         let session = self.config.session_timeout.as_millis() as usize;
         let longest = [50, 500, session * 2][self.below(3)];
-        let until = self.clock.now() + self.below(longest) as i64;
-        self.note(format_args!("instance {index} stands still at {call:?}"));
+        let time = self.below(longest);
+        if self.others_go_on(time as i64, format_args!("instance {index} stands still at {at}")) {
+            let is_zombie = time > session;
+            self.count(if is_zombie { Incident::Zombie } else { Incident::StoodStill });
+        }
+    }
+
+    /// A request or an answer is on its way for long.
+    fn takes_long(self: &Arc<Self>, index: usize, call: Call, fault: Fault) {
+        let (incident, time) = match fault {
+            Fault::Slow(time) => (Incident::RequestSlow, time),
+            Fault::SlowReply(time) => (Incident::AnswerSlow, time),
+            _ => return,
+        };
+        let at = format_args!("instance {index}: {call:?} is on its way");
+        if self.others_go_on(time.as_millis() as i64, at) {
+            self.count(incident);
+        }
+    }
+
+    /// Everybody else has turns for a while; `false` if too many wait for somebody already.
+    fn others_go_on(self: &Arc<Self>, millis: i64, why: std::fmt::Arguments<'_>) -> bool {
+        if self.standing_still.load(Ordering::Relaxed) >= STANDING_STILL_MAX {
+            return false;
+        }
+        self.standing_still.fetch_add(1, Ordering::Relaxed);
+        self.note(why);
+        let until = self.clock.now() + millis;
         while self.clock.now() < until {
             self.tick();
         }
-        self.note(format_args!("instance {index} goes on"));
+        self.note(format_args!("that is over: {why}"));
         self.standing_still.fetch_sub(1, Ordering::Relaxed);
+        true
     }
 
     /// Somebody has a turn, and a little time passes.
     pub(super) fn tick(self: &Arc<Self>) {
         let index = self.below(self.slots.len());
-        if self.chance(Odds::membership) {
-            if self.is_running(index) {
-                self.stop(index);
-            }
-        } else if self.chance(Odds::disk) {
-            self.note(format_args!("the disk of instance {index} is full"));
-            self.slots[index].disk.fail_next();
-        } else if self.chance(Odds::outage) {
-            let lasts = self.below(3_000) as i64;
-            self.note(format_args!("the log is away for {lasts} ms"));
-            self.outage_until.store(self.clock.now() + lasts, Ordering::Relaxed);
-        }
+        self.goes_wrong(index);
         if self.below(400) == 0 {
             self.release();
         }
@@ -238,6 +372,58 @@ impl World {
             let step = [1, 1, 2, 10, 30][self.below(5)];
             self.clock.advance(Duration::from_millis(step));
         }
+    }
+
+    /// What may go wrong between two turns.
+    fn goes_wrong(&self, index: usize) {
+        let (odds, slot, now) = (self.odds, &self.slots[index], self.clock.now());
+        let session = self.config.session_timeout.as_millis() as usize;
+        if self.chance(odds.membership) {
+            if self.is_running(index) {
+                self.stop(index);
+                self.count(Incident::Stopped);
+            }
+        } else if self.chance(odds.disk) {
+            self.note(format_args!("the disk of instance {index} is full"));
+            slot.disk_full.store(true, Ordering::Relaxed);
+        } else if self.chance(odds.outage) {
+            let lasts = self.below(3_000) as i64;
+            self.note(format_args!("the log is away for {lasts} ms"));
+            self.outage_until.store(now + lasts, Ordering::Relaxed);
+        } else if self.chance(odds.restart) {
+            let lasts = self.below(1_500) as i64;
+            self.note(format_args!("the log is started again, and back after {lasts} ms"));
+            self.count(Incident::LogRestarted);
+            self.log.forget_members();
+            self.outage_until.store(now + lasts, Ordering::Relaxed);
+        } else if self.chance(odds.coordinator) {
+            let lasts = self.below(1_000) as i64;
+            self.note(format_args!("the coordinators move, for {lasts} ms"));
+            self.moving_until.store(now + lasts, Ordering::Relaxed);
+            if self.below(2) == 0 {
+                self.log.forget_members();
+            }
+        } else if self.chance(odds.jump) {
+            let by = self.below(session * 3);
+            self.note(format_args!("{by} ms pass at once"));
+            self.count(Incident::TimeJumped);
+            self.clock.advance(Duration::from_millis(by as u64));
+        } else if self.chance(odds.date) {
+            self.set_date(index);
+        }
+    }
+
+    /// A clock is wrong by seconds, or by more than a copy of a table may be left alone.
+    fn set_date(&self, index: usize) {
+        let off = match self.below(6) {
+            0 => 13 * 60 * 60 * 1_000,
+            1 | 2 => -(self.below(2_000) as i64),
+            3 | 4 => self.below(2_000) as i64,
+            _ => 0,
+        };
+        self.note(format_args!("the date of instance {index} is off by {off} ms"));
+        self.count(Incident::DateSet);
+        self.slots[index].date_off.store(off, Ordering::Relaxed);
     }
 }
 

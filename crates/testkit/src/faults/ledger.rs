@@ -1,0 +1,239 @@
+//! Who was told what, and what the log took from whom: so that two owners of a partition show.
+//!
+//! Whoever commits an offset goes on from one that he knows: he was told it when he looked up where
+//! the partition goes on, or when his last commit was confirmed. If the log takes a commit that goes
+//! on from anything but the commit before, two had the partition at once, or one of them worked on
+//! from something that was not committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use runtime::transport::{CommittedOffset, ErrorKind, MemberEvent, OffsetCommit, Outgoing, Result};
+use streams_core::TopicPartition;
+
+use crate::lock::lock;
+
+/// What the log took, of all instances.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Which partitions are the inputs of the task that a changelog belongs to: by the changelog's
+    /// topic, the topics of the inputs.
+    pub(crate) inputs: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    committed: BTreeMap<TopicPartition, (i64, Arc<str>)>,
+    wrong: Option<String>,
+    transactions: u64,
+    fenced: u64,
+    lost: u64,
+}
+
+impl Ledger {
+    /// The first thing that was wrong.
+    pub(crate) fn wrong(&self) -> Option<String> {
+        lock(&self.taken).wrong.clone()
+    }
+
+    /// How many transactions with offsets the log took.
+    pub(crate) fn transactions(&self) -> u64 {
+        lock(&self.taken).transactions
+    }
+
+    /// How often the log itself has fenced a producer: for a newer one, or for a transaction that
+    /// took too long.
+    pub(crate) fn fenced(&self) -> u64 {
+        lock(&self.taken).fenced
+    }
+
+    /// How often the log itself has told a member that its partitions are gone.
+    pub(crate) fn lost(&self) -> u64 {
+        lock(&self.taken).lost
+    }
+}
+
+/// What the log has of a transaction that is open.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    offsets: BTreeMap<TopicPartition, Step>,
+    /// Partitions that were written by their number: changelogs among them.
+    written: BTreeSet<TopicPartition>,
+}
+
+/// From where to where a commit goes in a partition.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    from: Option<i64>,
+    to: i64,
+}
+
+impl Transaction {
+    pub(super) fn writes(&mut self, record: &Outgoing<'_>) {
+        if let Some(number) = record.partition {
+            self.written.insert(TopicPartition::new(Arc::clone(record.topic), number));
+        }
+    }
+}
+
+/// One life of an instance, for the ledger.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness {
+    name: Arc<str>,
+    ledger: Arc<Ledger>,
+    known: Arc<Mutex<BTreeMap<TopicPartition, Option<i64>>>>,
+}
+
+impl Witness {
+    pub(crate) fn new(name: &str, ledger: Arc<Ledger>) -> Self {
+        Self { name: name.into(), ledger, known: Arc::default() }
+    }
+
+    /// The instance was told where these partitions go on.
+    pub(super) fn looked_up(&self, partitions: &[TopicPartition], found: &[CommittedOffset]) {
+        let found = found.iter().map(|committed| committed.offset);
+        lock(&self.known).extend(partitions.iter().cloned().zip(found));
+    }
+
+    /// What the log itself said to a producer.
+    pub(super) fn said<T>(&self, answer: &Result<T>) {
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Fenced) {
+            lock(&self.ledger.taken).fenced += 1;
+        }
+    }
+
+    /// What the log itself told a member.
+    pub(super) fn heard(&self, events: &[MemberEvent]) {
+        if events.iter().any(|event| matches!(event, MemberEvent::Lost(_))) {
+            lock(&self.ledger.taken).lost += 1;
+        }
+    }
+
+    /// Offsets have joined a transaction.
+    pub(super) fn sent(&self, transaction: &mut Transaction, offsets: &[OffsetCommit]) {
+        let known = lock(&self.known);
+        for OffsetCommit { partition, offset, .. } in offsets {
+            let from = known.get(partition).copied().flatten();
+            transaction.offsets.insert(partition.clone(), Step { from, to: *offset });
+        }
+    }
+
+    /// The log has committed a transaction, whether the instance learns of it or not.
+    pub(super) fn accepted(&self, transaction: &Transaction) {
+        let mut taken = lock(&self.ledger.taken);
+        taken.transactions += u64::from(!transaction.offsets.is_empty());
+        for (partition, step) in &transaction.offsets {
+            let before = taken.committed.get(partition);
+            if before.map(|(offset, _)| *offset) != step.from {
+                let (from, to, name) = (step.from, step.to, &self.name);
+                let what = format!(
+                    "two had {partition} at once: {name} went on from {from:?} to {to}, and \
+                     committed was {before:?}"
+                );
+                taken.wrong.get_or_insert(what);
+            } else if before.is_some_and(|(offset, _)| *offset > step.to) {
+                let what = format!("{} set {partition} back to {}", self.name, step.to);
+                taken.wrong.get_or_insert(what);
+            }
+            taken.committed.insert(partition.clone(), (step.to, Arc::clone(&self.name)));
+        }
+        let wrong =
+            transaction.written.iter().find(|written| !self.is_covered(transaction, written));
+        if let Some(written) = wrong {
+            let what = format!("{} wrote {written} without the offsets of its task", self.name);
+            taken.wrong.get_or_insert(what);
+        }
+    }
+
+    /// A changelog entry without its task's offsets, or the other way round, would be an effect
+    /// that can happen again.
+    fn is_covered(&self, transaction: &Transaction, written: &TopicPartition) -> bool {
+        let Some(inputs) = self.ledger.inputs.get(&written.topic) else { return true };
+        let of_task = |topic: &Arc<str>| TopicPartition::new(Arc::clone(topic), written.partition);
+        inputs.iter().any(|topic| transaction.offsets.contains_key(&of_task(topic)))
+    }
+
+    /// The instance has learned that its transaction is committed.
+    pub(super) fn told(&self, transaction: &Transaction) {
+        let offsets = transaction.offsets.iter();
+        let offsets = offsets.map(|(partition, step)| (partition.clone(), Some(step.to)));
+        lock(&self.known).extend(offsets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition() -> TopicPartition {
+        TopicPartition::new("in", 0)
+    }
+
+    fn look_up(witness: &Witness, offset: Option<i64>) {
+        let found = CommittedOffset { offset, metadata: String::new() };
+        witness.looked_up(&[partition()], &[found]);
+    }
+
+    fn transaction(witness: &Witness, offset: i64) -> Transaction {
+        let mut transaction = Transaction::default();
+        let commit = OffsetCommit { partition: partition(), offset, metadata: String::new() };
+        witness.sent(&mut transaction, &[commit]);
+        transaction
+    }
+
+    fn two() -> (Arc<Ledger>, Witness, Witness) {
+        let inputs = BTreeMap::from([("changelog".into(), vec!["in".into()])]);
+        let ledger = Arc::new(Ledger { inputs, ..Ledger::default() });
+        let one = |name| Witness::new(name, Arc::clone(&ledger));
+        (Arc::clone(&ledger), one("one"), one("two"))
+    }
+
+    #[test]
+    fn owners_that_follow_each_other_are_right() {
+        let (ledger, one, two) = two();
+        look_up(&one, None);
+        let first = transaction(&one, 5);
+        one.accepted(&first);
+        one.told(&first);
+        one.accepted(&transaction(&one, 7));
+        // The answer was lost: the next one looks it up.
+        look_up(&two, Some(7));
+        two.accepted(&transaction(&two, 9));
+        assert_eq!(ledger.wrong(), None);
+        assert_eq!(ledger.transactions(), 3);
+    }
+
+    #[test]
+    fn two_owners_show() {
+        let (ledger, one, two) = two();
+        look_up(&one, None);
+        look_up(&two, None);
+        one.accepted(&transaction(&one, 5));
+        two.accepted(&transaction(&two, 5));
+        let wrong = ledger.wrong().expect("two owners");
+        assert!(wrong.contains("two went on from None to 5"), "{wrong}");
+    }
+
+    #[test]
+    fn work_that_goes_on_after_an_unknown_outcome_shows() {
+        let (ledger, one, _) = two();
+        look_up(&one, None);
+        one.accepted(&transaction(&one, 5));
+        one.accepted(&transaction(&one, 8));
+        assert!(ledger.wrong().is_some());
+    }
+
+    #[test]
+    fn effects_without_their_offsets_show() {
+        let (ledger, one, _) = two();
+        let mut effects = Transaction::default();
+        effects.written.insert(TopicPartition::new("elsewhere", 0));
+        one.accepted(&effects);
+        assert_eq!(ledger.wrong(), None);
+        effects.written.insert(TopicPartition::new("changelog", 0));
+        one.accepted(&effects);
+        let wrong = ledger.wrong().expect("effects alone");
+        assert!(wrong.contains("changelog"), "{wrong}");
+    }
+}

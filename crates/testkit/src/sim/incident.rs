@@ -1,0 +1,177 @@
+//! What went wrong in a simulated world, and how often.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use runtime::transport::ErrorKind;
+
+use crate::faults::Fault;
+
+/// Something that goes wrong in a [`Simulation`](crate::Simulation).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Incident {
+    /// An instance dies in the middle of a call to the log.
+    Killed,
+    /// An instance dies in the middle of a call to its disk.
+    KilledAtDisk,
+    /// An instance stands still in the middle of a step.
+    StoodStill,
+    /// An instance stands still for longer than its session lasts, and goes on.
+    Zombie,
+    /// An instance is stopped gracefully.
+    Stopped,
+    /// A request does not arrive, and nobody says so.
+    RequestLost,
+    /// A request arrives, its answer does not.
+    AnswerLost,
+    /// A request arrives long after it was given up.
+    RequestLate,
+    /// A request arrives twice.
+    RequestTwice,
+    /// A request takes long to arrive; the others go on.
+    RequestSlow,
+    /// An answer takes long to arrive; the others go on.
+    AnswerSlow,
+    /// A request is refused for the moment.
+    Refused,
+    /// A transaction is refused.
+    Aborted,
+    /// A producer is told that it is fenced, and is not.
+    SaidFenced,
+    /// A producer is fenced by the log, for a newer one or a transaction that took too long.
+    Fenced,
+    /// A member's session ends, or the group forgets it: its partitions are lost.
+    MemberLost,
+    /// A fetch brings less than there is, or nothing.
+    FewRecords,
+    /// A call while the log is away.
+    LogAway,
+    /// A call while the coordinators of group and transactions are being moved.
+    CoordinatorMoving,
+    /// The log is started again: it is away, and has forgotten all members.
+    LogRestarted,
+    /// A write to the disk fails.
+    DiskFull,
+    /// A write to the disk, or its opening, takes long; the others go on.
+    DiskSlow,
+    /// What was not flushed is gone after a crash.
+    WritesLost,
+    /// Of one batch some tables have what was written before a crash, and others do not.
+    WritesTorn,
+    /// A store is damaged after a crash.
+    StoreDamaged,
+    /// The disk is empty after a crash.
+    DiskLost,
+    /// Much time passes at once, for everybody.
+    TimeJumped,
+    /// The date of an instance is set forth or back.
+    DateSet,
+}
+
+impl Incident {
+    /// All of them.
+    pub const ALL: [Self; 28] = [
+        Self::Killed,
+        Self::KilledAtDisk,
+        Self::StoodStill,
+        Self::Zombie,
+        Self::Stopped,
+        Self::RequestLost,
+        Self::AnswerLost,
+        Self::RequestLate,
+        Self::RequestTwice,
+        Self::RequestSlow,
+        Self::AnswerSlow,
+        Self::Refused,
+        Self::Aborted,
+        Self::SaidFenced,
+        Self::Fenced,
+        Self::MemberLost,
+        Self::FewRecords,
+        Self::LogAway,
+        Self::CoordinatorMoving,
+        Self::LogRestarted,
+        Self::DiskFull,
+        Self::DiskSlow,
+        Self::WritesLost,
+        Self::WritesTorn,
+        Self::StoreDamaged,
+        Self::DiskLost,
+        Self::TimeJumped,
+        Self::DateSet,
+    ];
+
+    /// What a fault of a call is. One that lets time pass counts when it does.
+    pub(super) fn of(fault: Fault) -> Option<Self> {
+        Some(match fault {
+            Fault::Fails(ErrorKind::Unknown) => Self::RequestLost,
+            Fault::Fails(ErrorKind::Abortable) => Self::Aborted,
+            Fault::Fails(ErrorKind::Fenced) => Self::SaidFenced,
+            Fault::Fails(_) => Self::Refused,
+            Fault::LostReply => Self::AnswerLost,
+            Fault::Held => Self::RequestLate,
+            Fault::Repeated => Self::RequestTwice,
+            Fault::Partial(_) => Self::FewRecords,
+            Fault::Slow(_) | Fault::SlowReply(_) => return None,
+        })
+    }
+}
+
+/// How often what went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Incidents(BTreeMap<Incident, u64>);
+
+impl Incidents {
+    /// How often this went wrong.
+    pub fn count(&self, incident: Incident) -> u64 {
+        self.0.get(&incident).copied().unwrap_or(0)
+    }
+
+    /// Those that happened at all, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (Incident, u64)> {
+        self.0.iter().map(|(incident, count)| (*incident, *count))
+    }
+
+    pub(super) fn add(&mut self, incident: Incident, count: u64) {
+        *self.0.entry(incident).or_default() += count;
+    }
+
+    pub(super) fn extend(&mut self, other: &Self) {
+        other.iter().for_each(|(incident, count)| self.add(incident, count));
+    }
+}
+
+impl fmt::Display for Incidents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (incident, count) in self.iter() {
+            writeln!(f, "{:<20} {count:>9}", format!("{incident:?}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_all() {
+        for (index, incident) in Incident::ALL.into_iter().enumerate() {
+            assert_eq!(incident as usize, index);
+        }
+        assert_eq!(Incident::DateSet as usize + 1, Incident::ALL.len());
+    }
+
+    #[test]
+    fn counts_add_up() {
+        let (mut one, mut two) = (Incidents::default(), Incidents::default());
+        one.add(Incident::Killed, 2);
+        two.add(Incident::Killed, 3);
+        two.add(Incident::Zombie, 1);
+        one.extend(&two);
+        assert_eq!(one.count(Incident::Killed), 5);
+        assert_eq!(one.iter().count(), 2);
+        assert!(one.to_string().contains("Zombie"));
+    }
+}

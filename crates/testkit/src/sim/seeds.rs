@@ -1,0 +1,104 @@
+//! Many simulations, and what they came to.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Incidents, Outcome, SimError, Simulation};
+use crate::lock::lock;
+
+/// Runs one seed alone, and prints what happens in it.
+const SEED: &str = "HEADWATER_SEED";
+/// Runs so many seeds instead.
+const SEEDS: &str = "HEADWATER_SEEDS";
+
+/// What many simulations came to, that all went well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// How many there were.
+    pub seeds: u64,
+    /// How many transactions the log took from them.
+    pub transactions: u64,
+    /// What went wrong, how often in all.
+    pub incidents: Incidents,
+}
+
+impl Summary {
+    fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        self.transactions += outcome.transactions();
+        self.incidents.extend(&outcome.incidents());
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} seeds, {} transactions", self.seeds, self.transactions)?;
+        self.incidents.fmt(f)
+    }
+}
+
+/// Runs the simulations that `make` makes of the seeds, on all cores.
+///
+/// `HEADWATER_SEEDS=10000` in the environment runs that many instead, from 0; `HEADWATER_SEED=7`
+/// runs that one alone, and prints what happens in it.
+///
+/// # Errors
+/// What the lowest of the seeds that failed found, of those that were run until a few had failed.
+pub fn simulate(
+    seeds: Range<u64>,
+    make: impl Fn(u64) -> Simulation + Sync,
+) -> Result<Summary, SimError> {
+    if let Some(seed) = number(SEED) {
+        let outcome = make(seed).run().map_err(with_replay)?;
+        println!("{}", outcome.history());
+        let mut summary = Summary::default();
+        summary.add(&outcome);
+        return Ok(summary);
+    }
+    let Range { start, end } = number(SEEDS).map_or(seeds, |seeds| 0..seeds);
+    let (next, summary) = (AtomicU64::new(start), Mutex::new(Summary::default()));
+    let failed = Mutex::new(Vec::new());
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end || lock(&failed).len() >= FAILED_MAX {
+            return;
+        }
+        match make(seed).run() {
+            Ok(outcome) => lock(&summary).add(&outcome),
+            Err(error) => lock(&failed).push(error),
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let mut failed = std::mem::take(&mut *lock(&failed));
+    failed.sort_by_key(|error| error.seed);
+    let others: Vec<_> = failed.iter().skip(1).map(|error| error.seed).collect();
+    match failed.into_iter().next() {
+        None => Ok(std::mem::take(&mut *lock(&summary))),
+        Some(mut error) => {
+            if !others.is_empty() {
+                error.what = format!("{} (seeds {others:?} fail too)", error.what);
+            }
+            Err(with_replay(error))
+        }
+    }
+}
+
+/// After so many seeds that fail nothing new is to be expected.
+const FAILED_MAX: usize = 4;
+
+/// The tests' harness names its threads after the tests.
+fn with_replay(mut error: SimError) -> SimError {
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| *name != "main").unwrap_or_default();
+    let command = format!("{SEED}={} cargo test {test}", error.seed);
+    error.replay = format!("{} -- --nocapture", command.trim_end());
+    error
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
