@@ -64,6 +64,23 @@ impl Worker {
         Ok(())
     }
 
+    /// What is more than it should be, between two turns: records that wait, or uncommitted table
+    /// entries. A queue may be over its bound by one fetch, overlays by one slice.
+    pub(crate) fn beyond_its_bounds(&self) -> Option<String> {
+        let records_max = RECORDS_MAX + self.config.poll_records_max;
+        for Active { assignment, task, .. } in &self.tasks {
+            let queued = (0..assignment.partitions.len()).map(|input| task.queued(input)).max();
+            if let Some(queued) = queued.filter(|queued| *queued > records_max) {
+                let task = assignment.task;
+                return Some(format!("task {task}: {queued} records wait, of {records_max}"));
+            }
+        }
+        let bytes_max = self.config.overlay_bytes();
+        let bytes: usize = self.tasks.iter().map(|active| active.task.overlay_bytes()).sum();
+        let is_beyond = bytes > 2 * bytes_max;
+        is_beyond.then(|| format!("{bytes} bytes are uncommitted, and {bytes_max} are the bound"))
+    }
+
     /// Bytes of one input that may wait: all of them have the same part.
     fn bytes_max(&self) -> usize {
         (self.config.queue_bytes() / self.queues.places.len().max(1)).max(BYTES_MIN)
