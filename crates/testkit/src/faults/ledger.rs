@@ -1,9 +1,9 @@
 //! Who was told what, and what the log took from whom: so that two owners of a partition show.
 //!
 //! Whoever commits an offset goes on from one that he knows: he was told it when he looked up where
-//! the partition goes on, or when his last commit was confirmed. If the log takes a commit that goes
-//! on from anything but the commit before, two had the partition at once, or one of them worked on
-//! from something that was not committed.
+//! the partition goes on, or when his last commit was confirmed. If the log takes a commit that
+//! goes on from anything but the commit before, two had the partition at once, or one of them
+//! worked on from something that was not committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
