@@ -256,7 +256,7 @@ fn world(
     let mut ledger = Ledger::default();
     for sub in described.sub_topologies() {
         let inputs: Vec<_> = sub.sources().iter().map(|source| Arc::clone(&source.topic)).collect();
-        let changelogs = sub.tables().into_iter().map(|table| Arc::clone(table.changelog()));
+        let changelogs = sub.tables().iter().map(|table| Arc::clone(table.changelog()));
         ledger.inputs.extend(changelogs.map(|changelog| (changelog, inputs.clone())));
     }
     World {

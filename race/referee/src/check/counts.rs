@@ -50,7 +50,7 @@ mod tests {
     fn complaint(change: impl Fn(&mut Vec<(String, u64)>)) -> String {
         let data =
             DataSet { records: 1_000, customers: 10, spread: Spread::Zipf, key: Key::Customer };
-        let mut counts = vec![0; 10];
+        let mut counts = [0; 10];
         let mut records: Vec<(String, u64)> = data
             .orders()
             .map(|order| {
