@@ -58,6 +58,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// librdkafka's `RD_KAFKA_PARTITION_UA`: by the partitioner.
 const BY_KEY: i32 = -1;
 
+/// How often a wait looks whether it is over.
+const LOOK_EVERY: Duration = Duration::from_micros(200);
+
 /// How often `send` lets delivery reports in.
 const POLL_EVERY: u64 = 1_024;
 
@@ -194,7 +197,8 @@ impl LibrdkafkaProducer {
     /// Waits until nothing is in flight, or until the first failed delivery.
     ///
     /// rdkafka's own flush, which its commit calls too, polls for 100 ms at a time and comes back
-    /// only when they are over; here one millisecond at a time.
+    /// only when they are over; and its poll with a time-out of its own spins through what is left
+    /// of a millisecond.
     fn drain(&self, timeout: Duration) -> Result<()> {
         let producer = self.producer()?;
         let deadline = Instant::now() + timeout;
@@ -214,7 +218,7 @@ impl LibrdkafkaProducer {
                 let context = format!("flushing, {} records in flight", producer.in_flight_count());
                 return Err(TransportError::new(kind, context, "not acknowledged in time"));
             }
-            producer.poll(Duration::from_millis(1));
+            thread::sleep(LOOK_EVERY);
         }
     }
 
@@ -339,7 +343,7 @@ impl Producer for LibrdkafkaProducer {
             match code {
                 RDKafkaErrorCode::NoError => return Ok(()),
                 RDKafkaErrorCode::QueueFull if Instant::now() < deadline => {
-                    self.producer()?.poll(Duration::from_millis(1));
+                    thread::sleep(LOOK_EVERY);
                     self.serve()?;
                 }
                 code => {
