@@ -13,21 +13,38 @@ pub(super) struct Budget {
     write_buffers: WriteBufferManager,
     env: Env,
     write_buffer_bytes: usize,
-    share: CacheShare,
+    share: Share,
 }
 
-/// A part of the bytes for values in front of the stores; all open stores have the same.
+/// A store's part of the budget: all open stores have the same.
 #[derive(Clone)]
-pub(super) struct CacheShare {
-    whole: usize,
+pub(super) struct Share {
+    hot_bytes: usize,
+    write_buffer_bytes: usize,
+    write_buffers: WriteBufferManager,
     holders: Arc<()>,
 }
 
-impl CacheShare {
-    pub(super) fn bytes(&self) -> usize {
+impl Share {
+    /// For values in front of the store.
+    pub(super) fn hot_bytes(&self) -> usize {
+        self.hot_bytes / self.stores()
+    }
+
+    /// What a store may write before it is flushed, so that all of them together, those that
+    /// are idle included, stay within the bound, while as much again is being flushed.
+    pub(super) fn unflushed_bytes(&self) -> usize {
+        self.write_buffer_bytes / 2 / self.stores()
+    }
+
+    /// Flushing does not keep up with what is written.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.write_buffers.get_usage() > self.write_buffer_bytes
+    }
+
+    fn stores(&self) -> usize {
         // The budget's own does not count.
-        let stores = Arc::strong_count(&self.holders).saturating_sub(1);
-        self.whole / stores.max(1)
+        Arc::strong_count(&self.holders).saturating_sub(1).max(1)
     }
 }
 
@@ -42,14 +59,17 @@ impl Budget {
     pub(super) fn new(memory_max: usize) -> Result<Self, Error> {
         // A quarter is for values in front of the stores: a look-up in RocksDB costs twenty times
         // as much as one there.
-        let share = CacheShare { whole: memory_max / 4, holders: Arc::default() };
-        let cache = Cache::new_lru_cache(memory_max - share.whole);
+        let hot_bytes = memory_max / 4;
+        let cache = Cache::new_lru_cache(memory_max - hot_bytes);
         let write_buffer_bytes = memory_max / 2;
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             write_buffer_bytes,
             false,
             cache.clone(),
         );
+        let holders = Arc::default();
+        let of_shares = write_buffers.clone();
+        let share = Share { hot_bytes, write_buffer_bytes, write_buffers: of_shares, holders };
         Ok(Self { cache, write_buffers, env: Env::new()?, write_buffer_bytes, share })
     }
 
@@ -58,7 +78,7 @@ impl Budget {
         self.cache.get_usage()
     }
 
-    pub(super) fn share(&self) -> CacheShare {
+    pub(super) fn share(&self) -> Share {
         self.share.clone()
     }
 

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
 use streams_core::{Store, StoreBatch, StoreError, TableBatch, TableName, Timestamp};
 
-use super::budget::CacheShare;
+use super::budget::Share;
 use super::{RocksOptions, failed};
 
 /// Keys of entries begin with this byte, so that no key of the user's is the position's.
@@ -24,13 +24,14 @@ pub(super) struct RocksStore {
     limits: RocksOptions,
     table_options: Options,
     key: RefCell<Vec<u8>>,
-    share: CacheShare,
+    share: Share,
 }
 
 /// A table, and what it has not yet on disk.
 struct Flushing {
     name: TableName,
     entries: u64,
+    bytes: usize,
     since: Option<Instant>,
 }
 
@@ -41,11 +42,12 @@ impl RocksStore {
         tables: &[TableName],
         limits: &RocksOptions,
         table_options: Options,
-        share: CacheShare,
+        share: Share,
     ) -> Self {
         let tables = tables.iter().map(|name| Flushing {
             name: TableName::clone(name),
             entries: 0,
+            bytes: 0,
             since: None,
         });
         Self {
@@ -114,18 +116,24 @@ impl RocksStore {
         }
     }
 
-    /// Flushes in the background what has been only in memory for long enough.
+    /// Flushes what has been only in memory for long enough, or is too much: in the background, but
+    /// if that does not keep up, before anything else is written.
     fn flush_due(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+        let bytes_max = self.share.unflushed_bytes() / self.tables.len().max(1);
         for change in &batch.tables {
             let Some(table) = self.tables.get_mut(change.table) else { continue };
-            table.entries += change.entries.len() as u64;
-            let since = table.since.get_or_insert_with(Instant::now).elapsed();
-            if table.entries < self.limits.flush_after_entries && since < self.limits.flush_after {
+            table.note(change);
+            let since = table.since.map_or(Duration::ZERO, |since| since.elapsed());
+            let is_due = table.entries >= self.limits.flush_after_entries
+                || table.bytes > bytes_max
+                || since >= self.limits.flush_after;
+            let is_exhausted = self.share.is_exhausted();
+            if !is_due && !is_exhausted {
                 continue;
             }
-            (table.entries, table.since) = (0, None);
+            table.is_flushed();
             let mut options = FlushOptions::default();
-            options.set_wait(false);
+            options.set_wait(is_exhausted);
             let family = self.family(change.table)?;
             let flushed = self.database.flush_cf_opt(family, &options);
             flushed.map_err(|error| self.failed(error))?;
@@ -133,6 +141,22 @@ impl RocksStore {
         Ok(())
     }
 }
+
+impl Flushing {
+    /// A change was written.
+    fn note(&mut self, change: &TableBatch) {
+        self.since.get_or_insert_with(Instant::now);
+        self.entries += change.entries.len() as u64;
+        self.bytes += change.entries.bytes() + change.entries.len() * OVERHEAD;
+    }
+
+    fn is_flushed(&mut self) {
+        (self.entries, self.bytes, self.since) = (0, 0, None);
+    }
+}
+
+/// What an entry takes in a write buffer beside its key and value, roughly.
+const OVERHEAD: usize = 40;
 
 fn entry_key(key: &[u8], out: &mut Vec<u8>) {
     out.clear();
@@ -207,7 +231,7 @@ impl Store for RocksStore {
     }
 
     fn cache_bytes(&self) -> usize {
-        self.share.bytes()
+        self.share.hot_bytes()
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
@@ -217,7 +241,7 @@ impl Store for RocksStore {
             }
             let flushed = self.database.flush_cf(self.family(table)?);
             flushed.map_err(|error| self.failed(error))?;
-            (self.tables[table].entries, self.tables[table].since) = (0, None);
+            self.tables[table].is_flushed();
         }
         Ok(())
     }
