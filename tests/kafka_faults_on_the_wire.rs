@@ -92,8 +92,8 @@ async fn nothing_is_lost_doubled_or_torn(transactions: Transactions) {
         std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let from = fed.load(Ordering::Relaxed);
-                job.feed(from..from + 100, 1_000, |_| ());
-                fed.store(from + 100, Ordering::Relaxed);
+                job.feed(from..from + 1_000, 1_000, |_| ());
+                fed.store(from + 1_000, Ordering::Relaxed);
             }
         })
     };

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use headwater::prelude::*;
-use headwater::{ReadRecord, Topology};
+use headwater::spi::transport::ErrorKind;
+use headwater::{ClientError, ReadRecord, Topology};
 
 pub const BUCKETS: u64 = 40;
 
@@ -33,17 +34,17 @@ impl Counting {
         let started = Instant::now();
         let (first, step) = (values.start, (rate / 5).max(1));
         for value in values {
-            writer
-                .send(&self.input, &format!("key-{value}"), &value, 1 + value as i64)
-                .expect("sent");
+            let key = format!("key-{value}");
+            let send = || writer.send(&self.input, &key, &value, 1 + value as i64);
+            patiently(send, was_not_sent);
             if value % step == 0 {
-                flush(&mut writer);
+                patiently(|| writer.flush(), |_| true);
                 between(value);
                 let due = Duration::from_secs_f64((value - first) as f64 / rate as f64);
                 std::thread::sleep(due.saturating_sub(started.elapsed()));
             }
         }
-        flush(&mut writer);
+        patiently(|| writer.flush(), |_| true);
     }
 
     /// Reads until everything is counted: each key's counts are 1, 2, 3, … without gap or repeat.
@@ -77,9 +78,17 @@ pub fn topology(id: &str) -> Topology {
 }
 
 /// A broker that is busy with what is done to it may take its time.
-fn flush(writer: &mut headwater::Writer) {
+fn patiently(
+    mut call: impl FnMut() -> Result<(), ClientError>,
+    may_try_again: impl Fn(&ClientError) -> bool,
+) {
     let until = Instant::now() + Duration::from_secs(60);
-    while let Err(error) = writer.flush() {
-        assert!(Instant::now() < until, "{error}");
+    while let Err(error) = call() {
+        assert!(may_try_again(&error) && Instant::now() < until, "{error}");
     }
+}
+
+/// What is said to be worth another try was not sent.
+fn was_not_sent(error: &ClientError) -> bool {
+    matches!(error, ClientError::Transport(error) if error.kind() == ErrorKind::Retriable)
 }
