@@ -25,6 +25,7 @@ mod effect;
 mod entries;
 mod error;
 mod global;
+mod hashed;
 mod hot;
 mod operators;
 mod overlay;

@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use hashbrown::HashMap;
-
 use crate::entries::Entries;
+use crate::hashed::Hashed;
 use crate::store::TableBatch;
-
-/// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
-type Hasher = ahash::RandomState;
 
 /// What was written to a table since the last commit, the net change per key. `None` is a deletion.
 ///
@@ -21,14 +17,14 @@ pub(crate) struct Overlay {
     bytes: usize,
 }
 
-type Key = Box<[u8]>;
-type Value = Option<Box<[u8]>>;
+pub(crate) type Key = Box<[u8]>;
+pub(crate) type Value = Option<Box<[u8]>>;
 
 /// Most tables are asked for single keys; those that are asked for ranges, record by record, pay
 /// for an order.
 #[derive(Debug)]
 enum Written {
-    Hashed(HashMap<Key, Value, Hasher>),
+    Hashed(Hashed),
     Ordered(BTreeMap<Key, Value>),
 }
 
@@ -49,7 +45,7 @@ impl Written {
 
     fn insert(&mut self, key: &[u8], value: Value) {
         match self {
-            Self::Hashed(map) => drop(map.insert(key.into(), value)),
+            Self::Hashed(map) => map.insert(key, value),
             Self::Ordered(map) => drop(map.insert(key.into(), value)),
         }
     }
@@ -61,14 +57,25 @@ impl Written {
         }
     }
 
-    fn sorted(&self) -> Vec<(&[u8], Option<&[u8]>)> {
+    fn sort(&mut self) {
+        if let Self::Hashed(map) = self {
+            map.sort();
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Hashed(map) => map.entries().len(),
+            Self::Ordered(map) => map.len(),
+        }
+    }
+
+    fn iter(&self) -> Box<dyn Iterator<Item = (&[u8], Option<&[u8]>)> + '_> {
         match self {
             Self::Hashed(map) => {
-                let mut all: Vec<_> = map.iter().map(borrowed).collect();
-                all.sort_unstable_by_key(|(key, _)| *key);
-                all
+                Box::new(map.entries().iter().map(|(key, value)| borrowed((key, value))))
             }
-            Self::Ordered(map) => map.iter().map(borrowed).collect(),
+            Self::Ordered(map) => Box::new(map.iter().map(borrowed)),
         }
     }
 
@@ -76,13 +83,6 @@ impl Written {
         match self {
             Self::Hashed(map) => map.clear(),
             Self::Ordered(map) => map.clear(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Hashed(map) => map.is_empty(),
-            Self::Ordered(map) => map.is_empty(),
         }
     }
 }
@@ -96,8 +96,7 @@ const ENTRY_OVERHEAD: usize = 48;
 
 impl Default for Overlay {
     fn default() -> Self {
-        let map = HashMap::with_hasher(Hasher::with_seeds(1, 2, 3, 4));
-        Self { entries: Written::Hashed(map), bytes: 0 }
+        Self { entries: Written::Hashed(Hashed::default()), bytes: 0 }
     }
 }
 
@@ -157,7 +156,7 @@ impl Overlay {
         match &self.entries {
             Written::Ordered(map) => Box::new(map.range::<[u8], _>(bounds).map(borrowed)),
             Written::Hashed(map) => {
-                let all = map.iter().map(borrowed);
+                let all = map.entries().iter().map(|(key, value)| borrowed((key, value)));
                 let within: BTreeMap<_, _> = all
                     .filter(|(key, _)| std::ops::RangeBounds::<[u8]>::contains(&bounds, *key))
                     .collect();
@@ -167,15 +166,15 @@ impl Overlay {
     }
 
     /// All entries, sorted by key.
-    pub(crate) fn sorted(&self) -> Vec<(&[u8], Option<&[u8]>)> {
-        self.entries.sorted()
+    pub(crate) fn sorted(&mut self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.entries.sort();
+        self.entries.iter()
     }
 
     /// Moves everything out, as the batch that brings the store up to date.
     pub(crate) fn drain(&mut self, table: usize, position: Option<i64>) -> TableBatch {
-        let sorted = self.entries.sorted();
-        let mut entries = Entries::with_capacity(sorted.len(), self.bytes);
-        sorted.into_iter().for_each(|(key, value)| entries.push(key, value));
+        let mut entries = Entries::with_capacity(self.entries.len(), self.bytes);
+        self.sorted().for_each(|(key, value)| entries.push(key, value));
         self.clear();
         TableBatch { table, entries, position }
     }
@@ -186,7 +185,7 @@ impl Overlay {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 
     /// About how much memory the entries take.
@@ -225,7 +224,8 @@ mod tests {
         let added = overlay.put(b"b", None, true);
         overlay.restore(b"b", added);
         overlay.restore(b"a", changed);
-        assert_eq!(overlay.sorted(), [(&b"a"[..], Some(&b"1"[..]))]);
+        let all: Vec<_> = overlay.sorted().collect();
+        assert_eq!(all, [(&b"a"[..], Some(&b"1"[..]))]);
         assert_eq!(overlay.bytes(), bytes);
     }
 }

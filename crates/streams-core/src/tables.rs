@@ -116,19 +116,22 @@ impl Tables {
     }
 
     /// What was written to `table` since the last commit: keys with new values, sorted.
-    pub(crate) fn written(&self, table: TableIndex) -> Vec<(&[u8], Option<(Timestamp, &[u8])>)> {
+    pub(crate) fn written(
+        &mut self,
+        table: TableIndex,
+    ) -> impl Iterator<Item = (&[u8], Option<(Timestamp, &[u8])>)> {
         let entries = self.overlays[self.local[table]].sorted();
-        entries.into_iter().map(|(key, stored)| (key, stored.map(unstamped))).collect()
+        entries.map(|(key, stored)| (key, stored.map(unstamped)))
     }
 
     /// Appends one changelog record per changed key.
     pub(crate) fn write_changelogs(
-        &self,
+        &mut self,
         partition: i32,
         tombstone_at: Timestamp,
         effects: &mut Effects,
     ) {
-        for (spec, overlay) in self.specs.iter().zip(&self.overlays) {
+        for (spec, overlay) in self.specs.iter().zip(&mut self.overlays) {
             for (key, stored) in overlay.sorted() {
                 if spec.is_index(key) {
                     continue;

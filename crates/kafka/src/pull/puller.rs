@@ -11,7 +11,8 @@ use super::intake::{Ask, Asks, Came, Number, SharedIntake};
 use super::partition::Hand;
 use crate::cluster::{ATTEMPT, Cluster};
 use crate::wire::{
-    self, Code, Connection, Decoder, Fetch, FetchedPart, ListOffsets, Place, Wanted, WireError,
+    self, Code, Connection, Decoder, Fetch, FetchedPart, ListOffsets, Place, Spare, Wanted,
+    WireError,
 };
 
 pub(super) struct Puller {
@@ -19,12 +20,13 @@ pub(super) struct Puller {
     intake: SharedIntake,
     cluster: Arc<Cluster>,
     connection: Option<Connection>,
+    spare: Arc<Spare>,
 }
 
 impl Puller {
     pub(super) fn new(broker: Hand, intake: &SharedIntake, cluster: &Arc<Cluster>) -> Self {
         let (intake, cluster) = (Arc::clone(intake), Arc::clone(cluster));
-        Self { broker, intake, cluster, connection: None }
+        Self { broker, intake, cluster, connection: None, spare: Arc::default() }
     }
 
     pub(super) fn run(&mut self) {
@@ -101,7 +103,8 @@ impl Puller {
         }
         let from = ask.position.unwrap_or(0);
         let read_committed = self.intake.settings.read_committed;
-        match (Decoder { from, read_committed, aborted: &mut aborted }).decode(records) {
+        let (aborted, spare) = (&mut aborted, &self.spare);
+        match (Decoder { from, read_committed, aborted, spare }).decode(records) {
             Ok((records, next)) => Came::Records(records, next, high_watermark),
             Err(corrupt) => {
                 let context = format!("fetching {}", ask.place);

@@ -34,8 +34,10 @@ pub(crate) struct Connection {
     stream: TcpStream,
     client: String,
     correlation: i32,
-    /// The request that is written or the answer that is read.
-    buffer: Vec<u8>,
+    /// The request that is written.
+    request: Vec<u8>,
+    /// The answer that is read, and what is left of longer ones behind it.
+    answer: Vec<u8>,
     features: Features,
 }
 
@@ -59,8 +61,9 @@ pub(super) enum Header {
 
 /// More than any answer here can have.
 const ANSWER_MAX: usize = 64 << 20;
-/// Buffers that have become larger than this are not kept.
-const KEPT: usize = 1 << 20;
+/// Buffers that have become larger than this are not kept. Answers with records are large, one after
+/// the other.
+const KEPT: usize = 8 << 20;
 
 impl Connection {
     /// Connects to `address` (`host:port`), and is admitted, within `timeout`.
@@ -73,7 +76,8 @@ impl Connection {
         let stream = connect(address, timeout)?;
         stream.set_nodelay(true)?;
         let (client, features) = (client.to_owned(), Features::default());
-        let mut new = Self { stream, client, correlation: 0, buffer: Vec::new(), features };
+        let (request, answer) = (Vec::new(), Vec::new());
+        let mut new = Self { stream, client, correlation: 0, request, answer, features };
         let deadline = Instant::now() + timeout;
         new.features = Features::ask(&mut new, deadline)?;
         if let Some(login) = login {
@@ -97,7 +101,7 @@ impl Connection {
         read: impl FnOnce(&mut Input<'_>) -> std::result::Result<T, Malformed>,
     ) -> Result<T> {
         self.correlation = self.correlation.wrapping_add(1);
-        let mut output = Output { bytes: std::mem::take(&mut self.buffer) };
+        let mut output = Output { bytes: std::mem::take(&mut self.request) };
         output.bytes.clear();
         output.i32(0);
         self.write_header(kind, &mut output);
@@ -106,9 +110,9 @@ impl Connection {
         output.bytes[..4].copy_from_slice(&length.to_be_bytes());
         self.stream.set_write_timeout(Some(left(deadline)))?;
         self.stream.write_all(&output.bytes)?;
-        self.buffer = output.bytes;
-        self.read_answer(deadline)?;
-        let mut input = Input::new(&self.buffer);
+        self.request = output.bytes;
+        let length = self.read_answer(deadline)?;
+        let mut input = Input::new(&self.answer[..length]);
         if input.i32()? != self.correlation {
             return Err(Malformed.into());
         }
@@ -116,8 +120,10 @@ impl Connection {
             input.tags()?;
         }
         let answer = read(&mut input)?;
-        if self.buffer.capacity() > KEPT {
-            self.buffer = Vec::new();
+        for buffer in [&mut self.request, &mut self.answer] {
+            if buffer.capacity() > KEPT {
+                *buffer = Vec::new();
+            }
         }
         Ok(answer)
     }
@@ -133,19 +139,21 @@ impl Connection {
         }
     }
 
-    fn read_answer(&mut self, deadline: Instant) -> Result<()> {
+    /// Reads an answer, and says how long it is.
+    fn read_answer(&mut self, deadline: Instant) -> Result<usize> {
         let mut length = [0; 4];
         self.read_exact_until(&mut length, deadline)?;
         let length = usize::try_from(i32::from_be_bytes(length)).map_err(|_| Malformed)?;
         if length > ANSWER_MAX {
             return Err(Malformed.into());
         }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        buffer.resize(length, 0);
-        self.read_exact_until(&mut buffer, deadline)?;
-        self.buffer = buffer;
-        Ok(())
+        let mut answer = std::mem::take(&mut self.answer);
+        if answer.len() < length {
+            answer.resize(length, 0);
+        }
+        self.read_exact_until(&mut answer[..length], deadline)?;
+        self.answer = answer;
+        Ok(length)
     }
 
     /// A time-out of the socket alone would begin anew with every byte.

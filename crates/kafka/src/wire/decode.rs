@@ -1,14 +1,55 @@
 //! Batches of records as they come from a broker: format 2, with aborted ones left out.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use streams_core::{Headers, RawRecord, Timestamp};
 
 use super::decompress::Codec;
 
 /// Records of one partition, decoded only so far that each can be found.
-#[derive(Default)]
 pub(crate) struct Records {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    spare: Arc<Spare>,
+}
+
+/// Memory of records that are gone, for the next ones: fresh memory costs the system more than what
+/// is done with it.
+#[derive(Default)]
+pub(crate) struct Spare(Mutex<Vec<(Vec<u8>, Vec<Entry>)>>);
+
+/// So many pieces of memory are kept, and none larger than this.
+const SPARES_MAX: usize = 8;
+const SPARE_BYTES_MAX: usize = 4 << 20;
+/// Memory is not used again for so much less than it is: what waits has a bound.
+const SPARE_TIMES_MAX: usize = 8;
+
+impl Spare {
+    /// Memory for what `compressed` bytes may become.
+    fn take(&self, compressed: usize) -> (Vec<u8>, Vec<Entry>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |(bytes, _): &(Vec<u8>, _)| bytes.capacity() / SPARE_TIMES_MAX <= compressed;
+        let found = kept.iter().rposition(fits);
+        found.map(|index| kept.swap_remove(index)).unwrap_or_default()
+    }
+
+    fn keep(&self, mut bytes: Vec<u8>, mut entries: Vec<Entry>) {
+        if bytes.capacity() == 0 || bytes.capacity() > SPARE_BYTES_MAX {
+            return;
+        }
+        bytes.clear();
+        entries.clear();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < SPARES_MAX {
+            kept.push((bytes, entries));
+        }
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        self.spare.keep(std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
+    }
 }
 
 struct Entry {
@@ -86,6 +127,8 @@ pub(crate) struct Decoder<'a> {
     pub(crate) read_committed: bool,
     /// Transactions that were aborted: producer, first offset.
     pub(crate) aborted: &'a mut Vec<(i64, i64)>,
+    /// Where memory is taken from.
+    pub(crate) spare: &'a Arc<Spare>,
 }
 
 impl Decoder<'_> {
@@ -93,7 +136,9 @@ impl Decoder<'_> {
     /// no whole batch.
     pub(crate) fn decode(&mut self, mut set: &[u8]) -> Result<(Records, Option<i64>), Corrupt> {
         self.aborted.sort_unstable_by_key(|(_, first)| *first);
-        let (mut records, mut next, mut aborting) = (Records::default(), None, Vec::new());
+        let (bytes, entries) = self.spare.take(set.len());
+        let mut records = Records { bytes, entries, spare: Arc::clone(self.spare) };
+        let (mut next, mut aborting) = (None, Vec::new());
         let mut pending = self.aborted.iter().peekable();
         while let Some((header, rest)) = Header::read(set)? {
             let batch = &set[..set.len() - rest.len()];
@@ -344,7 +389,8 @@ mod tests {
         aborted: &[(i64, i64)],
     ) -> Result<(Found, Option<i64>), Corrupt> {
         let aborted = &mut aborted.to_vec();
-        let (records, next) = Decoder { from, read_committed: true, aborted }.decode(set)?;
+        let spare = &Arc::default();
+        let (records, next) = Decoder { from, read_committed: true, aborted, spare }.decode(set)?;
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"?")).into();
         let all = (0..records.len()).map(|index| records.record(index));
         Ok((all.map(|record| (record.offset, text(record.value))).collect(), next))
@@ -357,7 +403,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut aborted = Vec::new();
-        let mut decoder = Decoder { from: 0, read_committed: true, aborted: &mut aborted };
+        let (aborted, spare) = (&mut aborted, &Arc::default());
+        let mut decoder = Decoder { from: 0, read_committed: true, aborted, spare };
         let (records, next) = decoder.decode(&batch(7, 1, &["a", ""])).expect("decoded");
         assert_eq!((records.len(), next), (2, Some(9)));
         let second = records.record(1);
@@ -367,6 +414,27 @@ mod tests {
         records.headers(1, &mut headers);
         assert_eq!(headers.last("h"), Some(Some(&b"x"[..])));
         assert_eq!((headers.last("none"), headers.len()), (Some(None), 2));
+    }
+
+    #[test]
+    fn memory_is_used_again_but_not_for_much_less() {
+        let spare = Arc::<Spare>::default();
+        let decode = |set: &[u8]| {
+            let (aborted, spare) = (&mut Vec::new(), &spare);
+            Decoder { from: 0, read_committed: true, aborted, spare }.decode(set).expect("good").0
+        };
+        let (long, short) = ("x".repeat(50_000), batch(0, 1, &["a"]));
+        let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        let states = std::iter::successors(Some(1_u32), next).take(50_000);
+        let noise: String = states.map(|state| char::from(33 + (state >> 24) as u8 % 89)).collect();
+        let large = batch(0, 1, &[&long, &noise]);
+        let first = decode(&large);
+        let (place, size) = (first.bytes.as_ptr(), first.size());
+        drop(first);
+        let small = decode(&short);
+        assert!(small.size() < size / 8 && small.bytes.as_ptr() != place);
+        let again = decode(&large);
+        assert_eq!((again.bytes.as_ptr(), again.len()), (place, 2));
     }
 
     #[test]
