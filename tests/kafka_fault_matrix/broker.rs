@@ -95,8 +95,8 @@ impl Broker {
     }
 }
 
-/// Below the ports that the system gives to whoever connects: a client that connects again and again
-/// to a broker that is away would be given the broker's own port some time, and keep it from
+/// Below the ports that the system gives to whoever connects: a client that connects again and
+/// again to a broker that is away would be given the broker's own port some time, and keep it from
 /// coming back.
 fn free_port() -> u16 {
     let first = 20_000 + (std::process::id() % 4_000) as u16 * 3;

@@ -1,6 +1,6 @@
-//! Two hundred stores that write four times their budget: what the process takes stays within it and
-//! a fifth of the application's whole budget, of which it is half. The rest of that fifth is for
-//! what each open database costs beside its blocks and write buffers.
+//! Two hundred stores that write four times their budget: what the process takes stays within it
+//! and a fifth of the application's whole budget, of which it is half. That fifth is for what each
+//! open database costs beside its blocks and write buffers.
 
 use headwater_state::{RocksOptions, RocksStores};
 use streams_core::{StoreBatch, StoreProvider, TableBatch, TableName};

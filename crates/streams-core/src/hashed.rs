@@ -7,8 +7,8 @@ use crate::overlay::{Key, Value};
 /// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
 type Hasher = ahash::RandomState;
 
-/// Keys with values. Once sorted, they stay so until another key comes: a commit wants them in order
-/// several times.
+/// Keys with values. Once sorted, they stay so until another key comes: a commit wants them in
+/// order several times.
 #[derive(Debug)]
 pub(crate) struct Hashed {
     entries: Vec<(Key, Value)>,

@@ -61,8 +61,8 @@ pub(super) enum Header {
 
 /// More than any answer here can have.
 const ANSWER_MAX: usize = 64 << 20;
-/// Buffers that have become larger than this are not kept. Answers with records are large, one after
-/// the other.
+/// Buffers that have become larger than this are not kept. Answers with records are large, one
+/// after the other.
 const KEPT: usize = 8 << 20;
 
 impl Connection {
