@@ -14,6 +14,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+export HEADWATER_BROKER_DIES=1
 exec bash scripts/test.sh --test kafka_kill --test kafka_kill_at_every_step \
   --test kafka_fault_matrix --test kafka_faults_on_the_wire --test the_plain_loop_tears \
   --test kafka_deleted_topics_are_errors --test changed_topologies_are_refused \

@@ -45,15 +45,14 @@ fn nothing_is_lost_doubled_or_torn() {
     go_through(&FAULTS, Duration::from_secs(30));
 }
 
-/// Nothing is lost here either, but not always is everything caught up in time, so it is only gone
-/// through on demand: see `docs/guarantees.md`.
+/// Takes the machine's disk and processors for Kafka's starts: gone through by `./dev faults` only.
 #[test]
 fn a_broker_that_dies_or_stands_still() {
     if std::env::var_os("HEADWATER_BROKER_DIES").is_none() {
         println!("skipped: HEADWATER_BROKER_DIES is not set");
         return;
     }
-    go_through(&BROKER_FAULTS, Duration::from_secs(150));
+    go_through(&BROKER_FAULTS, Duration::from_secs(60));
 }
 
 /// Whether a fault's name contains one of the words of `HEADWATER_FAULTS`, separated by commas.

@@ -59,7 +59,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BY_KEY: i32 = -1;
 
 /// How often a wait looks whether it is over.
-const LOOK_EVERY: Duration = Duration::from_micros(200);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// How often `send` lets delivery reports in.
 const POLL_EVERY: u64 = 1_024;
