@@ -2,7 +2,7 @@
 //!
 //! The environment says what to do: `BOOTSTRAP`, `APP_ID`, `STATE_DIR`, `GUARANTEE` (`eos`, `alo`),
 //! `JOB`, `INPUT`, `OUTPUT`; and, with Headwater's defaults, `THREADS`, `COMMIT_MS` and
-//! `TRANSACTIONS` (`v1`, `v2`, `auto`).
+//! `CLIENT` (`own`, `librdkafka`).
 
 mod model;
 
@@ -64,10 +64,14 @@ fn config() -> Result<Config, Box<dyn Error>> {
         "alo" => Guarantee::AtLeastOnce,
         _ => Guarantee::ExactlyOnce,
     };
-    let transactions = match env("TRANSACTIONS", "auto").as_str() {
-        "v1" => Transactions::V1,
-        "v2" => Transactions::V2,
-        _ => Transactions::Auto,
+    // Any property that only librdkafka knows makes it fetch.
+    let kafka = match env("CLIENT", "own").as_str() {
+        "librdkafka" => KafkaProperties {
+            transactions: Transactions::V1,
+            consumer: [("check.crcs".to_owned(), "true".to_owned())].into(),
+            ..KafkaProperties::default()
+        },
+        _ => KafkaProperties::default(),
     };
     let commit_interval = match env("COMMIT_MS", "").as_str() {
         "" => None,
@@ -80,7 +84,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
         state_dir: Some(env("STATE_DIR", "state").into()),
         tables: Some(Tables::Rocksdb),
         worker_threads: env("THREADS", "1").parse()?,
-        kafka: KafkaProperties { transactions, ..KafkaProperties::default() },
+        kafka,
         ..Config::default()
     })
 }
