@@ -1,7 +1,8 @@
 //! A broker that can be killed, and Kafka's own consumer.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use headwater::Config;
 
@@ -20,9 +21,13 @@ impl Broker {
         Config { broker: format!("kafka://127.0.0.1:{}", self.port), ..Config::default() }
     }
 
-    /// `kill -9`.
+    /// `kill -9`. A large process takes its time to be gone, and its port with it.
     pub fn kill(&self) {
         self.signal("KILL");
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_ok() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn freeze(&self) {
