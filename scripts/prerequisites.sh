@@ -23,9 +23,15 @@ ensure_jdk() {
   ensure_packages "a Java compiler, 17 or newer" has_javac "$(java_package jdk)"
 }
 
+# Counts the instructions of the benchmarks.
+ensure_valgrind() {
+  ensure_packages "Valgrind" has_valgrind valgrind
+}
+
 has_linker() { command -v cc && [ -e /usr/include/stdio.h ]; } >/dev/null
 has_cxx() { has_linker && command -v c++ && command -v make; } >/dev/null
 has_maven() { command -v mvn; } >/dev/null
+has_valgrind() { command -v valgrind; } >/dev/null
 has_curl() { command -v curl; } >/dev/null
 # perl-base, which every Debian has, is not enough for OpenSSL's Configure.
 has_perl() { perl -MFindBin -MIPC::Cmd -MPod::Usage -e 1; } 2>/dev/null

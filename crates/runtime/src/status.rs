@@ -251,12 +251,12 @@ impl StatusHandle {
 
     /// The log's ends as last seen.
     pub(crate) fn ends(&self, ends: &[(TopicPartition, i64)]) {
+        let ends = ends.iter().map(|(partition, end)| (partition, *end));
+        let ends: BTreeMap<_, _> = ends.collect();
         let mut status = self.lock();
         for input in status.tasks.values_mut().flat_map(|task| &mut task.inputs) {
-            let end = ends.iter().find(|(partition, _)| {
-                partition.topic == input.topic && partition.partition == input.partition
-            });
-            if let Some((_, end)) = end {
+            let name = TopicPartition::new(Arc::clone(&input.topic), input.partition);
+            if let Some(end) = ends.get(&name) {
                 input.lag = Some((end - input.position).max(0));
             }
         }

@@ -146,6 +146,15 @@ impl TableSpec {
     }
 }
 
+/// Where the entries of `time` and later begin, found by time.
+///
+/// Whoever takes away what is old begins there and not at the first entry of all: what was taken
+/// away since the last commit is still in the way, in the overlay and in the store, and there may
+/// be very much of it.
+pub(crate) fn since(time: Timestamp) -> Vec<u8> {
+    [&[BY_TIME], &time.max(0).to_be_bytes()[..]].concat()
+}
+
 /// The second store key of an entry in [`Layout::Keyed`].
 pub(crate) fn by_time(by_key: &[u8], suffix: usize) -> Vec<u8> {
     let key_and_suffix = by_key.get(1..).unwrap_or_default();

@@ -3,10 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::Stream;
+use super::{Stream, functions};
 use crate::builder::Builder;
 use crate::chain::{Chain, Then};
-use crate::cx::Cx;
 use crate::global::{GlobalSource, GlobalTable, TypedRows};
 use crate::operators::LookUp;
 use crate::policy::ErrorPolicy;
@@ -92,8 +91,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, &T) -> O + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        let joiner = move |key: &K, value: &V, row: Option<&T>| Some(joiner(key, value, row?));
-        self.look_up_global("join_global", table, key, joiner)
+        self.look_up_global("join_global", table, key, functions::joins(joiner))
     }
 
     /// [`join_global`](Stream::join_global) that keeps records for which the table has no row.
@@ -120,8 +118,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, Option<&T>) -> O + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        let joiner = move |key: &K, value: &V, row: Option<&T>| Some(joiner(key, value, row));
-        self.look_up_global("left_join_global", table, key, joiner)
+        self.look_up_global("left_join_global", table, key, functions::left_joins(joiner))
     }
 
     fn look_up_global<G: 'static, T: 'static, O: 'static>(
@@ -132,8 +129,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         joiner: impl Fn(&K, &V, Option<&T>) -> Option<O> + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
         let (builder, node, key_changed) = (self.builder, self.add_node(name), self.key_changed);
-        let table = table.clone();
-        let row = move |own: &K, value: &V, cx: &mut Cx| table.get(&key(own, value), &*cx.globals);
+        let row = functions::global_row(table.clone(), key);
         let operator = LookUp { row, joiner, of: PhantomData };
         let chain = Then { chain: self.chain, operator };
         Stream { key_changed, ..Stream::new(builder, chain, node) }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Stream, TableStream};
+use super::{Stream, TableStream, functions};
 use crate::builder::NodeKind;
 use crate::chain::{Chain, Port, Then};
 use crate::changelog::Layout;
 use crate::codec::{Codec, Json, Natural};
-use crate::error::Failure;
 use crate::operators::stream_join::{JoinSide, LeftSide, RightSide, StreamJoin};
 use crate::operators::{LookUp, Sides};
 use crate::window::millis;
@@ -268,8 +267,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         table: &TableStream<'b, K, T>,
         joiner: impl Fn(&K, &V, &T) -> O + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        let joiner = move |key: &K, value: &V, row: Option<&T>| Some(joiner(key, value, row?));
-        self.look_up("join_table", table, joiner)
+        self.look_up("join_table", table, functions::joins(joiner))
     }
 
     /// [`join_table`](Stream::join_table) that keeps records for which the table has no row.
@@ -294,8 +292,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         table: &TableStream<'b, K, T>,
         joiner: impl Fn(&K, &V, Option<&T>) -> O + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        let joiner = move |key: &K, value: &V, row: Option<&T>| Some(joiner(key, value, row));
-        self.look_up("left_join_table", table, joiner)
+        self.look_up("left_join_table", table, functions::left_joins(joiner))
     }
 
     fn look_up<T: Clone + 'static, O: 'static>(
@@ -310,10 +307,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         }
         let (builder, parents) = (self.builder, [self.node, table.node]);
         let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
-        let rows = Arc::clone(&table.rows);
-        let row = move |key: &K, _: &V, cx: &mut crate::cx::Cx| -> Result<Option<T>, Failure> {
-            Ok(rows.get(key, cx)?.map(|(row, _)| row))
-        };
+        let row = functions::own_row(Arc::clone(&table.rows));
         let chain = Then { chain: self.chain, operator: LookUp { row, joiner, of: PhantomData } };
         Stream::new(builder, chain, node)
     }

@@ -1,6 +1,7 @@
 //! The DSL: what can be said about a stream.
 
 mod cogroup;
+mod functions;
 mod globals;
 mod grouped;
 mod joins;

@@ -1,8 +1,7 @@
 //! Operators that look at one record at a time.
 
-use super::Stream;
+use super::{Stream, functions};
 use crate::chain::{Chain, Port, Shared};
-use crate::error::Failure;
 use crate::operators::{Branch, Filter, FlatMap, FlatMapValues, Map, MapValues, Peek};
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
@@ -26,7 +25,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
     ) -> Stream<'b, K, V, impl Chain<Key = K, Value = V>> {
-        self.then("filter", Filter(move |key: &K, value: &V| Ok(predicate(key, value))))
+        self.then("filter", Filter(functions::says(predicate)))
     }
 
     /// Keeps the records for which `predicate` is false.
@@ -49,7 +48,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
     ) -> Stream<'b, K, V, impl Chain<Key = K, Value = V>> {
-        self.then("filter_not", Filter(move |key: &K, value: &V| Ok(!predicate(key, value))))
+        self.then("filter_not", Filter(functions::says_not(predicate)))
     }
 
     /// Replaces key and value. The key may have changed, so a grouping behind it needs
@@ -72,7 +71,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         map: impl Fn(K, V) -> (K2, V2) + Send + Sync + 'static,
     ) -> Stream<'b, K2, V2, impl Chain<Key = K2, Value = V2>> {
-        self.then("map", Map(move |key, value| Ok(map(key, value)))).rekeyed()
+        self.then("map", Map(functions::of_both(map))).rekeyed()
     }
 
     /// Replaces the value.
@@ -94,7 +93,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         map: impl Fn(V) -> V2 + Send + Sync + 'static,
     ) -> Stream<'b, K, V2, impl Chain<Key = K, Value = V2>> {
-        self.then("map_values", MapValues(move |_: &K, value| Ok(map(value))))
+        self.then("map_values", MapValues(functions::of_value(map)))
     }
 
     /// [`map_values`](Stream::map_values) with a look at the key.
@@ -116,7 +115,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         map: impl Fn(&K, V) -> V2 + Send + Sync + 'static,
     ) -> Stream<'b, K, V2, impl Chain<Key = K, Value = V2>> {
-        self.then("map_values", MapValues(move |key: &K, value| Ok(map(key, value))))
+        self.then("map_values", MapValues(functions::of_value_with_key(map)))
     }
 
     /// Replaces the key. A grouping behind it needs [`group_by`](Stream::group_by).
@@ -138,11 +137,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         select: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
     ) -> Stream<'b, K2, V, impl Chain<Key = K2, Value = V>> {
-        let map = move |key: K, value: V| {
-            let key = select(&key, &value);
-            Ok((key, value))
-        };
-        self.then("select_key", Map(map)).rekeyed()
+        self.then("select_key", Map(functions::selects(select))).rekeyed()
     }
 
     /// Replaces a record by any number of records. A grouping behind it needs
@@ -168,7 +163,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     where
         I: IntoIterator<Item = (K2, V2)> + 'static,
     {
-        self.then("flat_map", FlatMap(move |key, value| Ok(map(key, value)))).rekeyed()
+        self.then("flat_map", FlatMap(functions::of_both(map))).rekeyed()
     }
 
     /// Replaces a value by any number of values with the same key.
@@ -195,7 +190,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         K: Clone,
         I: IntoIterator<Item = V2> + 'static,
     {
-        self.then("flat_map_values", FlatMapValues(move |_: &K, value| Ok(map(value))))
+        self.then("flat_map_values", FlatMapValues(functions::of_value(map)))
     }
 
     /// Shows each record to `look` and hands it on. `look` may see a record again after a rewind:
@@ -248,7 +243,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         let node = self.add_node("branch");
         let (matching, rest) = (Port::new(), Port::new());
         let (builder, key_changed) = (self.builder, self.key_changed);
-        let predicate = move |key: &K, value: &V| Ok::<_, Failure>(predicate(key, value));
+        let predicate = functions::says(predicate);
         let branch = Branch { predicate, matching: matching.clone(), rest: rest.clone() };
         self.chain.connect(branch, builder);
         let stream = |port| Stream { key_changed, ..Stream::new(builder, port, node) };

@@ -1,19 +1,12 @@
 //! The `try_` forms: functions that may fail. An error is handled by the source's error policy, as
 //! an undecodable record is.
 
-use std::sync::Arc;
-
-use super::Stream;
+use super::{Stream, functions};
 use crate::chain::Chain;
-use crate::error::{BoxError, Cause, Failure};
+use crate::error::BoxError;
 use crate::operators::{Filter, FlatMap, FlatMapValues, Map, MapValues};
 
 /// What a function returned, or the failure of its operator.
-fn tried<T, E: Into<BoxError>>(operator: &'static str, result: Result<T, E>) -> Result<T, Failure> {
-    result
-        .map_err(|error| Cause::User { operator: Arc::from(operator), source: error.into() }.into())
-}
-
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// [`filter`](Stream::filter) with a predicate that may fail.
     ///
@@ -41,8 +34,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         predicate: impl Fn(&K, &V) -> Result<bool, E> + Send + Sync + 'static,
     ) -> Stream<'b, K, V, impl Chain<Key = K, Value = V>> {
-        let filter = move |key: &K, value: &V| tried("try_filter", predicate(key, value));
-        self.then("try_filter", Filter(filter))
+        let name = "try_filter";
+        self.then(name, Filter(functions::tries(name, predicate)))
     }
 
     /// [`map`](Stream::map) with a function that may fail.
@@ -67,7 +60,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         map: impl Fn(K, V) -> Result<(K2, V2), E> + Send + Sync + 'static,
     ) -> Stream<'b, K2, V2, impl Chain<Key = K2, Value = V2>> {
-        self.then("try_map", Map(move |key, value| tried("try_map", map(key, value)))).rekeyed()
+        let name = "try_map";
+        self.then(name, Map(functions::tries_both(name, map))).rekeyed()
     }
 
     /// [`map_values`](Stream::map_values) with a function that may fail.
@@ -92,8 +86,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self,
         map: impl Fn(V) -> Result<V2, E> + Send + Sync + 'static,
     ) -> Stream<'b, K, V2, impl Chain<Key = K, Value = V2>> {
-        let map = move |_: &K, value| tried("try_map_values", map(value));
-        self.then("try_map_values", MapValues(map))
+        let name = "try_map_values";
+        self.then(name, MapValues(functions::tries_value(name, map)))
     }
 
     /// [`flat_map`](Stream::flat_map) with a function that may fail.
@@ -123,8 +117,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     where
         I: IntoIterator<Item = (K2, V2)> + 'static,
     {
-        let map = move |key, value| tried("try_flat_map", map(key, value));
-        self.then("try_flat_map", FlatMap(map)).rekeyed()
+        let name = "try_flat_map";
+        self.then(name, FlatMap(functions::tries_both(name, map))).rekeyed()
     }
 
     /// [`flat_map_values`](Stream::flat_map_values) with a function that may fail.
@@ -156,7 +150,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         K: Clone,
         I: IntoIterator<Item = V2> + 'static,
     {
-        let map = move |_: &K, value| tried("try_flat_map_values", map(value));
-        self.then("try_flat_map_values", FlatMapValues(map))
+        let name = "try_flat_map_values";
+        self.then(name, FlatMapValues(functions::tries_value(name, map)))
     }
 }

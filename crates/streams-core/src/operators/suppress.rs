@@ -8,7 +8,7 @@ use super::rows::Rows;
 use super::table_access::write_key;
 use crate::chain::{Receive, Shared};
 use crate::change::Change;
-use crate::changelog::{BY_KEY, BY_TIME};
+use crate::changelog::{BY_KEY, BY_TIME, since};
 use crate::codec::{Changed, Codec, CodecError};
 use crate::cx::{Clock, ClockIndex, Cx};
 use crate::error::{Cause, Failure};
@@ -114,7 +114,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
 
     /// Lets the first change go if it waits since `due` or before. Tells whether it did.
     fn let_go_first(&self, due: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
-        let first = self.buffer.first(cx)?;
+        let first = self.buffer.first(cx.clocks[self.clock].first_open, cx)?;
         let since = first.as_ref().map_or(Timestamp::MAX, |(since, _)| *since);
         cx.clocks[self.clock].first_open = since;
         let Some((since, store_key)) = first.filter(|_| since <= due) else { return Ok(false) };
@@ -192,10 +192,10 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         Ok(Some(Waiting { since, bytes, change: self.read(&value)? }))
     }
 
-    /// The entry that waits longest.
-    fn first(&self, cx: &Cx) -> Result<Option<(Timestamp, Vec<u8>)>, Failure> {
+    /// The entry that waits longest; none waits since before `from`.
+    fn first(&self, from: Timestamp, cx: &Cx) -> Result<Option<(Timestamp, Vec<u8>)>, Failure> {
         let mut first = None;
-        cx.tables.scan(self.index, &[BY_TIME], None, &mut |key, _, _| {
+        cx.tables.scan(self.index, &since(from), None, &mut |key, _, _| {
             let (suffix, key) = key[1..].split_at((key.len() - 1).min(SUFFIX));
             first = Some((time(suffix), [&[BY_KEY], key, suffix].concat()));
             ControlFlow::Break(())

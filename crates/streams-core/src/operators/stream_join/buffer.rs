@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use super::{Side, StreamJoin};
-use crate::changelog::{BY_KEY, BY_TIME};
+use crate::changelog::{BY_KEY, since};
 use crate::cx::Cx;
 use crate::error::Failure;
 use crate::record::Timestamp;
@@ -57,7 +57,8 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     fn forget(&self, side: Side, oldest: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
         let own = self.own(side);
         let (mut old, mut next) = (Vec::new(), Timestamp::MAX);
-        cx.tables.scan(own.table, &[BY_TIME], None, &mut |key, _, _| {
+        let first = since(cx.clocks[own.clock].first_kept);
+        cx.tables.scan(own.table, &first, None, &mut |key, _, _| {
             let (at, by_key) = by_key(key);
             if at > oldest {
                 next = at;

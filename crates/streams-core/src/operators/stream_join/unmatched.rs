@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::buffer::{Place, SUFFIX, between, by_key, next_sequence, put, sequence};
 use super::{Side, StreamJoin};
-use crate::changelog::BY_TIME;
+use crate::changelog::since;
 use crate::cx::Cx;
 use crate::error::Failure;
 use crate::record::Timestamp;
@@ -70,7 +70,8 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
             return Ok(Vec::new());
         }
         let (mut over, mut next) = (Vec::new(), Timestamp::MAX);
-        cx.tables.scan(unmatched.table, &[BY_TIME], None, &mut |key, _, _| {
+        let first = since(cx.clocks[unmatched.clock].first_open);
+        cx.tables.scan(unmatched.table, &first, None, &mut |key, _, _| {
             let (at, by_key) = by_key(key);
             let side = side_of(&by_key);
             if at >= time - nearest {

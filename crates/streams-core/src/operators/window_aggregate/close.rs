@@ -65,7 +65,9 @@ where
     }
 
     fn forget(&self, to: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
-        let (old, next) = self.scan(0, to, cx)?;
+        let kept = self.siblings.iter().map(|clock| cx.clocks[*clock].first_kept);
+        let first = kept.fold(cx.clocks[self.clock].first_kept, Timestamp::min);
+        let (old, next) = self.scan(first, to, cx)?;
         cx.clocks[self.clock].first_kept = next;
         for (_, store_key) in old {
             cx.tables.delete(self.index, &store_key);

@@ -1,0 +1,54 @@
+//! One workload, or the names of all that are counted: `scripts/bench.sh` runs it under Valgrind,
+//! which counts the instructions inside of [`measured_part`] only.
+
+use std::process::ExitCode;
+
+use bench::{Kind, Workload, all};
+
+/// Rounds before those that are counted: buffers have their size then.
+const WARM_UP: usize = 2;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let kinds: Vec<_> = all().into_iter().filter(|kind| kind.is_counted).collect();
+    match &*arguments {
+        [] => kinds.iter().for_each(|kind| println!("{}", kind.name)),
+        [name, rounds] => {
+            let (Some(kind), Ok(rounds)) = (find(&kinds, name), rounds.parse::<u64>()) else {
+                eprintln!("no workload {name}, or no number: {rounds}");
+                return ExitCode::FAILURE;
+            };
+            count(kind, rounds);
+            println!("{}", kind.elements * rounds);
+        }
+        _ => {
+            eprintln!("usage: instructions [NAME ROUNDS]");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn find<'a>(kinds: &'a [Kind], name: &str) -> Option<&'a Kind> {
+    kinds.iter().find(|kind| kind.name == name)
+}
+
+fn count(kind: &Kind, rounds: u64) {
+    let mut workload = (kind.set_up)();
+    for _ in 0..WARM_UP {
+        workload.prepare();
+        workload.run();
+    }
+    for _ in 0..rounds {
+        workload.prepare();
+        measured_part(&mut *workload);
+    }
+}
+
+/// Valgrind counts from its first instruction to its last; it knows the function by its name.
+#[inline(never)]
+fn measured_part(workload: &mut dyn Workload) {
+    workload.run();
+    // Something behind it, lest the call becomes a jump and the function never returns.
+    std::hint::black_box(());
+}

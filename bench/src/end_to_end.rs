@@ -1,0 +1,194 @@
+//! An application on the embedded log: group, fetch, tasks, transactions, commits, all on one
+//! thread and with time by hand, so that it can be repeated exactly.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use embedded::{EmbeddedLog, LogOptions};
+use runtime::stepped::{SteppedApp, SteppedParts};
+use runtime::transport::{Outgoing, Producer, ProducerConfig, Transport};
+use runtime::{Client, Clock, Config, ManualClock};
+use serde::{Deserialize, Serialize};
+use state::MemoryStores;
+use streams_core::codec::Text;
+use streams_core::{Builder, Table, Timestamp, Topic, Topology};
+use testkit::Dice;
+
+use crate::codecs::Order;
+use crate::feed::Records;
+use crate::workload::{Kind, Workload};
+
+const RECORDS: usize = 4_000;
+const CUSTOMERS: usize = 400;
+const PARTITIONS: i32 = 4;
+/// After so many rounds a new log begins: one in memory would grow for ever.
+const ROUNDS_MAX: u64 = 20;
+/// A poll fetches 2,000 records, and a task processes 1,000 at a time: two are enough.
+const TURNS: usize = 4;
+
+pub(crate) fn kinds() -> Vec<Kind> {
+    const N: u64 = RECORDS as u64;
+    vec![
+        Kind::counted("end_to_end/map", N, || Box::new(EndToEnd::new(orders_to_shipments))),
+        Kind::counted("end_to_end/count", N, || Box::new(EndToEnd::new(count_per_customer))),
+    ]
+}
+
+fn orders() -> Topic<String, Order> {
+    Topic::json("orders")
+}
+
+#[derive(Serialize, Deserialize)]
+struct Shipment {
+    shipment_id: String,
+    order_id: String,
+    customer_id: String,
+    status: String,
+    created_at: String,
+}
+
+/// The race's first job.
+fn orders_to_shipments() -> Topology {
+    let app = Builder::new("end-to-end");
+    let shipment = |order: Order| Shipment {
+        shipment_id: format!("ship-{}", order.order_id),
+        order_id: order.order_id,
+        customer_id: order.customer_id,
+        status: "pending".to_owned(),
+        created_at: order.timestamp,
+    };
+    let large = app.stream(&orders()).filter(|_, order| order.amount >= 1.0);
+    large.map_values(shipment).to(&Topic::json("out"));
+    app.build().expect("a topology")
+}
+
+/// The race's second job.
+fn count_per_customer() -> Topology {
+    let app = Builder::new("end-to-end");
+    let counts = app.stream(&orders()).group_by_key().count(&Table::new("counts"));
+    counts.latest().to(&Topic::with("out", streams_core::codec::Bytes, Text));
+    app.build().expect("a topology")
+}
+
+struct EndToEnd {
+    topology: fn() -> Topology,
+    records: Arc<Records>,
+    world: World,
+}
+
+impl EndToEnd {
+    fn new(topology: fn() -> Topology) -> Self {
+        let mut dice = Dice::new(41);
+        let records = (0..RECORDS).map(|number| {
+            let order = Order::rolled(&mut dice, number, CUSTOMERS);
+            (order.customer_id.clone(), order, 0)
+        });
+        let records = Records::of(&orders(), records);
+        Self { topology, world: World::new(topology), records }
+    }
+}
+
+impl Workload for EndToEnd {
+    fn prepare(&mut self) {
+        let commits = self.world.app.status().snapshot().commits.commits;
+        assert_eq!(commits, self.world.rounds, "each round ends with a commit");
+        if self.world.rounds == ROUNDS_MAX {
+            self.world = World::new(self.topology);
+        }
+        self.world.rounds += 1;
+        self.world.write(&self.records);
+    }
+
+    fn run(&mut self) {
+        (0..TURNS).for_each(|_| self.world.turn_all());
+        self.world.clock.advance(Duration::from_millis(250));
+        self.world.turn_all();
+    }
+}
+
+/// A log with an application that has its tasks.
+struct World {
+    clock: ManualClock,
+    app: SteppedApp,
+    producer: Box<dyn Producer>,
+    rounds: u64,
+}
+
+impl World {
+    fn new(topology: fn() -> Topology) -> Self {
+        let clock = ManualClock::new(0);
+        let log = LogOptions::default().clock(Arc::new(LogClock(clock.clone()))).in_memory();
+        let client = Client::new(Arc::new(log.clone()));
+        for topic in ["orders", "out"] {
+            client.create_topic(topic, PARTITIONS).expect("the log takes topics");
+        }
+        let instance_id = Some("bench".into());
+        let app = SteppedApp::start(SteppedParts {
+            topology: Arc::new(topology()),
+            config: Config { instance_id, ..Config::default() },
+            transport: Arc::new(log.clone()),
+            stores: Arc::new(MemoryStores::new()),
+            clock: Arc::new(clock.clone()),
+        });
+        let app = app.expect("it starts");
+        let mut world = Self { clock, app, producer: producer(&log), rounds: 0 };
+        let status = world.app.status();
+        while !status.is_running() {
+            world.turn_all();
+            world.clock.advance(Duration::from_millis(10));
+        }
+        // The first offsets are committed by themselves.
+        world.clock.advance(Duration::from_millis(250));
+        world.turn_all();
+        world.rounds = status.snapshot().commits.commits;
+        world
+    }
+
+    fn turn_all(&mut self) {
+        for component in 0..self.app.components() {
+            self.app.turn(component).expect("nothing fails");
+        }
+    }
+
+    fn write(&mut self, records: &Records) {
+        let topic = Arc::clone(orders().name());
+        let timestamp = self.clock.now();
+        for index in 0..records.len() {
+            let (key, value, _) = records.get(index);
+            let (key, value) = (Some(key), Some(value));
+            let (partition, headers) = (None, None);
+            let record = Outgoing { topic: &topic, partition, key, value, timestamp, headers };
+            self.producer.send(&record).expect("the log takes records");
+        }
+        self.producer.flush(Duration::ZERO).expect("the log takes records");
+    }
+}
+
+fn producer(log: &EmbeddedLog) -> Box<dyn Producer> {
+    let config = ProducerConfig {
+        transactional_id: None,
+        transaction_timeout: Duration::from_secs(10),
+        buffer_bytes_max: 64 << 20,
+    };
+    let mut producer = log.producer(&config).expect("the log has producers");
+    producer.init(Duration::ZERO).expect("it begins");
+    producer
+}
+
+/// The application's clock, as the log wants it.
+#[derive(Debug)]
+struct LogClock(ManualClock);
+
+impl embedded::Clock for LogClock {
+    fn wall(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn may_wait(&self) -> bool {
+        false
+    }
+}
