@@ -1,6 +1,6 @@
 //! A worker's producer, its transaction, and what an error of it means.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) struct Producing {
     /// `None` after it was retired, until the next one is there.
     producer: Option<Box<dyn Producer>>,
     in_transaction: bool,
-    tracked: Vec<TopicPartition>,
+    tracked: BTreeSet<TopicPartition>,
     retired_at: VecDeque<Duration>,
 }
 
@@ -73,7 +73,7 @@ impl Producing {
             timeout,
             producer: None,
             in_transaction: false,
-            tracked: Vec::new(),
+            tracked: BTreeSet::new(),
             retired_at: VecDeque::new(),
         }
     }
@@ -117,10 +117,9 @@ impl Producing {
 
     /// Asks for the offsets of what is sent to a changelog.
     pub(crate) fn track(&mut self, partition: &TopicPartition) {
-        if self.tracked.contains(partition) {
+        if !self.tracked.insert(partition.clone()) {
             return;
         }
-        self.tracked.push(partition.clone());
         if let Some(producer) = &mut self.producer {
             producer.track(partition);
         }
