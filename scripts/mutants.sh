@@ -12,27 +12,13 @@
 # exactly once, `+ text` that takes its place (`\n` in either is a new line).
 set -euo pipefail
 . scripts/lib.sh
+. scripts/broker.sh
 
 ROOT=$PWD
 TREE=$ROOT/target/mutants
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 LOG=$ROOT/.headwater/mutants.log
 PATTERN=${1:-.}
-STARTED_PORT=
-
-cleanup() {
-  [ -z "$STARTED_PORT" ] || HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh stop || true
-  STARTED_PORT=
-  git worktree remove --force "$TREE" 2>/dev/null || true
-}
-
-# Not Kafka's usual port, which may be somebody's broker.
-start_broker() {
-  [ -z "${HEADWATER_KAFKA:-}" ] || return 0
-  STARTED_PORT=19592
-  HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh start
-  export HEADWATER_KAFKA=127.0.0.1:$STARTED_PORT
-}
 
 # A worktree of what is checked in; only the workspace's own crates are built again for it.
 fresh_tree() {
@@ -82,7 +68,7 @@ verdict() {
 
 judge() {
   [ -n "$NAME" ] || return 0
-  [ -z "$BROKER" ] || start_broker
+  [ -z "$BROKER" ] || [ -n "${HEADWATER_KAFKA:-}" ] || some_broker
   local said
   said=$(verdict)
   TOTAL=$((TOTAL + 1))
@@ -119,9 +105,7 @@ run_file() {
 TOTAL=0 CAUGHT=0
 mkdir -p "${LOG%/*}"
 fresh_tree
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'cleanup; git worktree remove --force "$TREE" 2>/dev/null || true' EXIT
 for list in ${LISTS:-tests/mutants/*.txt}; do
   run_file "$list"
 done

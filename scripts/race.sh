@@ -4,12 +4,12 @@
 # race/peers.toml, three runs each, take over an hour; docs/benchmarks.md says what the figures are.
 set -euo pipefail
 . scripts/lib.sh
+. scripts/broker.sh
 . scripts/prerequisites.sh
 
 FOLDER=$PWD/.headwater/race
 JARS=$FOLDER/jars
 CLASSES=$FOLDER/classes
-STARTED_PORT=
 
 ARGUMENTS=("$@")
 while [ $# -gt 0 ]; do
@@ -18,15 +18,6 @@ while [ $# -gt 0 ]; do
     *) die "unknown argument: $1" ;;
   esac
 done
-
-cleanup() {
-  watched_end
-  [ -z "$STARTED_PORT" ] || HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh stop || true
-  STARTED_PORT=
-}
-trap 'cleanup' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # With TLS, as the tests have it: librdkafka is compiled once for both.
 build() {
@@ -45,11 +36,6 @@ kafka_streams() {
   fi
   mkdir -p "$CLASSES"
   javac --release 17 -d "$CLASSES" -cp "$JARS/*" race/kafka-streams/Main.java
-}
-
-start_broker() {
-  STARTED_PORT=$(free_port)
-  HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh start
 }
 
 referee() {
@@ -71,7 +57,7 @@ note "RocksDB, librdkafka and OpenSSL take about twenty minutes on two cores, th
 build
 kafka_streams
 phase "broker"
-start_broker
+own_broker
 phase "race"
 status=0
 referee || status=$?

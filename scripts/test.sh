@@ -3,27 +3,10 @@
 # HEADWATER_KAFKA=HOST:PORT takes that broker instead of starting one.
 set -euo pipefail
 . scripts/lib.sh
+. scripts/broker.sh
 . scripts/prerequisites.sh
 
 LOG=$PWD/.headwater/test.log
-STARTED_PORT=
-
-cleanup() {
-  watched_end
-  [ -z "$STARTED_PORT" ] || HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh stop || true
-  STARTED_PORT=
-}
-trap 'cleanup' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-start_broker() {
-  [ -z "${HEADWATER_KAFKA:-}" ] || { note "the broker given: $HEADWATER_KAFKA"; return; }
-  STARTED_PORT=$(free_port) || return 1
-  HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh start || return 1
-  export HEADWATER_KAFKA=127.0.0.1:$STARTED_PORT
-  export HEADWATER_KAFKA_LOGIN=127.0.0.1:$((STARTED_PORT + 2))
-}
 
 # Shown and kept: the summary is counted from the log.
 run_tests() {
@@ -75,7 +58,7 @@ main() {
   watched "building" cargo test "${EVERYTHING[@]}" --no-run "$@" || status=$?
   if [ $status = 0 ]; then
     phase "broker"
-    start_broker && phase "tests" && run_tests "$@" || status=$?
+    some_broker && phase "tests" && run_tests "$@" || status=$?
     phase "broker's end"
     cleanup
   fi

@@ -176,6 +176,7 @@ fn worker(
         queues: Queues::default(),
         effects: Effects::new(),
         commit_at: None,
+        commit_after: Duration::ZERO,
         blocked_since: None,
         blocked_looks: 0,
         unknown_since: None,

@@ -42,9 +42,10 @@ pub struct Config {
     pub broker: String,
     /// What a crash may do. Default: [`Guarantee::ExactlyOnce`].
     pub guarantee: Guarantee,
-    /// How often work is committed; it becomes visible to read_committed readers then. Shorter:
-    /// less latency, more commits. Default: 100 ms under exactly-once, 1 s under
-    /// at-least-once.
+    /// How often work is committed; it becomes visible to read_committed readers then. From the
+    /// beginning of one commit to the beginning of the next; what comes after a quiet time is
+    /// committed at once, and commits that take long leave as much time for records. Shorter: less
+    /// latency, more commits. Default: 100 ms under exactly-once, 1 s under at-least-once.
     #[serde(with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub commit_interval: Option<Duration>,
     /// Threads that process tasks, each with a producer of its own. Default: 1.

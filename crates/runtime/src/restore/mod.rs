@@ -148,9 +148,10 @@ impl Restorer {
             });
             return Ok(());
         }
-        let is_ready = |one: &Opening| one.stage == Stage::Ready;
-        while let Some(index) = self.openings.iter().position(is_ready) {
-            let mut opening = self.openings.remove(index);
+        let is_ready = |one: &mut Opening| one.stage == Stage::Ready;
+        let ready: Vec<_> = self.openings.extract_if(.., is_ready).collect();
+        let mut ready = ready.into_iter();
+        while let Some(mut opening) = ready.next() {
             self.stop_reading(&opening)?;
             let Some(store) = opening.store.take() else { continue };
             let mut task = Task::new(Arc::clone(&self.topology), opening.assignment.task, store);
@@ -158,6 +159,7 @@ impl Restorer {
             if let Err(error) = task.resume(&opening.resume, self.clock.now()) {
                 opening.tables.clear();
                 self.openings.push(opening);
+                self.openings.extend(ready);
                 return Err(error.into());
             }
             self.hand_over(opening, task);

@@ -46,10 +46,12 @@ impl Worker {
         }
         (self.blocked_since, self.blocked_looks, self.unknown_since) = (None, 0, None);
         self.commit_at = None;
+        let began = self.clock.monotonic();
         let commits = self.prepare()?;
         if commits.is_empty() {
             return Ok(true);
         }
+        self.commit_after = began + self.config.commit_interval();
         reach(failpoint::COMMIT_PREPARED);
         self.send_effects()?;
         reach(failpoint::COMMIT_SENT);
@@ -65,7 +67,16 @@ impl Worker {
         reach(failpoint::COMMIT_APPLIED);
         self.consumed.note(&offsets);
         self.status.lock().commits.commits += 1;
+        self.rest(began);
         Ok(true)
+    }
+
+    /// One commit begins an interval after the last one began. Where commits take long, records
+    /// get as long as they do, an interval at most, or commits would be all that is done.
+    fn rest(&mut self, began: Duration) {
+        let now = self.clock.monotonic();
+        let rest = (now - began).min(self.config.commit_interval());
+        self.commit_after = self.commit_after.max(now + rest);
     }
 
     fn can_commit(&self) -> bool {

@@ -76,6 +76,8 @@ pub(crate) struct Worker {
     pub(crate) effects: Effects,
     /// When the work in hand has to be committed, once there is any.
     pub(crate) commit_at: Option<Duration>,
+    /// When the next commit may be, for the sake of the last one.
+    pub(crate) commit_after: Duration,
     /// Since when a commit has had to wait for an agent.
     pub(crate) blocked_since: Option<Duration>,
     /// How often it was looked at since.
@@ -189,7 +191,7 @@ impl Worker {
             log_failed(&step.failed);
             self.send_effects()?;
             if dirty && self.commit_at.is_none() {
-                self.commit_at = Some(self.clock.monotonic() + self.config.commit_interval());
+                self.commit_at = Some(self.clock.monotonic().max(self.commit_after));
             }
         }
         Ok(())

@@ -150,4 +150,8 @@ impl Producer for FaultyProducer {
     fn last_offset(&self, partition: &TopicPartition) -> Option<i64> {
         self.inner().producer.last_offset(partition)
     }
+
+    fn in_flight_bytes(&self) -> usize {
+        self.inner().producer.in_flight_bytes()
+    }
 }

@@ -59,6 +59,10 @@ impl Fetcher for FaultyFetcher {
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
         self.fetcher.high_watermarks()
     }
+
+    fn waiting_bytes(&self) -> usize {
+        self.fetcher.waiting_bytes()
+    }
 }
 
 pub(super) struct FaultyReader {
@@ -86,5 +90,9 @@ impl Reader for FaultyReader {
 
     fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.reader.position(partition)
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.reader.waiting_bytes()
     }
 }
