@@ -7,6 +7,7 @@ use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
 use crate::record::{Headers, Record, Timestamp};
+use crate::store::StoreError;
 use crate::tables::Tables;
 use crate::task::TaskMetrics;
 use crate::window::Plan;
@@ -28,6 +29,8 @@ pub struct Cx {
     pub(crate) headers: Headers,
     /// The highest record timestamp that the task has seen since it started.
     pub(crate) latest: Timestamp,
+    /// The store failed under an agent, which may make of that what it likes.
+    pub(crate) store_failure: Option<StoreError>,
     pub(crate) metrics: TaskMetrics,
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
@@ -86,6 +89,8 @@ impl Clock {
 /// What a failed record must not leave behind.
 pub(crate) struct RecordMark {
     effects: Mark,
+    /// What it sent before it had to wait.
+    held: Effects,
     clocks: Box<[Clock]>,
     metrics: TaskMetrics,
 }
@@ -139,9 +144,22 @@ impl Cx {
         self.tables.begin_record(undoable);
         undoable.then(|| RecordMark {
             effects: self.effects.mark(),
+            held: Effects::new(),
             clocks: self.clocks.clone(),
             metrics: self.metrics,
         })
+    }
+
+    /// The record has to wait, and what it sent waits with it: what is sent on cannot be taken
+    /// back.
+    pub(crate) fn suspend_record(&mut self, mark: &mut RecordMark) {
+        mark.held = self.effects.split_off(mark.effects);
+    }
+
+    /// The record goes on, behind whatever was sent meanwhile.
+    pub(crate) fn go_on_with_record(&mut self, mark: &mut RecordMark) {
+        mark.effects = self.effects.mark();
+        self.effects.append(&mut mark.held);
     }
 
     /// Takes back everything that the record has done so far.

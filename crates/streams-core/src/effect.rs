@@ -145,6 +145,36 @@ impl Effects {
         Mark { bytes: self.bytes.len(), produced: self.produced.len(), headers: self.headers.len() }
     }
 
+    /// Takes away what was appended since `mark`.
+    pub(crate) fn split_off(&mut self, mark: Mark) -> Self {
+        let mut behind = Self::new();
+        self.iter().skip(mark.produced).for_each(|effect| behind.push(effect));
+        self.truncate(mark);
+        behind
+    }
+
+    /// Appends what `others` has, which has nothing left then.
+    pub(crate) fn append(&mut self, others: &mut Self) {
+        others.iter().for_each(|effect| self.push(effect));
+        others.clear();
+    }
+
+    fn push(&mut self, effect: Effect<'_>) {
+        let Effect { topic, partition, key, value, timestamp, headers } = effect;
+        let none = Headers::new();
+        let headers = headers.unwrap_or(&none);
+        let write = |from: Option<&[u8]>, out: &mut Vec<u8>| {
+            out.extend_from_slice(from.unwrap_or_default());
+            Ok(from.is_some())
+        };
+        let pushed: Result<(), std::convert::Infallible> = self.produce(
+            Destination { topic, partition, timestamp, headers },
+            |out| write(key, out),
+            |out| write(value, out),
+        );
+        let Ok(()) = pushed;
+    }
+
     pub(crate) fn truncate(&mut self, mark: Mark) {
         self.bytes.truncate(mark.bytes);
         self.produced.truncate(mark.produced);
@@ -191,6 +221,23 @@ mod tests {
         let values: Vec<_> = effects.iter().map(|effect| effect.value).collect();
         assert_eq!(values, [Some(&b"one"[..]), Some(b""), None]);
         assert!(effects.iter().all(|effect| effect.key.is_none()));
+    }
+
+    #[test]
+    fn what_is_taken_away_and_appended_again_is_the_same() {
+        let (mut effects, topics) = (Effects::new(), [Arc::from("t"), Arc::from("u")]);
+        produce(&mut effects, &topics[0], Some(b"sent before"));
+        let mark = effects.mark();
+        produce(&mut effects, &topics[1], Some(b"one"));
+        produce(&mut effects, &topics[0], None);
+        let mut held = effects.split_off(mark);
+        assert_eq!((effects.len(), effects.bytes(), held.len()), (1, 11, 2));
+        effects.clear();
+        produce(&mut effects, &topics[0], Some(b""));
+        effects.append(&mut held);
+        let all: Vec<_> = effects.iter().map(|effect| (&**effect.topic, effect.value)).collect();
+        assert_eq!(all, [("t", Some(&b""[..])), ("u", Some(b"one")), ("t", None)]);
+        assert!(held.is_empty());
     }
 
     #[test]

@@ -28,10 +28,11 @@ impl HotValues {
     }
 
     pub(crate) fn limit(&mut self, limit: usize) {
-        self.limit = limit;
-        if self.old_bytes > limit / 2 {
+        // The old ones became so when they were half of the limit.
+        if limit < self.limit && self.old_bytes > limit / 2 {
             (self.old, self.old_bytes) = (values(), 0);
         }
+        self.limit = limit;
         self.age();
     }
 
@@ -137,6 +138,9 @@ mod tests {
             assert_eq!(get(&mut hot, "0"), Some(&b"some value"[..]), "after {n}");
         }
         assert!((hot.young.len() + hot.old.len()) * OVERHEAD <= 10_000);
+        let kept = hot.bytes();
+        hot.limit(10_000);
+        assert_eq!(hot.bytes(), kept, "it is told its limit at every commit");
         hot.limit(0);
         assert_eq!(get(&mut hot, "0"), None);
     }

@@ -128,12 +128,13 @@ impl Context {
         let Some(cx) = loan.as_mut() else {
             return Err(AgentError::Outside { agent: agent() });
         };
-        act(cx).map_err(|failure| AgentError::Failed {
-            agent: agent(),
-            cause: match failure.kind() {
+        act(cx).map_err(|failure| {
+            let cause = match failure.kind() {
                 FailureKind::Record(cause) => cause.to_string(),
-                FailureKind::Store(error) => error.to_string(),
-            },
+                // No fault of the record, and not for the agent to decide about.
+                FailureKind::Store(error) => cx.store_failure.insert(error).to_string(),
+            };
+            AgentError::Failed { agent: agent(), cause }
         })
     }
 

@@ -14,7 +14,7 @@ use crate::cx::Cx;
 use crate::error::Cause;
 use crate::operators::{check_timestamp, decode};
 use crate::policy::Extractor;
-use crate::record::{RawRecord, Timestamp};
+use crate::record::{RawRecord, Record, Timestamp};
 use crate::topic::Topic;
 
 /// What a poll of an agent led to.
@@ -56,11 +56,8 @@ pub(super) struct RunningAgent<K, V> {
 
 impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
     fn deliver(&mut self, raw: &RawRecord<'_>, cx: &Cx) -> Result<(), Cause> {
-        let mut record = decode(&self.topic, raw)?;
-        if let Some(extract) = &self.timestamps {
-            record.timestamp = extract(&record);
-        }
-        check_timestamp(record.timestamp, cx)?;
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decoded(raw, cx)));
+        let record = decoded.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic))))?;
         let mut inbox = lock(&self.inbox);
         if inbox.records.is_empty() {
             inbox.oldest = cx.now;
@@ -98,7 +95,16 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
     }
 }
 
-impl<K, V> RunningAgent<K, V> {
+impl<K: 'static, V: 'static> RunningAgent<K, V> {
+    fn decoded(&self, raw: &RawRecord<'_>, cx: &Cx) -> Result<Record<K, V>, Cause> {
+        let mut record = decode(&self.topic, raw)?;
+        if let Some(extract) = &self.timestamps {
+            record.timestamp = extract(&record);
+        }
+        check_timestamp(record.timestamp, cx)?;
+        Ok(record)
+    }
+
     fn state(&self) -> Poll {
         let inbox = lock(&self.inbox);
         match inbox.waiting {

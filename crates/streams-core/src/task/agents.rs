@@ -7,6 +7,7 @@ use crate::agent::{AgentRunner, Poll, Running};
 use crate::cx::RecordMark;
 use crate::error::{Cause, Failure, TaskError};
 use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp};
+use crate::store::StoreError;
 use crate::topology::Source;
 
 /// An agent of one input.
@@ -59,10 +60,11 @@ impl Task {
                 let runner = std::sync::Arc::clone(&self.source(input).agents[agent]);
                 self.inputs[input].agents[agent].restart(&*runner);
                 self.cx_mut().now = now;
-                match self.poll_agent(input, agent) {
+                let polled = self.poll_agent(input, agent);
+                match polled.map_err(|error| self.store_error(error))? {
                     Poll::Ended(cause) => return Err(self.other(cause.to_string())),
                     Poll::Busy => {
-                        self.parked = Some(Parked { input, agent, in_record: false, mark: None });
+                        self.park(Parked { input, agent, in_record: false, mark: None });
                     }
                     Poll::Idle | Poll::Collecting => {}
                 }
@@ -117,7 +119,7 @@ impl Task {
 
     /// Polls an agent and notes what came of it. `true`: it is busy.
     pub(super) fn settle(&mut self, input: usize, agent: usize) -> Result<bool, Failure> {
-        match self.poll_agent(input, agent) {
+        match self.poll_agent(input, agent)? {
             Poll::Idle => {
                 let slot = &mut self.inputs[input].agents[agent];
                 slot.unacknowledged = None;
@@ -153,12 +155,32 @@ impl Task {
         agents.filter_map(|slot| slot.running.deadline()).min()
     }
 
-    fn poll_agent(&mut self, input: usize, agent: usize) -> Poll {
+    /// A store that failed under the agent counts, whatever the agent made of it.
+    fn poll_agent(&mut self, input: usize, agent: usize) -> Result<Poll, StoreError> {
         let cx = self.take_cx();
         let slot = &mut self.inputs[input].agents[agent];
-        let (cx, poll) = slot.running.poll(cx, &self.waker);
+        let (mut cx, poll) = slot.running.poll(cx, &self.waker);
+        let failed = cx.store_failure.take();
         self.cx = Some(cx);
-        poll
+        failed.map_or(Ok(poll), Err)
+    }
+
+    /// Waits for an agent. The task has something to commit then, at the latest when the agent is
+    /// done: so somebody looks how long that takes.
+    pub(super) fn park(&mut self, mut parked: Parked) {
+        if let Some(mark) = &mut parked.mark {
+            self.cx_mut().suspend_record(mark);
+        }
+        self.touched = true;
+        self.parked = Some(parked);
+    }
+
+    /// The record by which a batch is named if it fails: where the policy is to fail, no copies
+    /// are kept, and it is the first.
+    pub(super) fn first_of_batch(&self, input: usize, agent: usize) -> Option<OwnedRecord> {
+        let offset = self.inputs[input].agents[agent].unacknowledged?;
+        let fails = self.source(input).policy == crate::policy::ErrorPolicy::Fail;
+        fails.then(|| OwnedRecord { offset, ..OwnedRecord::default() })
     }
 
     pub(super) fn source(&self, input: usize) -> &Source {

@@ -1,6 +1,5 @@
 //! Time and commits: what a task does other than process records.
 
-use std::mem;
 use std::sync::Arc;
 
 use super::Task;
@@ -10,7 +9,7 @@ use crate::cx::Clock;
 use crate::effect::Effects;
 use crate::error::{Failure, FailureKind, RecordError, TaskError};
 use crate::operators::Hook;
-use crate::record::{OwnedRecord, Timestamp};
+use crate::record::Timestamp;
 use crate::store::StoreError;
 
 /// What a task asks to have committed together with its effects.
@@ -39,11 +38,8 @@ impl Task {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<Vec<RecordError>, TaskError> {
-        mem::swap(&mut self.cx_mut().effects, effects);
         self.cx_mut().now = now;
-        let result = self.advance_inside(now);
-        mem::swap(&mut self.cx_mut().effects, effects);
-        result
+        self.lend_effects(effects, |task| task.advance_inside(now))
     }
 
     fn advance_inside(&mut self, now: Timestamp) -> Result<Vec<RecordError>, TaskError> {
@@ -69,22 +65,24 @@ impl Task {
         let undoable = self.source(input).policy != crate::policy::ErrorPolicy::Fail;
         let mark = self.cx_mut().begin_record(undoable);
         self.touched = true;
+        let first = self.first_of_batch(input, agent);
         match self.settle(input, agent) {
             Ok(false) => Ok(Vec::new()),
             Ok(true) => {
-                self.parked = Some(Parked { input, agent, in_record: false, mark });
+                self.park(Parked { input, agent, in_record: false, mark });
                 Ok(Vec::new())
             }
-            Err(failure) => {
-                let offset = self.cx().origin.offset;
-                let record = OwnedRecord { offset, ..OwnedRecord::default() };
-                self.failed(input, &record, failure, mark)
-            }
+            Err(failure) => self.failed(input, first, failure, mark),
         }
     }
 
-    /// When [`advance`](Self::advance) has something to do, in wall-clock milliseconds.
+    /// When [`advance`](Self::advance) has something to do, in wall-clock milliseconds. Not while
+    /// an agent is in the middle of a record: everything else waits for it, and it wakes whoever
+    /// drives the task.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
+        if self.parked.is_some() {
+            return None;
+        }
         let cx = self.cx();
         let hooks = self.sub_topology().hooks.iter();
         hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline()).min()
@@ -108,18 +106,19 @@ impl Task {
         if !self.can_commit() {
             return Err(self.other("a commit in the middle of an agent's record".to_owned()));
         }
-        mem::swap(&mut self.cx_mut().effects, effects);
-        self.cx_mut().headers.clear();
-        self.cx_mut().tables.begin_record(false);
-        let result = self.hooks(|hook, cx| hook.on_commit(cx));
-        let partition = self.id.partition;
-        if let (Ok(()), Some(cx)) = (&result, self.cx.as_mut()) {
-            cx.tables.write_changelogs(partition, cx.latest.max(0), &mut cx.effects);
-        }
-        mem::swap(&mut self.cx_mut().effects, effects);
-        result?;
+        self.lend_effects(effects, Self::write_commit)?;
         self.touched = false;
         Ok(TaskCommit { offsets: self.offsets() })
+    }
+
+    fn write_commit(&mut self) -> Result<(), TaskError> {
+        self.cx_mut().headers.clear();
+        self.cx_mut().tables.begin_record(false);
+        self.hooks(|hook, cx| hook.on_commit(cx))?;
+        let partition = self.id.partition;
+        let cx = self.cx_mut();
+        cx.tables.write_changelogs(partition, cx.latest.max(0), &mut cx.effects);
+        Ok(())
     }
 
     /// The commit is known to have succeeded: brings the store to it. `positions` holds for each

@@ -13,6 +13,7 @@ mod metrics;
 mod progress;
 mod step;
 
+use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -77,6 +78,7 @@ impl Task {
             origin: Origin::default(),
             headers: Headers::new(),
             latest: 0,
+            store_failure: None,
             metrics: TaskMetrics::default(),
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
@@ -187,9 +189,23 @@ impl Task {
         self.take_cx().tables.into_store()
     }
 
+    /// Lends the context a buffer for effects. What agents sent before they first asked for a
+    /// record is the first to go there.
+    fn lend_effects<T>(&mut self, effects: &mut Effects, work: impl FnOnce(&mut Self) -> T) -> T {
+        if !self.cx().effects.is_empty() {
+            effects.append(&mut self.cx_mut().effects);
+            self.touched = true;
+        }
+        mem::swap(&mut self.cx_mut().effects, effects);
+        let result = work(self);
+        mem::swap(&mut self.cx_mut().effects, effects);
+        result
+    }
+
     fn discard(&mut self) {
         self.parked = None;
         let cx = self.cx_mut();
+        cx.store_failure = None;
         cx.tables.discard();
         cx.effects.clear();
     }

@@ -1,6 +1,5 @@
 //! Processing: the oldest record first, each to its end.
 
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -43,11 +42,8 @@ impl Task {
         records_max: usize,
         effects: &mut Effects,
     ) -> Result<Step, TaskError> {
-        mem::swap(&mut self.cx_mut().effects, effects);
         self.cx_mut().now = now;
-        let result = self.step_inside(records_max);
-        mem::swap(&mut self.cx_mut().effects, effects);
-        result
+        self.lend_effects(effects, |task| task.step_inside(records_max))
     }
 
     fn step_inside(&mut self, records_max: usize) -> Result<Step, TaskError> {
@@ -82,12 +78,12 @@ impl Task {
         let outcome = match run {
             Run::Stopped => Ok(()),
             Run::Parked(parked) => {
-                self.parked = Some(parked);
+                self.park(parked);
                 Ok(())
             }
             Run::Failed(failure, mark) => {
                 let record = OwnedRecord::of(&*batch, next);
-                let failed = self.failed(input, &record, failure, mark);
+                let failed = self.failed(input, Some(record), failure, mark);
                 failed.map(|errors| {
                     step.failed.extend(errors);
                     self.pass(input, &*batch, next);
@@ -184,11 +180,12 @@ impl Task {
     }
 
     /// Takes back what a failed record did and applies the error policy to it, and to the other
-    /// records of an agent's batch that failed with it.
+    /// records of an agent's batch that failed with it. Without a record in hand it is the batch's
+    /// last one that failed.
     pub(super) fn failed(
         &mut self,
         input: usize,
-        record: &OwnedRecord,
+        record: Option<OwnedRecord>,
         failure: Failure,
         mark: Option<RecordMark>,
     ) -> Result<Vec<RecordError>, TaskError> {
@@ -200,8 +197,10 @@ impl Task {
             self.cx_mut().undo_record(mark);
         }
         let text = cause.to_string();
-        let batch = self.take_kept(input);
-        let mut errors = vec![self.apply_policy(input, record, cause)?];
+        let mut batch = self.take_kept(input);
+        // Without any record an agent ended before it had asked for one.
+        let Some(record) = record.or_else(|| batch.pop()) else { return Err(self.other(text)) };
+        let mut errors = vec![self.apply_policy(input, &record, cause)?];
         for other in batch.iter().filter(|other| other.offset != record.offset) {
             let operator = Arc::from("a batch with another record that failed");
             let cause = Cause::User { operator, source: text.clone().into() };
@@ -212,9 +211,13 @@ impl Task {
 
     /// Goes on with the record or batch that an agent was busy with.
     pub(super) fn unpark(&mut self) -> Result<Vec<RecordError>, TaskError> {
-        let Some(Parked { input, agent, in_record, mark }) = self.parked.take() else {
+        let Some(Parked { input, agent, in_record, mut mark }) = self.parked.take() else {
             return Ok(Vec::new());
         };
+        if let Some(mark) = &mut mark {
+            self.cx_mut().go_on_with_record(mark);
+        }
+        let first = self.first_of_batch(input, agent);
         let taken = if in_record { self.inputs[input].take_batch() } else { None };
         let mut outcome = self.settle(input, agent).map(|busy| busy.then_some(agent));
         if let (Ok(None), Some((batch, index))) = (&outcome, &taken) {
@@ -222,16 +225,14 @@ impl Task {
         }
         let result = match outcome {
             Ok(Some(agent)) => {
-                self.parked = Some(Parked { input, agent, in_record, mark });
+                self.park(Parked { input, agent, in_record, mark });
                 Ok(Vec::new())
             }
             Ok(None) => Ok(Vec::new()),
             Err(failure) => {
-                let record = match &taken {
-                    Some((batch, index)) => OwnedRecord::of(&**batch, *index),
-                    None => OwnedRecord { offset: self.cx().origin.offset, ..Default::default() },
-                };
-                self.failed(input, &record, failure, mark)
+                let in_hand =
+                    taken.as_ref().map(|(batch, index)| OwnedRecord::of(&**batch, *index));
+                self.failed(input, in_hand.or(first), failure, mark)
             }
         };
         if let Some((batch, index)) = taken {

@@ -108,18 +108,20 @@ where
         Ok(Some(Record { key, value, timestamp }))
     }
 
-    /// The wall-clock moment at which idle input lets the first open window close.
+    /// The wall-clock moment at which idle input lets the first open window close; where nobody
+    /// waits for windows to close, the first one be forgotten.
     fn idle_close_at(&self, cx: &Cx) -> Option<Timestamp> {
         let idle_after = self.windows.idle_after_ms()?;
         let clock = &cx.clocks[self.clock];
-        if clock.time == Clock::UNKNOWN || clock.first_open == Timestamp::MAX {
+        let (first, after) = match self.ports.closed.is_connected() {
+            true => (clock.first_open, self.windows.close_after_ms()),
+            false => (clock.first_kept, self.windows.keep_for_ms()),
+        };
+        if clock.time == Clock::UNKNOWN || first == Timestamp::MAX {
             return None;
         }
         // Not looked yet: look when the input has been idle long enough.
-        let due = match clock.first_open {
-            Clock::UNKNOWN => clock.time,
-            first => first + self.windows.close_after_ms(),
-        };
+        let due = if first == Clock::UNKNOWN { clock.time } else { first.saturating_add(after) };
         let reached = clock.anchor.saturating_add(due.saturating_sub(clock.time).max(0));
         Some(reached.max(clock.arrival.saturating_add(idle_after)))
     }
