@@ -173,6 +173,7 @@ fn worker(
         status: parts.status.clone(),
         waker,
         tasks: Vec::new(),
+        turn_of: 0,
         queues: Queues::default(),
         effects: Effects::new(),
         commit_at: None,

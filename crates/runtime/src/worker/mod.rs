@@ -4,12 +4,14 @@
 //! | file | what it does |
 //! |---|---|
 //! | `mod.rs` | the turn: commands, fetch, step |
+//! | `processing.rs` | whose turn it is, and for how many records |
 //! | `queues.rs` | what was fetched and waits in the tasks, and how much may |
 //! | `producing.rs` | the producer, its transaction, and what an error of it means |
 //! | `commit.rs` | the commit, step by step |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 
 mod commit;
+mod processing;
 mod producing;
 mod queues;
 mod rewind;
@@ -19,7 +21,7 @@ use std::sync::mpsc::Receiver;
 use std::task::Waker;
 use std::time::Duration;
 
-use streams_core::{Effects, RecordError, Task, TaskError, Timestamp};
+use streams_core::{Effects, Task, TaskError, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -32,7 +34,8 @@ use crate::restore::Opening;
 use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle};
 use crate::transport::{ErrorKind, Fetcher, Group};
 
-pub(crate) use producing::{Producing, Trouble};
+use processing::Pace;
+pub(crate) use producing::{Fate, Producing, Trouble};
 pub(crate) use queues::Queues;
 
 /// What a worker is told.
@@ -57,6 +60,7 @@ pub(crate) struct Active {
     task: Task,
     /// For each input whether its partition is paused because the task has enough to do.
     paused: Vec<bool>,
+    pace: Pace,
 }
 
 pub(crate) struct Worker {
@@ -72,6 +76,8 @@ pub(crate) struct Worker {
     pub(crate) status: StatusHandle,
     pub(crate) waker: Waker,
     pub(crate) tasks: Vec<Active>,
+    /// Which of them has the next turn.
+    pub(crate) turn_of: usize,
     pub(crate) queues: Queues,
     pub(crate) effects: Effects,
     /// When the work in hand has to be committed, once there is any.
@@ -88,9 +94,6 @@ pub(crate) struct Worker {
     pub(crate) consumed: Consumed,
 }
 
-/// Records that one task processes before the others have their turn.
-const SLICE: usize = 1_000;
-
 impl Worker {
     /// Makes the producer, which ends what an earlier life of this instance left open.
     pub(crate) fn start(&mut self) -> Result<(), AppError> {
@@ -99,7 +102,7 @@ impl Worker {
 
     /// The end, whatever the reason: nothing uncommitted may become visible.
     pub(crate) fn stop(&mut self) {
-        if let Err(error) = self.producing.drop_work(false) {
+        if let Err(error) = self.producing.drop_work(Fate::Kept) {
             tracing::warn!(worker = self.index, %error, "the producer was not closed properly");
         }
     }
@@ -141,7 +144,7 @@ impl Worker {
             self.fetcher.add(partition, Some(offset))?;
         }
         let paused = vec![false; assignment.partitions.len()];
-        self.tasks.push(Active { assignment, task, paused });
+        self.tasks.push(Active { assignment, task, paused, pace: Pace::default() });
         self.places_changed();
         Ok(())
     }
@@ -174,27 +177,6 @@ impl Worker {
         let wakeups = self.tasks.iter().filter_map(|active| active.task.next_wakeup()).map(until);
         let commit = self.commit_at.map(|at| at.saturating_sub(self.clock.monotonic()));
         wakeups.chain(commit).fold(wait, Duration::min)
-    }
-
-    /// Every task processes a slice of what it has; effects are sent at once. While a commit waits
-    /// nobody begins another record, or there would always be an agent in the middle of one.
-    fn process(&mut self) -> Result<(), Trouble> {
-        let slice = if self.is_waiting() { 0 } else { SLICE };
-        for index in 0..self.tasks.len() {
-            let now = self.clock.now();
-            let active = &mut self.tasks[index];
-            let failed = active.task.advance(now, &mut self.effects)?;
-            let step = active.task.step(now, slice, &mut self.effects)?;
-            let dirty = active.task.is_dirty();
-            self.resume_partitions(index)?;
-            log_failed(&failed);
-            log_failed(&step.failed);
-            self.send_effects()?;
-            if dirty && self.commit_at.is_none() {
-                self.commit_at = Some(self.clock.monotonic().max(self.commit_after));
-            }
-        }
-        Ok(())
     }
 
     /// Sends what the tasks asked for, inside the transaction.
@@ -248,18 +230,5 @@ impl Active {
 impl From<TaskError> for Trouble {
     fn from(error: TaskError) -> Self {
         Self::Fail(error.into())
-    }
-}
-
-/// Records that the error policy dealt with; the task has counted them.
-fn log_failed(failed: &[RecordError]) {
-    for error in failed {
-        tracing::warn!(
-            topic = %error.topic,
-            partition = error.partition,
-            offset = error.offset,
-            cause = %error.cause,
-            "a record could not be processed and was dealt with by the error policy"
-        );
     }
 }

@@ -18,8 +18,8 @@ use crate::transport::{
 pub(crate) enum Trouble {
     /// Back to the last commit and again: an ordinary event.
     Rewind {
-        /// Whether the producer may be used again.
-        retire: bool,
+        /// What becomes of the producer.
+        fate: Fate,
         /// Why.
         reason: String,
     },
@@ -27,19 +27,37 @@ pub(crate) enum Trouble {
     Fail(AppError),
 }
 
+/// What becomes of a producer whose work is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its transaction is aborted, and it goes on.
+    Kept,
+    /// What it asked for last may still happen: it is given up.
+    Doubtful,
+    /// Somebody else has its identity.
+    Fenced,
+}
+
+impl Fate {
+    fn after(error: &TransportError) -> Self {
+        match error.kind() {
+            ErrorKind::Abortable => Self::Kept,
+            ErrorKind::Fenced => Self::Fenced,
+            _ => Self::Doubtful,
+        }
+    }
+}
+
 impl From<TransportError> for Trouble {
     fn from(error: TransportError) -> Self {
         let reason = error.to_string();
         match error.kind() {
-            ErrorKind::Abortable => Self::Rewind { retire: false, reason },
-            // Also what should have been retriable, once it is certain that it will not be tried
-            // again.
-            ErrorKind::Fenced | ErrorKind::Unknown | ErrorKind::Fatal | ErrorKind::Retriable => {
-                Self::Rewind { retire: true, reason }
-            }
             ErrorKind::NotFound | ErrorKind::Exists | ErrorKind::Refused => {
                 Self::Fail(error.into())
             }
+            // Also what should have been retriable, once it is certain that it will not be tried
+            // again.
+            _ => Self::Rewind { fate: Fate::after(&error), reason },
         }
     }
 }
@@ -53,11 +71,11 @@ pub(crate) struct Producing {
     producer: Option<Box<dyn Producer>>,
     in_transaction: bool,
     tracked: BTreeSet<TopicPartition>,
-    retired_at: VecDeque<Duration>,
+    fenced_at: VecDeque<Duration>,
 }
 
-/// So many retired producers within a minute mean that another process has the same identity.
-const RETIRED_MAX: usize = 12;
+/// So many fenced producers within a minute mean that another process has the same identity.
+const FENCED_MAX: usize = 12;
 
 impl Producing {
     pub(crate) fn new(
@@ -74,7 +92,7 @@ impl Producing {
             producer: None,
             in_transaction: false,
             tracked: BTreeSet::new(),
-            retired_at: VecDeque::new(),
+            fenced_at: VecDeque::new(),
         }
     }
 
@@ -174,43 +192,43 @@ impl Producing {
     /// it up for a new one. A commit that timed out may still arrive at the broker, and would
     /// then end the *next* transaction of the same producer: only a new one, whose `init`
     /// fences the old, is safe from it.
-    pub(crate) fn drop_work(&mut self, retire: bool) -> Result<(), AppError> {
-        if !retire && self.aborted() {
+    pub(crate) fn drop_work(&mut self, fate: Fate) -> Result<(), AppError> {
+        let fate = if fate == Fate::Kept { self.abort() } else { fate };
+        if fate == Fate::Kept {
             return Ok(());
         }
-        if self.producer.take().is_some() {
-            self.note_retired()?;
-        }
         self.in_transaction = false;
-        Ok(())
+        let was_there = self.producer.take().is_some();
+        if was_there && fate == Fate::Fenced { self.note_fenced() } else { Ok(()) }
     }
 
-    fn aborted(&mut self) -> bool {
+    fn abort(&mut self) -> Fate {
         let Some(producer) = self.producer.as_mut().filter(|_| self.in_transaction) else {
-            return true;
+            return Fate::Kept;
         };
         match producer.abort(self.timeout) {
             Ok(()) => {
                 self.in_transaction = false;
-                true
+                Fate::Kept
             }
             Err(error) => {
                 tracing::warn!(%error, "the abort failed, the producer is retired");
-                false
+                let is_fenced = error.kind() == ErrorKind::Fenced;
+                if is_fenced { Fate::Fenced } else { Fate::Doubtful }
             }
         }
     }
 
-    fn note_retired(&mut self) -> Result<(), AppError> {
+    fn note_fenced(&mut self) -> Result<(), AppError> {
         let now = self.clock.monotonic();
-        self.retired_at.push_back(now);
-        while self.retired_at.front().is_some_and(|at| now - *at > Duration::from_secs(60)) {
-            self.retired_at.pop_front();
+        self.fenced_at.push_back(now);
+        while self.fenced_at.front().is_some_and(|at| now - *at > Duration::from_secs(60)) {
+            self.fenced_at.pop_front();
         }
         match &self.config.transactional_id {
-            Some(id) if self.retired_at.len() > RETIRED_MAX => Err(AppError::Fenced {
+            Some(id) if self.fenced_at.len() > FENCED_MAX => Err(AppError::Fenced {
                 transactional_id: Arc::clone(id),
-                times: self.retired_at.len(),
+                times: self.fenced_at.len(),
             }),
             _ => Ok(()),
         }

@@ -52,7 +52,7 @@ impl Worker {
 
     pub(super) fn resume_partitions(&mut self, task: usize) -> Result<(), Trouble> {
         let bytes_max = self.bytes_max();
-        let Active { assignment, task, paused } = &mut self.tasks[task];
+        let Active { assignment, task, paused, .. } = &mut self.tasks[task];
         for (input, paused) in paused.iter_mut().enumerate().filter(|(_, paused)| **paused) {
             let has_space =
                 task.queued(input) < RECORDS_MAX / 2 && task.queued_bytes(input) < bytes_max / 2;

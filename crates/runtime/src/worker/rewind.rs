@@ -8,7 +8,7 @@ use std::mem;
 
 use streams_core::Task;
 
-use super::{Active, Trouble, Worker};
+use super::{Active, Fate, Trouble, Worker};
 use crate::error::AppError;
 use crate::failpoint::{self, reach};
 use crate::lease::{Assignment, LeaseState};
@@ -21,16 +21,16 @@ impl Worker {
     pub(super) fn mend(&mut self, result: Result<(), Trouble>) -> Result<(), AppError> {
         match result {
             Ok(()) => Ok(()),
-            Err(Trouble::Rewind { retire, reason }) => self.rewind(retire, &reason),
+            Err(Trouble::Rewind { fate, reason }) => self.rewind(fate, &reason),
             Err(Trouble::Fail(error)) => match error.corrupt_store() {
                 Some(store) if self.has_store(store) => {
                     tracing::error!(store, %error, "a store is corrupt: it is rebuilt");
                     let damaged = store.to_owned();
-                    self.rewind_without(Some(&damaged), false, "a store is corrupt")
+                    self.rewind_without(Some(&damaged), Fate::Kept, "a store is corrupt")
                 }
                 _ => {
                     // Nothing of the batch may become visible.
-                    self.producing.drop_work(false)?;
+                    self.producing.drop_work(Fate::Kept)?;
                     Err(error)
                 }
             },
@@ -41,26 +41,26 @@ impl Worker {
         self.tasks.iter().any(|active| *active.assignment.store_name == *name)
     }
 
-    fn rewind(&mut self, retire: bool, reason: &str) -> Result<(), AppError> {
-        self.rewind_without(None, retire, reason)
+    fn rewind(&mut self, fate: Fate, reason: &str) -> Result<(), AppError> {
+        self.rewind_without(None, fate, reason)
     }
 
     /// A rewind after which the store called `damaged` is rebuilt from its changelogs.
     fn rewind_without(
         &mut self,
         damaged: Option<&str>,
-        retire: bool,
+        fate: Fate,
         reason: &str,
     ) -> Result<(), AppError> {
-        tracing::info!(worker = self.index, retire, reason, "rewinding to the last commit");
+        tracing::info!(worker = self.index, producer = ?fate, reason, "rewinding to the last commit");
         self.effects.clear();
         (self.commit_at, self.blocked_since, self.unknown_since) = (None, None, None);
         self.blocked_looks = 0;
-        self.producing.drop_work(retire)?;
+        self.producing.drop_work(fate)?;
         {
             let mut status = self.status.lock();
             status.commits.rewinds += 1;
-            status.commits.producers_retired += u64::from(retire);
+            status.commits.producers_retired += u64::from(fate != Fate::Kept);
         }
         let tasks = mem::take(&mut self.tasks);
         self.places_changed();
@@ -101,7 +101,8 @@ impl Worker {
         match states.max() {
             None | Some(LeaseState::Held) => return Ok(()),
             Some(LeaseState::Lost) => {
-                return self.rewind(false, "the group gave tasks of this worker to somebody else");
+                let reason = "the group gave tasks of this worker to somebody else";
+                return self.rewind(Fate::Kept, reason);
             }
             Some(LeaseState::Revoked) => {}
         }
@@ -109,7 +110,7 @@ impl Worker {
             Ok(true) => self.close_revoked(),
             // An agent is in the middle of a record, or the membership is not known. The others
             // wait for these tasks: the work is done again there.
-            Ok(false) => self.rewind(false, "the commit had to wait when tasks were revoked"),
+            Ok(false) => self.rewind(Fate::Kept, "the commit had to wait when tasks were revoked"),
             Err(trouble) => self.mend(Err(trouble)),
         }
     }
