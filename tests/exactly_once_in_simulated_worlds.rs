@@ -22,6 +22,7 @@ fn events() -> Topic<String, u64> {
 
 fn topology() -> headwater::Topology {
     let app = Builder::new("world");
+    app.on_error(ErrorPolicy::dead_letter("dead"));
     let events = app.stream(&events()).shared();
     events.clone().to(&Topic::new("copies"));
     events.clone().group_by_key().count(&Table::new("counts")).to(&Topic::new("counts"));
@@ -36,6 +37,7 @@ fn topology() -> headwater::Topology {
         .to(&Topic::new("closed"));
     app.agent("marker", &self::events())
         .writes(&Table::<String, u64>::new("marked"))
+        .sends(&begun())
         .sends(&marked())
         .run(mark);
     events
@@ -52,10 +54,20 @@ fn marked() -> Topic<String, u64> {
     Topic::new("marked")
 }
 
+fn begun() -> Topic<String, u64> {
+    Topic::new("begun")
+}
+
+/// Records that the agent finds fault with, when it has done half of its work.
+fn is_bad(value: u64) -> bool {
+    value % 13 == 7
+}
+
 /// Numbers the records of each key, and is sometimes in the middle of one for a while.
 async fn mark(mut events: Records<String, u64>, cx: Context) -> AgentResult {
     while let Some(Record { key, value, .. }) = events.next().await {
         let number = cx.table(&Table::new("marked")).update(&key, |number| *number += 1)?;
+        cx.send(&begun(), key.clone(), number)?;
         let mut turns = value % 4;
         std::future::poll_fn(|context| {
             turns = turns.saturating_sub(1);
@@ -64,6 +76,9 @@ async fn mark(mut events: Records<String, u64>, cx: Context) -> AgentResult {
         })
         .await;
         cx.send(&marked(), key, number)?;
+        if is_bad(value) {
+            return Err("as the number has it".into());
+        }
     }
     Ok(())
 }
@@ -81,7 +96,7 @@ fn world(seed: u64) -> Simulation {
             config.transaction_timeout = Duration::from_secs(2 + seed / 2 % 2 * 8);
         })
         .feed(&events(), RECORDS, event);
-    for topic in ["events", "copies", "counts", "sums", "closed", "marked"] {
+    for topic in ["events", "copies", "counts", "sums", "closed", "begun", "marked", "dead"] {
         simulation = simulation.topic(topic, 4);
     }
     simulation.check(|outcome| Ok(judge(outcome)?))
@@ -90,11 +105,13 @@ fn world(seed: u64) -> Simulation {
 /// What is wrong with what was written, if anything.
 fn judge(outcome: &Outcome) -> Result<(), String> {
     let sent = outcome.committed(&events()).map_err(|error| error.to_string())?;
-    let copies: Topic<String, u64> = Topic::new("copies");
-    let mut copied: Vec<_> = values(outcome, &copies)?.into_iter().map(|(_, n)| n).collect();
-    copied.sort_unstable();
-    if copied != (0..RECORDS).collect::<Vec<_>>() {
-        return Err(format!("copies: {copied:?}"));
+    for (topic, bad) in [("copies", false), ("dead", true)] {
+        let numbers = values(outcome, &Topic::new(topic))?.into_iter().map(|(_, number)| number);
+        let mut numbers: Vec<_> = numbers.collect();
+        numbers.sort_unstable();
+        if numbers != (0..RECORDS).filter(|n| is_bad(*n) == bad).collect::<Vec<_>>() {
+            return Err(format!("{topic}: {numbers:?}"));
+        }
     }
     let mut counted = BTreeMap::<String, u64>::new();
     for (user, count) in values(outcome, &Topic::new("counts"))? {
@@ -103,15 +120,17 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
             return Err(format!("{user} was counted from {before} to {count}"));
         }
     }
-    let mut marks = BTreeMap::<String, u64>::new();
-    for (user, mark) in values(outcome, &marked())? {
-        let before = marks.insert(user.clone(), mark).unwrap_or(0);
-        if before + 1 != mark {
-            return Err(format!("{user} was marked with {mark} after {before}"));
+    for topic in [begun(), marked()] {
+        let mut marks = BTreeMap::<String, u64>::new();
+        for (user, mark) in values(outcome, &topic)? {
+            let before = marks.insert(user.clone(), mark).unwrap_or(0);
+            if before + 1 != mark {
+                return Err(format!("{}: {user} with {mark} after {before}", topic.name()));
+            }
         }
-    }
-    if marks != counted {
-        return Err(format!("marked {marks:?}, counted {counted:?}"));
+        if marks != counted {
+            return Err(format!("{}: {marks:?}, counted {counted:?}", topic.name()));
+        }
     }
     let closed = values(outcome, &Topic::new("closed"))?;
     let windows: BTreeMap<_, _> = closed.iter().cloned().collect();
@@ -119,7 +138,7 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
         return Err(format!("some window was closed twice: {closed:?}"));
     }
     let mut sums = BTreeMap::<String, u64>::new();
-    for record in &sent {
+    for record in sent.iter().filter(|record| !is_bad(record.value)) {
         *counted.entry(record.key.clone()).or_default() -= 1;
         let (value, window) = (record.value, record.timestamp / 1_000 * 1_000);
         *sums.entry(format!("bucket-{}@{window}", value % 5)).or_default() += value;
