@@ -37,7 +37,8 @@ struct State {
     turn: usize,
     is_woken: bool,
     is_closed: bool,
-    failure: Option<TransportError>,
+    /// Who has an error that was not handed out.
+    failed: VecDeque<Number>,
 }
 
 /// Counts additions of partitions.
@@ -71,6 +72,8 @@ pub(super) enum Came {
     Leader(Hand),
     /// Something that passes. Somebody else may lead it now.
     Again,
+    /// As [`Again`](Self::Again), unless it lasts.
+    Refused(TransportError),
     Failed(TransportError),
 }
 
@@ -135,7 +138,7 @@ impl Intake {
     /// Waits for records, at most for `timeout`, and hands out at most `most`.
     pub(super) fn poll(&self, timeout: Duration, most: usize) -> Result<Vec<Fetched>> {
         let is_waiting = |state: &mut State| {
-            state.ready.is_empty() && !state.is_woken && state.failure.is_none()
+            state.ready.is_empty() && !state.is_woken && state.failed.is_empty()
         };
         let mut state = self.state();
         if is_waiting(&mut state) && !timeout.is_zero() {
@@ -145,7 +148,9 @@ impl Intake {
         state.is_woken = false;
         let quota = state.quota(&self.share);
         let (fetched, made_space) = state.hand_out(most, quota);
-        if let Some(failure) = state.failure.take_if(|_| fetched.is_empty()) {
+        if fetched.is_empty()
+            && let Some(failure) = state.take_failure()
+        {
             return Err(failure);
         }
         drop(state);
@@ -234,7 +239,14 @@ impl State {
         let number = self.numbers.remove(place)?;
         let partition = self.partitions.remove(&number)?;
         self.ready.retain(|ready| *ready != number);
+        // What was wrong with it concerns nobody any more: another instance may have it.
+        self.failed.retain(|failed| *failed != number);
         Some(partition)
+    }
+
+    fn take_failure(&mut self) -> Option<TransportError> {
+        let number = self.failed.pop_front()?;
+        self.partitions.get_mut(&number)?.failure.take()
     }
 
     /// Records of those who have some, in turn; and whether one of them has space again.
@@ -310,9 +322,14 @@ impl State {
             }
             Came::Leader(leader) => partition.hand = leader,
             Came::Again => partition.again(FINDER),
+            Came::Refused(error) => {
+                if partition.refused(error, FINDER) {
+                    self.failed.push_back(number);
+                }
+            }
             Came::Failed(error) => {
-                partition.is_failed = true;
-                self.failure.get_or_insert(error);
+                partition.fail(error);
+                self.failed.push_back(number);
             }
         }
     }
@@ -320,3 +337,70 @@ impl State {
 
 /// What is to be read, shared by all of its threads.
 pub(super) type SharedIntake = Arc<Intake>;
+
+#[cfg(test)]
+mod tests {
+    use runtime::transport::ErrorKind;
+
+    use super::*;
+    use crate::config::KafkaConfig;
+
+    fn intake() -> Intake {
+        let kafka = KafkaConfig::new("a:1").expect("brokers");
+        let settings = PullSettings::new(&kafka, true).expect("known");
+        Intake::new(settings, Share::new(64 << 20))
+    }
+
+    fn place() -> TopicPartition {
+        TopicPartition::new("t", 0)
+    }
+
+    fn error() -> TransportError {
+        TransportError::new(ErrorKind::Refused, "fetching t-0", "gone")
+    }
+
+    /// Answers what is asked for `hand` next.
+    fn answer(intake: &Intake, hand: Hand, came: Came) {
+        let asks = intake.take(hand).expect("open").asks;
+        intake.settle([(asks[0].number, came)]);
+    }
+
+    fn poll(intake: &Intake) -> Result<usize> {
+        intake.poll(Duration::ZERO, 1).map(|fetched| fetched.len())
+    }
+
+    #[test]
+    fn an_error_goes_with_its_partition() {
+        for adds_again in [false, true] {
+            let intake = intake();
+            intake.add(&place(), Some(0));
+            answer(&intake, FINDER, Came::Failed(error()));
+            if adds_again {
+                intake.add(&place(), Some(7));
+            } else {
+                intake.remove(&place());
+            }
+            assert!(matches!(poll(&intake), Ok(0)));
+        }
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        answer(&intake, FINDER, Came::Failed(error()));
+        assert!(poll(&intake).is_err(), "it is of a partition that is still read");
+        assert!(matches!(poll(&intake), Ok(0)), "once");
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_only_if_it_lasts() {
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        let began = Instant::now();
+        loop {
+            answer(&intake, FINDER, Came::Refused(error()));
+            if poll(&intake).is_err() {
+                break;
+            }
+        }
+        let lasted = began.elapsed();
+        assert!((2..6).contains(&lasted.as_secs()), "{lasted:?}");
+    }
+}

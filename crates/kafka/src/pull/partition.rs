@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use runtime::transport::TransportError;
 use streams_core::{RecordBatch as _, TopicPartition};
 
 use super::batch::PulledBatch;
@@ -29,6 +30,8 @@ pub(super) struct Partition {
     pub(super) is_busy: bool,
     /// It failed: nothing is fetched until it is added again.
     pub(super) is_failed: bool,
+    /// Why, until that is handed out.
+    pub(super) failure: Option<TransportError>,
     /// It is among those that have something ready.
     pub(super) is_ready: bool,
     /// Fetched, oldest first.
@@ -38,6 +41,8 @@ pub(super) struct Partition {
     /// Not before this, after something went wrong, for so many times since then.
     not_before: Option<Instant>,
     attempts: u32,
+    /// It was refused so many times in a row.
+    refusals: u32,
     pub(super) troubled_since: Option<Instant>,
 }
 
@@ -52,6 +57,9 @@ struct Waiting {
 
 const BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(320);
+/// So many refusals in a row are an error: about three seconds of them. Counted, not timed: a
+/// process that was frozen meanwhile has heard nothing yet, above all not who has the partition.
+const REFUSALS_MAX: u32 = 14;
 
 impl Partition {
     pub(super) fn new(place: TopicPartition, position: Option<i64>) -> Self {
@@ -64,11 +72,13 @@ impl Partition {
             is_paused: false,
             is_busy: false,
             is_failed: false,
+            failure: None,
             is_ready: false,
             waiting: VecDeque::new(),
             bytes: 0,
             not_before: None,
             attempts: 0,
+            refusals: 0,
             troubled_since: None,
         }
     }
@@ -135,8 +145,27 @@ impl Partition {
         self.hand = hand;
     }
 
+    /// It was refused. Whoever lost the partition and was not told yet hears that first, when the
+    /// next owner has deleted what this one still asks for. Says whether it failed.
+    pub(super) fn refused(&mut self, error: TransportError, hand: Hand) -> bool {
+        self.refusals += 1;
+        let is_lasting = self.refusals >= REFUSALS_MAX;
+        if is_lasting {
+            self.fail(error)
+        } else {
+            self.again(hand)
+        }
+        is_lasting
+    }
+
+    pub(super) fn fail(&mut self, error: TransportError) {
+        self.is_failed = true;
+        self.failure = Some(error);
+    }
+
     /// Nothing is wrong any more.
     fn calm(&mut self) {
-        (self.not_before, self.troubled_since, self.attempts) = (None, None, 0);
+        (self.not_before, self.troubled_since) = (None, None);
+        (self.attempts, self.refusals) = (0, 0);
     }
 }

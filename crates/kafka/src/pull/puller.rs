@@ -149,7 +149,7 @@ fn refused(ask: &Ask, code: Code) -> Came {
         let context = format!("fetching {} at offset {offset}", ask.place);
         let why = "the log no longer has (or does not have yet) this offset: records were deleted \
                    before they were processed, or the topic was made anew";
-        return Came::Failed(TransportError::new(ErrorKind::Refused, context, why));
+        return Came::Refused(TransportError::new(ErrorKind::Refused, context, why));
     }
     let context = format!("fetching {}", ask.place);
     Came::Failed(TransportError::new(ErrorKind::Refused, context, code))
