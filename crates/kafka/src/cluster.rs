@@ -99,7 +99,7 @@ impl Cluster {
         loop {
             let result = self.asked_once(deadline.min(Instant::now() + ATTEMPT), &question);
             match result {
-                Err(WireError::Refused(code)) if !code.is_passing() => return Err(code.into()),
+                Err(error) if !error.is_passing() => return Err(error),
                 Err(error) if Instant::now() + PAUSE >= deadline => return Err(error),
                 Err(_) => thread::sleep(PAUSE),
                 answered => return answered,

@@ -9,7 +9,7 @@ use runtime::transport::{ErrorKind, Result, TransportError};
 
 use super::intake::{Ask, Asks, Came, Number, SharedIntake};
 use super::partition::{FINDER, Hand};
-use super::puller::Puller;
+use super::puller::{Puller, too_large};
 use crate::cluster::{ATTEMPT, Cluster};
 use crate::wire::{Code, FoundTopic, WireError};
 
@@ -42,6 +42,7 @@ impl Pullers {
                 Err(WireError::Refused(code)) if !code.is_passing() => {
                     (ask.number, refused(&ask, *code))
                 }
+                Err(error @ WireError::TooLarge(_)) => (ask.number, too_large(&ask, error)),
                 Err(error) => {
                     tracing::debug!(target: "headwater::kafka", %error, "looking for leaders");
                     (ask.number, Came::Again)

@@ -56,6 +56,7 @@ impl Puller {
         let all = asks.asks.into_iter().map(|ask| {
             let came = settled.remove(&ask.number).unwrap_or_else(|| match &failed {
                 Some(WireError::Refused(code)) if !code.is_passing() => refused(&ask, *code),
+                Some(error @ WireError::TooLarge(_)) => too_large(&ask, error),
                 _ => Came::Again,
             });
             (ask.number, came)
@@ -141,6 +142,11 @@ fn begin(
         }
     }
     Ok(())
+}
+
+pub(super) fn too_large(ask: &Ask, error: &WireError) -> Came {
+    let context = format!("fetching {}, or another partition of its broker", ask.place);
+    Came::Failed(TransportError::new(ErrorKind::Refused, context, error.to_string()))
 }
 
 fn refused(ask: &Ask, code: Code) -> Came {

@@ -74,7 +74,7 @@ impl Reader for PullReader {
             self.leaders.remove(&partition.topic);
             let kind = match &error {
                 WireError::Refused(Code::UNKNOWN_TOPIC_OR_PARTITION) => ErrorKind::NotFound,
-                WireError::Refused(code) if !code.is_passing() => ErrorKind::Refused,
+                error if !error.is_passing() => ErrorKind::Refused,
                 _ => ErrorKind::Retriable,
             };
             if kind != ErrorKind::Retriable || Instant::now() + PAUSE >= deadline {

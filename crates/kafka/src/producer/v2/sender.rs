@@ -174,6 +174,10 @@ impl Verdict {
             Err(WireError::Refused(code)) if !code.is_passing() => {
                 return Self::Refused(*code, code.to_string());
             }
+            // Whether it is there is not known: the transaction cannot commit.
+            Err(error) if !error.is_passing() => {
+                return Self::Refused(Code::TRANSACTION_ABORTABLE, error.to_string());
+            }
             Err(error) => return Self::Passing(None, error.to_string()),
         };
         let is_it = |one: &&PartitionAnswer| one.partition == partition && *one.topic == *topic;

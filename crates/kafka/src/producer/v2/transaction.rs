@@ -109,6 +109,10 @@ impl Seat {
                     self.connection = None;
                     error
                 }
+                Err(error @ WireError::TooLarge(_)) => {
+                    self.connection = None;
+                    return Err(error);
+                }
                 answered => return answered,
             };
             if Instant::now() + pause >= deadline {
