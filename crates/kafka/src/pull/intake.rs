@@ -10,7 +10,7 @@ use streams_core::TopicPartition;
 use super::fetcher::Share;
 use super::partition::{FINDER, Hand, Partition};
 use super::settings::PullSettings;
-use crate::wire::Records;
+use crate::wire::Decoded;
 
 pub(super) struct Intake {
     pub(super) settings: PullSettings,
@@ -50,6 +50,8 @@ pub(super) struct Ask {
     pub(super) number: Number,
     pub(super) place: TopicPartition,
     pub(super) position: Option<i64>,
+    /// How much may come of it.
+    pub(super) bytes: usize,
     /// Since when it cannot be read.
     pub(super) troubled_since: Option<Instant>,
 }
@@ -59,15 +61,16 @@ pub(super) struct Asks {
     pub(super) asks: Vec<Ask>,
     /// How long the broker may wait until there is something.
     pub(super) wait: Duration,
-    /// How much may come, of all and of each.
+    /// How much may come of all.
     pub(super) bytes: usize,
-    pub(super) partition_bytes: usize,
+    /// How much each may become when it is decompressed.
+    pub(super) decoded_bytes: usize,
 }
 
 /// What came of an [`Ask`].
 pub(super) enum Came {
-    /// Records, from where reading goes on, and where the partition ends.
-    Records(Records, Option<i64>, i64),
+    /// Records, and where the partition ends.
+    Records(Decoded, i64),
     /// The leader.
     Leader(Hand),
     /// Something that passes. Somebody else may lead it now.
@@ -199,14 +202,14 @@ impl Intake {
             let quota = state.quota(&self.share);
             state = match state.due(hand, quota, now) {
                 Some(due) if due <= now => {
-                    let (asks, is_all) = state.asks(hand, quota, now);
+                    let partition_bytes = self.settings.partition_bytes.min(quota);
+                    let (asks, is_all) = state.asks(hand, quota, partition_bytes, now);
                     let is_fresh = state.fresh_until.is_some_and(|until| until > now);
                     let longest = self.settings.wait;
                     let wait = if is_all && !is_fresh { longest } else { SHORT.min(longest) };
                     let bytes = (self.share.bytes() / 4)
                         .clamp(QUOTA_MIN, self.settings.answer_bytes.max(QUOTA_MIN));
-                    let partition_bytes = self.settings.partition_bytes.min(quota);
-                    return Some(Asks { asks, wait, bytes, partition_bytes });
+                    return Some(Asks { asks, wait, bytes, decoded_bytes: quota });
                 }
                 Some(due) => {
                     let waited = self.work.wait_timeout(state, due - now);
@@ -280,8 +283,8 @@ impl State {
         wanted.map(|one| one.due(now)).min()
     }
 
-    /// What is to be done for `hand` now, and whether that is all that it has to do with.
-    fn asks(&mut self, hand: Hand, quota: usize, now: Instant) -> (Vec<Ask>, bool) {
+    /// What is to be done for `hand` now, with at most `most` bytes of each, and whether that is all that it has to do with.
+    fn asks(&mut self, hand: Hand, quota: usize, most: usize, now: Instant) -> (Vec<Ask>, bool) {
         let (mut asks, mut is_all) = (Vec::new(), true);
         for (number, one) in &mut self.partitions {
             if one.hand != hand || one.is_failed {
@@ -298,6 +301,7 @@ impl State {
                 number: *number,
                 place: one.place.clone(),
                 position: one.position,
+                bytes: one.appetite(most),
                 troubled_since: one.troubled_since,
             });
         }
@@ -312,8 +316,8 @@ impl State {
         let Some(partition) = self.partitions.get_mut(&number) else { return };
         partition.is_busy = false;
         match came {
-            Came::Records(records, next, high_watermark) => {
-                partition.came(records, next);
+            Came::Records(decoded, high_watermark) => {
+                partition.came(decoded);
                 partition.high_watermark = Some(high_watermark);
                 if partition.has_waiting() && !partition.is_paused && !partition.is_ready {
                     partition.is_ready = true;

@@ -8,7 +8,7 @@ use runtime::transport::TransportError;
 use streams_core::{RecordBatch as _, TopicPartition};
 
 use super::batch::PulledBatch;
-use crate::wire::Records;
+use crate::wire::{Decoded, Records};
 
 /// The number of a thread that has to do with a partition: a broker's, or [`FINDER`].
 pub(super) type Hand = i32;
@@ -38,6 +38,8 @@ pub(super) struct Partition {
     waiting: VecDeque<Waiting>,
     /// Bytes of `waiting`.
     pub(super) bytes: usize,
+    /// How many bytes to ask for: fewer after an answer of which something had to be left.
+    appetite: usize,
     /// Not before this, after something went wrong, for so many times since then.
     not_before: Option<Instant>,
     attempts: u32,
@@ -55,6 +57,7 @@ struct Waiting {
     next: i64,
 }
 
+const APPETITE_MIN: usize = 16 << 10;
 const BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(320);
 /// So many refusals in a row are an error: about three seconds of them. Counted, not timed: a
@@ -76,6 +79,7 @@ impl Partition {
             is_ready: false,
             waiting: VecDeque::new(),
             bytes: 0,
+            appetite: usize::MAX,
             not_before: None,
             attempts: 0,
             refusals: 0,
@@ -93,6 +97,11 @@ impl Partition {
         self.bytes < quota
     }
 
+    /// How many bytes to ask for, of `most`.
+    pub(super) fn appetite(&self, most: usize) -> usize {
+        self.appetite.min(most)
+    }
+
     /// When it may be asked for.
     pub(super) fn due(&self, now: Instant) -> Instant {
         self.not_before.map_or(now, |least| least.max(now))
@@ -103,9 +112,14 @@ impl Partition {
     }
 
     /// An answer came: records, and from where reading goes on.
-    pub(super) fn came(&mut self, records: Records, next: Option<i64>) {
+    pub(super) fn came(&mut self, decoded: Decoded) {
         self.calm();
-        let Some(next) = next else { return };
+        self.appetite = match decoded.cut_at {
+            Some(taken) => taken.max(APPETITE_MIN),
+            // Slowly: what is left of an answer was sent for nothing.
+            None => self.appetite.saturating_add(self.appetite / 8),
+        };
+        let Decoded { records, next: Some(next), .. } = decoded else { return };
         self.position = Some(next);
         if records.len() > 0 {
             self.bytes += records.size();

@@ -86,16 +86,15 @@ impl Puller {
             read_committed: settings.read_committed,
             wait: asks.wait,
             bytes_max: asks.bytes,
-            partition_bytes_max: asks.partition_bytes,
         };
         request.call(connection, deadline, |part| {
             if let Some(ask) = places.get(&(part.topic, part.partition)) {
-                settled.insert(ask.number, self.came(ask, part));
+                settled.insert(ask.number, self.came(ask, part, asks.decoded_bytes));
             }
         })
     }
 
-    fn came(&self, ask: &Ask, part: FetchedPart<'_>) -> Came {
+    fn came(&self, ask: &Ask, part: FetchedPart<'_>, bytes_max: usize) -> Came {
         let FetchedPart { code, high_watermark, mut aborted, records, .. } = part;
         match code {
             Code::NONE => {}
@@ -105,8 +104,8 @@ impl Puller {
         let from = ask.position.unwrap_or(0);
         let read_committed = self.intake.settings.read_committed;
         let (aborted, spare) = (&mut aborted, &self.spare);
-        match (Decoder { from, read_committed, aborted, spare }).decode(records) {
-            Ok((records, next)) => Came::Records(records, next, high_watermark),
+        match (Decoder { from, read_committed, aborted, bytes_max, spare }).decode(records) {
+            Ok(decoded) => Came::Records(decoded, high_watermark),
             Err(corrupt) => {
                 let context = format!("fetching {}", ask.place);
                 Came::Failed(TransportError::new(ErrorKind::Refused, context, corrupt))
@@ -117,7 +116,8 @@ impl Puller {
 
 fn wanted(ask: &Ask) -> Option<Wanted<'_>> {
     let TopicPartition { topic, partition } = &ask.place;
-    Some(Wanted { topic, partition: *partition, offset: ask.position? })
+    let bytes_max = ask.bytes;
+    Some(Wanted { topic, partition: *partition, offset: ask.position?, bytes_max })
 }
 
 /// Finds the beginnings of partitions that are to be read from there.

@@ -127,14 +127,27 @@ pub(crate) struct Decoder<'a> {
     pub(crate) read_committed: bool,
     /// Transactions that were aborted: producer, first offset.
     pub(crate) aborted: &'a mut Vec<(i64, i64)>,
+    /// After the batch that reaches so many decompressed bytes the rest is left: it is small now,
+    /// and may become large.
+    pub(crate) bytes_max: usize,
     /// Where memory is taken from.
     pub(crate) spare: &'a Arc<Spare>,
 }
 
+/// What an answer held for one partition.
+pub(crate) struct Decoded {
+    pub(crate) records: Records,
+    /// The offset from which to read on; `None` if there was no whole batch.
+    pub(crate) next: Option<i64>,
+    /// If something was left: how many bytes of the answer were not.
+    pub(crate) cut_at: Option<usize>,
+}
+
 impl Decoder<'_> {
-    /// Decodes all whole batches. The offset from which to read on comes along; `None` if there was
-    /// no whole batch.
-    pub(crate) fn decode(&mut self, mut set: &[u8]) -> Result<(Records, Option<i64>), Corrupt> {
+    /// Decodes whole batches: all, or as many as may be. Aborted transactions that go on behind
+    /// them are named again by the answer that begins there.
+    pub(crate) fn decode(&mut self, all: &[u8]) -> Result<Decoded, Corrupt> {
+        let mut set = all;
         self.aborted.sort_unstable_by_key(|(_, first)| *first);
         let (bytes, entries) = self.spare.take(set.len());
         let mut records = Records { bytes, entries, spare: Arc::clone(self.spare) };
@@ -159,8 +172,12 @@ impl Decoder<'_> {
                 continue;
             }
             records.add(&header, &batch[HEADER..], self.from).map_err(corrupt)?;
+            if records.bytes.len() >= self.bytes_max && !set.is_empty() {
+                let cut_at = Some(all.len() - set.len());
+                return Ok(Decoded { records, next, cut_at });
+            }
         }
-        Ok((records, next))
+        Ok(Decoded { records, next, cut_at: None })
     }
 }
 
@@ -389,8 +406,9 @@ mod tests {
         aborted: &[(i64, i64)],
     ) -> Result<(Found, Option<i64>), Corrupt> {
         let aborted = &mut aborted.to_vec();
-        let spare = &Arc::default();
-        let (records, next) = Decoder { from, read_committed: true, aborted, spare }.decode(set)?;
+        let (spare, bytes_max) = (&Arc::default(), usize::MAX);
+        let mut decoder = Decoder { from, read_committed: true, aborted, bytes_max, spare };
+        let Decoded { records, next, .. } = decoder.decode(set)?;
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"?")).into();
         let all = (0..records.len()).map(|index| records.record(index));
         Ok((all.map(|record| (record.offset, text(record.value))).collect(), next))
@@ -403,9 +421,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut aborted = Vec::new();
-        let (aborted, spare) = (&mut aborted, &Arc::default());
-        let mut decoder = Decoder { from: 0, read_committed: true, aborted, spare };
-        let (records, next) = decoder.decode(&batch(7, 1, &["a", ""])).expect("decoded");
+        let (aborted, spare, bytes_max) = (&mut aborted, &Arc::default(), usize::MAX);
+        let mut decoder = Decoder { from: 0, read_committed: true, aborted, bytes_max, spare };
+        let decoded = decoder.decode(&batch(7, 1, &["a", ""])).expect("decoded");
+        let Decoded { records, next, .. } = decoded;
         assert_eq!((records.len(), next), (2, Some(9)));
         let second = records.record(1);
         assert_eq!((second.offset, second.timestamp), (8, 999));
@@ -420,8 +439,9 @@ mod tests {
     fn memory_is_used_again_but_not_for_much_less() {
         let spare = Arc::<Spare>::default();
         let decode = |set: &[u8]| {
-            let (aborted, spare) = (&mut Vec::new(), &spare);
-            Decoder { from: 0, read_committed: true, aborted, spare }.decode(set).expect("good").0
+            let (aborted, spare, bytes_max) = (&mut Vec::new(), &spare, usize::MAX);
+            let mut decoder = Decoder { from: 0, read_committed: true, aborted, bytes_max, spare };
+            decoder.decode(set).expect("good").records
         };
         let (long, short) = ("x".repeat(50_000), batch(0, 1, &["a"]));
         let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
@@ -463,6 +483,37 @@ mod tests {
         // Out of order, as brokers may list them; and one that began before what is read.
         let aborted = [(1, 6), (1, -5)];
         assert_eq!(decode(&set, 0, &aborted), Ok((expected, Some(7))));
+    }
+
+    #[test]
+    fn what_becomes_too_large_is_left_after_the_batch_that_reaches_the_bound() {
+        let zeros = "0".repeat(100_000);
+        let parts = [
+            batch(0, 1, &["aborted"]),
+            batch(1, 2, &[&zeros]),
+            batch(2, 2, &[&zeros]),
+            marker(3, 1),
+        ];
+        let set = parts.concat();
+        assert!(set.len() < 5_000, "small while it is compressed");
+        let decode = |from: i64, set: &[u8], bytes_max| {
+            let (aborted, spare) = (&mut vec![(1, 0)], &Arc::default());
+            let mut decoder = Decoder { from, read_committed: true, aborted, bytes_max, spare };
+            let Decoded { records, next, cut_at } = decoder.decode(set).expect("good");
+            let all = (0..records.len()).map(|index| records.record(index).offset);
+            (all.collect::<Vec<_>>(), next, cut_at)
+        };
+        let first = parts[0].len() + parts[1].len();
+        // One batch at least, and the one that reaches the bound.
+        for bytes_max in [0, 1, 100_000] {
+            assert_eq!(decode(0, &set, bytes_max), (vec![1], Some(2), Some(first)));
+        }
+        assert_eq!(
+            decode(0, &set, 100_100),
+            (vec![1, 2], Some(3), Some(set.len() - parts[3].len()))
+        );
+        assert_eq!(decode(0, &set, 1 << 20), (vec![1, 2], Some(4), None));
+        assert_eq!(decode(2, &set[first..], 0), (vec![2], Some(3), Some(parts[2].len())));
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod requests;
 
 pub(crate) use codes::Code;
 pub(crate) use connection::{ANSWER_MAX, Connection, Login, Result, WireError};
-pub(crate) use decode::{Decoder, Records, Spare};
+pub(crate) use decode::{Decoded, Decoder, Records, Spare};
 pub(crate) use fetch::{Fetch, FetchedPart, ListOffsets, Place, Wanted};
 pub(crate) use produce::{PartitionAnswer, Produce};
 pub(crate) use records::{Compression, Compressor, RecordBatch, Writer as BatchWriter};
