@@ -39,7 +39,7 @@ impl Pullers {
             let found = self.cluster.topics(&names, Instant::now() + ATTEMPT);
             let settled = asks.into_iter().map(|ask| match &found {
                 Ok(topics) => (ask.number, self.leader(topics, &ask)),
-                Err(WireError::Refused(code)) if !code.is_passing() => {
+                Err(WireError::Refused(code)) if !code.is_passing_in_reading() => {
                     (ask.number, refused(&ask, *code))
                 }
                 Err(error @ WireError::TooLarge(_)) => (ask.number, too_large(&ask, error)),
@@ -62,7 +62,7 @@ impl Pullers {
             (Code::NONE, Some(leader)) if *leader >= 0 => return self.lead(*leader),
             (Code::NONE, Some(_)) => return Came::Again,
             (Code::NONE, None) | (Code::UNKNOWN_TOPIC_OR_PARTITION, _) => ErrorKind::NotFound,
-            (code, _) if code.is_passing() => return Came::Again,
+            (code, _) if code.is_passing_in_reading() => return Came::Again,
             _ => ErrorKind::Refused,
         };
         let is_new = ask.troubled_since.is_none_or(|since| since.elapsed() < MISSING);

@@ -55,7 +55,7 @@ impl Puller {
         }
         let all = asks.asks.into_iter().map(|ask| {
             let came = settled.remove(&ask.number).unwrap_or_else(|| match &failed {
-                Some(WireError::Refused(code)) if !code.is_passing() => refused(&ask, *code),
+                Some(WireError::Refused(code)) => refused(&ask, *code),
                 Some(error @ WireError::TooLarge(_)) => too_large(&ask, error),
                 _ => Came::Again,
             });
@@ -98,7 +98,6 @@ impl Puller {
         let FetchedPart { code, high_watermark, mut aborted, records, .. } = part;
         match code {
             Code::NONE => {}
-            code if code.is_passing() => return Came::Again,
             code => return refused(ask, code),
         }
         let from = ask.position.unwrap_or(0);
@@ -132,9 +131,6 @@ fn begin(
         let question = ListOffsets { topic, partition: *partition, place: Place::Beginning };
         match question.call(connection, deadline) {
             Ok(offset) => ask.position = Some(offset),
-            Err(WireError::Refused(code)) if code.is_passing() => {
-                settled.insert(ask.number, Came::Again);
-            }
             Err(WireError::Refused(code)) => {
                 settled.insert(ask.number, refused(ask, code));
             }
@@ -149,7 +145,16 @@ pub(super) fn too_large(ask: &Ask, error: &WireError) -> Came {
     Came::Failed(TransportError::new(ErrorKind::Refused, context, error.to_string()))
 }
 
+/// What an answer means that is not a good one.
 fn refused(ask: &Ask, code: Code) -> Came {
+    if code.is_passing_in_reading() {
+        // Other codes tell of what happens to clusters; this one of what should not.
+        if code == Code::UNKNOWN_SERVER_ERROR && ask.troubled_since.is_none() {
+            let place = &ask.place;
+            tracing::warn!(target: "headwater::kafka", %place, %code, "fetching, trying again");
+        }
+        return Came::Again;
+    }
     if code == Code::OFFSET_OUT_OF_RANGE {
         let offset = ask.position.unwrap_or(0);
         let context = format!("fetching {} at offset {offset}", ask.place);
@@ -159,4 +164,20 @@ fn refused(ask: &Ask, code: Code) -> Came {
     }
     let context = format!("fetching {}", ask.place);
     Came::Failed(TransportError::new(ErrorKind::Refused, context, code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_say_whether_to_ask_again() {
+        let place = TopicPartition::new("t", 0);
+        let ask = Ask { number: 1, place, position: Some(7), bytes: 1, troubled_since: None };
+        for code in [Code::UNKNOWN_SERVER_ERROR, Code::NOT_LEADER_OR_FOLLOWER] {
+            assert!(matches!(refused(&ask, code), Came::Again), "{code}");
+        }
+        assert!(matches!(refused(&ask, Code::OFFSET_OUT_OF_RANGE), Came::Refused(_)));
+        assert!(matches!(refused(&ask, Code::TOPIC_AUTHORIZATION_FAILED), Came::Failed(_)));
+    }
 }

@@ -64,7 +64,7 @@ impl PullReader {
 
 impl Reader for PullReader {
     fn bounds(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64)> {
-        let deadline = Instant::now() + timeout;
+        let (deadline, mut warned) = (Instant::now() + timeout, false);
         loop {
             let error = match self.ask(partition, deadline) {
                 Ok(bounds) => return Ok(bounds),
@@ -74,6 +74,13 @@ impl Reader for PullReader {
             self.leaders.remove(&partition.topic);
             let kind = match &error {
                 WireError::Refused(Code::UNKNOWN_TOPIC_OR_PARTITION) => ErrorKind::NotFound,
+                WireError::Refused(code) if code.is_passing_in_reading() => {
+                    if *code == Code::UNKNOWN_SERVER_ERROR && !std::mem::replace(&mut warned, true)
+                    {
+                        tracing::warn!(target: "headwater::kafka", %partition, %code, "its bounds");
+                    }
+                    ErrorKind::Retriable
+                }
                 error if !error.is_passing() => ErrorKind::Refused,
                 _ => ErrorKind::Retriable,
             };
