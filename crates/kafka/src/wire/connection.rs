@@ -1,7 +1,7 @@
 //! A connection to one broker: requests and answers in turn.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::buffer::{Input, Malformed, Output};
@@ -177,9 +177,16 @@ impl WireError {
 
 fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + timeout;
+    let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+    connect_to_any(&addresses, deadline)
+}
+
+/// Each address has its share of the time that is left: the first one may be of a network that is
+/// not reached from here, and say nothing.
+fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::AddrNotAvailable.into();
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(deadline)) {
+    for (remaining, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
+        match TcpStream::connect_timeout(address, left(deadline) / remaining) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
@@ -194,6 +201,22 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn an_address_that_says_nothing_leaves_time_for_the_next() {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let silent_address = silent.local_addr().expect("bound");
+        // Nobody accepts: once its queue is full, who connects hears nothing.
+        let connect =
+            || TcpStream::connect_timeout(&silent_address, Duration::from_millis(200)).ok();
+        let _queue: Vec<_> = std::iter::from_fn(connect).take(10_000).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addresses = [silent_address, listener.local_addr().expect("bound")];
+        let (began, timeout) = (Instant::now(), Duration::from_millis(600));
+        let stream = connect_to_any(&addresses, began + timeout).expect("connected");
+        assert_eq!(stream.peer_addr().expect("connected"), addresses[1]);
+        assert!(began.elapsed() >= timeout / 4, "the first one was silent");
+    }
 
     #[test]
     fn an_answer_that_is_too_large_is_an_error_that_does_not_pass() {
