@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use runtime::transport::{ErrorKind, Result, TransportError};
 
-use super::intake::{Ask, Asks, Came, Number, SharedIntake};
+use super::intake::{Asks, SharedIntake};
 use super::partition::{FINDER, Hand};
 use super::puller::{Puller, too_large};
+use super::state::{Ask, Came, Number};
 use crate::cluster::{ATTEMPT, Cluster};
 use crate::wire::{Code, FoundTopic, WireError};
 

@@ -7,8 +7,9 @@ use std::time::Instant;
 use runtime::transport::{ErrorKind, TransportError};
 use streams_core::TopicPartition;
 
-use super::intake::{Ask, Asks, Came, Number, SharedIntake};
+use super::intake::{Asks, SharedIntake};
 use super::partition::Hand;
+use super::state::{Ask, Came, Number};
 use crate::cluster::{ATTEMPT, Cluster};
 use crate::wire::{
     self, Code, Connection, Decoder, Fetch, FetchedPart, ListOffsets, Place, Spare, Wanted,
