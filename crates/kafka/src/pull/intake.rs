@@ -10,6 +10,7 @@ use super::fetcher::Share;
 use super::partition::{FINDER, Hand, Partition};
 use super::settings::PullSettings;
 use super::state::{Ask, Came, Number, QUOTA_MIN, State};
+use crate::wire::Leader;
 
 pub(super) struct Intake {
     pub(super) settings: PullSettings,
@@ -56,7 +57,9 @@ impl Intake {
         state.last += 1;
         let number = state.last;
         let mut partition = Partition::new(place.clone(), position);
-        partition.hand = before.map_or(FINDER, |before| before.hand);
+        if let Some(Partition { hand, leader_epoch, .. }) = before {
+            (partition.hand, partition.leader_epoch) = (hand, leader_epoch);
+        }
         state.partitions.insert(number, partition);
         state.numbers.insert(place.clone(), number);
         state.fresh_until = Some(Instant::now() + FRESH);
@@ -139,8 +142,22 @@ impl Intake {
         self.state().partitions.values().map(|one| one.bytes).sum()
     }
 
-    /// Waits until there is something to do for `hand`; `None` when it has to end.
-    pub(super) fn take(&self, hand: Hand) -> Option<Asks> {
+    /// Partitions that are with their leaders, as far as is known.
+    pub(super) fn led(&self) -> Vec<(Number, TopicPartition)> {
+        self.state().led()
+    }
+
+    /// Hands partitions to leaders that are later than those that they are with.
+    pub(super) fn follow(&self, all: impl IntoIterator<Item = (Number, Leader)>) {
+        let mut state = self.state();
+        all.into_iter().for_each(|(number, leader)| state.follow(number, leader));
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Waits until there is something to do for `hand`; at most until `until`, and then for
+    /// nothing. `None` when it has to end.
+    pub(super) fn take(&self, hand: Hand, until: Option<Instant>) -> Option<Asks> {
         let mut state = self.state();
         loop {
             if state.is_closed {
@@ -148,7 +165,8 @@ impl Intake {
             }
             let now = Instant::now();
             let quota = state.quota(&self.share);
-            state = match state.due(hand, quota, now) {
+            let due = state.due(hand, quota, now).into_iter().chain(until).min();
+            state = match due {
                 Some(due) if due <= now => {
                     let partition_bytes = self.settings.partition_bytes.min(quota);
                     let (asks, is_all) = state.asks(hand, quota, partition_bytes, now);
@@ -206,7 +224,7 @@ mod tests {
 
     /// Answers what is asked for `hand` next.
     fn answer(intake: &Intake, hand: Hand, came: Came) {
-        let asks = intake.take(hand).expect("open").asks;
+        let asks = intake.take(hand, None).expect("open").asks;
         intake.settle([(asks[0].number, came)]);
     }
 
@@ -232,6 +250,27 @@ mod tests {
         answer(&intake, FINDER, Came::Failed(error()));
         assert!(poll(&intake).is_err(), "it is of a partition that is still read");
         assert!(matches!(poll(&intake), Ok(0)), "once");
+    }
+
+    #[test]
+    fn a_later_leader_is_followed_and_an_earlier_one_is_not() {
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        let led_by = |broker, epoch| Leader { broker, epoch };
+        answer(&intake, FINDER, Came::Leader(led_by(1, 5)));
+        let number = intake.led()[0].0;
+        let is_with = |broker| {
+            let asks = intake.take(broker, Some(Instant::now())).expect("open").asks;
+            intake.state().partitions.values_mut().for_each(|one| one.is_busy = false);
+            !asks.is_empty()
+        };
+        intake.follow([(number, led_by(2, 4)), (number, led_by(2, 5))]);
+        assert!(is_with(1) && !is_with(2), "somebody tells how things were");
+        let asked = intake.take(1, None).expect("open").asks;
+        intake.follow([(number, led_by(2, 6))]);
+        assert!(intake.take(2, Some(Instant::now())).expect("open").asks.is_empty(), "on its way");
+        intake.settle(asked.into_iter().map(|ask| (ask.number, Came::Leader(led_by(2, 6)))));
+        assert!(is_with(2) && !is_with(1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use runtime::transport::TransportError;
 use streams_core::{RecordBatch as _, TopicPartition};
 
 use super::batch::PulledBatch;
-use crate::wire::{Decoded, Records};
+use crate::wire::{Decoded, Leader, Records};
 
 /// The number of a thread that has to do with a partition: a broker's, or [`FINDER`].
 pub(super) type Hand = i32;
@@ -20,6 +20,8 @@ pub(super) struct Partition {
     pub(super) place: TopicPartition,
     /// Who has to do with it.
     pub(super) hand: Hand,
+    /// That of the leader; −1 if none was found yet.
+    pub(super) leader_epoch: i32,
     /// From where the next fetch reads; `None`: from the beginning, wherever that is.
     pub(super) position: Option<i64>,
     /// Below this everything was handed out.
@@ -69,6 +71,7 @@ impl Partition {
         Self {
             place,
             hand: FINDER,
+            leader_epoch: -1,
             position,
             handed_out: position.unwrap_or(0),
             high_watermark: None,
@@ -90,6 +93,10 @@ impl Partition {
     /// Whether somebody should do something about it at some time.
     pub(super) fn is_wanted(&self) -> bool {
         !self.is_failed && !self.is_busy
+    }
+
+    pub(super) fn lead(&mut self, leader: Leader) {
+        (self.hand, self.leader_epoch) = (leader.broker, leader.epoch);
     }
 
     /// Whether more may wait than does, of `quota` bytes. A paused one may be resumed any moment.

@@ -31,7 +31,7 @@ impl Puller {
     }
 
     pub(super) fn run(&mut self) {
-        while let Some(asks) = self.intake.take(self.broker) {
+        while let Some(asks) = self.intake.take(self.broker, None) {
             let settled = self.pull(asks);
             self.intake.settle(settled);
         }

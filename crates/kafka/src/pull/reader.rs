@@ -13,15 +13,18 @@ use super::finder::Pullers;
 use super::intake::{Intake, SharedIntake};
 use super::settings::PullSettings;
 use crate::cluster::Cluster;
-use crate::wire::{self, Code, Connection, ListOffsets, Place, WireError};
+use crate::wire::{self, Code, Connection, Leader, ListOffsets, Place, WireError};
 
 pub(crate) struct PullReader {
     cluster: Arc<Cluster>,
     intake: SharedIntake,
     /// For questions about bounds.
     brokers: BTreeMap<i32, Connection>,
-    leaders: BTreeMap<Arc<str>, Vec<i32>>,
+    leaders: BTreeMap<Arc<str>, (Instant, Vec<Leader>)>,
 }
+
+/// Leaders are looked up again after so long, although nothing is wrong.
+const REFRESH: Duration = Duration::from_secs(30);
 
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -40,15 +43,19 @@ impl PullReader {
 
     fn ask(&mut self, place: &TopicPartition, deadline: Instant) -> wire::Result<(i64, i64)> {
         let TopicPartition { topic, partition } = place;
-        if !self.leaders.contains_key(topic) {
+        let now = Instant::now();
+        if self.leaders.get(topic).is_none_or(|(since, _)| now.duration_since(*since) >= REFRESH) {
+            if self.leaders.remove(topic).is_some() {
+                self.cluster.ask_another();
+            }
             let found = self.cluster.topics(&[Arc::clone(topic)], deadline)?;
             let found = found.into_iter().next().ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
             found.code.ok()?;
-            self.leaders.insert(Arc::clone(topic), found.leaders);
+            self.leaders.insert(Arc::clone(topic), (now, found.leaders));
         }
         let number = usize::try_from(*partition).unwrap_or(usize::MAX);
-        let leader = self.leaders.get(topic).and_then(|leaders| leaders.get(number));
-        let leader = *leader.ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let leader = self.leaders.get(topic).and_then(|(_, leaders)| leaders.get(number));
+        let leader = leader.ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?.broker;
         let mut connection = match self.brokers.remove(&leader) {
             Some(connection) => connection,
             None => self.cluster.broker(leader, deadline)?,
@@ -71,7 +78,9 @@ impl Reader for PullReader {
                 Err(error) => error,
             };
             // Somebody else may lead it now.
-            self.leaders.remove(&partition.topic);
+            if self.leaders.remove(&partition.topic).is_some() {
+                self.cluster.ask_another();
+            }
             let kind = match &error {
                 WireError::Refused(Code::UNKNOWN_TOPIC_OR_PARTITION) => ErrorKind::NotFound,
                 WireError::Refused(code) if code.is_passing_in_reading() => {

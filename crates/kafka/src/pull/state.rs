@@ -8,7 +8,7 @@ use streams_core::TopicPartition;
 
 use super::fetcher::Share;
 use super::partition::{FINDER, Hand, Partition};
-use crate::wire::Decoded;
+use crate::wire::{Decoded, Leader};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -49,7 +49,7 @@ pub(super) enum Came {
     /// Records, and where the partition ends.
     Records(Decoded, i64),
     /// The leader.
-    Leader(Hand),
+    Leader(Leader),
     /// Something that passes. Somebody else may lead it now.
     Again,
     /// As [`Again`](Self::Again), unless it lasts.
@@ -148,6 +148,21 @@ impl State {
         (asks, is_all)
     }
 
+    /// All that are with their leaders, as far as is known.
+    pub(super) fn led(&self) -> Vec<(Number, TopicPartition)> {
+        let led = self.partitions.iter().filter(|(_, one)| one.hand != FINDER && !one.is_failed);
+        led.map(|(number, one)| (*number, one.place.clone())).collect()
+    }
+
+    /// A leader was found that may be a later one. A request to the one before may be on its way:
+    /// only when that is over somebody else asks.
+    pub(super) fn follow(&mut self, number: Number, leader: Leader) {
+        let Some(partition) = self.partitions.get_mut(&number) else { return };
+        if partition.hand != FINDER && leader.epoch > partition.leader_epoch {
+            partition.lead(leader);
+        }
+    }
+
     pub(super) fn settle(&mut self, number: Number, came: Came) {
         let Some(partition) = self.partitions.get_mut(&number) else { return };
         partition.is_busy = false;
@@ -160,7 +175,7 @@ impl State {
                     self.ready.push_back(number);
                 }
             }
-            Came::Leader(leader) => partition.hand = leader,
+            Came::Leader(leader) => partition.lead(leader),
             Came::Again => partition.again(FINDER),
             Came::Refused(error) => {
                 if partition.refused(error, FINDER) {

@@ -31,6 +31,6 @@ pub(crate) use fetch::{Fetch, FetchedPart, ListOffsets, Place, Wanted};
 pub(crate) use produce::{PartitionAnswer, Produce};
 pub(crate) use records::{Compression, Compressor, RecordBatch, Writer as BatchWriter};
 pub(crate) use requests::{
-    Coordinator, CoordinatorKind, EndTxn, Features, FoundTopic, Identity, InitProducerId, Metadata,
-    TxnOffsetCommit,
+    Coordinator, CoordinatorKind, EndTxn, Features, FoundTopic, Identity, InitProducerId, Leader,
+    Metadata, TxnOffsetCommit,
 };

@@ -108,11 +108,20 @@ pub(crate) struct Cluster {
     pub(crate) topics: Vec<FoundTopic>,
 }
 
-/// A topic, with the leader of each partition; −1 if there is none now.
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    /// −1 if there is none now.
+    pub(crate) broker: i32,
+    /// Grows with every change: of two leaders it tells the later one.
+    pub(crate) epoch: i32,
+}
+
+/// A topic, with the leader of each partition.
 pub(crate) struct FoundTopic {
     pub(crate) code: Code,
     pub(crate) name: Arc<str>,
-    pub(crate) leaders: Vec<i32>,
+    pub(crate) leaders: Vec<Leader>,
 }
 
 impl Metadata<'_> {
@@ -153,16 +162,16 @@ fn read_topic(input: &mut Input<'_>) -> std::result::Result<FoundTopic, Malforme
     let (code, name, _internal) = (Code(input.i16()?), input.text()?.into(), input.i8()?);
     let mut partitions = input.array(|input| {
         let _code = input.i16()?;
-        let (number, leader, _epoch) = (input.i32()?, input.i32()?, input.i32()?);
+        let (number, broker, epoch) = (input.i32()?, input.i32()?, input.i32()?);
         for _list in ["replicas", "in sync", "offline"] {
             input.array(Input::i32)?;
         }
         input.tags()?;
-        Ok((number, leader))
+        Ok((number, Leader { broker, epoch }))
     })?;
     let _operations = input.i32()?;
     input.tags()?;
-    partitions.sort_unstable();
+    partitions.sort_unstable_by_key(|(number, _)| *number);
     Ok(FoundTopic {
         code,
         name,

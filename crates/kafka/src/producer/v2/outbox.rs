@@ -7,7 +7,7 @@ use runtime::transport::{ErrorKind, Outgoing, TransportError};
 
 use super::lane::{Batch, Lane};
 use super::settings::Settings;
-use crate::wire::Identity;
+use crate::wire::{Identity, Leader};
 
 pub(super) struct Outbox {
     pub(super) settings: Settings,
@@ -276,16 +276,17 @@ impl Outbox {
         self.work.notify_all();
     }
 
-    /// Says who leads the partitions of `topic`, by their numbers.
-    pub(super) fn lead(&self, topic: &str, leaders: &[i32]) {
+    /// Says who leads the partitions of `topic`, by their numbers, by one of [`Lane`]'s functions.
+    pub(super) fn lead(&self, topic: &str, leaders: &[Leader], lead: fn(&mut Lane, Leader)) {
         let mut state = self.state();
         for lane in state.lanes.iter_mut().filter(|lane| *lane.topic == *topic) {
             let leader = usize::try_from(lane.partition).ok().and_then(|n| leaders.get(n));
-            // Without a leader the lane stays where it is asked for.
-            if let Some(leader) = leader.filter(|leader| **leader >= 0) {
-                lane.broker = *leader;
+            if let Some(leader) = leader {
+                lead(lane, *leader);
             }
         }
+        drop(state);
+        self.work.notify_all();
     }
 
     /// Topic and partition of a lane.

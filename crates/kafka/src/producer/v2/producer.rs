@@ -17,7 +17,7 @@ use super::settings::Settings;
 use super::topics::Topics;
 use super::transaction::Coordinators;
 use crate::cluster::Cluster;
-use crate::wire::{Code, TxnOffsetCommit};
+use crate::wire::{Code, Leader, TxnOffsetCommit};
 
 pub(crate) struct V2Producer {
     cluster: Arc<Cluster>,
@@ -35,7 +35,7 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 /// How long `send` waits for space.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often topics are asked whether they have grown.
+/// How often topics are asked whether they have grown, and who leads them.
 const REFRESH: Duration = Duration::from_secs(30);
 
 /// How long that may take, in the worker's way.
@@ -62,31 +62,38 @@ impl V2Producer {
     }
 
     /// Makes lanes for the partitions of a topic that have none yet.
-    fn insert(&mut self, name: &Arc<str>, leaders: &[i32]) -> Result<usize> {
+    fn insert(&mut self, name: &Arc<str>, leaders: &[Leader]) -> Result<usize> {
         let any = self.cluster.any().unwrap_or(0);
-        let broker = |leader: &i32| if *leader >= 0 { *leader } else { any };
-        self.senders.start(leaders.iter().map(broker))?;
-        let known = self.topics.find(name).map(|number| self.topics.lanes(number).to_vec());
-        let mut lanes = known.unwrap_or_default();
+        let known = |leader: &Leader| {
+            let broker = if leader.broker >= 0 { leader.broker } else { any };
+            Leader { broker, ..*leader }
+        };
+        self.senders.start(leaders.iter().map(|leader| known(leader).broker))?;
+        let lanes = self.topics.find(name).map(|number| self.topics.lanes(number).to_vec());
+        let mut lanes = lanes.unwrap_or_default();
         // One that was deleted and made again may have fewer.
         lanes.truncate(leaders.len());
         for (partition, leader) in (0..).zip(leaders).skip(lanes.len()) {
-            let lane = Lane::new(Arc::clone(name), partition, broker(leader));
+            let lane = Lane::new(Arc::clone(name), partition, known(leader));
             lanes.push(self.outbox.add_lane(lane));
         }
         Ok(self.topics.insert(name, lanes))
     }
 
-    /// A topic may grow; its keys have to go where everybody else's go.
+    /// A topic may grow; its keys have to go where everybody else's go. And a leader may be cut off
+    /// from the other brokers without knowing that there is another one.
     fn refresh(&mut self) {
         self.refreshed = Instant::now();
         let names = self.topics.names();
+        self.cluster.ask_another();
         let deadline = Instant::now() + REFRESH_TIMEOUT;
         let Ok(found) = self.cluster.topics(&names, deadline) else { return };
         for topic in found.iter().filter(|topic| topic.code == Code::NONE) {
             if let Err(error) = self.insert(&topic.name, &topic.leaders) {
-                tracing::warn!(target: "headwater::kafka", %error, "a topic has grown");
+                tracing::warn!(target: "headwater::kafka", %error, "looking topics up again");
+                continue;
             }
+            self.outbox.lead(&topic.name, &topic.leaders, Lane::follow);
         }
     }
 

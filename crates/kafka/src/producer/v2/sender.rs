@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use runtime::transport::{ErrorKind, TransportError};
 
 use super::error;
-use super::lane::Batch;
+use super::lane::{Batch, Lane};
 use super::outbox::{Failure, LaneId, Outbox, Outcome, Parcel};
 use crate::cluster::{ATTEMPT, Cluster};
 use crate::wire::{Code, Compressor, Connection, PartitionAnswer, Produce, WireError};
@@ -148,13 +148,15 @@ impl Sender {
     /// Asks who leads `topics` now. If nobody knows, this sender stays in charge.
     fn find_leaders(&self, topics: &[Arc<str>]) {
         let Senders { outbox, cluster, .. } = &*self.senders;
+        cluster.ask_another();
         let Ok(found) = cluster.topics(topics, Instant::now() + ATTEMPT) else { return };
         for topic in found.iter().filter(|topic| topic.code == Code::NONE) {
-            if let Err(error) = self.senders.start(topic.leaders.iter().copied()) {
+            if let Err(error) = self.senders.start(topic.leaders.iter().map(|leader| leader.broker))
+            {
                 tracing::warn!(target: "headwater::kafka", %error, "finding leaders");
                 return;
             }
-            outbox.lead(&topic.name, &topic.leaders);
+            outbox.lead(&topic.name, &topic.leaders, Lane::lead);
         }
     }
 }
@@ -200,6 +202,8 @@ impl Verdict {
     /// Whether the leader may be somebody else.
     fn is_moved(&self) -> bool {
         match self {
+            // A leader without followers waits for them in vain, as one does that is cut off.
+            Self::Passing(Some(Code::REQUEST_TIMED_OUT), _) => true,
             Self::Passing(code, _) => code.is_none_or(|code| code.is_of_another_broker()),
             _ => false,
         }

@@ -102,6 +102,7 @@ impl Seat {
                 Err(WireError::Refused(code)) if code.is_passing() => {
                     if code.is_of_another_broker() {
                         self.connection = None;
+                        cluster.ask_another();
                     }
                     WireError::Refused(code)
                 }
