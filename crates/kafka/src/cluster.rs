@@ -46,6 +46,10 @@ const FETCH_VERSION: i16 = 12;
 /// A connection for questions is kept at least so long, however many ask for another one.
 const ANOTHER: Duration = Duration::from_secs(1);
 
+/// A topic that metadata does not know for so long is not there: brokers hear of new ones one after
+/// another.
+pub(crate) const MISSING: Duration = Duration::from_secs(5);
+
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 

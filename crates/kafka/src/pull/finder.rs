@@ -12,7 +12,7 @@ use super::intake::{Asks, SharedIntake};
 use super::partition::{FINDER, Hand};
 use super::puller::{Puller, too_large};
 use super::state::{Ask, Came, Number};
-use crate::cluster::{ATTEMPT, Cluster};
+use crate::cluster::{ATTEMPT, Cluster, MISSING};
 use crate::wire::{self, Code, FoundTopic, Leader, WireError};
 
 /// The threads that fetch, made when a partition is found to be led by a broker.
@@ -25,9 +25,6 @@ pub(super) struct Pullers {
 /// So often leaders are looked up again although nothing is wrong: a leader that is cut off from
 /// the other brokers answers on, but nothing comes to it any more.
 const REFRESH: Duration = Duration::from_secs(30);
-
-/// A topic or a leader that is not there for so long is missing.
-const MISSING: Duration = Duration::from_secs(5);
 
 impl Pullers {
     /// Starts the finder, and through it all others. They end when the intake is closed.

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use runtime::transport::{Fetched, Result, TransportError};
+use runtime::transport::{Fetched, Result};
 use streams_core::TopicPartition;
 
 use super::fetcher::Share;
-use super::partition::{FINDER, Hand, Partition};
+use super::partition::{Hand, Partition};
 use super::settings::PullSettings;
 use super::state::{Ask, Came, Number, QUOTA_MIN, State};
 use crate::wire::Leader;
@@ -203,8 +203,9 @@ pub(super) type SharedIntake = Arc<Intake>;
 
 #[cfg(test)]
 mod tests {
-    use runtime::transport::ErrorKind;
+    use runtime::transport::{ErrorKind, TransportError};
 
+    use super::super::partition::FINDER;
     use super::*;
     use crate::config::KafkaConfig;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use runtime::transport::{
@@ -16,8 +17,8 @@ use super::sender::Senders;
 use super::settings::Settings;
 use super::topics::Topics;
 use super::transaction::Coordinators;
-use crate::cluster::Cluster;
-use crate::wire::{Code, Leader, TxnOffsetCommit};
+use crate::cluster::{Cluster, MISSING};
+use crate::wire::{self, Code, FoundTopic, Leader, TxnOffsetCommit};
 
 pub(crate) struct V2Producer {
     cluster: Arc<Cluster>,
@@ -29,8 +30,8 @@ pub(crate) struct V2Producer {
     in_transaction: bool,
 }
 
-/// How long a producer may take to look up a topic.
-const LOOK_UP: Duration = Duration::from_secs(5);
+/// Between questions about a topic that is not there yet.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long `send` waits for space.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,11 +55,25 @@ impl V2Producer {
     /// Looks a topic up before the first record goes to it: it is not created by being named.
     fn look_up(&mut self, name: &Arc<str>) -> Result<usize> {
         let context = || format!("sending to {name}");
-        let found = self.cluster.topics(&[Arc::clone(name)], Instant::now() + LOOK_UP);
+        let found = self.find(name, Instant::now() + MISSING);
         let found = found.map_err(|error| error::plain(&context(), error))?;
-        let code = found.first().map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.code);
-        code.ok().map_err(|code| error::plain(&context(), code.into()))?;
-        self.insert(name, &found[0].leaders)
+        self.insert(name, &found.leaders)
+    }
+
+    /// A topic that was just made is known to one broker earlier than to the other.
+    fn find(&self, name: &Arc<str>, deadline: Instant) -> wire::Result<FoundTopic> {
+        loop {
+            let found = self.cluster.topics(&[Arc::clone(name)], deadline)?.into_iter().next();
+            let code = match found {
+                Some(topic) if topic.code == Code::NONE => return Ok(topic),
+                found => found.map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.code),
+            };
+            if !code.is_passing() || Instant::now() + PAUSE >= deadline {
+                return Err(code.into());
+            }
+            self.cluster.ask_another();
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Makes lanes for the partitions of a topic that have none yet.

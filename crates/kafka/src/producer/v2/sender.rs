@@ -10,7 +10,7 @@ use runtime::transport::{ErrorKind, TransportError};
 use super::error;
 use super::lane::{Batch, Lane};
 use super::outbox::{Failure, LaneId, Outbox, Outcome, Parcel};
-use crate::cluster::{ATTEMPT, Cluster};
+use crate::cluster::{ATTEMPT, Cluster, MISSING};
 use crate::wire::{Code, Compressor, Connection, PartitionAnswer, Produce, WireError};
 
 /// Senders by the numbers of their brokers, made when a partition is found to be led by one.
@@ -26,9 +26,6 @@ struct Sender {
     connection: Option<Connection>,
     compressor: Compressor,
 }
-
-/// A topic that metadata does not know for so long is not there.
-const MISSING: Duration = Duration::from_secs(5);
 
 impl Senders {
     pub(super) fn new(outbox: Arc<Outbox>, cluster: Arc<Cluster>) -> Self {
