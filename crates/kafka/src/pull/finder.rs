@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use runtime::transport::{ErrorKind, Result, TransportError};
@@ -13,6 +12,7 @@ use super::partition::{FINDER, Hand};
 use super::puller::{Puller, too_large};
 use super::state::{Ask, Came, Number};
 use crate::cluster::{ATTEMPT, Cluster, MISSING};
+use crate::threads;
 use crate::wire::{self, Code, FoundTopic, Leader, WireError};
 
 /// The threads that fetch, made when a partition is found to be led by a broker.
@@ -31,7 +31,9 @@ impl Pullers {
     pub(super) fn start(intake: &SharedIntake, cluster: &Arc<Cluster>) -> Result<()> {
         let (intake, cluster) = (Arc::clone(intake), Arc::clone(cluster));
         let pullers = Self { intake, cluster, running: Mutex::default() };
-        spawn("headwater-find".to_owned(), move || pullers.find())
+        let broken = Arc::clone(&pullers.intake);
+        let failed = move |why| broken.break_off(why);
+        threads::spawn("headwater-find".to_owned(), move || pullers.find(), failed)
     }
 
     fn find(&self) {
@@ -124,7 +126,10 @@ impl Pullers {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if !running.contains(&broker) {
             let mut puller = Puller::new(broker, &self.intake, &self.cluster);
-            spawn(format!("headwater-pull-{broker}"), move || puller.run())?;
+            let broken = Arc::clone(&self.intake);
+            let (name, failed) =
+                (format!("headwater-pull-{broker}"), move |why| broken.break_off(why));
+            threads::spawn(name, move || puller.run(), failed)?;
             running.insert(broker);
         }
         Ok(())
@@ -149,11 +154,4 @@ fn refused(ask: &Ask, code: Code) -> Came {
     };
     let context = format!("fetching {}", ask.place);
     Came::Failed(TransportError::new(ErrorKind::Refused, context, why))
-}
-
-fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let spawned = thread::Builder::new().name(name).spawn(work);
-    spawned.map(drop).map_err(|error| {
-        TransportError::new(ErrorKind::Fatal, "starting a thread that fetches", error)
-    })
 }

@@ -92,7 +92,8 @@ impl Intake {
     /// Waits for records, at most for `timeout`, and hands out at most `most`.
     pub(super) fn poll(&self, timeout: Duration, most: usize) -> Result<Vec<Fetched>> {
         let is_waiting = |state: &mut State| {
-            state.ready.is_empty() && !state.is_woken && state.failed.is_empty()
+            let has_failed = state.broken.is_some() || !state.failed.is_empty();
+            state.ready.is_empty() && !state.is_woken && !has_failed
         };
         let mut state = self.state();
         if is_waiting(&mut state) && !timeout.is_zero() {
@@ -118,6 +119,16 @@ impl Intake {
     pub(super) fn wake(&self) {
         self.state().is_woken = true;
         self.arrived.notify_all();
+    }
+
+    /// One of the threads ended that should not have: all do, and whoever polls is told.
+    pub(super) fn break_off(&self, why: String) {
+        let mut state = self.state();
+        state.is_closed = true;
+        state.broken.get_or_insert(why);
+        drop(state);
+        self.arrived.notify_all();
+        self.work.notify_all();
     }
 
     pub(super) fn close(&self) {
@@ -272,6 +283,18 @@ mod tests {
         assert!(intake.take(2, Some(Instant::now())).expect("open").asks.is_empty(), "on its way");
         intake.settle(asked.into_iter().map(|ask| (ask.number, Came::Leader(led_by(2, 6)))));
         assert!(is_with(2) && !is_with(1));
+    }
+
+    #[test]
+    fn who_polls_is_told_that_nothing_comes_any_more() {
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        intake.break_off("the thread panicked".to_owned());
+        for _ in 0..2 {
+            let error = poll(&intake).expect_err("broken");
+            assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+        }
+        assert!(intake.take(FINDER, None).is_none(), "the others end");
     }
 
     #[test]

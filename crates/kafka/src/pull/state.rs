@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use runtime::transport::{Fetched, TransportError};
+use runtime::transport::{ErrorKind, Fetched, TransportError};
 use streams_core::TopicPartition;
 
 use super::fetcher::Share;
@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) is_closed: bool,
     /// Who has an error that was not handed out.
     pub(super) failed: VecDeque<Number>,
+    /// Why nothing comes any more.
+    pub(super) broken: Option<String>,
 }
 
 /// Counts additions of partitions.
@@ -78,6 +80,9 @@ impl State {
     }
 
     pub(super) fn take_failure(&mut self) -> Option<TransportError> {
+        if let Some(why) = &self.broken {
+            return Some(TransportError::new(ErrorKind::Fatal, "fetching", &**why));
+        }
         let number = self.failed.pop_front()?;
         self.partitions.get_mut(&number)?.failure.take()
     }

@@ -157,18 +157,24 @@ impl Decoder<'_> {
             let batch = &set[..set.len() - rest.len()];
             set = rest;
             let corrupt = |why: String| Corrupt { offset: header.base_offset, why };
-            while let Some((producer, _)) = pending.next_if(|(_, first)| *first <= header.last()) {
+            header.check(batch).map_err(corrupt)?;
+            let behind = header.behind().ok_or_else(|| corrupt("has no offsets".to_owned()))?;
+            // Its place is not part of what its checksum is of.
+            let is_before = next.is_some_and(|next| header.base_offset < next);
+            if is_before || behind <= self.from {
+                return Err(corrupt("is not where it was asked for".to_owned()));
+            }
+            while let Some((producer, _)) = pending.next_if(|(_, first)| *first < behind) {
                 aborting.push(*producer);
             }
-            header.check(batch).map_err(corrupt)?;
-            next = Some(header.last() + 1);
+            next = Some(behind);
             if header.is_control() {
                 // A marker ends its producer's transaction, whichever way.
                 aborting.retain(|producer| *producer != header.producer_id);
                 continue;
             }
             let is_aborted = header.is_transactional() && aborting.contains(&header.producer_id);
-            if (self.read_committed && is_aborted) || header.last() < self.from {
+            if self.read_committed && is_aborted {
                 continue;
             }
             records.add(&header, &batch[HEADER..], self.from).map_err(corrupt)?;
@@ -242,8 +248,11 @@ impl Header {
         if checksum == self.checksum { Ok(()) } else { Err("has a wrong checksum".to_owned()) }
     }
 
-    fn last(&self) -> i64 {
-        self.base_offset.saturating_add(self.last_offset_delta.into())
+    /// The offset behind its last record; `None` if there is no such offset.
+    fn behind(&self) -> Option<i64> {
+        let count = i64::from(self.last_offset_delta).checked_add(1)?;
+        let behind = self.base_offset.checked_add(count)?;
+        (self.base_offset >= 0 && self.last_offset_delta >= 0).then_some(behind)
     }
 
     fn is_control(&self) -> bool {
@@ -310,7 +319,8 @@ impl Header {
         } else {
             self.base_timestamp.wrapping_add(timestamp)
         };
-        let offset = self.base_offset.checked_add(offset)?;
+        let is_its_own = (0..=self.last_offset_delta.into()).contains(&offset);
+        let offset = self.base_offset.checked_add(offset).filter(|_| is_its_own)?;
         Some(Entry { offset, timestamp, key, value, headers })
     }
 }
@@ -532,6 +542,12 @@ mod tests {
                 let _ = decode(&bad, 0, &[]);
             }
         }
+        for (offset, from) in [(-1, 0), (i64::MAX - 2, 0), (i64::MIN, 0), (5, 8), (5, i64::MAX)] {
+            let mut bad = good.clone();
+            bad[..8].copy_from_slice(&i64::to_be_bytes(offset));
+            assert!(decode(&bad, from, &[]).is_err(), "{offset}, asked for {from}");
+        }
+        assert!(decode(&[good.clone(), batch(7, 1, &["early"])].concat(), 0, &[]).is_err());
         let mut old = good;
         old[16] = 1;
         let error = decode(&old, 0, &[]).expect_err("an old format");

@@ -138,7 +138,8 @@ impl Lane {
             count - left - 1
         });
         if offset >= 0 {
-            self.last_offset = self.last_offset.max(offset + i64::from(count) - 1);
+            let last = offset.saturating_add(i64::from(count) - 1);
+            self.last_offset = self.last_offset.max(last);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use runtime::transport::{ErrorKind, TransportError};
@@ -11,6 +10,7 @@ use super::error;
 use super::lane::{Batch, Lane};
 use super::outbox::{Failure, LaneId, Outbox, Outcome, Parcel};
 use crate::cluster::{ATTEMPT, Cluster, MISSING};
+use crate::threads;
 use crate::wire::{Code, Compressor, Connection, PartitionAnswer, Produce, WireError};
 
 /// Senders by the numbers of their brokers, made when a partition is found to be led by one.
@@ -48,10 +48,10 @@ impl Senders {
                 connection: None,
                 compressor: Compressor::new(self.outbox.settings.compression),
             };
-            let thread = thread::Builder::new().name(format!("headwater-send-{broker}"));
-            thread.spawn(move || sender.run()).map_err(|error| {
-                TransportError::new(ErrorKind::Fatal, "starting a thread for a producer", error)
-            })?;
+            let broken = Arc::clone(&self.outbox);
+            let (name, failed) =
+                (format!("headwater-send-{broker}"), move |why| broken.break_off(why));
+            threads::spawn(name, move || sender.run(), failed)?;
             running.insert(broker);
         }
         Ok(())
