@@ -40,9 +40,6 @@ struct Asking {
 /// One attempt may take so long; then somebody else is asked.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// That of Kafka 2.7, the oldest that our client understands.
-const FETCH_VERSION: i16 = 12;
-
 /// A connection for questions is kept at least so long, however many ask for another one.
 const ANOTHER: Duration = Duration::from_secs(1);
 
@@ -91,7 +88,7 @@ impl Cluster {
         deadline: Instant,
     ) -> wire::Result<Vec<FoundTopic>> {
         let found = self.ask(deadline, |connection, deadline| {
-            if connection.features().fetch_version < FETCH_VERSION {
+            if !connection.features().can_be_read() {
                 return Err(Code::UNSUPPORTED_VERSION.into());
             }
             Metadata { topics: names }.call(connection, deadline)

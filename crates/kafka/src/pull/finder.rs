@@ -146,7 +146,7 @@ fn find(topics: &[FoundTopic], place: &TopicPartition) -> Option<(Code, Option<L
 fn refused(ask: &Ask, code: Code) -> Came {
     let why = match code {
         Code::UNSUPPORTED_VERSION => {
-            "brokers before 2.7 are librdkafka's alone: any of its consumer's properties makes it \
+            "brokers before 2.8 are librdkafka's alone: any of its consumer's properties makes it \
              read, check.crcs = true for example"
                 .to_owned()
         }

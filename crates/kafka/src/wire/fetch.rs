@@ -7,8 +7,9 @@ use super::codes::Code;
 use super::connection::{Connection, Header, Kind, Result};
 
 /// Version 12: the last one that names topics by their names.
-const FETCH: Kind = Kind { api: 1, version: 12, header: Header::Flexible };
-const LIST_OFFSETS: Kind = Kind { api: 2, version: 6, header: Header::Flexible };
+pub(super) const FETCH: Kind = Kind { api: 1, version: 12, header: Header::Flexible };
+/// Kafka 2.8 is the first that has it.
+pub(super) const LIST_OFFSETS: Kind = Kind { api: 2, version: 6, header: Header::Flexible };
 
 /// A partition to read, from an offset on.
 #[derive(Clone, Copy)]
