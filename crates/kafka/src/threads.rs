@@ -6,8 +6,8 @@ use std::thread;
 
 use runtime::transport::{ErrorKind, Result, TransportError};
 
-/// Starts a thread. Should it panic, which is a bug, `failed` is told why: whoever waits for what it
-/// does would wait for ever.
+/// Starts a thread. Should it panic, which is a bug, `failed` is told why: whoever waits for what
+/// it does would wait for ever.
 pub(crate) fn spawn(
     name: String,
     work: impl FnOnce() + Send + 'static,

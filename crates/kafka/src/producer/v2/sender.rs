@@ -125,7 +125,7 @@ impl Sender {
         let settings = &self.senders.outbox.settings;
         let (kind, why) = match verdict {
             Verdict::Done(offset) => return Outcome::Done(offset),
-            Verdict::Refused(code, why) => (error::delivery_kind(code), why),
+            Verdict::Refused(kind, why) => (kind, why),
             Verdict::Passing(code, why) => {
                 let patience = match code {
                     Some(Code::UNKNOWN_TOPIC_OR_PARTITION) => MISSING,
@@ -163,7 +163,7 @@ enum Verdict {
     Done(i64),
     /// Nothing was written, or nobody knows; it is sent again with the same number.
     Passing(Option<Code>, String),
-    Refused(Code, String),
+    Refused(ErrorKind, String),
 }
 
 impl Verdict {
@@ -171,11 +171,10 @@ impl Verdict {
         let answers = match answers {
             Ok(answers) => answers,
             Err(WireError::Refused(code)) if !code.is_passing() => {
-                return Self::Refused(*code, code.to_string());
+                return Self::Refused(error::delivery_kind(*code), code.to_string());
             }
-            // Whether it is there is not known: the transaction cannot commit.
             Err(error) if !error.is_passing() => {
-                return Self::Refused(Code::TRANSACTION_ABORTABLE, error.to_string());
+                return Self::Refused(ErrorKind::Refused, error.to_string());
             }
             Err(error) => return Self::Passing(None, error.to_string()),
         };
@@ -192,7 +191,7 @@ impl Verdict {
             // It was sent again although it was there.
             Code::DUPLICATE_SEQUENCE_NUMBER => Self::Done(-1),
             code if code.is_passing() => Self::Passing(Some(code), why()),
-            code => Self::Refused(code, why()),
+            code => Self::Refused(error::delivery_kind(code), why()),
         }
     }
 
