@@ -20,6 +20,7 @@ mod librdkafka;
 mod member;
 mod producer;
 mod pull;
+mod threads;
 mod wire;
 
 use std::fmt;

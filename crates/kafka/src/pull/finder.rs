@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use runtime::transport::{ErrorKind, Result, TransportError};
+use streams_core::TopicPartition;
 
-use super::intake::{Ask, Asks, Came, Number, SharedIntake};
+use super::intake::{Asks, SharedIntake};
 use super::partition::{FINDER, Hand};
-use super::puller::Puller;
-use crate::cluster::{ATTEMPT, Cluster};
-use crate::wire::{Code, FoundTopic, WireError};
+use super::puller::{Puller, too_large};
+use super::state::{Ask, Came, Number};
+use crate::cluster::{ATTEMPT, Cluster, MISSING};
+use crate::threads;
+use crate::wire::{self, Code, FoundTopic, Leader, WireError};
 
 /// The threads that fetch, made when a partition is found to be led by a broker.
 pub(super) struct Pullers {
@@ -20,28 +22,40 @@ pub(super) struct Pullers {
     running: Mutex<BTreeSet<Hand>>,
 }
 
-/// A topic or a leader that is not there for so long is missing.
-const MISSING: Duration = Duration::from_secs(5);
+/// So often leaders are looked up again although nothing is wrong: a leader that is cut off from
+/// the other brokers answers on, but nothing comes to it any more.
+const REFRESH: Duration = Duration::from_secs(30);
 
 impl Pullers {
     /// Starts the finder, and through it all others. They end when the intake is closed.
     pub(super) fn start(intake: &SharedIntake, cluster: &Arc<Cluster>) -> Result<()> {
         let (intake, cluster) = (Arc::clone(intake), Arc::clone(cluster));
         let pullers = Self { intake, cluster, running: Mutex::default() };
-        spawn("headwater-find".to_owned(), move || pullers.find())
+        let broken = Arc::clone(&pullers.intake);
+        let failed = move |why| broken.break_off(why);
+        threads::spawn("headwater-find".to_owned(), move || pullers.find(), failed)
     }
 
     fn find(&self) {
-        while let Some(Asks { asks, .. }) = self.intake.take(FINDER) {
-            let mut names: Vec<_> = asks.iter().map(|ask| Arc::clone(&ask.place.topic)).collect();
-            names.sort_unstable();
-            names.dedup();
-            let found = self.cluster.topics(&names, Instant::now() + ATTEMPT);
+        let mut refresh_at = Instant::now() + REFRESH;
+        while let Some(Asks { asks, .. }) = self.intake.take(FINDER, Some(refresh_at)) {
+            if Instant::now() >= refresh_at {
+                self.refresh();
+                refresh_at = Instant::now() + REFRESH;
+            }
+            if asks.is_empty() {
+                continue;
+            }
+            if asks.iter().any(|ask| ask.troubled_since.is_some()) {
+                self.cluster.ask_another();
+            }
+            let found = self.topics(asks.iter().map(|ask| &ask.place));
             let settled = asks.into_iter().map(|ask| match &found {
                 Ok(topics) => (ask.number, self.leader(topics, &ask)),
-                Err(WireError::Refused(code)) if !code.is_passing() => {
+                Err(WireError::Refused(code)) if !code.is_passing_in_reading() => {
                     (ask.number, refused(&ask, *code))
                 }
+                Err(error @ WireError::TooLarge(_)) => (ask.number, too_large(&ask, error)),
                 Err(error) => {
                     tracing::debug!(target: "headwater::kafka", %error, "looking for leaders");
                     (ask.number, Came::Again)
@@ -52,16 +66,50 @@ impl Pullers {
         }
     }
 
+    fn topics<'a>(
+        &self,
+        places: impl Iterator<Item = &'a TopicPartition>,
+    ) -> wire::Result<Vec<FoundTopic>> {
+        let mut names: Vec<_> = places.map(|place| Arc::clone(&place.topic)).collect();
+        names.sort_unstable();
+        names.dedup();
+        self.cluster.topics(&names, Instant::now() + ATTEMPT)
+    }
+
+    /// Hands partitions over whose leader has changed.
+    fn refresh(&self) {
+        let led = self.intake.led();
+        if led.is_empty() {
+            return;
+        }
+        self.cluster.ask_another();
+        let topics = match self.topics(led.iter().map(|(_, place)| place)) {
+            Ok(topics) => topics,
+            Err(error) => {
+                tracing::debug!(target: "headwater::kafka", %error, "looking for leaders again");
+                return;
+            }
+        };
+        let leaders = led.into_iter().filter_map(|(number, place)| {
+            let leader = find(&topics, &place)?.1?;
+            let is_there = leader.broker >= 0 && self.start_puller(leader.broker).is_ok();
+            is_there.then_some((number, leader))
+        });
+        let leaders: Vec<_> = leaders.collect();
+        self.intake.follow(leaders);
+    }
+
     fn leader(&self, topics: &[FoundTopic], ask: &Ask) -> Came {
-        let topic = topics.iter().find(|topic| topic.name == ask.place.topic);
-        let code = topic.map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.code);
-        let number = usize::try_from(ask.place.partition).ok();
-        let leader = topic.and_then(|topic| topic.leaders.get(number?));
+        let unknown = (Code::UNKNOWN_TOPIC_OR_PARTITION, None);
+        let (code, leader) = find(topics, &ask.place).unwrap_or(unknown);
         let kind = match (code, leader) {
-            (Code::NONE, Some(leader)) if *leader >= 0 => return self.lead(*leader),
+            (Code::NONE, Some(leader)) if leader.broker >= 0 => {
+                let started = self.start_puller(leader.broker);
+                return started.map_or_else(Came::Failed, |()| Came::Leader(leader));
+            }
             (Code::NONE, Some(_)) => return Came::Again,
             (Code::NONE, None) | (Code::UNKNOWN_TOPIC_OR_PARTITION, _) => ErrorKind::NotFound,
-            (code, _) if code.is_passing() => return Came::Again,
+            (code, _) if code.is_passing_in_reading() => return Came::Again,
             _ => ErrorKind::Refused,
         };
         let is_new = ask.troubled_since.is_none_or(|since| since.elapsed() < MISSING);
@@ -73,23 +121,32 @@ impl Pullers {
         Came::Failed(TransportError::new(kind, format!("fetching {}", ask.place), why))
     }
 
-    fn lead(&self, broker: Hand) -> Came {
+    /// Sees to it that there is somebody who fetches from `broker`.
+    fn start_puller(&self, broker: Hand) -> Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if !running.contains(&broker) {
             let mut puller = Puller::new(broker, &self.intake, &self.cluster);
-            if let Err(error) = spawn(format!("headwater-pull-{broker}"), move || puller.run()) {
-                return Came::Failed(error);
-            }
+            let broken = Arc::clone(&self.intake);
+            let (name, failed) =
+                (format!("headwater-pull-{broker}"), move |why| broken.break_off(why));
+            threads::spawn(name, move || puller.run(), failed)?;
             running.insert(broker);
         }
-        Came::Leader(broker)
+        Ok(())
     }
+}
+
+/// What is said of a partition's topic, and of its leader; `None` if nothing is.
+fn find(topics: &[FoundTopic], place: &TopicPartition) -> Option<(Code, Option<Leader>)> {
+    let topic = topics.iter().find(|topic| topic.name == place.topic)?;
+    let number = usize::try_from(place.partition).ok();
+    Some((topic.code, number.and_then(|number| topic.leaders.get(number).copied())))
 }
 
 fn refused(ask: &Ask, code: Code) -> Came {
     let why = match code {
         Code::UNSUPPORTED_VERSION => {
-            "brokers before 2.7 are librdkafka's alone: any of its consumer's properties makes it \
+            "brokers before 2.8 are librdkafka's alone: any of its consumer's properties makes it \
              read, check.crcs = true for example"
                 .to_owned()
         }
@@ -97,11 +154,4 @@ fn refused(ask: &Ask, code: Code) -> Came {
     };
     let context = format!("fetching {}", ask.place);
     Came::Failed(TransportError::new(ErrorKind::Refused, context, why))
-}
-
-fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let spawned = thread::Builder::new().name(name).spawn(work);
-    spawned.map(drop).map_err(|error| {
-        TransportError::new(ErrorKind::Fatal, "starting a thread that fetches", error)
-    })
 }

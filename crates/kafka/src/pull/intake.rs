@@ -1,16 +1,16 @@
 //! What the threads that fetch share with the one that polls.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use runtime::transport::{Fetched, Result, TransportError};
+use runtime::transport::{Fetched, Result};
 use streams_core::TopicPartition;
 
 use super::fetcher::Share;
-use super::partition::{FINDER, Hand, Partition};
+use super::partition::{Hand, Partition};
 use super::settings::PullSettings;
-use crate::wire::Records;
+use super::state::{Ask, Came, Number, QUOTA_MIN, State};
+use crate::wire::Leader;
 
 pub(super) struct Intake {
     pub(super) settings: PullSettings,
@@ -22,56 +22,15 @@ pub(super) struct Intake {
     arrived: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    /// By the number of their addition: what was asked for before a partition was moved is not
-    /// taken for it.
-    partitions: BTreeMap<Number, Partition>,
-    numbers: BTreeMap<TopicPartition, Number>,
-    last: Number,
-    /// Who has something waiting, in turn.
-    ready: VecDeque<Number>,
-    /// Partitions were added or resumed until a moment ago: others may follow.
-    fresh_until: Option<Instant>,
-    /// Whose turn it is to be asked for first.
-    turn: usize,
-    is_woken: bool,
-    is_closed: bool,
-    failure: Option<TransportError>,
-}
-
-/// Counts additions of partitions.
-pub(super) type Number = u64;
-
-/// A partition to be asked for.
-#[derive(Clone)]
-pub(super) struct Ask {
-    pub(super) number: Number,
-    pub(super) place: TopicPartition,
-    pub(super) position: Option<i64>,
-    /// Since when it cannot be read.
-    pub(super) troubled_since: Option<Instant>,
-}
-
 /// What one request asks for.
 pub(super) struct Asks {
     pub(super) asks: Vec<Ask>,
     /// How long the broker may wait until there is something.
     pub(super) wait: Duration,
-    /// How much may come, of all and of each.
+    /// How much may come of all.
     pub(super) bytes: usize,
-    pub(super) partition_bytes: usize,
-}
-
-/// What came of an [`Ask`].
-pub(super) enum Came {
-    /// Records, from where reading goes on, and where the partition ends.
-    Records(Records, Option<i64>, i64),
-    /// The leader.
-    Leader(Hand),
-    /// Something that passes. Somebody else may lead it now.
-    Again,
-    Failed(TransportError),
+    /// How much each may become when it is decompressed.
+    pub(super) decoded_bytes: usize,
 }
 
 /// How long a broker may wait while there are partitions that were not asked for: they may be any
@@ -79,10 +38,6 @@ pub(super) enum Came {
 const SHORT: Duration = Duration::from_millis(5);
 /// Partitions are added one after another.
 const FRESH: Duration = Duration::from_millis(30);
-/// What may wait of each partition is the same part of all, within these bounds. Were it not its
-/// own, partitions that are paused could keep those from being read that they are waiting for.
-const QUOTA_MIN: usize = 64 << 10;
-const QUOTA_MAX: usize = 2 << 20;
 
 impl Intake {
     pub(super) fn new(settings: PullSettings, share: Share) -> Self {
@@ -102,7 +57,9 @@ impl Intake {
         state.last += 1;
         let number = state.last;
         let mut partition = Partition::new(place.clone(), position);
-        partition.hand = before.map_or(FINDER, |before| before.hand);
+        if let Some(Partition { hand, leader_epoch, .. }) = before {
+            (partition.hand, partition.leader_epoch) = (hand, leader_epoch);
+        }
         state.partitions.insert(number, partition);
         state.numbers.insert(place.clone(), number);
         state.fresh_until = Some(Instant::now() + FRESH);
@@ -135,7 +92,8 @@ impl Intake {
     /// Waits for records, at most for `timeout`, and hands out at most `most`.
     pub(super) fn poll(&self, timeout: Duration, most: usize) -> Result<Vec<Fetched>> {
         let is_waiting = |state: &mut State| {
-            state.ready.is_empty() && !state.is_woken && state.failure.is_none()
+            let has_failed = state.broken.is_some() || !state.failed.is_empty();
+            state.ready.is_empty() && !state.is_woken && !has_failed
         };
         let mut state = self.state();
         if is_waiting(&mut state) && !timeout.is_zero() {
@@ -145,7 +103,9 @@ impl Intake {
         state.is_woken = false;
         let quota = state.quota(&self.share);
         let (fetched, made_space) = state.hand_out(most, quota);
-        if let Some(failure) = state.failure.take_if(|_| fetched.is_empty()) {
+        if fetched.is_empty()
+            && let Some(failure) = state.take_failure()
+        {
             return Err(failure);
         }
         drop(state);
@@ -159,6 +119,16 @@ impl Intake {
     pub(super) fn wake(&self) {
         self.state().is_woken = true;
         self.arrived.notify_all();
+    }
+
+    /// One of the threads ended that should not have: all do, and whoever polls is told.
+    pub(super) fn break_off(&self, why: String) {
+        let mut state = self.state();
+        state.is_closed = true;
+        state.broken.get_or_insert(why);
+        drop(state);
+        self.arrived.notify_all();
+        self.work.notify_all();
     }
 
     pub(super) fn close(&self) {
@@ -183,8 +153,22 @@ impl Intake {
         self.state().partitions.values().map(|one| one.bytes).sum()
     }
 
-    /// Waits until there is something to do for `hand`; `None` when it has to end.
-    pub(super) fn take(&self, hand: Hand) -> Option<Asks> {
+    /// Partitions that are with their leaders, as far as is known.
+    pub(super) fn led(&self) -> Vec<(Number, TopicPartition)> {
+        self.state().led()
+    }
+
+    /// Hands partitions to leaders that are later than those that they are with.
+    pub(super) fn follow(&self, all: impl IntoIterator<Item = (Number, Leader)>) {
+        let mut state = self.state();
+        all.into_iter().for_each(|(number, leader)| state.follow(number, leader));
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Waits until there is something to do for `hand`; at most until `until`, and then for
+    /// nothing. `None` when it has to end.
+    pub(super) fn take(&self, hand: Hand, until: Option<Instant>) -> Option<Asks> {
         let mut state = self.state();
         loop {
             if state.is_closed {
@@ -192,16 +176,17 @@ impl Intake {
             }
             let now = Instant::now();
             let quota = state.quota(&self.share);
-            state = match state.due(hand, quota, now) {
+            let due = state.due(hand, quota, now).into_iter().chain(until).min();
+            state = match due {
                 Some(due) if due <= now => {
-                    let (asks, is_all) = state.asks(hand, quota, now);
+                    let partition_bytes = self.settings.partition_bytes.min(quota);
+                    let (asks, is_all) = state.asks(hand, quota, partition_bytes, now);
                     let is_fresh = state.fresh_until.is_some_and(|until| until > now);
                     let longest = self.settings.wait;
                     let wait = if is_all && !is_fresh { longest } else { SHORT.min(longest) };
                     let bytes = (self.share.bytes() / 4)
                         .clamp(QUOTA_MIN, self.settings.answer_bytes.max(QUOTA_MIN));
-                    let partition_bytes = self.settings.partition_bytes.min(quota);
-                    return Some(Asks { asks, wait, bytes, partition_bytes });
+                    return Some(Asks { asks, wait, bytes, decoded_bytes: quota });
                 }
                 Some(due) => {
                     let waited = self.work.wait_timeout(state, due - now);
@@ -224,99 +209,106 @@ impl Intake {
     }
 }
 
-impl State {
-    /// Bytes of each partition that may wait.
-    fn quota(&self, share: &Share) -> usize {
-        (share.bytes() / self.partitions.len().max(1)).clamp(QUOTA_MIN, QUOTA_MAX)
-    }
-
-    fn remove(&mut self, place: &TopicPartition) -> Option<Partition> {
-        let number = self.numbers.remove(place)?;
-        let partition = self.partitions.remove(&number)?;
-        self.ready.retain(|ready| *ready != number);
-        Some(partition)
-    }
-
-    /// Records of those who have some, in turn; and whether one of them has space again.
-    fn hand_out(&mut self, most: usize, quota: usize) -> (Vec<Fetched>, bool) {
-        let (mut fetched, mut left, mut made_space) = (Vec::new(), most.max(1), false);
-        while left > 0
-            && let Some(number) = self.ready.pop_front()
-        {
-            let Some(partition) = self.partitions.get_mut(&number) else { continue };
-            partition.is_ready = false;
-            if partition.is_paused {
-                continue;
-            }
-            let had_space = partition.has_space(quota);
-            let Some(batch) = partition.take(left) else { continue };
-            made_space |= !had_space && partition.has_space(quota);
-            if partition.has_waiting() {
-                partition.is_ready = true;
-                self.ready.push_back(number);
-            }
-            left = left.saturating_sub(batch.range.len());
-            fetched.push(Fetched { partition: partition.place.clone(), batch: Box::new(batch) });
-        }
-        (fetched, made_space)
-    }
-
-    /// When something is to be done for `hand`.
-    fn due(&self, hand: Hand, quota: usize, now: Instant) -> Option<Instant> {
-        let wanted = self.partitions.values().filter(|one| one.hand == hand && one.is_wanted());
-        let wanted = wanted.filter(|one| hand == FINDER || one.has_space(quota));
-        wanted.map(|one| one.due(now)).min()
-    }
-
-    /// What is to be done for `hand` now, and whether that is all that it has to do with.
-    fn asks(&mut self, hand: Hand, quota: usize, now: Instant) -> (Vec<Ask>, bool) {
-        let (mut asks, mut is_all) = (Vec::new(), true);
-        for (number, one) in &mut self.partitions {
-            if one.hand != hand || one.is_failed {
-                continue;
-            }
-            let has_space = hand == FINDER || one.has_space(quota);
-            if !one.is_wanted() || !has_space || one.due(now) > now {
-                // One that is paused has enough for a while.
-                is_all &= one.is_paused;
-                continue;
-            }
-            one.is_busy = true;
-            asks.push(Ask {
-                number: *number,
-                place: one.place.clone(),
-                position: one.position,
-                troubled_since: one.troubled_since,
-            });
-        }
-        // What comes first in a request comes first in the answer, which has a limit.
-        self.turn = self.turn.wrapping_add(1);
-        let count = asks.len().max(1);
-        asks.rotate_left(self.turn % count);
-        (asks, is_all)
-    }
-
-    fn settle(&mut self, number: Number, came: Came) {
-        let Some(partition) = self.partitions.get_mut(&number) else { return };
-        partition.is_busy = false;
-        match came {
-            Came::Records(records, next, high_watermark) => {
-                partition.came(records, next);
-                partition.high_watermark = Some(high_watermark);
-                if partition.has_waiting() && !partition.is_paused && !partition.is_ready {
-                    partition.is_ready = true;
-                    self.ready.push_back(number);
-                }
-            }
-            Came::Leader(leader) => partition.hand = leader,
-            Came::Again => partition.again(FINDER),
-            Came::Failed(error) => {
-                partition.is_failed = true;
-                self.failure.get_or_insert(error);
-            }
-        }
-    }
-}
-
 /// What is to be read, shared by all of its threads.
 pub(super) type SharedIntake = Arc<Intake>;
+
+#[cfg(test)]
+mod tests {
+    use runtime::transport::{ErrorKind, TransportError};
+
+    use super::super::partition::FINDER;
+    use super::*;
+    use crate::config::KafkaConfig;
+
+    fn intake() -> Intake {
+        let kafka = KafkaConfig::new("a:1").expect("brokers");
+        let settings = PullSettings::new(&kafka, true).expect("known");
+        Intake::new(settings, Share::new(64 << 20))
+    }
+
+    fn place() -> TopicPartition {
+        TopicPartition::new("t", 0)
+    }
+
+    fn error() -> TransportError {
+        TransportError::new(ErrorKind::Refused, "fetching t-0", "gone")
+    }
+
+    /// Answers what is asked for `hand` next.
+    fn answer(intake: &Intake, hand: Hand, came: Came) {
+        let asks = intake.take(hand, None).expect("open").asks;
+        intake.settle([(asks[0].number, came)]);
+    }
+
+    fn poll(intake: &Intake) -> Result<usize> {
+        intake.poll(Duration::ZERO, 1).map(|fetched| fetched.len())
+    }
+
+    #[test]
+    fn an_error_goes_with_its_partition() {
+        for adds_again in [false, true] {
+            let intake = intake();
+            intake.add(&place(), Some(0));
+            answer(&intake, FINDER, Came::Failed(error()));
+            if adds_again {
+                intake.add(&place(), Some(7));
+            } else {
+                intake.remove(&place());
+            }
+            assert!(matches!(poll(&intake), Ok(0)));
+        }
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        answer(&intake, FINDER, Came::Failed(error()));
+        assert!(poll(&intake).is_err(), "it is of a partition that is still read");
+        assert!(matches!(poll(&intake), Ok(0)), "once");
+    }
+
+    #[test]
+    fn a_later_leader_is_followed_and_an_earlier_one_is_not() {
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        let led_by = |broker, epoch| Leader { broker, epoch };
+        answer(&intake, FINDER, Came::Leader(led_by(1, 5)));
+        let number = intake.led()[0].0;
+        let is_with = |broker| {
+            let asks = intake.take(broker, Some(Instant::now())).expect("open").asks;
+            intake.state().partitions.values_mut().for_each(|one| one.is_busy = false);
+            !asks.is_empty()
+        };
+        intake.follow([(number, led_by(2, 4)), (number, led_by(2, 5))]);
+        assert!(is_with(1) && !is_with(2), "somebody tells how things were");
+        let asked = intake.take(1, None).expect("open").asks;
+        intake.follow([(number, led_by(2, 6))]);
+        assert!(intake.take(2, Some(Instant::now())).expect("open").asks.is_empty(), "on its way");
+        intake.settle(asked.into_iter().map(|ask| (ask.number, Came::Leader(led_by(2, 6)))));
+        assert!(is_with(2) && !is_with(1));
+    }
+
+    #[test]
+    fn who_polls_is_told_that_nothing_comes_any_more() {
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        intake.break_off("the thread panicked".to_owned());
+        for _ in 0..2 {
+            let error = poll(&intake).expect_err("broken");
+            assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+        }
+        assert!(intake.take(FINDER, None).is_none(), "the others end");
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_only_if_it_lasts() {
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        let began = Instant::now();
+        loop {
+            answer(&intake, FINDER, Came::Refused(error()));
+            if poll(&intake).is_err() {
+                break;
+            }
+        }
+        let lasted = began.elapsed();
+        assert!((2..6).contains(&lasted.as_secs()), "{lasted:?}");
+    }
+}

@@ -14,6 +14,7 @@
 //! | `finder.rs` | the thread that finds out who leads a partition |
 //! | `reader.rs` | the transport's [`Reader`](runtime::transport::Reader) |
 //! | `settings.rs` | the user's properties, as far as this client knows them |
+//! | `state.rs` | what is known of the partitions that are read |
 
 mod batch;
 mod fetcher;
@@ -23,6 +24,7 @@ mod partition;
 mod puller;
 mod reader;
 mod settings;
+mod state;
 
 pub(crate) use fetcher::{PullFetcher, Share};
 pub(crate) use reader::PullReader;

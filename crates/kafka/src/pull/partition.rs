@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use runtime::transport::TransportError;
 use streams_core::{RecordBatch as _, TopicPartition};
 
 use super::batch::PulledBatch;
-use crate::wire::Records;
+use crate::wire::{Decoded, Leader, Records};
 
 /// The number of a thread that has to do with a partition: a broker's, or [`FINDER`].
 pub(super) type Hand = i32;
@@ -19,6 +20,8 @@ pub(super) struct Partition {
     pub(super) place: TopicPartition,
     /// Who has to do with it.
     pub(super) hand: Hand,
+    /// That of the leader; −1 if none was found yet.
+    pub(super) leader_epoch: i32,
     /// From where the next fetch reads; `None`: from the beginning, wherever that is.
     pub(super) position: Option<i64>,
     /// Below this everything was handed out.
@@ -29,15 +32,21 @@ pub(super) struct Partition {
     pub(super) is_busy: bool,
     /// It failed: nothing is fetched until it is added again.
     pub(super) is_failed: bool,
+    /// Why, until that is handed out.
+    pub(super) failure: Option<TransportError>,
     /// It is among those that have something ready.
     pub(super) is_ready: bool,
     /// Fetched, oldest first.
     waiting: VecDeque<Waiting>,
     /// Bytes of `waiting`.
     pub(super) bytes: usize,
+    /// How many bytes to ask for: fewer after an answer of which something had to be left.
+    appetite: usize,
     /// Not before this, after something went wrong, for so many times since then.
     not_before: Option<Instant>,
     attempts: u32,
+    /// It was refused so many times in a row.
+    refusals: u32,
     pub(super) troubled_since: Option<Instant>,
 }
 
@@ -50,25 +59,33 @@ struct Waiting {
     next: i64,
 }
 
+const APPETITE_MIN: usize = 16 << 10;
 const BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(320);
+/// So many refusals in a row are an error: about three seconds of them. Counted, not timed: a
+/// process that was frozen meanwhile has heard nothing yet, above all not who has the partition.
+const REFUSALS_MAX: u32 = 14;
 
 impl Partition {
     pub(super) fn new(place: TopicPartition, position: Option<i64>) -> Self {
         Self {
             place,
             hand: FINDER,
+            leader_epoch: -1,
             position,
             handed_out: position.unwrap_or(0),
             high_watermark: None,
             is_paused: false,
             is_busy: false,
             is_failed: false,
+            failure: None,
             is_ready: false,
             waiting: VecDeque::new(),
             bytes: 0,
+            appetite: usize::MAX,
             not_before: None,
             attempts: 0,
+            refusals: 0,
             troubled_since: None,
         }
     }
@@ -78,9 +95,18 @@ impl Partition {
         !self.is_failed && !self.is_busy
     }
 
+    pub(super) fn lead(&mut self, leader: Leader) {
+        (self.hand, self.leader_epoch) = (leader.broker, leader.epoch);
+    }
+
     /// Whether more may wait than does, of `quota` bytes. A paused one may be resumed any moment.
     pub(super) fn has_space(&self, quota: usize) -> bool {
         self.bytes < quota
+    }
+
+    /// How many bytes to ask for, of `most`.
+    pub(super) fn appetite(&self, most: usize) -> usize {
+        self.appetite.min(most)
     }
 
     /// When it may be asked for.
@@ -93,9 +119,14 @@ impl Partition {
     }
 
     /// An answer came: records, and from where reading goes on.
-    pub(super) fn came(&mut self, records: Records, next: Option<i64>) {
+    pub(super) fn came(&mut self, decoded: Decoded) {
         self.calm();
-        let Some(next) = next else { return };
+        self.appetite = match decoded.cut_at {
+            Some(taken) => taken.max(APPETITE_MIN),
+            // Slowly: what is left of an answer was sent for nothing.
+            None => self.appetite.saturating_add(self.appetite / 8),
+        };
+        let Decoded { records, next: Some(next), .. } = decoded else { return };
         self.position = Some(next);
         if records.len() > 0 {
             self.bytes += records.size();
@@ -135,8 +166,27 @@ impl Partition {
         self.hand = hand;
     }
 
+    /// It was refused. Whoever lost the partition and was not told yet hears that first, when the
+    /// next owner has deleted what this one still asks for. Says whether it failed.
+    pub(super) fn refused(&mut self, error: TransportError, hand: Hand) -> bool {
+        self.refusals += 1;
+        let is_lasting = self.refusals >= REFUSALS_MAX;
+        if is_lasting {
+            self.fail(error)
+        } else {
+            self.again(hand)
+        }
+        is_lasting
+    }
+
+    pub(super) fn fail(&mut self, error: TransportError) {
+        self.is_failed = true;
+        self.failure = Some(error);
+    }
+
     /// Nothing is wrong any more.
     fn calm(&mut self) {
-        (self.not_before, self.troubled_since, self.attempts) = (None, None, 0);
+        (self.not_before, self.troubled_since) = (None, None);
+        (self.attempts, self.refusals) = (0, 0);
     }
 }

@@ -7,8 +7,9 @@ use std::time::Instant;
 use runtime::transport::{ErrorKind, TransportError};
 use streams_core::TopicPartition;
 
-use super::intake::{Ask, Asks, Came, Number, SharedIntake};
+use super::intake::{Asks, SharedIntake};
 use super::partition::Hand;
+use super::state::{Ask, Came, Number};
 use crate::cluster::{ATTEMPT, Cluster};
 use crate::wire::{
     self, Code, Connection, Decoder, Fetch, FetchedPart, ListOffsets, Place, Spare, Wanted,
@@ -30,7 +31,7 @@ impl Puller {
     }
 
     pub(super) fn run(&mut self) {
-        while let Some(asks) = self.intake.take(self.broker) {
+        while let Some(asks) = self.intake.take(self.broker, None) {
             let settled = self.pull(asks);
             self.intake.settle(settled);
         }
@@ -55,7 +56,8 @@ impl Puller {
         }
         let all = asks.asks.into_iter().map(|ask| {
             let came = settled.remove(&ask.number).unwrap_or_else(|| match &failed {
-                Some(WireError::Refused(code)) if !code.is_passing() => refused(&ask, *code),
+                Some(WireError::Refused(code)) => refused(&ask, *code),
+                Some(error @ WireError::TooLarge(_)) => too_large(&ask, error),
                 _ => Came::Again,
             });
             (ask.number, came)
@@ -85,27 +87,25 @@ impl Puller {
             read_committed: settings.read_committed,
             wait: asks.wait,
             bytes_max: asks.bytes,
-            partition_bytes_max: asks.partition_bytes,
         };
         request.call(connection, deadline, |part| {
             if let Some(ask) = places.get(&(part.topic, part.partition)) {
-                settled.insert(ask.number, self.came(ask, part));
+                settled.insert(ask.number, self.came(ask, part, asks.decoded_bytes));
             }
         })
     }
 
-    fn came(&self, ask: &Ask, part: FetchedPart<'_>) -> Came {
+    fn came(&self, ask: &Ask, part: FetchedPart<'_>, bytes_max: usize) -> Came {
         let FetchedPart { code, high_watermark, mut aborted, records, .. } = part;
         match code {
             Code::NONE => {}
-            code if code.is_passing() => return Came::Again,
             code => return refused(ask, code),
         }
         let from = ask.position.unwrap_or(0);
         let read_committed = self.intake.settings.read_committed;
         let (aborted, spare) = (&mut aborted, &self.spare);
-        match (Decoder { from, read_committed, aborted, spare }).decode(records) {
-            Ok((records, next)) => Came::Records(records, next, high_watermark),
+        match (Decoder { from, read_committed, aborted, bytes_max, spare }).decode(records) {
+            Ok(decoded) => Came::Records(decoded, high_watermark),
             Err(corrupt) => {
                 let context = format!("fetching {}", ask.place);
                 Came::Failed(TransportError::new(ErrorKind::Refused, context, corrupt))
@@ -116,7 +116,8 @@ impl Puller {
 
 fn wanted(ask: &Ask) -> Option<Wanted<'_>> {
     let TopicPartition { topic, partition } = &ask.place;
-    Some(Wanted { topic, partition: *partition, offset: ask.position? })
+    let bytes_max = ask.bytes;
+    Some(Wanted { topic, partition: *partition, offset: ask.position?, bytes_max })
 }
 
 /// Finds the beginnings of partitions that are to be read from there.
@@ -131,9 +132,6 @@ fn begin(
         let question = ListOffsets { topic, partition: *partition, place: Place::Beginning };
         match question.call(connection, deadline) {
             Ok(offset) => ask.position = Some(offset),
-            Err(WireError::Refused(code)) if code.is_passing() => {
-                settled.insert(ask.number, Came::Again);
-            }
             Err(WireError::Refused(code)) => {
                 settled.insert(ask.number, refused(ask, code));
             }
@@ -143,14 +141,44 @@ fn begin(
     Ok(())
 }
 
+pub(super) fn too_large(ask: &Ask, error: &WireError) -> Came {
+    let context = format!("fetching {}, or another partition of its broker", ask.place);
+    Came::Failed(TransportError::new(ErrorKind::Refused, context, error.to_string()))
+}
+
+/// What an answer means that is not a good one.
 fn refused(ask: &Ask, code: Code) -> Came {
+    if code.is_passing_in_reading() {
+        // Other codes tell of what happens to clusters; this one of what should not.
+        if code == Code::UNKNOWN_SERVER_ERROR && ask.troubled_since.is_none() {
+            let place = &ask.place;
+            tracing::warn!(target: "headwater::kafka", %place, %code, "fetching, trying again");
+        }
+        return Came::Again;
+    }
     if code == Code::OFFSET_OUT_OF_RANGE {
         let offset = ask.position.unwrap_or(0);
         let context = format!("fetching {} at offset {offset}", ask.place);
         let why = "the log no longer has (or does not have yet) this offset: records were deleted \
                    before they were processed, or the topic was made anew";
-        return Came::Failed(TransportError::new(ErrorKind::Refused, context, why));
+        return Came::Refused(TransportError::new(ErrorKind::Refused, context, why));
     }
     let context = format!("fetching {}", ask.place);
     Came::Failed(TransportError::new(ErrorKind::Refused, context, code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_say_whether_to_ask_again() {
+        let place = TopicPartition::new("t", 0);
+        let ask = Ask { number: 1, place, position: Some(7), bytes: 1, troubled_since: None };
+        for code in [Code::UNKNOWN_SERVER_ERROR, Code::NOT_LEADER_OR_FOLLOWER] {
+            assert!(matches!(refused(&ask, code), Came::Again), "{code}");
+        }
+        assert!(matches!(refused(&ask, Code::OFFSET_OUT_OF_RANGE), Came::Refused(_)));
+        assert!(matches!(refused(&ask, Code::TOPIC_AUTHORIZATION_FAILED), Came::Failed(_)));
+    }
 }

@@ -12,16 +12,21 @@ use super::fetcher::Share;
 use super::finder::Pullers;
 use super::intake::{Intake, SharedIntake};
 use super::settings::PullSettings;
-use crate::cluster::Cluster;
-use crate::wire::{self, Code, Connection, ListOffsets, Place, WireError};
+use crate::cluster::{Cluster, MISSING};
+use crate::wire::{self, Code, Connection, Leader, ListOffsets, Place, WireError};
 
 pub(crate) struct PullReader {
     cluster: Arc<Cluster>,
     intake: SharedIntake,
     /// For questions about bounds.
     brokers: BTreeMap<i32, Connection>,
-    leaders: BTreeMap<Arc<str>, Vec<i32>>,
+    leaders: BTreeMap<Arc<str>, (Instant, Vec<Leader>)>,
+    /// Since when the bounds of a partition cannot be told.
+    troubles: BTreeMap<TopicPartition, Instant>,
 }
+
+/// Leaders are looked up again after so long, although nothing is wrong.
+const REFRESH: Duration = Duration::from_secs(30);
 
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -35,20 +40,25 @@ impl PullReader {
     ) -> Result<Self> {
         let intake = Arc::new(Intake::new(settings, Share::new(bytes_max)));
         Pullers::start(&intake, &cluster)?;
-        Ok(Self { cluster, intake, brokers: BTreeMap::new(), leaders: BTreeMap::new() })
+        let (brokers, leaders, troubles) = Default::default();
+        Ok(Self { cluster, intake, brokers, leaders, troubles })
     }
 
     fn ask(&mut self, place: &TopicPartition, deadline: Instant) -> wire::Result<(i64, i64)> {
         let TopicPartition { topic, partition } = place;
-        if !self.leaders.contains_key(topic) {
+        let now = Instant::now();
+        if self.leaders.get(topic).is_none_or(|(since, _)| now.duration_since(*since) >= REFRESH) {
+            if self.leaders.remove(topic).is_some() {
+                self.cluster.ask_another();
+            }
             let found = self.cluster.topics(&[Arc::clone(topic)], deadline)?;
             let found = found.into_iter().next().ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
             found.code.ok()?;
-            self.leaders.insert(Arc::clone(topic), found.leaders);
+            self.leaders.insert(Arc::clone(topic), (now, found.leaders));
         }
         let number = usize::try_from(*partition).unwrap_or(usize::MAX);
-        let leader = self.leaders.get(topic).and_then(|leaders| leaders.get(number));
-        let leader = *leader.ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let leader = self.leaders.get(topic).and_then(|(_, leaders)| leaders.get(number));
+        let leader = leader.ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?.broker;
         let mut connection = match self.brokers.remove(&leader) {
             Some(connection) => connection,
             None => self.cluster.broker(leader, deadline)?,
@@ -60,6 +70,26 @@ impl PullReader {
         self.brokers.insert(leader, connection);
         Ok(bounds)
     }
+
+    /// What has to be done about an error, which depends on how long there have been some: callers
+    /// who cannot wait ask often.
+    fn kind_of(&mut self, error: &WireError, partition: &TopicPartition) -> ErrorKind {
+        let is_first = !self.troubles.contains_key(partition);
+        let since = *self.troubles.entry(partition.clone()).or_insert_with(Instant::now);
+        match error {
+            WireError::Refused(Code::UNKNOWN_TOPIC_OR_PARTITION) if since.elapsed() >= MISSING => {
+                ErrorKind::NotFound
+            }
+            WireError::Refused(code) if code.is_passing_in_reading() => {
+                if *code == Code::UNKNOWN_SERVER_ERROR && is_first {
+                    tracing::warn!(target: "headwater::kafka", %partition, %code, "its bounds");
+                }
+                ErrorKind::Retriable
+            }
+            error if !error.is_passing() => ErrorKind::Refused,
+            _ => ErrorKind::Retriable,
+        }
+    }
 }
 
 impl Reader for PullReader {
@@ -67,16 +97,17 @@ impl Reader for PullReader {
         let deadline = Instant::now() + timeout;
         loop {
             let error = match self.ask(partition, deadline) {
-                Ok(bounds) => return Ok(bounds),
+                Ok(bounds) => {
+                    self.troubles.remove(partition);
+                    return Ok(bounds);
+                }
                 Err(error) => error,
             };
             // Somebody else may lead it now.
-            self.leaders.remove(&partition.topic);
-            let kind = match &error {
-                WireError::Refused(Code::UNKNOWN_TOPIC_OR_PARTITION) => ErrorKind::NotFound,
-                WireError::Refused(code) if !code.is_passing() => ErrorKind::Refused,
-                _ => ErrorKind::Retriable,
-            };
+            if self.leaders.remove(&partition.topic).is_some() {
+                self.cluster.ask_another();
+            }
+            let kind = self.kind_of(&error, partition);
             if kind != ErrorKind::Retriable || Instant::now() + PAUSE >= deadline {
                 let context = format!("the bounds of {partition}");
                 return Err(TransportError::new(kind, context, error));
@@ -111,5 +142,31 @@ impl Reader for PullReader {
 impl Drop for PullReader {
     fn drop(&mut self) {
         self.intake.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Clusters;
+    use crate::config::KafkaConfig;
+
+    #[test]
+    fn a_topic_is_missing_only_after_a_while() {
+        let kafka = KafkaConfig::new("127.0.0.1:1").expect("brokers");
+        let settings = PullSettings::new(&kafka, true).expect("known");
+        let cluster = Clusters::default().get(&settings.access);
+        let mut reader = PullReader::new(cluster, settings, 1 << 20).expect("threads");
+        let (place, unknown) = (TopicPartition::new("t", 0), Code::UNKNOWN_TOPIC_OR_PARTITION);
+        let mut kind = |code: Code, ago: Option<Duration>| {
+            let since = ago.and_then(|ago| Instant::now().checked_sub(ago));
+            since.map(|since| reader.troubles.insert(place.clone(), since));
+            reader.kind_of(&code.into(), &place)
+        };
+        assert_eq!(kind(unknown, None), ErrorKind::Retriable, "it may just have been made");
+        assert_eq!(kind(unknown, Some(MISSING / 2)), ErrorKind::Retriable);
+        assert_eq!(kind(unknown, Some(MISSING)), ErrorKind::NotFound);
+        assert_eq!(kind(Code::UNKNOWN_SERVER_ERROR, Some(MISSING)), ErrorKind::Retriable);
+        assert_eq!(kind(Code::TOPIC_AUTHORIZATION_FAILED, None), ErrorKind::Refused);
     }
 }

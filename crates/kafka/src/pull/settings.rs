@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::access::{Access, MILLIS_MAX, WITHOUT_MEANING};
 use crate::config::KafkaConfig;
+use crate::wire::ANSWER_MAX;
 
 /// What fetching needs to know.
 #[derive(Clone)]
@@ -45,7 +46,8 @@ impl PullSettings {
                 let millis = millis.filter(|millis| (0.0..=MILLIS_MAX).contains(millis));
                 self.wait = Duration::from_secs_f64(millis.ok_or_else(refused)? / 1_000.0);
             }
-            "fetch.max.bytes" => self.answer_bytes = bytes()?,
+            // Twice as much still has room for a batch that is larger than that.
+            "fetch.max.bytes" => self.answer_bytes = bytes()?.min(ANSWER_MAX / 2),
             "fetch.message.max.bytes" | "max.partition.fetch.bytes" => {
                 self.partition_bytes = bytes()?;
             }

@@ -22,6 +22,7 @@ macro_rules! codes {
 }
 
 codes! {
+    UNKNOWN_SERVER_ERROR = -1,
     NONE = 0,
     OFFSET_OUT_OF_RANGE = 1,
     CORRUPT_MESSAGE = 2,
@@ -93,6 +94,12 @@ impl Code {
                     | Self::CONCURRENT_TRANSACTIONS
                     | Self::OFFSET_NOT_AVAILABLE
             )
+    }
+
+    /// As [`is_passing`](Self::is_passing), for who only reads: a broker that says nothing but that
+    /// something went wrong may be asked again, since nothing can have been done.
+    pub(crate) fn is_passing_in_reading(self) -> bool {
+        self.is_passing() || self == Self::UNKNOWN_SERVER_ERROR
     }
 
     /// Somebody else has to be asked: the leader or the coordinator has moved.

@@ -1,11 +1,12 @@
 //! A connection to one broker: requests and answers in turn.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::buffer::{Input, Malformed, Output};
 use super::codes::Code;
+use super::patience::{Patience, left, read_exact, write_all};
 use super::requests::{Features, sasl_authenticate, sasl_handshake};
 
 /// Name and password, for SASL PLAIN.
@@ -23,6 +24,12 @@ pub(crate) enum WireError {
     Connection(#[from] io::Error),
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// Asking again would bring the same.
+    #[error(
+        "an answer of {0} bytes, more than our client takes ({ANSWER_MAX}): no Kafka broker is at \
+         this address, it wants another security.protocol, or a batch of records is this large"
+    )]
+    TooLarge(usize),
     #[error(transparent)]
     Refused(#[from] Code),
 }
@@ -60,7 +67,7 @@ pub(super) enum Header {
 }
 
 /// More than any answer here can have.
-const ANSWER_MAX: usize = 64 << 20;
+pub(crate) const ANSWER_MAX: usize = 64 << 20;
 /// Buffers that have become larger than this are not kept. Answers with records are large, one
 /// after the other.
 const KEPT: usize = 8 << 20;
@@ -108,10 +115,10 @@ impl Connection {
         write(&mut output);
         let length = (output.bytes.len() - 4) as i32;
         output.bytes[..4].copy_from_slice(&length.to_be_bytes());
-        self.stream.set_write_timeout(Some(left(deadline)))?;
-        self.stream.write_all(&output.bytes)?;
+        let mut patience = Patience::until(deadline);
+        write_all(&mut self.stream, &output.bytes, &mut patience)?;
         self.request = output.bytes;
-        let length = self.read_answer(deadline)?;
+        let length = self.read_answer(&mut patience)?;
         let mut input = Input::new(&self.answer[..length]);
         if input.i32()? != self.correlation {
             return Err(Malformed.into());
@@ -140,45 +147,46 @@ impl Connection {
     }
 
     /// Reads an answer, and says how long it is.
-    fn read_answer(&mut self, deadline: Instant) -> Result<usize> {
+    fn read_answer(&mut self, patience: &mut Patience) -> Result<usize> {
         let mut length = [0; 4];
-        self.read_exact_until(&mut length, deadline)?;
+        read_exact(&mut self.stream, &mut length, patience)?;
         let length = usize::try_from(i32::from_be_bytes(length)).map_err(|_| Malformed)?;
         if length > ANSWER_MAX {
-            return Err(Malformed.into());
+            return Err(WireError::TooLarge(length));
         }
         let mut answer = std::mem::take(&mut self.answer);
         if answer.len() < length {
             answer.resize(length, 0);
         }
-        self.read_exact_until(&mut answer[..length], deadline)?;
+        read_exact(&mut self.stream, &mut answer[..length], patience)?;
         self.answer = answer;
         Ok(length)
     }
+}
 
-    /// A time-out of the socket alone would begin anew with every byte.
-    fn read_exact_until(&mut self, mut bytes: &mut [u8], deadline: Instant) -> io::Result<()> {
-        while !bytes.is_empty() {
-            self.stream.set_read_timeout(Some(left(deadline)))?;
-            match self.stream.read(bytes) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => bytes = &mut bytes[count..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                Err(error) => return Err(error),
-            }
+impl WireError {
+    /// Whether asking again, perhaps somebody else, may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Connection(_) | Self::Malformed(_) => true,
+            Self::Refused(code) => code.is_passing(),
+            Self::TooLarge(_) => false,
         }
-        Ok(())
     }
 }
 
 fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + timeout;
+    let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+    connect_to_any(&addresses, deadline)
+}
+
+/// Each address has its share of the time that is left: the first one may be of a network that is
+/// not reached from here, and say nothing.
+fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::AddrNotAvailable.into();
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(deadline)) {
+    for (remaining, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
+        match TcpStream::connect_timeout(address, left(deadline) / remaining) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
@@ -186,7 +194,46 @@ fn connect(address: &str, timeout: Duration) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// The time until `deadline`; never 0, which sockets take for endless.
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_says_nothing_leaves_time_for_the_next() {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let silent_address = silent.local_addr().expect("bound");
+        // Nobody accepts: once its queue is full, who connects hears nothing.
+        let connect =
+            || TcpStream::connect_timeout(&silent_address, Duration::from_millis(200)).ok();
+        let _queue: Vec<_> = std::iter::from_fn(connect).take(10_000).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addresses = [silent_address, listener.local_addr().expect("bound")];
+        let (began, timeout) = (Instant::now(), Duration::from_millis(1_200));
+        let stream = connect_to_any(&addresses, began + timeout).expect("connected");
+        assert_eq!(stream.peer_addr().expect("connected"), addresses[1]);
+        let took = began.elapsed();
+        assert!(took >= timeout / 4, "the first one was silent: {took:?}");
+        assert!(took < timeout * 3 / 4, "it got all the time: {took:?}");
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_an_error_that_does_not_pass() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        thread::spawn(move || {
+            let (mut other, _) = listener.accept().expect("connected");
+            other.read_exact(&mut [0; 4]).expect("a request");
+            // As a broker with TLS answers to one who speaks without.
+            other.write_all(&[0x15, 3, 3, 0, 2, 2, 0x46]).expect("written");
+            thread::sleep(Duration::from_secs(1));
+        });
+        let opened = Connection::open(&address, "test", None, Duration::from_secs(5));
+        let error = opened.err().expect("refused");
+        assert!(matches!(error, WireError::TooLarge(_)) && !error.is_passing(), "{error}");
+        assert!(error.to_string().contains("(67108864)"), "{error}");
+    }
 }

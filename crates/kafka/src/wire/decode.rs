@@ -1,75 +1,9 @@
 //! Batches of records as they come from a broker: format 2, with aborted ones left out.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use streams_core::{Headers, RawRecord, Timestamp};
+use std::sync::Arc;
 
 use super::decompress::Codec;
-
-/// Records of one partition, decoded only so far that each can be found.
-pub(crate) struct Records {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-    spare: Arc<Spare>,
-}
-
-/// Memory of records that are gone, for the next ones: fresh memory costs the system more than what
-/// is done with it.
-#[derive(Default)]
-pub(crate) struct Spare(Mutex<Vec<(Vec<u8>, Vec<Entry>)>>);
-
-/// So many pieces of memory are kept, and none larger than this.
-const SPARES_MAX: usize = 8;
-const SPARE_BYTES_MAX: usize = 4 << 20;
-/// Memory is not used again for so much less than it is: what waits has a bound.
-const SPARE_TIMES_MAX: usize = 8;
-
-impl Spare {
-    /// Memory for what `compressed` bytes may become.
-    fn take(&self, compressed: usize) -> (Vec<u8>, Vec<Entry>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |(bytes, _): &(Vec<u8>, _)| bytes.capacity() / SPARE_TIMES_MAX <= compressed;
-        let found = kept.iter().rposition(fits);
-        found.map(|index| kept.swap_remove(index)).unwrap_or_default()
-    }
-
-    fn keep(&self, mut bytes: Vec<u8>, mut entries: Vec<Entry>) {
-        if bytes.capacity() == 0 || bytes.capacity() > SPARE_BYTES_MAX {
-            return;
-        }
-        bytes.clear();
-        entries.clear();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < SPARES_MAX {
-            kept.push((bytes, entries));
-        }
-    }
-}
-
-impl Drop for Records {
-    fn drop(&mut self) {
-        self.spare.keep(std::mem::take(&mut self.bytes), std::mem::take(&mut self.entries));
-    }
-}
-
-struct Entry {
-    offset: i64,
-    timestamp: Timestamp,
-    key: Span,
-    value: Span,
-    /// Where its headers begin.
-    headers: u32,
-}
-
-/// A part of the bytes.
-#[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    /// [`NULL`] for none.
-    length: u32,
-}
-
-const NULL: u32 = u32::MAX;
+use super::fetched::{Entry, Records, Spare, Varints};
 
 /// Why records cannot be read, and from where on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -77,46 +11,6 @@ const NULL: u32 = u32::MAX;
 pub(crate) struct Corrupt {
     offset: i64,
     why: String,
-}
-
-impl Records {
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Bytes of memory.
-    pub(crate) fn size(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
-    }
-
-    pub(crate) fn record(&self, index: usize) -> RawRecord<'_> {
-        let entry = &self.entries[index];
-        RawRecord {
-            offset: entry.offset,
-            timestamp: entry.timestamp,
-            key: self.part(entry.key),
-            value: self.part(entry.value),
-        }
-    }
-
-    fn part(&self, span: Span) -> Option<&[u8]> {
-        let start = span.start as usize;
-        (span.length != NULL).then(|| &self.bytes[start..start + span.length as usize])
-    }
-
-    pub(crate) fn headers(&self, index: usize, headers: &mut Headers) {
-        let mut input = Varints { bytes: &self.bytes, at: self.entries[index].headers as usize };
-        // They were read once already, when the record was found.
-        let mut all = || {
-            for _ in 0..input.varint()? {
-                let (name, value) = (input.span()?, input.span()?);
-                let name = self.part(name).unwrap_or_default();
-                headers.push(&String::from_utf8_lossy(name), self.part(value));
-            }
-            Some(())
-        };
-        all();
-    }
 }
 
 /// What an answer holds for one partition.
@@ -127,40 +21,62 @@ pub(crate) struct Decoder<'a> {
     pub(crate) read_committed: bool,
     /// Transactions that were aborted: producer, first offset.
     pub(crate) aborted: &'a mut Vec<(i64, i64)>,
+    /// After the batch that reaches so many decompressed bytes the rest is left: it is small now,
+    /// and may become large.
+    pub(crate) bytes_max: usize,
     /// Where memory is taken from.
     pub(crate) spare: &'a Arc<Spare>,
 }
 
+/// What an answer held for one partition.
+pub(crate) struct Decoded {
+    pub(crate) records: Records,
+    /// The offset from which to read on; `None` if there was no whole batch.
+    pub(crate) next: Option<i64>,
+    /// If something was left: how many bytes of the answer were not.
+    pub(crate) cut_at: Option<usize>,
+}
+
 impl Decoder<'_> {
-    /// Decodes all whole batches. The offset from which to read on comes along; `None` if there was
-    /// no whole batch.
-    pub(crate) fn decode(&mut self, mut set: &[u8]) -> Result<(Records, Option<i64>), Corrupt> {
+    /// Decodes whole batches: all, or as many as may be. Aborted transactions that go on behind
+    /// them are named again by the answer that begins there.
+    pub(crate) fn decode(&mut self, all: &[u8]) -> Result<Decoded, Corrupt> {
+        let mut set = all;
         self.aborted.sort_unstable_by_key(|(_, first)| *first);
-        let (bytes, entries) = self.spare.take(set.len());
-        let mut records = Records { bytes, entries, spare: Arc::clone(self.spare) };
+        let mut records = Records::new(self.spare, set.len());
         let (mut next, mut aborting) = (None, Vec::new());
         let mut pending = self.aborted.iter().peekable();
         while let Some((header, rest)) = Header::read(set)? {
             let batch = &set[..set.len() - rest.len()];
             set = rest;
             let corrupt = |why: String| Corrupt { offset: header.base_offset, why };
-            while let Some((producer, _)) = pending.next_if(|(_, first)| *first <= header.last()) {
+            header.check(batch).map_err(corrupt)?;
+            let behind = header.behind().ok_or_else(|| corrupt("has no offsets".to_owned()))?;
+            // Its place is not part of what its checksum is of.
+            let is_before = next.is_some_and(|next| header.base_offset < next);
+            if is_before || behind <= self.from {
+                return Err(corrupt("is not where it was asked for".to_owned()));
+            }
+            while let Some((producer, _)) = pending.next_if(|(_, first)| *first < behind) {
                 aborting.push(*producer);
             }
-            header.check(batch).map_err(corrupt)?;
-            next = Some(header.last() + 1);
+            next = Some(behind);
             if header.is_control() {
                 // A marker ends its producer's transaction, whichever way.
                 aborting.retain(|producer| *producer != header.producer_id);
                 continue;
             }
             let is_aborted = header.is_transactional() && aborting.contains(&header.producer_id);
-            if (self.read_committed && is_aborted) || header.last() < self.from {
+            if self.read_committed && is_aborted {
                 continue;
             }
             records.add(&header, &batch[HEADER..], self.from).map_err(corrupt)?;
+            if records.bytes.len() >= self.bytes_max && !set.is_empty() {
+                let cut_at = Some(all.len() - set.len());
+                return Ok(Decoded { records, next, cut_at });
+            }
         }
-        Ok((records, next))
+        Ok(Decoded { records, next, cut_at: None })
     }
 }
 
@@ -225,8 +141,11 @@ impl Header {
         if checksum == self.checksum { Ok(()) } else { Err("has a wrong checksum".to_owned()) }
     }
 
-    fn last(&self) -> i64 {
-        self.base_offset.saturating_add(self.last_offset_delta.into())
+    /// The offset behind its last record; `None` if there is no such offset.
+    fn behind(&self) -> Option<i64> {
+        let count = i64::from(self.last_offset_delta).checked_add(1)?;
+        let behind = self.base_offset.checked_add(count)?;
+        (self.base_offset >= 0 && self.last_offset_delta >= 0).then_some(behind)
     }
 
     fn is_control(&self) -> bool {
@@ -293,62 +212,16 @@ impl Header {
         } else {
             self.base_timestamp.wrapping_add(timestamp)
         };
-        let offset = self.base_offset.checked_add(offset)?;
+        let is_its_own = (0..=self.last_offset_delta.into()).contains(&offset);
+        let offset = self.base_offset.checked_add(offset).filter(|_| is_its_own)?;
         Some(Entry { offset, timestamp, key, value, headers })
-    }
-}
-
-/// Reads what records are made of.
-struct Varints<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Varints<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn varint(&mut self) -> Option<i64> {
-        let first = self.byte()?;
-        let mut value = u64::from(first & 0x7f);
-        if first >= 0x80 {
-            let mut shift = 7;
-            loop {
-                let byte = self.byte()?;
-                if shift > 63 {
-                    return None;
-                }
-                value |= u64::from(byte & 0x7f) << shift;
-                if byte < 0x80 {
-                    break;
-                }
-                shift += 7;
-            }
-        }
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// Bytes behind their length; −1 is none.
-    fn span(&mut self) -> Option<Span> {
-        let length = self.varint()?;
-        let start = self.at as u32;
-        if length < 0 {
-            return Some(Span { start, length: NULL });
-        }
-        let end = self.at.checked_add(usize::try_from(length).ok()?)?;
-        if end > self.bytes.len() {
-            return None;
-        }
-        self.at = end;
-        Some(Span { start, length: length as u32 })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use streams_core::Headers;
+
     use super::super::records::{Compression, Compressor, Stamp, Writer};
     use super::*;
 
@@ -389,8 +262,9 @@ mod tests {
         aborted: &[(i64, i64)],
     ) -> Result<(Found, Option<i64>), Corrupt> {
         let aborted = &mut aborted.to_vec();
-        let spare = &Arc::default();
-        let (records, next) = Decoder { from, read_committed: true, aborted, spare }.decode(set)?;
+        let (spare, bytes_max) = (&Arc::default(), usize::MAX);
+        let mut decoder = Decoder { from, read_committed: true, aborted, bytes_max, spare };
+        let Decoded { records, next, .. } = decoder.decode(set)?;
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"?")).into();
         let all = (0..records.len()).map(|index| records.record(index));
         Ok((all.map(|record| (record.offset, text(record.value))).collect(), next))
@@ -403,9 +277,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut aborted = Vec::new();
-        let (aborted, spare) = (&mut aborted, &Arc::default());
-        let mut decoder = Decoder { from: 0, read_committed: true, aborted, spare };
-        let (records, next) = decoder.decode(&batch(7, 1, &["a", ""])).expect("decoded");
+        let (aborted, spare, bytes_max) = (&mut aborted, &Arc::default(), usize::MAX);
+        let mut decoder = Decoder { from: 0, read_committed: true, aborted, bytes_max, spare };
+        let decoded = decoder.decode(&batch(7, 1, &["a", ""])).expect("decoded");
+        let Decoded { records, next, .. } = decoded;
         assert_eq!((records.len(), next), (2, Some(9)));
         let second = records.record(1);
         assert_eq!((second.offset, second.timestamp), (8, 999));
@@ -420,8 +295,9 @@ mod tests {
     fn memory_is_used_again_but_not_for_much_less() {
         let spare = Arc::<Spare>::default();
         let decode = |set: &[u8]| {
-            let (aborted, spare) = (&mut Vec::new(), &spare);
-            Decoder { from: 0, read_committed: true, aborted, spare }.decode(set).expect("good").0
+            let (aborted, spare, bytes_max) = (&mut Vec::new(), &spare, usize::MAX);
+            let mut decoder = Decoder { from: 0, read_committed: true, aborted, bytes_max, spare };
+            decoder.decode(set).expect("good").records
         };
         let (long, short) = ("x".repeat(50_000), batch(0, 1, &["a"]));
         let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
@@ -466,6 +342,37 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_too_large_is_left_after_the_batch_that_reaches_the_bound() {
+        let zeros = "0".repeat(100_000);
+        let parts = [
+            batch(0, 1, &["aborted"]),
+            batch(1, 2, &[&zeros]),
+            batch(2, 2, &[&zeros]),
+            marker(3, 1),
+        ];
+        let set = parts.concat();
+        assert!(set.len() < 5_000, "small while it is compressed");
+        let decode = |from: i64, set: &[u8], bytes_max| {
+            let (aborted, spare) = (&mut vec![(1, 0)], &Arc::default());
+            let mut decoder = Decoder { from, read_committed: true, aborted, bytes_max, spare };
+            let Decoded { records, next, cut_at } = decoder.decode(set).expect("good");
+            let all = (0..records.len()).map(|index| records.record(index).offset);
+            (all.collect::<Vec<_>>(), next, cut_at)
+        };
+        let first = parts[0].len() + parts[1].len();
+        // One batch at least, and the one that reaches the bound.
+        for bytes_max in [0, 1, 100_000] {
+            assert_eq!(decode(0, &set, bytes_max), (vec![1], Some(2), Some(first)));
+        }
+        assert_eq!(
+            decode(0, &set, 100_100),
+            (vec![1, 2], Some(3), Some(set.len() - parts[3].len()))
+        );
+        assert_eq!(decode(0, &set, 1 << 20), (vec![1, 2], Some(4), None));
+        assert_eq!(decode(2, &set[first..], 0), (vec![2], Some(3), Some(parts[2].len())));
+    }
+
+    #[test]
     fn damage_is_an_error_that_names_the_offset_and_never_a_panic() {
         let good = batch(5, 1, &["one", "two", "three"]);
         let mut bad = good.clone();
@@ -481,6 +388,12 @@ mod tests {
                 let _ = decode(&bad, 0, &[]);
             }
         }
+        for (offset, from) in [(-1, 0), (i64::MAX - 2, 0), (i64::MIN, 0), (5, 8), (5, i64::MAX)] {
+            let mut bad = good.clone();
+            bad[..8].copy_from_slice(&i64::to_be_bytes(offset));
+            assert!(decode(&bad, from, &[]).is_err(), "{offset}, asked for {from}");
+        }
+        assert!(decode(&[good.clone(), batch(7, 1, &["early"])].concat(), 0, &[]).is_err());
         let mut old = good;
         old[16] = 1;
         let error = decode(&old, 0, &[]).expect_err("an old format");

@@ -62,11 +62,15 @@ fn too_large() -> String {
 fn snappy(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let Some(framed) = bytes.strip_prefix(XERIAL) else { return snappy_block(bytes, out) };
     let mut rest = framed.get(XERIAL_VERSIONS..).ok_or("its frame is cut off")?;
+    let before = out.len();
     while !rest.is_empty() {
         let (length, blocks) = rest.split_first_chunk().ok_or("its frame is cut off")?;
         let length = u32::from_be_bytes(*length) as usize;
         let (block, others) = blocks.split_at_checked(length).ok_or("its frame is cut off")?;
         snappy_block(block, out)?;
+        if out.len() - before > DECOMPRESSED_MAX {
+            return Err(too_large());
+        }
         rest = others;
     }
     Ok(())
@@ -135,5 +139,10 @@ mod tests {
     fn what_grows_without_end_is_refused() {
         let zeros = zstd::encode_all(std::io::repeat(0).take(1 << 29), 1).expect("compressed");
         assert!(decompressed(Codec::Zstd, &zeros).is_err_and(|why| why.contains("256 MiB")));
+        let block = snap::raw::Encoder::new().compress_vec(&[0; 32 << 20]).expect("compressed");
+        let length = (block.len() as u32).to_be_bytes();
+        let blocks = [&length[..], &block].concat().repeat(9);
+        let many = [XERIAL, &[0; 8], &blocks].concat();
+        assert!(decompressed(Codec::Snappy, &many).is_err_and(|why| why.contains("256 MiB")));
     }
 }

@@ -7,8 +7,9 @@ use super::codes::Code;
 use super::connection::{Connection, Header, Kind, Result};
 
 /// Version 12: the last one that names topics by their names.
-const FETCH: Kind = Kind { api: 1, version: 12, header: Header::Flexible };
-const LIST_OFFSETS: Kind = Kind { api: 2, version: 6, header: Header::Flexible };
+pub(super) const FETCH: Kind = Kind { api: 1, version: 12, header: Header::Flexible };
+/// Kafka 2.8 is the first that has it.
+pub(super) const LIST_OFFSETS: Kind = Kind { api: 2, version: 6, header: Header::Flexible };
 
 /// A partition to read, from an offset on.
 #[derive(Clone, Copy)]
@@ -16,6 +17,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    /// Bytes of its part of the answer; a first batch that is larger comes all the same.
+    pub(crate) bytes_max: usize,
 }
 
 /// Asks for records of partitions that one broker leads.
@@ -25,10 +28,8 @@ pub(crate) struct Fetch<'a> {
     pub(crate) read_committed: bool,
     /// How long the broker waits until there is something.
     pub(crate) wait: Duration,
-    /// Bytes of the whole answer, and of one partition's part of it; a first batch that is larger
-    /// comes all the same.
+    /// Bytes of the whole answer.
     pub(crate) bytes_max: usize,
-    pub(crate) partition_bytes_max: usize,
 }
 
 /// A partition's part of the answer.
@@ -88,7 +89,7 @@ impl Fetch<'_> {
                 output.i64(wanted.offset);
                 output.i32(-1); // the last record's epoch: not known
                 output.i64(-1); // where a follower's log begins
-                output.i32(int(self.partition_bytes_max));
+                output.i32(int(wanted.bytes_max));
                 output.no_tags();
             }
             output.no_tags();

@@ -8,6 +8,8 @@
 //! | `decode.rs` | batches of records as they come from a broker |
 //! | `decompress.rs` | what producers may have compressed them with |
 //! | `fetch.rs` | the requests for records, and for the offsets where they begin and end |
+//! | `fetched.rs` | records that were fetched, where they are in memory |
+//! | `patience.rs` | how long a request and its answer may take |
 //! | `produce.rs` | the request that carries records, and its answer |
 //! | `records.rs` | batches of records as they go to a broker: format 2, LZ4 |
 //! | `requests.rs` | all other requests |
@@ -18,17 +20,20 @@ mod connection;
 mod decode;
 mod decompress;
 mod fetch;
+mod fetched;
+mod patience;
 mod produce;
 mod records;
 mod requests;
 
 pub(crate) use codes::Code;
-pub(crate) use connection::{Connection, Login, Result, WireError};
-pub(crate) use decode::{Decoder, Records, Spare};
+pub(crate) use connection::{ANSWER_MAX, Connection, Login, Result, WireError};
+pub(crate) use decode::{Decoded, Decoder};
 pub(crate) use fetch::{Fetch, FetchedPart, ListOffsets, Place, Wanted};
+pub(crate) use fetched::{Records, Spare};
 pub(crate) use produce::{PartitionAnswer, Produce};
 pub(crate) use records::{Compression, Compressor, RecordBatch, Writer as BatchWriter};
 pub(crate) use requests::{
-    Coordinator, CoordinatorKind, EndTxn, Features, FoundTopic, Identity, InitProducerId, Metadata,
-    TxnOffsetCommit,
+    Coordinator, CoordinatorKind, EndTxn, Features, FoundTopic, Identity, InitProducerId, Leader,
+    Metadata, TxnOffsetCommit,
 };

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use super::buffer::{Input, Malformed, Output};
 use super::codes::Code;
 use super::connection::{Connection, Header, Kind, Login, Result};
-
-/// Of requests for records.
-const FETCH: i16 = 1;
+use super::fetch;
 
 const METADATA: Kind = Kind { api: 3, version: 9, header: Header::Flexible };
 const FIND_COORDINATOR: Kind = Kind { api: 10, version: 4, header: Header::Flexible };
@@ -25,8 +23,9 @@ const SASL_AUTHENTICATE: Kind = Kind { api: 36, version: 2, header: Header::Flex
 pub(crate) struct Features {
     /// The level of transactions: the second protocol from 2 on.
     pub(crate) transaction_version: i16,
-    /// The latest version of its requests for records.
+    /// The latest version of its requests for records, and for offsets.
     pub(crate) fetch_version: i16,
+    pub(crate) list_offsets_version: i16,
 }
 
 impl Features {
@@ -44,6 +43,12 @@ impl Features {
         }
     }
 
+    /// Whether the broker understands who reads: Kafka 2.8 and later.
+    pub(crate) fn can_be_read(&self) -> bool {
+        self.fetch_version >= fetch::FETCH.version
+            && self.list_offsets_version >= fetch::LIST_OFFSETS.version
+    }
+
     fn read(input: &mut Input<'_>) -> std::result::Result<(Code, Self), Malformed> {
         let mut features = Self::default();
         let code = Code(input.i16()?);
@@ -52,8 +57,10 @@ impl Features {
         }
         input.array(|input| {
             let (api, _least, most) = (input.i16()?, input.i16()?, input.i16()?);
-            if api == FETCH {
+            if api == fetch::FETCH.api {
                 features.fetch_version = most;
+            } else if api == fetch::LIST_OFFSETS.api {
+                features.list_offsets_version = most;
             }
             input.tags()
         })?;
@@ -108,11 +115,20 @@ pub(crate) struct Cluster {
     pub(crate) topics: Vec<FoundTopic>,
 }
 
-/// A topic, with the leader of each partition; −1 if there is none now.
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    /// −1 if there is none now.
+    pub(crate) broker: i32,
+    /// Grows with every change: of two leaders it tells the later one.
+    pub(crate) epoch: i32,
+}
+
+/// A topic, with the leader of each partition.
 pub(crate) struct FoundTopic {
     pub(crate) code: Code,
     pub(crate) name: Arc<str>,
-    pub(crate) leaders: Vec<i32>,
+    pub(crate) leaders: Vec<Leader>,
 }
 
 impl Metadata<'_> {
@@ -153,16 +169,16 @@ fn read_topic(input: &mut Input<'_>) -> std::result::Result<FoundTopic, Malforme
     let (code, name, _internal) = (Code(input.i16()?), input.text()?.into(), input.i8()?);
     let mut partitions = input.array(|input| {
         let _code = input.i16()?;
-        let (number, leader, _epoch) = (input.i32()?, input.i32()?, input.i32()?);
+        let (number, broker, epoch) = (input.i32()?, input.i32()?, input.i32()?);
         for _list in ["replicas", "in sync", "offline"] {
             input.array(Input::i32)?;
         }
         input.tags()?;
-        Ok((number, leader))
+        Ok((number, Leader { broker, epoch }))
     })?;
     let _operations = input.i32()?;
     input.tags()?;
-    partitions.sort_unstable();
+    partitions.sort_unstable_by_key(|(number, _)| *number);
     Ok(FoundTopic {
         code,
         name,
@@ -322,5 +338,36 @@ impl TxnOffsetCommit<'_> {
             output.no_tags();
         }
         output.no_tags();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a broker answers whose latest versions for records and offsets are these.
+    fn features(fetch: i16, list_offsets: i16) -> Features {
+        let mut output = Output::default();
+        output.i16(0);
+        output.array(3);
+        for (api, most) in
+            [(0, 9), (fetch::FETCH.api, fetch), (fetch::LIST_OFFSETS.api, list_offsets)]
+        {
+            output.i16(api);
+            output.i16(0);
+            output.i16(most);
+            output.no_tags();
+        }
+        output.i32(0);
+        output.no_tags();
+        Features::read(&mut Input::new(&output.bytes)).expect("well formed").1
+    }
+
+    #[test]
+    fn brokers_before_2_8_are_not_read() {
+        assert!(features(17, 10).can_be_read());
+        assert!(features(12, 6).can_be_read(), "2.8");
+        assert!(!features(12, 5).can_be_read(), "2.7 knows all but the request for offsets");
+        assert!(!features(11, 6).can_be_read());
     }
 }

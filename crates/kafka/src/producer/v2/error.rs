@@ -11,7 +11,8 @@ pub(super) fn transactional(context: &str, error: WireError) -> TransportError {
 
 /// An error before anything was begun: it can be tried again.
 pub(crate) fn plain(context: &str, error: WireError) -> TransportError {
-    of(context, error, ErrorKind::Retriable)
+    let is_passing = !matches!(error, WireError::TooLarge(_));
+    of(context, error, if is_passing { ErrorKind::Retriable } else { ErrorKind::Refused })
 }
 
 fn of(context: &str, error: WireError, otherwise: ErrorKind) -> TransportError {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use runtime::transport::Outgoing;
 
-use crate::wire::{BatchWriter, RecordBatch};
+use crate::wire::{BatchWriter, Leader, RecordBatch};
 
 /// A partition, what waits to be sent to it, and where its sequence numbers are.
 pub(super) struct Lane {
@@ -14,6 +14,8 @@ pub(super) struct Lane {
     pub(super) partition: i32,
     /// Whose sender cares for this lane: the leader, as far as is known.
     pub(super) broker: i32,
+    /// The leader's.
+    epoch: i32,
     /// Records are added to this one.
     open: BatchWriter,
     opened: Instant,
@@ -37,11 +39,12 @@ pub(super) struct Batch {
 }
 
 impl Lane {
-    pub(super) fn new(topic: Arc<str>, partition: i32, broker: i32) -> Self {
+    pub(super) fn new(topic: Arc<str>, partition: i32, leader: Leader) -> Self {
         Self {
             topic,
             partition,
-            broker,
+            broker: leader.broker,
+            epoch: leader.epoch,
             open: BatchWriter::default(),
             opened: Instant::now(),
             waiting: VecDeque::new(),
@@ -49,6 +52,20 @@ impl Lane {
             not_before: None,
             sequence: 0,
             last_offset: -1,
+        }
+    }
+
+    /// Somebody leads it. Without a leader it stays where it is asked for.
+    pub(super) fn lead(&mut self, leader: Leader) {
+        if leader.broker >= 0 {
+            (self.broker, self.epoch) = (leader.broker, leader.epoch);
+        }
+    }
+
+    /// As [`lead`](Self::lead), if that is later than what is known.
+    pub(super) fn follow(&mut self, leader: Leader) {
+        if leader.epoch > self.epoch {
+            self.lead(leader);
         }
     }
 
@@ -121,7 +138,8 @@ impl Lane {
             count - left - 1
         });
         if offset >= 0 {
-            self.last_offset = self.last_offset.max(offset + i64::from(count) - 1);
+            let last = offset.saturating_add(i64::from(count) - 1);
+            self.last_offset = self.last_offset.max(last);
         }
     }
 
@@ -178,7 +196,7 @@ mod tests {
 
     fn lane_with(records: usize, batch_bytes: usize) -> Lane {
         let topic: Arc<str> = "t".into();
-        let mut lane = Lane::new(Arc::clone(&topic), 0, 0);
+        let mut lane = Lane::new(Arc::clone(&topic), 0, Leader { broker: 0, epoch: 0 });
         for _ in 0..records {
             let value = Some(&[0; 100][..]);
             let partition = Some(0);
@@ -217,6 +235,17 @@ mod tests {
         let lane = lane_with(5, 500);
         assert!(lane.due(linger, Instant::now()) <= Some(Instant::now()));
         assert_eq!(lane_with(0, 500).due(linger, Instant::now()), None);
+    }
+
+    #[test]
+    fn a_later_leader_is_followed_and_an_earlier_one_is_not() {
+        let mut lane = lane_with(0, 500);
+        for (broker, epoch, expected) in [(1, 2, 1), (2, 1, 1), (2, 2, 1), (-1, 3, 1), (2, 3, 2)] {
+            lane.follow(Leader { broker, epoch });
+            assert_eq!(lane.broker, expected, "{broker} of {epoch}");
+        }
+        lane.lead(Leader { broker: 3, epoch: 0 });
+        assert_eq!(lane.broker, 3, "something is wrong with the one before");
     }
 
     #[test]

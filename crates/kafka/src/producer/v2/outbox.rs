@@ -7,7 +7,7 @@ use runtime::transport::{ErrorKind, Outgoing, TransportError};
 
 use super::lane::{Batch, Lane};
 use super::settings::Settings;
-use crate::wire::Identity;
+use crate::wire::{Identity, Leader};
 
 pub(super) struct Outbox {
     pub(super) settings: Settings,
@@ -216,9 +216,22 @@ impl Outbox {
     pub(super) fn abandon(&self) {
         let mut state = self.state();
         state.generation += 1;
-        (state.pending, state.bytes, state.failure) = (0, 0, None);
+        (state.pending, state.bytes) = (0, 0);
+        // After a fatal one there is nobody who sends.
+        state.failure.take_if(|failure| failure.kind != ErrorKind::Fatal);
         let State { lanes, spare, .. } = &mut *state;
         lanes.iter_mut().for_each(|lane| lane.clear(|buffer| keep(spare, buffer)));
+    }
+
+    /// A sender ended that should not have: all do, and nothing can be sent any more.
+    pub(super) fn break_off(&self, why: String) {
+        let mut state = self.state();
+        state.closed = true;
+        let context = "sending".to_owned();
+        state.failure = Some(Failure { kind: ErrorKind::Fatal, context, cause: why });
+        drop(state);
+        self.progress.notify_all();
+        self.work.notify_all();
     }
 
     /// Lets the senders end.
@@ -276,16 +289,17 @@ impl Outbox {
         self.work.notify_all();
     }
 
-    /// Says who leads the partitions of `topic`, by their numbers.
-    pub(super) fn lead(&self, topic: &str, leaders: &[i32]) {
+    /// Says who leads the partitions of `topic`, by their numbers, by one of [`Lane`]'s functions.
+    pub(super) fn lead(&self, topic: &str, leaders: &[Leader], lead: fn(&mut Lane, Leader)) {
         let mut state = self.state();
         for lane in state.lanes.iter_mut().filter(|lane| *lane.topic == *topic) {
             let leader = usize::try_from(lane.partition).ok().and_then(|n| leaders.get(n));
-            // Without a leader the lane stays where it is asked for.
-            if let Some(leader) = leader.filter(|leader| **leader >= 0) {
-                lane.broker = *leader;
+            if let Some(leader) = leader {
+                lead(lane, *leader);
             }
         }
+        drop(state);
+        self.work.notify_all();
     }
 
     /// Topic and partition of a lane.
@@ -347,5 +361,32 @@ impl State {
 fn keep(spare: &mut Vec<Vec<u8>>, buffer: Vec<u8>) {
     if spare.len() < SPARE && buffer.capacity() <= SPARE_BYTES {
         spare.push(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::transport::ProducerConfig;
+
+    use super::*;
+    use crate::config::KafkaConfig;
+
+    #[test]
+    fn an_abort_forgets_errors_but_not_that_nobody_sends_any_more() {
+        let kafka = KafkaConfig::new("a:1").expect("brokers");
+        let (transactional_id, transaction_timeout) = (Some("t".into()), Duration::from_secs(1));
+        let config =
+            ProducerConfig { transactional_id, transaction_timeout, buffer_bytes_max: 1 << 20 };
+        let outbox = Outbox::new(Settings::new(&kafka, &config).expect("known"));
+        let (context, cause) = ("delivery".to_owned(), "too large".to_owned());
+        outbox.state().failure = Some(Failure { kind: ErrorKind::Refused, context, cause });
+        assert!(outbox.flush(Duration::ZERO).is_err());
+        outbox.abandon();
+        assert!(outbox.flush(Duration::ZERO).is_ok());
+        outbox.break_off("the thread panicked".to_owned());
+        outbox.abandon();
+        let error = outbox.flush(Duration::ZERO).expect_err("broken");
+        assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+        assert!(outbox.take(0).is_none(), "senders end");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use runtime::transport::{
@@ -16,8 +17,8 @@ use super::sender::Senders;
 use super::settings::Settings;
 use super::topics::Topics;
 use super::transaction::Coordinators;
-use crate::cluster::Cluster;
-use crate::wire::{Code, TxnOffsetCommit};
+use crate::cluster::{Cluster, MISSING};
+use crate::wire::{self, Code, FoundTopic, Leader, TxnOffsetCommit};
 
 pub(crate) struct V2Producer {
     cluster: Arc<Cluster>,
@@ -29,13 +30,13 @@ pub(crate) struct V2Producer {
     in_transaction: bool,
 }
 
-/// How long a producer may take to look up a topic.
-const LOOK_UP: Duration = Duration::from_secs(5);
+/// Between questions about a topic that is not there yet.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long `send` waits for space.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often topics are asked whether they have grown.
+/// How often topics are asked whether they have grown, and who leads them.
 const REFRESH: Duration = Duration::from_secs(30);
 
 /// How long that may take, in the worker's way.
@@ -54,39 +55,60 @@ impl V2Producer {
     /// Looks a topic up before the first record goes to it: it is not created by being named.
     fn look_up(&mut self, name: &Arc<str>) -> Result<usize> {
         let context = || format!("sending to {name}");
-        let found = self.cluster.topics(&[Arc::clone(name)], Instant::now() + LOOK_UP);
+        let found = self.find(name, Instant::now() + MISSING);
         let found = found.map_err(|error| error::plain(&context(), error))?;
-        let code = found.first().map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.code);
-        code.ok().map_err(|code| error::plain(&context(), code.into()))?;
-        self.insert(name, &found[0].leaders)
+        self.insert(name, &found.leaders)
+    }
+
+    /// A topic that was just made is known to one broker earlier than to the other.
+    fn find(&self, name: &Arc<str>, deadline: Instant) -> wire::Result<FoundTopic> {
+        loop {
+            let found = self.cluster.topics(&[Arc::clone(name)], deadline)?.into_iter().next();
+            let code = match found {
+                Some(topic) if topic.code == Code::NONE => return Ok(topic),
+                found => found.map_or(Code::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.code),
+            };
+            if !code.is_passing() || Instant::now() + PAUSE >= deadline {
+                return Err(code.into());
+            }
+            self.cluster.ask_another();
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Makes lanes for the partitions of a topic that have none yet.
-    fn insert(&mut self, name: &Arc<str>, leaders: &[i32]) -> Result<usize> {
+    fn insert(&mut self, name: &Arc<str>, leaders: &[Leader]) -> Result<usize> {
         let any = self.cluster.any().unwrap_or(0);
-        let broker = |leader: &i32| if *leader >= 0 { *leader } else { any };
-        self.senders.start(leaders.iter().map(broker))?;
-        let known = self.topics.find(name).map(|number| self.topics.lanes(number).to_vec());
-        let mut lanes = known.unwrap_or_default();
+        let known = |leader: &Leader| {
+            let broker = if leader.broker >= 0 { leader.broker } else { any };
+            Leader { broker, ..*leader }
+        };
+        self.senders.start(leaders.iter().map(|leader| known(leader).broker))?;
+        let lanes = self.topics.find(name).map(|number| self.topics.lanes(number).to_vec());
+        let mut lanes = lanes.unwrap_or_default();
         // One that was deleted and made again may have fewer.
         lanes.truncate(leaders.len());
         for (partition, leader) in (0..).zip(leaders).skip(lanes.len()) {
-            let lane = Lane::new(Arc::clone(name), partition, broker(leader));
+            let lane = Lane::new(Arc::clone(name), partition, known(leader));
             lanes.push(self.outbox.add_lane(lane));
         }
         Ok(self.topics.insert(name, lanes))
     }
 
-    /// A topic may grow; its keys have to go where everybody else's go.
+    /// A topic may grow; its keys have to go where everybody else's go. And a leader may be cut off
+    /// from the other brokers without knowing that there is another one.
     fn refresh(&mut self) {
         self.refreshed = Instant::now();
         let names = self.topics.names();
+        self.cluster.ask_another();
         let deadline = Instant::now() + REFRESH_TIMEOUT;
         let Ok(found) = self.cluster.topics(&names, deadline) else { return };
         for topic in found.iter().filter(|topic| topic.code == Code::NONE) {
             if let Err(error) = self.insert(&topic.name, &topic.leaders) {
-                tracing::warn!(target: "headwater::kafka", %error, "a topic has grown");
+                tracing::warn!(target: "headwater::kafka", %error, "looking topics up again");
+                continue;
             }
+            self.outbox.lead(&topic.name, &topic.leaders, Lane::follow);
         }
     }
 

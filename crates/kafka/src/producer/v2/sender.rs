@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use runtime::transport::{ErrorKind, TransportError};
 
 use super::error;
-use super::lane::Batch;
+use super::lane::{Batch, Lane};
 use super::outbox::{Failure, LaneId, Outbox, Outcome, Parcel};
-use crate::cluster::{ATTEMPT, Cluster};
+use crate::cluster::{ATTEMPT, Cluster, MISSING};
+use crate::threads;
 use crate::wire::{Code, Compressor, Connection, PartitionAnswer, Produce, WireError};
 
 /// Senders by the numbers of their brokers, made when a partition is found to be led by one.
@@ -26,9 +26,6 @@ struct Sender {
     connection: Option<Connection>,
     compressor: Compressor,
 }
-
-/// A topic that metadata does not know for so long is not there.
-const MISSING: Duration = Duration::from_secs(5);
 
 impl Senders {
     pub(super) fn new(outbox: Arc<Outbox>, cluster: Arc<Cluster>) -> Self {
@@ -51,10 +48,10 @@ impl Senders {
                 connection: None,
                 compressor: Compressor::new(self.outbox.settings.compression),
             };
-            let thread = thread::Builder::new().name(format!("headwater-send-{broker}"));
-            thread.spawn(move || sender.run()).map_err(|error| {
-                TransportError::new(ErrorKind::Fatal, "starting a thread for a producer", error)
-            })?;
+            let broken = Arc::clone(&self.outbox);
+            let (name, failed) =
+                (format!("headwater-send-{broker}"), move |why| broken.break_off(why));
+            threads::spawn(name, move || sender.run(), failed)?;
             running.insert(broker);
         }
         Ok(())
@@ -128,7 +125,7 @@ impl Sender {
         let settings = &self.senders.outbox.settings;
         let (kind, why) = match verdict {
             Verdict::Done(offset) => return Outcome::Done(offset),
-            Verdict::Refused(code, why) => (error::delivery_kind(code), why),
+            Verdict::Refused(kind, why) => (kind, why),
             Verdict::Passing(code, why) => {
                 let patience = match code {
                     Some(Code::UNKNOWN_TOPIC_OR_PARTITION) => MISSING,
@@ -148,13 +145,15 @@ impl Sender {
     /// Asks who leads `topics` now. If nobody knows, this sender stays in charge.
     fn find_leaders(&self, topics: &[Arc<str>]) {
         let Senders { outbox, cluster, .. } = &*self.senders;
+        cluster.ask_another();
         let Ok(found) = cluster.topics(topics, Instant::now() + ATTEMPT) else { return };
         for topic in found.iter().filter(|topic| topic.code == Code::NONE) {
-            if let Err(error) = self.senders.start(topic.leaders.iter().copied()) {
+            if let Err(error) = self.senders.start(topic.leaders.iter().map(|leader| leader.broker))
+            {
                 tracing::warn!(target: "headwater::kafka", %error, "finding leaders");
                 return;
             }
-            outbox.lead(&topic.name, &topic.leaders);
+            outbox.lead(&topic.name, &topic.leaders, Lane::lead);
         }
     }
 }
@@ -164,7 +163,7 @@ enum Verdict {
     Done(i64),
     /// Nothing was written, or nobody knows; it is sent again with the same number.
     Passing(Option<Code>, String),
-    Refused(Code, String),
+    Refused(ErrorKind, String),
 }
 
 impl Verdict {
@@ -172,7 +171,10 @@ impl Verdict {
         let answers = match answers {
             Ok(answers) => answers,
             Err(WireError::Refused(code)) if !code.is_passing() => {
-                return Self::Refused(*code, code.to_string());
+                return Self::Refused(error::delivery_kind(*code), code.to_string());
+            }
+            Err(error) if !error.is_passing() => {
+                return Self::Refused(ErrorKind::Refused, error.to_string());
             }
             Err(error) => return Self::Passing(None, error.to_string()),
         };
@@ -189,13 +191,15 @@ impl Verdict {
             // It was sent again although it was there.
             Code::DUPLICATE_SEQUENCE_NUMBER => Self::Done(-1),
             code if code.is_passing() => Self::Passing(Some(code), why()),
-            code => Self::Refused(code, why()),
+            code => Self::Refused(error::delivery_kind(code), why()),
         }
     }
 
     /// Whether the leader may be somebody else.
     fn is_moved(&self) -> bool {
         match self {
+            // A leader without followers waits for them in vain, as one does that is cut off.
+            Self::Passing(Some(Code::REQUEST_TIMED_OUT), _) => true,
             Self::Passing(code, _) => code.is_none_or(|code| code.is_of_another_broker()),
             _ => false,
         }

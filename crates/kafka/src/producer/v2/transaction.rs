@@ -102,12 +102,17 @@ impl Seat {
                 Err(WireError::Refused(code)) if code.is_passing() => {
                     if code.is_of_another_broker() {
                         self.connection = None;
+                        cluster.ask_another();
                     }
                     WireError::Refused(code)
                 }
                 Err(error @ (WireError::Connection(_) | WireError::Malformed(_))) => {
                     self.connection = None;
                     error
+                }
+                Err(error @ WireError::TooLarge(_)) => {
+                    self.connection = None;
+                    return Err(error);
                 }
                 answered => return answered,
             };
