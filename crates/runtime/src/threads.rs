@@ -63,7 +63,10 @@ impl Threads {
             let result = turn_until(stop, || member.turn(WAIT));
             // The others have nothing left to do; or, after a failure, must not go on alone.
             stop.store(true, Ordering::Release);
-            member.abandon();
+            // Who is no member any more has nobody to say goodbye to.
+            if !matches!(result, Err(AppError::Membership(_))) {
+                member.abandon();
+            }
             result
         })?);
         Ok(Self { threads, stop, notices, failures })

@@ -118,8 +118,8 @@ impl State {
         wanted.map(|one| one.due(now)).min()
     }
 
-    /// What is to be done for `hand` now, with at most `most` bytes of each, and whether that is all
-    /// that it has to do with.
+    /// What is to be done for `hand` now, with at most `most` bytes of each, and whether that is
+    /// all that it has to do with.
     pub(super) fn asks(
         &mut self,
         hand: Hand,

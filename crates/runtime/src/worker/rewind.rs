@@ -52,7 +52,8 @@ impl Worker {
         fate: Fate,
         reason: &str,
     ) -> Result<(), AppError> {
-        tracing::info!(worker = self.index, producer = ?fate, reason, "rewinding to the last commit");
+        let worker = self.index;
+        tracing::info!(worker, producer = ?fate, reason, "rewinding to the last commit");
         self.effects.clear();
         (self.commit_at, self.blocked_since, self.unknown_since) = (None, None, None);
         self.blocked_looks = 0;
