@@ -25,6 +25,8 @@ const PARTITIONS: i32 = 4;
 const ROUNDS_MAX: u64 = 20;
 /// A poll fetches 2,000 records, and a task processes 1,000 at a time: two are enough.
 const TURNS: usize = 4;
+/// A worker begins with few records in a turn, and doubles them.
+const TURNS_AT_FIRST: usize = 16;
 
 pub(crate) fn kinds() -> Vec<Kind> {
     const N: u64 = RECORDS as u64;
@@ -84,7 +86,7 @@ impl EndToEnd {
             (order.customer_id.clone(), order, 0)
         });
         let records = Records::of(&orders(), records);
-        Self { topology, world: World::new(topology), records }
+        Self { topology, world: World::new(topology, &records), records }
     }
 }
 
@@ -93,16 +95,14 @@ impl Workload for EndToEnd {
         let commits = self.world.app.status().snapshot().commits.commits;
         assert_eq!(commits, self.world.rounds, "each round ends with a commit");
         if self.world.rounds == ROUNDS_MAX {
-            self.world = World::new(self.topology);
+            self.world = World::new(self.topology, &self.records);
         }
         self.world.rounds += 1;
         self.world.write(&self.records);
     }
 
     fn run(&mut self) {
-        (0..TURNS).for_each(|_| self.world.turn_all());
-        self.world.clock.advance(Duration::from_millis(250));
-        self.world.turn_all();
+        self.world.process(TURNS);
     }
 }
 
@@ -115,7 +115,7 @@ struct World {
 }
 
 impl World {
-    fn new(topology: fn() -> Topology) -> Self {
+    fn new(topology: fn() -> Topology, records: &Records) -> Self {
         let clock = ManualClock::new(0);
         let log = LogOptions::default().clock(Arc::new(LogClock(clock.clone()))).in_memory();
         let client = Client::new(Arc::new(log.clone()));
@@ -137,11 +137,17 @@ impl World {
             world.turn_all();
             world.clock.advance(Duration::from_millis(10));
         }
-        // The first offsets are committed by themselves.
-        world.clock.advance(Duration::from_millis(250));
-        world.turn_all();
+        world.write(records);
+        world.process(TURNS_AT_FIRST);
         world.rounds = status.snapshot().commits.commits;
         world
+    }
+
+    /// What was written, up to its commit.
+    fn process(&mut self, turns: usize) {
+        (0..turns).for_each(|_| self.turn_all());
+        self.clock.advance(Duration::from_millis(250));
+        self.turn_all();
     }
 
     fn turn_all(&mut self) {

@@ -89,8 +89,6 @@ impl Clock {
 /// What a failed record must not leave behind.
 pub(crate) struct RecordMark {
     effects: Mark,
-    /// What it sent before it had to wait.
-    held: Effects,
     clocks: Box<[Clock]>,
     metrics: TaskMetrics,
 }
@@ -144,7 +142,6 @@ impl Cx {
         self.tables.begin_record(undoable);
         undoable.then(|| RecordMark {
             effects: self.effects.mark(),
-            held: Effects::new(),
             clocks: self.clocks.clone(),
             metrics: self.metrics,
         })
@@ -152,14 +149,14 @@ impl Cx {
 
     /// The record has to wait, and what it sent waits with it: what is sent on cannot be taken
     /// back.
-    pub(crate) fn suspend_record(&mut self, mark: &mut RecordMark) {
-        mark.held = self.effects.split_off(mark.effects);
+    pub(crate) fn suspend_record(&mut self, mark: &RecordMark) -> Effects {
+        self.effects.split_off(mark.effects)
     }
 
     /// The record goes on, behind whatever was sent meanwhile.
-    pub(crate) fn go_on_with_record(&mut self, mark: &mut RecordMark) {
+    pub(crate) fn go_on_with_record(&mut self, mark: &mut RecordMark, mut held: Effects) {
         mark.effects = self.effects.mark();
-        self.effects.append(&mut mark.held);
+        self.effects.append(&mut held);
     }
 
     /// Takes back everything that the record has done so far.

@@ -5,6 +5,7 @@ use std::mem;
 use super::Task;
 use crate::agent::{AgentRunner, Poll, Running};
 use crate::cx::RecordMark;
+use crate::effect::Effects;
 use crate::error::{Cause, Failure, TaskError};
 use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp};
 use crate::store::StoreError;
@@ -29,6 +30,18 @@ pub(super) struct Parked {
     /// Whether a record is in hand, or only a batch whose time had come.
     pub(super) in_record: bool,
     pub(super) mark: Option<RecordMark>,
+    /// What it sent so far, if that may have to be taken back.
+    held: Effects,
+}
+
+impl Parked {
+    pub(super) fn new(
+        (input, agent): (usize, usize),
+        in_record: bool,
+        mark: Option<RecordMark>,
+    ) -> Self {
+        Self { input, agent, in_record, mark, held: Effects::new() }
+    }
 }
 
 impl AgentSlot {
@@ -64,7 +77,7 @@ impl Task {
                 match polled.map_err(|error| self.store_error(error))? {
                     Poll::Ended(cause) => return Err(self.other(cause.to_string())),
                     Poll::Busy => {
-                        self.park(Parked { input, agent, in_record: false, mark: None });
+                        self.park(Parked::new((input, agent), false, None));
                     }
                     Poll::Idle | Poll::Collecting => {}
                 }
@@ -168,11 +181,20 @@ impl Task {
     /// Waits for an agent. The task has something to commit then, at the latest when the agent is
     /// done: so somebody looks how long that takes.
     pub(super) fn park(&mut self, mut parked: Parked) {
-        if let Some(mark) = &mut parked.mark {
-            self.cx_mut().suspend_record(mark);
+        if let Some(mark) = &parked.mark {
+            parked.held = self.cx_mut().suspend_record(mark);
         }
         self.touched = true;
         self.parked = Some(parked);
+    }
+
+    /// The agent may be done.
+    pub(super) fn take_parked(&mut self) -> Option<Parked> {
+        let mut parked = self.parked.take()?;
+        if let Some(mark) = &mut parked.mark {
+            self.cx_mut().go_on_with_record(mark, mem::take(&mut parked.held));
+        }
+        Some(parked)
     }
 
     /// The record by which a batch is named if it fails: where the policy is to fail, no copies

@@ -69,7 +69,7 @@ impl Task {
         match self.settle(input, agent) {
             Ok(false) => Ok(Vec::new()),
             Ok(true) => {
-                self.park(Parked { input, agent, in_record: false, mark });
+                self.park(Parked::new((input, agent), false, mark));
                 Ok(Vec::new())
             }
             Err(failure) => self.failed(input, first, failure, mark),

@@ -115,7 +115,7 @@ impl Task {
                     Ok(None) => self.pass(input, batch, *next),
                     Ok(Some(agent)) => {
                         let mark = mark.take();
-                        return Run::Parked(Parked { input, agent, in_record: true, mark });
+                        return Run::Parked(Parked::new((input, agent), true, mark));
                     }
                     Err(failure) => return Run::Failed(failure, mark.take()),
                 }
@@ -211,12 +211,9 @@ impl Task {
 
     /// Goes on with the record or batch that an agent was busy with.
     pub(super) fn unpark(&mut self) -> Result<Vec<RecordError>, TaskError> {
-        let Some(Parked { input, agent, in_record, mut mark }) = self.parked.take() else {
+        let Some(Parked { input, agent, in_record, mark, .. }) = self.take_parked() else {
             return Ok(Vec::new());
         };
-        if let Some(mark) = &mut mark {
-            self.cx_mut().go_on_with_record(mark);
-        }
         let first = self.first_of_batch(input, agent);
         let taken = if in_record { self.inputs[input].take_batch() } else { None };
         let mut outcome = self.settle(input, agent).map(|busy| busy.then_some(agent));
@@ -225,7 +222,7 @@ impl Task {
         }
         let result = match outcome {
             Ok(Some(agent)) => {
-                self.park(Parked { input, agent, in_record, mark });
+                self.park(Parked::new((input, agent), in_record, mark));
                 Ok(Vec::new())
             }
             Ok(None) => Ok(Vec::new()),
