@@ -4,6 +4,7 @@
 #
 # Before its bugs a file says what must catch them, and may say something else before others:
 #   suite ARGUMENTS    what `cargo test` is given
+#   tests ARGUMENTS    what the test programs are given; each suite begins without
 #   seeds N            how many seeds a simulation runs
 #   env NAME=VALUE     for the suite; of several words, a line each
 #   within SECONDS     a suite that takes longer is ended: that is caught, too, as a time-out
@@ -42,9 +43,9 @@ run_suite() {
   mkdir -p "$TREE/.headwater/kafka"
   [ -e "$TREE/.headwater/kafka/jars" ] || [ ! -e "$ROOT/.headwater/kafka/jars" ] ||
     ln -s "$ROOT/.headwater/kafka/jars" "$TREE/.headwater/kafka/jars"
-  # shellcheck disable=SC2086 # the suite is a list of arguments
+  # shellcheck disable=SC2086 # the suite and its tests are lists of arguments
   (cd "$TREE" && env HEADWATER_SEEDS="$SEEDS" "${ENVIRONMENT[@]}" \
-    timeout --kill-after=10 "$1" cargo test --release --no-fail-fast $SUITE ${2:-})
+    timeout --kill-after=10 "$1" cargo test --release --no-fail-fast $SUITE ${2:-} -- $TESTS)
 }
 
 # Prints what the suite said of the planted bug: caught by which tests, or that it survived.
@@ -80,10 +81,11 @@ judge() {
 
 run_file() {
   local line file='' old=''
-  NAME='' SUITE='' SEEDS=8 WITHIN=1800 BROKER='' ENVIRONMENT=(HEADWATER_MUTANT=yes)
+  NAME='' SUITE='' TESTS='' SEEDS=8 WITHIN=1800 BROKER='' ENVIRONMENT=(HEADWATER_MUTANT=yes)
   while IFS= read -r line <&3; do
     case $line in
-      'suite '*) judge && SUITE=${line#suite } ENVIRONMENT=(HEADWATER_MUTANT=yes) ;;
+      'suite '*) judge && SUITE=${line#suite } TESTS='' ENVIRONMENT=(HEADWATER_MUTANT=yes) ;;
+      'tests '*) judge && TESTS=${line#tests } ;;
       'seeds '*) judge && SEEDS=${line#seeds } ;;
       'within '*) judge && WITHIN=${line#within } ;;
       'env '*) judge && ENVIRONMENT+=("${line#env }") ;;
