@@ -21,8 +21,9 @@ usage: ./dev kafka COMMAND
   configure TOPIC NAME=VALUE
                        changes a setting of a topic
   delete TOPIC         deletes a topic
-  transactions [TOPIC PARTITION]
-                       lists transactions and their states; or the producers of a partition
+  transactions [MINUTES | TOPIC PARTITION]
+                       lists transactions and their states; or those that hang for longer, and
+                       their coordinator does not know of; or the producers of a partition
   classpath            prints the class path of Kafka's jars
 
 HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the next one, and the
@@ -206,7 +207,10 @@ delete() {
 
 transactions() {
   local what=(list)
-  [ $# -eq 0 ] || what=(describe-producers --topic "$1" --partition "$2")
+  case $# in
+    1) what=(find-hanging --broker-id 1 --max-transaction-timeout "$1") ;;
+    2) what=(describe-producers --topic "$1" --partition "$2") ;;
+  esac
   tool org.apache.kafka.tools.TransactionsCommand "${what[@]}"
 }
 

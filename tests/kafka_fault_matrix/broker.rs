@@ -61,9 +61,11 @@ impl Broker {
         text.lines().map(parts).collect()
     }
 
-    /// What Kafka says of all transactions, and of the producers of a partition.
+    /// What Kafka says of all transactions, of those that hang for a minute and whose coordinator
+    /// does not know of them, and of the producers of a partition.
     pub fn print_transactions(&self, topic: &str, partition: i32) {
         self.tell(&["transactions"]);
+        self.tell(&["transactions", "1"]);
         self.tell(&["transactions", topic, &partition.to_string()]);
     }
 

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use streams_core::TopicPartition;
 
@@ -25,6 +26,8 @@ pub(crate) enum Rebalance {
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     rebalances: Mutex<Vec<Rebalance>>,
+    /// When it was said last that no broker can be reached.
+    all_down: Mutex<Option<Instant>>,
     /// Set when nobody will answer rebalances any more: a consumer that is dropped would wait for
     /// the answer for ever.
     closing: AtomicBool,
@@ -39,9 +42,27 @@ impl Context {
         self.closing.store(true, Ordering::Release);
     }
 
+    /// librdkafka says it many times a second for as long as it lasts.
+    fn says_all_down(&self) -> bool {
+        let mut last = self.all_down.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = last.is_none_or(|last| last.elapsed() >= ALL_DOWN);
+        if is_new {
+            *last = Some(Instant::now());
+        }
+        is_new
+    }
+
     fn note(&self, rebalance: Rebalance) {
         self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push(rebalance);
     }
+}
+
+/// How often it is said that no broker can be reached.
+const ALL_DOWN: Duration = Duration::from_secs(10);
+
+/// Whether no broker can be reached, for the moment.
+pub(crate) fn is_all_down(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown)
 }
 
 impl ClientContext for Context {
@@ -50,6 +71,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if is_all_down(&error) && !self.says_all_down() {
+            return;
+        }
         tracing::warn!(target: "headwater::kafka", %error, reason, "consumer");
     }
 }

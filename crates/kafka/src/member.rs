@@ -17,7 +17,7 @@ use streams_core::TopicPartition;
 
 use crate::cluster::Cluster;
 use crate::config::{KafkaConfig, Role};
-use crate::consumer::{Consumer, Context, Rebalance, list};
+use crate::consumer::{Consumer, Context, Rebalance, is_all_down, list};
 use crate::error;
 use crate::group::KafkaGroup;
 use crate::librdkafka::{KafkaFetcher, Queue};
@@ -120,6 +120,8 @@ impl Member for KafkaMember {
                 let context = "the group membership";
                 return Err(TransportError::new(ErrorKind::Fatal, context, code.to_string()));
             }
+            // The consumer's context has said that.
+            Some(Err(error)) if is_all_down(&error) => {}
             Some(Err(error)) => {
                 tracing::warn!(target: "headwater::kafka", %error, "the member's poll");
             }

@@ -17,7 +17,7 @@ use crate::globals::{GlobalReader, GlobalRows};
 use crate::mailbox::Mailbox;
 use crate::member::{Member, Notice, Placement};
 use crate::purge::{Consumed, Purger};
-use crate::restore::{Opening, Restorer};
+use crate::restore::{Delay, Opening, Restorer};
 use crate::status::StatusHandle;
 use crate::topics::Layout;
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
@@ -93,6 +93,7 @@ impl Instance {
             member: to_member,
             status: parts.status.clone(),
             openings: Vec::new(),
+            delay: Delay::default(),
             bytes_max,
             memory_at: Duration::ZERO,
             globals: rows,

@@ -7,9 +7,11 @@
 //! still open.
 
 mod changelog;
+mod delay;
 mod opening;
 
 pub(crate) use changelog::STALE_MS;
+pub(crate) use delay::Delay;
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -49,6 +51,8 @@ pub(crate) struct Restorer {
     pub(crate) member: Mailbox<Notice>,
     pub(crate) status: StatusHandle,
     pub(crate) openings: Vec<Opening>,
+    /// How long offsets are waited for.
+    pub(crate) delay: Delay,
     /// Bytes of changelog entries that may be read and not applied yet.
     pub(crate) bytes_max: usize,
     /// When the status was told last how much memory it uses.

@@ -11,7 +11,7 @@ use crate::error::AppError;
 use crate::failpoint::{self, reach};
 use crate::lease::Assignment;
 use crate::status::TaskState;
-use crate::transport::{CommittedOffset, ErrorKind};
+use crate::transport::CommittedOffset;
 
 /// A task that is being opened.
 pub(crate) struct Opening {
@@ -76,6 +76,7 @@ impl Restorer {
 
     /// One request for all tasks that wait for their offsets.
     pub(super) fn look_up_offsets(&mut self) -> Result<(), AppError> {
+        let now = self.clock.monotonic();
         let waiting = self.openings.iter().filter(|one| one.stage == Stage::Offsets);
         let partitions: Vec<TopicPartition> =
             waiting.flat_map(|one| one.assignment.partitions.iter().cloned()).collect();
@@ -84,7 +85,10 @@ impl Restorer {
         }
         let mut committed = match self.group.committed(&partitions, LOOK_UP) {
             Ok(committed) => committed.into_iter(),
-            Err(error) => return later(error, "the committed offsets are not known yet"),
+            Err(error) => {
+                let what = "the committed offsets are not known yet";
+                return self.delay.or_later(now, error, what);
+            }
         };
         let (topology, reader) = (&self.topology, &mut self.reader);
         for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Offsets) {
@@ -95,18 +99,22 @@ impl Restorer {
             for ((partition, source), committed) in found {
                 match start(partition, source.start, committed, &mut **reader) {
                     Ok(one) => resume.push(one),
-                    Err(error) => return later(error, "where a topic begins is not known yet"),
+                    Err(error) => {
+                        let what = "where a topic begins is not known yet";
+                        return self.delay.or_later(now, error, what);
+                    }
                 }
             }
             opening.resume = resume;
             opening.stage = Stage::Ends;
             reach(failpoint::RESTORE_OFFSETS);
         }
+        self.delay.over();
         Ok(())
     }
 
     pub(super) fn look_up_ends(&mut self) -> Result<(), AppError> {
-        let now = self.clock.now();
+        let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
         for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Ends) {
             let Some(store) = opening.store.as_deref_mut() else { continue };
             let changelogs = opening.assignment.changelogs.iter();
@@ -114,7 +122,10 @@ impl Restorer {
             for (number, changelog) in changelogs.enumerate() {
                 let bounds = match self.reader.bounds(changelog, LOOK_UP) {
                     Ok(bounds) => bounds,
-                    Err(error) => return later(error, "where a changelog ends is not known yet"),
+                    Err(error) => {
+                        let what = "where a changelog ends is not known yet";
+                        return self.delay.or_later(elapsed, error, what);
+                    }
                 };
                 tables.push(TableRestore::plan(number, changelog, bounds, store, now)?);
             }
@@ -177,15 +188,4 @@ fn start(
     let (begin, end) = reader.bounds(partition, LOOK_UP)?;
     let offset = if start == Start::Earliest { begin } else { end };
     Ok(Resume { offset, metadata, committed: false })
-}
-
-/// What may work later is tried again at the next turn.
-fn later(error: crate::transport::TransportError, what: &'static str) -> Result<(), AppError> {
-    match error.kind() {
-        ErrorKind::Retriable | ErrorKind::Unknown | ErrorKind::Fenced => {
-            tracing::debug!(%error, "{what}");
-            Ok(())
-        }
-        _ => Err(error.into()),
-    }
 }
