@@ -8,6 +8,7 @@
 //! interface has no safe wrapper: partition queues, batches of borrowed messages, `producev` and
 //! group metadata; each block says why it is sound.
 
+mod absence;
 mod access;
 mod admin;
 mod cluster;

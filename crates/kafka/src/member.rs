@@ -5,7 +5,7 @@
 //! own thread; so this thread goes on polling while tasks are being closed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
@@ -15,6 +15,7 @@ use runtime::transport::{
 };
 use streams_core::TopicPartition;
 
+use crate::absence::Absence;
 use crate::cluster::Cluster;
 use crate::config::{KafkaConfig, Role};
 use crate::consumer::{Consumer, Context, Rebalance, is_all_down, list};
@@ -28,6 +29,8 @@ pub(crate) struct KafkaMember {
     group: Arc<KafkaGroup>,
     /// Who fetches, if it is not librdkafka.
     pulling: Option<Pulling>,
+    absence: Absence,
+    is_leaving: bool,
 }
 
 struct Pulling {
@@ -52,7 +55,23 @@ impl KafkaMember {
         let group = Arc::new(KafkaGroup::new(Arc::clone(&consumer), Arc::clone(&config.group_id)));
         let share = Share::new(config.fetch_bytes_max);
         let pulling = pulling.map(|(cluster, settings)| Pulling { cluster, settings, share });
-        Ok(Self { consumer, group, pulling })
+        let absence = Absence::new(config.session_timeout);
+        Ok(Self { consumer, group, pulling, absence, is_leaving: false })
+    }
+
+    /// An error if the client has been nobody for too long, although the brokers are there.
+    fn check_absence(&mut self) -> Result<()> {
+        let is_member = self.is_leaving || self.group.metadata().is_ok();
+        if !self.absence.is_too_long(is_member, Instant::now()) || !self.reaches_brokers() {
+            return Ok(());
+        }
+        let why = "the client has not become a member again in a long time";
+        Err(TransportError::new(ErrorKind::Fatal, "the group membership", why))
+    }
+
+    fn reaches_brokers(&self) -> bool {
+        let deadline = Instant::now() + REACHED;
+        self.pulling.as_ref().is_none_or(|pulling| pulling.cluster.features(deadline).is_ok())
     }
 
     /// Makes librdkafka fetch the partitions that were assigned before, at once. It pauses all of
@@ -74,6 +93,9 @@ impl KafkaMember {
         }
     }
 }
+
+/// How long it may take to find out whether brokers are there.
+const REACHED: Duration = Duration::from_secs(1);
 
 /// How long the request that wakes librdkafka may keep the member's thread.
 const WAKE: Duration = Duration::from_millis(100);
@@ -126,6 +148,7 @@ impl Member for KafkaMember {
                 tracing::warn!(target: "headwater::kafka", %error, "the member's poll");
             }
         }
+        self.check_absence()?;
         Ok(self.consumer.context().take().into_iter().map(event).collect())
     }
 
@@ -177,6 +200,7 @@ impl Member for KafkaMember {
         // Not a close: librdkafka lets a static member close without a word to the group, which
         // would then keep its partitions until the session ends. Unsubscribing says
         // goodbye, static or not.
+        self.is_leaving = true;
         self.consumer.unsubscribe();
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod placement;
 mod release;
+mod renamed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub(crate) struct Member {
     /// The lead partitions that the group has given us and not got back.
     held: BTreeSet<TopicPartition>,
     releases: Releases,
+    /// Tasks that are closed only to be opened again.
+    reopening: BTreeSet<TaskId>,
     stopping: Stopping,
 }
 
@@ -91,6 +94,7 @@ impl Member {
             tasks: BTreeMap::new(),
             held: BTreeSet::new(),
             releases: Releases::default(),
+            reopening: BTreeSet::new(),
             stopping: Stopping::No,
         }
     }
@@ -115,6 +119,7 @@ impl Member {
             }
         }
         self.identify();
+        self.close_renamed();
         self.read_notices();
         for partitions in self.releases.finished() {
             self.unassign(&partitions)?;
@@ -208,6 +213,7 @@ impl Member {
     /// done.
     fn give_up(&mut self, leads: &[TopicPartition], mark: impl Fn(&Lease)) {
         let tasks = self.close_tasks(leads, mark);
+        tasks.iter().for_each(|task| _ = self.reopening.remove(task));
         reach(failpoint::REBALANCE_REVOKED);
         let partitions = leads.iter().flat_map(|lead| self.with_followers(lead)).collect();
         self.releases.add(partitions, tasks);
@@ -253,6 +259,7 @@ impl Member {
                     self.tasks.remove(&task);
                     self.status.closed(task);
                     self.releases.released(task);
+                    self.reopen_renamed(task);
                 }
                 Ok(Notice::Stop) => {
                     if self.stopping == Stopping::No {
