@@ -159,7 +159,8 @@ impl Effects {
         others.clear();
     }
 
-    fn push(&mut self, effect: Effect<'_>) {
+    /// Appends a record that is bytes already.
+    pub(crate) fn push(&mut self, effect: Effect<'_>) {
         let Effect { topic, partition, key, value, timestamp, headers } = effect;
         let none = Headers::new();
         let headers = headers.unwrap_or(&none);

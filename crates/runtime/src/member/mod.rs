@@ -165,13 +165,15 @@ impl Member {
         if !partitions.is_empty() {
             reach(failpoint::REBALANCE_ASSIGNED);
         }
-        for assignment in assignments {
-            tracing::info!(task = %assignment.task, worker = assignment.worker, "task assigned");
-            self.status.opened(assignment.task, assignment.worker, &assignment.partitions);
-            self.restorer.send(Opening::new(assignment));
-        }
+        assignments.into_iter().for_each(|assignment| self.open(assignment));
         self.identify();
         Ok(())
+    }
+
+    fn open(&self, assignment: Assignment) {
+        tracing::info!(task = %assignment.task, worker = assignment.worker, "task assigned");
+        self.status.opened(assignment.task, assignment.worker, &assignment.partitions);
+        self.restorer.send(Opening::new(assignment));
     }
 
     /// A topic that got more partitions has its keys elsewhere now.
@@ -230,9 +232,14 @@ impl Member {
             assignment.task
         });
         let closing = closing.collect();
+        self.leases_changed();
+        closing
+    }
+
+    /// Whoever has a task in hand has to look at its lease.
+    fn leases_changed(&self) {
         self.restorer.wake();
         self.workers.iter().for_each(|worker| worker.send(Command::LeasesChanged));
-        closing
     }
 
     /// A lead partition and those of the other sources that follow it.

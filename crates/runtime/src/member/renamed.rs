@@ -9,9 +9,7 @@ use streams_core::TaskId;
 
 use super::{Member, Stopping};
 use crate::lease::{Assignment, Lease};
-use crate::restore::Opening;
 use crate::status::TaskState;
-use crate::worker::Command;
 
 impl Member {
     /// Has tasks closed that were given to who the client was.
@@ -34,8 +32,7 @@ impl Member {
             lease.lose();
             self.reopening.insert(task);
         }
-        self.restorer.wake();
-        self.workers.iter().for_each(|worker| worker.send(Command::LeasesChanged));
+        self.leases_changed();
     }
 
     /// Opens a task again that is closed by now, unless the group has asked for it meanwhile.
@@ -46,8 +43,7 @@ impl Member {
         let (worker, lease) = (self.least_loaded(), Lease::new());
         let assignment = self.placement.assignment(&self.topology, task, worker, lease);
         self.tasks.insert(task, assignment.clone());
-        self.status.opened(task, worker, &assignment.partitions);
-        self.restorer.send(Opening::new(assignment));
+        self.open(assignment);
         self.identify();
     }
 }

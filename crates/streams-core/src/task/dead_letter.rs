@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Task;
-use crate::effect::Destination;
+use crate::effect::Effect;
 use crate::error::{Cause, RecordError, TaskError};
 use crate::policy::ErrorPolicy;
 use crate::record::{Headers, OwnedRecord};
@@ -45,22 +45,14 @@ impl Task {
         headers.push("headwater.partition", Some(error.partition.to_string().as_bytes()));
         headers.push("headwater.offset", Some(error.offset.to_string().as_bytes()));
         headers.push("headwater.error", Some(error.cause.to_string().as_bytes()));
-        let to = Destination {
+        self.cx_mut().effects.push(Effect {
             topic,
             partition: None,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
             // The producer takes no negative timestamp; 0 is as good as the unknown.
             timestamp: record.timestamp.max(0),
-            headers: &headers,
-        };
-        let write = |bytes: Option<&[u8]>, out: &mut Vec<u8>| {
-            out.extend_from_slice(bytes.unwrap_or_default());
-            Ok(bytes.is_some())
-        };
-        let sent: Result<(), std::convert::Infallible> = self.cx_mut().effects.produce(
-            to,
-            |out| write(record.key.as_deref(), out),
-            |out| write(record.value.as_deref(), out),
-        );
-        let Ok(()) = sent;
+            headers: Some(&headers),
+        });
     }
 }
