@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use headwater::{App, Config, Topology};
+use tracing_subscriber::filter::LevelFilter;
 
 const CONFIG: &str = "HEADWATER_TEST_CHILD";
 const APPLICATION: &str = "HEADWATER_TEST_APPLICATION";
@@ -130,7 +131,10 @@ pub fn run_child(topology: impl FnOnce(&str) -> Topology) {
     let Ok(config) = std::env::var(CONFIG) else { return };
     let id = std::env::var(APPLICATION).expect("the parent's application");
     let config = Config::from_toml(&config).expect("the parent's configuration");
-    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    let is_asked = std::env::var_os("HEADWATER_DEBUG").is_some();
+    let level = if is_asked { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    let logging = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr);
+    logging.with_max_level(level).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime
         .expect("a runtime")

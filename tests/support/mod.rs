@@ -4,6 +4,7 @@
 pub mod child;
 pub mod counting;
 pub mod lab;
+pub mod log;
 
 use headwater::{App, AppError, Client, Config, Status, StatusHandle, Topology};
 use tokio::sync::oneshot;

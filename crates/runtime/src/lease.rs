@@ -1,7 +1,7 @@
 //! A task's lease: this instance's right to a task, from the group's assignment to its revocation.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use streams_core::{TaskId, TaskMetrics, TopicPartition};
 
@@ -11,8 +11,8 @@ use streams_core::{TaskId, TaskMetrics, TopicPartition};
 pub(crate) struct Lease {
     state: AtomicU8,
     /// Who this instance was in the group when it got the task. A commit under another name would
-    /// not be fenced. Not known in the moments in which the client does not know itself.
-    member_id: OnceLock<Arc<str>>,
+    /// not be fenced. `None` if the client was nobody again by then.
+    member_id: Option<Arc<str>>,
 }
 
 /// What has become of a lease; the later the worse.
@@ -27,13 +27,8 @@ pub(crate) enum LeaseState {
 }
 
 impl Lease {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { state: AtomicU8::new(0), member_id: OnceLock::new() })
-    }
-
-    /// Says under which name the task was given; the first name counts.
-    pub(crate) fn identify(&self, member_id: &Arc<str>) {
-        let _ = self.member_id.set(Arc::clone(member_id));
+    pub(crate) fn new(member_id: Option<Arc<str>>) -> Arc<Self> {
+        Arc::new(Self { state: AtomicU8::new(0), member_id })
     }
 
     pub(crate) fn state(&self) -> LeaseState {
@@ -57,7 +52,7 @@ impl Lease {
     }
 
     pub(crate) fn member_id(&self) -> Option<&Arc<str>> {
-        self.member_id.get()
+        self.member_id.as_ref()
     }
 }
 

@@ -23,6 +23,7 @@ use crate::worker::Command;
 
 pub(crate) use placement::Placement;
 use release::Releases;
+use renamed::Naming;
 
 /// What the others tell the member.
 pub(crate) enum Notice {
@@ -45,8 +46,7 @@ pub(crate) struct Member {
     /// The lead partitions that the group has given us and not got back.
     held: BTreeSet<TopicPartition>,
     releases: Releases,
-    /// Tasks that are closed only to be opened again.
-    reopening: BTreeSet<TaskId>,
+    naming: Naming,
     stopping: Stopping,
 }
 
@@ -94,7 +94,7 @@ impl Member {
             tasks: BTreeMap::new(),
             held: BTreeSet::new(),
             releases: Releases::default(),
-            reopening: BTreeSet::new(),
+            naming: Naming::default(),
             stopping: Stopping::No,
         }
     }
@@ -118,8 +118,7 @@ impl Member {
                 MemberEvent::Lost(leads) => self.give_up(&leads, Lease::lose),
             }
         }
-        self.identify();
-        self.close_renamed();
+        self.follow_name();
         self.read_notices();
         for partitions in self.releases.finished() {
             self.unassign(&partitions)?;
@@ -145,6 +144,7 @@ impl Member {
     /// Takes over the tasks that these lead partitions stand for.
     fn assigned(&mut self, leads: &[TopicPartition]) -> Result<(), AppError> {
         self.refuse_grown(leads)?;
+        self.confirm();
         let mut partitions = Vec::new();
         let mut assignments = Vec::new();
         self.held.extend(leads.iter().cloned());
@@ -155,7 +155,7 @@ impl Member {
                 continue;
             };
             let worker = self.least_loaded();
-            let lease = Lease::new();
+            let lease = self.lease();
             let assignment = self.placement.assignment(&self.topology, task, worker, lease);
             partitions.extend(assignment.partitions.iter().cloned());
             self.tasks.insert(task, assignment.clone());
@@ -166,7 +166,6 @@ impl Member {
             reach(failpoint::REBALANCE_ASSIGNED);
         }
         assignments.into_iter().for_each(|assignment| self.open(assignment));
-        self.identify();
         Ok(())
     }
 
@@ -192,20 +191,6 @@ impl Member {
         Err(AppError::TopicGrew { topic, before, now })
     }
 
-    /// Writes down under which name tasks were given to us. The client may not know it for a
-    /// moment; it cannot have become another before it was told, by us, that the tasks of the
-    /// first are given up.
-    fn identify(&self) {
-        let nameless = |one: &&Assignment| one.lease.is_held() && one.lease.member_id().is_none();
-        let mut nameless = self.tasks.values().filter(nameless).peekable();
-        if nameless.peek().is_none() {
-            return;
-        }
-        if let Ok(metadata) = self.transport.group().metadata() {
-            nameless.for_each(|one| one.lease.identify(&metadata.member_id));
-        }
-    }
-
     fn least_loaded(&self) -> usize {
         let load = |worker: &usize| self.tasks.values().filter(|one| one.worker == *worker).count();
         (0..self.workers.len()).min_by_key(load).unwrap_or(0)
@@ -215,7 +200,8 @@ impl Member {
     /// done.
     fn give_up(&mut self, leads: &[TopicPartition], mark: impl Fn(&Lease)) {
         let tasks = self.close_tasks(leads, mark);
-        tasks.iter().for_each(|task| _ = self.reopening.remove(task));
+        let given_up = leads.iter().filter_map(|lead| self.placement.task_of(lead));
+        given_up.for_each(|task| self.naming.given_up(task));
         reach(failpoint::REBALANCE_REVOKED);
         let partitions = leads.iter().flat_map(|lead| self.with_followers(lead)).collect();
         self.releases.add(partitions, tasks);
@@ -266,7 +252,7 @@ impl Member {
                     self.tasks.remove(&task);
                     self.status.closed(task);
                     self.releases.released(task);
-                    self.reopen_renamed(task);
+                    self.naming.released(task);
                 }
                 Ok(Notice::Stop) => {
                     if self.stopping == Stopping::No {

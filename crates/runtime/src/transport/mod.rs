@@ -94,8 +94,13 @@ impl ReaderConfig {
 /// What a member is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberEvent {
-    /// These partitions of subscribed topics are now this member's, beside those it has. Answered
-    /// with [`Member::assign`], promptly.
+    /// These partitions of subscribed topics, perhaps none, are now this member's, beside those it
+    /// has. Answered with [`Member::assign`], promptly; until then [`Group::metadata`] says under
+    /// which name they are, or that they are lost again already.
+    ///
+    /// A client that was thrown out may join again under another name without a
+    /// [`Lost`](Self::Lost): then this says that the member of the new name has what the first one
+    /// had. Somebody else may have had it in between.
     Assigned(Vec<TopicPartition>),
     /// These are to be given up. Answered with [`Member::unassign`] once nobody in the process
     /// touches them; until then they are still this member's.
