@@ -94,6 +94,7 @@ impl Instance {
             status: parts.status.clone(),
             openings: Vec::new(),
             delay: Delay::default(),
+            misfit: Delay::default(),
             bytes_max,
             memory_at: Duration::ZERO,
             globals: rows,

@@ -21,6 +21,10 @@ pub(super) struct TableRestore {
     /// How far it was read.
     position: i64,
     target: i64,
+    /// Where it ended when the offsets were committed from which the task goes on.
+    known_end: Option<i64>,
+    /// Something was committed behind that.
+    pub(super) is_ahead: bool,
     /// What was read and is not yet applied.
     collected: Entries,
     /// Left alone for so long that nothing of its changelog may be missing.
@@ -38,11 +42,12 @@ const COLLECTED_MIN: usize = 64 << 10;
 
 impl TableRestore {
     /// Decides from where to read. `bounds` are the changelog's first offset and its end,
-    /// uncommitted records included.
+    /// uncommitted records included; `known_end` is what the offsets say of it.
     pub(super) fn plan(
         table: usize,
         changelog: &TopicPartition,
         bounds: (i64, i64),
+        known_end: Option<i64>,
         store: &mut dyn Store,
         now: Timestamp,
     ) -> Result<Self, AppError> {
@@ -55,13 +60,33 @@ impl TableRestore {
             return Err(AppError::ChangelogLost { changelog, position, begin, end });
         }
         let is_stale = store.as_of(table)?.is_some_and(|at| at < now - STALE_MS);
-        let (from, target) = (from.unwrap_or(begin), end);
-        let (changelog, collected) = (changelog.clone(), Entries::new());
-        Ok(Self { table, changelog, from, position: from, target, collected, is_stale })
+        if let Some(known_end) = known_end.filter(|known| *known > end) {
+            tracing::error!(%changelog, end, known_end,
+                "entries that were committed are gone; the table has what is left");
+        }
+        let known_end = known_end.filter(|known| *known <= end);
+        // Once more what was committed since: to see whether there is anything.
+        let from = from.unwrap_or(begin).min(known_end.unwrap_or(i64::MAX).max(begin));
+        Ok(Self {
+            table,
+            changelog: changelog.clone(),
+            from,
+            position: from,
+            target: end,
+            known_end,
+            is_ahead: false,
+            collected: Entries::new(),
+            is_stale,
+        })
     }
 
     pub(super) fn position(&self) -> i64 {
         self.position
+    }
+
+    /// Behind everything that is committed, as far as is known.
+    pub(super) fn known_end(&self) -> i64 {
+        self.position.max(self.known_end.unwrap_or(0))
     }
 
     /// Whether there is anything to read at all.
@@ -122,6 +147,7 @@ impl Restorer {
                 .map_err(|error| AppError::Restore { partition: partition.clone(), error })?;
         }
         table.position = batch.record(last).offset + 1;
+        table.is_ahead |= table.known_end.is_some_and(|end| end < table.position);
         opening.restored += batch.len() as u64;
         self.status.restored(opening.assignment.task, batch.len() as u64);
         Ok(())
@@ -159,7 +185,7 @@ impl Restorer {
             self.status.changed(opening.assignment.task, state, "reading changelogs");
             if left == 0 {
                 apply_rest(opening, now)?;
-                opening.stage = Stage::Ready;
+                opening.stage = Stage::Read;
             }
         }
         Ok(())

@@ -22,6 +22,11 @@ impl Delay {
         self.began = None;
     }
 
+    /// How long it has been waited, if it has been.
+    pub(super) fn waited(&self, now: Duration) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| now.saturating_sub(began))
+    }
+
     /// What may work later is tried again at the next turn.
     pub(super) fn or_later(
         &mut self,

@@ -5,6 +5,11 @@
 //! are only given out when no open transaction holds them; then the changelogs' ends, uncommitted
 //! ones included; then everything committed up to those ends, waiting for transactions that are
 //! still open.
+//!
+//! Offsets and changelogs are asked of different brokers, and one that has been replaced may not
+//! know it yet and answer with what was. They check each other: the offsets say how far the
+//! changelogs reached when they were committed. A changelog that ends before that, or that holds
+//! something committed behind it, is a reason to ask again.
 
 mod changelog;
 mod delay;
@@ -28,10 +33,11 @@ use crate::mailbox::Mailbox;
 use crate::member::Notice;
 use crate::purge::Purger;
 use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle, TaskState};
-use crate::transport::{Group, Reader};
+use crate::transport::{ErrorKind, Group, Reader, TransportError};
 use crate::worker::{Activation, Command};
 
-use opening::Stage;
+use changelog::TableRestore;
+use opening::{COORDINATORS_SETTLE, Stage};
 pub(crate) use opening::{Opening, open_or_rebuild};
 
 /// Changelog records taken from the log at a time.
@@ -53,6 +59,8 @@ pub(crate) struct Restorer {
     pub(crate) openings: Vec<Opening>,
     /// How long offsets are waited for.
     pub(crate) delay: Delay,
+    /// How long offsets and changelogs have not fitted together.
+    pub(crate) misfit: Delay,
     /// Bytes of changelog entries that may be read and not applied yet.
     pub(crate) bytes_max: usize,
     /// When the status was told last how much memory it uses.
@@ -76,6 +84,7 @@ impl Restorer {
         self.look_up_offsets()?;
         self.look_up_ends()?;
         self.read(wait.min(Duration::from_millis(20)))?;
+        self.compare()?;
         self.activate()?;
         self.report();
         Ok(())
@@ -128,6 +137,31 @@ impl Restorer {
         self.openings.extend(self.inbox.try_iter());
     }
 
+    /// Whether tables are as the offsets say. If something was committed behind what the offsets
+    /// know of, they are not the last ones that were committed, and are asked for again.
+    fn compare(&mut self) -> Result<(), AppError> {
+        let now = self.clock.monotonic();
+        let is_read = |one: &mut Opening| one.stage == Stage::Read;
+        let read: Vec<_> = self.openings.extract_if(.., is_read).collect();
+        for mut opening in read {
+            self.stop_reading(&opening)?;
+            let task = opening.assignment.task;
+            let is_ahead = opening.tables.iter().any(|table| table.is_ahead);
+            opening.stage = Stage::Ready;
+            if is_ahead && self.misfit.waited(now) < COORDINATORS_SETTLE {
+                (opening.stage, opening.tables) = (Stage::Offsets, Vec::new());
+                let why = "a changelog goes on behind what they know of";
+                let error = TransportError::new(ErrorKind::Retriable, task.to_string(), why);
+                self.misfit.or_later(now, error, "the committed offsets are old")?;
+            } else if is_ahead {
+                tracing::warn!(%task, "its tables are ahead of the committed offsets: some records \
+                     may be processed again");
+            }
+            self.openings.push(opening);
+        }
+        Ok(())
+    }
+
     fn drop_revoked(&mut self) -> Result<(), AppError> {
         let gone = |opening: &mut Opening| !opening.assignment.lease.is_held();
         let revoked: Vec<_> = self.openings.extract_if(.., gone).collect();
@@ -156,17 +190,18 @@ impl Restorer {
         let ready: Vec<_> = self.openings.extract_if(.., is_ready).collect();
         let mut ready = ready.into_iter();
         while let Some(mut opening) = ready.next() {
-            self.stop_reading(&opening)?;
             let Some(store) = opening.store.take() else { continue };
             let mut task = Task::new(Arc::clone(&self.topology), opening.assignment.task, store);
             task.set_globals(Arc::clone(&self.globals) as _);
             if let Err(error) = task.resume(&opening.resume, self.clock.now()) {
-                opening.tables.clear();
                 self.openings.push(opening);
                 self.openings.extend(ready);
                 return Err(error.into());
             }
             self.hand_over(opening, task);
+        }
+        if self.openings.is_empty() {
+            self.misfit.over();
         }
         Ok(())
     }
@@ -174,15 +209,22 @@ impl Restorer {
     fn hand_over(&mut self, opening: Opening, task: Task) {
         let id = opening.assignment.task;
         let offsets: Vec<_> = opening.resume.iter().map(|resume| resume.offset).collect();
+        let sub = &self.topology.sub_topologies()[id.sub_topology];
+        let names = sub.tables().iter().map(|table| Arc::clone(table.name()));
+        let ends = names.zip(opening.tables.iter().map(TableRestore::known_end)).collect();
         tracing::info!(task = %id, restored = opening.restored, ?offsets, "task ready");
         self.status.changed(id, TaskState::Running, "up to date");
         reach(failpoint::RESTORE_READY);
         let assignment = opening.assignment;
         let worker = &self.workers[assignment.worker];
-        worker.send(Command::Activate(Box::new(Activation { assignment, task, offsets })));
+        let activation = Activation { assignment, task, offsets, ends };
+        worker.send(Command::Activate(Box::new(activation)));
     }
 
     fn stop_reading(&mut self, opening: &Opening) -> Result<(), AppError> {
+        if !matches!(opening.stage, Stage::Records | Stage::Read) {
+            return Ok(());
+        }
         for table in opening.tables.iter().filter(|table| table.is_reading()) {
             self.reader.remove(&table.changelog)?;
         }

@@ -11,7 +11,7 @@ use crate::error::AppError;
 use crate::failpoint::{self, reach};
 use crate::lease::Assignment;
 use crate::status::TaskState;
-use crate::transport::CommittedOffset;
+use crate::transport::{CommittedOffset, ErrorKind, TransportError};
 
 /// A task that is being opened.
 pub(crate) struct Opening {
@@ -33,6 +33,7 @@ pub(super) enum Stage {
     Offsets,
     Ends,
     Records,
+    Read,
     Ready,
 }
 
@@ -54,6 +55,13 @@ impl Opening {
         Self { store: Some(store), stage: Stage::Offsets, ..Self::new(assignment) }
     }
 }
+
+/// Whoever led a changelog and was replaced learns of it within this time, or is not asked again.
+const LEADERS_SETTLE: Duration = Duration::from_secs(10);
+
+/// The same of who coordinated the group: longer, for to go on would be to do things twice. Tables
+/// are ahead for good only after a crash under at-least-once.
+pub(super) const COORDINATORS_SETTLE: Duration = Duration::from_secs(60);
 
 /// How long one look-up may keep the restorer; there may be others to go on with.
 const LOOK_UP: Duration = Duration::from_millis(500);
@@ -117,6 +125,8 @@ impl Restorer {
         let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
         for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Ends) {
             let Some(store) = opening.store.as_deref_mut() else { continue };
+            let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
+            let names: Vec<_> = sub.tables().iter().map(|table| Arc::clone(table.name())).collect();
             let changelogs = opening.assignment.changelogs.iter();
             let mut tables = Vec::new();
             for (number, changelog) in changelogs.enumerate() {
@@ -127,7 +137,16 @@ impl Restorer {
                         return self.delay.or_later(elapsed, error, what);
                     }
                 };
-                tables.push(TableRestore::plan(number, changelog, bounds, store, now)?);
+                let known_end = known_end(&opening.resume, &names[number]);
+                let least = store.position(number)?.max(known_end).unwrap_or(0);
+                if bounds.1 < least && self.misfit.waited(elapsed) < LEADERS_SETTLE {
+                    let why = format!("it ends at {}, and {least} is known of it", bounds.1);
+                    let error =
+                        TransportError::new(ErrorKind::Retriable, changelog.to_string(), why);
+                    let what = "a changelog ends too early";
+                    return self.misfit.or_later(elapsed, error, what);
+                }
+                tables.push(TableRestore::plan(number, changelog, bounds, known_end, store, now)?);
             }
             for table in tables.iter().filter(|table| table.is_reading()) {
                 self.reader.add(&table.changelog, table.position())?;
@@ -143,6 +162,11 @@ impl Restorer {
         }
         Ok(())
     }
+}
+
+/// Where a table's changelog ended when these offsets were committed.
+fn known_end(resume: &[Resume], table: &str) -> Option<i64> {
+    resume.iter().filter_map(|resume| resume.changelog_end(table)).max()
 }
 
 impl Opening {

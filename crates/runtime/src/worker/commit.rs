@@ -1,7 +1,7 @@
 //! The commit. The order of its steps is the guarantee:
 //!
-//! 1. outputs and changelog records are in the transaction,
-//! 2. the offsets join it, under the group's current generation,
+//! 1. outputs and changelog records are in the transaction, and acknowledged,
+//! 2. the offsets join it, under the group's current generation, with where the changelogs end,
 //! 3. it is committed,
 //! 4. and only then do the stores learn of it, together with the changelog positions that it led
 //!    to.
@@ -47,7 +47,7 @@ impl Worker {
         (self.blocked_since, self.blocked_looks, self.unknown_since) = (None, 0, None);
         self.commit_at = None;
         let began = self.clock.monotonic();
-        let commits = self.prepare()?;
+        let mut commits = self.prepare()?;
         if commits.is_empty() {
             return Ok(true);
         }
@@ -55,11 +55,14 @@ impl Worker {
         reach(failpoint::COMMIT_PREPARED);
         self.send_effects()?;
         reach(failpoint::COMMIT_SENT);
+        self.producing.flush()?;
+        if self.producing.is_transactional() {
+            self.note_ends(&mut commits);
+        }
         let offsets = self.offsets(&commits);
         if self.producing.is_transactional() {
             self.commit_transaction(&offsets)?;
         } else {
-            self.producing.flush()?;
             self.group.commit(&offsets, self.config.request_timeout)?;
         }
         reach(failpoint::COMMIT_COMMITTED);
@@ -142,6 +145,18 @@ impl Worker {
             }
         }
         Ok(commits)
+    }
+
+    /// Where each changelog ends goes with the offsets. Who opens the task next may be told less by
+    /// a former leader that does not know it is one, and would miss what was committed last.
+    fn note_ends(&mut self, commits: &mut [(usize, TaskCommit)]) {
+        for (index, commit) in commits {
+            let Active { assignment, ends, .. } = &mut self.tasks[*index];
+            for ((table, end), changelog) in ends.iter_mut().zip(&assignment.changelogs) {
+                *end = (*end).max(self.producing.position(changelog).unwrap_or(0));
+                commit.note_changelog(table, *end);
+            }
+        }
     }
 
     fn offsets(&self, commits: &[(usize, TaskCommit)]) -> Vec<OffsetCommit> {

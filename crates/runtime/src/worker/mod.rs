@@ -21,7 +21,7 @@ use std::sync::mpsc::Receiver;
 use std::task::Waker;
 use std::time::Duration;
 
-use streams_core::{Effects, Task, TaskError, Timestamp};
+use streams_core::{Effects, TableName, Task, TaskError, Timestamp};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -52,6 +52,8 @@ pub(crate) struct Activation {
     pub(crate) task: Task,
     /// Where its inputs go on.
     pub(crate) offsets: Vec<i64>,
+    /// Its tables, and where their changelogs end.
+    pub(crate) ends: Vec<(TableName, i64)>,
 }
 
 /// A task that runs here.
@@ -60,6 +62,8 @@ pub(crate) struct Active {
     task: Task,
     /// For each input whether its partition is paused because the task has enough to do.
     paused: Vec<bool>,
+    /// Its tables, and where their changelogs end with what this application has sent.
+    ends: Vec<(TableName, i64)>,
     pace: Pace,
 }
 
@@ -135,7 +139,7 @@ impl Worker {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), AppError> {
-        let Activation { assignment, mut task, offsets } = activation;
+        let Activation { assignment, mut task, offsets, ends } = activation;
         if !assignment.lease.is_held() {
             return self.close(assignment, task);
         }
@@ -144,8 +148,8 @@ impl Worker {
             self.fetcher.add(partition, Some(offset))?;
         }
         let paused = vec![false; assignment.partitions.len()];
-        self.tasks.push(Active { assignment, task, paused, pace: Pace::default() });
-        self.places_changed();
+        self.tasks.push(Active { assignment, task, paused, ends, pace: Pace::default() });
+        self.place(self.tasks.len() - 1);
         Ok(())
     }
 

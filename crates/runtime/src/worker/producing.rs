@@ -158,9 +158,11 @@ impl Producing {
         Ok(())
     }
 
+    /// Waits until everything is acknowledged; a commit of offsets alone begins its transaction
+    /// here.
     pub(crate) fn flush(&mut self) -> Result<(), TransportError> {
         let timeout = self.timeout;
-        self.ready()?.flush(timeout)
+        self.open()?.flush(timeout)
     }
 
     pub(crate) fn send_offsets(

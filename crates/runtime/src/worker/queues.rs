@@ -22,13 +22,16 @@ const RECORDS_MAX: usize = 20_000;
 const BYTES_MIN: usize = 64 << 10;
 
 impl Worker {
-    /// The worker has other tasks than before, or in another order.
+    /// The worker lost tasks, or has them in another order.
     pub(super) fn places_changed(&mut self) {
         self.queues.places.clear();
-        for (task, active) in self.tasks.iter().enumerate() {
-            for (input, partition) in active.assignment.partitions.iter().enumerate() {
-                self.queues.places.insert(partition.clone(), (task, input));
-            }
+        (0..self.tasks.len()).for_each(|task| self.place(task));
+    }
+
+    /// Takes in where the records of one more task go.
+    pub(super) fn place(&mut self, task: usize) {
+        for (input, partition) in self.tasks[task].assignment.partitions.iter().enumerate() {
+            self.queues.places.insert(partition.clone(), (task, input));
         }
     }
 

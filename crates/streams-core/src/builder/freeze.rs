@@ -12,9 +12,10 @@ use crate::topology::{
     InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
 };
 
-/// What fits beside an offset: Kafka allows 4,096 bytes of metadata, a stream time takes its name
-/// and 21 bytes.
+/// What fits beside an offset: Kafka allows 4,096 bytes of metadata, an entry takes its name and 24
+/// bytes.
 const METADATA_MAX: usize = 4_000;
+const ENTRY_BYTES: usize = 24;
 
 pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
     std::mem::take(&mut graph.at_freeze).into_iter().for_each(|freeze| freeze());
@@ -186,12 +187,15 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
 
 fn check_metadata(graph: &mut Graph, sub_topologies: &[SubTopology]) {
     for sub in sub_topologies {
-        let clocks = sub.clocks.iter().map(|&clock| graph.clocks[clock].name.len() + 21);
+        let clocks = sub.clocks.iter().map(|&clock| graph.clocks[clock].name.len());
         let agents = sub.sources.iter().flat_map(|source| source.agents.iter());
-        let length: usize = clocks.chain(agents.map(|agent| agent.name().len() + 21)).sum();
+        let agents = agents.map(|agent| agent.name().len());
+        let tables = sub.tables.iter().map(|table| table.name().len());
+        let entries = clocks.chain(agents).chain(tables);
+        let length: usize = entries.map(|name| name + ENTRY_BYTES).sum();
         if length > METADATA_MAX {
             graph.problems.push(format!(
-                "sub-topology {} has so many windowed tables and agents that their progress does \
+                "sub-topology {} has so many tables and agents that their progress does \
                  not fit beside an offset ({length} of {METADATA_MAX} bytes): split it with a \
                  repartition topic or shorten the names",
                 sub.id

@@ -30,6 +30,17 @@ pub struct InputOffset {
     pub metadata: String,
 }
 
+impl TaskCommit {
+    /// Notes where the changelog of a table ends with this commit, so that a restart knows how far
+    /// it must be read, whoever it asks. Only when all entries are acknowledged.
+    pub fn note_changelog(&mut self, table: &str, end: i64) {
+        let Some(first) = self.offsets.first_mut() else { return };
+        let mut text = ProgressText::of(std::mem::take(&mut first.metadata));
+        text.changelog(table, end);
+        first.metadata = text.into_string();
+    }
+}
+
 impl Task {
     /// Lets wall-clock time pass: windows of idle input, batches whose time has come, agents that
     /// were woken. Returns records that failed and were dealt with. Cheap when nothing is due.

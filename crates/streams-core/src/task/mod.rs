@@ -61,6 +61,13 @@ pub struct Resume {
     pub committed: bool,
 }
 
+impl Resume {
+    /// Where the changelog of a table ended at that commit, if it was noted.
+    pub fn changelog_end(&self, table: &str) -> Option<i64> {
+        Progress::parse(&self.metadata).changelog(table)
+    }
+}
+
 impl Task {
     /// A task over an opened and restored store. [`resume`](Task::resume) comes next.
     pub fn new(topology: Arc<Topology>, id: TaskId, store: Box<dyn Store>) -> Self {

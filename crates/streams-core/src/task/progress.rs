@@ -1,9 +1,9 @@
-//! What a task keeps beside its committed offsets: stream times and the positions of readers that
-//! are ahead.
+//! What a task keeps beside its committed offsets: stream times, the positions of readers that are
+//! ahead, and how far changelogs reach.
 //!
 //! It travels in the offset's metadata, so that it is committed in the same transaction as the
-//! records it belongs to. The text is `hw1` followed by entries `;t:{table}:{milliseconds}` and
-//! `;p:{reader}:{offset}`.
+//! records it belongs to. The text is `hw1` followed by entries `;t:{table}:{milliseconds}`,
+//! `;p:{reader}:{offset}` and `;c:{table}:{offset}`.
 
 use std::fmt::Write;
 
@@ -22,6 +22,7 @@ pub(crate) struct Progress<'a> {
 enum Kind {
     Time,
     Position,
+    Changelog,
 }
 
 impl<'a> Progress<'a> {
@@ -47,6 +48,11 @@ impl<'a> Progress<'a> {
         self.find(Kind::Position, reader)
     }
 
+    /// Where a table's changelog ended, this commit's entries included.
+    pub(crate) fn changelog(&self, table: &str) -> Option<i64> {
+        self.find(Kind::Changelog, table)
+    }
+
     fn find(&self, kind: Kind, name: &str) -> Option<i64> {
         let found = self.entries.iter().find(|(k, n, _)| *k == kind && *n == name);
         found.map(|(_, _, value)| *value)
@@ -59,6 +65,7 @@ fn entry(text: &str) -> Option<(Kind, &str, i64)> {
     let kind = match kind {
         "t" => Kind::Time,
         "p" => Kind::Position,
+        "c" => Kind::Changelog,
         _ => return None,
     };
     Some((kind, name, value.parse().ok()?))
@@ -77,12 +84,21 @@ impl ProgressText {
         self.entry('p', reader, offset);
     }
 
+    pub(crate) fn changelog(&mut self, table: &str, end: i64) {
+        self.entry('c', table, end);
+    }
+
     fn entry(&mut self, kind: char, name: &str, value: i64) {
         if self.0.is_empty() {
             self.0.push_str(VERSION);
         }
         // Writing to a string does not fail.
         let _ = write!(self.0, ";{kind}:{name}:{value}");
+    }
+
+    /// Goes on with what was written.
+    pub(crate) fn of(text: String) -> Self {
+        Self(text)
     }
 
     pub(crate) fn into_string(self) -> String {
@@ -100,13 +116,16 @@ mod tests {
         text.time("sales", -5);
         text.position("", 7);
         text.position("agent", 9);
+        let mut text = ProgressText::of(text.into_string());
+        text.changelog("sales", 11);
         let text = text.into_string();
-        assert_eq!(text, "hw1;t:sales:-5;p::7;p:agent:9");
+        assert_eq!(text, "hw1;t:sales:-5;p::7;p:agent:9;c:sales:11");
         let progress = Progress::parse(&text);
         assert_eq!(progress.time("sales"), -5);
         assert_eq!(progress.time("agent"), Timestamp::MIN);
         assert_eq!(progress.position(Progress::OPERATORS), Some(7));
         assert_eq!(progress.position("agent"), Some(9));
+        assert_eq!((progress.changelog("sales"), progress.changelog("agent")), (Some(11), None));
     }
 
     #[test]

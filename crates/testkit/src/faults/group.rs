@@ -1,7 +1,7 @@
 //! A membership with faults. It is also stricter than a log that is kind: partitions that are given
 //! up twice are an error, as librdkafka has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,30 +12,108 @@ use runtime::transport::{
 use streams_core::TopicPartition;
 
 use super::reading::FaultyFetcher;
-use super::{Call, Faults};
+use super::{Call, Fault, Faults, dead};
 
 pub(super) struct FaultyMember {
     member: Box<dyn Member>,
     faults: Faults,
     assigned: BTreeSet<TopicPartition>,
+    /// Lead partitions that were asked back and are not unassigned yet.
+    asked_back: BTreeSet<TopicPartition>,
+    /// Lead partitions that are lost, which is kept back.
+    untold: Vec<TopicPartition>,
+    /// What is told when that is settled.
+    later: VecDeque<MemberEvent>,
 }
 
 impl FaultyMember {
     pub(super) fn new(member: Box<dyn Member>, faults: Faults) -> Self {
-        Self { member, faults, assigned: BTreeSet::new() }
+        let (untold, later) = (Vec::new(), VecDeque::new());
+        Self {
+            member,
+            faults,
+            assigned: BTreeSet::new(),
+            asked_back: BTreeSet::new(),
+            untold,
+            later,
+        }
     }
+
+    /// What is told now of what has happened. Who has lost everything may keep that back and join
+    /// again; if he is given the same, nobody learns that he is another member.
+    fn tell(&mut self) -> Result<Vec<MemberEvent>> {
+        let mut told = Vec::new();
+        while let Some(event) = self.later.pop_front() {
+            match event {
+                MemberEvent::Assigned(leads) if is_same(&leads, &self.untold) => {
+                    self.untold.clear();
+                    told.push(MemberEvent::Assigned(Vec::new()));
+                }
+                event if !self.untold.is_empty() => {
+                    self.later.push_front(event);
+                    told.push(MemberEvent::Lost(std::mem::take(&mut self.untold)));
+                    break;
+                }
+                // What was lost has to be given up first.
+                MemberEvent::Assigned(leads)
+                    if leads.iter().any(|lead| self.assigned.contains(lead)) =>
+                {
+                    self.later.push_front(MemberEvent::Assigned(leads));
+                    break;
+                }
+                MemberEvent::Lost(leads) if self.is_kept_back() => {
+                    self.join_again()?;
+                    self.untold = leads;
+                }
+                event => told.push(event),
+            }
+        }
+        Ok(told)
+    }
+
+    /// As in librdkafka, which does not join again while it waits for something to be unassigned.
+    fn is_kept_back(&self) -> bool {
+        self.asked_back.is_empty() && self.faults.fault(Call::Lose) == Some(Fault::LostReply)
+    }
+
+    /// Whether the group has given it to us again already, which is not told yet.
+    fn is_coming(&self, partition: &TopicPartition) -> bool {
+        self.later.iter().any(|event| match event {
+            MemberEvent::Assigned(leads) => leads.contains(partition),
+            MemberEvent::Revoked(_) | MemberEvent::Lost(_) => false,
+        })
+    }
+
+    /// The member below joins when what it had is given up.
+    fn join_again(&mut self) -> Result<()> {
+        let all: Vec<_> = self.assigned.iter().cloned().collect();
+        self.member.unassign(&all)?;
+        self.member.assign(&all)
+    }
+}
+
+fn is_same(some: &[TopicPartition], others: &[TopicPartition]) -> bool {
+    some.len() == others.len() && some.iter().all(|one| others.contains(one))
 }
 
 impl Member for FaultyMember {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<MemberEvent>> {
         let witness = self.faults.witness();
-        self.faults.call(Call::PollGroup, || {
+        let events = self.faults.call(Call::PollGroup, || {
             let events = self.member.poll(timeout)?;
             if let Some(witness) = &witness {
                 witness.heard(&events);
             }
             Ok(events)
-        })
+        })?;
+        self.later.extend(events);
+        let told = self.tell()?;
+        for event in &told {
+            if let MemberEvent::Revoked(leads) | MemberEvent::Lost(leads) = event {
+                self.asked_back.extend(leads.iter().cloned());
+            }
+        }
+        Ok(told)
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -45,8 +123,10 @@ impl Member for FaultyMember {
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        self.faults.call(Call::Unassign, || self.member.unassign(partitions))?;
+        let gone: Vec<_> = partitions.iter().filter(|one| !self.is_coming(one)).cloned().collect();
+        self.faults.call(Call::Unassign, || self.member.unassign(&gone))?;
         for partition in partitions {
+            self.asked_back.remove(partition);
             if !self.assigned.remove(partition) {
                 let context = format!("unassigning {partition}");
                 return Err(TransportError::new(ErrorKind::Fatal, context, "it is not assigned"));
@@ -65,6 +145,9 @@ impl Member for FaultyMember {
     }
 
     fn leave(&mut self, timeout: Duration) -> Result<()> {
+        if !self.untold.is_empty() {
+            self.later.push_front(MemberEvent::Lost(std::mem::take(&mut self.untold)));
+        }
         self.faults.call(Call::Leave, || self.member.leave(timeout))
     }
 }
@@ -85,8 +168,15 @@ impl Group for FaultyGroup {
         timeout: Duration,
     ) -> Result<Vec<CommittedOffset>> {
         let look_up = || self.group.committed(partitions, timeout);
-        let found = self.faults.call(Call::CommittedOffsets, look_up)?;
+        if !self.faults.lives() {
+            return Err(dead(Call::CommittedOffsets));
+        }
+        let fault = self.faults.fault(Call::CommittedOffsets);
+        let mut found = self.faults.with(Call::CommittedOffsets, fault, look_up)?;
         if let Some(witness) = self.faults.witness() {
+            if let Some(Fault::Outdated(_)) = fault {
+                witness.take_back(partitions, &mut found);
+            }
             witness.looked_up(partitions, &found);
         }
         Ok(found)

@@ -25,10 +25,20 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Taken {
     committed: BTreeMap<TopicPartition, (i64, Arc<str>)>,
+    last: BTreeMap<TopicPartition, Last>,
     wrong: Option<String>,
     transactions: u64,
     fenced: u64,
     lost: u64,
+}
+
+/// The last commit of a partition.
+#[derive(Debug, Default)]
+struct Last {
+    before: Option<CommittedOffset>,
+    now: Option<CommittedOffset>,
+    /// A changelog of the task was written with it.
+    shows: bool,
 }
 
 impl Ledger {
@@ -63,10 +73,11 @@ pub(crate) struct Transaction {
 }
 
 /// From where to where a commit goes in a partition.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Step {
     from: Option<i64>,
     to: i64,
+    metadata: String,
 }
 
 impl Transaction {
@@ -88,6 +99,18 @@ pub(crate) struct Witness {
 impl Witness {
     pub(crate) fn new(name: &str, ledger: Arc<Ledger>) -> Self {
         Self { name: name.into(), ledger, known: Arc::default() }
+    }
+
+    /// What was committed before the last commit of each partition, in place of what is now; where
+    /// the tables can tell that there was one more.
+    pub(super) fn take_back(&self, partitions: &[TopicPartition], found: &mut [CommittedOffset]) {
+        let taken = lock(&self.ledger.taken);
+        for (partition, found) in partitions.iter().zip(found) {
+            let last = taken.last.get(partition).filter(|last| last.shows);
+            if let Some(before) = last.and_then(|last| last.before.clone()) {
+                *found = before;
+            }
+        }
     }
 
     /// The instance was told where these partitions go on.
@@ -113,9 +136,10 @@ impl Witness {
     /// Offsets have joined a transaction.
     pub(super) fn sent(&self, transaction: &mut Transaction, offsets: &[OffsetCommit]) {
         let known = lock(&self.known);
-        for OffsetCommit { partition, offset, .. } in offsets {
+        for OffsetCommit { partition, offset, metadata } in offsets {
             let from = known.get(partition).copied().flatten();
-            transaction.offsets.insert(partition.clone(), Step { from, to: *offset });
+            let step = Step { from, to: *offset, metadata: metadata.clone() };
+            transaction.offsets.insert(partition.clone(), step);
         }
     }
 
@@ -137,6 +161,10 @@ impl Witness {
                 taken.wrong.get_or_insert(what);
             }
             taken.committed.insert(partition.clone(), (step.to, Arc::clone(&self.name)));
+            let now = CommittedOffset { offset: Some(step.to), metadata: step.metadata.clone() };
+            let shows = transaction.written.iter().any(|one| self.is_changelog(one, partition));
+            let last = taken.last.remove(partition).unwrap_or_default();
+            taken.last.insert(partition.clone(), Last { before: last.now, now: Some(now), shows });
         }
         let wrong =
             transaction.written.iter().find(|written| !self.is_covered(transaction, written));
@@ -152,6 +180,13 @@ impl Witness {
         let Some(inputs) = self.ledger.inputs.get(&written.topic) else { return true };
         let of_task = |topic: &Arc<str>| TopicPartition::new(Arc::clone(topic), written.partition);
         inputs.iter().any(|topic| transaction.offsets.contains_key(&of_task(topic)))
+    }
+
+    /// Whether `written` is a changelog of the task that reads `input`.
+    fn is_changelog(&self, written: &TopicPartition, input: &TopicPartition) -> bool {
+        let inputs = self.ledger.inputs.get(&written.topic);
+        let is_its = inputs.is_some_and(|topics| topics.contains(&input.topic));
+        is_its && written.partition == input.partition
     }
 
     /// The instance has learned that its transaction is committed.

@@ -43,6 +43,10 @@ pub enum Call {
     Open,
     /// Polling the group membership.
     PollGroup,
+    /// Being told by the client that everything is lost. With a [`Fault::LostReply`] the client
+    /// keeps it back and joins again, under another name; it tells only if it is not given the
+    /// same. No other fault does anything here.
+    Lose,
     /// Taking over partitions.
     Assign,
     /// Giving partitions up.
@@ -95,6 +99,11 @@ pub enum Fault {
     Repeated,
     /// At most so many records are delivered, of a [`Call::Fetch`] or [`Call::Restore`] only.
     Partial(usize),
+    /// Somebody answers who no longer should, and does not know it: of a [`Call::Bounds`] a former
+    /// leader, to whom so many records less have come; of a [`Call::CommittedOffsets`], in a
+    /// [`Simulation`](crate::Simulation), a former coordinator, who lacks the last commit. That
+    /// shows only if a table was changed with it: others are told. Other calls go well.
+    Outdated(usize),
     /// It is under way for a long time: the caller gets [`ErrorKind::Unknown`], and
     /// [`Faults::release`] lets it arrive. Only a [`Call::Commit`]; others are lost.
     Held,
@@ -311,7 +320,7 @@ impl Faults {
                 let _ = make();
                 result
             }
-            Some(Fault::Partial(_)) => make(),
+            Some(Fault::Partial(_) | Fault::Outdated(_)) => make(),
         }
     }
 }

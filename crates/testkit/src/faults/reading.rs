@@ -72,7 +72,17 @@ pub(super) struct FaultyReader {
 
 impl Reader for FaultyReader {
     fn bounds(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64)> {
-        self.faults.call(Call::Bounds, || self.reader.bounds(partition, timeout))
+        let Self { reader, faults } = self;
+        if !faults.lives() {
+            return Err(dead(Call::Bounds));
+        }
+        let fault = faults.fault(Call::Bounds);
+        let (begin, end) =
+            faults.with(Call::Bounds, fault, || reader.bounds(partition, timeout))?;
+        match fault {
+            Some(Fault::Outdated(less)) => Ok((begin, begin.max(end - less as i64))),
+            _ => Ok((begin, end)),
+        }
     }
 
     fn add(&mut self, partition: &TopicPartition, offset: i64) -> Result<()> {

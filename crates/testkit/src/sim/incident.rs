@@ -5,7 +5,7 @@ use std::fmt;
 
 use runtime::transport::ErrorKind;
 
-use crate::faults::Fault;
+use crate::faults::{Call, Fault};
 
 /// Something that goes wrong in a [`Simulation`](crate::Simulation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,8 +43,13 @@ pub enum Incident {
     Fenced,
     /// A member's session ends, or the group forgets it: its partitions are lost.
     MemberLost,
+    /// A client keeps back that its partitions are lost, and joins again under another name.
+    Renamed,
     /// A fetch brings less than there is, or nothing.
     FewRecords,
+    /// A former leader tells where a partition ends, or a former coordinator what is committed, who
+    /// does not know that he is one.
+    Outdated,
     /// A call while the log is away.
     LogAway,
     /// A call while the coordinators of group and transactions are being moved.
@@ -71,7 +76,7 @@ pub enum Incident {
 
 impl Incident {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Killed,
         Self::KilledAtDisk,
         Self::StoodStill,
@@ -88,7 +93,9 @@ impl Incident {
         Self::SaidFenced,
         Self::Fenced,
         Self::MemberLost,
+        Self::Renamed,
         Self::FewRecords,
+        Self::Outdated,
         Self::LogAway,
         Self::CoordinatorMoving,
         Self::LogRestarted,
@@ -103,8 +110,9 @@ impl Incident {
     ];
 
     /// What a fault of a call is. One that lets time pass counts when it does.
-    pub(super) fn of(fault: Fault) -> Option<Self> {
+    pub(super) fn of(call: Call, fault: Fault) -> Option<Self> {
         Some(match fault {
+            _ if call == Call::Lose => Self::Renamed,
             Fault::Fails(ErrorKind::Unknown) => Self::RequestLost,
             Fault::Fails(ErrorKind::Abortable) => Self::Aborted,
             Fault::Fails(ErrorKind::Fenced) => Self::SaidFenced,
@@ -113,6 +121,7 @@ impl Incident {
             Fault::Held => Self::RequestLate,
             Fault::Repeated => Self::RequestTwice,
             Fault::Partial(_) => Self::FewRecords,
+            Fault::Outdated(_) => Self::Outdated,
             Fault::Slow(_) | Fault::SlowReply(_) => return None,
         })
     }

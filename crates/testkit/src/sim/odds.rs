@@ -69,6 +69,7 @@ impl Odds {
             Fault::Slow(most) => Fault::Slow(part_of(most, dice)),
             Fault::SlowReply(most) => Fault::SlowReply(part_of(most, dice)),
             Fault::Partial(most) => Fault::Partial(dice.below(most)),
+            Fault::Outdated(most) => Fault::Outdated(1 + dice.below(most)),
             other => other,
         })
     }
@@ -90,6 +91,8 @@ const LOST: Fault = Fault::Fails(ErrorKind::Unknown);
 /// Below what a request may take; whoever waits longer gives it up as lost.
 const SLOW: Fault = Fault::Slow(Duration::from_millis(450));
 const SLOW_REPLY: Fault = Fault::SlowReply(Duration::from_millis(450));
+/// By so many records at most.
+const OUTDATED: Fault = Fault::Outdated(20);
 /// Fewer than this.
 const FEW: Fault = Fault::Partial(3);
 
@@ -104,10 +107,10 @@ pub(super) fn possible(call: Call) -> &'static [Fault] {
         Call::Abort => &[LOST, LostReply, SLOW, SLOW_REPLY],
         Call::Init => &[RETRIABLE, LostReply, Repeated, SLOW, SLOW_REPLY],
         Call::Open | Call::Admin => &[RETRIABLE, SLOW],
-        Call::Metadata => &[FENCED],
         Call::PollGroup => &[RETRIABLE, SLOW, SLOW_REPLY],
+        Call::Lose => &[LostReply],
         Call::Fetch | Call::Restore => &[RETRIABLE, FEW, FEW, SLOW_REPLY],
-        Call::Bounds | Call::CommittedOffsets => &[RETRIABLE, SLOW, SLOW_REPLY],
+        Call::Bounds | Call::CommittedOffsets => &[RETRIABLE, OUTDATED, SLOW, SLOW_REPLY],
         _ => &[],
     }
 }

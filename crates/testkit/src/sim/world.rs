@@ -260,7 +260,7 @@ impl World {
         let fault = self.odds.call(call, &mut lock(&self.dice));
         if let Some(fault) = fault {
             self.note(format_args!("instance {index}: {call:?} meets {fault:?}"));
-            Incident::of(fault).iter().for_each(|incident| self.count(*incident));
+            Incident::of(call, fault).iter().for_each(|incident| self.count(*incident));
         }
         fault
     }
