@@ -85,7 +85,7 @@ impl Admin for KafkaAdmin {
                     return Err(TransportError::new(ErrorKind::Retriable, context, "no answer"));
                 }
             };
-            Ok(Some(topic_info(name, partitions, &config)))
+            topic_info(name, partitions, &config).map(Some)
         };
         topics.iter().zip(&partitions).map(info).collect()
     }
@@ -144,12 +144,13 @@ fn options(timeout: Duration) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
 }
 
-fn topic_info(name: &Arc<str>, partitions: i32, config: &ConfigResource) -> TopicInfo {
+/// A broker that does not know a topic yet, which was made a moment ago, answers without a word.
+fn topic_info(name: &Arc<str>, partitions: i32, config: &ConfigResource) -> Result<TopicInfo> {
     let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone());
-    TopicInfo {
-        name: Arc::clone(name),
-        partitions,
-        cleanup_policy: value("cleanup.policy").unwrap_or_default(),
-        retention_ms: value("retention.ms").and_then(|text| text.parse().ok()).unwrap_or(-1),
-    }
+    let cleanup_policy = value("cleanup.policy").ok_or_else(|| {
+        let context = format!("asking for the configuration of {name}");
+        TransportError::new(ErrorKind::Retriable, context, "the broker does not know it yet")
+    })?;
+    let retention_ms = value("retention.ms").and_then(|text| text.parse().ok()).unwrap_or(-1);
+    Ok(TopicInfo { name: Arc::clone(name), partitions, cleanup_policy, retention_ms })
 }

@@ -54,7 +54,15 @@ impl Group for KafkaGroup {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<Vec<CommittedOffset>> {
-        let failed = |error| retriable(format!("committed offsets of {}", self.group_id), error);
+        // While a transaction holds offsets back, the client asks again until its time is over.
+        let failed = |error| {
+            let context = format!(
+                "committed offsets of {} (an open transaction may hold them back; one that stays \
+                 open hangs: kafka-transactions find-hanging)",
+                self.group_id
+            );
+            retriable(context, error)
+        };
         let found = self.consumer.committed_offsets(list(partitions), timeout).map_err(failed)?;
         let find = |partition: &TopicPartition| {
             let one = found.find_partition(&partition.topic, partition.partition);

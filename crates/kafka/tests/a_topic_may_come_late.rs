@@ -4,16 +4,18 @@
 //! Runs where `HEADWATER_KAFKA=host:port` names a broker, as `./dev test` does; passes without
 //! having run elsewhere.
 
+mod support;
+
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use headwater_kafka::{KafkaConfig, KafkaTransport};
 use runtime::Transactions;
-use runtime::transport::{
-    ErrorKind, NewTopic, Outgoing, Producer, ProducerConfig, ReaderConfig, Transport,
-};
+use runtime::transport::{ErrorKind, Outgoing, Producer, ProducerConfig, ReaderConfig, Transport};
 use streams_core::TopicPartition;
+
+use support::{create, unique};
 
 const PATIENT: Duration = Duration::from_secs(20);
 const LATE: Duration = Duration::from_millis(1_500);
@@ -24,18 +26,12 @@ fn transport() -> Option<KafkaTransport> {
     Some(KafkaTransport::new(config.with_transactions(Transactions::V2)))
 }
 
-fn name(what: &str) -> Arc<str> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    format!("{what}-{}", since.as_micros()).into()
-}
-
 /// Makes a topic, but not at once.
 fn make_late(transport: &KafkaTransport, name: &Arc<str>) -> thread::JoinHandle<()> {
     let (transport, name) = (transport.clone(), Arc::clone(name));
     thread::spawn(move || {
         thread::sleep(LATE);
-        let new = NewTopic { name, partitions: 1, replication: Some(1), config: Vec::new() };
-        transport.admin().expect("a client").create(&new, PATIENT).expect("created");
+        create(&transport, &name, &[]);
     })
 }
 
@@ -60,7 +56,7 @@ fn record(topic: &Arc<str>) -> Outgoing<'_> {
 #[test]
 fn who_writes_waits_for_a_topic() {
     let Some(transport) = transport() else { return };
-    let topic = name("late");
+    let topic = unique("late");
     let mut producer = producer(&transport, &topic);
     let making = make_late(&transport, &topic);
     producer.send(&record(&topic)).expect("made in time");
@@ -71,7 +67,7 @@ fn who_writes_waits_for_a_topic() {
 #[test]
 fn who_writes_is_told_that_there_is_no_topic() {
     let Some(transport) = transport() else { return };
-    let topic = name("never");
+    let topic = unique("never");
     let error = producer(&transport, &topic).send(&record(&topic)).expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(error.to_string().contains(&*topic), "{error}");
@@ -80,7 +76,7 @@ fn who_writes_is_told_that_there_is_no_topic() {
 #[test]
 fn who_reads_waits_for_a_topic() {
     let Some(transport) = transport() else { return };
-    let topic = name("late-read");
+    let topic = unique("late-read");
     let mut reader = transport.reader(&ReaderConfig::new(true)).expect("a reader");
     let partition = TopicPartition::new(Arc::clone(&topic), 0);
     let error = reader.bounds(&partition, LATE / 3).expect_err("not there yet");
@@ -88,7 +84,7 @@ fn who_reads_waits_for_a_topic() {
     let making = make_late(&transport, &topic);
     assert_eq!(reader.bounds(&partition, PATIENT).expect("made in time"), (0, 0));
     making.join().expect("made");
-    let never = TopicPartition::new(name("never-read"), 0);
+    let never = TopicPartition::new(unique("never-read"), 0);
     let error = reader.bounds(&never, PATIENT).expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }

@@ -3,6 +3,8 @@
 //! Runs where `HEADWATER_KAFKA=host:port` names a broker, as `./dev test` does; passes without
 //! having run elsewhere.
 
+mod support;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,19 +12,18 @@ use headwater_kafka::{KafkaConfig, KafkaTransport};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use runtime::transport::{NewTopic, ReaderConfig, Transport};
+use runtime::transport::{ReaderConfig, Transport};
 use streams_core::{Headers, OwnedRecord, TopicPartition};
+
+use support::{create, unique};
 
 const PATIENT: Duration = Duration::from_secs(20);
 const COUNT: usize = 20_000;
 const LONG_AGO: i64 = 1_000_000;
 
 fn topic(transport: &KafkaTransport, name: &str, config: &[(&str, &str)]) -> Arc<str> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let name: Arc<str> = format!("{name}-{}", since.as_micros()).into();
-    let config = config.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let new = NewTopic { name: Arc::clone(&name), partitions: 1, replication: Some(1), config };
-    transport.admin().expect("a client").create(&new, PATIENT).expect("created");
+    let name = unique(name);
+    create(transport, &name, config);
     name
 }
 

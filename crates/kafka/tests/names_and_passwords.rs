@@ -4,15 +4,18 @@
 //! Runs where `HEADWATER_KAFKA_LOGIN=host:port` names the port of `./dev kafka` that asks for them,
 //! as `./dev test` does; passes without having run elsewhere.
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use headwater_kafka::{KafkaConfig, KafkaTransport};
 use runtime::Transactions;
 use runtime::transport::{
-    ErrorKind, NewTopic, Outgoing, Producer, ProducerConfig, Transport, TransportError,
+    ErrorKind, Outgoing, Producer, ProducerConfig, Transport, TransportError,
 };
+
+use support::{create, unique};
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -50,11 +53,8 @@ fn producer(
 fn the_right_password_admits() {
     for transactions in [Transactions::V1, Transactions::V2] {
         let Some(transport) = transport(transactions, "water") else { return };
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        let topic: Arc<str> = format!("login-{transactions:?}-{}", since.as_micros()).into();
-        let (name, config) = (Arc::clone(&topic), Vec::new());
-        let new = NewTopic { name, partitions: 1, replication: Some(1), config };
-        transport.admin().expect("a client").create(&new, PATIENT).expect("created");
+        let topic = unique(&format!("login-{transactions:?}"));
+        create(&transport, &topic, &[]);
         let mut producer = producer(&transport, &topic, PATIENT).expect("admitted");
         producer.begin().expect("begun");
         let (key, value) = (Some(&b"k"[..]), Some(&b"v"[..]));

@@ -6,6 +6,8 @@
 //! and stays so although the transaction is aborted. Headwater under the same fault is in
 //! `tests/kafka_faults_on_the_wire.rs`.
 
+mod support;
+
 use std::time::Duration;
 
 use headwater_kafka::{KafkaConfig, KafkaTransport};
@@ -14,22 +16,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use runtime::transport::{NewTopic, Transport};
 use testkit::kafka_proxy::{KafkaProxy, Wire, api};
 
+use support::{create, unique};
+
 const PATIENT: Duration = Duration::from_secs(20);
-
-fn unique(what: &str) -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    format!("{what}-{}", since.expect("after 1970").as_micros())
-}
-
-fn create(broker: &str, topic: &str) {
-    let transport = KafkaTransport::new(KafkaConfig::new(broker).expect("host:port"));
-    let (name, config) = (topic.into(), Vec::new());
-    let new = NewTopic { name, partitions: 1, replication: Some(1), config };
-    transport.admin().expect("a client").create(&new, PATIENT).expect("created");
-}
 
 fn send(producer: &BaseProducer, topic: &str, text: &str) {
     let record = BaseRecord::<(), str>::to(topic).payload(text).partition(0);
@@ -41,7 +32,7 @@ fn send(producer: &BaseProducer, topic: &str, text: &str) {
 fn visible(broker: &str, topic: &str) -> Vec<String> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", broker)
-        .set("group.id", unique("reader"))
+        .set("group.id", &*unique("reader"))
         .set("isolation.level", "read_committed")
         .create()
         .expect("a consumer");
@@ -70,11 +61,12 @@ fn a_late_end_of_a_transaction_ends_the_next_one() {
         return;
     };
     let topic = unique("torn");
-    create(&broker, &topic);
+    let transport = KafkaTransport::new(KafkaConfig::new(&broker).expect("host:port"));
+    create(&transport, &topic, &[]);
     let proxy = KafkaProxy::start(&broker).expect("a proxy");
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", proxy.address().to_string())
-        .set("transactional.id", &topic)
+        .set("transactional.id", &*topic)
         .set("socket.timeout.ms", "2000")
         .create()
         .expect("a producer");

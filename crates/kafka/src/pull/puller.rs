@@ -46,8 +46,8 @@ impl Puller {
         };
         let result = connection.and_then(|mut connection| {
             begin(&mut connection, &mut asks.asks, &mut settled, deadline)?;
-            self.fetch(&mut connection, &asks, &mut settled, deadline)?;
-            self.connection = Some(connection);
+            let is_right = self.fetch(&mut connection, &asks, &mut settled, deadline)?;
+            self.connection = is_right.then_some(connection);
             Ok(())
         });
         let failed = result.err();
@@ -68,18 +68,20 @@ impl Puller {
         all
     }
 
+    /// Says whether this may be the broker that it is taken for: addresses are given away.
     fn fetch(
         &self,
         connection: &mut Connection,
         asks: &Asks,
         settled: &mut BTreeMap<Number, Came>,
         deadline: Instant,
-    ) -> wire::Result<()> {
+    ) -> wire::Result<bool> {
         let settings = &self.intake.settings;
         let wanted: Vec<_> = asks.asks.iter().filter_map(wanted).collect();
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
+        let mut is_right = true;
         let places: BTreeMap<_, _> =
             (asks.asks.iter()).map(|ask| ((&*ask.place.topic, ask.place.partition), ask)).collect();
         let request = Fetch {
@@ -89,10 +91,12 @@ impl Puller {
             bytes_max: asks.bytes,
         };
         request.call(connection, deadline, |part| {
+            is_right &= !part.code.is_of_another_broker();
             if let Some(ask) = places.get(&(part.topic, part.partition)) {
                 settled.insert(ask.number, self.came(ask, part, asks.decoded_bytes));
             }
-        })
+        })?;
+        Ok(is_right)
     }
 
     fn came(&self, ask: &Ask, part: FetchedPart<'_>, bytes_max: usize) -> Came {
@@ -129,7 +133,8 @@ fn begin(
 ) -> wire::Result<()> {
     for ask in asks.iter_mut().filter(|ask| ask.position.is_none()) {
         let TopicPartition { topic, partition } = &ask.place;
-        let question = ListOffsets { topic, partition: *partition, place: Place::Beginning };
+        let (partition, epoch, place) = (*partition, -1, Place::Beginning);
+        let question = ListOffsets { topic, partition, epoch, place };
         match question.call(connection, deadline) {
             Ok(offset) => ask.position = Some(offset),
             Err(WireError::Refused(code)) => {

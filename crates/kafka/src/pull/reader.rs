@@ -12,7 +12,7 @@ use super::fetcher::Share;
 use super::finder::Pullers;
 use super::intake::{Intake, SharedIntake};
 use super::settings::PullSettings;
-use crate::cluster::{Cluster, MISSING};
+use crate::cluster::{ATTEMPT, Cluster, MISSING};
 use crate::wire::{self, Code, Connection, Leader, ListOffsets, Place, WireError};
 
 pub(crate) struct PullReader {
@@ -25,8 +25,9 @@ pub(crate) struct PullReader {
     troubles: BTreeMap<TopicPartition, Instant>,
 }
 
-/// Leaders are looked up again after so long, although nothing is wrong.
-const REFRESH: Duration = Duration::from_secs(30);
+/// Leaders are looked up again after so long, although nothing is wrong: one that is cut off from
+/// the other brokers answers on, with where its partitions ended then.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -58,17 +59,29 @@ impl PullReader {
         }
         let number = usize::try_from(*partition).unwrap_or(usize::MAX);
         let leader = self.leaders.get(topic).and_then(|(_, leaders)| leaders.get(number));
-        let leader = leader.ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?.broker;
-        let mut connection = match self.brokers.remove(&leader) {
+        let Leader { broker, epoch } = *leader.ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let mut connection = match self.brokers.remove(&broker) {
             Some(connection) => connection,
-            None => self.cluster.broker(leader, deadline)?,
+            // Kept for the next attempt, so it may take longer than this one.
+            None => self.cluster.broker(broker, deadline.max(now + ATTEMPT))?,
         };
-        let mut offset = |place| {
-            ListOffsets { topic, partition: *partition, place }.call(&mut connection, deadline)
+        if Instant::now() >= deadline {
+            self.brokers.insert(broker, connection);
+            return Err(Code::REQUEST_TIMED_OUT.into());
+        }
+        let partition = *partition;
+        let mut offset =
+            |place| ListOffsets { topic, partition, epoch, place }.call(&mut connection, deadline);
+        let bounds = offset(Place::Beginning).and_then(|begin| Ok((begin, offset(Place::End)?)));
+        let is_right = match &bounds {
+            Ok(_) => true,
+            Err(WireError::Refused(code)) => !code.is_of_another_broker(),
+            Err(_) => false,
         };
-        let bounds = (offset(Place::Beginning)?, offset(Place::End)?);
-        self.brokers.insert(leader, connection);
-        Ok(bounds)
+        if is_right {
+            self.brokers.insert(broker, connection);
+        }
+        bounds
     }
 
     /// What has to be done about an error, which depends on how long there have been some: callers
@@ -103,8 +116,9 @@ impl Reader for PullReader {
                 }
                 Err(error) => error,
             };
+            let is_slow = matches!(error, WireError::Refused(Code::REQUEST_TIMED_OUT));
             // Somebody else may lead it now.
-            if self.leaders.remove(&partition.topic).is_some() {
+            if !is_slow && self.leaders.remove(&partition.topic).is_some() {
                 self.cluster.ask_another();
             }
             let kind = self.kind_of(&error, partition);

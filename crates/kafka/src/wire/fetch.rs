@@ -130,6 +130,8 @@ pub(crate) enum Place {
 pub(crate) struct ListOffsets<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
+    /// The leader's, −1 if it is not known. Who is the leader no more and does not know it refuses.
+    pub(crate) epoch: i32,
     pub(crate) place: Place,
 }
 
@@ -142,7 +144,7 @@ impl ListOffsets<'_> {
             output.text(self.topic);
             output.array(1);
             output.i32(self.partition);
-            output.i32(-1); // the leader's epoch: not known
+            output.i32(self.epoch);
             output.i64(match self.place {
                 Place::Beginning => -2,
                 Place::End => -1,

@@ -371,13 +371,41 @@ mod tests {
     use super::*;
     use crate::config::KafkaConfig;
 
-    #[test]
-    fn an_abort_forgets_errors_but_not_that_nobody_sends_any_more() {
+    fn outbox() -> Outbox {
         let kafka = KafkaConfig::new("a:1").expect("brokers");
         let (transactional_id, transaction_timeout) = (Some("t".into()), Duration::from_secs(1));
         let config =
             ProducerConfig { transactional_id, transaction_timeout, buffer_bytes_max: 1 << 20 };
-        let outbox = Outbox::new(Settings::new(&kafka, &config).expect("known"));
+        Outbox::new(Settings::new(&kafka, &config).expect("known"))
+    }
+
+    #[test]
+    fn what_was_sent_before_an_abort_acknowledges_nothing_behind_it() {
+        let (outbox, topic) = (outbox(), Arc::from("t"));
+        let lane =
+            outbox.add_lane(Lane::new(Arc::clone(&topic), 0, Leader { broker: 0, epoch: 0 }));
+        let (key, value, headers) = (None, Some(&[0; 100][..]), None);
+        let record =
+            Outgoing { topic: &topic, partition: Some(0), key, value, timestamp: 0, headers };
+        let settle = |parcel: Parcel| {
+            let batches = parcel.batches.into_iter();
+            let done = batches.map(|(lane, _, batch)| (lane, batch, Outcome::Done(0)));
+            outbox.settle(parcel.generation, done);
+        };
+        outbox.add(lane, &record, Duration::ZERO).expect("taken");
+        let before = outbox.take(0).expect("a parcel");
+        outbox.abandon();
+        outbox.add(lane, &record, Duration::ZERO).expect("taken");
+        settle(before);
+        assert!(outbox.bytes() > 0 && outbox.flush(Duration::ZERO).is_err(), "not sent yet");
+        settle(outbox.take(0).expect("a parcel"));
+        outbox.flush(Duration::ZERO).expect("acknowledged");
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn an_abort_forgets_errors_but_not_that_nobody_sends_any_more() {
+        let outbox = outbox();
         let (context, cause) = ("delivery".to_owned(), "too large".to_owned());
         outbox.state().failure = Some(Failure { kind: ErrorKind::Refused, context, cause });
         assert!(outbox.flush(Duration::ZERO).is_err());

@@ -113,7 +113,9 @@ impl Sender {
             timeout: self.timeout(),
         };
         let answers = request.call(&mut connection, &mut self.compressor, deadline)?;
-        self.connection = Some(connection);
+        // Addresses are given away: this may be another broker than it is taken for.
+        let is_right = answers.iter().all(|answer| !answer.code.is_of_another_broker());
+        self.connection = is_right.then_some(connection);
         Ok(answers)
     }
 
