@@ -18,4 +18,5 @@ export HEADWATER_BROKER_DIES=1
 exec bash scripts/test.sh --test kafka_kill --test kafka_kill_at_every_step \
   --test kafka_fault_matrix --test kafka_faults_on_the_wire --test the_plain_loop_tears \
   --test kafka_deleted_topics_are_errors --test changed_topologies_are_refused \
-  --test kafka_recovers_a_large_table --test unconcerned_tasks_go_on
+  --test kafka_recovers_a_large_table --test unconcerned_tasks_go_on \
+  --test kafka_renamed_members_begin_anew --test kafka_absent_members_join_anew

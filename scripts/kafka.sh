@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# ./dev kafka: one Apache Kafka node (KRaft, broker and controller in one process) on loopback,
-# from Maven jars. Everything it writes is under .headwater/kafka, one folder a port.
+# ./dev kafka: Apache Kafka (KRaft, broker and controller in one process) on loopback, from Maven
+# jars; one node, or a cluster. Everything it writes is under .headwater/kafka, one folder a port.
 set -euo pipefail
 . scripts/lib.sh
 . scripts/prerequisites.sh
@@ -12,7 +12,8 @@ usage() {
   cat <<'USAGE'
 usage: ./dev kafka COMMAND
 
-  start [--keep]       starts the node; ready when this returns. --keep: with the data it had
+  start [--keep]       starts the node; ready when this returns. --keep: with the data and the
+                       configuration it had
   stop [--keep]        stops it, and removes its data unless --keep
   status               says whether it runs; exit status 1 if not
   topics               lists the topics
@@ -28,19 +29,39 @@ usage: ./dev kafka COMMAND
 
 HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the next one, and the
                        one after that asks for a name and a password (SASL PLAIN: headwater, water)
-HEADWATER_KAFKA_HEAP   heap of the node, default 1g
+HEADWATER_KAFKA_NODES  how many nodes `start` and `stop` concern, default 1; each takes the three
+                       ports behind those of the one before
+HEADWATER_KAFKA_HEAP   heap of a node, default 1g
 USAGE
 }
 
-PORT=${HEADWATER_KAFKA_PORT:-9092}
-CONTROLLER_PORT=$((PORT + 1))
-LOGIN_PORT=$((PORT + 2))
+FIRST_PORT=${HEADWATER_KAFKA_PORT:-9092}
+NODES=${HEADWATER_KAFKA_NODES:-1}
 HOME_DIR=$PWD/.headwater/kafka
 JARS=$HOME_DIR/jars
-NODE=$HOME_DIR/$PORT
-CONFIG=$NODE/server.properties
-LOG=$NODE/out.log
 READY_WITHIN=60
+
+# Turns to one of the nodes, by its number.
+turn_to() {
+  ID=$1
+  PORT=$((FIRST_PORT + 3 * (ID - 1)))
+  CONTROLLER_PORT=$((PORT + 1))
+  LOGIN_PORT=$((PORT + 2))
+  NODE=$HOME_DIR/$PORT
+  CONFIG=$NODE/server.properties
+  LOG=$NODE/out.log
+}
+turn_to 1
+
+# For each node what the arguments say.
+each() {
+  local id
+  for ((id = 1; id <= NODES; id++)); do
+    turn_to "$id"
+    "$@"
+  done
+  turn_to 1
+}
 
 # The pid file outlives a reboot, and process ids come again: the configuration's path tells ours.
 running() {
@@ -61,11 +82,22 @@ fetch_jars() {
   kafka_version >"$JARS/version"
 }
 
+# Every node as ID@HOST:PORT of its controller.
+voters() {
+  local id voters=()
+  for ((id = 1; id <= NODES; id++)); do
+    voters+=("$id@127.0.0.1:$((FIRST_PORT + 3 * (id - 1) + 1))")
+  done
+  (IFS=, && echo "${voters[*]}")
+}
+
 write_config() {
+  # One node: every topic has one replica, or transactions and groups would never start.
+  local replicas=$((NODES < 3 ? NODES : 3)) in_sync=$((NODES < 3 ? 1 : 2))
   cat >"$CONFIG" <<PROPERTIES
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$CONTROLLER_PORT
+node.id=$ID
+controller.quorum.voters=$(voters)
 listeners=CLIENTS://127.0.0.1:$PORT,CONTROLLER://127.0.0.1:$CONTROLLER_PORT,LOGIN://127.0.0.1:$LOGIN_PORT
 advertised.listeners=CLIENTS://127.0.0.1:$PORT,LOGIN://127.0.0.1:$LOGIN_PORT
 inter.broker.listener.name=CLIENTS
@@ -76,16 +108,15 @@ listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plai
   required user_headwater="water";
 log.dirs=$NODE/data
 num.partitions=4
-# One node: every internal topic has one replica, or transactions and groups would never start.
-default.replication.factor=1
-min.insync.replicas=1
-offsets.topic.replication.factor=1
+default.replication.factor=$replicas
+min.insync.replicas=$in_sync
+offsets.topic.replication.factor=$replicas
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor=$replicas
+transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor=$replicas
+share.coordinator.state.topic.min.isr=$in_sync
 # A group of one need not wait for others to join.
 group.initial.rebalance.delay.ms=0
 # Event times lie in the past: nothing may be deleted for its age.
@@ -97,9 +128,10 @@ PROPERTIES
 # Without '-', which would look like an option at the beginning.
 cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'xy' | cut -c 1-22; }
 
+# format CLUSTER
 format() {
   rm -rf "$NODE/data"
-  java -XX:TieredStopAtLevel=1 -cp "$JARS/*" kafka.tools.StorageTool format -t "$(cluster_id)" \
+  java -XX:TieredStopAtLevel=1 -cp "$JARS/*" kafka.tools.StorageTool format -t "$1" \
     -c "$CONFIG" >"$NODE/format.log" 2>&1 || { cat "$NODE/format.log" >&2; die "format failed"; }
 }
 
@@ -107,8 +139,13 @@ format() {
 class_data_sharing() {
   local archive
   archive=$HOME_DIR/classes-$(kafka_version)-java$(java_major).jsa
-  [ -e "$archive" ] && echo "-XX:SharedArchiveFile=$archive" ||
+  if [ -e "$archive" ]; then
+    echo "-XX:SharedArchiveFile=$archive"
+  elif [ "$ID" = 1 ]; then
     echo "-XX:ArchiveClassesAtExit=$archive"
+  else
+    echo "-Xshare:auto"
+  fi
 }
 
 launch() {
@@ -117,6 +154,8 @@ launch() {
     "$(class_data_sharing)" '-Xlog:disable' '-Xlog:all=error:stderr'
     -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
     -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info
+    # Says when a transaction is left without its markers, and hangs.
+    -Dorg.slf4j.simpleLogger.log.kafka.coordinator.transaction.TransactionMarkerChannelManager=info
     -Dorg.slf4j.simpleLogger.showDateTime=true)
   # In the node's folder, with no descriptor of ours: it outlives this script and its caller.
   (
@@ -131,7 +170,10 @@ wait_ready() {
   local tries
   for ((tries = 0; tries < READY_WITHIN * 10; tries++)); do
     kill -0 "$(cat "$NODE/pid")" 2>/dev/null || break
-    if grep -q 'Kafka Server started' "$LOG" && listens "$PORT"; then return; fi
+    if grep -q 'Kafka Server started' "$LOG" && listens "$PORT"; then
+      echo "$(describe), ready after $(seconds_since "$BEGAN") s"
+      return
+    fi
     sleep 0.1
   done
   tail -n 20 "$LOG" >&2
@@ -139,24 +181,33 @@ wait_ready() {
   die "Kafka did not start; its whole log: $LOG"
 }
 
+seconds_since() { awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $1 }"; }
+
 start() {
-  local began=$EPOCHREALTIME port
-  running && { echo "already running: $(describe)"; return; }
+  BEGAN=$EPOCHREALTIME
+  fetch_jars
+  each prepare "$1" "$(cluster_id)"
+  each wait_ready
+}
+
+# prepare KEEP CLUSTER: launches a node that does not run yet.
+prepare() {
+  local port
+  ! running || return 0
   for port in "$PORT" "$CONTROLLER_PORT" "$LOGIN_PORT"; do
     ! listens "$port" || die "port $port is taken by another program; choose another with
     HEADWATER_KAFKA_PORT=19092 ./dev kafka start"
   done
   mkdir -p "$NODE"
-  fetch_jars
-  write_config
-  { [ "$1" = keep ] && [ -e "$NODE/data/meta.properties" ]; } || format
+  if [ "$1" != keep ] || [ ! -e "$NODE/data/meta.properties" ]; then
+    write_config
+    format "$2"
+  fi
   launch
-  wait_ready
-  echo "$(describe), ready in $(seconds_since "$began") s"
 }
-seconds_since() { awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $1 }"; }
 
-stop() {
+stop() { each stop_one "$1"; }
+stop_one() {
   running || { rm -f "$NODE/pid"; echo "not running on 127.0.0.1:$PORT"; return; }
   stop_node
   [ "$1" = keep ] || rm -rf "$NODE/data"
@@ -206,12 +257,15 @@ delete() {
 }
 
 transactions() {
-  local what=(list)
   case $# in
-    1) what=(find-hanging --broker-id 1 --max-transaction-timeout "$1") ;;
-    2) what=(describe-producers --topic "$1" --partition "$2") ;;
+    0) transactions_tool list ;;
+    1) each find_hanging "$1" ;;
+    2) transactions_tool describe-producers --topic "$1" --partition "$2" ;;
   esac
-  tool org.apache.kafka.tools.TransactionsCommand "${what[@]}"
+}
+transactions_tool() { (tool org.apache.kafka.tools.TransactionsCommand "$@"); }
+find_hanging() {
+  transactions_tool find-hanging --broker-id "$ID" --max-transaction-timeout "$1"
 }
 
 keep_of() {

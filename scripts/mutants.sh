@@ -100,7 +100,8 @@ run_file() {
       '' | '#'*) ;;
       *) file=$line ;;
     esac
-  done 3<"$1"
+  # The list is read at once: it may be edited while its bugs are planted.
+  done 3<<<"$(cat "$1")"
   judge
 }
 

@@ -1,4 +1,4 @@
-//! A broker that can be killed, and Kafka's own consumer.
+//! Brokers that can be killed, and Kafka's own consumer.
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -6,41 +6,54 @@ use std::time::{Duration, Instant};
 
 use headwater::Config;
 
+/// Ports that a node takes: for clients, for its controller, and for those who log in.
+const PORTS_OF_A_NODE: u16 = 3;
+
 pub struct Broker {
-    port: u16,
+    first_port: u16,
+    nodes: u16,
+    /// Whose turn it is to be struck.
+    turn: u16,
 }
 
 impl Broker {
-    pub fn start() -> Self {
-        let broker = Self { port: free_port() };
-        broker.script(&["start"]);
+    /// So many nodes; three keep three replicas of everything.
+    pub fn start(nodes: u16) -> Self {
+        let broker = Self { first_port: free_port(nodes), nodes, turn: 0 };
+        broker.of_all(&["start"]);
         broker
     }
 
     pub fn config(&self) -> Config {
-        Config { broker: format!("kafka://127.0.0.1:{}", self.port), ..Config::default() }
+        let hosts: Vec<_> =
+            (0..self.nodes).map(|node| format!("127.0.0.1:{}", self.port(node))).collect();
+        Config { broker: format!("kafka://{}", hosts.join(",")), ..Config::default() }
     }
 
-    /// `kill -9`. A large process takes its time to be gone, and its port with it.
-    pub fn kill(&self) {
+    /// `kill -9` of the next one. A large process takes its time to be gone, and its port with it.
+    pub fn kill(&mut self) {
+        self.turn = (self.turn + 1) % self.nodes;
         self.signal("KILL");
         let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_ok() && Instant::now() < until {
+        let port = self.port(self.turn);
+        while TcpStream::connect(("127.0.0.1", port)).is_ok() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    pub fn freeze(&self) {
+    /// Starts the one that was killed again, with what it had.
+    pub fn start_again(&self) {
+        script(self.port(self.turn), &["start", "--keep"], 1);
+    }
+
+    /// The next one stands still until [`Self::thaw`].
+    pub fn freeze(&mut self) {
+        self.turn = (self.turn + 1) % self.nodes;
         self.signal("STOP");
     }
 
     pub fn thaw(&self) {
         self.signal("CONT");
-    }
-
-    /// Starts it again with what it had.
-    pub fn start_again(&self) {
-        self.script(&["start", "--keep"]);
     }
 
     /// What Kafka's own console consumer sees of a topic, committed records only: keys and values.
@@ -49,7 +62,7 @@ impl Broker {
             .args(["scripts/kafka.sh", "consume", topic, "--timeout-ms", "15000"])
             // One more than there should be, so that it waits for what should not be there.
             .args(["--max-messages", &(count + 1).to_string()])
-            .env("HEADWATER_KAFKA_PORT", self.port.to_string())
+            .env("HEADWATER_KAFKA_PORT", self.first_port.to_string())
             .stderr(Stdio::null())
             .output()
             .expect("the console consumer");
@@ -69,11 +82,23 @@ impl Broker {
         self.tell(&["transactions", topic, &partition.to_string()]);
     }
 
+    /// What of itself the broker's log says: transactions left without their markers.
+    pub fn print_skipped_markers(&self) {
+        for node in 0..self.nodes {
+            let log = format!(".headwater/kafka/{}/out.log", self.port(node));
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            log.lines().filter(|line| line.contains("can be skipped")).for_each(|line| {
+                println!("the broker: {line}");
+            });
+        }
+    }
+
     fn tell(&self, arguments: &[&str]) {
         let output = Command::new("bash")
             .arg("scripts/kafka.sh")
             .args(arguments)
-            .env("HEADWATER_KAFKA_PORT", self.port.to_string())
+            .env("HEADWATER_KAFKA_PORT", self.first_port.to_string())
+            .env("HEADWATER_KAFKA_NODES", self.nodes.to_string())
             .output();
         let output = output.expect("bash");
         println!("{arguments:?}\n{}", String::from_utf8_lossy(&output.stdout));
@@ -81,46 +106,57 @@ impl Broker {
 
     /// Changes a setting of a topic.
     pub fn configure(&self, topic: &str, setting: &str) {
-        self.script(&["configure", topic, setting]);
+        self.of_all(&["configure", topic, setting]);
+    }
+
+    fn port(&self, node: u16) -> u16 {
+        self.first_port + PORTS_OF_A_NODE * node
     }
 
     fn signal(&self, name: &str) {
-        let pid = std::fs::read_to_string(format!(".headwater/kafka/{}/pid", self.port));
-        let pid = pid.expect("it was started");
+        let pid = format!(".headwater/kafka/{}/pid", self.port(self.turn));
+        let pid = std::fs::read_to_string(pid).expect("it was started");
         let done = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status();
         assert!(done.expect("kill").success(), "kill -{name} {pid}");
     }
 
-    fn script(&self, arguments: &[&str]) {
-        let done = Command::new("bash")
-            .arg("scripts/kafka.sh")
-            .args(arguments)
-            .env("HEADWATER_KAFKA_PORT", self.port.to_string())
-            .stdout(Stdio::null())
-            .status();
-        assert!(done.expect("bash").success(), "{arguments:?}");
+    fn of_all(&self, arguments: &[&str]) {
+        script(self.first_port, arguments, self.nodes);
     }
+}
+
+fn script(port: u16, arguments: &[&str], nodes: u16) {
+    let done = Command::new("bash")
+        .arg("scripts/kafka.sh")
+        .args(arguments)
+        .env("HEADWATER_KAFKA_PORT", port.to_string())
+        .env("HEADWATER_KAFKA_NODES", nodes.to_string())
+        .stdout(Stdio::null())
+        .status();
+    assert!(done.expect("bash").success(), "{arguments:?}");
 }
 
 /// Below the ports that the system gives to whoever connects: a client that connects again and
 /// again to a broker that is away would be given the broker's own port some time, and keep it from
 /// coming back.
-fn free_port() -> u16 {
+fn free_port(nodes: u16) -> u16 {
     let first = 20_000 + (std::process::id() % 4_000) as u16 * 3;
-    let is_free = |port: &u16| {
-        // The controller takes the next one.
-        [*port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    let is_free = |first: &u16| {
+        let mut ports = *first..first + PORTS_OF_A_NODE * nodes;
+        ports.all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
     };
-    (first..32_000).step_by(3).find(is_free).expect("a free port")
+    (first..32_000).step_by(3).find(is_free).expect("free ports")
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let _ = Command::new("bash")
-            .args(["scripts/kafka.sh", "stop"])
-            .env("HEADWATER_KAFKA_PORT", self.port.to_string())
-            .stdout(Stdio::null())
-            .status();
-        let _ = std::fs::remove_dir_all(format!(".headwater/kafka/{}", self.port));
+        self.of_all(&["stop"]);
+        if std::thread::panicking() {
+            println!("the broker's data and logs stay in .headwater/kafka/{}", self.first_port);
+            return;
+        }
+        for node in 0..self.nodes {
+            let _ = std::fs::remove_dir_all(format!(".headwater/kafka/{}", self.port(node)));
+        }
     }
 }

@@ -28,9 +28,9 @@ pub static FAULTS: [Fault; 9] = [
 ];
 
 pub static BROKER_FAULTS: [Fault; 3] = [
-    Fault { name: "the broker: kill -9 and restart", strike: Matrix::kill_broker },
-    Fault { name: "the broker stands still for 8 s", strike: Matrix::freeze_broker },
-    Fault { name: "kill -9 while the broker is away", strike: Matrix::kill_both },
+    Fault { name: "a broker: kill -9 and restart", strike: Matrix::kill_broker },
+    Fault { name: "a broker stands still for 8 s", strike: Matrix::freeze_broker },
+    Fault { name: "kill -9 while a broker is away", strike: Matrix::kill_both },
 ];
 
 /// Whoever takes so long to catch up has to say why.
@@ -39,7 +39,7 @@ const SLOW: Duration = Duration::from_secs(10);
 pub struct Matrix {
     broker: Broker,
     job: Job,
-    directory: tempfile::TempDir,
+    directory: Kept,
     /// The first is never touched itself.
     instances: Vec<Instance>,
     /// Whose turn it is.
@@ -48,9 +48,21 @@ pub struct Matrix {
     damaged: usize,
 }
 
+/// A directory that stays when the test fails.
+struct Kept(tempfile::TempDir);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            println!("logs and tables are in {}", self.0.path().display());
+        }
+    }
+}
+
 impl Matrix {
     pub fn new(broker: Broker, job: Job) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = Kept(tempfile::tempdir().expect("a directory"));
         let (instances, turn, started, damaged) = (Vec::new(), 0, 0, 0);
         let mut matrix = Self { broker, job, directory, instances, turn, started, damaged };
         for transactions in [Transactions::Auto, Transactions::V1, Transactions::V2] {
@@ -87,12 +99,9 @@ impl Matrix {
         let (began, fed) = (Instant::now(), self.job.fed());
         while self.job.counted() < fed {
             self.tend();
-            if began.elapsed() > within {
-                self.print_logs();
-                self.job.print_offsets();
-                let repartition = format!("{}-by-bucket-repartition", self.job.id);
-                self.broker.print_transactions(&repartition, 0);
-                panic!("{after}: {} of {fed} after {within:?}", self.job.counted());
+            if began.elapsed() > within || self.job.gave_up() {
+                self.explain();
+                panic!("{after}: {} of {fed} after {:?}", self.job.counted(), began.elapsed());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -100,6 +109,15 @@ impl Matrix {
             self.print_logs();
         }
         began.elapsed()
+    }
+
+    /// All that is known of why nothing moves, or too much.
+    fn explain(&self) {
+        self.print_logs();
+        self.job.print_offsets();
+        let repartition = format!("{}-by-bucket-repartition", self.job.id);
+        self.broker.print_transactions(&repartition, 0);
+        self.broker.print_skipped_markers();
     }
 
     pub fn check(self) {
@@ -133,7 +151,7 @@ impl Matrix {
             ..self.job.config.clone()
         };
         config.kafka.transactions = transactions;
-        Instance::start(&self.job.id, &config, &self.directory.path().join(name))
+        Instance::start(&self.job.id, &config, &self.directory.0.path().join(name))
     }
 
     /// The next victim: never the first.
@@ -263,7 +281,7 @@ impl Matrix {
         let mut config = self.job.config.clone();
         config.kafka.transactions = transactions;
         config.session_timeout = Duration::from_secs(6);
-        let directory = self.directory.path().join(format!("twin-{}", self.turn));
+        let directory = self.directory.0.path().join(format!("twin-{}", self.turn));
         let victim = self.victim();
         let name = victim.state_dir().file_name().map(|name| name.to_string_lossy().into_owned());
         config.instance_id = name.map(Into::into);

@@ -79,9 +79,12 @@ impl Job {
     }
 
     pub fn counted(&self) -> u64 {
-        let gave_up = self.threads.iter().any(JoinHandle::is_finished);
-        assert!(!gave_up, "what feeds or watches has ended: see its panic above");
         self.shared.counted.load(Ordering::Acquire)
+    }
+
+    /// Whether what feeds or watches has ended, which it does only by a panic.
+    pub fn gave_up(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Where everything ends, and how far the group has come: for whoever has to find out why
@@ -220,7 +223,8 @@ fn now() -> i64 {
 fn watch(config: &Config, name: &str, shared: &Shared) {
     let client = headwater::client(config).expect("a client");
     let mut reader = client.reader(&topic(name)).expect("a reader");
-    let mut counts = BTreeMap::<String, u64>::new();
+    // Of each key: the last count, and where it was.
+    let mut counts = BTreeMap::<String, (u64, i32, i64)>::new();
     while !(shared.stop.load(Ordering::Acquire)
         && shared.counted.load(Ordering::Acquire) == shared.fed.load(Ordering::Acquire))
     {
@@ -232,9 +236,11 @@ fn watch(config: &Config, name: &str, shared: &Shared) {
                 continue;
             }
         };
-        let count = counts.entry(read.record.key.clone()).or_default();
-        *count += 1;
-        assert_eq!(read.record.value, *count, "{} is lost or doubled", read.record.key);
+        let (key, value) = (&read.record.key, read.record.value);
+        let last = counts.entry(key.clone()).or_default();
+        let here = (last.0 + 1, read.partition, read.offset);
+        assert_eq!(value, here.0, "{key} is lost or doubled: {here:?} behind {last:?}");
+        *last = here;
         shared.counted.fetch_add(1, Ordering::AcqRel);
     }
 }

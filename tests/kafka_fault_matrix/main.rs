@@ -10,7 +10,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `broker.rs` | a broker that can be killed, and Kafka's own consumer |
+//! | `broker.rs` | brokers that can be killed, and Kafka's own consumer |
 //! | `faults.rs` | what happens |
 //! | `job.rs` | the application, its input, and what its output must be |
 //! | `usage.rs` | memory, files and threads of a process |
@@ -42,17 +42,31 @@ fn child() {
 
 #[test]
 fn nothing_is_lost_doubled_or_torn() {
-    go_through(&FAULTS, Duration::from_secs(30));
+    go_through(1, &FAULTS, Duration::from_secs(30));
 }
 
 /// Takes the machine's disk and processors for Kafka's starts: gone through by `./dev faults` only.
 #[test]
-fn a_broker_that_dies_or_stands_still() {
-    if std::env::var_os("HEADWATER_BROKER_DIES").is_none() {
-        println!("skipped: HEADWATER_BROKER_DIES is not set");
-        return;
+fn one_of_three_brokers_dies_or_stands_still() {
+    if broker_dies() {
+        go_through(3, &BROKER_FAULTS, Duration::from_secs(30));
     }
-    go_through(&BROKER_FAULTS, Duration::from_secs(60));
+}
+
+/// The same with one node only, on which nothing takes over what the dead one had.
+#[test]
+fn the_only_broker_dies_or_stands_still() {
+    if broker_dies() {
+        go_through(1, &BROKER_FAULTS, Duration::from_secs(60));
+    }
+}
+
+fn broker_dies() -> bool {
+    let dies = std::env::var_os("HEADWATER_BROKER_DIES").is_some();
+    if !dies {
+        println!("skipped: HEADWATER_BROKER_DIES is not set");
+    }
+    dies
 }
 
 /// Whether a fault's name contains one of the words of `HEADWATER_FAULTS`, separated by commas.
@@ -61,14 +75,15 @@ fn is_chosen(fault: &Fault) -> bool {
     chosen.split(',').any(|word| fault.name.contains(word))
 }
 
-/// `within` so much time of a fault's end everything that was fed until then must be counted.
-fn go_through(faults: &[Fault], within: Duration) {
+/// With so many brokers. `within` so much time of a fault's end everything that was fed until then
+/// must be counted.
+fn go_through(nodes: u16, faults: &[Fault], within: Duration) {
     if std::env::var_os("HEADWATER_KAFKA").is_none() {
         println!("skipped: HEADWATER_KAFKA names no broker, so there may be none here");
         return;
     }
     let (began, rounds) = (Instant::now(), support::rounds());
-    let broker = Broker::start();
+    let broker = Broker::start(nodes);
     let job = Job::start(broker.config(), &support::unique("matrix"));
     let mut matrix = Matrix::new(broker, job);
     matrix.catches_up("the start", Duration::from_secs(60));
