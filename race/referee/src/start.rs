@@ -17,8 +17,10 @@ const IDLE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Starts<'a> {
     cluster: &'a Cluster,
-    group: &'a str,
+    group_id: &'a str,
     input: &'a str,
+    /// Asks for the group; a new one would first sleep until it has a connection.
+    asker: BaseConsumer,
     reader: BaseConsumer,
     /// Sent so far, of which `seen` have been answered.
     sent: u32,
@@ -34,13 +36,15 @@ pub(crate) struct Started {
 impl<'a> Starts<'a> {
     pub(crate) fn new(
         cluster: &'a Cluster,
-        group: &'a str,
+        group_id: &'a str,
         input: &'a str,
         output: &str,
     ) -> Result<Self> {
         let settings = [("isolation.level", "read_uncommitted"), ("fetch.wait.max.ms", "5")];
         let reader = cluster.reader(output, |_| Offset::Beginning, &settings)?;
-        Ok(Self { cluster, group, input, reader, sent: 0, seen: 0 })
+        let asker = cluster.client(group_id, "read_uncommitted")?;
+        group(&asker, group_id)?;
+        Ok(Self { cluster, group_id, input, asker, reader, sent: 0, seen: 0 })
     }
 
     /// One order for each partition.
@@ -66,7 +70,6 @@ impl<'a> Starts<'a> {
 
     /// Waits until all is answered by a program that was started at `began`.
     pub(crate) fn started(&mut self, app: &mut App, began: Instant) -> Result<Started> {
-        let client = self.cluster.client(self.group, "read_uncommitted")?;
         let (mut first, mut joining, mut joined) = (None, None, None);
         while self.seen < self.sent {
             if began.elapsed() > STARTED_WITHIN {
@@ -76,7 +79,7 @@ impl<'a> Starts<'a> {
                 return Err("it ended by itself".into());
             }
             if joined.is_none() {
-                let state = group(&client, self.group)?;
+                let state = group(&self.asker, self.group_id)?;
                 if state != Group::Empty {
                     joining.get_or_insert(began.elapsed());
                 }
