@@ -7,13 +7,11 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater::{Config, Transactions};
-use support::Instances;
-use support::counting::{Counting, topology};
+use support::counting::{Counting, Feeder, topology};
+use support::{Instances, soon};
 use testkit::kafka_proxy::{KafkaProxy, Wire, api, error};
 
 /// A delay that is longer than most time-outs of a request.
@@ -55,15 +53,9 @@ const FAULTS: [(&str, i16, Wire); 29] = [
 /// Under the second protocol partitions and offsets join a transaction by being written.
 const ONLY_V1: [i16; 2] = [api::ADD_OFFSETS_TO_TXN, api::ADD_PARTITIONS_TO_TXN];
 
-/// Waits until something is true. A minute is for a member that the group is said not to know: it
-/// waits for its former self to be missed, at times twice; the others take seconds.
-async fn soon(what: &str, is_true: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !is_true() {
-        assert!(Instant::now() < until, "{what}: not within a minute");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+/// For a member that the group is said not to know: it waits for its former self to be missed, at
+/// times twice. The others take seconds.
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_doubled_or_torn_under_the_first_protocol() {
@@ -80,23 +72,13 @@ async fn nothing_is_lost_doubled_or_torn(transactions: Transactions) {
     config.kafka.transactions = transactions;
     let broker = config.broker.trim_start_matches("kafka://");
     let proxy = KafkaProxy::start(broker).expect("a proxy");
-    let job = Arc::new(Counting::new(support::unique("wire"), client));
+    let job = Counting::new(support::unique("wire"), client);
     let through = Config { broker: format!("kafka://{}", proxy.address()), ..config };
     let id = job.id.clone();
     let mut instances = Instances::new(move || topology(&id), through);
     instances.start();
     instances.start();
-    let (stop, fed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let feeder = {
-        let (job, stop, fed) = (Arc::clone(&job), Arc::clone(&stop), Arc::clone(&fed));
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                let from = fed.load(Ordering::Relaxed);
-                job.feed(from..from + 1_000, 1_000, |_| ());
-                fed.store(from + 1_000, Ordering::Relaxed);
-            }
-        })
-    };
+    let feeder = Feeder::start(job, 1_000, 1_000);
     // Of each instance, not of any: a fault strikes one of them.
     let commits = |instances: &Instances| -> Vec<u64> {
         instances.status().iter().map(|status| status.commits.commits).collect()
@@ -105,27 +87,23 @@ async fn nothing_is_lost_doubled_or_torn(transactions: Transactions) {
         let now = commits(instances);
         now.len() == before.len() && now.iter().zip(before).all(|(now, then)| *now > then + 3)
     };
-    soon("the first commits", || go_on(&[0, 0], &instances)).await;
+    soon("the first commits", MINUTE, || go_on(&[0, 0], &instances)).await;
     let is_v2 = transactions == Transactions::V2;
     let faults = FAULTS.iter().filter(|(_, kind, _)| !(is_v2 && ONLY_V1.contains(kind)));
     let (mut slowest, mut count) = (Duration::ZERO, 0);
     for &(name, kind, wire) in std::iter::repeat_n(faults, support::rounds()).flatten() {
         let (before, began) = (proxy.fired(kind, wire), Instant::now());
         proxy.next(kind, wire);
-        soon(name, || proxy.fired(kind, wire) > before).await;
+        soon(name, MINUTE, || proxy.fired(kind, wire) > before).await;
         let committed = commits(&instances);
-        soon("work goes on", || go_on(&committed, &instances)).await;
+        soon("work goes on", MINUTE, || go_on(&committed, &instances)).await;
         // By now other transactions have begun.
         let late = proxy.release();
         println!("{name} {wire:?}: {late} late, work goes on after {:?}", began.elapsed());
         (slowest, count) = (slowest.max(began.elapsed()), count + 1);
     }
     println!("{count} faults by {transactions:?}, each over within {slowest:?}");
-    stop.store(true, Ordering::Relaxed);
-    feeder.join().expect("fed");
-    let total = fed.load(Ordering::Relaxed);
-    let checked = Arc::clone(&job);
-    let check = move || checked.check(total, Duration::from_secs(60));
+    let check = move || feeder.finish();
     tokio::task::spawn_blocking(check).await.expect("nothing lost, doubled or torn");
     instances.stop_all().await;
 }

@@ -7,29 +7,17 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater::{FAILPOINTS, Transactions};
 use support::child::{Instance, run_child};
-use support::counting::{Counting, topology};
+use support::counting::{Counting, Feeder, topology};
 use support::kafka;
 
 /// Not a test of its own: what the child processes run.
 #[test]
 fn child() {
     run_child(topology);
-}
-
-/// Feeds until told to stop; gives the number of records.
-fn feed(job: &Counting, stop: &AtomicBool) -> u64 {
-    let mut fed = 0;
-    while !stop.load(Ordering::Relaxed) {
-        job.feed(fed..fed + 400, 2_000, |_| ());
-        fed += 400;
-    }
-    fed
 }
 
 fn ends_within(instance: &mut Instance, time: Duration) -> bool {
@@ -74,21 +62,18 @@ fn kills_itself(
 fn nothing_is_lost_or_done_twice() {
     let Some((config, client)) = kafka() else { return };
     let rounds = support::rounds();
-    let job = Arc::new(Counting::new(support::unique("steps"), client));
+    let job = Counting::new(support::unique("steps"), client);
+    let id = job.id.clone();
     let state = tempfile::tempdir().expect("a directory");
     // Both protocols of transactions, side by side.
     let start = |name: &str| {
         let mut config = config.clone();
         let is_second = matches!(name, "two" | "four");
         config.kafka.transactions = if is_second { Transactions::V2 } else { Transactions::V1 };
-        Instance::start(&job.id, &config, &state.path().join(name))
+        Instance::start(&id, &config, &state.path().join(name))
     };
     let mut instances = ["one", "two"].map(start);
-    let stop = Arc::new(AtomicBool::new(false));
-    let feeder = {
-        let (job, stop) = (Arc::clone(&job), Arc::clone(&stop));
-        std::thread::spawn(move || feed(&job, &stop))
-    };
+    let feeder = Feeder::start(job, 400, 2_000);
     std::thread::sleep(Duration::from_secs(3));
     for round in 0..rounds {
         for (index, failpoint) in FAILPOINTS.iter().enumerate() {
@@ -102,9 +87,7 @@ fn nothing_is_lost_or_done_twice() {
             assert!(reached, "{failpoint} was not reached");
         }
     }
-    stop.store(true, Ordering::Relaxed);
-    let total = feeder.join().expect("fed");
-    job.check(total, Duration::from_secs(60));
+    let total = feeder.finish();
     println!("killed {rounds} times at each of {} steps, {total} records", FAILPOINTS.len());
     for instance in instances {
         assert!(instance.stop(), "a graceful stop");

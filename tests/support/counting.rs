@@ -2,6 +2,9 @@
 //! lost or done twice shows in the sequence of a key's counts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use headwater::prelude::*;
@@ -64,6 +67,39 @@ impl Counting {
         }
         let extra = reader.next(Duration::from_secs(1)).expect("reads");
         assert!(extra.is_none(), "more counts than records: {extra:?}");
+    }
+}
+
+/// Feeds a job while something is done to its instances.
+pub struct Feeder {
+    job: Arc<Counting>,
+    stop: Arc<AtomicBool>,
+    /// Gives the number of records.
+    thread: JoinHandle<u64>,
+}
+
+impl Feeder {
+    /// Feeds `portion` records at a time, each portion at about `rate` a second.
+    pub fn start(job: Counting, portion: u64, rate: u64) -> Self {
+        let (job, stop) = (Arc::new(job), Arc::new(AtomicBool::new(false)));
+        let (feeding, stopped) = (Arc::clone(&job), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut fed = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                feeding.feed(fed..fed + portion, rate, |_| ());
+                fed += portion;
+            }
+            fed
+        });
+        Self { job, stop, thread }
+    }
+
+    /// Stops, and checks what has become of every record that was fed; gives their number. Blocks.
+    pub fn finish(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        let total = self.thread.join().expect("fed");
+        self.job.check(total, Duration::from_secs(60));
+        total
     }
 }
 

@@ -200,10 +200,6 @@ impl Instance {
     }
 }
 
-pub async fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+pub async fn wait_for(what: &str, is_so: impl FnMut() -> bool) {
+    super::soon(what, Duration::from_secs(20), is_so).await;
 }

@@ -6,6 +6,8 @@ pub mod counting;
 pub mod lab;
 pub mod log;
 
+use std::time::{Duration, Instant};
+
 use headwater::{App, AppError, Client, Config, Status, StatusHandle, Topology};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -81,6 +83,15 @@ pub fn kafka() -> Option<(Config, Client)> {
 /// How often a matrix of faults is gone through: `HEADWATER_ROUNDS`, or once.
 pub fn rounds() -> usize {
     std::env::var("HEADWATER_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number"))
+}
+
+/// Waits until something is true.
+pub async fn soon(what: &str, within: Duration, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + within;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "waited in vain for {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// A name that no earlier run has used on the same broker.

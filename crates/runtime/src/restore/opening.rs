@@ -126,10 +126,9 @@ impl Restorer {
         for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Ends) {
             let Some(store) = opening.store.as_deref_mut() else { continue };
             let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
-            let names: Vec<_> = sub.tables().iter().map(|table| Arc::clone(table.name())).collect();
-            let changelogs = opening.assignment.changelogs.iter();
+            let changelogs = opening.assignment.changelogs.iter().zip(sub.tables());
             let mut tables = Vec::new();
-            for (number, changelog) in changelogs.enumerate() {
+            for (number, (changelog, table)) in changelogs.enumerate() {
                 let bounds = match self.reader.bounds(changelog, LOOK_UP) {
                     Ok(bounds) => bounds,
                     Err(error) => {
@@ -137,7 +136,7 @@ impl Restorer {
                         return self.delay.or_later(elapsed, error, what);
                     }
                 };
-                let known_end = known_end(&opening.resume, &names[number]);
+                let known_end = known_end(&opening.resume, table.name());
                 let least = store.position(number)?.max(known_end).unwrap_or(0);
                 if bounds.1 < least && self.misfit.waited(elapsed) < LEADERS_SETTLE {
                     let why = format!("it ends at {}, and {least} is known of it", bounds.1);

@@ -12,7 +12,7 @@ use runtime::transport::{
 use streams_core::TopicPartition;
 
 use super::reading::FaultyFetcher;
-use super::{Call, Fault, Faults, dead};
+use super::{Call, Fault, Faults};
 
 pub(super) struct FaultyMember {
     member: Box<dyn Member>,
@@ -28,14 +28,13 @@ pub(super) struct FaultyMember {
 
 impl FaultyMember {
     pub(super) fn new(member: Box<dyn Member>, faults: Faults) -> Self {
-        let (untold, later) = (Vec::new(), VecDeque::new());
         Self {
             member,
             faults,
             assigned: BTreeSet::new(),
             asked_back: BTreeSet::new(),
-            untold,
-            later,
+            untold: Vec::new(),
+            later: VecDeque::new(),
         }
     }
 
@@ -168,10 +167,7 @@ impl Group for FaultyGroup {
         timeout: Duration,
     ) -> Result<Vec<CommittedOffset>> {
         let look_up = || self.group.committed(partitions, timeout);
-        if !self.faults.lives() {
-            return Err(dead(Call::CommittedOffsets));
-        }
-        let fault = self.faults.fault(Call::CommittedOffsets);
+        let fault = self.faults.meet(Call::CommittedOffsets)?;
         let mut found = self.faults.with(Call::CommittedOffsets, fault, look_up)?;
         if let Some(witness) = self.faults.witness() {
             if let Some(Fault::Outdated(_)) = fault {

@@ -177,9 +177,9 @@ impl Witness {
     /// A changelog entry without its task's offsets, or the other way round, would be an effect
     /// that can happen again.
     fn is_covered(&self, transaction: &Transaction, written: &TopicPartition) -> bool {
-        let Some(inputs) = self.ledger.inputs.get(&written.topic) else { return true };
-        let of_task = |topic: &Arc<str>| TopicPartition::new(Arc::clone(topic), written.partition);
-        inputs.iter().any(|topic| transaction.offsets.contains_key(&of_task(topic)))
+        let mut offsets = transaction.offsets.keys();
+        !self.ledger.inputs.contains_key(&written.topic)
+            || offsets.any(|input| self.is_changelog(written, input))
     }
 
     /// Whether `written` is a changelog of the task that reads `input`.

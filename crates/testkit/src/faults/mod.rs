@@ -279,12 +279,14 @@ impl Faults {
         state.unwrap_or_else(PoisonError::into_inner).process != Process::Dead
     }
 
+    /// What a call meets once the process comes to make it.
+    fn meet(&self, call: Call) -> Result<Option<Fault>> {
+        if self.lives() { Ok(self.fault(call)) } else { Err(dead(call)) }
+    }
+
     /// Makes a call, or what its fault makes of it.
     fn call<T>(&self, call: Call, make: impl FnMut() -> Result<T>) -> Result<T> {
-        if !self.lives() {
-            return Err(dead(call));
-        }
-        let fault = self.fault(call);
+        let fault = self.meet(call)?;
         self.with(call, fault, make)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use runtime::transport::{ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, Result};
 use streams_core::TopicPartition;
 
-use super::{Call, Fault, Faults, Transaction, Witness, dead, injected};
+use super::{Call, Fault, Faults, Transaction, Witness, injected};
 use crate::lock::lock;
 
 pub(super) struct FaultyProducer {
@@ -84,10 +84,7 @@ impl FaultyProducer {
 
 impl Producer for FaultyProducer {
     fn init(&mut self, timeout: Duration) -> Result<()> {
-        if !self.faults.lives() {
-            return Err(dead(Call::Init));
-        }
-        let mut fault = self.faults.fault(Call::Init);
+        let mut fault = self.faults.meet(Call::Init)?;
         if fault == Some(Fault::Repeated) {
             self.hold_init(timeout);
             fault = None;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use runtime::transport::{Fetched, Fetcher, Reader, Result};
 use streams_core::TopicPartition;
 
-use super::{Call, Fault, Faults, dead};
+use super::{Call, Fault, Faults};
 
 /// A poll of at most `most` records, or of as many as its fault lets through.
 fn polled(
@@ -15,10 +15,7 @@ fn polled(
     most: usize,
     mut poll: impl FnMut(usize) -> Result<Vec<Fetched>>,
 ) -> Result<Vec<Fetched>> {
-    if !faults.lives() {
-        return Err(dead(call));
-    }
-    match faults.fault(call) {
+    match faults.meet(call)? {
         Some(Fault::Partial(0)) if faults.lives() => Ok(Vec::new()),
         Some(Fault::Partial(few)) => faults.with(call, None, || poll(few.min(most))),
         fault => faults.with(call, fault, || poll(most)),
@@ -73,10 +70,7 @@ pub(super) struct FaultyReader {
 impl Reader for FaultyReader {
     fn bounds(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64)> {
         let Self { reader, faults } = self;
-        if !faults.lives() {
-            return Err(dead(Call::Bounds));
-        }
-        let fault = faults.fault(Call::Bounds);
+        let fault = faults.meet(Call::Bounds)?;
         let (begin, end) =
             faults.with(Call::Bounds, fault, || reader.bounds(partition, timeout))?;
         match fault {
