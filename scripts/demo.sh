@@ -23,7 +23,7 @@ fi
 build=(cargo build --release --example shop ${features[@]+"${features[@]}"})
 say "building the shop"
 [ ${#features[@]} -gt 0 ] ||
-  note "RocksDB and librdkafka take about ten minutes on two cores, the first time"
+  note "RocksDB and librdkafka take ten to thirty minutes on two cores, the first time"
 watched "building" "${build[@]}"
 say "the shop (Ctrl-C ends it)"
 exec "$(target_dir)/release/examples/shop" "$@"

@@ -130,7 +130,7 @@ cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'xy' | cut -c 1-22; }
 
 # format CLUSTER
 format() {
-  rm -rf "$NODE/data"
+  rm -rf "$NODE/data" "$NODE/before.log"
   java -XX:TieredStopAtLevel=1 -cp "$JARS/*" kafka.tools.StorageTool format -t "$1" \
     -c "$CONFIG" >"$NODE/format.log" 2>&1 || { cat "$NODE/format.log" >&2; die "format failed"; }
 }
@@ -157,6 +157,8 @@ launch() {
     # Says when a transaction is left without its markers, and hangs.
     -Dorg.slf4j.simpleLogger.log.kafka.coordinator.transaction.TransactionMarkerChannelManager=info
     -Dorg.slf4j.simpleLogger.showDateTime=true)
+  # What it said before stays.
+  [ ! -e "$LOG" ] || cat "$LOG" >>"$NODE/before.log"
   # In the node's folder, with no descriptor of ours: it outlives this script and its caller.
   (
     cd "$NODE"

@@ -53,7 +53,7 @@ ensure_native
 ensure_kafka
 ensure_jdk
 phase "build"
-note "RocksDB, librdkafka and OpenSSL take about twenty minutes on two cores, the first time"
+note "RocksDB, librdkafka and OpenSSL take twenty to thirty-five minutes on two cores, the first time"
 build
 kafka_streams
 phase "broker"

@@ -54,7 +54,7 @@ main() {
   ensure_native
   [ -n "${HEADWATER_KAFKA:-}" ] || ensure_kafka
   phase "build"
-  note "RocksDB, librdkafka and OpenSSL take about twenty minutes on two cores, the first time"
+  note "RocksDB, librdkafka and OpenSSL take twenty to thirty-five minutes on two cores, the first time"
   watched "building" cargo test "${EVERYTHING[@]}" --no-run "$@" || status=$?
   if [ $status = 0 ]; then
     phase "broker"

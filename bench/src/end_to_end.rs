@@ -11,7 +11,7 @@ use runtime::{Client, Clock, Config, ManualClock};
 use serde::{Deserialize, Serialize};
 use state::MemoryStores;
 use streams_core::codec::Text;
-use streams_core::{Builder, Table, Timestamp, Topic, Topology};
+use streams_core::{Builder, Table, Topic, Topology};
 use testkit::Dice;
 
 use crate::codecs::Order;
@@ -117,7 +117,7 @@ struct World {
 impl World {
     fn new(topology: fn() -> Topology, records: &Records) -> Self {
         let clock = ManualClock::new(0);
-        let log = LogOptions::default().clock(Arc::new(LogClock(clock.clone()))).in_memory();
+        let log = LogOptions::default().clock(Arc::new(clock.clone())).in_memory();
         let client = Client::new(Arc::new(log.clone()));
         for topic in ["orders", "out"] {
             client.create_topic(topic, PARTITIONS).expect("the log takes topics");
@@ -179,22 +179,4 @@ fn producer(log: &EmbeddedLog) -> Box<dyn Producer> {
     let mut producer = log.producer(&config).expect("the log has producers");
     producer.init(Duration::ZERO).expect("it begins");
     producer
-}
-
-/// The application's clock, as the log wants it.
-#[derive(Debug)]
-struct LogClock(ManualClock);
-
-impl embedded::Clock for LogClock {
-    fn wall(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    fn may_wait(&self) -> bool {
-        false
-    }
 }

@@ -85,11 +85,13 @@ impl Broker {
     /// What of itself the broker's log says: transactions left without their markers.
     pub fn print_skipped_markers(&self) {
         for node in 0..self.nodes {
-            let log = format!(".headwater/kafka/{}/out.log", self.port(node));
-            let log = std::fs::read_to_string(log).unwrap_or_default();
-            log.lines().filter(|line| line.contains("can be skipped")).for_each(|line| {
-                println!("the broker: {line}");
-            });
+            for log in ["before.log", "out.log"] {
+                let log = format!(".headwater/kafka/{}/{log}", self.port(node));
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                log.lines().filter(|line| line.contains("can be skipped")).for_each(|line| {
+                    println!("the broker: {line}");
+                });
+            }
         }
     }
 
@@ -150,11 +152,12 @@ fn free_port(nodes: u16) -> u16 {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.of_all(&["stop"]);
         if std::thread::panicking() {
+            self.of_all(&["stop", "--keep"]);
             println!("the broker's data and logs stay in .headwater/kafka/{}", self.first_port);
             return;
         }
+        self.of_all(&["stop"]);
         for node in 0..self.nodes {
             let _ = std::fs::remove_dir_all(format!(".headwater/kafka/{}", self.port(node)));
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use headwater::codec::{Json, Text};
 use headwater::prelude::*;
-use headwater::spi::transport::{Outgoing, Producer, ProducerConfig, ReaderConfig};
+use headwater::spi::transport::{Outgoing, Producer, ProducerConfig, ReaderConfig, TransportError};
 use headwater::{Consumed, ErrorPolicy, TopicPartition, Topology};
 
 use crate::broker::Broker;
@@ -31,10 +31,14 @@ pub fn topology(id: &str) -> Topology {
     let input = topic(format!("{id}-in"));
     let dead = ErrorPolicy::dead_letter(format!("{id}-dead"));
     app.stream_with(&input, Consumed::new().on_error(dead))
-        .group_by("by-bucket", |_, value| format!("bucket-{}", value % BUCKETS))
+        .group_by("by-bucket", |_, value| name(value % BUCKETS))
         .count(&Table::new("counts"))
         .to(&topic(format!("{id}-out")));
     app.build().expect("a valid topology")
+}
+
+fn name(bucket: u64) -> String {
+    format!("bucket-{bucket}")
 }
 
 pub struct Job {
@@ -51,7 +55,8 @@ struct Shared {
     fed: AtomicU64,
     dead: AtomicU64,
     aborted: AtomicU64,
-    /// Counts read from the output, each key's without gap or repeat.
+    /// The first value whose count has not been read from the output: those of each bucket came
+    /// without gap or repeat, and other buckets do not make up for one that hangs.
     counted: AtomicU64,
     stop: AtomicBool,
 }
@@ -140,6 +145,8 @@ impl Job {
         assert_eq!(counts.len() as u64, fed, "counts, by Kafka's own consumer");
         let letters = broker.consume(&format!("{}-dead", self.id), dead);
         assert_eq!(letters.len() as u64, dead, "dead letters, by Kafka's own consumer");
+        let is_aborted = |(_, bad): &(String, String)| bad.ends_with("aborted true");
+        assert_eq!(letters.iter().find(|letter| is_aborted(letter)), None, "of aborted input");
         println!("{fed} counts and {dead} dead letters exact; {aborted} records of aborted input");
     }
 }
@@ -167,13 +174,18 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
         let next = shared.fed.load(Ordering::Acquire);
         transactions += 1;
         let is_aborted = transactions.is_multiple_of(5);
-        match transaction(&mut **current, &topic, next, is_aborted) {
+        // The bad one of each says which it was.
+        let bad = format!("attempt {transactions}, aborted {is_aborted}");
+        match transaction(&mut **current, &topic, next, &bad, is_aborted) {
             Ok(()) if is_aborted => drop(shared.aborted.fetch_add(GOOD, Ordering::AcqRel)),
             Ok(()) => {
                 shared.dead.fetch_add(1, Ordering::AcqRel);
                 shared.fed.fetch_add(GOOD, Ordering::AcqRel);
             }
-            Err(Failed::Before) => producer = fresh(),
+            Err(Failed::Before(error)) => {
+                println!("the feeder: {bad}: {error}");
+                producer = fresh();
+            }
             Err(Failed::Unknown(error)) => panic!("nobody knows what was fed: {error}"),
         }
         std::thread::sleep(Duration::from_millis(40));
@@ -182,21 +194,23 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
 
 enum Failed {
     /// Nothing of it was, or will be, committed.
-    Before,
-    Unknown(String),
+    Before(TransportError),
+    Unknown(TransportError),
 }
 
 fn transaction(
     producer: &mut dyn Producer,
     topic: &Arc<str>,
     next: u64,
+    bad: &str,
     is_aborted: bool,
 ) -> Result<(), Failed> {
-    const PATIENCE: Duration = Duration::from_secs(20);
-    producer.begin().map_err(|_| Failed::Before)?;
+    // A broker that starts again on a busy machine has taken 17 s.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    producer.begin().map_err(Failed::Before)?;
     for value in next..=next + GOOD {
         let (key, text) = (format!("key-{value}"), value.to_string());
-        let text = if value == next + GOOD { "no number" } else { &text };
+        let text = if value == next + GOOD { bad } else { &text };
         let record = Outgoing {
             topic,
             partition: None,
@@ -205,13 +219,13 @@ fn transaction(
             timestamp: now(),
             headers: None,
         };
-        producer.send(&record).map_err(|_| Failed::Before)?;
+        producer.send(&record).map_err(Failed::Before)?;
     }
-    producer.flush(PATIENCE).map_err(|_| Failed::Before)?;
+    producer.flush(PATIENCE).map_err(Failed::Before)?;
     if is_aborted {
-        return producer.abort(PATIENCE).map_err(|_| Failed::Before);
+        return producer.abort(PATIENCE).map_err(Failed::Before);
     }
-    producer.commit(PATIENCE).map_err(|error| Failed::Unknown(error.to_string()))
+    producer.commit(PATIENCE).map_err(Failed::Unknown)
 }
 
 fn now() -> i64 {
@@ -241,6 +255,15 @@ fn watch(config: &Config, name: &str, shared: &Shared) {
         let here = (last.0 + 1, read.partition, read.offset);
         assert_eq!(value, here.0, "{key} is lost or doubled: {here:?} behind {last:?}");
         *last = here;
-        shared.counted.fetch_add(1, Ordering::AcqRel);
+        let counted = first_missing(&counts);
+        shared.counted.store(counted, Ordering::Release);
+        let fed = shared.fed.load(Ordering::Acquire);
+        assert!(counted <= fed + GOOD, "{counted} counted, of {fed} and what is being committed");
     }
+}
+
+/// Values are counted by their buckets, one after the other in each.
+fn first_missing(counts: &BTreeMap<String, (u64, i32, i64)>) -> u64 {
+    let next = |bucket| counts.get(&name(bucket)).map_or(0, |last| last.0) * BUCKETS + bucket;
+    (0..BUCKETS).map(next).min().unwrap_or(0)
 }

@@ -1,9 +1,9 @@
 //! Where the log's time comes from.
 
 use std::fmt;
-use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use runtime::{Clock as _, ManualClock};
 use streams_core::Timestamp;
 
 /// The log's clock. Retention asks for the date, time-outs for the time that has passed.
@@ -52,34 +52,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that is moved by hand: for tests and simulations. Nothing waits under it.
-#[derive(Debug)]
-pub struct ManualClock {
-    start: Timestamp,
-    elapsed: Mutex<Duration>,
-}
-
-impl ManualClock {
-    /// A clock that stands at `start`.
-    pub fn new(start: Timestamp) -> Self {
-        Self { start, elapsed: Mutex::new(Duration::ZERO) }
-    }
-
-    /// Moves it forward.
-    pub fn advance(&self, by: Duration) {
-        let mut elapsed = crate::lock::lock(&self.elapsed);
-        *elapsed = elapsed.saturating_add(by);
-    }
-}
-
+/// Nothing waits under a clock that is moved by hand: for tests and simulations.
 impl Clock for ManualClock {
     fn wall(&self) -> Timestamp {
-        let elapsed = i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX);
-        self.start.saturating_add(elapsed)
+        self.now()
     }
 
     fn elapsed(&self) -> Duration {
-        *crate::lock::lock(&self.elapsed)
+        self.monotonic()
     }
 
     fn may_wait(&self) -> bool {

@@ -197,11 +197,10 @@ mod tests {
     use std::sync::Arc;
 
     use redb::backends::InMemoryBackend;
-    use runtime::transport::NewTopic;
+    use runtime::{ManualClock, transport::NewTopic};
 
     use super::*;
     use crate::chunk::{Chunk, NewRecord};
-    use crate::clock::ManualClock;
 
     #[test]
     fn no_more_than_the_cache_stays_in_memory() {

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_embedded::{EmbeddedLog, LogOptions, ManualClock};
+use headwater_embedded::{EmbeddedLog, LogOptions};
 use ledger::Chance;
+use runtime::ManualClock;
 use runtime::transport::{
     ErrorKind, Fetcher, Group, GroupMetadata, Member, MemberConfig, MemberEvent, NewTopic,
     OffsetCommit, Outgoing, Producer, ProducerConfig, ReaderConfig, Result, Transport,

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headwater_embedded::{EmbeddedLog, LogOptions, ManualClock};
+use headwater_embedded::{EmbeddedLog, LogOptions};
+use runtime::ManualClock;
 use runtime::transport::{
     ErrorKind, Fetcher, Member, MemberConfig, MemberEvent, NewTopic, OffsetCommit, Outgoing,
     Producer, ProducerConfig, Transport,

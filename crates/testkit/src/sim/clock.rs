@@ -8,24 +8,6 @@ use std::time::Duration;
 use runtime::{Clock, ManualClock};
 use streams_core::Timestamp;
 
-/// The instances' clock, as the log wants it.
-#[derive(Debug)]
-pub(super) struct LogClock(pub(super) ManualClock);
-
-impl embedded::Clock for LogClock {
-    fn wall(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    fn may_wait(&self) -> bool {
-        false
-    }
-}
-
 /// An instance's clock: its date may be wrong, and may be set while it runs.
 #[derive(Clone, Debug)]
 pub(super) struct InstanceClock {

@@ -30,7 +30,6 @@ use streams_core::{Headers, OwnedRecord, Record, Topic, Topology};
 
 use crate::dice::Dice;
 use crate::faults::Ledger;
-use clock::LogClock;
 pub use incident::{Incident, Incidents};
 use odds::Odds;
 pub use outcome::{Outcome, OutcomeError};
@@ -251,7 +250,7 @@ fn world(
     seed: u64,
 ) -> World {
     let clock = ManualClock::new(START);
-    let log = LogOptions::default().clock(Arc::new(LogClock(clock.clone()))).in_memory();
+    let log = LogOptions::default().clock(Arc::new(clock.clone())).in_memory();
     let described = topology();
     let mut ledger = Ledger::default();
     for sub in described.sub_topologies() {
