@@ -6,8 +6,9 @@
 //! it needs nothing; with a directory what was acknowledged survives `kill -9` and power loss.
 //!
 //! It has no thread of its own. What time brings about (expired members, transactions and records)
-//! happens inside the calls of whoever uses it, and under a [`ManualClock`](runtime::ManualClock) no call ever waits, so
-//! that one thread can drive a whole cluster of workers and get the same result each time.
+//! happens inside the calls of whoever uses it, and under a [`ManualClock`](runtime::ManualClock)
+//! no call ever waits, so that one thread can drive a whole cluster of workers and get the same
+//! result each time.
 //!
 //! ```
 //! # use headwater_embedded::EmbeddedLog;
