@@ -130,7 +130,7 @@ cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'xy' | cut -c 1-22; }
 
 # format CLUSTER
 format() {
-  rm -rf "$NODE/data" "$NODE/before.log"
+  rm -rf "$NODE/data" "$NODE/before.log" "$LOG"
   java -XX:TieredStopAtLevel=1 -cp "$JARS/*" kafka.tools.StorageTool format -t "$1" \
     -c "$CONFIG" >"$NODE/format.log" 2>&1 || { cat "$NODE/format.log" >&2; die "format failed"; }
 }
