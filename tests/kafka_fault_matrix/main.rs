@@ -48,25 +48,27 @@ fn nothing_is_lost_doubled_or_torn() {
 /// Takes the machine's disk and processors for Kafka's starts: gone through by `./dev faults` only.
 #[test]
 fn one_of_three_brokers_dies_or_stands_still() {
-    if broker_dies() {
+    if is_asked_for("HEADWATER_BROKER_DIES") {
         go_through(3, &BROKER_FAULTS, Duration::from_secs(30));
     }
 }
 
-/// The same with one node only, on which nothing takes over what the dead one had.
+/// The same with one node only, on which nothing takes over what the dead one had. Sooner or later
+/// Kafka 4.3 loses the end of a transaction in it (KAFKA-20734), whoever its clients are:
+/// `scripts/kafka/skipped_markers.sh`.
 #[test]
 fn the_only_broker_dies_or_stands_still() {
-    if broker_dies() {
+    if is_asked_for("HEADWATER_ONLY_BROKER_DIES") {
         go_through(1, &BROKER_FAULTS, Duration::from_secs(60));
     }
 }
 
-fn broker_dies() -> bool {
-    let dies = std::env::var_os("HEADWATER_BROKER_DIES").is_some();
-    if !dies {
-        println!("skipped: HEADWATER_BROKER_DIES is not set");
+fn is_asked_for(name: &str) -> bool {
+    let is_set = std::env::var_os(name).is_some();
+    if !is_set {
+        println!("skipped: {name} is not set");
     }
-    dies
+    is_set
 }
 
 /// Whether a fault's name contains one of the words of `HEADWATER_FAULTS`, separated by commas.

@@ -17,7 +17,7 @@ pub(crate) struct Records {
 pub(crate) struct Spare(Mutex<Vec<(Vec<u8>, Vec<Entry>)>>);
 
 /// So many pieces of memory are kept, and none larger than this.
-const SPARES_MAX: usize = 8;
+const SPARES_MAX: usize = 4;
 const SPARE_BYTES_MAX: usize = 4 << 20;
 /// Memory is not used again for so much less than it is: what waits has a bound.
 const SPARE_TIMES_MAX: usize = 8;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, Env, Error, Options, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, Env, Error, Options,
+    WriteBufferManager,
 };
 
 /// Block cache and write buffers, shared: write buffers are charged to the cache, so the cache's
@@ -101,6 +102,11 @@ impl Budget {
         blocks.set_block_cache(&self.cache);
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // In pieces: those of a whole file of a large table are megabytes, which no part of the
+        // cache has room for, and were read again for each key.
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_bloom_filter(10.0, false);
         blocks.set_block_size(8 << 10);
         let mut options = Options::default();
