@@ -239,9 +239,9 @@ fn now() -> i64 {
 type Counted = (String, (u64, i32, i64));
 
 /// Reads the output as it comes: each key's counts are 1, 2, 3, … without gap or repeat.
-fn watch(config: &Config, name: &str, shared: &Shared) {
+fn watch(config: &Config, output: &str, shared: &Shared) {
     let client = headwater::client(config).expect("a client");
-    let mut reader = client.reader(&topic(name)).expect("a reader");
+    let mut reader = client.reader(&topic(output)).expect("a reader");
     // Of each key, in the order of the buckets: the last count, and where it was.
     let mut counts = Vec::from_iter((0..BUCKETS).map(|bucket| (name(bucket), (0, 0, 0))));
     while !(shared.stop.load(Ordering::Acquire)
