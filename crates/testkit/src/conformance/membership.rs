@@ -1,6 +1,7 @@
 //! Members that die, come back, or only seem dead.
 
 use std::thread;
+use std::time::Duration;
 
 use runtime::transport::ErrorKind;
 
@@ -76,7 +77,8 @@ pub(super) fn zombie_cannot_commit(env: &Env) {
     let (topic, output) = (env.topic("in", 1), env.topic("out", 1));
     let mut zombie = alone(env, "group", &[&topic], 1);
     let identity = zombie.metadata(env);
-    let mut producer = env.transactional("zombie");
+    // Longer than until its partition is taken away: it is the group that refuses.
+    let mut producer = env.init(Some(env.name("zombie")), Duration::from_secs(60));
     must("begin", producer.begin());
     send(&mut *producer, &output, 0, ["from the grave"]);
     let mut successor = Process::start(env, &env.member("group", &[&topic]));
