@@ -10,11 +10,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use headwater_kafka::{KafkaConfig, KafkaTransport};
 use testkit::conformance::Env;
 
-fn on_kafka(case: &str, config: impl FnOnce(KafkaConfig) -> KafkaConfig) -> Option<Env> {
+/// `client` is part of all names: both run their cases at the same time, on the same broker.
+fn on_kafka(
+    case: &str,
+    client: &str,
+    config: impl FnOnce(KafkaConfig) -> KafkaConfig,
+) -> Option<Env> {
     let broker = std::env::var("HEADWATER_KAFKA").ok()?;
     let transport = KafkaTransport::new(config(KafkaConfig::new(&broker).expect("host:port")));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let mut env = Env::new(Arc::new(transport), &format!("{case}-{}", since.as_millis()));
+    let prefix = format!("{case}-{client}-{}", since.as_millis());
+    let mut env = Env::new(Arc::new(transport), &prefix);
     env.patience = Duration::from_secs(60);
     env.transaction_timeout = Duration::from_secs(5);
     Some(env)
@@ -25,7 +31,7 @@ mod by_librdkafka {
     use std::collections::BTreeMap;
 
     fn on_kafka(case: &str) -> Option<testkit::conformance::Env> {
-        super::on_kafka(case, |config| {
+        super::on_kafka(case, "librdkafka", |config| {
             let only_its_own = [("check.crcs".to_owned(), "true".to_owned())].into();
             let none = BTreeMap::new();
             let config = config.with_properties(&none, &only_its_own, &none, &none);
@@ -38,7 +44,7 @@ mod by_librdkafka {
 
 mod by_our_own_client {
     fn on_kafka(case: &str) -> Option<testkit::conformance::Env> {
-        super::on_kafka(case, |config| config.with_transactions(runtime::Transactions::V2))
+        super::on_kafka(case, "own", |config| config.with_transactions(runtime::Transactions::V2))
     }
 
     testkit::transport_conformance!(on_kafka);
