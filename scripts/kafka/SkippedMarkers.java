@@ -89,18 +89,16 @@ public class SkippedMarkers {
 
     void look() {
         var visible = read();
-        for (var name : neverCommitted) {
-            if (visible.containsKey(name)) {
-                System.out.println("visible, and only ever aborted: " + name + " at " + visible.get(name));
-            }
-        }
+        var exposed = neverCommitted.stream().filter(visible::containsKey).toList();
+        exposed.forEach(name -> System.out.println(
+            "visible, and only ever aborted: " + name + " at " + visible.get(name)));
         var lost = committed.stream()
             .filter(name -> visible.getOrDefault(name, List.of()).size() < PARTITIONS).toList();
         lost.forEach(name -> System.out.println("confirmed, and of its " + PARTITIONS
             + " records are visible: " + name + " at " + visible.get(name)));
-        var exposed = neverCommitted.stream().filter(visible::containsKey).count();
         System.out.println(committed.size() + " commits confirmed, of which " + lost.size()
-            + " are lost; " + neverCommitted.size() + " aborts, of which " + exposed + " are visible");
+            + " are lost; " + neverCommitted.size() + " aborts, of which "
+            + exposed.size() + " are visible");
     }
 
     /** What a read_committed consumer gets, by partition and offset. */

@@ -10,8 +10,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 ensure_jdk
 own_broker
+export HEADWATER_KAFKA_PORT=$STARTED_PORT
 NODE=.headwater/kafka/$STARTED_PORT
-CLASSES=$(HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh classpath)
+CLASSES=$(bash scripts/kafka.sh classpath)
 
 coproc PRODUCERS {
   exec java -Dorg.slf4j.simpleLogger.defaultLogLevel=off -cp "$CLASSES" \
@@ -22,7 +23,7 @@ sleep 10
 for ((round = 1; round <= ${1:-12}; round++)); do
   kill -9 "$(cat "$NODE/pid")"
   sleep 0.5
-  HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh start --keep
+  bash scripts/kafka.sh start --keep
   sleep 6
   note "killed $round times"
 done
