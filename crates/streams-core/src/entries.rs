@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::order::order;
+
 /// Keys of a table's store with their new values; `None` deletes.
 ///
 /// ```
@@ -86,14 +88,16 @@ impl Entries {
         let key = |span: &Span| &bytes[span.key()];
         // Those with equal keys stay in the order in which they were added. Where they are does not
         // tell it: a deletion of the empty key has no length.
-        spans.sort_by(|a, b| key(a).cmp(key(b)));
-        spans.dedup_by(|next, kept| {
+        let mut sorted: Vec<Span> =
+            order(spans.len(), |number| key(&spans[number])).map(|number| spans[number]).collect();
+        sorted.dedup_by(|next, kept| {
             let is_same = key(next) == key(kept);
             if is_same {
                 *kept = *next;
             }
             is_same
         });
+        self.spans = sorted;
     }
 
     /// The entries, in the order in which they were added or sorted.

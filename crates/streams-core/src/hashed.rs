@@ -1,7 +1,10 @@
 //! Entries that are found by hashing, until they are wanted in order.
 
+use std::mem::take;
+
 use hashbrown::HashTable;
 
+use crate::order::order;
 use crate::overlay::{Key, Value};
 
 /// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
@@ -73,7 +76,9 @@ impl Hashed {
 
     pub(crate) fn sort(&mut self) {
         if !self.is_sorted {
-            self.entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            let entries = &mut self.entries;
+            let sorted: Vec<_> = order(entries.len(), |number| &*entries[number].0).collect();
+            self.entries = sorted.into_iter().map(|number| take(&mut entries[number])).collect();
             self.places.clear();
             self.is_sorted = true;
         }

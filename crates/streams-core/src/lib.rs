@@ -28,6 +28,7 @@ mod global;
 mod hashed;
 mod hot;
 mod operators;
+mod order;
 mod overlay;
 mod partition;
 mod policy;
