@@ -13,6 +13,9 @@ use streams_core::{Store, StoreBatch, StoreProvider, TableBatch, TableName};
 const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
 const KEYS: i64 = 500;
 
+/// Ten such values are loaded past the write buffers.
+const LOADED: usize = 120 << 10;
+
 fn open(directory: &Path) -> Box<dyn Store> {
     // Small limits: flushes happen all the time, so that kills hit them.
     let options =
@@ -40,17 +43,20 @@ fn child() {
     loop {
         number += 1;
         other += 1;
-        let batch = |table, number: i64| TableBatch {
-            table,
-            entries: keys_of(number)
-                .into_iter()
-                .map(|key| (key.to_be_bytes(), Some(number.to_be_bytes())))
-                .collect(),
-            position: Some(number),
-        };
-        let tables = vec![batch(0, number), batch(1, other)];
+        let tables = vec![batch(0, number, 0), batch(1, other, 0)];
         store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
+        if number % 100 == 0 {
+            number += 1;
+            store.load(batch(0, number, LOADED), 0).expect("loads");
+        }
     }
+}
+
+/// With values that are so much longer than the number.
+fn batch(table: usize, number: i64, longer: usize) -> TableBatch {
+    let value = [&number.to_be_bytes()[..], &vec![0; longer]].concat();
+    let entries = keys_of(number).into_iter().map(|key| (key.to_be_bytes(), Some(&value)));
+    TableBatch { table, entries: entries.collect(), position: Some(number) }
 }
 
 fn check(store: &dyn Store, table: usize) -> i64 {
@@ -64,7 +70,7 @@ fn check(store: &dyn Store, table: usize) -> i64 {
     let mut found = vec![0; KEYS as usize];
     let scanned = store.scan(table, &[], None, &mut |key, value| {
         let key = i64::from_be_bytes(key.try_into().expect("a key"));
-        found[key as usize] = i64::from_be_bytes(value.try_into().expect("a value"));
+        found[key as usize] = i64::from_be_bytes(*value.first_chunk().expect("a value"));
         ControlFlow::Continue(())
     });
     scanned.expect("scans");

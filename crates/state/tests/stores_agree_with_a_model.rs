@@ -1,4 +1,5 @@
-//! Both stores do what a map does: gets, ranges, batches, clears, and, where they last, reopenings.
+//! Both stores do what a map does: gets, ranges, batches, loads, clears, and, where they last,
+//! reopenings.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,6 +13,8 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Clone, Debug)]
 enum Step {
     Apply(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// The same and much more, so that it is worth a file of its own.
+    Load(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     Clear,
     Flush,
     Reopen,
@@ -23,9 +26,11 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..4));
+    let value = || prop::option::of(prop::collection::vec(any::<u8>(), 0..4));
+    let changes = || prop::collection::vec((key(), value()), 0..8);
     prop_oneof![
-        8 => prop::collection::vec((key(), value), 0..8).prop_map(Step::Apply),
+        6 => changes().prop_map(Step::Apply),
+        2 => changes().prop_map(Step::Load),
         1 => Just(Step::Clear),
         1 => Just(Step::Flush),
         1 => Just(Step::Reopen),
@@ -53,11 +58,18 @@ fn run(provider: &dyn StoreProvider, steps: Vec<Step>, bounds: (Vec<u8>, Vec<u8>
     let mut store = provider.open("task", &tables()).expect("opens");
     let (mut model, mut position) = (Map::new(), None);
     for (number, step) in steps.into_iter().enumerate() {
+        let is_load = matches!(step, Step::Load(_));
         match step {
-            Step::Apply(changes) => {
-                let net: BTreeMap<_, _> = changes.into_iter().collect();
+            Step::Apply(changes) | Step::Load(changes) => {
+                let mut net: BTreeMap<_, _> = changes.into_iter().collect();
                 position = Some(number as i64);
-                apply(&mut *store, &net, position);
+                if is_load {
+                    net.insert(vec![3], Some(vec![number as u8; 1 << 20]));
+                    store.load(changed(&net, position), 0).expect("loads");
+                } else {
+                    let tables = vec![changed(&net, position)];
+                    store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
+                }
                 for (key, value) in net {
                     match value {
                         Some(value) => model.insert(key, value),
@@ -92,10 +104,9 @@ fn run(provider: &dyn StoreProvider, steps: Vec<Step>, bounds: (Vec<u8>, Vec<u8>
     }
 }
 
-fn apply(store: &mut dyn Store, net: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, position: Option<i64>) {
+fn changed(net: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, position: Option<i64>) -> TableBatch {
     let entries = net.iter().map(|(key, value)| (key, value.as_ref()));
-    let tables = vec![TableBatch { table: 1, entries: entries.collect(), position }];
-    store.apply(&StoreBatch { tables, at: 0 }).expect("applies");
+    TableBatch { table: 1, entries: entries.collect(), position }
 }
 
 proptest! {

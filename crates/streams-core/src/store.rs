@@ -36,6 +36,12 @@ pub trait Store: Send {
     /// commits, each with its own position.
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError>;
 
+    /// Brings a table forward by many entries of its changelog, at `at`. As [`apply`](Self::apply),
+    /// which it is by default; a store may have a cheaper way for much at once.
+    fn load(&mut self, change: TableBatch, at: Timestamp) -> Result<(), StoreError> {
+        self.apply(&StoreBatch { tables: vec![change], at })
+    }
+
     /// Forgets a table's entries and position, so that it is rebuilt from its changelog.
     fn clear(&mut self, table: usize) -> Result<(), StoreError>;
 

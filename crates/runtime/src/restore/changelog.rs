@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use streams_core::{
-    Entries, RecordBatch, Store, StoreBatch, StoreError, TableBatch, Timestamp, TopicPartition,
+    Entries, RecordBatch, Store, StoreError, TableBatch, Timestamp, TopicPartition,
 };
 
 use super::opening::{Opening, Stage};
@@ -160,10 +160,10 @@ impl Restorer {
         let reading = tables.filter(|table| table.left() > 0).count().max(1);
         let enough = (self.bytes_max / reading).max(COLLECTED_MIN);
         for opening in &mut self.openings {
-            let full = opening.tables.iter_mut().filter(|one| one.collected.bytes() >= enough);
-            let tables: Vec<_> = full.map(TableRestore::take_collected).collect();
-            if let (Some(store), false) = (opening.store.as_mut(), tables.is_empty()) {
-                store.apply(&StoreBatch { tables, at })?;
+            let Some(store) = opening.store.as_mut() else { continue };
+            let is_full = |table: &&mut TableRestore| table.collected.bytes() >= enough;
+            for table in opening.tables.iter_mut().filter(is_full) {
+                store.load(table.take_collected(), at)?;
                 reach(failpoint::RESTORE_READ);
             }
         }
@@ -196,17 +196,12 @@ impl Restorer {
 /// them, so that it is not read again.
 fn apply_rest(opening: &mut Opening, at: Timestamp) -> Result<(), StoreError> {
     let Some(store) = opening.store.as_mut() else { return Ok(()) };
-    let mut tables = Vec::new();
     for table in &mut opening.tables {
         if store.position(table.table)? != Some(table.position) {
-            tables.push(table.take_collected());
+            store.load(table.take_collected(), at)?;
+            reach(failpoint::RESTORE_READ);
         }
     }
-    if tables.is_empty() {
-        return Ok(());
-    }
-    store.apply(&StoreBatch { tables, at })?;
-    reach(failpoint::RESTORE_READ);
     Ok(())
 }
 

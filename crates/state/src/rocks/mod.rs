@@ -7,6 +7,7 @@
 //! tables are flushed to disk from time to time, in the background.
 
 mod budget;
+mod load;
 mod store;
 
 use std::collections::BTreeMap;

@@ -15,15 +15,15 @@ const ENTRY: u8 = 1;
 
 /// The key of the changelog position and of the time that it is of, eight bytes each, big-endian:
 /// before all entries.
-const POSITION: [u8; 1] = [0];
+pub(super) const POSITION: [u8; 1] = [0];
 
 pub(super) struct RocksStore {
-    task: String,
-    database: DB,
+    pub(super) task: String,
+    pub(super) database: DB,
     tables: Vec<Flushing>,
     limits: RocksOptions,
-    table_options: Options,
-    key: RefCell<Vec<u8>>,
+    pub(super) table_options: Options,
+    pub(super) key: RefCell<Vec<u8>>,
     share: Share,
 }
 
@@ -61,7 +61,7 @@ impl RocksStore {
         }
     }
 
-    fn family(&self, table: usize) -> Result<&ColumnFamily, StoreError> {
+    pub(super) fn family(&self, table: usize) -> Result<&ColumnFamily, StoreError> {
         let name = self.tables.get(table).map(|table| &table.name);
         let family = name.and_then(|name| self.database.cf_handle(name));
         family.ok_or_else(|| StoreError::Io {
@@ -70,7 +70,7 @@ impl RocksStore {
         })
     }
 
-    fn failed(&self, error: rocksdb::Error) -> StoreError {
+    pub(super) fn failed(&self, error: rocksdb::Error) -> StoreError {
         failed(&self.task, &error)
     }
 
@@ -86,6 +86,9 @@ impl RocksStore {
             "sorted entries go into the write buffer several times faster"
         );
         let mut key = self.key.borrow_mut();
+        if let Some(position) = change.position {
+            batch.put_cf(family, POSITION, place(position, at));
+        }
         for (entry, value) in change.entries.iter() {
             entry_key(entry, &mut key);
             match value {
@@ -93,15 +96,11 @@ impl RocksStore {
                 None => batch.delete_cf(family, &*key),
             }
         }
-        if let Some(position) = change.position {
-            let value = [position.to_be_bytes(), at.to_be_bytes()].concat();
-            batch.put_cf(family, POSITION, value);
-        }
         Ok(())
     }
 
     /// The changelog position, and the time that it is of.
-    fn place(&self, table: usize) -> Result<Option<(i64, Timestamp)>, StoreError> {
+    fn place_of(&self, table: usize) -> Result<Option<(i64, Timestamp)>, StoreError> {
         let found = self.database.get_pinned_cf(self.family(table)?, POSITION);
         let found = found.map_err(|error| self.failed(error))?;
         let Some(bytes) = found else { return Ok(None) };
@@ -155,10 +154,14 @@ impl Flushing {
     }
 }
 
+pub(super) fn place(position: i64, at: Timestamp) -> Vec<u8> {
+    [position.to_be_bytes(), at.to_be_bytes()].concat()
+}
+
 /// What an entry takes in a write buffer beside its key and value, roughly.
 const OVERHEAD: usize = 40;
 
-fn entry_key(key: &[u8], out: &mut Vec<u8>) {
+pub(super) fn entry_key(key: &[u8], out: &mut Vec<u8>) {
     out.clear();
     out.push(ENTRY);
     out.extend_from_slice(key);
@@ -203,11 +206,11 @@ impl Store for RocksStore {
     }
 
     fn position(&self, table: usize) -> Result<Option<i64>, StoreError> {
-        Ok(self.place(table)?.map(|(position, _)| position))
+        Ok(self.place_of(table)?.map(|(position, _)| position))
     }
 
     fn as_of(&self, table: usize) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.place(table)?.map(|(_, at)| at))
+        Ok(self.place_of(table)?.map(|(_, at)| at))
     }
 
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
@@ -220,6 +223,13 @@ impl Store for RocksStore {
         options.disable_wal(true);
         self.database.write_opt(writes, &options).map_err(|error| self.failed(error))?;
         self.flush_due(batch)
+    }
+
+    fn load(&mut self, change: TableBatch, at: Timestamp) -> Result<(), StoreError> {
+        if self.is_worth_a_file(&change)? {
+            return self.add_file(&change, at);
+        }
+        self.apply(&StoreBatch { tables: vec![change], at })
     }
 
     fn clear(&mut self, table: usize) -> Result<(), StoreError> {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use state::MemoryStores;
-use streams_core::{Store, StoreBatch, StoreError, StoreProvider, TableName, Timestamp};
+use streams_core::{
+    Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName, Timestamp,
+};
 
 use crate::lock::lock;
 
@@ -113,6 +115,10 @@ impl Store for SurvivingStore {
 
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
         self.kept()?.store.apply(batch)
+    }
+
+    fn load(&mut self, change: TableBatch, at: Timestamp) -> Result<(), StoreError> {
+        self.kept()?.store.load(change, at)
     }
 
     fn clear(&mut self, table: usize) -> Result<(), StoreError> {

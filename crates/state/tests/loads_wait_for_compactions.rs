@@ -1,0 +1,45 @@
+//! However much is loaded, and however quickly, a table has few files that are not sorted into the
+//! others: each look-up goes through them, and their filters take memory.
+
+use std::path::Path;
+
+use headwater_state::{RocksOptions, RocksStores};
+use streams_core::{StoreProvider, TableBatch};
+
+const LOADS: u64 = 100;
+const ENTRIES: u64 = 50_000;
+
+/// Beside those that are being sorted in, and what comes of it.
+const FILES_MAX: usize = 30;
+
+fn load(number: u64) -> TableBatch {
+    // Keys from all over the table each time.
+    let key = |entry: u64| (number * ENTRIES + entry).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut keys: Vec<u64> = (0..ENTRIES).map(key).collect();
+    keys.sort_unstable();
+    let entries = keys.iter().map(|key| (key.to_be_bytes(), Some([key.to_le_bytes(); 2].concat())));
+    TableBatch { table: 0, entries: entries.collect(), position: Some(number as i64) }
+}
+
+fn files(directory: &Path) -> usize {
+    let files = std::fs::read_dir(directory).expect("reads");
+    let is_table = |path: &Path| path.extension().is_some_and(|extension| extension == "sst");
+    files.filter(|file| is_table(&file.as_ref().expect("reads").path())).count()
+}
+
+#[test]
+fn tables_stay_sorted_however_much_is_loaded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let stores = RocksStores::open(directory.path(), RocksOptions::default()).expect("opens");
+    let mut store = stores.open("task", &["counts".into()]).expect("opens");
+    let mut most = 0;
+    for number in 0..LOADS {
+        store.load(load(number), 0).expect("loads");
+        most = most.max(files(&directory.path().join("task")));
+    }
+    assert!(most <= FILES_MAX, "{most} files");
+    let mut value = Vec::new();
+    let is_there = |key: u64| store.get(0, &key.to_be_bytes(), &mut value).expect("reads");
+    let all = (0..LOADS * ENTRIES).step_by(997);
+    assert!(all.map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).all(is_there));
+}
