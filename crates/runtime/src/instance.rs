@@ -4,7 +4,7 @@
 //! one thread, with [`Instance::turn`].
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(crate) struct Identity {
 /// An instance, not yet or no longer driven by threads.
 pub(crate) struct Instance {
     pub(crate) member: Member,
-    pub(crate) restorer: Restorer,
+    pub(crate) restorers: Vec<Restorer>,
     /// If the topology has global tables.
     pub(crate) globals: Option<GlobalReader>,
     pub(crate) workers: Vec<Worker>,
@@ -60,16 +60,19 @@ impl Instance {
         let placement = Placement::new(&parts.topology, &parts.layout);
         let transport = parts.transport.member(&member_config(parts, &placement))?;
         let (notices, notices_in) = channel();
-        let (openings, openings_in) = channel();
         let no_wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| ());
-        let to_restorer = Mailbox::new(openings, Arc::clone(&no_wake));
-        let to_member = Mailbox::new(notices.clone(), no_wake);
+        let to_member = Mailbox::new(notices.clone(), Arc::clone(&no_wake));
+        let inboxes = (0..parts.config.restore_threads).map(|_| channel());
+        let (openings, inboxes): (Vec<_>, Vec<_>) = inboxes.unzip();
+        let to_restorers =
+            openings.into_iter().map(|openings| Mailbox::new(openings, Arc::clone(&no_wake)));
+        let to_restorers: Vec<_> = to_restorers.collect();
         let mut workers = Vec::new();
         let mut to_workers = Vec::new();
         let consumed = Consumed::new(&parts.topology);
         for index in 0..parts.config.worker_threads {
-            let wiring = Wiring {
-                restorer: to_restorer.clone(),
+            let wiring = WorkerWiring {
+                restorers: to_restorers.clone(),
                 member: to_member.clone(),
                 consumed: consumed.clone(),
             };
@@ -79,38 +82,30 @@ impl Instance {
         }
         let rows = Arc::new(GlobalRows::open(&parts.topology, &*parts.stores)?);
         let globals = global_reader(parts, &rows)?;
-        // Under at-least-once too: a changelog may hold what an earlier, exactly-once run aborted.
-        let bytes_max = parts.config.restore_bytes();
-        let reader = ReaderConfig { read_committed: true, fetch_bytes_max: bytes_max };
-        let restorer = Restorer {
-            topology: Arc::clone(&parts.topology),
-            clock: Arc::clone(&parts.clock),
-            stores: Arc::clone(&parts.stores),
-            group: transport.group(),
-            reader: parts.transport.reader(&reader)?,
-            inbox: openings_in,
-            workers: to_workers.clone(),
-            member: to_member,
-            status: parts.status.clone(),
-            openings: Vec::new(),
-            delay: Delay::default(),
-            misfit: Delay::default(),
-            bytes_max,
-            memory_at: Duration::ZERO,
-            globals: rows,
-            purger: Purger::new(consumed, Arc::clone(&parts.transport), Arc::clone(&parts.clock)),
-        };
+        let (log, clock) = (&parts.transport, &parts.clock);
+        let mut purger = Some(Purger::new(consumed, Arc::clone(log), Arc::clone(clock)));
+        let mut restorers = Vec::new();
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let wiring = RestorerWiring {
+                inbox,
+                workers: to_workers.clone(),
+                member: to_member.clone(),
+                globals: Arc::clone(&rows),
+                purger: purger.take(),
+            };
+            restorers.push(restorer(parts, index, &*transport, wiring)?);
+        }
         parts.status.budget(parts.config.memory.bytes());
         let member = Member::new(
             (transport, Arc::clone(&parts.transport)),
             Arc::clone(&parts.topology),
             placement,
             notices_in,
-            to_restorer,
+            to_restorers,
             to_workers,
             parts.status.clone(),
         );
-        Ok(Self { member, restorer, globals, workers, notices })
+        Ok(Self { member, restorers, globals, workers, notices })
     }
 }
 
@@ -137,9 +132,48 @@ fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {
     }
 }
 
+/// Whom a restorer talks to.
+struct RestorerWiring {
+    inbox: Receiver<Opening>,
+    workers: Vec<Mailbox<Command>>,
+    member: Mailbox<Notice>,
+    globals: Arc<GlobalRows>,
+    purger: Option<Purger>,
+}
+
+fn restorer(
+    parts: &Parts,
+    index: usize,
+    member: &dyn transport::Member,
+    wiring: RestorerWiring,
+) -> Result<Restorer, AppError> {
+    // Under at-least-once too: a changelog may hold what an earlier, exactly-once run aborted.
+    let bytes_max = parts.config.restore_bytes();
+    let reader = ReaderConfig { read_committed: true, fetch_bytes_max: bytes_max };
+    Ok(Restorer {
+        index,
+        topology: Arc::clone(&parts.topology),
+        clock: Arc::clone(&parts.clock),
+        stores: Arc::clone(&parts.stores),
+        group: member.group(),
+        reader: parts.transport.reader(&reader)?,
+        inbox: wiring.inbox,
+        workers: wiring.workers,
+        member: wiring.member,
+        status: parts.status.clone(),
+        openings: Vec::new(),
+        delay: Delay::default(),
+        misfit: Delay::default(),
+        bytes_max,
+        memory_at: Duration::ZERO,
+        globals: wiring.globals,
+        purger: wiring.purger,
+    })
+}
+
 /// Whom a worker talks to.
-struct Wiring {
-    restorer: Mailbox<Opening>,
+struct WorkerWiring {
+    restorers: Vec<Mailbox<Opening>>,
     member: Mailbox<Notice>,
     consumed: Consumed,
 }
@@ -148,7 +182,7 @@ fn worker(
     parts: &Parts,
     index: usize,
     member: &dyn transport::Member,
-    wiring: Wiring,
+    wiring: WorkerWiring,
 ) -> Result<(Worker, Mailbox<Command>), AppError> {
     let config = &parts.config;
     let producer = ProducerConfig {
@@ -169,7 +203,7 @@ fn worker(
         fetcher,
         group: member.group(),
         commands,
-        restorer: wiring.restorer,
+        restorers: wiring.restorers,
         member: wiring.member,
         consumed: wiring.consumed,
         status: parts.status.clone(),

@@ -56,6 +56,13 @@ impl Lease {
     }
 }
 
+/// Whose a task is, by number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) worker: usize,
+    pub(crate) restorer: usize,
+}
+
 /// A task that this instance was given: what everybody on its way needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Assignment {
@@ -66,7 +73,7 @@ pub(crate) struct Assignment {
     pub(crate) changelogs: Vec<TopicPartition>,
     /// The name under which its store is kept.
     pub(crate) store_name: Arc<str>,
-    pub(crate) worker: usize,
+    pub(crate) place: Place,
     pub(crate) lease: Arc<Lease>,
     /// What the task counted before it was last rewound.
     pub(crate) carried: TaskMetrics,

@@ -60,7 +60,7 @@ impl MemoryStatus {
 /// Who says how much memory he uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
-    Restorer,
+    Restorer(usize),
     Worker(usize),
 }
 

@@ -73,7 +73,8 @@ impl SteppedApp {
 
     /// How many components there are to turn.
     pub fn components(&self) -> usize {
-        2 + self.instance.workers.len() + usize::from(self.instance.globals.is_some())
+        let Instance { restorers, workers, globals, .. } = &self.instance;
+        1 + restorers.len() + workers.len() + usize::from(globals.is_some())
     }
 
     /// Gives one of the components, numbered from 0, its turn. Nothing waits.
@@ -81,19 +82,20 @@ impl SteppedApp {
     /// # Errors
     /// What ends the application: drop it.
     pub fn turn(&mut self, component: usize) -> Result<(), AppError> {
-        let Instance { member, restorer, workers, globals, .. } = &mut self.instance;
-        match component {
-            0 if self.has_left => Ok(()),
-            0 => {
+        let Instance { member, restorers, workers, globals, .. } = &mut self.instance;
+        let Some(component) = component.checked_sub(1) else {
+            if !self.has_left {
                 self.has_left = !member.turn(Duration::ZERO)?;
-                Ok(())
             }
-            1 => restorer.turn(Duration::ZERO),
-            other => match (workers.get_mut(other - 2), globals) {
-                (Some(worker), _) => worker.turn(Duration::ZERO),
-                (None, Some(globals)) => globals.turn(Duration::ZERO),
-                (None, None) => Ok(()),
-            },
+            return Ok(());
+        };
+        if let Some(restorer) = restorers.get_mut(component) {
+            return restorer.turn(Duration::ZERO);
+        }
+        match (workers.get_mut(component - restorers.len()), globals) {
+            (Some(worker), _) => worker.turn(Duration::ZERO),
+            (None, Some(globals)) => globals.turn(Duration::ZERO),
+            (None, None) => Ok(()),
         }
     }
 

@@ -38,7 +38,7 @@ impl Threads {
         let stop = Arc::new(AtomicBool::new(false));
         let runtime = Handle::try_current().ok();
         let spawner = Spawner { stop: Arc::clone(&stop), failed, runtime, home, app };
-        let Instance { mut member, mut restorer, globals, workers, notices } = instance;
+        let Instance { mut member, restorers, globals, workers, notices } = instance;
         let mut threads = Vec::new();
         for mut worker in workers {
             threads.push(spawner.spawn("worker", move |stop| {
@@ -49,9 +49,11 @@ impl Threads {
                 result
             })?);
         }
-        threads.push(spawner.spawn("restorer", move |stop| {
-            turn_until(stop, || restorer.turn(WAIT).map(|()| true))
-        })?);
+        for mut restorer in restorers {
+            threads.push(spawner.spawn("restorer", move |stop| {
+                turn_until(stop, || restorer.turn(WAIT).map(|()| true))
+            })?);
+        }
         if let Some(mut globals) = globals {
             threads.push(spawner.spawn("globals", move |stop| {
                 let result = turn_until(stop, || globals.turn(WAIT).map(|()| true));

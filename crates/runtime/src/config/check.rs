@@ -24,6 +24,7 @@ impl Config {
     pub fn checked(self) -> Result<Self, ConfigError> {
         let positive = [
             ("worker_threads", self.worker_threads > 0),
+            ("restore_threads", self.restore_threads > 0),
             ("poll_records_max", self.poll_records_max > 0),
             ("commit_interval", self.commit_interval() > Duration::ZERO),
             ("session_timeout", self.session_timeout > Duration::ZERO),

@@ -50,6 +50,9 @@ pub struct Config {
     pub commit_interval: Option<Duration>,
     /// Threads that process tasks, each with a producer of its own. Default: 1.
     pub worker_threads: usize,
+    /// Threads that bring tables up to date from their changelogs, each for some of the tasks; they
+    /// sleep when that is done. Default: 2.
+    pub restore_threads: usize,
     /// Where tables and the instance's identity are kept. Default: none, which is fine for tables
     /// in memory; with RocksDB tables it is needed.
     pub state_dir: Option<PathBuf>,
@@ -175,6 +178,7 @@ impl Default for Config {
             guarantee: Guarantee::ExactlyOnce,
             commit_interval: None,
             worker_threads: 1,
+            restore_threads: 2,
             state_dir: None,
             tables: None,
             instance_id: None,
@@ -219,10 +223,10 @@ impl Config {
         self.memory.bytes() / 16 / self.worker_threads.max(1)
     }
 
-    /// The share of the memory budget for records of changelogs that were fetched and not read
-    /// yet. As many bytes of them may have been read and not applied yet.
+    /// One restorer's share of the memory budget for records of changelogs that were fetched and
+    /// not read yet. As many bytes of them may have been read and not applied yet.
     pub(crate) fn restore_bytes(&self) -> usize {
-        self.memory.bytes() / 16
+        self.memory.bytes() / 16 / self.restore_threads.max(1)
     }
 
     /// One worker's share of the memory budget for uncommitted table entries.

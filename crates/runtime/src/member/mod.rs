@@ -14,7 +14,7 @@ use streams_core::{TaskId, TopicPartition, Topology};
 
 use crate::error::AppError;
 use crate::failpoint::{self, reach};
-use crate::lease::{Assignment, Lease};
+use crate::lease::{Assignment, Lease, Place};
 use crate::mailbox::Mailbox;
 use crate::restore::Opening;
 use crate::status::{StatusHandle, TaskState};
@@ -39,7 +39,7 @@ pub(crate) struct Member {
     pub(crate) topology: Arc<Topology>,
     pub(crate) placement: Placement,
     pub(crate) notices: Receiver<Notice>,
-    pub(crate) restorer: Mailbox<Opening>,
+    pub(crate) restorers: Vec<Mailbox<Opening>>,
     pub(crate) workers: Vec<Mailbox<Command>>,
     pub(crate) status: StatusHandle,
     tasks: BTreeMap<TaskId, Assignment>,
@@ -78,7 +78,7 @@ impl Member {
         topology: Arc<Topology>,
         placement: Placement,
         notices: Receiver<Notice>,
-        restorer: Mailbox<Opening>,
+        restorers: Vec<Mailbox<Opening>>,
         workers: Vec<Mailbox<Command>>,
         status: StatusHandle,
     ) -> Self {
@@ -88,7 +88,7 @@ impl Member {
             topology,
             placement,
             notices,
-            restorer,
+            restorers,
             workers,
             status,
             tasks: BTreeMap::new(),
@@ -154,9 +154,8 @@ impl Member {
                 partitions.push(lead.clone());
                 continue;
             };
-            let worker = self.least_loaded();
-            let lease = self.lease();
-            let assignment = self.placement.assignment(&self.topology, task, worker, lease);
+            let (place, lease) = (self.place(task), self.lease());
+            let assignment = self.placement.assignment(&self.topology, task, place, lease);
             partitions.extend(assignment.partitions.iter().cloned());
             self.tasks.insert(task, assignment.clone());
             assignments.push(assignment);
@@ -170,9 +169,10 @@ impl Member {
     }
 
     fn open(&self, assignment: Assignment) {
-        tracing::info!(task = %assignment.task, worker = assignment.worker, "task assigned");
-        self.status.opened(assignment.task, assignment.worker, &assignment.partitions);
-        self.restorer.send(Opening::new(assignment));
+        tracing::info!(task = %assignment.task, worker = assignment.place.worker, "task assigned");
+        let Place { worker, restorer } = assignment.place;
+        self.status.opened(assignment.task, worker, &assignment.partitions);
+        self.restorers[restorer].send(Opening::new(assignment));
     }
 
     /// A topic that got more partitions has its keys elsewhere now.
@@ -191,9 +191,18 @@ impl Member {
         Err(AppError::TopicGrew { topic, before, now })
     }
 
-    fn least_loaded(&self) -> usize {
-        let load = |worker: &usize| self.tasks.values().filter(|one| one.worker == *worker).count();
-        (0..self.workers.len()).min_by_key(load).unwrap_or(0)
+    /// Whose a new task becomes: of those who have the fewest. Tasks of another sub-topology are no
+    /// burden for a restorer: they may have no tables.
+    fn place(&self, task: TaskId) -> Place {
+        let all = || self.tasks.values();
+        let work = |worker: &usize| all().filter(|one| one.place.worker == *worker).count();
+        let alike = || all().filter(|one| one.task.sub_topology == task.sub_topology);
+        let reading =
+            |restorer: &usize| alike().filter(|one| one.place.restorer == *restorer).count();
+        Place {
+            worker: (0..self.workers.len()).min_by_key(work).unwrap_or(0),
+            restorer: (0..self.restorers.len()).min_by_key(reading).unwrap_or(0),
+        }
     }
 
     /// Has the tasks of these lead partitions closed; the partitions are unassigned when that is
@@ -224,7 +233,7 @@ impl Member {
 
     /// Whoever has a task in hand has to look at its lease.
     fn leases_changed(&self) {
-        self.restorer.wake();
+        self.restorers.iter().for_each(Mailbox::wake);
         self.workers.iter().for_each(|worker| worker.send(Command::LeasesChanged));
     }
 

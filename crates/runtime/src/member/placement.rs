@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use streams_core::{TaskId, TaskMetrics, TopicPartition, Topology};
 
-use crate::lease::{Assignment, Lease};
+use crate::lease::{Assignment, Lease, Place};
 use crate::topics::{Layout, lead_topic};
 
 /// The lead topic of each sub-topology: the group shares out its partitions, the other sources
@@ -62,7 +62,7 @@ impl Placement {
         &self,
         topology: &Topology,
         task: TaskId,
-        worker: usize,
+        place: Place,
         lease: Arc<Lease>,
     ) -> Assignment {
         let sub = &topology.sub_topologies()[task.sub_topology];
@@ -76,7 +76,7 @@ impl Placement {
             partitions: self.partitions(topology, task),
             changelogs: sub.tables().iter().map(|table| at(table.changelog())).collect(),
             store_name: format!("{store}-{}", task.partition).into(),
-            worker,
+            place,
             lease,
             carried: TaskMetrics::default(),
         }

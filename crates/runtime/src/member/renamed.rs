@@ -84,8 +84,8 @@ impl Member {
 
     fn reopen_renamed(&mut self) {
         for task in std::mem::take(&mut self.naming.closed) {
-            let (worker, lease) = (self.least_loaded(), self.lease());
-            let assignment = self.placement.assignment(&self.topology, task, worker, lease);
+            let (place, lease) = (self.place(task), self.lease());
+            let assignment = self.placement.assignment(&self.topology, task, place, lease);
             self.tasks.insert(task, assignment.clone());
             self.open(assignment);
         }

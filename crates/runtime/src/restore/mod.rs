@@ -47,6 +47,7 @@ const RECORDS_MAX: usize = 10_000;
 const GLOBALS: Duration = Duration::from_millis(10);
 
 pub(crate) struct Restorer {
+    pub(crate) index: usize,
     pub(crate) topology: Arc<Topology>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stores: Arc<dyn StoreProvider>,
@@ -66,14 +67,17 @@ pub(crate) struct Restorer {
     /// When the status was told last how much memory it uses.
     pub(crate) memory_at: Duration,
     pub(crate) globals: Arc<GlobalRows>,
-    pub(crate) purger: Purger,
+    /// The first one has it.
+    pub(crate) purger: Option<Purger>,
 }
 
 impl Restorer {
     /// Brings every task in hand a step further.
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
         self.receive(wait);
-        self.purger.turn();
+        if let Some(purger) = &mut self.purger {
+            purger.turn();
+        }
         let stepped = self.step(wait);
         stepped.or_else(|error| self.rebuild(error))
     }
@@ -103,7 +107,7 @@ impl Restorer {
             stores: self.stores.memory_bytes(),
             ..MemoryStatus::default()
         };
-        self.status.remembers(Holder::Restorer, memory);
+        self.status.remembers(Holder::Restorer(self.index), memory);
     }
 
     /// A store that turned out to be corrupt is made anew; nothing else can be mended here.
@@ -216,7 +220,7 @@ impl Restorer {
         self.status.changed(id, TaskState::Running, "up to date");
         reach(failpoint::RESTORE_READY);
         let assignment = opening.assignment;
-        let worker = &self.workers[assignment.worker];
+        let worker = &self.workers[assignment.place.worker];
         let activation = Activation { assignment, task, offsets, ends };
         worker.send(Command::Activate(Box::new(activation)));
     }

@@ -75,7 +75,7 @@ pub(crate) struct Worker {
     pub(crate) producing: Producing,
     pub(crate) group: Arc<dyn Group>,
     pub(crate) commands: Receiver<Command>,
-    pub(crate) restorer: Mailbox<Opening>,
+    pub(crate) restorers: Vec<Mailbox<Opening>>,
     pub(crate) member: Mailbox<Notice>,
     pub(crate) status: StatusHandle,
     pub(crate) waker: Waker,

@@ -73,14 +73,14 @@ impl Worker {
             }
             self.status.changed(assignment.task, TaskState::Opening, reason);
             assignment.carried = assignment.carried + task.metrics();
-            let store = task.into_store();
+            let (store, restorer) = (task.into_store(), assignment.place.restorer);
             let opening = if damaged == Some(&*assignment.store_name) {
                 drop(store);
                 Opening::rebuilding(assignment)
             } else {
                 Opening::again(assignment, store)
             };
-            self.restorer.send(opening);
+            self.restorers[restorer].send(opening);
         }
         self.renew_producer()
     }
