@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use runtime::transport::{ErrorKind, TransportError};
 use streams_core::TopicPartition;
@@ -24,6 +25,13 @@ pub(super) struct Puller {
     spare: Arc<Spare>,
 }
 
+/// A broker that has so few bytes is not asked again at once: to answer each record by itself would
+/// be most of its work, and of ours.
+const LITTLE: usize = 16 << 10;
+
+/// From question to question as long as there is little.
+const PAUSE: Duration = Duration::from_millis(2);
+
 impl Puller {
     pub(super) fn new(broker: Hand, intake: &SharedIntake, cluster: &Arc<Cluster>) -> Self {
         let (intake, cluster) = (Arc::clone(intake), Arc::clone(cluster));
@@ -32,8 +40,13 @@ impl Puller {
 
     pub(super) fn run(&mut self) {
         while let Some(asks) = self.intake.take(self.broker, None) {
+            let began = Instant::now();
             let settled = self.pull(asks);
+            let came = settled.iter().map(|(_, came)| came.bytes()).sum();
             self.intake.settle(settled);
+            if (1..LITTLE).contains(&came) {
+                thread::sleep(PAUSE.saturating_sub(began.elapsed()));
+            }
         }
     }
 

@@ -59,6 +59,16 @@ pub(super) enum Came {
     Failed(TransportError),
 }
 
+impl Came {
+    /// Of records.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Records(decoded, _) => decoded.records.bytes(),
+            _ => 0,
+        }
+    }
+}
+
 /// What may wait of each partition is the same part of all, within these bounds. Were it not its
 /// own, partitions that are paused could keep those from being read that they are waiting for.
 pub(super) const QUOTA_MIN: usize = 64 << 10;

@@ -82,6 +82,11 @@ impl Records {
         self.entries.len()
     }
 
+    /// Bytes that were fetched, decompressed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes of memory.
     pub(crate) fn size(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()

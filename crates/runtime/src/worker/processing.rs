@@ -39,11 +39,12 @@ impl Pace {
 
 impl Worker {
     /// Every task has its turn; effects are sent at once. When a commit is overdue the others have
-    /// theirs first next time.
+    /// theirs first next time. One that waits for an agent is helped by nothing but turns.
     pub(super) fn process(&mut self) -> Result<(), Trouble> {
         let mut began = self.clock.monotonic();
         for _ in 0..self.tasks.len() {
-            if self.commit_at.is_some_and(|at| at + TURN <= began) {
+            let is_overdue = self.commit_at.is_some_and(|at| at + TURN <= began);
+            if is_overdue && !self.is_waiting() {
                 break;
             }
             let index = self.turn_of % self.tasks.len();
