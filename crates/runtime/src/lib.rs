@@ -1,6 +1,6 @@
 //! Drives Headwater topologies: group membership, restore, workers, exactly-once commits.
 //!
-//! An instance has one group member, one restorer and some workers, each a struct with a `turn`
+//! An instance has one group member, some restorers and workers, each a struct with a `turn`
 //! that does what there is to do over the traits of [`transport`], a store and a [`Clock`]. In
 //! production each has a thread.
 //!

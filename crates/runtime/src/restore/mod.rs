@@ -1,5 +1,6 @@
 //! The restorer: opens stores, brings tables up to date from their changelogs, finds out where
-//! inputs go on. It runs beside processing; a task is given to its worker when it is ready.
+//! inputs go on. It runs beside processing; a task is given to its worker when it is ready. Each of
+//! an instance's restorers has some of its tasks, and nothing in common with the others.
 //!
 //! The order is what makes a task see every committed effect: first the committed offsets, which
 //! are only given out when no open transaction holds them; then the changelogs' ends, uncommitted

@@ -4,7 +4,8 @@
 //! beside them, the changelog position that they stand at. Both are written in one batch to one
 //! column family, so whatever a crash leaves of it is of one moment. RocksDB's own log is off: the
 //! changelog is the log, and what a crash takes from a table is read from it again. To bound that,
-//! tables are flushed to disk from time to time, in the background.
+//! tables are flushed to disk from time to time, in the background. Restoring, which has much at
+//! once, hands over whole table files.
 
 mod budget;
 mod load;
