@@ -12,10 +12,14 @@ const ENTRIES: u64 = 50_000;
 /// Beside those that are being sorted in, and what comes of it.
 const FILES_MAX: usize = 30;
 
+/// One after the other they are from all over the table.
+fn key(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 fn load(number: u64) -> TableBatch {
-    // Keys from all over the table each time.
-    let key = |entry: u64| (number * ENTRIES + entry).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut keys: Vec<u64> = (0..ENTRIES).map(key).collect();
+    let entries = number * ENTRIES..(number + 1) * ENTRIES;
+    let mut keys: Vec<u64> = entries.map(key).collect();
     keys.sort_unstable();
     let entries = keys.iter().map(|key| (key.to_be_bytes(), Some([key.to_le_bytes(); 2].concat())));
     TableBatch { table: 0, entries: entries.collect(), position: Some(number as i64) }
@@ -41,5 +45,5 @@ fn tables_stay_sorted_however_much_is_loaded() {
     let mut value = Vec::new();
     let is_there = |key: u64| store.get(0, &key.to_be_bytes(), &mut value).expect("reads");
     let all = (0..LOADS * ENTRIES).step_by(997);
-    assert!(all.map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).all(is_there));
+    assert!(all.map(key).all(is_there));
 }
