@@ -60,13 +60,11 @@ impl Instance {
         let placement = Placement::new(&parts.topology, &parts.layout);
         let transport = parts.transport.member(&member_config(parts, &placement))?;
         let (notices, notices_in) = channel();
-        let no_wake: Arc<dyn Fn() + Send + Sync> = Arc::new(|| ());
-        let to_member = Mailbox::new(notices.clone(), Arc::clone(&no_wake));
-        let inboxes = (0..parts.config.restore_threads).map(|_| channel());
-        let (openings, inboxes): (Vec<_>, Vec<_>) = inboxes.unzip();
-        let to_restorers =
-            openings.into_iter().map(|openings| Mailbox::new(openings, Arc::clone(&no_wake)));
-        let to_restorers: Vec<_> = to_restorers.collect();
+        let to_member = unwoken(notices.clone());
+        let (to_restorers, inboxes): (Vec<_>, Vec<_>) = (0..parts.config.restore_threads)
+            .map(|_| channel())
+            .map(|(openings, inbox)| (unwoken(openings), inbox))
+            .unzip();
         let mut workers = Vec::new();
         let mut to_workers = Vec::new();
         let consumed = Consumed::new(&parts.topology);
@@ -84,8 +82,7 @@ impl Instance {
         let globals = global_reader(parts, &rows)?;
         let (log, clock) = (&parts.transport, &parts.clock);
         let mut purger = Some(Purger::new(consumed, Arc::clone(log), Arc::clone(clock)));
-        let mut restorers = Vec::new();
-        for (index, inbox) in inboxes.into_iter().enumerate() {
+        let restorers = inboxes.into_iter().enumerate().map(|(index, inbox)| {
             let wiring = RestorerWiring {
                 inbox,
                 workers: to_workers.clone(),
@@ -93,8 +90,9 @@ impl Instance {
                 globals: Arc::clone(&rows),
                 purger: purger.take(),
             };
-            restorers.push(restorer(parts, index, &*transport, wiring)?);
-        }
+            restorer(parts, index, &*transport, wiring)
+        });
+        let restorers = restorers.collect::<Result<_, _>>()?;
         parts.status.budget(parts.config.memory.bytes());
         let member = Member::new(
             (transport, Arc::clone(&parts.transport)),
@@ -107,6 +105,11 @@ impl Instance {
         );
         Ok(Self { member, restorers, globals, workers, notices })
     }
+}
+
+/// Who gets these looks for them by himself.
+fn unwoken<T>(sender: Sender<T>) -> Mailbox<T> {
+    Mailbox::new(sender, Arc::new(|| ()))
 }
 
 fn global_reader(parts: &Parts, rows: &Arc<GlobalRows>) -> Result<Option<GlobalReader>, AppError> {
