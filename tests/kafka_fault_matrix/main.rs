@@ -24,6 +24,7 @@ mod faults;
 mod job;
 mod usage;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker::Broker;
@@ -77,6 +78,9 @@ fn is_chosen(fault: &Fault) -> bool {
     chosen.split(',').any(|word| fault.name.contains(word))
 }
 
+/// For one test after the other: they would choose the same ports, and disturb each other.
+static MACHINE: Mutex<()> = Mutex::new(());
+
 /// With so many brokers. `within` so much time of a fault's end everything that was fed until then
 /// must be counted.
 fn go_through(nodes: u16, faults: &[Fault], within: Duration) {
@@ -84,6 +88,7 @@ fn go_through(nodes: u16, faults: &[Fault], within: Duration) {
         println!("skipped: HEADWATER_KAFKA names no broker, so there may be none here");
         return;
     }
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let (began, rounds) = (Instant::now(), support::rounds());
     let broker = Broker::start(nodes);
     let job = Job::start(broker.config(), &support::unique("matrix"));
