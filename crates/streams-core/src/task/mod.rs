@@ -9,6 +9,7 @@ mod commit;
 mod dead_letter;
 mod id;
 mod input;
+mod merge;
 mod metrics;
 mod progress;
 mod step;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::transport::{Fetched, Fetcher, Reader, Result};
+use runtime::transport::{FetchProgress, Fetched, Fetcher, Reader, Result};
 use streams_core::TopicPartition;
 
 use super::{Call, Fault, Faults};
@@ -53,8 +53,12 @@ impl Fetcher for FaultyFetcher {
         self.fetcher.waker()
     }
 
-    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
-        self.fetcher.high_watermarks()
+    fn is_at_end(&self, partition: &TopicPartition) -> bool {
+        self.fetcher.is_at_end(partition)
+    }
+
+    fn progress(&self) -> Vec<(TopicPartition, FetchProgress)> {
+        self.fetcher.progress()
     }
 
     fn waiting_bytes(&self) -> usize {

@@ -150,10 +150,12 @@ impl Tasks {
             topology.sub_topologies()[id.sub_topology].sources().iter().enumerate()
         {
             let mut records = log.from(&source.topic, id.partition, fetched[input]);
+            let at_end = records.len() <= records_max;
             records.truncate(records_max);
             fetched[input] += records.len() as i64;
             any |= !records.is_empty();
             task.enqueue(input, Box::new(OwnedBatch::from(records)));
+            task.observe(input, at_end, !at_end);
         }
         any
     }
