@@ -8,7 +8,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Task;
-use crate::cx::Cx;
 use crate::operators::is_acceptable;
 use crate::record::{RawRecord, Timestamp};
 use crate::topology::Source;
@@ -84,17 +83,23 @@ impl Task {
         Some(time)
     }
 
-    /// The time by which a record takes its turn: its event time, or its own timestamp if no event
-    /// time can be extracted from it. A record whose time will be refused has its turn at once:
-    /// nothing must wait for a date that does not count.
+    /// The time by which a record takes its turn. One whose time will be refused has its turn at
+    /// once: nothing must wait for a date that does not count.
     pub(super) fn turn_time(&self, source: &Source, record: &RawRecord<'_>) -> Timestamp {
-        let time = source.event_time(record).unwrap_or(record.timestamp);
-        let Cx { now, .. } = *self.cx();
-        if is_acceptable(time, now, source.max_ahead_ms) { time } else { Timestamp::MIN }
+        let time = source.turn_time(record);
+        let is_refused = |max_ms| !is_acceptable(time, self.cx().now, Some(max_ms));
+        if source.max_ahead_ms.is_some_and(is_refused) { Timestamp::MIN } else { time }
     }
 }
 
 impl Source {
+    /// The time by which a record takes its turn among those of other inputs: its event time, or
+    /// its own timestamp if none can be extracted; the least one there is if it will be refused.
+    pub fn turn_time(&self, record: &RawRecord<'_>) -> Timestamp {
+        let time = self.event_time(record).unwrap_or(record.timestamp);
+        if is_acceptable(time, 0, None) { time } else { Timestamp::MIN }
+    }
+
     /// The lowest time that an extractor finds; `None` if there is no extractor, or if none finds
     /// any: the record is dealt with when its turn comes.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {

@@ -63,6 +63,13 @@ pub struct Resume {
 }
 
 impl Resume {
+    /// The next offset that operators have not processed: it may lie ahead of what was committed,
+    /// by what an agent has not acknowledged.
+    pub fn processed(&self) -> i64 {
+        let position = Progress::parse(&self.metadata).position(Progress::OPERATORS);
+        position.unwrap_or(self.offset).max(self.offset)
+    }
+
     /// Where the changelog of a table ended at that commit, if it was noted.
     pub fn changelog_end(&self, table: &str) -> Option<i64> {
         Progress::parse(&self.metadata).changelog(table)
