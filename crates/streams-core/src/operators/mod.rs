@@ -66,12 +66,13 @@ pub(crate) trait Hook: Send + Sync {
         Ok(())
     }
 
-    /// Wall-clock time has passed.
+    /// Time has passed.
     fn on_time(&self, _cx: &mut Cx) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first.
+    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first: by the
+    /// clock that never goes back.
     fn next_wakeup(&self, _cx: &Cx) -> Option<Timestamp> {
         None
     }

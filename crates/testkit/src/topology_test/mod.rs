@@ -169,7 +169,7 @@ impl TopologyTest {
     pub fn table_windows<K: 'static, V: 'static>(
         &mut self,
         table: &Table<K, V>,
-        windows: &impl Windows,
+        windows: &(impl Windows + Clone),
     ) -> Result<Vec<Record<Windowed<K>, V>>, TestError> {
         let codec = windows.changelog_key(table.key_codec());
         self.rows(table, |key| Ok(codec.decode(Some(key))?))
