@@ -8,6 +8,7 @@ mod calendar;
 use std::time::Duration;
 
 use calendar::{CalendarDays, HOUR, name};
+use headwater_streams_core::codec::{Json, Text, TimeWindowed};
 use headwater_streams_core::{
     BufferFull, Builder, Record, Suppress, Table, Topic, Topology, Windowed,
 };
@@ -125,4 +126,55 @@ fn none_is_forgotten_before_it_is_closed() {
     let expected = [(window("tea".to_owned(), 7), 2), (window("coffee".to_owned(), 8), 1)];
     assert_eq!(kept, expected);
     assert_eq!(test.metrics().dropped_late, 0);
+}
+
+/// Topics and tables hold a window's start only.
+#[test]
+fn each_ends_where_it_does_wherever_it_is_read_back() {
+    let per_day = Topic::<_, u64>::with("per-day", TimeWindowed::<Key>::by(days()), Text);
+    let kept = Table::<Windowed<Key>, u64>::with("kept", TimeWindowed::by(days()), Text);
+    let twice = Topic::<_, (u64, u64)>::with("twice", TimeWindowed::by(days()), Json);
+    let app = Builder::new("shop");
+    let counts = app.stream(&sales()).group_by_key().window(days()).count(&table()).into_table();
+    counts.keep(&kept).to_stream().map_values(|n| n.unwrap_or_default()).to(&per_day);
+    let windows = counts.to_stream().map_values(|n| n.unwrap_or_default());
+    // Through another topic, to be joined with the table there.
+    let codec = TimeWindowed::<Key>::by(days());
+    let own = |window: &Windowed<Key>, _: &u64| window.clone();
+    let windows = windows.group_by_with("by-window", own, codec, Text);
+    let again = windows.reduce(&Table::with("again", TimeWindowed::by(days()), Text), |_, n| n);
+    let both = again.into_table().join(
+        &app.table(&per_day, &Table::with("per-day", TimeWindowed::by(days()), Text)),
+        |_, one, other| (*one, *other),
+    );
+    both.to_stream().map_values(|both| both.unwrap_or_default()).to(&twice);
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    let mut expected = Vec::new();
+    for ends in days().bounds().windows(2) {
+        test.send_record(&sales(), Record::new("tea".into(), 1, ends[0])).expect("processed");
+        expected.push(format!("tea {}..{}", ends[0] / HOUR, ends[1] / HOUR));
+    }
+    let names = |windows: Vec<Windowed<Key>>| windows.iter().map(name).collect::<Vec<_>>();
+    let sent = test.take(&per_day).expect("decodes");
+    assert_eq!(names(sent.into_iter().map(|(window, _)| window).collect()), expected);
+    let rows = test.table_rows(&kept).expect("decodes");
+    assert_eq!(names(rows.into_iter().map(|row| row.key).collect()), expected);
+    let joined = test.take(&twice).expect("decodes");
+    let mut joined = names(joined.into_iter().map(|(window, _)| window).collect());
+    joined.dedup();
+    assert_eq!(joined, expected);
+    let windows = test.table_windows(&table(), &days()).expect("decodes");
+    let last = windows.last().expect("the last day is kept");
+    assert_eq!(Some(&name(&last.key)), expected.last());
+}
+
+#[test]
+fn each_of_several_streams_is_closed_when_it_is_over() {
+    let app = Builder::new("shop");
+    let add = |all: &mut u64, _: &Key, _: i64| *all += 1;
+    let both = app.stream(&sales()).group_by_key().cogroup(add);
+    let both = both.with(app.stream(&Topic::new("returns")).group_by_key(), add);
+    let counts = both.window(days()).aggregate(&table(), || 0);
+    counts.closed().map(|window, n| (name(&window), n)).to(&totals());
+    each_day_ends_by_itself(TopologyTest::new(app.build().expect("valid")), true);
 }
