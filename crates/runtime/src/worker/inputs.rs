@@ -31,18 +31,20 @@ pub(super) struct Waits {
 const NAMED_AFTER: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// Tells a task with several inputs what is known of them, just before it is stepped.
+    /// Tells a task what is known of its inputs, just before it is stepped.
     pub(super) fn observe_inputs(&mut self, index: usize) {
         let now = self.clock.monotonic();
         let task_idle = self.config.task_idle;
         let Active { assignment, task, waits, .. } = &mut self.tasks[index];
-        if waits.len() == 1 {
+        let has_queued = task.has_queued();
+        // One input needs nobody else's records; and without records nobody waits.
+        let is_wanted = if has_queued { waits.len() > 1 } else { task.minds_idleness() };
+        if !is_wanted {
             return;
         }
-        let has_queued = task.has_queued();
         for (input, (partition, waits)) in assignment.partitions.iter().zip(waits).enumerate() {
             let is_empty = task.queued(input) == 0;
-            let at_end = has_queued && self.fetcher.is_at_end(partition);
+            let at_end = self.fetcher.is_at_end(partition);
             if !is_empty {
                 *waits = Waits::default();
             } else if has_queued {

@@ -183,7 +183,7 @@ impl Worker {
         if busy {
             return Duration::ZERO;
         }
-        let now = self.clock.now();
+        let now = self.clock.moment().elapsed_ms;
         let until = |at: Timestamp| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
         let wakeups = self.tasks.iter().filter_map(|active| active.task.next_wakeup()).map(until);
         let commit = self.commit_at.map(|at| at.saturating_sub(self.clock.monotonic()));

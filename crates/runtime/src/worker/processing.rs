@@ -61,7 +61,7 @@ impl Worker {
     /// middle of one.
     fn process_task(&mut self, index: usize) -> Result<usize, Trouble> {
         self.observe_inputs(index);
-        let (now, is_waiting) = (self.clock.now(), self.is_waiting());
+        let (now, is_waiting) = (self.clock.moment(), self.is_waiting());
         let active = &mut self.tasks[index];
         let records = if is_waiting { 0 } else { active.pace.records };
         let failed = active.task.advance(now, &mut self.effects)?;

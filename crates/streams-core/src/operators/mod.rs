@@ -72,12 +72,18 @@ pub(crate) trait Hook: Send + Sync {
         Ok(())
     }
 
-    /// Wall-clock time has passed.
+    /// Time has passed.
     fn on_time(&self, _cx: &mut Cx) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first.
+    /// Whether it does something when the task has been idle for a while.
+    fn minds_idleness(&self) -> bool {
+        false
+    }
+
+    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first: by the
+    /// clock that never goes back.
     fn next_wakeup(&self, _cx: &Cx) -> Option<Timestamp> {
         None
     }

@@ -40,6 +40,18 @@ impl Task {
         self.inputs.iter().any(|input| !input.is_empty())
     }
 
+    /// Whether everything is processed that is known to be there: nothing is queued, and each log
+    /// has said that it has nothing more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inputs.iter().all(|input| input.is_empty() && input.at_end)
+    }
+
+    /// Whether it does something when it has been idle for a while, so that it has to
+    /// [know](Self::observe) whether it is.
+    pub fn minds_idleness(&self) -> bool {
+        self.sub_topology().hooks.iter().any(|hook| hook.minds_idleness())
+    }
+
     /// The input whose next record is the oldest; among equals the first. `None` also while an
     /// input without queued records is waited for.
     pub(super) fn oldest_input(&mut self) -> Option<usize> {

@@ -9,6 +9,7 @@ use crate::agent::panic_text;
 use crate::cx::{Origin, RecordMark};
 use crate::effect::Effects;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
+use crate::moment::Moment;
 use crate::policy::ErrorPolicy;
 use crate::record::{OwnedRecord, RecordBatch, Timestamp};
 
@@ -38,11 +39,11 @@ impl Task {
     /// stop early.
     pub fn step(
         &mut self,
-        now: Timestamp,
+        now: impl Into<Moment>,
         records_max: usize,
         effects: &mut Effects,
     ) -> Result<Step, TaskError> {
-        self.cx_mut().now = now;
+        self.cx_mut().set_moment(now.into());
         self.lend_effects(effects, |task| task.step_inside(records_max))
     }
 

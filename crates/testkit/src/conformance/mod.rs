@@ -46,6 +46,7 @@ macro_rules! __each_conformance_case {
     ([$($callback:tt)*] $args:tt) => {
         $($callback)* ! { $args
             topics::created_topic_is_described,
+            topics::created_topic_takes_any_time_that_it_is_told_to,
             topics::unknown_topic_is_not_created_by_asking,
             topics::creating_twice_is_an_error,
             topics::bad_configuration_is_refused,
