@@ -12,7 +12,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
-use runtime::transport::{Admin, ErrorKind, NewTopic, Result, TopicInfo, TransportError};
+use runtime::transport::{
+    Admin, ErrorKind, NewTopic, Result, TimestampType, TopicInfo, TransportError,
+};
 use streams_core::TopicPartition;
 
 use crate::config::{KafkaConfig, Role};
@@ -151,6 +153,26 @@ fn topic_info(name: &Arc<str>, partitions: i32, config: &ConfigResource) -> Resu
         let context = format!("asking for the configuration of {name}");
         TransportError::new(ErrorKind::Retriable, context, "the broker does not know it yet")
     })?;
-    let retention_ms = value("retention.ms").and_then(|text| text.parse().ok()).unwrap_or(-1);
-    Ok(TopicInfo { name: Arc::clone(name), partitions, cleanup_policy, retention_ms })
+    let number = |key: &str| value(key).and_then(|text| text.parse::<i64>().ok());
+    let timestamp_type = match value("message.timestamp.type").as_deref() {
+        Some("LogAppendTime") => TimestampType::LogAppendTime,
+        _ => TimestampType::CreateTime,
+    };
+    // Brokers 3.6 to 3.9 have both: the old setting counts where the new one is not set.
+    let bound = |key: &str| {
+        let newer = number(key).filter(|ms| *ms != i64::MAX);
+        newer.or_else(|| number("message.timestamp.difference.max.ms")).unwrap_or(i64::MAX)
+    };
+    let of_defaults = TopicInfo::new(Arc::clone(name), partitions);
+    Ok(TopicInfo {
+        cleanup_policy,
+        retention_ms: number("retention.ms").unwrap_or(-1),
+        max_message_bytes: number("max.message.bytes")
+            .and_then(|bytes| i32::try_from(bytes).ok())
+            .unwrap_or(of_defaults.max_message_bytes),
+        timestamp_type,
+        timestamp_before_max_ms: bound("message.timestamp.before.max.ms"),
+        timestamp_after_max_ms: bound("message.timestamp.after.max.ms"),
+        ..of_defaults
+    })
 }

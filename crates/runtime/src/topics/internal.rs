@@ -104,12 +104,7 @@ fn ensure(
     match admin.describe(&names, timeout)?.pop().flatten() {
         Some(info) => checked(topic, &wanted, info),
         // Created, but not yet known to the broker that was asked: it will be as it was asked for.
-        None => Ok(TopicInfo {
-            name: new.name,
-            partitions,
-            cleanup_policy: String::new(),
-            retention_ms: -1,
-        }),
+        None => Ok(TopicInfo::new(new.name, partitions)),
     }
 }
 

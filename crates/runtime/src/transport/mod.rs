@@ -361,6 +361,44 @@ pub struct TopicInfo {
     pub cleanup_policy: String,
     /// `retention.ms`; −1 for ever.
     pub retention_ms: i64,
+    /// `max.message.bytes`: how large a batch may be as it goes over the wire. Of a batch with a
+    /// single record [`streams_core::record_bytes`] says how large it is before compression.
+    pub max_message_bytes: i32,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// How far a record's timestamp may lie before the broker's clock
+    /// (`message.timestamp.before.max.ms`, on older brokers `message.timestamp.difference.max.ms`);
+    /// [`i64::MAX`] for any.
+    pub timestamp_before_max_ms: i64,
+    /// How far it may lie after the broker's clock (`message.timestamp.after.max.ms`, on older
+    /// brokers `message.timestamp.difference.max.ms`); [`i64::MAX`] for any.
+    pub timestamp_after_max_ms: i64,
+}
+
+impl TopicInfo {
+    /// A topic with Kafka's default limits that takes records of any time.
+    pub fn new(name: impl Into<Arc<str>>, partitions: i32) -> Self {
+        Self {
+            name: name.into(),
+            partitions,
+            cleanup_policy: "delete".to_owned(),
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            max_message_bytes: streams_core::MAX_MESSAGE_BYTES,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: i64::MAX,
+        }
+    }
+}
+
+/// Whose time a record bears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The one that its producer gave it.
+    #[default]
+    CreateTime,
+    /// The broker's at the moment it was written.
+    LogAppendTime,
 }
 
 /// A topic to create.
