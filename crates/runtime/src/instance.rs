@@ -19,7 +19,7 @@ use crate::member::{Member, Notice, Placement};
 use crate::purge::{Consumed, Purger};
 use crate::restore::{Delay, Opening, Restorer};
 use crate::status::StatusHandle;
-use crate::topics::Layout;
+use crate::topics::{Layout, Limits};
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
 use crate::worker::{Command, Producing, Queues, Worker};
 
@@ -81,6 +81,7 @@ impl Instance {
         let rows = Arc::new(GlobalRows::open(&parts.topology, &*parts.stores)?);
         let globals = global_reader(parts, &rows)?;
         let (log, clock) = (&parts.transport, &parts.clock);
+        let limits = Arc::new(Limits::new(&parts.layout, Arc::clone(log), Arc::clone(clock)));
         let mut purger = Some(Purger::new(consumed, Arc::clone(log), Arc::clone(clock)));
         let restorers = inboxes.into_iter().enumerate().map(|(index, inbox)| {
             let wiring = RestorerWiring {
@@ -88,6 +89,7 @@ impl Instance {
                 workers: to_workers.clone(),
                 member: to_member.clone(),
                 globals: Arc::clone(&rows),
+                limits: Arc::clone(&limits),
                 purger: purger.take(),
             };
             restorer(parts, index, &*transport, wiring)
@@ -141,6 +143,7 @@ struct RestorerWiring {
     workers: Vec<Mailbox<Command>>,
     member: Mailbox<Notice>,
     globals: Arc<GlobalRows>,
+    limits: Arc<Limits>,
     purger: Option<Purger>,
 }
 
@@ -170,6 +173,7 @@ fn restorer(
         bytes_max,
         memory_at: Duration::ZERO,
         globals: wiring.globals,
+        limits: wiring.limits,
         purger: wiring.purger,
     })
 }

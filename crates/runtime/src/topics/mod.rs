@@ -2,6 +2,7 @@
 //! started on wrong ones.
 
 mod internal;
+mod limits;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::error::AppError;
 use crate::transport::{Admin, ErrorKind, TopicInfo, TransportError};
 
 pub(crate) use internal::create_internal;
+pub(crate) use limits::Limits;
 pub(crate) use shape::Shape;
 
 /// What is known of the topics that the topology consumes and keeps tables in.

@@ -39,6 +39,21 @@ pub trait Transport: Send + Sync + fmt::Debug {
 
     /// Opens a reader of single partitions.
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>>;
+
+    /// How large a record its producers take, whatever a topic takes; `None` if that is all the
+    /// same to them.
+    fn record_bytes_max(&self) -> Option<RecordBytesMax> {
+        None
+    }
+}
+
+/// A client's own limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordBytesMax {
+    /// How large a record may be, by [`streams_core::record_bytes`].
+    pub bytes: usize,
+    /// The setting that says so.
+    pub setting: &'static str,
 }
 
 /// What a [`Member`] needs to know.
