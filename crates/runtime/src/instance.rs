@@ -68,11 +68,14 @@ impl Instance {
         let mut workers = Vec::new();
         let mut to_workers = Vec::new();
         let consumed = Consumed::new(&parts.topology);
+        let (log, clock) = (Arc::clone(&parts.transport), Arc::clone(&parts.clock));
+        let limits = Arc::new(Limits::new(&parts.layout, log, clock));
         for index in 0..parts.config.worker_threads {
             let wiring = WorkerWiring {
                 restorers: to_restorers.clone(),
                 member: to_member.clone(),
                 consumed: consumed.clone(),
+                limits: Arc::clone(&limits),
             };
             let (worker, to_worker) = worker(parts, index, &*transport, wiring)?;
             workers.push(worker);
@@ -81,7 +84,6 @@ impl Instance {
         let rows = Arc::new(GlobalRows::open(&parts.topology, &*parts.stores)?);
         let globals = global_reader(parts, &rows)?;
         let (log, clock) = (&parts.transport, &parts.clock);
-        let limits = Arc::new(Limits::new(&parts.layout, Arc::clone(log), Arc::clone(clock)));
         let mut purger = Some(Purger::new(consumed, Arc::clone(log), Arc::clone(clock)));
         let restorers = inboxes.into_iter().enumerate().map(|(index, inbox)| {
             let wiring = RestorerWiring {
@@ -183,6 +185,7 @@ struct WorkerWiring {
     restorers: Vec<Mailbox<Opening>>,
     member: Mailbox<Notice>,
     consumed: Consumed,
+    limits: Arc<Limits>,
 }
 
 fn worker(
@@ -205,7 +208,13 @@ fn worker(
     let worker = Worker {
         index,
         config: config.clone(),
-        producing: Producing::new(transport, Arc::clone(&clock), producer, config.request_timeout),
+        producing: Producing::new(
+            transport,
+            Arc::clone(&clock),
+            producer,
+            wiring.limits,
+            config.request_timeout,
+        ),
         clock,
         fetcher,
         group: member.group(),

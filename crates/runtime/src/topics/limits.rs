@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use streams_core::{RecordLimits, TopicLimits};
@@ -22,7 +22,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Limits {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
-    topics: Mutex<BTreeMap<Arc<str>, Known>>,
+    topics: Mutex<Topics>,
+}
+
+#[derive(Default)]
+struct Topics {
+    known: BTreeMap<Arc<str>, Known>,
+    /// Those whose limits are known, as they became known.
+    found: Vec<TopicInfo>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,48 +52,98 @@ impl Limits {
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let mut topics = Topics::default();
         let client = transport.record_bytes_max();
-        let known = |info: &TopicInfo| Known::Limits(record_limits(info, client));
-        let topics = layout.topics.iter().map(|(name, info)| (Arc::clone(name), known(info)));
-        let topics = Mutex::new(topics.collect());
-        Self { transport, clock, topics }
+        for info in layout.topics.values() {
+            topics.add(info.clone(), client);
+        }
+        Self { transport, clock, topics: Mutex::new(topics) }
     }
 
-    fn look_up(&self, topic: &str) -> Known {
+    /// The topics that became known after the first `known` ones.
+    pub(crate) fn since(&self, known: usize) -> Vec<TopicInfo> {
+        self.topics().found.get(known..).unwrap_or_default().to_vec()
+    }
+
+    /// In words, what topics take now that they did not when they became known; empty if nothing, or
+    /// if that cannot be learned.
+    pub(crate) fn changes(&self) -> String {
+        let before = self.since(0);
+        let names: Vec<_> = before.iter().map(|info| Arc::clone(&info.name)).collect();
+        let described =
+            self.transport.admin().and_then(|mut admin| admin.describe(&names, LOOK_UP));
+        let now = described.unwrap_or_default().into_iter().flatten();
+        let now: BTreeMap<_, _> = now.map(|info| (Arc::clone(&info.name), info)).collect();
+        let pairs = before.iter().filter_map(|before| Some((before, now.get(&before.name)?)));
+        pairs.flat_map(|(before, now)| changes(before, now)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look_up(&self, topic: &str) -> Option<TopicInfo> {
         let described = self.transport.admin().and_then(|mut admin| {
             let names = [Arc::from(topic)];
             Ok(admin.describe(&names, LOOK_UP)?.pop().flatten())
         });
-        match described {
-            Ok(Some(info)) => {
-                Known::Limits(record_limits(&info, self.transport.record_bytes_max()))
-            }
-            // Sending to it will say that it is not there.
-            Ok(None) => Known::LookAgain(self.clock.monotonic() + LOOK_AGAIN),
-            Err(error) => {
-                tracing::warn!(topic, %error, "what the topic takes is not known, Kafka's default \
-                    size is assumed");
-                Known::LookAgain(self.clock.monotonic() + LOOK_AGAIN)
-            }
-        }
+        // If it is not there, sending to it will say so.
+        described.unwrap_or_else(|error| {
+            tracing::warn!(topic, %error, "what the topic takes is not known, Kafka's default size \
+                is assumed");
+            None
+        })
     }
+}
+
+impl Topics {
+    fn add(&mut self, info: TopicInfo, client: Option<RecordBytesMax>) -> RecordLimits {
+        let limits = record_limits(&info, client);
+        self.known.insert(Arc::clone(&info.name), Known::Limits(limits));
+        self.found.push(info);
+        limits
+    }
+}
+
+/// What a topic takes now that it did not before.
+fn changes(before: &TopicInfo, now: &TopicInfo) -> Vec<String> {
+    let TopicInfo { name, .. } = now;
+    let of = |setting: &str, before: i64, now: i64| {
+        (before != now).then(|| format!("{setting} of {name} was {before} and is {now}"))
+    };
+    let size =
+        of("max.message.bytes", before.max_message_bytes.into(), now.max_message_bytes.into());
+    let earliest = of(
+        "message.timestamp.before.max.ms",
+        before.timestamp_before_max_ms,
+        now.timestamp_before_max_ms,
+    );
+    let latest = of(
+        "message.timestamp.after.max.ms",
+        before.timestamp_after_max_ms,
+        now.timestamp_after_max_ms,
+    );
+    let (policy_before, policy) = (&before.cleanup_policy, &now.cleanup_policy);
+    let policy = (policy_before != policy)
+        .then(|| format!("cleanup.policy of {name} was {policy_before} and is {policy}"));
+    [size, earliest, latest, policy].into_iter().flatten().collect()
 }
 
 impl TopicLimits for Limits {
     fn of(&self, topic: &str) -> Option<RecordLimits> {
-        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        match topics.get(topic) {
+        let mut topics = self.topics();
+        match topics.known.get(topic) {
             Some(Known::Limits(limits)) => return Some(*limits),
             Some(Known::LookAgain(at)) if self.clock.monotonic() < *at => return None,
             _ => {}
         }
         // The others wait: they may want the same.
-        let known = self.look_up(topic);
-        topics.insert(topic.into(), known);
-        match known {
-            Known::Limits(limits) => Some(limits),
-            Known::LookAgain(_) => None,
+        let found = self.look_up(topic);
+        if found.is_none() {
+            let at = self.clock.monotonic() + LOOK_AGAIN;
+            topics.known.insert(topic.into(), Known::LookAgain(at));
         }
+        found.map(|info| topics.add(info, self.transport.record_bytes_max()))
     }
 }
 
@@ -121,6 +178,14 @@ mod tests {
             let limits = record_limits(&info, client);
             assert_eq!((limits.bytes_max, limits.bytes_setting), (bytes_max, setting));
         }
+    }
+
+    #[test]
+    fn what_has_changed_is_said_with_the_topic_and_both_values() {
+        let before = TopicInfo::new("t", 1);
+        assert!(changes(&before, &before).is_empty());
+        let now = TopicInfo { max_message_bytes: 20, ..before.clone() };
+        assert_eq!(changes(&before, &now), ["max.message.bytes of t was 1048588 and is 20"]);
     }
 
     #[test]

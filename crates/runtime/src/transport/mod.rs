@@ -280,8 +280,15 @@ pub struct Outgoing<'a> {
 /// every time-out of a transactional request) or [`ErrorKind::Fatal`] the producer must be dropped
 /// and a new one made.
 pub trait Producer: Send {
+    /// Says how large a batch a topic takes (`max.message.bytes`), so that records which the topic
+    /// takes one by one are not refused together. Before [`init`](Self::init), or later for a topic
+    /// to which nothing was sent yet.
+    fn limit_batches(&mut self, topic: &Arc<str>, bytes_max: usize) {
+        let _ = (topic, bytes_max);
+    }
+
     /// Fences older producers with the same transactional id and ends their transactions. Once,
-    /// before anything else.
+    /// before anything is sent.
     fn init(&mut self, timeout: Duration) -> Result<()>;
 
     /// Begins a transaction.
