@@ -32,7 +32,8 @@ pub enum ErrorPolicy {
     /// the record with all of them, it gets fewer, or none. A record that the topic does not take
     /// at all, because it is too large by itself or lacks the key of a compacted topic, stops the
     /// application as [`Fail`](Self::Fail) does, with both reasons. A timestamp that the topic does
-    /// not take becomes the nearest one that it does, and `headwater.timestamp` is the record's own.
+    /// not take becomes the nearest one that it does, and `headwater.timestamp` is the record's
+    /// own.
     DeadLetter(Arc<str>),
 }
 

@@ -67,8 +67,8 @@ impl Tables {
         Ok(found.then(|| unstamped(&self.buffer)))
     }
 
-    /// Writes a value that already has its timestamp in front. What the changelog would refuse is an
-    /// error now: at the commit nobody knows any more which record it was.
+    /// Writes a value that already has its timestamp in front. What the changelog would refuse is
+    /// an error now: at the commit nobody knows any more which record it was.
     pub(crate) fn put_stamped(
         &mut self,
         table: TableIndex,

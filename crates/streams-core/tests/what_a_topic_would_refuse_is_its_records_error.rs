@@ -1,6 +1,6 @@
-//! A record that its topic would refuse, and a table's entry that its changelog would, are errors of
-//! the record that made them: the source's policy decides, and the error says what is too large and
-//! where. So it is on the log of a test, as on a broker with the same limits.
+//! A record that its topic would refuse, and a table's entry that its changelog would, are errors
+//! of the record that made them: the source's policy decides, and the error says what is too large
+//! and where. So it is on the log of a test, as on a broker with the same limits.
 
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::{

@@ -1,5 +1,5 @@
-//! What the topics take that tasks write to: known from the start, or looked up when a record is for
-//! a topic that only the record names.
+//! What the topics take that tasks write to: known from the start, or looked up when a record is
+//! for a topic that only the record names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -65,8 +65,8 @@ impl Limits {
         self.topics().found.get(known..).unwrap_or_default().to_vec()
     }
 
-    /// In words, what topics take now that they did not when they became known; empty if nothing, or
-    /// if that cannot be learned.
+    /// In words, what topics take now that they did not when they became known; empty if nothing,
+    /// or if that cannot be learned.
     pub(crate) fn changes(&self) -> String {
         let before = self.since(0);
         let names: Vec<_> = before.iter().map(|info| Arc::clone(&info.name)).collect();

@@ -266,8 +266,9 @@ impl TopologyTest {
     /// app.stream(&words).to(&Topic::new("copies"));
     /// let mut test = TopologyTest::new(app.build()?);
     /// test.max_message_bytes("copies", 100);
-    /// let error = test.send(&words, "k".to_owned(), "long".repeat(20)).expect_err("too large");
-    /// assert!(error.to_string().contains("has 151 bytes, more than the 100 of max.message.bytes"));
+    /// let sent = test.send(&words, "k".to_owned(), "long".repeat(20));
+    /// let error = sent.expect_err("too large").to_string();
+    /// assert!(error.contains("has 151 bytes, more than the 100 of max.message.bytes"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_message_bytes(&mut self, topic: &str, bytes_max: usize) {
