@@ -52,16 +52,18 @@ pub use runtime::FAILPOINTS;
 pub mod spi {
     pub use runtime::transport;
     pub use streams_core::{
-        Entries, Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName,
+        Entries, OwnedBatch, OwnedRecord, RawRecord, RecordBatch, Store, StoreBatch, StoreError,
+        StoreProvider, TableBatch, TableName,
     };
 }
 
 /// What most programs need.
 pub mod prelude {
     pub use crate::agent::{AgentResult, Context, Records};
+    pub use crate::chain::Chain;
     pub use crate::{
         App, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping, JoinBuffers,
-        JoinWindows, Record, Session, Sliding, Start, Suppress, Table, Topic, Tumbling, Windowed,
-        shutdown_signal,
+        JoinWindows, Record, Session, Sliding, Start, Stream, Suppress, Table, TableStream, Topic,
+        Topology, Tumbling, Windowed, shutdown_signal,
     };
 }

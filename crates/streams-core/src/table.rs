@@ -3,10 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::codec::{Codec, Json, Natural};
+use crate::codec::{Codec, Json, JsonValue, Natural, NaturalKey};
 
 /// The typed name of a table. Not a handle: operators write it, agents reach it through their
 /// [`Context`](crate::agent::Context). Cheap to clone.
@@ -24,7 +21,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// strings.
     pub fn new(name: impl Into<Arc<str>>) -> Self
     where
-        K: Natural,
+        K: NaturalKey,
         V: Natural,
     {
         Self { name: name.into(), key: K::codec(), value: V::codec() }
@@ -33,8 +30,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// A table with natural keys and JSON values.
     pub fn json(name: impl Into<Arc<str>>) -> Self
     where
-        K: Natural,
-        V: Serialize + DeserializeOwned,
+        K: NaturalKey,
+        V: JsonValue,
     {
         Self { name: name.into(), key: K::codec(), value: Arc::new(Json) }
     }

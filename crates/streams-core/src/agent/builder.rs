@@ -24,8 +24,8 @@ pub type AgentResult = Result<(), BoxError>;
 /// Describes an agent; see [`Builder::agent`].
 ///
 /// ```
-/// use headwater_streams_core::agent::{AgentResult, Context, Records};
-/// use headwater_streams_core::{Builder, Table, Topic};
+/// use headwater::agent::{AgentResult, Context, Records};
+/// use headwater::{Builder, Table, Topic};
 ///
 /// let app = Builder::new("greeter");
 /// let visits = Topic::<String, String>::new("visits");
@@ -47,7 +47,7 @@ pub type AgentResult = Result<(), BoxError>;
 ///     .sends(&hellos)
 ///     .run(move |records, cx| greet(records, cx, seen.clone(), hellos.clone()));
 /// let topology = app.build()?;
-/// # Ok::<(), headwater_streams_core::BuildError>(())
+/// # Ok::<(), headwater::BuildError>(())
 /// ```
 #[must_use = "an agent does nothing without run"]
 pub struct AgentBuilder<'b, K, V> {

@@ -27,9 +27,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// stream time is kept under `name`.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (words, counts) = (Topic::<String, i64>::new("words"), Topic::new("counts"));
     /// let seen = Table::<String, i64>::new("seen");
     /// let app = Builder::new("example");
@@ -72,9 +72,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// are made of. It may change the key.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Cx, Failure, Record, Topic};
-    /// # use headwater_streams_core::chain::{Operator, Receive};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Cx, Failure, Record, Topic};
+    /// use headwater::chain::{Operator, Receive};
+    /// use headwater_testkit::TopologyTest;
     /// struct Twice;
     /// impl Operator<String, i64> for Twice {
     ///     type Key = String;
@@ -168,8 +168,8 @@ where
     /// A further output: what to send to, from the processor's functions, and its stream.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (numbers, out) = (Topic::<String, i64>::new("numbers"), Topic::new("out"));
     /// let texts = Topic::<String, String>::new("texts");
     /// let app = Builder::new("example");

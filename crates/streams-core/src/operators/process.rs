@@ -17,7 +17,7 @@ use crate::tables::TableIndex;
 /// What a processor's function was not able to do. Any error becomes one by `?`.
 ///
 /// ```
-/// use headwater_streams_core::ProcessError;
+/// use headwater::ProcessError;
 /// fn parse(text: &str) -> Result<i64, ProcessError> {
 ///     if text.is_empty() {
 ///         return Err(ProcessError::new("nothing to parse"));
