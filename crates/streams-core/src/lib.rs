@@ -44,7 +44,7 @@ pub mod window;
 pub use builder::Builder;
 pub use change::Change;
 pub use changelog::{RestoreError, TableSpec};
-pub use codec::{Codec, CodecError, Natural};
+pub use codec::{Codec, CodecError, JsonValue, Natural, NaturalKey};
 pub use cx::Cx;
 pub use dsl::{
     Aggregated, BufferFull, Cogrouped, Grouped, JoinBuffers, JoinWindows, Process, SourceChain,
@@ -54,7 +54,7 @@ pub use effect::{Effect, Effects};
 pub use entries::Entries;
 pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
 pub use global::{GlobalSource, GlobalTable, Globals, Row};
-pub use operators::{Output, ProcessContext, ProcessError, ProcessTable};
+pub use operators::{Output, ProcessContext, ProcessError, ProcessRows, ProcessTable};
 pub use partition::partition_for;
 pub use policy::{Consumed, ErrorPolicy, Start};
 pub use record::{

@@ -96,10 +96,10 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
 
     /// The agent reads this table, which something else in the application writes. Both then run in
     /// one task, so the agent sees the table's part for its own partition, and its topic must
-    /// be partitioned like the table's.
+    /// be partitioned like the table's. A windowed table cannot be read so.
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
-        let node = self.node();
-        let index = self.builder.graph(|graph| graph.use_table(&table.name, node));
+        let (node, reader) = (self.node(), format!("the agent {}", self.name));
+        let index = self.builder.graph(|graph| graph.use_table(&table.name, &reader, node));
         self.tables.push((Arc::clone(&table.name), index, Access::Read));
         self
     }
