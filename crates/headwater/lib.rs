@@ -30,10 +30,10 @@ pub use app::App;
 pub use connect::{client, connect};
 
 pub use runtime::{
-    AppError, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError, Delivered,
-    GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus, ReadRecord,
-    Status, StatusHandle, Tables, TaskState, TaskStatus, TopicReader, TopologyChanges,
-    Transactions, Writer, shutdown_signal,
+    AppError, AppState, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError,
+    Delivered, GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus,
+    MissingTopic, MissingTopics, ReadFrom, ReadRecord, Status, StatusHandle, Tables, TaskCounters,
+    TaskState, TaskStatus, TopicReader, TopologyChanges, Transactions, Writer, shutdown_signal,
 };
 pub use streams_core::{
     Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,

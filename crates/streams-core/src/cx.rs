@@ -32,9 +32,22 @@ pub struct Cx {
     /// The store failed under an agent, which may make of that what it likes.
     pub(crate) store_failure: Option<StoreError>,
     pub(crate) metrics: TaskMetrics,
+    /// The records that were too late since somebody last asked.
+    pub(crate) late: Option<Late>,
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
     pub(crate) plan: Plan,
+}
+
+/// Records that were too late for a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Late {
+    pub(crate) records: u64,
+    /// The last one's table, place, and the table's stream time.
+    pub(crate) table: Arc<str>,
+    pub(crate) origin: Origin,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) stream_time: Timestamp,
 }
 
 /// Which record is being processed.
@@ -138,6 +151,20 @@ impl Cx {
         let Ok(()) = sent;
     }
 
+    /// The record in hand is too late for every window of `table`.
+    #[cold]
+    pub(crate) fn drop_late(
+        &mut self,
+        table: &Arc<str>,
+        timestamp: Timestamp,
+        stream_time: Timestamp,
+    ) {
+        self.metrics.dropped_late += 1;
+        let records = self.late.take().map_or(1, |before| before.records + 1);
+        let (table, origin) = (Arc::clone(table), self.origin);
+        self.late = Some(Late { records, table, origin, timestamp, stream_time });
+    }
+
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
         self.tables.begin_record(undoable);
         undoable.then(|| RecordMark {
@@ -164,7 +191,12 @@ impl Cx {
         self.tables.undo_record();
         self.effects.truncate(mark.effects);
         self.clocks = mark.clocks;
+        let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;
         self.metrics = mark.metrics;
+        if is_late {
+            // It is said to have failed instead.
+            self.late = None;
+        }
         // A window that the record closed is open again.
         for clock in &mut self.clocks {
             (clock.first_open, clock.first_kept) = (Clock::UNKNOWN, Clock::UNKNOWN);

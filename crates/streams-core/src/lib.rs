@@ -62,7 +62,7 @@ pub use record::{
 };
 pub use store::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
 pub use table::Table;
-pub use task::{InputOffset, Resume, Step, Task, TaskCommit, TaskId, TaskMetrics};
+pub use task::{InputOffset, LateRecords, Resume, Step, Task, TaskCommit, TaskId, TaskMetrics};
 pub use topic::Topic;
 pub use topology::{
     Description, InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology,

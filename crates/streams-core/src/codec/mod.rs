@@ -66,9 +66,11 @@ impl<T: 'static> Codec<T> for Arc<dyn Codec<T>> {
 }
 
 /// A value could not be encoded or decoded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct CodecError(Box<dyn Error + Send + Sync>);
+
+crate::debug_is_display!(CodecError);
 
 impl CodecError {
     /// An error with a cause.
