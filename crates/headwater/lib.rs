@@ -22,6 +22,28 @@
 //! app.run(async { /* until Ctrl-C: shutdown_signal().await */ }).await?;
 //! # Ok(()) }
 //! ```
+//!
+//! It is on no registry. In `Cargo.toml`, with the path or the repository where you have it:
+//!
+//! ```toml
+//! [dependencies]
+//! headwater = { path = "../headwater" }
+//! # Or, with no C or C++ to compile, on the embedded log alone:
+//! # headwater = { path = "../headwater", default-features = false, features = ["embedded"] }
+//! serde = { version = "1", features = ["derive"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//!
+//! [dev-dependencies]
+//! headwater-testkit = { path = "../headwater/crates/testkit" }
+//! ```
+//!
+//! | to | begin with |
+//! |---|---|
+//! | describe an application | [`Builder`], [`Stream`], [`Grouped`], [`TableStream`] |
+//! | write a processor of your own | [`Stream::process`], [`agent`] |
+//! | run it | [`App`], [`Config`], [`StatusHandle`] |
+//! | feed it, and see what came out | [`client`], [`Client`] |
+//! | test it | `TopologyTest` and `Simulation` in `headwater-testkit` |
 
 mod app;
 mod connect;
