@@ -1,5 +1,6 @@
 //! What a plain client writes and reads: headers and timestamps as given or refused, from where it
 //! was asked to, and never a part for the whole.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! First tries that do not compile: the compiler's error is short, and names the method to use.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! `main` prints the error that it returns by `Debug`: that is the same text as by `Display`.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -9,9 +9,9 @@ use crate::codec::{Codec, Json, JsonValue, Natural, NaturalKey};
 /// [`Context`](crate::agent::Context). Cheap to clone.
 ///
 /// A table is kept per partition in the task's store and logged to `{application
-/// id}-{name}-changelog`. Its data is found by its name: an application whose table has another name
-/// than when it last ran is refused at the start, unless it is told to accept that and to begin with
-/// an empty one.
+/// id}-{name}-changelog`. Its data is found by its name: an application whose table has another
+/// name than when it last ran is refused at the start, unless it is told to accept that and to
+/// begin with an empty one.
 pub struct Table<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) key: Arc<dyn Codec<K>>,

@@ -1,4 +1,5 @@
 //! `describe()` names every topic that an application reads, writes and creates.
+#![allow(clippy::unwrap_used)]
 
 use headwater::GlobalTable;
 use headwater::prelude::*;

@@ -1,4 +1,5 @@
 //! Processors read rows in ranges and by prefix, a few at a time, and tables that others write.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};

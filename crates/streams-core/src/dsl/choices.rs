@@ -1,5 +1,5 @@
-//! What a stream can do and an aggregation or a grouping cannot yet: methods that exist only so that
-//! the compiler says what to choose first. Without them it says that the method is not there.
+//! What a stream can do and an aggregation or a grouping cannot yet: methods that exist only so
+//! that the compiler says what to choose first. Without them it says that the method is not there.
 
 use super::{Aggregated, Grouped, Stream, WindowAggregated};
 use crate::chain::Chain;

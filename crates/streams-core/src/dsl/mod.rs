@@ -54,7 +54,7 @@ pub use windowed::{WindowAggregated, WindowGrouped};
 ///
 /// Where a type has to be written out, as in a struct, it is `Stream<'b, K, V>`: what
 /// [`boxed`](Stream::boxed), [`merge`](Stream::merge), `updates()` and others return.
-#[must_use = "a stream does nothing until it ends in a sink, a table or an aggregation"]
+#[must_use = "a stream goes nowhere until it ends in a sink, a table or an aggregation"]
 pub struct Stream<'b, K, V, C = Port<K, V>> {
     pub(crate) builder: &'b Builder,
     pub(crate) chain: C,

@@ -9,9 +9,9 @@ use crate::builder::{Node, NodeKind};
 use crate::policy::ErrorPolicy;
 
 /// A topology's description: `Display` writes text, [`mermaid`](Description::mermaid) a graph. Both
-/// name every topic that the application reads, writes or creates, as far as it is known beforehand;
-/// the runtime adds one of its own, `{application id}-topology`, if there are tables or repartition
-/// topics.
+/// name every topic that the application reads, writes or creates, as far as it is known
+/// beforehand; the runtime adds one of its own, `{application id}-topology`, if there are tables or
+/// repartition topics.
 #[derive(Clone, Copy)]
 pub struct Description<'a> {
     topology: &'a Topology,
