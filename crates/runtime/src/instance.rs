@@ -21,7 +21,7 @@ use crate::restore::{Delay, Opening, Restorer};
 use crate::status::StatusHandle;
 use crate::topics::{Layout, Limits};
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
-use crate::worker::{Command, Producing, Queues, Worker};
+use crate::worker::{Command, LateLog, Producing, Queues, Worker};
 
 /// What an instance is made of.
 pub(crate) struct Parts {
@@ -234,6 +234,7 @@ fn worker(
         blocked_looks: 0,
         unknown_since: None,
         status_at: Duration::ZERO,
+        late: LateLog::default(),
     };
     Ok((worker, Mailbox::new(sender, wake)))
 }
