@@ -32,7 +32,7 @@ pub use connect::{client, connect};
 pub use runtime::{
     AppError, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError, Delivered,
     GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus, ReadRecord,
-    Status, StatusHandle, Tables, TaskState, TaskStatus, TopicReader, TopologyChanges,
+    Status, StatusHandle, Tables, TaskIdle, TaskState, TaskStatus, TopicReader, TopologyChanges,
     Transactions, Writer, shutdown_signal,
 };
 pub use streams_core::{

@@ -1,7 +1,7 @@
 //! A window of idle input is not closed while a record that may be in it waits to be processed,
 //! however long whoever drives the task stood still.
 
-#![allow(unreachable_pub, reason = "a module of a test program")]
+#![allow(unreachable_pub, dead_code, reason = "a module of a test program")]
 
 mod bare;
 

@@ -5,17 +5,20 @@
 //! |---|---|
 //! | `mod.rs` | the turn: commands, fetch, step |
 //! | `processing.rs` | whose turn it is, and for how many records |
+//! | `inputs.rs` | what the tasks know of the ends of their inputs, and which they wait for |
 //! | `queues.rs` | what was fetched and waits in the tasks, and how much may |
 //! | `producing.rs` | the producer, its transaction, and what an error of it means |
 //! | `commit.rs` | the commit, step by step |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 
 mod commit;
+mod inputs;
 mod processing;
 mod producing;
 mod queues;
 mod rewind;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::task::Waker;
@@ -34,6 +37,7 @@ use crate::restore::Opening;
 use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle};
 use crate::transport::{ErrorKind, Fetcher, Group};
 
+use inputs::Waits;
 use processing::Pace;
 pub(crate) use producing::{Fate, Producing, Trouble};
 pub(crate) use queues::Queues;
@@ -62,6 +66,8 @@ pub(crate) struct Active {
     task: Task,
     /// For each input whether its partition is paused because the task has enough to do.
     paused: Vec<bool>,
+    /// For each input whether the task waits for it.
+    waits: Vec<Waits>,
     /// Its tables, and where their changelogs end with what this application has sent.
     ends: Vec<(TableName, i64)>,
     pace: Pace,
@@ -148,7 +154,8 @@ impl Worker {
             self.fetcher.add(partition, Some(offset))?;
         }
         let paused = vec![false; assignment.partitions.len()];
-        self.tasks.push(Active { assignment, task, paused, ends, pace: Pace::default() });
+        let waits = vec![Waits::default(); assignment.partitions.len()];
+        self.tasks.push(Active { assignment, task, paused, waits, ends, pace: Pace::default() });
         self.place(self.tasks.len() - 1);
         Ok(())
     }
@@ -172,7 +179,7 @@ impl Worker {
 
     /// Not longer than until the next commit or the next thing that a task wants to do.
     fn wait(&self, wait: Duration) -> Duration {
-        let busy = !self.is_waiting() && self.tasks.iter().any(Active::has_queued);
+        let busy = !self.is_waiting() && self.tasks.iter().any(|active| active.task.is_ready());
         if busy {
             return Duration::ZERO;
         }
@@ -180,7 +187,7 @@ impl Worker {
         let until = |at: Timestamp| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
         let wakeups = self.tasks.iter().filter_map(|active| active.task.next_wakeup()).map(until);
         let commit = self.commit_at.map(|at| at.saturating_sub(self.clock.monotonic()));
-        wakeups.chain(commit).fold(wait, Duration::min)
+        wakeups.chain(commit).chain(self.idle_ends_in()).fold(wait, Duration::min)
     }
 
     /// Sends what the tasks asked for, inside the transaction.
@@ -198,11 +205,12 @@ impl Worker {
             return;
         }
         self.status_at = now + STATUS_EVERY;
+        let progress: BTreeMap<_, _> = self.fetcher.progress().into_iter().collect();
         for active in &self.tasks {
             let metrics = active.assignment.carried + active.task.metrics();
-            self.status.counted(active.assignment.task, metrics, &active.task.positions());
+            let inputs = active.input_progress(&progress, self.clock.monotonic());
+            self.status.counted(active.assignment.task, metrics, &inputs);
         }
-        self.status.ends(&self.fetcher.high_watermarks());
         self.status.remembers(Holder::Worker(self.index), self.memory());
     }
 
@@ -221,13 +229,6 @@ impl Worker {
             stores: hot,
             ..MemoryStatus::default()
         }
-    }
-}
-
-impl Active {
-    fn has_queued(&self) -> bool {
-        let inputs = 0..self.assignment.partitions.len();
-        self.task.can_commit() && inputs.into_iter().any(|input| self.task.queued(input) > 0)
     }
 }
 

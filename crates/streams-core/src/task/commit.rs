@@ -79,8 +79,7 @@ impl Task {
     /// was processed, if that is known to be later than it was: idle windows close by that moment,
     /// never before a record that waits. As long as records are queued nothing new is known.
     fn nothing_until(&self) -> Option<Timestamp> {
-        let is_idle = self.inputs.iter().all(|input| input.head().is_none());
-        is_idle.then(|| self.cx().elapsed)
+        self.is_idle().then(|| self.cx().elapsed)
     }
 
     /// Gives an agent a batch that is not full, but old enough.

@@ -9,6 +9,7 @@ mod commit;
 mod dead_letter;
 mod id;
 mod input;
+mod merge;
 mod metrics;
 mod progress;
 mod step;
@@ -26,6 +27,7 @@ use crate::cx::{Clock, Cx, Origin};
 use crate::effect::Effects;
 use crate::error::TaskError;
 use crate::global::{Globals, NoGlobals};
+use crate::limits::{DefaultLimits, TopicLimits};
 use crate::moment::Moment;
 use crate::record::{Headers, RecordBatch, Timestamp};
 use crate::store::{Store, StoreError};
@@ -63,6 +65,13 @@ pub struct Resume {
 }
 
 impl Resume {
+    /// The next offset that operators have not processed: it may lie ahead of what was committed,
+    /// by what an agent has not acknowledged.
+    pub fn processed(&self) -> i64 {
+        let position = Progress::parse(&self.metadata).position(Progress::OPERATORS);
+        position.unwrap_or(self.offset).max(self.offset)
+    }
+
     /// Where the changelog of a table ended at that commit, if it was noted.
     pub fn changelog_end(&self, table: &str) -> Option<i64> {
         Progress::parse(&self.metadata).changelog(table)
@@ -80,6 +89,7 @@ impl Task {
             tables,
             effects: Effects::new(),
             globals: Arc::new(NoGlobals),
+            limits: Arc::new(DefaultLimits),
             clocks: clocks.into(),
             now: 0,
             elapsed: 0,
@@ -164,6 +174,14 @@ impl Task {
     /// Installed once, if the topology has global tables: where they are.
     pub fn set_globals(&mut self, globals: Arc<dyn Globals>) {
         self.cx_mut().globals = globals;
+    }
+
+    /// Installed once, before [`resume`](Self::resume): what the topics take that the topology
+    /// writes to. Default: Kafka's defaults.
+    pub fn set_limits(&mut self, limits: Arc<dyn TopicLimits>) {
+        let cx = self.cx_mut();
+        cx.tables.set_limits(&*limits);
+        cx.limits = limits;
     }
 
     /// Installed once: called when an agent that awaits something of its own can go on.

@@ -191,6 +191,10 @@ where
         self.close(cx)
     }
 
+    fn minds_idleness(&self) -> bool {
+        self.windows.idle_after_ms().is_some()
+    }
+
     fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
         let at = self.idle_close_at(cx)?;
         // It is time, but not known whether nothing else has come: that is seen before long.
