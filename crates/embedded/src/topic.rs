@@ -17,7 +17,9 @@ pub(crate) struct Topic {
     pub(crate) config: TopicConfig,
 }
 
-/// What a topic can be told. Kafka's names and defaults.
+/// What a topic can be told. Kafka's names, and its defaults but for one: nothing expires unless it
+/// is asked for. Kafka deletes records whose *timestamp* is a week old, so orders of last year
+/// vanish from it while they are being processed; there one knows to ask for another time.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TopicConfig {
     /// `cleanup.policy` as it was written.
@@ -44,7 +46,7 @@ impl Default for TopicConfig {
             cleanup_policy: "delete".to_owned(),
             compact: false,
             delete: true,
-            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            retention_ms: -1,
             delete_retention_ms: 24 * 60 * 60 * 1000,
             message_bytes_max: MAX_MESSAGE_BYTES,
             timestamp_before_max_ms: i64::MAX,

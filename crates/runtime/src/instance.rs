@@ -21,7 +21,7 @@ use crate::restore::{Delay, Opening, Restorer};
 use crate::status::StatusHandle;
 use crate::topics::{Layout, Limits};
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
-use crate::worker::{Attention, Command, Producing, Queues, Worker};
+use crate::worker::{Attention, Command, LateLog, Producing, Queues, Worker};
 
 /// What an instance is made of.
 pub(crate) struct Parts {
@@ -235,6 +235,7 @@ fn worker(
         unknown_since: None,
         attention: Attention::default(),
         status_at: Duration::ZERO,
+        late: LateLog::default(),
     };
     Ok((worker, Mailbox::new(sender, wake)))
 }

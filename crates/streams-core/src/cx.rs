@@ -40,9 +40,22 @@ pub struct Cx {
     /// The store failed under an agent, which may make of that what it likes.
     pub(crate) store_failure: Option<StoreError>,
     pub(crate) metrics: TaskMetrics,
+    /// The records that were too late since somebody last asked.
+    pub(crate) late: Option<Late>,
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
     pub(crate) plan: Plan,
+}
+
+/// Records that were too late for a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Late {
+    pub(crate) records: u64,
+    /// The last one's table, place, and the table's stream time.
+    pub(crate) table: Arc<str>,
+    pub(crate) origin: Origin,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) stream_time: Timestamp,
 }
 
 /// Which record is being processed.
@@ -177,6 +190,20 @@ impl Cx {
         self.check_last(mark)
     }
 
+    /// The record in hand is too late for every window of `table`.
+    #[cold]
+    pub(crate) fn drop_late(
+        &mut self,
+        table: &Arc<str>,
+        timestamp: Timestamp,
+        stream_time: Timestamp,
+    ) {
+        self.metrics.dropped_late += 1;
+        let records = self.late.take().map_or(1, |before| before.records + 1);
+        let (table, origin) = (Arc::clone(table), self.origin);
+        self.late = Some(Late { records, table, origin, timestamp, stream_time });
+    }
+
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
         self.tables.begin_record(undoable);
         undoable.then(|| RecordMark {
@@ -204,7 +231,12 @@ impl Cx {
         self.effects.truncate(mark.effects);
         // The tables are what they were then, so what the clocks know of their windows is right.
         self.clocks = mark.clocks;
+        let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;
         self.metrics = mark.metrics;
+        if is_late {
+            // It is said to have failed instead.
+            self.late = None;
+        }
     }
 }
 

@@ -8,6 +8,22 @@ use crate::codec::CodecError;
 use crate::record::Timestamp;
 use crate::store::StoreError;
 
+/// Makes `Debug` write what `Display` does. `main` prints the error that it returns by `Debug`, and
+/// so do `unwrap` and `expect`: what they print is for people too.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! debug_is_display {
+    ($($error:ty),* $(,)?) => {$(
+        impl ::std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+
+debug_is_display!(RecordError, TaskError, BuildError);
+
 /// An error of user code: whatever a `try_` function or an agent returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -190,7 +206,6 @@ impl Cause {
 }
 
 /// A record that could not be processed, with its place.
-#[derive(Debug)]
 pub struct RecordError {
     /// The topic it came from.
     pub topic: Arc<str>,
@@ -216,7 +231,7 @@ impl Error for RecordError {
 }
 
 /// A task cannot go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
     /// A record failed and its source's policy is to fail.
@@ -247,7 +262,6 @@ pub enum TaskError {
 }
 
 /// A topology that cannot be built, with everything that is wrong with it.
-#[derive(Debug)]
 pub struct BuildError {
     pub(crate) problems: Vec<String>,
 }
@@ -261,7 +275,13 @@ impl BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the topology cannot be built: {}", self.problems.join("; "))
+        match &self.problems[..] {
+            [problem] => write!(f, "the topology cannot be built: {problem}"),
+            problems => {
+                f.write_str("the topology cannot be built:")?;
+                problems.iter().try_for_each(|problem| write!(f, "\n- {problem}"))
+            }
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) type Extractor<K, V> = Arc<dyn Fn(&Record<K, V>) -> Timestamp + Send 
 /// How a topic is consumed; see [`Builder::stream_with`](crate::Builder::stream_with).
 ///
 /// ```
-/// use headwater_streams_core::{Consumed, ErrorPolicy, Start};
+/// use headwater::{Consumed, ErrorPolicy, Start};
 /// # struct Sale { sold_at_ms: i64 }
 /// let consumed = Consumed::<String, Sale>::new()
 ///     .timestamps(|sale| sale.value.sold_at_ms)

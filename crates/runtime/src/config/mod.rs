@@ -21,7 +21,7 @@ pub use units::ByteSize;
 /// in-memory log.
 ///
 /// ```
-/// use headwater_runtime::{Config, Guarantee};
+/// use headwater::{Config, Guarantee};
 /// use std::time::Duration;
 /// let config = Config {
 ///     broker: "kafka://127.0.0.1:9092".to_owned(),
@@ -34,7 +34,7 @@ pub use units::ByteSize;
 ///     commit_interval = "50ms"
 /// "#)?;
 /// assert_eq!(config, from_file);
-/// # Ok::<(), headwater_runtime::ConfigError>(())
+/// # Ok::<(), headwater::ConfigError>(())
 /// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

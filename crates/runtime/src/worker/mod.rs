@@ -9,16 +9,19 @@
 //! | `queues.rs` | what was fetched and waits in the tasks, and how much may |
 //! | `producing.rs` | the producer, its transaction, and what an error of it means |
 //! | `commit.rs` | the commit, step by step |
+//! | `late.rs` | what it says about records that came too late |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 
 mod commit;
 mod inputs;
+mod late;
 mod processing;
 mod producing;
 mod queues;
 mod rewind;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::task::Waker;
@@ -34,11 +37,12 @@ use crate::mailbox::Mailbox;
 use crate::member::Notice;
 use crate::purge::Consumed;
 use crate::restore::Opening;
-use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle};
+use crate::status::{Holder, InputProgress, MemoryStatus, STATUS_EVERY, StatusHandle};
 use crate::transport::{ErrorKind, Fetcher, Group};
 
 pub(crate) use inputs::Attention;
 use inputs::Waits;
+pub(crate) use late::LateLog;
 use processing::Pace;
 pub(crate) use producing::{Fate, Producing, Trouble};
 pub(crate) use queues::Queues;
@@ -103,6 +107,7 @@ pub(crate) struct Worker {
     pub(crate) unknown_since: Option<Duration>,
     pub(crate) attention: Attention,
     pub(crate) status_at: Duration,
+    pub(crate) late: LateLog,
     pub(crate) consumed: Consumed,
 }
 
@@ -114,6 +119,11 @@ impl Worker {
 
     /// The end, whatever the reason: nothing uncommitted may become visible.
     pub(crate) fn stop(&mut self) {
+        let mut tasks = mem::take(&mut self.tasks);
+        for Active { assignment, task, .. } in &mut tasks {
+            self.count(assignment, task);
+        }
+        self.tasks = tasks;
         if let Err(error) = self.producing.drop_work(Fate::Kept) {
             tracing::warn!(worker = self.index, %error, "the producer was not closed properly");
         }
@@ -208,12 +218,23 @@ impl Worker {
         }
         self.status_at = now + STATUS_EVERY;
         let progress: BTreeMap<_, _> = self.fetcher.progress().into_iter().collect();
-        for active in &self.tasks {
+        for active in &mut self.tasks {
             let metrics = active.assignment.carried + active.task.metrics();
-            let inputs = active.input_progress(&progress, self.clock.monotonic());
+            let inputs = active.input_progress(&progress, now);
             self.status.counted(active.assignment.task, metrics, &inputs);
+            self.late.take(&mut active.task);
         }
+        self.late.say(now);
         self.status.remembers(Holder::Worker(self.index), self.memory());
+    }
+
+    /// The last look at what a task has done: it is about to go.
+    fn count(&mut self, assignment: &Assignment, task: &mut Task) {
+        let metrics = assignment.carried + task.metrics();
+        let inputs: Vec<_> = task.positions().into_iter().map(InputProgress::at).collect();
+        self.status.counted(assignment.task, metrics, &inputs);
+        self.late.take(task);
+        self.late.say(self.clock.monotonic());
     }
 
     fn memory(&self) -> MemoryStatus {

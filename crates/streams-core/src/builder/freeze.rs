@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::graph::{Graph, NodeKind, TableDraft};
-use crate::changelog::TableSpec;
+use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
 use crate::topology::{
@@ -87,9 +87,18 @@ fn check(graph: &mut Graph) {
         if table.writer.is_none() {
             problems.push(format!("the table {} is used but nobody writes it", table.name));
         }
+        problems.extend(unreadable(table));
     }
     problems.extend(duplicates(graph));
     graph.problems.extend(problems);
+}
+
+/// Rows are asked for by their key alone.
+fn unreadable(table: &TableDraft) -> Option<String> {
+    let has_plain_keys = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
+    let reader = table.readers.first().filter(|_| !has_plain_keys)?;
+    let (name, kind) = (&table.name, table.layout.describe());
+    Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
 }
 
 /// A global table is a table of its name, and its topic is nobody's source.
@@ -185,6 +194,7 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         name: Arc::clone(&table.name),
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
+        has_readers: !table.readers.is_empty(),
     }
 }
 

@@ -11,6 +11,7 @@ mod map;
 mod map_change;
 mod peek;
 mod process;
+mod process_table;
 mod regroup;
 mod rows;
 mod sink;
@@ -41,7 +42,9 @@ pub(crate) mod table_access {
 }
 pub(crate) use decode::{Decode, check_timestamp, decode, event_time, is_acceptable};
 pub(crate) use process::{Forward, Processor, Punctuate, Punctuator};
-pub use process::{Output, ProcessContext, ProcessError, ProcessTable};
+pub use process::{Output, ProcessContext, ProcessError};
+pub(crate) use process_table::Held;
+pub use process_table::{ProcessRows, ProcessTable};
 pub(crate) use regroup::Regroup;
 pub(crate) use rows::{MappedRows, Rows, StoredRows, WindowRows};
 pub(crate) use sink::{Sink, SinkBy};

@@ -9,6 +9,7 @@ mod commit;
 mod dead_letter;
 mod id;
 mod input;
+mod late;
 mod merge;
 mod metrics;
 mod progress;
@@ -20,6 +21,7 @@ use std::task::Waker;
 
 pub use commit::{InputOffset, TaskCommit};
 pub use id::TaskId;
+pub use late::LateRecords;
 pub use metrics::TaskMetrics;
 pub use step::Step;
 
@@ -100,6 +102,7 @@ impl Task {
             latest: 0,
             store_failure: None,
             metrics: TaskMetrics::default(),
+            late: None,
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
             plan: crate::window::Plan::default(),

@@ -10,9 +10,9 @@ use crate::record::Timestamp;
 /// included, if they are not empty; a record with `t < difference` goes into `[0, difference]`.
 ///
 /// ```
-/// # use headwater_streams_core::{Builder, Record, Sliding, Table, Topic};
-/// # use headwater_testkit::TopologyTest;
-/// # use std::time::Duration;
+/// use headwater::{Builder, Record, Sliding, Table, Topic};
+/// use headwater_testkit::TopologyTest;
+/// use std::time::Duration;
 /// let logins = Topic::<String, i64>::new("logins");
 /// let many = Topic::<String, u64>::new("many");
 /// let sliding = Sliding::of(Duration::from_secs(10));

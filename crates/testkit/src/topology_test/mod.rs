@@ -324,8 +324,10 @@ where
     Ok(codec.encode(value, &mut bytes)?.then(|| bytes.into()))
 }
 
+streams_core::debug_is_display!(TestError);
+
 /// What a topology test can run into.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TestError {
     /// A task failed: its source's policy is to fail.

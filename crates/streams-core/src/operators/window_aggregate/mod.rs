@@ -114,7 +114,9 @@ where
         self.windows.place(record.timestamp, time, &near, plan);
         let latest = self.latest(cx);
         plan.steps.retain(|step| self.forgotten_at(step.window) > latest);
-        cx.metrics.dropped_late += u64::from(plan.steps.is_empty());
+        if plan.steps.is_empty() {
+            cx.drop_late(&self.table.name, record.timestamp, time);
+        }
         if plan.removes_near && !plan.steps.is_empty() {
             near.iter().try_for_each(|near| self.remove(near, &record.key, key, cx))?;
         }
