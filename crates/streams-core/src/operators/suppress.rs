@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::rows::Rows;
-use super::table_access::write_key;
+use super::table_access::{key_bytes, write_key};
 use crate::chain::{Receive, Shared};
 use crate::change::Change;
-use crate::changelog::{BY_KEY, BY_TIME, since};
+use crate::changelog::{BY_KEY, BY_TIME, by_key, end_of, key_and_suffix, since, write_prefix};
 use crate::codec::{Changed, Codec, CodecError};
 use crate::cx::{Clock, ClockIndex, Cx};
 use crate::error::{Cause, Failure};
@@ -89,8 +89,10 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
     /// Puts a change into the buffer, in the place of the one of its key that waits already.
     fn hold(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
         let Record { key, value: change, timestamp } = record;
-        let mut store_key = vec![BY_KEY];
-        write_key(&self.buffer.name, &*self.buffer.key, &key, &mut store_key)?;
+        let mut store_key = Vec::new();
+        write_prefix(&mut store_key, |out| {
+            write_key(&self.buffer.name, &*self.buffer.key, &key, out)
+        })?;
         let waiting = self.buffer.find(&store_key, cx)?;
         let (since, old, replaced) = match waiting {
             Some(waiting) => (waiting.since, waiting.change.old, Some(waiting.bytes)),
@@ -123,7 +125,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
         };
         let length = (store_key.len() + bytes.len()) as u64;
         let change = self.buffer.read(bytes)?;
-        let key = store_key.get(1..store_key.len() - SUFFIX).unwrap_or_default();
+        let (key, _) = key_and_suffix(&store_key, SUFFIX);
         let key = self.buffer.key.decode(Some(key)).map_err(|error| self.buffer.broken(error))?;
         cx.tables.delete(self.buffer.index, &store_key);
         let clock = &mut cx.clocks[self.clock];
@@ -175,14 +177,8 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
     /// What waits under a key, given as the beginning of its store key.
     fn find(&self, prefix: &[u8], cx: &Cx) -> Result<Option<Waiting<V>>, Failure> {
         let mut found = None;
-        cx.tables.scan(self.index, prefix, None, &mut |key, _, value| {
-            if !key.starts_with(prefix) {
-                return ControlFlow::Break(());
-            }
-            // Another key that begins like this one may lie between.
-            if key.len() != prefix.len() + SUFFIX {
-                return ControlFlow::Continue(());
-            }
+        let end = end_of(prefix);
+        cx.tables.scan(self.index, prefix, end.as_deref(), &mut |key, _, value| {
             found = Some((key.to_vec(), value.to_vec()));
             ControlFlow::Break(())
         })?;
@@ -196,8 +192,7 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
     fn first(&self, from: Timestamp, cx: &Cx) -> Result<Option<(Timestamp, Vec<u8>)>, Failure> {
         let mut first = None;
         cx.tables.scan(self.index, &since(from), None, &mut |key, _, _| {
-            let (suffix, key) = key[1..].split_at((key.len() - 1).min(SUFFIX));
-            first = Some((time(suffix), [&[BY_KEY], key, suffix].concat()));
+            first = Some((time(key.get(1..).unwrap_or_default()), by_key(key, SUFFIX)));
             ControlFlow::Break(())
         })?;
         Ok(first)
@@ -241,10 +236,11 @@ pub(crate) struct SuppressedRows<K, V> {
 
 impl<K: 'static, V: 'static> Rows<K, V> for SuppressedRows<K, V> {
     fn get(&self, key: &K, cx: &mut Cx) -> Result<Option<(V, Timestamp)>, Failure> {
-        let mut prefix = vec![BY_KEY];
-        let encoded = self.buffer.key.encode(key, &mut prefix);
-        let has_key = encoded
-            .map_err(|source| Cause::Encode { target: Arc::clone(&self.buffer.name), source })?;
+        let (mut prefix, mut has_key) = (Vec::new(), true);
+        write_prefix(&mut prefix, |out| {
+            has_key = key_bytes(&self.buffer.name, &*self.buffer.key, key, out)?;
+            Ok::<(), Failure>(())
+        })?;
         if !has_key {
             return Ok(None);
         }

@@ -190,12 +190,19 @@ impl Tasks {
             let Some(table) = tables.iter().position(|table| &**table.name() == name) else {
                 continue;
             };
+            let (first, mut is_indexed) = (entries.len(), false);
             task.store_mut().scan(table, &[], None, &mut |key, value| {
-                if !tables[table].is_index(key) {
+                if tables[table].is_index(key) {
+                    is_indexed = true;
+                } else {
                     entries.push((tables[table].changelog_key(key), value.to_vec()));
                 }
                 ControlFlow::Continue(())
             })?;
+            // The store has them by the lengths of their keys.
+            if is_indexed {
+                entries[first..].sort();
+            }
         }
         Ok(entries)
     }

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use super::{Side, StreamJoin};
-use crate::changelog::{BY_KEY, since};
+use crate::changelog::{self, prefix, since};
 use crate::cx::Cx;
 use crate::error::Failure;
 use crate::record::Timestamp;
@@ -95,21 +95,12 @@ pub(super) fn between(
     to: Timestamp,
     cx: &Cx,
 ) -> Result<Vec<Entry>, Failure> {
-    let prefix = [&[BY_KEY], key].concat();
+    let prefix = prefix(key);
     let start = [&prefix[..], &from.to_be_bytes()].concat();
+    let end = [&prefix[..], &to.saturating_add(1).to_be_bytes()].concat();
     let mut found = Vec::new();
-    cx.tables.scan(table, &start, None, &mut |store_key, _, value| {
-        if !store_key.starts_with(&prefix) {
-            return ControlFlow::Break(());
-        }
-        // Another key that begins like this one may lie between.
-        if store_key.len() != prefix.len() + SUFFIX {
-            return ControlFlow::Continue(());
-        }
+    cx.tables.scan(table, &start, Some(&end), &mut |store_key, _, value| {
         let at = time(&store_key[prefix.len()..]);
-        if at > to {
-            return ControlFlow::Break(());
-        }
         found.push((store_key.into(), at, value.into()));
         ControlFlow::Continue(())
     })?;
@@ -131,15 +122,13 @@ pub(super) fn next_sequence(
 /// Writes an entry, with its record's timestamp.
 pub(super) fn put(table: TableIndex, place: Place<'_>, sequence: u32, value: &[u8], cx: &mut Cx) {
     let at = place.timestamp.to_be_bytes();
-    let key = [&[BY_KEY], place.key, &at, &sequence.to_be_bytes()].concat();
+    let key = [&prefix(place.key)[..], &at, &sequence.to_be_bytes()].concat();
     cx.tables.put_stamped(table, &key, &[&at, value].concat());
 }
 
 /// The timestamp in a store key found by time, and the store key found by key.
 pub(super) fn by_key(by_time: &[u8]) -> (Timestamp, Vec<u8>) {
-    let rest = by_time.get(1..).unwrap_or_default();
-    let (suffix, key) = rest.split_at(rest.len().min(SUFFIX));
-    (time(suffix), [&[BY_KEY], key, suffix].concat())
+    (time(by_time.get(1..).unwrap_or_default()), changelog::by_key(by_time, SUFFIX))
 }
 
 pub(super) fn sequence(store_key: &[u8]) -> u32 {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::buffer::{Place, SUFFIX, between, by_key, next_sequence, put, sequence};
 use super::{Side, StreamJoin};
-use crate::changelog::since;
+use crate::changelog::{key_and_suffix, since};
 use crate::cx::Cx;
 use crate::error::Failure;
 use crate::record::Timestamp;
@@ -106,8 +106,7 @@ where
             let Some((timestamp, bytes)) = cx.tables.get(unmatched.table, &store_key)? else {
                 continue;
             };
-            let key = store_key.get(1..store_key.len() - SUFFIX).unwrap_or_default();
-            let key = self.read(&*self.key, key)?;
+            let key = self.read(&*self.key, key_and_suffix(&store_key, SUFFIX).0)?;
             match side {
                 Side::Left => {
                     let value = self.read(&*self.left_value, bytes)?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::chain::{Port, Receive};
 use crate::change::Change;
-use crate::changelog::BY_KEY;
+use crate::changelog::{end_of, write_prefix};
 use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
 use crate::record::{Record, Timestamp};
@@ -135,19 +135,11 @@ where
     ) -> Result<Vec<Near>, Failure> {
         let (naming, at) = (self.windows.naming(), record.timestamp);
         key.clear();
-        key.push(BY_KEY);
-        write_key(&self.table.name, &*self.table.key, &record.key, key)?;
-        let length = key.len();
+        write_prefix(key, |out| write_key(&self.table.name, &*self.table.key, &record.key, out))?;
+        let end = end_of(key);
         key.extend_from_slice(&self.windows.near_from(at).to_be_bytes());
         let mut near = Vec::new();
-        cx.tables.scan(self.index, key, None, &mut |found, latest, value| {
-            if !found.starts_with(&key[..length]) {
-                return ControlFlow::Break(());
-            }
-            // Another key that begins like this one may lie between.
-            if found.len() != length + naming.suffix_len() {
-                return ControlFlow::Continue(());
-            }
+        cx.tables.scan(self.index, key, end.as_deref(), &mut |found, latest, value| {
             let (window, _) = naming.read(&self.windows, found);
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
