@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::Codec;
+use crate::due::{Frontier, Portion};
 use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
@@ -35,6 +36,10 @@ pub struct Cx {
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
     pub(crate) plan: Plan,
+    /// What the record, or the step, may still do of what is due.
+    pub(crate) portion: Portion,
+    /// Entries of what is due that a record does.
+    pub(crate) portion_max: usize,
 }
 
 /// Which record is being processed.
@@ -50,7 +55,7 @@ pub(crate) struct Origin {
 pub(crate) type ClockIndex = usize;
 
 /// Stream time of one operator, and what it needs to close windows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
     /// The highest timestamp that reached the operator; [`Clock::UNKNOWN`] before the first
     /// record.
@@ -59,13 +64,17 @@ pub(crate) struct Clock {
     pub(crate) arrival: Timestamp,
     /// The wall-clock moment that `time` belongs to while the input is idle.
     pub(crate) anchor: Timestamp,
-    /// Nothing that waits to be closed does so before this; [`Clock::UNKNOWN`] until somebody has
-    /// looked.
-    pub(crate) first_open: Timestamp,
-    /// The same for what waits to be forgotten.
-    pub(crate) first_kept: Timestamp,
+    /// What waits to be closed.
+    pub(crate) first_open: Frontier,
+    /// What waits to be forgotten.
+    pub(crate) first_kept: Frontier,
     /// Everything that this stream time closes was closed.
     pub(crate) closed_at: Timestamp,
+    /// Windows are being closed whose names begin at this time or before; those from `first_open`
+    /// on are left.
+    pub(crate) closing: Option<Timestamp>,
+    /// Entries up to this time are being forgotten: what is left of them counts as gone.
+    pub(crate) forgetting: Option<Timestamp>,
     /// How many entries a buffer has, and their bytes; `None` until somebody has counted.
     pub(crate) held: Option<(u64, u64)>,
 }
@@ -78,9 +87,11 @@ impl Clock {
             time,
             arrival: now,
             anchor: now,
-            first_open: Self::UNKNOWN,
-            first_kept: Self::UNKNOWN,
+            first_open: Frontier::unknown(),
+            first_kept: Frontier::unknown(),
             closed_at: time,
+            closing: None,
+            forgetting: None,
             held: None,
         }
     }
@@ -140,6 +151,7 @@ impl Cx {
 
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
         self.tables.begin_record(undoable);
+        self.portion.begin(self.portion_max, self.effects.bytes());
         undoable.then(|| RecordMark {
             effects: self.effects.mark(),
             clocks: self.clocks.clone(),
@@ -163,12 +175,15 @@ impl Cx {
     pub(crate) fn undo_record(&mut self, mark: RecordMark) {
         self.tables.undo_record();
         self.effects.truncate(mark.effects);
+        // A window that the record closed is open again.
         self.clocks = mark.clocks;
         self.metrics = mark.metrics;
-        // A window that the record closed is open again.
-        for clock in &mut self.clocks {
-            (clock.first_open, clock.first_kept) = (Clock::UNKNOWN, Clock::UNKNOWN);
-        }
+    }
+
+    /// Whether one more entry of what is due may be done in this portion; if not, the task comes
+    /// back to it.
+    pub(crate) fn takes_one(&mut self) -> bool {
+        self.portion.takes_one(self.effects.bytes())
     }
 }
 

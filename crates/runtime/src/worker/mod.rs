@@ -227,7 +227,8 @@ impl Worker {
 impl Active {
     fn has_queued(&self) -> bool {
         let inputs = 0..self.assignment.partitions.len();
-        self.task.can_commit() && inputs.into_iter().any(|input| self.task.queued(input) > 0)
+        let mut queued = inputs.into_iter().map(|input| self.task.queued(input));
+        self.task.can_commit() && (self.task.is_behind() || queued.any(|queued| queued > 0))
     }
 }
 

@@ -20,9 +20,10 @@ mod table_join;
 mod to_table;
 mod window_aggregate;
 
-use crate::cx::Cx;
+use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
 use crate::record::{RawRecord, Timestamp};
+use crate::tables::TableIndex;
 
 pub(crate) use branch::Branch;
 pub(crate) use filter::Filter;
@@ -55,6 +56,15 @@ pub(crate) trait ReceiveRaw: Send + Sync {
     fn receive(&self, record: &RawRecord<'_>, cx: &mut Cx) -> Result<(), Failure>;
 }
 
+/// How far closing the windows of a table has come.
+pub(crate) struct Closing<'c> {
+    pub(crate) clock: ClockIndex,
+    pub(crate) table: TableIndex,
+    /// The first entry that is left, and how many from there on are not.
+    pub(crate) key: &'c [u8],
+    pub(crate) skip: u64,
+}
+
 /// What an operator does other than on a record's arrival.
 pub(crate) trait Hook: Send + Sync {
     /// The task starts, or starts again after an abort; the clocks stand where they were
@@ -69,6 +79,17 @@ pub(crate) trait Hook: Send + Sync {
     /// Wall-clock time has passed.
     fn on_time(&self, _cx: &mut Cx) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// Records have made more due than they could do themselves: does another portion of it, as
+    /// [`Cx::takes_one`] allows. Does nothing if nothing is due.
+    fn on_due(&self, _cx: &mut Cx) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Where it is, if it is in the middle of closing windows that stay in their table.
+    fn closing<'c>(&self, _cx: &'c Cx) -> Option<Closing<'c>> {
+        None
     }
 
     /// When [`on_time`](Self::on_time) has something to do, unless a record comes first.

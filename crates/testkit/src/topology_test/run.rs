@@ -36,6 +36,7 @@ pub(super) struct World<'a> {
     pub(super) now: Timestamp,
     pub(super) abort: &'a mut Option<Abort>,
     pub(super) dice: &'a mut Option<Dice>,
+    pub(super) portion: Option<usize>,
 }
 
 impl Tasks {
@@ -113,10 +114,16 @@ impl Tasks {
         let (task, mut effects) = (&mut self.tasks[index], Effects::new());
         let failed = task.advance(world.now, &mut effects)?;
         self.failed.extend(failed.iter().map(ToString::to_string));
+        if let Some(entries) = world.portion {
+            task.set_portion(entries);
+        }
         loop {
             let step = task.step(world.now, 1, &mut effects)?;
             self.failed.extend(step.failed.iter().map(ToString::to_string));
-            if !step.more {
+            // A commit comes in between.
+            let stops = world.portion.is_some();
+            moved |= step.more && stops;
+            if !step.more || stops {
                 break;
             }
         }

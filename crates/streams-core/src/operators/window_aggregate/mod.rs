@@ -28,6 +28,8 @@ pub(crate) struct WindowAggregate<K, A, W, F, M> {
     pub(crate) table: Table<K, A>,
     pub(crate) index: TableIndex,
     pub(crate) clock: ClockIndex,
+    /// The first of them knows which windows are open, for all.
+    pub(crate) first_clock: ClockIndex,
     /// The stream times of all operators that write the table.
     pub(crate) siblings: Box<[ClockIndex]>,
     pub(crate) windows: W,
@@ -138,13 +140,15 @@ where
         write_prefix(key, |out| write_key(&self.table.name, &*self.table.key, &record.key, out))?;
         let end = end_of(key);
         key.extend_from_slice(&self.windows.near_from(at).to_be_bytes());
-        let mut near = Vec::new();
+        let (mut near, forgotten) = (Vec::new(), self.forgotten(cx));
         cx.tables.scan(self.index, key, end.as_deref(), &mut |found, latest, value| {
             let (window, _) = naming.read(&self.windows, found);
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
             }
-            near.push(Near { window, latest, value: value.into() });
+            if naming.time(window) > forgotten {
+                near.push(Near { window, latest, value: value.into() });
+            }
             ControlFlow::Continue(())
         })?;
         Ok(near)
@@ -166,6 +170,12 @@ where
         cx: &mut Cx,
     ) -> Result<(), Failure> {
         self.write_store_key(near.window, key, buffer)?;
+        // It was closed before it became part of another one.
+        if self.is_left_to_close(near.window, buffer, cx)
+            && let Some(record) = self.read_window(near.window, buffer, cx)?
+        {
+            self.ports.closed.receive(record, cx)?;
+        }
         cx.tables.delete(self.index, buffer);
         if !self.ports.changes.is_connected() {
             return Ok(());
@@ -203,10 +213,9 @@ where
             timestamp = step.window.end;
         }
         let is_there = write_row(&self.table, self.index, key, value.as_ref(), timestamp, cx)?;
-        let clock = &mut cx.clocks[self.clock];
         let time = self.windows.naming().time(step.window);
-        clock.first_open = clock.first_open.min(time);
-        clock.first_kept = clock.first_kept.min(time);
+        cx.clocks[self.first_clock].first_open.lower(time);
+        cx.clocks[self.clock].first_kept.lower(time);
         let Window { start, end } = step.window;
         let key = Windowed { key: record.key, start, end };
         self.send(Record { key, value, timestamp }, old, is_there, cx)
