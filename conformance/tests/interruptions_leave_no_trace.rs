@@ -1,4 +1,5 @@
-//! Aborted transactions and crashes, with all local state lost or a part of it, change no result.
+//! Aborted transactions and crashes, with all local state lost or a part of it, change no result,
+//! nor does it that what is due is done in portions, with commits, aborts and crashes in between.
 
 mod common;
 
@@ -7,7 +8,8 @@ use conformance::replay::Mischief;
 use conformance::report::{Verdict, judge, side_by_side};
 use testkit::{Dice, TopologyTest};
 
-/// Aborts one commit in five, and crashes in front of one step in eight.
+/// Aborts one commit in five, and crashes in front of one step in eight; in half of the cases, what
+/// is due is done in portions of one to three.
 struct Interruptions(Dice);
 
 impl Mischief for Interruptions {
@@ -15,6 +17,9 @@ impl Mischief for Interruptions {
         if step == 0 {
             let mut dice = Dice::new(self.0.roll());
             test.abort_when(move |_| dice.below(5) == 0);
+            if self.0.below(2) == 0 {
+                test.portions(1 + self.0.below(3));
+            }
         }
         if self.0.below(8) == 0 {
             let kept = self.0.below(9);

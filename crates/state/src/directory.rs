@@ -22,8 +22,12 @@ pub struct StateDir {
     _lock: File,
 }
 
-/// The layout above.
-const VERSION: &str = "1";
+/// The layout above, and how tables lay out their entries in it.
+const VERSION: &str = "2";
+
+/// Layouts whose tables are rebuilt from their changelogs. In 1, the entries of a key (sessions,
+/// sliding windows, join buffers, suppress) did not lie together.
+const REBUILT: [&str; 1] = ["1"];
 
 /// A state directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +44,7 @@ pub enum StateDirError {
         /// The process that holds it, if it left its id.
         holder: Option<String>,
     },
-    /// It was written by a newer version.
+    /// It was written by a newer version. (Tables of an older one are rebuilt.)
     #[error(
         "the state directory {} has layout version {found:?}, and this is version {VERSION}",
         path.display()
@@ -115,6 +119,13 @@ fn check_version(directory: &Path) -> Result<(), StateDirError> {
     let path = directory.join("version");
     match fs::read_to_string(&path) {
         Ok(found) if found.trim() == VERSION => Ok(()),
+        Ok(found) if REBUILT.contains(&found.trim()) => {
+            // The version comes last: whoever dies before it begins here again.
+            let tasks = directory.join("tasks");
+            fs::remove_dir_all(&tasks).map_err(|error| io(&tasks, error))?;
+            fs::create_dir_all(&tasks).map_err(|error| io(&tasks, error))?;
+            write_whole(directory, "version", VERSION)
+        }
         Ok(found) => {
             let found = found.trim().to_owned();
             Err(StateDirError::Version { path: directory.to_owned(), found })

@@ -35,3 +35,21 @@ fn a_newer_layout_is_refused() {
     let error = StateDir::open(directory.path(), "shop").expect_err("newer").to_string();
     assert!(error.contains("layout version \"99\""), "{error}");
 }
+
+#[test]
+fn tables_of_an_older_layout_are_rebuilt() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let id = StateDir::open(directory.path(), "shop").expect("opens").instance_id().to_owned();
+    let shop = directory.path().join("shop");
+    std::fs::create_dir_all(shop.join("tasks/0-0")).expect("made");
+    std::fs::write(shop.join("version"), "1\n").expect("written");
+    let opened = StateDir::open(directory.path(), "shop").expect("opens");
+    assert_eq!(opened.instance_id(), id, "its identity stays");
+    assert!(opened.tasks_dir().is_dir() && !shop.join("tasks/0-0").exists());
+    let version = std::fs::read_to_string(shop.join("version")).expect("written");
+    assert_eq!(version.trim(), "2");
+    std::fs::create_dir_all(shop.join("tasks/0-0")).expect("made");
+    drop(opened);
+    StateDir::open(directory.path(), "shop").expect("opens");
+    assert!(shop.join("tasks/0-0").exists(), "once is enough");
+}

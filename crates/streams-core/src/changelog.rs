@@ -4,6 +4,9 @@
 //! the record's own. A window's changelog key is the key, the window's start (8 bytes) and a
 //! sequence number (4 bytes, always 0), as Kafka Streams writes it; the store puts the start first,
 //! so that closing windows is one scan from the front.
+//!
+//! Whoever changes how a store lays entries out raises the version of the state directory
+//! (`state/src/directory.rs`): tables that an earlier version left there are rebuilt then.
 
 use std::sync::Arc;
 
@@ -31,8 +34,11 @@ pub(crate) enum Layout {
     Window,
     /// A key with a suffix of that many bytes that begins with a time: sessions, windows that
     /// depend on the records, join buffers. They are looked for by key and by time, so the store
-    /// has two entries for each: `0, key, suffix` with the value, and `1, suffix, key`. The
-    /// changelog has the first, without the 0.
+    /// has two entries for each: `0, length, key, suffix` with the value, and `1, suffix, key`. The
+    /// changelog has `key, suffix`.
+    ///
+    /// The key's length (4 bytes, big-endian) keeps the entries of a key together: without it those
+    /// of every key that begins like this one would lie among them.
     Keyed(usize),
 }
 
@@ -52,6 +58,8 @@ impl Layout {
 pub(crate) const BY_KEY: u8 = 0;
 /// The first byte of the second entry in [`Layout::Keyed`].
 pub(crate) const BY_TIME: u8 = 1;
+/// Where the key begins in a store key found by key: after [`BY_KEY`] and the key's length.
+const KEY_AT: usize = 5;
 
 /// A changelog record that cannot be an entry of its table: the topic was written by something
 /// else.
@@ -106,7 +114,7 @@ impl TableSpec {
                 let (of_key, suffix) = key.split_at(split);
                 let found = value.map(|_| &[][..]);
                 entries.push_parts(&[&[BY_TIME], suffix, of_key], found);
-                entries.push_parts(&[&[BY_KEY], key], value);
+                entries.push_parts(&[&[BY_KEY], &length(of_key), key], value);
             }
         }
         Ok(())
@@ -142,7 +150,9 @@ impl TableSpec {
                 out.extend_from_slice(start);
                 out.extend_from_slice(&SEQUENCE);
             }
-            (Layout::Keyed(_), _) => out.extend_from_slice(store_key.get(1..).unwrap_or_default()),
+            (Layout::Keyed(_), _) => {
+                out.extend_from_slice(store_key.get(KEY_AT..).unwrap_or_default());
+            }
             _ => out.extend_from_slice(store_key),
         }
     }
@@ -159,9 +169,54 @@ pub(crate) fn since(time: Timestamp) -> Vec<u8> {
 
 /// The second store key of an entry in [`Layout::Keyed`].
 pub(crate) fn by_time(by_key: &[u8], suffix: usize) -> Vec<u8> {
-    let key_and_suffix = by_key.get(1..).unwrap_or_default();
-    let (key, suffix) = key_and_suffix.split_at(key_and_suffix.len().saturating_sub(suffix));
+    let (key, suffix) = key_and_suffix(by_key, suffix);
     [&[BY_TIME], suffix, key].concat()
+}
+
+/// The first store key of an entry in [`Layout::Keyed`], from its second one.
+pub(crate) fn by_key(by_time: &[u8], suffix: usize) -> Vec<u8> {
+    let rest = by_time.get(1..).unwrap_or_default();
+    let (suffix, key) = rest.split_at(rest.len().min(suffix));
+    [&[BY_KEY], &length(key)[..], key, suffix].concat()
+}
+
+/// Takes the first store key of an entry in [`Layout::Keyed`] apart.
+pub(crate) fn key_and_suffix(by_key: &[u8], suffix: usize) -> (&[u8], &[u8]) {
+    let rest = by_key.get(KEY_AT..).unwrap_or_default();
+    rest.split_at(rest.len().saturating_sub(suffix))
+}
+
+/// Appends what the entries of a key begin with in [`Layout::Keyed`], and no others; `write_key`
+/// appends the key.
+pub(crate) fn write_prefix<E>(
+    out: &mut Vec<u8>,
+    write_key: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    out.push(BY_KEY);
+    let length_at = out.len();
+    out.extend_from_slice(&[0; KEY_AT - 1]);
+    let key_at = out.len();
+    write_key(out)?;
+    let length = length(&out[key_at..]);
+    out[length_at..key_at].copy_from_slice(&length);
+    Ok(())
+}
+
+/// What the entries of a key begin with in [`Layout::Keyed`].
+pub(crate) fn prefix(key: &[u8]) -> Vec<u8> {
+    [&[BY_KEY], &length(key)[..], key].concat()
+}
+
+fn length(key: &[u8]) -> [u8; KEY_AT - 1] {
+    (key.len() as u32).to_be_bytes()
+}
+
+/// The first key after all those that begin with `prefix`; `None` if nothing can come after them.
+pub(crate) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
 }
 
 /// Takes a window's changelog key apart: the key, and the window's start.
@@ -209,7 +264,7 @@ mod tests {
     #[test]
     fn keyed_entries_are_found_by_key_and_by_time() {
         let spec = spec(Layout::Keyed(8));
-        let store_key = [&[BY_KEY], &b"books"[..], &7_i64.to_be_bytes()].concat();
+        let store_key = [&[BY_KEY, 0, 0, 0, 5], &b"books"[..], &7_i64.to_be_bytes()].concat();
         let mut changelog_key = Vec::new();
         spec.write_changelog_key(&store_key, &mut changelog_key);
         assert_eq!(changelog_key, [&b"books"[..], &7_i64.to_be_bytes()].concat());
@@ -217,8 +272,31 @@ mod tests {
         assert_eq!(entries[1].0, store_key);
         assert_eq!(entries[0].0, [&[BY_TIME], &7_i64.to_be_bytes()[..], b"books"].concat());
         assert!(spec.is_index(&entries[0].0) && !spec.is_index(&store_key));
+        assert_eq!(by_time(&store_key, 8), entries[0].0);
+        assert_eq!(by_key(&entries[0].0, 8), store_key);
+        assert_eq!(key_and_suffix(&store_key, 8), (&b"books"[..], &7_i64.to_be_bytes()[..]));
         let deleted = restored(&spec, &record(Some(&changelog_key), None)).expect("entries");
         assert!(deleted.iter().all(|(_, value)| value.is_none()));
+    }
+
+    #[test]
+    fn the_entries_of_a_key_are_between_its_prefix_and_the_end_of_that() {
+        let mut written = Vec::new();
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"user-1");
+            Ok::<_, ()>(())
+        };
+        write_prefix(&mut written, write).expect("written");
+        let prefix = prefix(b"user-1");
+        assert_eq!(written, prefix);
+        let end = end_of(&prefix).expect("something comes after them");
+        let entry = |key: &[u8]| by_key(&[&[BY_TIME], &[255; 12][..], key].concat(), 12);
+        assert!(prefix <= entry(b"user-1") && entry(b"user-1") < end);
+        for other in [&b"user-10"[..], b"user-1\xff", b"user-2", b"user", b""] {
+            assert!(!(prefix <= entry(other) && entry(other) < end), "{other:?}");
+        }
+        assert_eq!(end_of(&[1, 255, 255]), Some(vec![2]));
+        assert_eq!(end_of(&[255]), None);
     }
 
     type Restored = Vec<(Vec<u8>, Option<Vec<u8>>)>;

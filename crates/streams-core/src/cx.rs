@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::Codec;
+use crate::due::{Frontier, Portion};
 use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
@@ -45,6 +46,10 @@ pub struct Cx {
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
     pub(crate) plan: Plan,
+    /// What the record, or the step, may still do of what is due.
+    pub(crate) portion: Portion,
+    /// Entries of what is due that a record does.
+    pub(crate) portion_max: usize,
 }
 
 /// Records that were too late for a table.
@@ -71,7 +76,7 @@ pub(crate) struct Origin {
 pub(crate) type ClockIndex = usize;
 
 /// Stream time of one operator, and what it needs to close windows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
     /// The highest timestamp that reached the operator; [`Clock::UNKNOWN`] before the first
     /// record.
@@ -81,17 +86,22 @@ pub(crate) struct Clock {
     /// The moment by that clock that `time` belongs to while the input is idle, or, if `time` is
     /// the last multiple of an interval, as long as the task runs.
     pub(crate) anchor: Timestamp,
-    /// Nothing that waits to be closed does so before this; [`Clock::UNKNOWN`] until somebody has
+    /// What waits to be closed. Nobody who looks for windows needs to look before it.
+    pub(crate) first_open: Frontier,
+    /// No window is to be closed before stream time is this; [`Clock::UNKNOWN`] until somebody has
     /// looked.
-    pub(crate) first_open: Timestamp,
-    /// No window is to be closed before stream time is this; [`Clock::UNKNOWN`] like the others.
     pub(crate) next_close: Timestamp,
-    /// The same for what waits to be forgotten.
-    pub(crate) first_kept: Timestamp,
-    /// No window is to be forgotten before stream time is this.
+    /// What waits to be forgotten.
+    pub(crate) first_kept: Frontier,
+    /// No window is to be forgotten before stream time is this; [`Clock::UNKNOWN`] like the other.
     pub(crate) next_forget: Timestamp,
     /// Everything that this stream time closes was closed.
     pub(crate) closed_at: Timestamp,
+    /// Windows are being closed whose names begin at this time or before; those from `first_open`
+    /// on are left.
+    pub(crate) closing: Option<Timestamp>,
+    /// Entries up to this time are being forgotten: what is left of them counts as gone.
+    pub(crate) forgetting: Option<Timestamp>,
     /// How many entries a buffer has, and their bytes; `None` until somebody has counted.
     pub(crate) held: Option<(u64, u64)>,
 }
@@ -104,11 +114,13 @@ impl Clock {
             time,
             arrival: elapsed,
             anchor: elapsed,
-            first_open: Self::UNKNOWN,
+            first_open: Frontier::unknown(),
             next_close: Self::UNKNOWN,
-            first_kept: Self::UNKNOWN,
+            first_kept: Frontier::unknown(),
             next_forget: Self::UNKNOWN,
             closed_at: time,
+            closing: None,
+            forgetting: None,
             held: None,
         }
     }
@@ -206,6 +218,7 @@ impl Cx {
 
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
         self.tables.begin_record(undoable);
+        self.portion.begin(self.portion_max, self.effects.bytes());
         undoable.then(|| RecordMark {
             effects: self.effects.mark(),
             clocks: self.clocks.clone(),
@@ -237,6 +250,12 @@ impl Cx {
             // It is said to have failed instead.
             self.late = None;
         }
+    }
+
+    /// Whether one more entry of what is due may be done in this portion; if not, the task comes
+    /// back to it.
+    pub(crate) fn takes_one(&mut self) -> bool {
+        self.portion.takes_one(self.effects.bytes())
     }
 }
 

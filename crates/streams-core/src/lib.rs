@@ -21,6 +21,7 @@ mod changelog;
 pub mod codec;
 mod cx;
 mod dsl;
+mod due;
 mod effect;
 mod entries;
 mod error;

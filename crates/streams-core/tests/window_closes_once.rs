@@ -110,3 +110,28 @@ fn idle_input_without_idle_after_waits_for_a_record() {
     test.advance(Duration::from_secs(100_000)).expect("runs");
     assert_eq!(taken(&mut test), []);
 }
+
+#[test]
+fn of_a_cogrouped_table_when_all_streams_have_passed_it() {
+    let (ins, outs) = (Topic::<Key, i64>::new("ins"), Topic::<Key, i64>::new("outs"));
+    let app = Builder::new("t");
+    let both = app.stream(&ins).group_by_key().cogroup(|sum: &mut i64, _, n| *sum += n);
+    let both = both.with(app.stream(&outs).group_by_key(), |sum, _, n| *sum -= n);
+    let windows = both.window(Tumbling::of(Duration::from_secs(60)));
+    let sums = windows.aggregate(&Table::new("sums"), || 0).closed();
+    sums.map(|window, sum| (window.key, sum)).to(&totals());
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    let mut send = |topic: &Topic<Key, i64>, amount, seconds: i64, expected: &[i64]| {
+        let record = Record::new("tea".to_owned(), amount, seconds * 1_000);
+        test.send_record(topic, record).expect("processed");
+        let sums: Vec<_> = taken(&mut test).into_iter().map(|(_, sum)| sum).collect();
+        assert_eq!(sums, expected, "after {amount} at {seconds} s");
+        test.crash().expect("restores");
+    };
+    send(&ins, 10, 1, &[]);
+    send(&ins, 100, 61, &[]);
+    send(&outs, 3, 50, &[]);
+    send(&outs, 30, 70, &[7]);
+    send(&outs, 300, 130, &[]);
+    send(&ins, 1_000, 200, &[70]);
+}

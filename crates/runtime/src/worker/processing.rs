@@ -74,7 +74,7 @@ impl Worker {
         if dirty && self.commit_at.is_none() {
             self.commit_at = Some(self.clock.monotonic().max(self.commit_after));
         }
-        Ok(step.processed)
+        Ok(step.used)
     }
 }
 

@@ -8,13 +8,12 @@ use super::graph::{Graph, NodeKind, TableDraft};
 use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
+use crate::task::METADATA_MAX;
 use crate::topology::{
     InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
 };
 
-/// What fits beside an offset: Kafka allows 4,096 bytes of metadata, an entry takes its name and 24
-/// bytes.
-const METADATA_MAX: usize = 4_000;
+/// What an entry of an offset's metadata takes beside its name.
 const ENTRY_BYTES: usize = 24;
 
 pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
@@ -200,7 +199,13 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
 
 fn check_metadata(graph: &mut Graph, sub_topologies: &[SubTopology]) {
     for sub in sub_topologies {
-        let clocks = sub.clocks.iter().map(|&clock| graph.clocks[clock].name.len());
+        let closing = || sub.clocks.iter().filter(|clock| graph.clocks[**clock].closes);
+        let clocks = sub
+            .clocks
+            .iter()
+            .chain(closing())
+            .chain(closing())
+            .map(|&clock| graph.clocks[clock].name.len());
         let agents = sub.sources.iter().flat_map(|source| source.agents.iter());
         let agents = agents.map(|agent| agent.name().len());
         let tables = sub.tables.iter().map(|table| table.name().len());

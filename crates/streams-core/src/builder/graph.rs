@@ -59,6 +59,8 @@ pub(crate) struct TableDraft {
 pub(crate) struct ClockDraft {
     pub(crate) name: Arc<str>,
     pub(crate) node: NodeId,
+    /// Whether it closes windows that stay in their table: how far it has come is kept too.
+    pub(crate) closes: bool,
 }
 
 pub(crate) struct Graph {
@@ -201,8 +203,15 @@ impl Graph {
     /// A stream time for `node`, kept under the name of one of its tables. An operator with
     /// several adds `/1`, `/2`, … to it, which no table's name can have.
     pub(crate) fn add_clock(&mut self, name: impl Into<Arc<str>>, node: NodeId) -> ClockIndex {
-        self.clocks.push(ClockDraft { name: name.into(), node });
+        self.clocks.push(ClockDraft { name: name.into(), node, closes: false });
         self.clocks.len() - 1
+    }
+
+    /// The same for one that closes windows.
+    pub(crate) fn add_closing_clock(&mut self, name: String, node: NodeId) -> ClockIndex {
+        let clock = self.add_clock(name, node);
+        self.clocks[clock].closes = true;
+        clock
     }
 
     /// Registers a global table; its number.

@@ -234,6 +234,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
             joiner,
             next: port.clone(),
         });
+        builder.graph(|graph| graph.add_hook(node, Arc::clone(&join) as _));
         self.chain.connect(LeftSide(Arc::clone(&join)), builder);
         other.chain.connect(RightSide(join), builder);
         Stream::new(builder, port, node)

@@ -251,7 +251,8 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
                 0 => table.name.to_string(),
                 _ => format!("{}/{input}", table.name),
             };
-            let clocks = (0..inputs).map(|input| graph.add_clock(name(input), node)).collect();
+            let clocks =
+                (0..inputs).map(|input| graph.add_closing_clock(name(input), node)).collect();
             Self { table, index, node, clocks, ports: WindowPorts::new() }
         })
     }
@@ -284,6 +285,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
             table: self.table.clone(),
             index: self.index,
             clock: self.clocks[input],
+            first_clock: self.clocks[0],
             siblings: self.clocks.clone().into(),
             windows: windows.clone(),
             aggregation,

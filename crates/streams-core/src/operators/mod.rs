@@ -21,9 +21,10 @@ mod table_join;
 mod to_table;
 mod window_aggregate;
 
-use crate::cx::Cx;
+use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
 use crate::record::{RawRecord, Timestamp};
+use crate::tables::TableIndex;
 
 pub(crate) use branch::Branch;
 pub(crate) use filter::Filter;
@@ -64,6 +65,17 @@ pub(crate) trait ReceiveRaw: Send + Sync {
     fn extracts_times(&self) -> bool;
 }
 
+/// How far closing the windows of a table has come.
+pub(crate) struct Closing<'c> {
+    pub(crate) clock: ClockIndex,
+    pub(crate) table: TableIndex,
+    /// The first entry that is left, and how many from there on are not.
+    pub(crate) key: &'c [u8],
+    pub(crate) skip: u64,
+    /// Up to which stream time windows were closed before, where that matters.
+    pub(crate) closed_at: Option<Timestamp>,
+}
+
 /// What an operator does other than on a record's arrival.
 pub(crate) trait Hook: Send + Sync {
     /// The task starts, or starts again after an abort; the clocks stand where they were
@@ -83,6 +95,17 @@ pub(crate) trait Hook: Send + Sync {
     /// Whether it does something when the task has been idle for a while.
     fn minds_idleness(&self) -> bool {
         false
+    }
+
+    /// Records have made more due than they could do themselves: does another portion of it, as
+    /// [`Cx::takes_one`] allows. Does nothing if nothing is due.
+    fn on_due(&self, _cx: &mut Cx) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Where it is, if it is in the middle of closing windows that stay in their table.
+    fn closing<'c>(&self, _cx: &'c Cx) -> Option<Closing<'c>> {
+        None
     }
 
     /// When [`on_time`](Self::on_time) has something to do, unless a record comes first: by the

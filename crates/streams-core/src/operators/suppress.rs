@@ -4,13 +4,17 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::Hook;
 use super::rows::Rows;
-use super::table_access::write_key;
+use super::table_access::{key_bytes, write_key};
 use crate::chain::{Receive, Shared};
 use crate::change::Change;
-use crate::changelog::{BY_KEY, BY_TIME, since};
+use crate::changelog::{
+    BY_KEY, BY_TIME, by_key, by_time, end_of, key_and_suffix, since, write_prefix,
+};
 use crate::codec::{Changed, Codec, CodecError};
 use crate::cx::{Clock, ClockIndex, Cx};
+use crate::due::Frontier;
 use crate::error::{Cause, Failure};
 use crate::record::{Record, Timestamp};
 use crate::tables::TableIndex;
@@ -66,32 +70,52 @@ struct Waiting<V> {
     change: Change<V>,
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Suppress<K, V> {
+impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Arc<Suppress<K, V>> {
     fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+        let due_before = self.due(cx);
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(record.timestamp);
-        let time = clock.time;
-        self.hold(record, cx)?;
-        let due = match &self.until {
-            Until::Final(finality) => time - finality.after_ms,
-            Until::Limit(limit) => time - limit,
-        };
-        while cx.clocks[self.clock].first_open <= due {
-            if !self.let_go_first(due, cx)? {
-                break;
-            }
-        }
+        self.hold(record, due_before, cx)?;
+        self.let_go(self.due(cx), cx)?;
         self.keep_bounds(cx)
     }
 }
 
+impl<K: Clone + 'static, V: Clone + 'static> Hook for Suppress<K, V> {
+    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
+        self.let_go(self.due(cx), cx)?;
+        // A buffer that is too full is the error of the record that fills it.
+        if self.fails { Ok(()) } else { self.keep_bounds(cx) }
+    }
+}
+
 impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
+    /// What waits since then or before may go.
+    fn due(&self, cx: &Cx) -> Timestamp {
+        let after_ms = match &self.until {
+            Until::Final(finality) => finality.after_ms,
+            Until::Limit(limit) => *limit,
+        };
+        cx.clocks[self.clock].time.saturating_sub(after_ms)
+    }
+
     /// Puts a change into the buffer, in the place of the one of its key that waits already.
-    fn hold(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn hold(
+        &self,
+        record: Record<K, Change<V>>,
+        due_before: Timestamp,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
         let Record { key, value: change, timestamp } = record;
-        let mut store_key = vec![BY_KEY];
-        write_key(&self.buffer.name, &*self.buffer.key, &key, &mut store_key)?;
-        let waiting = self.buffer.find(&store_key, cx)?;
+        let mut store_key = Vec::new();
+        write_prefix(&mut store_key, |out| {
+            write_key(&self.buffer.name, &*self.buffer.key, &key, out)
+        })?;
+        let mut waiting = self.buffer.find(&store_key, cx)?;
+        // It would have gone before this one came, had there not been so many.
+        if let Some(due) = waiting.take_if(|waiting| waiting.since <= due_before) {
+            self.let_one_go(&entry_key(&store_key, due.since), cx)?;
+        }
         let (since, old, replaced) = match waiting {
             Some(waiting) => (waiting.since, waiting.change.old, Some(waiting.bytes)),
             None => match &self.until {
@@ -99,12 +123,11 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
                 Until::Limit(_) => (timestamp, change.old, None),
             },
         };
-        store_key.extend_from_slice(&since.to_be_bytes());
-        store_key.extend_from_slice(&[0; 4]);
+        let store_key = entry_key(&store_key, since);
         let change = Change { old, new: change.new };
         let length = self.buffer.put(&store_key, &change, timestamp, cx)?;
         let clock = &mut cx.clocks[self.clock];
-        clock.first_open = clock.first_open.min(since);
+        clock.first_open.lower_to(since, &by_time(&store_key, SUFFIX));
         if let Some((records, bytes)) = &mut clock.held {
             *records += u64::from(replaced.is_none());
             *bytes = *bytes + length - replaced.unwrap_or(0);
@@ -112,23 +135,50 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
         Ok(())
     }
 
-    /// Lets the first change go if it waits since `due` or before. Tells whether it did.
-    fn let_go_first(&self, due: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
-        let first = self.buffer.first(cx.clocks[self.clock].first_open, cx)?;
-        let since = first.as_ref().map_or(Timestamp::MAX, |(since, _)| *since);
-        cx.clocks[self.clock].first_open = since;
-        let Some((since, store_key)) = first.filter(|_| since <= due) else { return Ok(false) };
-        let Some((timestamp, bytes)) = cx.tables.get(self.buffer.index, &store_key)? else {
+    /// Lets the changes go that wait since `due` or before: a portion of them.
+    fn let_go(&self, due: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
+        if cx.clocks[self.clock].first_open.time > due {
+            return Ok(());
+        }
+        let limit = cx.portion.left();
+        let (found, mut next) =
+            self.buffer.first(&cx.clocks[self.clock].first_open, due, limit, cx)?;
+        for (since, place) in found {
+            if !cx.takes_one() {
+                next = Frontier::at_entry(since, place);
+                break;
+            }
+            self.let_one_go(&by_key(&place, SUFFIX), cx)?;
+        }
+        cx.portion.is_used_up |= next.time <= due;
+        cx.clocks[self.clock].first_open = next;
+        Ok(())
+    }
+
+    /// Lets the change go that waits longest, if it waits since `to` or before. Tells whether it
+    /// did.
+    fn let_first_go(&self, to: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
+        let first = &cx.clocks[self.clock].first_open;
+        if first.time > to {
             return Ok(false);
+        }
+        let (found, next) = self.buffer.first(first, to, 1, cx)?;
+        cx.clocks[self.clock].first_open = next;
+        let Some((_, place)) = found.first() else { return Ok(false) };
+        self.let_one_go(&by_key(place, SUFFIX), cx)?;
+        Ok(true)
+    }
+
+    fn let_one_go(&self, store_key: &[u8], cx: &mut Cx) -> Result<(), Failure> {
+        let Some((timestamp, bytes)) = cx.tables.get(self.buffer.index, store_key)? else {
+            return Ok(());
         };
         let length = (store_key.len() + bytes.len()) as u64;
         let change = self.buffer.read(bytes)?;
-        let key = store_key.get(1..store_key.len() - SUFFIX).unwrap_or_default();
+        let (key, _) = key_and_suffix(store_key, SUFFIX);
         let key = self.buffer.key.decode(Some(key)).map_err(|error| self.buffer.broken(error))?;
-        cx.tables.delete(self.buffer.index, &store_key);
-        let clock = &mut cx.clocks[self.clock];
-        clock.first_open = since;
-        if let Some((records, bytes)) = &mut clock.held {
+        cx.tables.delete(self.buffer.index, store_key);
+        if let Some((records, bytes)) = &mut cx.clocks[self.clock].held {
             *records -= 1;
             *bytes -= length;
         }
@@ -136,7 +186,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
         if change.new.is_some() || matches!(self.until, Until::Limit(_)) {
             self.changes.receive(Record { key, value: change, timestamp }, cx)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn keep_bounds(&self, cx: &mut Cx) -> Result<(), Failure> {
@@ -148,11 +198,18 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
             if records <= self.max_records && bytes <= self.max_bytes {
                 return Ok(());
             }
+            // What is due goes in any case.
+            if self.let_first_go(self.due(cx), cx)? {
+                continue;
+            }
             if self.fails {
                 let table = Arc::clone(&self.buffer.name);
                 return Err(Cause::BufferFull { table, records, bytes }.into());
             }
-            self.let_go_first(Timestamp::MAX, cx)?;
+            // A buffer that was given a smaller bound may have much to let go.
+            if !cx.takes_one() || !self.let_first_go(Timestamp::MAX - 1, cx)? {
+                return Ok(());
+            }
         }
     }
 
@@ -175,14 +232,8 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
     /// What waits under a key, given as the beginning of its store key.
     fn find(&self, prefix: &[u8], cx: &Cx) -> Result<Option<Waiting<V>>, Failure> {
         let mut found = None;
-        cx.tables.scan(self.index, prefix, None, &mut |key, _, value| {
-            if !key.starts_with(prefix) {
-                return ControlFlow::Break(());
-            }
-            // Another key that begins like this one may lie between.
-            if key.len() != prefix.len() + SUFFIX {
-                return ControlFlow::Continue(());
-            }
+        let end = end_of(prefix);
+        cx.tables.scan(self.index, prefix, end.as_deref(), &mut |key, _, value| {
             found = Some((key.to_vec(), value.to_vec()));
             ControlFlow::Break(())
         })?;
@@ -192,15 +243,27 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         Ok(Some(Waiting { since, bytes, change: self.read(&value)? }))
     }
 
-    /// The entry that waits longest; none waits since before `from`.
-    fn first(&self, from: Timestamp, cx: &Cx) -> Result<Option<(Timestamp, Vec<u8>)>, Failure> {
-        let mut first = None;
-        cx.tables.scan(self.index, &since(from), None, &mut |key, _, _| {
-            let (suffix, key) = key[1..].split_at((key.len() - 1).min(SUFFIX));
-            first = Some((time(suffix), [&[BY_KEY], key, suffix].concat()));
-            ControlFlow::Break(())
+    /// At most so many entries that wait since `to` or before, from `first` on: since when, and
+    /// their store keys by time; then what waits after them.
+    fn first(
+        &self,
+        first: &Frontier,
+        to: Timestamp,
+        limit: usize,
+        cx: &Cx,
+    ) -> Result<(Vec<(Timestamp, Box<[u8]>)>, Frontier), Failure> {
+        let (mut found, mut next) = (Vec::new(), Frontier::at(Timestamp::MAX));
+        let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
+        cx.tables.scan(self.index, &from, None, &mut |key, _, _| {
+            let at = time(key.get(1..).unwrap_or_default());
+            if at > to || found.len() == limit {
+                next = Frontier::at_entry(at, key);
+                return ControlFlow::Break(());
+            }
+            found.push((at, key.into()));
+            ControlFlow::Continue(())
         })?;
-        Ok(first)
+        Ok((found, next))
     }
 
     fn put(
@@ -228,6 +291,11 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
     }
 }
 
+/// The store key of what waits since then under a key, given as what its store keys begin with.
+fn entry_key(prefix: &[u8], since: Timestamp) -> Vec<u8> {
+    [prefix, &since.to_be_bytes(), &[0; 4]].concat()
+}
+
 /// Eight bytes as a time; what is shorter was not written by us and sorts first.
 fn time(bytes: &[u8]) -> Timestamp {
     bytes.first_chunk::<8>().map_or(Clock::UNKNOWN, |bytes| i64::from_be_bytes(*bytes))
@@ -241,10 +309,11 @@ pub(crate) struct SuppressedRows<K, V> {
 
 impl<K: 'static, V: 'static> Rows<K, V> for SuppressedRows<K, V> {
     fn get(&self, key: &K, cx: &mut Cx) -> Result<Option<(V, Timestamp)>, Failure> {
-        let mut prefix = vec![BY_KEY];
-        let encoded = self.buffer.key.encode(key, &mut prefix);
-        let has_key = encoded
-            .map_err(|source| Cause::Encode { target: Arc::clone(&self.buffer.name), source })?;
+        let (mut prefix, mut has_key) = (Vec::new(), true);
+        write_prefix(&mut prefix, |out| {
+            has_key = key_bytes(&self.buffer.name, &*self.buffer.key, key, out)?;
+            Ok::<(), Failure>(())
+        })?;
         if !has_key {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Task;
 use super::agents::Parked;
 use super::progress::{Progress, ProgressText};
-use crate::cx::Clock;
+use crate::cx::{Clock, Cx};
 use crate::effect::Effects;
 use crate::error::{Failure, FailureKind, RecordError, TaskError};
 use crate::moment::Moment;
@@ -59,11 +59,16 @@ impl Task {
         if self.parked.is_some() {
             return Ok(failed);
         }
-        if let Some(until) = self.nothing_until() {
-            self.cx_mut().nothing_until = until;
+        // Time does not pass while there is something to do from before.
+        if !self.is_behind() {
+            if let Some(until) = self.nothing_until() {
+                self.cx_mut().nothing_until = until;
+            }
+            let cx = self.cx_mut();
+            cx.headers.clear();
+            cx.begin_record(false);
+            self.hooks(|hook, cx| hook.on_time(cx))?;
         }
-        self.cx_mut().headers.clear();
-        self.hooks(|hook, cx| hook.on_time(cx))?;
         self.touched |= !self.cx().effects.is_empty();
         for input in 0..self.inputs.len() {
             for agent in 0..self.inputs[input].agents.len() {
@@ -130,12 +135,12 @@ impl Task {
         }
         self.lend_effects(effects, Self::write_commit)?;
         self.touched = false;
-        Ok(TaskCommit { offsets: self.offsets() })
+        Ok(TaskCommit { offsets: self.offsets().map_err(|error| self.store_error(error))? })
     }
 
     fn write_commit(&mut self) -> Result<(), TaskError> {
         self.cx_mut().headers.clear();
-        self.cx_mut().tables.begin_record(false);
+        self.cx_mut().begin_record(false);
         self.hooks(|hook, cx| hook.on_commit(cx))?;
         let partition = self.id.partition;
         let cx = self.cx_mut();
@@ -154,19 +159,19 @@ impl Task {
         self.cx_mut().tables.apply(positions, now)
     }
 
-    fn offsets(&self) -> Vec<InputOffset> {
+    fn offsets(&self) -> Result<Vec<InputOffset>, StoreError> {
         let inputs = self.inputs.iter().enumerate();
         inputs
             .map(|(input, queue)| {
                 let offset = queue.committable();
-                let metadata = self.metadata(input, offset);
-                InputOffset { input, offset, metadata }
+                let metadata = self.metadata(input, offset)?;
+                Ok(InputOffset { input, offset, metadata })
             })
             .collect()
     }
 
     /// Stream times go with the first input; positions with the input that they are about.
-    fn metadata(&self, input: usize, offset: i64) -> String {
+    fn metadata(&self, input: usize, offset: i64) -> Result<String, StoreError> {
         let (mut text, sub, queue) =
             (ProgressText::default(), self.sub_topology(), &self.inputs[input]);
         if input == 0 {
@@ -187,27 +192,38 @@ impl Task {
                 text.position(agent.name(), position);
             }
         }
-        text.into_string()
+        if input == 0 {
+            self.write_cursors(&mut text)?;
+        }
+        Ok(text.into_string())
     }
 
     fn hooks(
         &mut self,
-        mut act: impl FnMut(&dyn Hook, &mut crate::cx::Cx) -> Result<(), Failure>,
+        mut act: impl FnMut(&dyn Hook, &mut Cx) -> Result<(), Failure>,
     ) -> Result<(), TaskError> {
         let topology = Arc::clone(&self.topology);
         for hook in &topology.sub_topologies[self.id.sub_topology].hooks {
-            let run = || act(&**hook, self.cx_mut());
-            let guarded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-            let failure = match guarded {
-                Ok(Ok(())) => continue,
-                Ok(Err(failure)) => failure,
-                Err(panic) => crate::error::Cause::Panic(crate::agent::panic_text(&*panic)).into(),
-            };
-            return Err(match failure.kind() {
-                FailureKind::Record(cause) => self.other(cause.to_string()),
-                FailureKind::Store(error) => self.store_error(error),
-            });
+            self.guarded(|cx| act(&**hook, cx))?;
         }
         Ok(())
+    }
+
+    /// Does something that no record is to blame for: if it fails, the task does.
+    pub(super) fn guarded(
+        &mut self,
+        act: impl FnOnce(&mut Cx) -> Result<(), Failure>,
+    ) -> Result<(), TaskError> {
+        let run = || act(self.cx_mut());
+        let guarded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        let failure = match guarded {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(failure)) => failure,
+            Err(panic) => crate::error::Cause::Panic(crate::agent::panic_text(&*panic)).into(),
+        };
+        Err(match failure.kind() {
+            FailureKind::Record(cause) => self.other(cause.to_string()),
+            FailureKind::Store(error) => self.store_error(error),
+        })
     }
 }

@@ -23,9 +23,10 @@ impl Task {
         }
     }
 
-    /// Whether a step would process a record.
+    /// Whether a step would process a record, or do more of what earlier ones have made due.
     pub fn is_ready(&self) -> bool {
-        self.parked.is_none() && self.has_queued() && self.missing().next().is_none()
+        let has_record = self.has_queued() && self.missing().next().is_none();
+        self.parked.is_none() && (self.is_behind() || has_record)
     }
 
     /// The inputs that have no record queued and are waited for, while others have some.

@@ -5,6 +5,7 @@
 //! is known.
 
 mod agents;
+mod backlog;
 mod commit;
 mod dead_letter;
 mod id;
@@ -26,6 +27,7 @@ pub use metrics::TaskMetrics;
 pub use step::Step;
 
 use crate::cx::{Clock, Cx, Origin};
+use crate::due::{PORTION, Portion};
 use crate::effect::Effects;
 use crate::error::TaskError;
 use crate::global::{Globals, NoGlobals};
@@ -36,6 +38,7 @@ use crate::store::{Store, StoreError};
 use crate::tables::Tables;
 use crate::topology::{SubTopology, Topology};
 use input::Input;
+pub(crate) use progress::METADATA_MAX;
 use progress::Progress;
 
 /// One partition of a sub-topology.
@@ -51,6 +54,8 @@ pub struct Task {
     /// Something is to be committed although no record was processed (a first offset, for
     /// instance).
     touched: bool,
+    /// Entries of what is due that a step does at most.
+    portion_max: usize,
 }
 
 /// Where an input goes on; see [`Task::resume`].
@@ -106,6 +111,8 @@ impl Task {
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
             plan: crate::window::Plan::default(),
+            portion: Portion::default(),
+            portion_max: PORTION,
         };
         Self {
             id,
@@ -114,6 +121,7 @@ impl Task {
             parked: None,
             waker: Waker::noop().clone(),
             touched: false,
+            portion_max: usize::MAX,
             topology,
         }
     }
@@ -153,6 +161,7 @@ impl Task {
         let elapsed = cx.elapsed;
         cx.clocks = times.into_iter().map(|time| Clock::new(time, elapsed)).collect();
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
+        self.resume_backlog(inputs);
         self.start_agents()
     }
 

@@ -3,7 +3,10 @@
 //!
 //! It travels in the offset's metadata, so that it is committed in the same transaction as the
 //! records it belongs to. The text is `hw1` followed by entries `;t:{table}:{milliseconds}`,
-//! `;p:{reader}:{offset}` and `;c:{table}:{offset}`.
+//! `;p:{reader}:{offset}`, `;c:{table}:{offset}` and, while windows are being closed,
+//! `;o:{table}:{the key of the first one that is left, in hexadecimal digits}`. Of a key that is
+//! too long only the first bytes are there, and `+{how many from there on are closed}`. Windows of
+//! different lengths need `;d:{table}:{milliseconds}` beside it: up to when they were closed before.
 
 use std::fmt::Write;
 
@@ -11,11 +14,16 @@ use crate::record::Timestamp;
 
 const VERSION: &str = "hw1";
 
+/// What fits beside an offset, of the 4,096 bytes that Kafka allows by default.
+pub(crate) const METADATA_MAX: usize = 4_000;
+
 /// Parsed metadata. Text that is not ours (another program committed for this group) holds no
 /// progress.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress<'a> {
     entries: Vec<(Kind, &'a str, i64)>,
+    /// Whose windows are being closed, the first key that is left, how many from there on are not.
+    cursors: Vec<(&'a str, Vec<u8>, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +31,7 @@ enum Kind {
     Time,
     Position,
     Changelog,
+    Closed,
 }
 
 impl<'a> Progress<'a> {
@@ -35,7 +44,12 @@ impl<'a> Progress<'a> {
         if parts.next() != Some(VERSION) {
             return Self::default();
         }
-        Self { entries: parts.filter_map(entry).collect() }
+        let mut progress = Self::default();
+        for part in parts {
+            progress.entries.extend(entry(part));
+            progress.cursors.extend(cursor(part));
+        }
+        progress
     }
 
     /// The stream time kept for a table, `Timestamp::MIN` if there is none.
@@ -53,6 +67,17 @@ impl<'a> Progress<'a> {
         self.find(Kind::Changelog, table)
     }
 
+    /// Up to which stream time the windows of a table were closed before they are closed now.
+    pub(crate) fn closed(&self, table: &str) -> Option<Timestamp> {
+        self.find(Kind::Closed, table)
+    }
+
+    /// The first window of a table that is left to be closed, and how many from there on are not.
+    pub(crate) fn cursor(&self, table: &str) -> Option<(&[u8], u64)> {
+        let found = self.cursors.iter().find(|(name, _, _)| *name == table);
+        found.map(|(_, key, skip)| (&**key, *skip))
+    }
+
     fn find(&self, kind: Kind, name: &str) -> Option<i64> {
         let found = self.entries.iter().find(|(k, n, _)| *k == kind && *n == name);
         found.map(|(_, _, value)| *value)
@@ -66,9 +91,20 @@ fn entry(text: &str) -> Option<(Kind, &str, i64)> {
         "t" => Kind::Time,
         "p" => Kind::Position,
         "c" => Kind::Changelog,
+        "d" => Kind::Closed,
         _ => return None,
     };
     Some((kind, name, value.parse().ok()?))
+}
+
+fn cursor(text: &str) -> Option<(&str, Vec<u8>, u64)> {
+    let (name, place) = text.strip_prefix("o:")?.split_once(':')?;
+    let (digits, skip) = place.split_once('+').unwrap_or((place, "0"));
+    let pairs = digits.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    Some((name, pairs.collect::<Option<_>>()?, skip.parse().ok()?))
 }
 
 /// Writes metadata; nothing at all if there is nothing to keep.
@@ -88,10 +124,34 @@ impl ProgressText {
         self.entry('c', table, end);
     }
 
-    fn entry(&mut self, kind: char, name: &str, value: i64) {
+    pub(crate) fn closed(&mut self, table: &str, time: Timestamp) {
+        self.entry('d', table, time);
+    }
+
+    pub(crate) fn cursor(&mut self, table: &str, key: &[u8], skip: u64) {
+        self.begin();
+        // Writing to a string does not fail.
+        let _ = write!(self.0, ";o:{table}:");
+        for byte in key {
+            let _ = write!(self.0, "{byte:02x}");
+        }
+        if skip > 0 {
+            let _ = write!(self.0, "+{skip}");
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn begin(&mut self) {
         if self.0.is_empty() {
             self.0.push_str(VERSION);
         }
+    }
+
+    fn entry(&mut self, kind: char, name: &str, value: i64) {
+        self.begin();
         // Writing to a string does not fail.
         let _ = write!(self.0, ";{kind}:{name}:{value}");
     }
@@ -126,6 +186,24 @@ mod tests {
         assert_eq!(progress.position(Progress::OPERATORS), Some(7));
         assert_eq!(progress.position("agent"), Some(9));
         assert_eq!((progress.changelog("sales"), progress.changelog("agent")), (Some(11), None));
+    }
+
+    #[test]
+    fn reads_back_where_windows_are_being_closed() {
+        let mut text = ProgressText::default();
+        text.cursor("sales", &[0, 255, b';', b':', b'+'], 0);
+        text.cursor("sales/1", b"k", 12);
+        text.cursor("all", b"", 3);
+        let text = text.into_string();
+        assert_eq!(text, "hw1;o:sales:00ff3b3a2b;o:sales/1:6b+12;o:all:+3");
+        let progress = Progress::parse(&text);
+        assert_eq!(progress.cursor("sales"), Some((&[0, 255, b';', b':', b'+'][..], 0)));
+        assert_eq!(progress.cursor("sales/1"), Some((&b"k"[..], 12)));
+        assert_eq!(progress.cursor("all"), Some((&b""[..], 3)));
+        assert_eq!(progress.cursor("other"), None);
+        for broken in ["hw1;o:a:0", "hw1;o:a:+x", "hw1;o:a", "hw1;o:a:é1", "hw1;o:a:+-1"] {
+            assert_eq!(Progress::parse(broken).cursor("a"), None, "{broken}");
+        }
     }
 
     #[test]

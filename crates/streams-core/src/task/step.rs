@@ -18,6 +18,9 @@ use crate::record::{OwnedRecord, RecordBatch, Timestamp};
 pub struct Step {
     /// How many records it processed, failed ones included.
     pub processed: usize,
+    /// How much of `records_max` it used, give or take one: its records, and what it did of what
+    /// they had left to be done.
+    pub used: usize,
     /// Whether there is more to do right away.
     pub more: bool,
     /// Records that failed and were dealt with by the error policy: counted, to be logged.
@@ -50,9 +53,13 @@ impl Task {
     fn step_inside(&mut self, records_max: usize) -> Result<Step, TaskError> {
         let mut step = Step::default();
         while step.processed < records_max && self.parked.is_none() {
+            if self.is_behind() && !self.catch_up(records_max, &mut step)? {
+                break;
+            }
             let Some(input) = self.oldest_input() else { break };
             self.step_input(input, records_max, &mut step)?;
         }
+        step.used += step.processed;
         step.more = self.is_ready();
         Ok(step)
     }
@@ -113,6 +120,9 @@ impl Task {
                     Err(failure) => return Run::Failed(failure, mark.take()),
                 }
                 *next += 1;
+                if self.is_behind() {
+                    break;
+                }
             }
             Run::Stopped
         }));

@@ -11,20 +11,26 @@ pub(crate) struct Mishaps {
     crashes: Vec<Option<usize>>,
     /// Every so manieth commit is aborted.
     aborts: Option<u32>,
+    /// Of how many entries the portions are in which is done what is due.
+    portions: Option<usize>,
 }
 
 impl Mishaps {
-    /// In half of the runs nothing happens; in the others crashes and aborted commits.
+    /// In half of the runs nothing happens; in the others crashes, aborted commits, and commits
+    /// between small portions.
     pub(crate) fn any() -> impl Strategy<Value = Self> {
-        let nothing = Self { crashes: vec![None], aborts: None };
+        let nothing = Self { crashes: vec![None], aborts: None, portions: None };
         let crashes = prop::collection::vec(prop::option::weighted(0.2, 0..8_usize), 1..30);
-        let all = (crashes, prop::option::of(2..5_u32));
-        let some = all.prop_map(|(crashes, aborts)| Self { crashes, aborts });
+        let all = (crashes, prop::option::of(2..5_u32), prop::option::of(1..4_usize));
+        let some = all.prop_map(|(crashes, aborts, portions)| Self { crashes, aborts, portions });
         prop_oneof![Just(nothing), some]
     }
 
     /// Called once, before the first step.
     pub(crate) fn begin(&self, test: &mut TopologyTest) {
+        if let Some(entries) = self.portions {
+            test.portions(entries);
+        }
         if let Some(every) = self.aborts {
             let mut commits = 0;
             test.abort_when(move |_| {

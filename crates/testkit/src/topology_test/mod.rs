@@ -45,6 +45,7 @@ pub struct TopologyTest {
     taken: BTreeMap<Arc<str>, usize>,
     abort: Option<Abort>,
     dice: Option<Dice>,
+    portion: Option<usize>,
 }
 
 impl TopologyTest {
@@ -69,6 +70,7 @@ impl TopologyTest {
             taken: BTreeMap::new(),
             abort: None,
             dice: None,
+            portion: None,
         }
     }
 
@@ -286,6 +288,33 @@ impl TopologyTest {
         self.tasks.limit();
     }
 
+    /// From now on a task commits after each record, and does what is due (windows to be closed,
+    /// changes that leave a suppress, records without a partner, …) in portions of so many, each
+    /// with a commit of its own. What comes out must not depend on it.
+    ///
+    /// ```
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
+    /// use streams_core::{Builder, Record, Table, Topic, Tumbling};
+    ///
+    /// let (words, out) = (Topic::<String, i64>::new("words"), Topic::<String, i64>::new("out"));
+    /// let app = Builder::new("counts");
+    /// let windows = Tumbling::of(Duration::from_secs(1));
+    /// let counts = app.stream(&words).group_by_key().window(windows).count(&Table::new("counts"));
+    /// counts.closed().map(|window, count| (window.key, count as i64)).to(&out);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.portions(2);
+    /// for (word, at) in [("a", 1), ("b", 2), ("c", 3), ("d", 5_000)] {
+    ///     test.send_record(&words, Record::new(word.to_owned(), 1, at))?;
+    /// }
+    /// assert_eq!(test.take(&out)?, ["a", "b", "c"].map(|word| (word.to_owned(), 1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn portions(&mut self, entries: usize) {
+        self.portion = Some(entries);
+    }
+
     /// The counters of all tasks, summed; a crash sets them back.
     pub fn metrics(&self) -> TaskMetrics {
         self.tasks.metrics()
@@ -298,8 +327,9 @@ impl TopologyTest {
 
     /// Runs everything that is queued, with everything it causes.
     pub fn run(&mut self) -> Result<(), TestError> {
-        let Self { topology, log, abort, dice, .. } = self;
-        self.tasks.run(&mut World { topology, log, now: self.now, abort, dice })
+        let Self { topology, log, abort, dice, portion, .. } = self;
+        let (now, portion) = (self.now, *portion);
+        self.tasks.run(&mut World { topology, log, now, abort, dice, portion })
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) struct World<'a> {
     pub(super) now: Moment,
     pub(super) abort: &'a mut Option<Abort>,
     pub(super) dice: &'a mut Option<Dice>,
+    pub(super) portion: Option<usize>,
 }
 
 impl Tasks {
@@ -128,10 +129,16 @@ impl Tasks {
         let (task, mut effects) = (&mut self.tasks[index], Effects::new());
         let failed = task.advance(world.now, &mut effects)?;
         self.failed.extend(failed.iter().map(ToString::to_string));
+        if let Some(entries) = world.portion {
+            task.set_portion(entries);
+        }
         loop {
             let step = task.step(world.now, 1, &mut effects)?;
             self.failed.extend(step.failed.iter().map(ToString::to_string));
-            if !step.more {
+            // A commit comes in between.
+            let stops = world.portion.is_some();
+            moved |= step.more && stops;
+            if !step.more || stops {
                 break;
             }
         }
@@ -207,12 +214,19 @@ impl Tasks {
             let Some(table) = tables.iter().position(|table| &**table.name() == name) else {
                 continue;
             };
+            let (first, mut is_indexed) = (entries.len(), false);
             task.store_mut().scan(table, &[], None, &mut |key, value| {
-                if !tables[table].is_index(key) {
+                if tables[table].is_index(key) {
+                    is_indexed = true;
+                } else {
                     entries.push((tables[table].changelog_key(key), value.to_vec()));
                 }
                 ControlFlow::Continue(())
             })?;
+            // The store has them by the lengths of their keys.
+            if is_indexed {
+                entries[first..].sort();
+            }
         }
         Ok(entries)
     }

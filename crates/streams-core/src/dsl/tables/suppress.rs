@@ -157,7 +157,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         });
         let rows = SuppressedRows { buffer: Arc::clone(&buffer), rows: Arc::clone(&self.rows) };
         let suppressed = self.next(node, Arc::new(rows));
-        let operator = operators::Suppress {
+        let operator = Arc::new(operators::Suppress {
             buffer,
             clock,
             until,
@@ -165,7 +165,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             max_bytes: suppress.max_bytes.unwrap_or(u64::MAX),
             fails: fails == BufferFull::Fail,
             changes: suppressed.changes.clone(),
-        };
+        });
+        builder.graph(|graph| graph.add_hook(node, Arc::clone(&operator) as _));
         self.changes.clone().connect(operator, builder);
         suppressed
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Found, Question, ReplyCodec, Version, Wish};
 use crate::chain::Receive;
 use crate::change::Change;
+use crate::changelog::end_of;
 use crate::codec::Codec;
 use crate::cx::Cx;
 use crate::error::{Cause, Failure};
@@ -65,10 +66,9 @@ impl<F: 'static, W: 'static> Receive<F, Change<W>> for Tell<F, W> {
         let right = &*self.0;
         let prefix = right.prefix(&record.key)?;
         let mut askers: Vec<(Box<[u8]>, Version)> = Vec::new();
-        cx.tables.scan(right.index, &prefix, None, &mut |entry, _, version| {
-            let Some(asker) = entry.strip_prefix(&prefix[..]) else {
-                return ControlFlow::Break(());
-            };
+        let end = end_of(&prefix);
+        cx.tables.scan(right.index, &prefix, end.as_deref(), &mut |entry, _, version| {
+            let asker = entry.get(prefix.len()..).unwrap_or_default();
             askers.extend(version.try_into().ok().map(|version| (asker.into(), version)));
             ControlFlow::Continue(())
         })?;

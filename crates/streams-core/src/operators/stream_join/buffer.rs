@@ -6,8 +6,9 @@
 use std::ops::ControlFlow;
 
 use super::{Side, StreamJoin};
-use crate::changelog::{BY_KEY, since};
+use crate::changelog::{self, prefix, since};
 use crate::cx::Cx;
+use crate::due::Frontier;
 use crate::error::Failure;
 use crate::record::Timestamp;
 use crate::tables::TableIndex;
@@ -41,34 +42,37 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         let own = self.own(side);
         let clock = &mut cx.clocks[own.clock];
         clock.time = clock.time.max(place.timestamp);
-        let oldest = clock.time - self.retention();
+        let oldest = clock.time.saturating_sub(self.retention());
         if place.timestamp > oldest {
-            clock.first_kept = clock.first_kept.min(place.timestamp);
+            clock.first_kept.lower(place.timestamp);
             let sequence = next_sequence(own.table, place, 0, cx)?;
             put(own.table, place, sequence, value, cx)?;
         }
-        if cx.clocks[own.clock].first_kept <= oldest {
-            self.forget(side, oldest, cx)?;
-        }
-        Ok(())
+        self.forget(side, cx)
     }
 
-    /// Deletes the records of a side that are as old as `oldest` or older.
-    fn forget(&self, side: Side, oldest: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
+    /// Records of a side that are as old as this, or older, are no partners any more.
+    fn oldest(&self, side: Side, cx: &Cx) -> Timestamp {
+        cx.clocks[self.own(side).clock].time.saturating_sub(self.retention())
+    }
+
+    /// Deletes the records of a side that are too old for any partner: a portion of them.
+    pub(super) fn forget(&self, side: Side, cx: &mut Cx) -> Result<(), Failure> {
         let own = self.own(side);
-        let (mut old, mut next) = (Vec::new(), Timestamp::MAX);
-        let first = since(cx.clocks[own.clock].first_kept);
-        cx.tables.scan(own.table, &first, None, &mut |key, _, _| {
-            let (at, by_key) = by_key(key);
-            if at > oldest {
-                next = at;
-                return ControlFlow::Break(());
+        let (oldest, first) = (self.oldest(side, cx), &cx.clocks[own.clock].first_kept);
+        if first.time > oldest {
+            return Ok(());
+        }
+        let (old, mut next) = waiting(own.table, first, oldest, cx, |_| true)?;
+        for (at, by_time) in old {
+            if !cx.takes_one() {
+                next = Frontier::at_entry(at, by_time);
+                break;
             }
-            old.push(by_key);
-            ControlFlow::Continue(())
-        })?;
+            cx.tables.delete(own.table, &changelog::by_key(&by_time, SUFFIX));
+        }
+        cx.portion.is_used_up |= next.time <= oldest;
         cx.clocks[own.clock].first_kept = next;
-        old.iter().for_each(|key| cx.tables.delete(own.table, key));
         Ok(())
     }
 
@@ -80,7 +84,9 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         cx: &Cx,
     ) -> Result<Vec<(Timestamp, Box<[u8]>)>, Failure> {
         let other = side.other();
-        let from = (place.timestamp - self.reach(other)).max(0);
+        // What is too old counts as gone, whether it lies there still or not.
+        let oldest = self.oldest(other, cx);
+        let from = (place.timestamp - self.reach(other)).max(oldest.saturating_add(1)).max(0);
         let to = place.timestamp + self.reach(side);
         let found = between(self.own(other).table, place.key, from, to, cx)?;
         Ok(found.into_iter().map(|(_, at, value)| (at, value)).collect())
@@ -95,21 +101,12 @@ pub(super) fn between(
     to: Timestamp,
     cx: &Cx,
 ) -> Result<Vec<Entry>, Failure> {
-    let prefix = [&[BY_KEY], key].concat();
+    let prefix = prefix(key);
     let start = [&prefix[..], &from.to_be_bytes()].concat();
+    let end = [&prefix[..], &to.saturating_add(1).to_be_bytes()].concat();
     let mut found = Vec::new();
-    cx.tables.scan(table, &start, None, &mut |store_key, _, value| {
-        if !store_key.starts_with(&prefix) {
-            return ControlFlow::Break(());
-        }
-        // Another key that begins like this one may lie between.
-        if store_key.len() != prefix.len() + SUFFIX {
-            return ControlFlow::Continue(());
-        }
+    cx.tables.scan(table, &start, Some(&end), &mut |store_key, _, value| {
         let at = time(&store_key[prefix.len()..]);
-        if at > to {
-            return ControlFlow::Break(());
-        }
         found.push((store_key.into(), at, value.into()));
         ControlFlow::Continue(())
     })?;
@@ -137,15 +134,42 @@ pub(super) fn put(
     cx: &mut Cx,
 ) -> Result<(), Failure> {
     let at = place.timestamp.to_be_bytes();
-    let key = [&[BY_KEY], place.key, &at, &sequence.to_be_bytes()].concat();
+    let key = [&prefix(place.key)[..], &at, &sequence.to_be_bytes()].concat();
     Ok(cx.tables.put_stamped(table, &key, &[&at, value].concat())?)
 }
 
-/// The timestamp in a store key found by time, and the store key found by key.
-pub(super) fn by_key(by_time: &[u8]) -> (Timestamp, Vec<u8>) {
-    let rest = by_time.get(1..).unwrap_or_default();
-    let (suffix, key) = rest.split_at(rest.len().min(SUFFIX));
-    (time(suffix), [&[BY_KEY], key, suffix].concat())
+/// Timestamps and store keys, found by time.
+pub(super) type Waiting = Vec<(Timestamp, Box<[u8]>)>;
+
+/// The entries from `first` on that are `wanted`, up to the timestamp `to` and as many as the
+/// portion has room for, and what waits after them.
+pub(super) fn waiting(
+    table: TableIndex,
+    first: &Frontier,
+    to: Timestamp,
+    cx: &Cx,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<(Waiting, Frontier), Failure> {
+    let (mut found, mut next) = (Vec::new(), Frontier::at(Timestamp::MAX));
+    let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
+    let limit = cx.portion.left();
+    cx.tables.scan(table, &from, None, &mut |key, _, _| {
+        let at = time(key.get(1..).unwrap_or_default());
+        if at > to {
+            next = Frontier::at(at);
+            return ControlFlow::Break(());
+        }
+        if !wanted(key) {
+            return ControlFlow::Continue(());
+        }
+        if found.len() == limit {
+            next = Frontier::at_entry(at, key);
+            return ControlFlow::Break(());
+        }
+        found.push((at, key.into()));
+        ControlFlow::Continue(())
+    })?;
+    Ok((found, next))
 }
 
 pub(super) fn sequence(store_key: &[u8]) -> u32 {

@@ -24,7 +24,8 @@ use crate::tables::TableIndex;
 pub(crate) struct StreamJoin<K, V, W, O, F> {
     pub(crate) left: JoinSide,
     pub(crate) right: JoinSide,
-    /// Where records without a partner wait, in left and outer joins.
+    /// Where records without a partner wait, in left and outer joins. Its stream time is the one
+    /// at which they were looked for last.
     pub(crate) unmatched: Option<JoinSide>,
     /// The stream time that both sides share.
     pub(crate) clock: ClockIndex,
@@ -45,7 +46,7 @@ pub(crate) struct JoinSide {
 }
 
 /// Which of the two streams a record is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
     Left,
     Right,
@@ -142,7 +143,10 @@ where
         }
         // Only a record that is not older than stream time says that time has passed.
         if timestamp == time {
-            self.send_unmatched(cx)?;
+            self.look_for_unmatched(time, cx)?;
+        }
+        if cx.portion.is_used_up {
+            self.send_unmatched_of(&key_bytes, cx)?;
         }
         let place = Place { key: &key_bytes, timestamp };
         self.remember(side, place, &bytes, cx)?;

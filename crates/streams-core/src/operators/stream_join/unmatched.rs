@@ -2,13 +2,13 @@
 //!
 //! They lie as in the buffers; the highest bit of the sequence number tells the side.
 
-use std::ops::ControlFlow;
-
-use super::buffer::{Place, SUFFIX, between, by_key, next_sequence, put, sequence};
-use super::{Side, StreamJoin};
-use crate::changelog::since;
-use crate::cx::Cx;
+use super::buffer::{Place, SUFFIX, between, next_sequence, put, sequence, waiting};
+use super::{JoinSide, Side, StreamJoin};
+use crate::changelog::{by_key, key_and_suffix};
+use crate::cx::{Clock, Cx};
+use crate::due::Frontier;
 use crate::error::Failure;
+use crate::operators::Hook;
 use crate::record::Timestamp;
 
 const RIGHT: u32 = 1 << 31;
@@ -36,9 +36,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
             }
         };
         put(unmatched.table, place, number, value, cx)?;
-        let clock = &mut cx.clocks[unmatched.clock];
-        clock.time = clock.time.max(place.timestamp);
-        clock.first_open = clock.first_open.min(place.timestamp);
+        cx.clocks[self.own(side).clock].first_open.lower(place.timestamp);
         Ok(())
     }
 
@@ -53,6 +51,10 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         let Some(unmatched) = self.unmatched.as_ref().filter(|_| self.keeps_unmatched(side)) else {
             return Ok(());
         };
+        // It is a result already.
+        if at < self.over_before(side, cx) {
+            return Ok(());
+        }
         for (store_key, _, _) in between(unmatched.table, key, at, at, cx)? {
             if side_of(&store_key) == side {
                 cx.tables.delete(unmatched.table, &store_key);
@@ -61,33 +63,46 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         Ok(())
     }
 
-    /// The records of which stream time says that no partner can come, by time; they are deleted.
-    fn take_unmatched(&self, cx: &mut Cx) -> Result<Vec<(Side, Vec<u8>)>, Failure> {
-        let Some(unmatched) = &self.unmatched else { return Ok(Vec::new()) };
-        let time = cx.clocks[self.clock].time - self.windows.grace_ms;
-        let nearest = self.windows.after_ms.min(self.windows.before_ms);
-        if cx.clocks[unmatched.clock].first_open >= time - nearest {
-            return Ok(Vec::new());
+    /// Partners of such a record that waits since before this cannot come any more, as far as
+    /// unmatched records were looked for: those are results, whether they were sent already or not.
+    fn over_before(&self, side: Side, cx: &Cx) -> Timestamp {
+        let looked = self.unmatched.as_ref().map(|unmatched| cx.clocks[unmatched.clock].time);
+        let grace_and_reach = self.windows.grace_ms + self.reach(side);
+        looked.unwrap_or(Clock::UNKNOWN).saturating_sub(grace_and_reach)
+    }
+
+    /// The records of which stream time says that no partner can come, by time, and what waits
+    /// after them: of either side that has any.
+    fn over(&self, unmatched: &JoinSide, cx: &Cx) -> Result<Over, Failure> {
+        let mut over = Over { records: Vec::new(), next: Vec::new(), until: None };
+        for side in [Side::Left, Side::Right].into_iter().filter(|side| self.keeps_unmatched(*side))
+        {
+            let (first, before) =
+                (&cx.clocks[self.own(side).clock].first_open, self.over_before(side, cx));
+            if first.time >= before {
+                continue;
+            }
+            let wanted = |key: &[u8]| side_of_place(key) == side;
+            let (found, next) = waiting(unmatched.table, first, before - 1, cx, wanted)?;
+            over.records.extend(found.into_iter().map(|(at, key)| (key, at, side)));
+            if next.time < before {
+                let place = next.key().map(|key| (Box::from(key), next.time));
+                over.until = over.until.into_iter().chain(place).min();
+            }
+            over.next.push((side, next));
         }
-        let (mut over, mut next) = (Vec::new(), Timestamp::MAX);
-        let first = since(cx.clocks[unmatched.clock].first_open);
-        cx.tables.scan(unmatched.table, &first, None, &mut |key, _, _| {
-            let (at, by_key) = by_key(key);
-            let side = side_of(&by_key);
-            if at >= time - nearest {
-                next = next.min(at);
-                return ControlFlow::Break(());
-            }
-            if at + self.reach(side) < time {
-                over.push((side, by_key));
-            } else {
-                next = next.min(at);
-            }
-            ControlFlow::Continue(())
-        })?;
-        cx.clocks[unmatched.clock].first_open = next;
+        over.records.sort();
         Ok(over)
     }
+}
+
+/// Records that found no partner, by their store keys.
+struct Over {
+    records: Vec<(Box<[u8]>, Timestamp, Side)>,
+    /// What waits after them.
+    next: Vec<(Side, Frontier)>,
+    /// From this place on one of the sides has others that are over.
+    until: Option<(Box<[u8]>, Timestamp)>,
 }
 
 impl<K, V, W, O, F> StreamJoin<K, V, W, O, F>
@@ -98,31 +113,99 @@ where
     O: 'static,
     F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
-    /// Sends what waited in vain.
-    pub(super) fn send_unmatched(&self, cx: &mut Cx) -> Result<(), Failure> {
-        let over = self.take_unmatched(cx)?;
+    /// Stream time has passed: sends what waited in vain, a portion of it.
+    pub(super) fn look_for_unmatched(&self, time: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
         let Some(unmatched) = &self.unmatched else { return Ok(()) };
-        for (side, store_key) in over {
-            let Some((timestamp, bytes)) = cx.tables.get(unmatched.table, &store_key)? else {
-                continue;
-            };
-            let key = store_key.get(1..store_key.len() - SUFFIX).unwrap_or_default();
-            let key = self.read(&*self.key, key)?;
-            match side {
-                Side::Left => {
-                    let value = self.read(&*self.left_value, bytes)?;
-                    cx.tables.delete(unmatched.table, &store_key);
-                    self.send(key, Some(&value), None, timestamp, cx)?;
+        cx.clocks[unmatched.clock].time = time;
+        self.send_unmatched(cx)
+    }
+
+    /// Sends another portion.
+    fn send_unmatched(&self, cx: &mut Cx) -> Result<(), Failure> {
+        let Some(unmatched) = &self.unmatched else { return Ok(()) };
+        let over = self.over(unmatched, cx)?;
+        for (place, at, side) in over.records {
+            let until = over.until.as_ref().filter(|(until, _)| *until <= place);
+            if until.is_some() || !cx.takes_one() {
+                cx.portion.is_used_up = true;
+                let (place, at) = until.cloned().unwrap_or((place, at));
+                for (side, next) in over.next {
+                    // What waits of the other side may do so since before.
+                    let first = next.or_earlier(at, &place);
+                    cx.clocks[self.own(side).clock].first_open = first;
                 }
-                Side::Right => {
-                    let value = self.read(&*self.right_value, bytes)?;
-                    cx.tables.delete(unmatched.table, &store_key);
-                    self.send(key, None, Some(&value), timestamp, cx)?;
-                }
+                return Ok(());
+            }
+            self.send_alone(unmatched, side, &by_key(&place, SUFFIX), cx)?;
+        }
+        cx.portion.is_used_up |= over.until.is_some();
+        for (side, next) in over.next {
+            cx.clocks[self.own(side).clock].first_open = next;
+        }
+        Ok(())
+    }
+
+    /// What waited in vain under a key is sent before anything else of the key, or the older result
+    /// would come after the newer one.
+    pub(super) fn send_unmatched_of(&self, key: &[u8], cx: &mut Cx) -> Result<(), Failure> {
+        let Some(unmatched) = &self.unmatched else { return Ok(()) };
+        let before = [Side::Left, Side::Right].map(|side| self.over_before(side, cx));
+        let last = before[0].max(before[1]).saturating_sub(1);
+        for (store_key, at, _) in between(unmatched.table, key, 0, last, cx)? {
+            let side = side_of(&store_key);
+            if at < self.over_before(side, cx) {
+                self.send_alone(unmatched, side, &store_key, cx)?;
             }
         }
         Ok(())
     }
+
+    fn send_alone(
+        &self,
+        unmatched: &JoinSide,
+        side: Side,
+        store_key: &[u8],
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        let Some((timestamp, bytes)) = cx.tables.get(unmatched.table, store_key)? else {
+            return Ok(());
+        };
+        let key = self.read(&*self.key, key_and_suffix(store_key, SUFFIX).0)?;
+        match side {
+            Side::Left => {
+                let value = self.read(&*self.left_value, bytes)?;
+                cx.tables.delete(unmatched.table, store_key);
+                self.send(key, Some(&value), None, timestamp, cx)
+            }
+            Side::Right => {
+                let value = self.read(&*self.right_value, bytes)?;
+                cx.tables.delete(unmatched.table, store_key);
+                self.send(key, None, Some(&value), timestamp, cx)
+            }
+        }
+    }
+}
+
+impl<K, V, W, O, F> Hook for StreamJoin<K, V, W, O, F>
+where
+    K: Clone + 'static,
+    V: 'static,
+    W: 'static,
+    O: 'static,
+    F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
+{
+    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
+        self.send_unmatched(cx)?;
+        self.forget(Side::Left, cx)?;
+        self.forget(Side::Right, cx)
+    }
+}
+
+/// The same in a store key found by time.
+fn side_of_place(by_time: &[u8]) -> Side {
+    let number = by_time.get(9..SUFFIX + 1).and_then(|bytes| bytes.first_chunk::<4>());
+    let number = number.map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    if number & RIGHT == 0 { Side::Left } else { Side::Right }
 }
 
 fn side_of(store_key: &[u8]) -> Side {

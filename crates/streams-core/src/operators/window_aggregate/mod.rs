@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::chain::{Port, Receive};
 use crate::change::Change;
-use crate::changelog::BY_KEY;
+use crate::changelog::{end_of, write_prefix};
 use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
 use crate::record::{Record, Timestamp};
@@ -28,6 +28,8 @@ pub(crate) struct WindowAggregate<K, A, W, F, M> {
     pub(crate) table: Table<K, A>,
     pub(crate) index: TableIndex,
     pub(crate) clock: ClockIndex,
+    /// The first of them knows which windows are open, for all.
+    pub(crate) first_clock: ClockIndex,
     /// The stream times of all operators that write the table.
     pub(crate) siblings: Box<[ClockIndex]>,
     pub(crate) windows: W,
@@ -112,8 +114,7 @@ where
         let time = cx.clocks[self.clock].time;
         plan.clear();
         self.windows.place(record.timestamp, time, &near, plan);
-        let latest = self.latest(cx);
-        plan.steps.retain(|step| self.forgotten_at(step.window) > latest);
+        plan.steps.retain(|step| !self.is_done(step.window, cx));
         if plan.steps.is_empty() {
             cx.drop_late(&self.table.name, record.timestamp, time);
         }
@@ -128,7 +129,8 @@ where
         self.update(*last, &near, record, key, cx)
     }
 
-    /// The windows of the record's key that its kind wants to see.
+    /// The windows of the record's key that its kind wants to see. Where windows are merged, those
+    /// that change no more are not among them.
     fn find_near<V>(
         &self,
         record: &Record<K, V>,
@@ -137,24 +139,19 @@ where
     ) -> Result<Vec<Near>, Failure> {
         let (naming, at) = (self.windows.naming(), record.timestamp);
         key.clear();
-        key.push(BY_KEY);
-        write_key(&self.table.name, &*self.table.key, &record.key, key)?;
-        let length = key.len();
+        write_prefix(key, |out| write_key(&self.table.name, &*self.table.key, &record.key, out))?;
+        let end = end_of(key);
         key.extend_from_slice(&self.windows.near_from(at).to_be_bytes());
-        let mut near = Vec::new();
-        cx.tables.scan(self.index, key, None, &mut |found, latest, value| {
-            if !found.starts_with(&key[..length]) {
-                return ControlFlow::Break(());
-            }
-            // Another key that begins like this one may lie between.
-            if found.len() != length + naming.suffix_len() {
-                return ControlFlow::Continue(());
-            }
+        let (mut near, is_merged) = (Vec::new(), naming == Naming::EndAndStart);
+        cx.tables.scan(self.index, key, end.as_deref(), &mut |found, latest, value| {
             let (window, _) = naming.read(&self.windows, found);
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
             }
-            near.push(Near { window, latest, value: value.into() });
+            let is_over = is_merged && self.is_done(window, cx);
+            if !is_over && !self.is_gone(window, cx) {
+                near.push(Near { window, latest, value: value.into() });
+            }
             ControlFlow::Continue(())
         })?;
         Ok(near)
@@ -213,7 +210,7 @@ where
             timestamp = step.window.end;
         }
         let is_there = write_row(&self.table, self.index, key, value.as_ref(), timestamp, cx)?;
-        self.note(step.window, &mut cx.clocks[self.clock]);
+        self.note(step.window, cx);
         let Window { start, end } = step.window;
         let key = Windowed { key: record.key, start, end };
         self.send(Record { key, value, timestamp }, old, is_there, cx)

@@ -1,6 +1,6 @@
 //! Store keys of windows: what is written, and what is read back.
 
-use crate::changelog::{BY_KEY, BY_TIME, Layout};
+use crate::changelog::{BY_TIME, Layout, key_and_suffix, write_prefix};
 use crate::record::Timestamp;
 use crate::window::{Naming, Window, Windows};
 
@@ -26,8 +26,7 @@ impl Naming {
                 write_key(out)
             }
             Self::StartNear | Self::EndAndStart => {
-                out.push(BY_KEY);
-                write_key(out)?;
+                write_prefix(out, write_key)?;
                 self.write_suffix(window, out);
                 Ok(())
             }
@@ -57,8 +56,7 @@ impl Naming {
                 (windows.starting_at(time(start)), key)
             }
             Self::StartNear | Self::EndAndStart => {
-                let key = key.get(1..).unwrap_or_default();
-                let (key, suffix) = key.split_at(key.len().saturating_sub(self.suffix_len()));
+                let (key, suffix) = key_and_suffix(key, self.suffix_len());
                 (self.window(windows, suffix), key)
             }
         }
