@@ -160,7 +160,7 @@ const STRIKES_MIN: u64 = 20;
 
 #[test]
 fn nothing_is_lost_doubled_or_torn() {
-    if std::env::var("HEADWATER_SEED").is_ok() {
+    if is_one_seed() {
         // What the instances say, between the lines of the history.
         tracing_subscriber::fmt().with_ansi(false).without_time().with_max_level(TRACE).init();
     }
@@ -174,8 +174,35 @@ fn nothing_is_lost_doubled_or_torn() {
     }
 }
 
+/// Whether one world alone is asked for, with all that happens in it. Other worlds beside it would
+/// be in the same log.
+fn is_one_seed() -> bool {
+    std::env::var_os("HEADWATER_SEED").is_some()
+}
+
+#[test]
+fn one_seed_prints_one_world() {
+    if is_one_seed() {
+        return;
+    }
+    let me = std::env::current_exe().expect("this program");
+    let printed = std::process::Command::new(me)
+        .env("HEADWATER_SEED", "7")
+        .arg("--nocapture")
+        .output()
+        .expect("it runs");
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let text = String::from_utf8_lossy(&printed.stdout);
+    for once in ["topic created topic=events ", "topic created topic=world-sums-changelog "] {
+        assert_eq!(text.matches(once).count(), 1, "{once:?}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
+    if is_one_seed() {
+        return;
+    }
     for seed in 1_000..1_020 {
         let histories = [world(seed), world(seed)].map(|world| {
             let outcome = world.run();

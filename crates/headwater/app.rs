@@ -17,13 +17,14 @@ use crate::connect::connect;
 pub struct App {
     /// The error is said by `run`, where the application's life begins.
     app: Result<runtime::App, AppError>,
+    status: StatusHandle,
 }
 
 impl App {
     /// An application on the log that `config.broker` names.
     pub fn new(topology: Topology, config: Config) -> Self {
         let transport = connect(&config);
-        Self { app: transport.map(|transport| runtime::App::new(topology, config, transport)) }
+        Self::of(transport.map(|transport| runtime::App::new(topology, config, transport)))
     }
 
     /// An application on a transport of your own; `config.broker` is only its name then.
@@ -32,18 +33,23 @@ impl App {
         config: Config,
         transport: Arc<dyn Transport>,
     ) -> Self {
-        Self { app: Ok(runtime::App::new(topology, config, transport)) }
+        Self::of(Ok(runtime::App::new(topology, config, transport)))
+    }
+
+    fn of(app: Result<runtime::App, AppError>) -> Self {
+        let status = app.as_ref().map(runtime::App::status).unwrap_or_default();
+        Self { app, status }
     }
 
     /// Keeps tables in stores of your own instead of those that the configuration names.
     #[must_use]
     pub fn with_stores(self, stores: Arc<dyn StoreProvider>) -> Self {
-        Self { app: self.app.map(|app| app.with_stores(stores)) }
+        Self { app: self.app.map(|app| app.with_stores(stores)), ..self }
     }
 
     /// A handle to what the application is doing.
     pub fn status(&self) -> StatusHandle {
-        self.app.as_ref().map(runtime::App::status).unwrap_or_default()
+        self.status.clone()
     }
 
     /// Runs until `shutdown` completes, then stops gracefully: commits, closes tables, leaves the
@@ -52,6 +58,7 @@ impl App {
     /// # Errors
     /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
-        self.app?.run(shutdown).await
+        let app = self.app.inspect_err(|error| self.status.failed(error))?;
+        app.run(shutdown).await
     }
 }

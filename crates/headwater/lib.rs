@@ -22,6 +22,28 @@
 //! app.run(async { /* until Ctrl-C: shutdown_signal().await */ }).await?;
 //! # Ok(()) }
 //! ```
+//!
+//! It is on no registry. In `Cargo.toml`, with the path or the repository where you have it:
+//!
+//! ```toml
+//! [dependencies]
+//! headwater = { path = "../headwater" }
+//! # Or, with no C or C++ to compile, on the embedded log alone:
+//! # headwater = { path = "../headwater", default-features = false, features = ["embedded"] }
+//! serde = { version = "1", features = ["derive"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//!
+//! [dev-dependencies]
+//! headwater-testkit = { path = "../headwater/crates/testkit" }
+//! ```
+//!
+//! | to | begin with |
+//! |---|---|
+//! | describe an application | [`Builder`], [`Stream`], [`Grouped`], [`TableStream`] |
+//! | write a processor of your own | [`Stream::process`], [`agent`] |
+//! | run it | [`App`], [`Config`], [`StatusHandle`] |
+//! | feed it, and see what came out | [`client`], [`Client`] |
+//! | test it | `TopologyTest` and `Simulation` in `headwater-testkit` |
 
 mod app;
 mod connect;
@@ -30,19 +52,20 @@ pub use app::App;
 pub use connect::{client, connect};
 
 pub use runtime::{
-    AppError, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError, Delivered,
-    GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus, ReadRecord,
-    Status, StatusHandle, Tables, TaskState, TaskStatus, TopicReader, TopologyChanges,
-    Transactions, Writer, shutdown_signal,
+    AppError, AppState, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError,
+    Delivered, GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus,
+    MissingTopic, MissingTopics, ReadFrom, ReadRecord, Status, StatusHandle, Tables, TaskCounters,
+    TaskIdle, TaskState, TaskStatus, TopicReader, TopologyChanges, Transactions, Writer,
+    shutdown_signal,
 };
 pub use streams_core::{
     Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,
     Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable, Grouped, Headers,
-    Hopping, JoinBuffers, JoinWindows, Natural, Output, Process, ProcessContext, ProcessError,
-    ProcessTable, Record, RecordError, Session, Sliding, Start, Stream, Suppress, Table,
-    TableGrouped, TableStream, TaskId, Timestamp, Topic, TopicPartition, Topology, Tumbling,
-    WindowAggregated, WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain, codec,
-    partition_for, window,
+    Hopping, JoinBuffers, JoinWindows, JsonValue, Natural, NaturalKey, Output, Process,
+    ProcessContext, ProcessError, ProcessRows, ProcessTable, Record, RecordError, Session, Sliding,
+    Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId, Timestamp, Topic,
+    TopicPartition, Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed,
+    Windows, agent, chain, codec, partition_for, window,
 };
 
 #[cfg(feature = "failpoints")]
@@ -52,16 +75,18 @@ pub use runtime::FAILPOINTS;
 pub mod spi {
     pub use runtime::transport;
     pub use streams_core::{
-        Entries, Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName,
+        Entries, OwnedBatch, OwnedRecord, RawRecord, RecordBatch, Store, StoreBatch, StoreError,
+        StoreProvider, TableBatch, TableName,
     };
 }
 
 /// What most programs need.
 pub mod prelude {
     pub use crate::agent::{AgentResult, Context, Records};
+    pub use crate::chain::Chain;
     pub use crate::{
         App, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping, JoinBuffers,
-        JoinWindows, Record, Session, Sliding, Start, Suppress, Table, Topic, Tumbling, Windowed,
-        shutdown_signal,
+        JoinWindows, Record, Session, Sliding, Start, Stream, Suppress, Table, TableStream, Topic,
+        Topology, Tumbling, Windowed, shutdown_signal,
     };
 }

@@ -10,7 +10,7 @@ use crate::lock::lock;
 use crate::partition::{Partition, PartitionId, Segment};
 use crate::shared::Shared;
 use crate::state::State;
-use crate::topic::TopicConfig;
+use crate::topic::{Topic, TopicConfig};
 
 /// How often the log looks for work of this kind.
 pub(crate) const MAINTENANCE_INTERVAL_MS: i64 = 15_000;
@@ -47,13 +47,19 @@ impl Shared {
         let topics: Vec<_> = {
             let state = self.lock();
             let topics = state.topics.values();
-            topics.map(|topic| (topic.partitions.clone(), topic.config.clone())).collect()
+            topics.cloned().collect()
         };
-        for (partitions, config) in topics {
-            for id in partitions {
+        for Topic { name, partitions, config } in topics {
+            for (partition, id) in partitions.into_iter().enumerate() {
                 if let Some(retention) = config.retention() {
                     let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-                    self.expire(id, now.saturating_sub(retention))?;
+                    let before = now.saturating_sub(retention);
+                    let (from, to) = self.expire(id, before)?;
+                    if from < to {
+                        tracing::info!(topic = %name, partition, from, to, before,
+                            retention_ms = config.retention_ms,
+                            "records expired: their timestamps are older than retention.ms");
+                    }
                 }
                 let job = config.compact.then(|| job(&self.lock(), id, &config, now, all));
                 if let Some(job) = job.flatten() {
@@ -65,8 +71,8 @@ impl Shared {
     }
 
     /// Deletes segments from the beginning whose records are all older than `before`; never the
-    /// last one, and nothing that is not stable.
-    fn expire(&self, id: PartitionId, before: Timestamp) -> Result<()> {
+    /// last one, and nothing that is not stable. Where the partition began, and begins now.
+    fn expire(&self, id: PartitionId, before: Timestamp) -> Result<(i64, i64)> {
         let mut range = {
             let state = self.lock();
             let partition = state.partition(id);
@@ -74,18 +80,19 @@ impl Shared {
             let keep_last = partition.tail.is_empty();
             ExpiryRange { id, from: partition.start, to, before, keep_last }
         };
+        let began = range.from;
         if let (Some(disk), true) = (&self.disk, range.from < range.to) {
             let kept = disk.first_kept(&range)?;
             range.from = kept.unwrap_or(range.to);
             if kept.is_some() {
                 self.lock().trim(id, range.from);
-                return Ok(());
+                return Ok((began, range.from));
             }
         }
         let mut state = self.lock();
         let start = first_kept_in_memory(state.partition(id), before).unwrap_or(range.from);
         state.trim(id, start);
-        Ok(())
+        Ok((began, start))
     }
 
     /// Rewrites the stable part of a partition.

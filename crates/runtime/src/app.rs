@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::AppError;
 use crate::identity;
 use crate::instance::{Instance, Parts};
-use crate::status::StatusHandle;
+use crate::status::{AppState, StatusHandle};
 use crate::threads::Threads;
 use crate::topics::{self, Shape};
 use crate::transport::{Transport, TransportError};
@@ -63,9 +63,17 @@ impl App {
     /// # Errors
     /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
+        let life = Life(self.status.clone());
+        let result = self.run_until(shutdown).await;
+        life.0.ended(result.as_ref().err().map(ToString::to_string));
+        result
+    }
+
+    async fn run_until(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
         let mut shutdown = pin!(shutdown);
         let mut losses = Losses::default();
         loop {
+            self.status.is_now(AppState::Starting);
             match self.run_once(shutdown.as_mut()).await {
                 Ended::Lost(error) if losses.may_go_on(&*self.clock) => {
                     tracing::warn!(%error, "joining the group anew");
@@ -164,6 +172,15 @@ impl App {
             thread: "main",
             message: format!("a thread could not be started: {error}"),
         })
+    }
+}
+
+/// Whoever drops the future of `run` has ended the application, too.
+struct Life(StatusHandle);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.ended(None);
     }
 }
 

@@ -10,7 +10,7 @@ use streams_core::{
 };
 
 use crate::transport::{
-    Admin, ErrorKind, NewTopic, Outgoing, Producer, ProducerConfig, Reader, ReaderConfig,
+    Admin, ErrorKind, Fetched, NewTopic, Outgoing, Producer, ProducerConfig, Reader, ReaderConfig,
     Transport, TransportError,
 };
 
@@ -24,7 +24,7 @@ pub struct Client {
 }
 
 /// Writing or reading failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// The log cannot be reached or refused something.
@@ -41,7 +41,36 @@ pub enum ClientError {
     /// The topic does not exist.
     #[error("the topic {0} does not exist")]
     NoTopic(Arc<str>),
+    /// A record to write has a timestamp that no log takes.
+    #[error(
+        "a record for {topic} has the timestamp {timestamp}: it is in milliseconds since 1970, and \
+         not negative"
+    )]
+    NegativeTimestamp {
+        /// The topic.
+        topic: Arc<str>,
+        /// The timestamp.
+        timestamp: Timestamp,
+    },
+    /// The end of a topic was not reached in time. What was read up to there is kept by the reader.
+    #[error(
+        "{partition} was read up to offset {position} only, and its end is {end}, after {} s \
+         without a record: an open transaction may hold up what is behind it",
+        waited.as_secs()
+    )]
+    EndNotReached {
+        /// The partition.
+        partition: TopicPartition,
+        /// The next offset to read.
+        position: i64,
+        /// The end, as it was at the beginning.
+        end: i64,
+        /// For how long nothing came.
+        waited: Duration,
+    },
 }
+
+streams_core::debug_is_display!(ClientError);
 
 impl Client {
     /// A client of `transport`.
@@ -49,11 +78,12 @@ impl Client {
         Self { transport }
     }
 
-    /// Creates a topic with the broker's default configuration unless it exists; `true` if it was
+    /// Creates a topic with the log's default configuration unless it exists; `true` if it was
     /// created.
     ///
     /// Kafka's default deletes records whose *timestamp* is a week old: for records of the past
-    /// give a configuration with [`create_topic_with`](Self::create_topic_with).
+    /// give a configuration with [`create_topic_with`](Self::create_topic_with). On the embedded
+    /// log nothing expires unless it is asked for.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<bool, ClientError> {
         self.create_topic_with(name, partitions, &[])
     }
@@ -101,13 +131,34 @@ impl Client {
         &self,
         topic: &Topic<K, V>,
     ) -> Result<TopicReader<K, V>, ClientError> {
+        self.reader_from(topic, &ReadFrom::Beginning)
+    }
+
+    /// A reader of what was committed to a topic, from a place of your choice.
+    pub fn reader_from<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        from: &ReadFrom,
+    ) -> Result<TopicReader<K, V>, ClientError> {
         let mut reader = self.transport.reader(&ReaderConfig::new(true))?;
         let mut partitions = Vec::new();
-        for partition in 0..self.partitions(topic.name())? {
-            let partition = TopicPartition::new(Arc::clone(topic.name()), partition);
-            let (begin, _) = reader.bounds(&partition, TIMEOUT)?;
-            reader.add(&partition, begin)?;
-            partitions.push(partition);
+        for number in 0..self.partitions(topic.name())? {
+            let partition = TopicPartition::new(Arc::clone(topic.name()), number);
+            let (begin, end) = reader.bounds(&partition, TIMEOUT)?;
+            let offset = match from {
+                ReadFrom::Beginning | ReadFrom::Timestamp(_) => begin,
+                ReadFrom::End => end,
+                ReadFrom::Offsets(offsets) => match offsets.get(&number) {
+                    Some(offset) => (*offset).clamp(begin, end),
+                    None => begin,
+                },
+            };
+            reader.add(&partition, offset)?;
+            let since = match from {
+                ReadFrom::Timestamp(since) => Some(*since),
+                _ => None,
+            };
+            partitions.push(ReadPartition { partition, since });
         }
         Ok(TopicReader { topic: topic.clone(), reader, partitions, pending: VecDeque::new() })
     }
@@ -144,6 +195,9 @@ pub struct Delivered {
 
 impl Writer {
     /// Hands over a record; [`flush`](Writer::flush) says whether it arrived.
+    ///
+    /// The timestamp is in milliseconds since 1970. Kafka's −1, "now", is refused as every negative
+    /// one is: whoever means now says it.
     pub fn send<K: 'static, V: 'static>(
         &mut self,
         topic: &Topic<K, V>,
@@ -151,7 +205,36 @@ impl Writer {
         value: &V,
         timestamp: Timestamp,
     ) -> Result<(), ClientError> {
-        self.send_to(topic, None, key, value, timestamp)
+        self.send_to(topic, None, (key, value), timestamp, None)
+    }
+
+    /// Hands over a record with headers; [`flush`](Writer::flush) says whether it arrived.
+    ///
+    /// ```
+    /// use headwater::prelude::*;
+    /// use headwater::Headers;
+    /// # fn main() -> Result<(), headwater::ClientError> {
+    /// # let config = Config { broker: "embedded:".to_owned(), ..Config::default() };
+    /// # let client = headwater::client(&config).expect("a log in memory");
+    /// client.create_topic("orders", 1)?;
+    /// let orders = Topic::<String, i64>::new("orders");
+    /// let mut headers = Headers::new();
+    /// headers.push("trace", Some(b"7f3a"));
+    /// let mut writer = client.writer()?;
+    /// writer.send_record(&orders, &Record::new("ann".into(), 250, 1_000), &headers)?;
+    /// writer.flush()?;
+    /// let read = client.reader(&orders)?.read_to_end()?;
+    /// assert_eq!(read[0].headers, headers);
+    /// # Ok(()) }
+    /// ```
+    pub fn send_record<K: 'static, V: 'static>(
+        &mut self,
+        topic: &Topic<K, V>,
+        record: &Record<K, V>,
+        headers: &Headers,
+    ) -> Result<(), ClientError> {
+        let Record { key, value, timestamp } = record;
+        self.send_to(topic, None, (key, value), *timestamp, Some(headers))
     }
 
     /// Waits until everything sent was acknowledged.
@@ -170,7 +253,7 @@ impl Writer {
         let partition = self.partition(topic, key)?;
         let number = Some(partition.partition);
         self.producer.track(&partition);
-        self.send_to(topic, number, key, value, timestamp)?;
+        self.send_to(topic, number, (key, value), timestamp, None)?;
         self.flush()?;
         let offset = self.producer.last_offset(&partition).ok_or_else(|| {
             let context = format!("delivery to {partition}");
@@ -200,10 +283,14 @@ impl Writer {
         &mut self,
         topic: &Topic<K, V>,
         partition: Option<i32>,
-        key: &K,
-        value: &V,
+        (key, value): (&K, &V),
         timestamp: Timestamp,
+        headers: Option<&Headers>,
     ) -> Result<(), ClientError> {
+        if timestamp < 0 {
+            let topic = Arc::clone(topic.name());
+            return Err(ClientError::NegativeTimestamp { topic, timestamp });
+        }
         self.key.clear();
         self.value.clear();
         let has_key = encode(topic.name(), &**topic.key_codec(), key, &mut self.key)?;
@@ -214,7 +301,7 @@ impl Writer {
             key: has_key.then_some(&self.key),
             value: has_value.then_some(&self.value),
             timestamp,
-            headers: None,
+            headers,
         })?;
         Ok(())
     }
@@ -233,8 +320,32 @@ fn encode<T: 'static>(
 pub struct TopicReader<K, V> {
     topic: Topic<K, V>,
     reader: Box<dyn Reader>,
-    partitions: Vec<TopicPartition>,
-    pending: VecDeque<ReadRecord<K, V>>,
+    partitions: Vec<ReadPartition>,
+    pending: VecDeque<Result<ReadRecord<K, V>, ClientError>>,
+}
+
+/// A partition that is read.
+struct ReadPartition {
+    partition: TopicPartition,
+    /// Records are passed over up to the first one that is not older.
+    since: Option<Timestamp>,
+}
+
+/// Where a [`TopicReader`] begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadFrom {
+    /// At the oldest records that are still there.
+    #[default]
+    Beginning,
+    /// Behind the newest records.
+    End,
+    /// In each partition at the first record with this timestamp or a later one, in milliseconds.
+    /// The topic is read from its beginning to find it.
+    Timestamp(Timestamp),
+    /// At these offsets, by partition; at the beginning of the others. What lies outside of what is
+    /// still there is moved to the next offset that is.
+    Offsets(BTreeMap<i32, i64>),
 }
 
 /// A record that was read, with its place.
@@ -252,51 +363,101 @@ pub struct ReadRecord<K, V> {
 
 impl<K: 'static, V: 'static> TopicReader<K, V> {
     /// The next record; waits at most `wait`.
+    ///
+    /// # Errors
+    /// The log fails, or the next record cannot be read: that is said once, in its place, and the
+    /// next call goes on behind it.
     pub fn next(&mut self, wait: Duration) -> Result<Option<ReadRecord<K, V>>, ClientError> {
         if self.pending.is_empty() {
             self.poll(wait)?;
         }
-        Ok(self.pending.pop_front())
+        self.pending.pop_front().transpose()
     }
 
     /// Everything between here and the topic's end as it is now.
+    ///
+    /// # Errors
+    /// The end is not reached, because the log fails, or because nothing comes for 10 s, as behind
+    /// an open transaction; or a record cannot be read. Nothing that was read is lost: the reader
+    /// keeps it for the next call, of this or of [`next`](Self::next). A record that cannot be read
+    /// is said once, and left out then.
     pub fn read_to_end(&mut self) -> Result<Vec<ReadRecord<K, V>>, ClientError> {
         let mut ends = Vec::new();
-        for partition in &self.partitions {
+        for ReadPartition { partition, .. } in &self.partitions {
             ends.push(self.reader.bounds(partition, TIMEOUT)?.1);
         }
-        let deadline = Instant::now() + TIMEOUT;
-        while self.is_behind(&ends) && Instant::now() < deadline {
-            self.poll(Duration::from_millis(20))?;
-        }
-        Ok(self.pending.drain(..).collect())
-    }
-
-    fn is_behind(&self, ends: &[i64]) -> bool {
-        let partitions = self.partitions.iter().zip(ends);
-        partitions.into_iter().any(|(partition, end)| self.reader.position(partition) < Some(*end))
-    }
-
-    fn poll(&mut self, wait: Duration) -> Result<(), ClientError> {
-        for fetched in self.reader.poll(wait, 10_000)? {
-            for index in 0..fetched.batch.len() {
-                let raw = fetched.batch.record(index);
-                let broken = |error| ClientError::Codec {
-                    topic: format!("{} offset {}", fetched.partition, raw.offset),
-                    error,
-                };
-                let key = self.topic.key_codec().decode(raw.key).map_err(broken)?;
-                let value = self.topic.value_codec().decode(raw.value).map_err(broken)?;
-                let mut headers = Headers::new();
-                fetched.batch.headers(index, &mut headers);
-                self.pending.push_back(ReadRecord {
-                    partition: fetched.partition.partition,
-                    offset: raw.offset,
-                    headers,
-                    record: Record { key, value, timestamp: raw.timestamp },
-                });
+        let mut deadline = Instant::now() + TIMEOUT;
+        while let Some(behind) = self.behind(&ends) {
+            if Instant::now() >= deadline {
+                return Err(behind);
+            }
+            if self.poll(Duration::from_millis(20))? {
+                deadline = Instant::now() + TIMEOUT;
             }
         }
-        Ok(())
+        if let Some(broken) = self.pending.iter().position(Result::is_err) {
+            self.pending.remove(broken).transpose()?;
+        }
+        self.pending.drain(..).collect()
+    }
+
+    /// The first partition that has not been read to its end.
+    fn behind(&self, ends: &[i64]) -> Option<ClientError> {
+        self.partitions.iter().zip(ends).find_map(|(ReadPartition { partition, .. }, end)| {
+            let position = self.reader.position(partition).unwrap_or(0);
+            (position < *end).then(|| ClientError::EndNotReached {
+                partition: partition.clone(),
+                position,
+                end: *end,
+                waited: TIMEOUT,
+            })
+        })
+    }
+
+    /// Whether anything came.
+    fn poll(&mut self, wait: Duration) -> Result<bool, ClientError> {
+        let fetched = self.reader.poll(wait, 10_000)?;
+        for fetched in &fetched {
+            for index in 0..fetched.batch.len() {
+                let timestamp = fetched.batch.record(index).timestamp;
+                if self.is_wanted(&fetched.partition, timestamp) {
+                    let record = self.decode(fetched, index);
+                    self.pending.push_back(record);
+                }
+            }
+        }
+        Ok(!fetched.is_empty())
+    }
+
+    fn is_wanted(&mut self, partition: &TopicPartition, timestamp: Timestamp) -> bool {
+        let known = self.partitions.iter_mut().find(|one| one.partition == *partition);
+        let Some(ReadPartition { since: since @ Some(_), .. }) = known else { return true };
+        if since.is_some_and(|since| timestamp < since) {
+            return false;
+        }
+        *since = None;
+        true
+    }
+
+    fn decode(&self, fetched: &Fetched, index: usize) -> Result<ReadRecord<K, V>, ClientError> {
+        let raw = fetched.batch.record(index);
+        let broken = |part: &str, error: CodecError| ClientError::Codec {
+            topic: format!("{} offset {}, its {part}", fetched.partition, raw.offset),
+            error,
+        };
+        let key = self.topic.key_codec().decode(raw.key);
+        let value = self.topic.value_codec().decode(raw.value);
+        let mut headers = Headers::new();
+        fetched.batch.headers(index, &mut headers);
+        Ok(ReadRecord {
+            partition: fetched.partition.partition,
+            offset: raw.offset,
+            headers,
+            record: Record {
+                key: key.map_err(|error| broken("key", error))?,
+                value: value.map_err(|error| broken("value", error))?,
+                timestamp: raw.timestamp,
+            },
+        })
     }
 }

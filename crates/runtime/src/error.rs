@@ -1,5 +1,6 @@
 //! Why an application could not start or had to stop.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,19 @@ use crate::transport::TransportError;
 
 /// Why an application could not start or had to stop. Nothing is committed beyond the record or
 /// step it names.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` writes what `Display` does, so that a `main` which returns it prints words:
+///
+/// ```no_run
+/// use headwater::prelude::*;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), headwater::AppError> {
+/// #   let topology: Topology = unimplemented!();
+///     App::new(topology, Config::default().with_env()?).run(shutdown_signal()).await
+/// }
+/// ```
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
     /// The configuration is wrong.
@@ -29,14 +42,9 @@ pub enum AppError {
         /// What the last attempt said.
         last: TransportError,
     },
-    /// A topic that the topology uses does not exist.
-    #[error("the topic {topic} does not exist; {needed_by} it. Create it first")]
-    NoTopic {
-        /// The topic.
-        topic: Arc<str>,
-        /// Who needs it.
-        needed_by: &'static str,
-    },
+    /// Topics that the topology uses do not exist.
+    #[error("{0}")]
+    NoTopics(MissingTopics),
     /// Topics that are consumed together have different numbers of partitions.
     #[error(
         "{first} has {first_partitions} partitions and {second} has {second_partitions}: they are \
@@ -75,6 +83,25 @@ pub enum AppError {
         topic: Arc<str>,
         /// What is wrong.
         what: &'static str,
+        /// As it is.
+        found: String,
+        /// As it must be.
+        expected: String,
+    },
+    /// An internal topic exists with a setting that would lose, change or refuse what is to be in
+    /// it. Records that were written under `message.timestamp.type=LogAppendTime` keep the broker's
+    /// times when it is changed: to get rid of them, start again under a new application id.
+    #[error(
+        "the internal topic {topic} has {setting}={found}, and must have {expected}. To change it:\n\
+         kafka-configs.sh --bootstrap-server <broker> --alter --entity-type topics \
+         --entity-name {topic} --add-config {setting}={expected}{}",
+        before_kafka_4(setting)
+    )]
+    InternalTopicSetting {
+        /// The topic.
+        topic: Arc<str>,
+        /// The setting, by Kafka's name.
+        setting: String,
         /// As it is.
         found: String,
         /// As it must be.
@@ -193,6 +220,44 @@ pub enum AppError {
         /// The time allowed.
         after: Duration,
     },
+}
+
+/// What has to be set besides on brokers that have the older name of a setting.
+fn before_kafka_4(setting: &str) -> &'static str {
+    match setting {
+        "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => {
+            "\nBrokers before 3.6 have message.timestamp.difference.max.ms instead, and those before \
+             4.0 have it too: set it to the same"
+        }
+        _ => "",
+    }
+}
+
+streams_core::debug_is_display!(AppError);
+
+/// Topics that a topology uses and that do not exist: all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingTopics(pub Vec<MissingTopic>);
+
+/// A topic that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingTopic {
+    /// Its name.
+    pub topic: Arc<str>,
+    /// Who needs it: "the topology consumes", "the topology writes", ….
+    pub needed_by: &'static str,
+}
+
+impl fmt::Display for MissingTopics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [MissingTopic { topic, needed_by }] = &self.0[..] {
+            return write!(f, "the topic {topic} does not exist; {needed_by} it. Create it first");
+        }
+        write!(f, "{} topics do not exist. Create them first:", self.0.len())?;
+        self.0.iter().try_for_each(|MissingTopic { topic, needed_by }| {
+            write!(f, "\n- {topic} does not exist; {needed_by} it")
+        })
+    }
 }
 
 impl AppError {

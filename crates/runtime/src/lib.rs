@@ -30,16 +30,16 @@ pub mod transport;
 mod worker;
 
 pub use app::{App, shutdown_signal};
-pub use client::{Client, ClientError, Delivered, ReadRecord, TopicReader, Writer};
+pub use client::{Client, ClientError, Delivered, ReadFrom, ReadRecord, TopicReader, Writer};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables, TopologyChanges,
+    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables, TaskIdle, TopologyChanges,
     Transactions,
 };
-pub use error::AppError;
+pub use error::{AppError, MissingTopic, MissingTopics};
 #[cfg(feature = "failpoints")]
 pub use failpoint::FAILPOINTS;
 pub use status::{
-    CommitCounters, GlobalState, GlobalStatus, InputStatus, MemoryStatus, Status, StatusHandle,
-    TaskState, TaskStatus,
+    AppState, CommitCounters, GlobalState, GlobalStatus, InputStatus, MemoryStatus, Status,
+    StatusHandle, TaskCounters, TaskState, TaskStatus,
 };

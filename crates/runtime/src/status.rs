@@ -11,14 +11,57 @@ use streams_core::{TaskId, TaskMetrics, TopicPartition};
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Status {
+    /// How far the instance is in its life.
+    pub state: AppState,
     /// The tasks of this instance, by name (`{sub-topology}_{partition}`).
     pub tasks: BTreeMap<String, TaskStatus>,
     /// The global tables of this instance, by name.
     pub globals: BTreeMap<String, GlobalStatus>,
+    /// What all tasks have done that this instance had since it was started, those included that
+    /// are gone: these only grow.
+    pub totals: TaskCounters,
     /// Counters of the workers, summed.
     pub commits: CommitCounters,
     /// What of the memory budget is in use, as it was at most a moment ago.
     pub memory: MemoryStatus,
+}
+
+/// How far an instance is in its life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+#[non_exhaustive]
+pub enum AppState {
+    /// `run` was not called.
+    #[default]
+    New,
+    /// It waits for the log, checks its topics, and joins the group.
+    Starting,
+    /// It is a member of the group and has whatever tasks the group has given it, perhaps none: a
+    /// spare.
+    Member,
+    /// It was asked to stop, and commits and closes its tasks.
+    Stopping,
+    /// `run` has returned, or its future was dropped.
+    Ended {
+        /// The error that it returned, in words.
+        error: Option<String>,
+    },
+}
+
+/// What tasks have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TaskCounters {
+    /// Records processed, failed ones included.
+    pub processed: u64,
+    /// Records passed over by the error policy.
+    pub skipped: u64,
+    /// Records sent to a dead-letter topic.
+    pub dead_lettered: u64,
+    /// Records too late for every window.
+    pub dropped_late: u64,
+    /// Changelog records applied to bring tables up to date.
+    pub restored: u64,
 }
 
 /// Memory in use, in bytes, by the parts of the budget ([`Config::memory`](crate::Config::memory)).
@@ -147,9 +190,26 @@ pub struct InputStatus {
     pub partition: i32,
     /// The next offset to process.
     pub position: i64,
-    /// Records between the position and the log's end as last seen; `None` as long as the end is
-    /// not known.
+    /// Offsets between the position and the end of what the application may read, as the log last
+    /// said; 0 when everything is processed. `None` as long as the end is not known.
     pub lag: Option<i64>,
+    /// Records of the task's other inputs have waited for this one for more than five seconds: its
+    /// log has not said whether it has older ones. Its leader may be away.
+    pub awaited: bool,
+}
+
+/// What a worker knows of an input.
+pub(crate) struct InputProgress {
+    pub(crate) position: i64,
+    pub(crate) lag: Option<i64>,
+    pub(crate) awaited: bool,
+}
+
+impl InputProgress {
+    /// Of a task that is about to go.
+    pub(crate) fn at(position: i64) -> Self {
+        Self { position, lag: None, awaited: false }
+    }
 }
 
 /// What the workers' commits came to.
@@ -179,11 +239,40 @@ impl StatusHandle {
         status
     }
 
-    /// Whether this instance has tasks and all of them process records.
+    /// Whether this instance does all that the group wants of it: it is a member, and each of its
+    /// tasks processes records. So is a spare, which has none. `false` before that, while it stops,
+    /// and once `run` has returned.
     pub fn is_running(&self) -> bool {
         let status = self.lock();
         let mut tasks = status.tasks.values();
-        !status.tasks.is_empty() && tasks.all(|task| task.state == TaskState::Running)
+        status.state == AppState::Member && tasks.all(|task| task.state == TaskState::Running)
+    }
+
+    /// For whoever runs an application that could not be made: it has ended with `error`.
+    #[doc(hidden)]
+    pub fn failed(&self, error: &crate::AppError) {
+        self.ended(Some(error.to_string()));
+    }
+
+    pub(crate) fn is_now(&self, state: AppState) {
+        self.lock().state = state;
+    }
+
+    /// The group has given the instance something, or nothing, to do.
+    pub(crate) fn joined(&self) {
+        let mut status = self.lock();
+        if matches!(status.state, AppState::New | AppState::Starting) {
+            status.state = AppState::Member;
+        }
+    }
+
+    /// The end: nothing runs any more. The first to say so says how.
+    pub(crate) fn ended(&self, error: Option<String>) {
+        let mut status = self.lock();
+        if !matches!(status.state, AppState::Ended { .. }) {
+            status.state = AppState::Ended { error };
+        }
+        status.tasks.clear();
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Status> {
@@ -209,6 +298,7 @@ impl StatusHandle {
             partition: partition.partition,
             position: 0,
             lag: None,
+            awaited: false,
         });
         let status = TaskStatus {
             state: TaskState::Opening,
@@ -234,31 +324,27 @@ impl StatusHandle {
     }
 
     pub(crate) fn restored(&self, task: TaskId, records: u64) {
+        self.lock().totals.restored += records;
         self.with(task, |status| status.restored += records);
     }
 
-    pub(crate) fn counted(&self, task: TaskId, metrics: TaskMetrics, positions: &[i64]) {
-        self.with(task, |status| {
-            status.processed = metrics.processed;
-            status.skipped = metrics.skipped;
-            status.dead_lettered = metrics.dead_lettered;
-            status.dropped_late = metrics.dropped_late;
-            for (input, position) in status.inputs.iter_mut().zip(positions) {
-                input.position = *position;
-            }
-        });
-    }
-
-    /// The log's ends as last seen.
-    pub(crate) fn ends(&self, ends: &[(TopicPartition, i64)]) {
-        let ends = ends.iter().map(|(partition, end)| (partition, *end));
-        let ends: BTreeMap<_, _> = ends.collect();
+    pub(crate) fn counted(&self, task: TaskId, metrics: TaskMetrics, inputs: &[InputProgress]) {
         let mut status = self.lock();
-        for input in status.tasks.values_mut().flat_map(|task| &mut task.inputs) {
-            let name = TopicPartition::new(Arc::clone(&input.topic), input.partition);
-            if let Some(end) = ends.get(&name) {
-                input.lag = Some((end - input.position).max(0));
-            }
+        let Status { tasks, totals, .. } = &mut *status;
+        let Some(task) = tasks.get_mut(&task.to_string()) else { return };
+        for (shown, total, now) in [
+            (&mut task.processed, &mut totals.processed, metrics.processed),
+            (&mut task.skipped, &mut totals.skipped, metrics.skipped),
+            (&mut task.dead_lettered, &mut totals.dead_lettered, metrics.dead_lettered),
+            (&mut task.dropped_late, &mut totals.dropped_late, metrics.dropped_late),
+        ] {
+            *total += now.saturating_sub(*shown);
+            *shown = now;
+        }
+        for (input, progress) in task.inputs.iter_mut().zip(inputs) {
+            input.position = progress.position;
+            input.lag = progress.lag.or(input.lag);
+            input.awaited = progress.awaited;
         }
     }
 

@@ -86,6 +86,9 @@ impl SteppedApp {
         let Some(component) = component.checked_sub(1) else {
             if !self.has_left {
                 self.has_left = !member.turn(Duration::ZERO)?;
+                if self.has_left {
+                    self.status.ended(None);
+                }
             }
             return Ok(());
         };

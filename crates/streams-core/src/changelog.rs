@@ -19,6 +19,8 @@ pub struct TableSpec {
     pub(crate) name: Arc<str>,
     pub(crate) changelog: Arc<str>,
     pub(crate) layout: Layout,
+    /// Whether agents or processors read it beside its writer; they may ask for ranges.
+    pub(crate) has_readers: bool,
 }
 
 /// How a table's entries look in the store and in the changelog.
@@ -132,7 +134,7 @@ impl TableSpec {
 
     /// Whether its entries are often read in ranges.
     pub(crate) fn is_ordered(&self) -> bool {
-        matches!(self.layout, Layout::Keyed(_) | Layout::Ordered)
+        self.has_readers || matches!(self.layout, Layout::Keyed(_) | Layout::Ordered)
     }
 
     fn broken(&self, record: &RawRecord<'_>, why: &'static str) -> RestoreError {
@@ -238,7 +240,8 @@ mod tests {
     use super::*;
 
     fn spec(layout: Layout) -> TableSpec {
-        TableSpec { name: "sales".into(), changelog: "shop-sales-changelog".into(), layout }
+        let (name, changelog) = ("sales".into(), "shop-sales-changelog".into());
+        TableSpec { name, changelog, layout, has_readers: false }
     }
 
     fn record<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> RawRecord<'a> {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::codec::Codec;
-use crate::due::{Frontier, Portion};
+use crate::due::{Frontier, Pass, Portion};
 use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
+use crate::limits::TopicLimits;
+use crate::moment::Moment;
 use crate::record::{Headers, Record, Timestamp};
 use crate::store::StoreError;
 use crate::tables::Tables;
@@ -19,9 +21,15 @@ pub struct Cx {
     pub(crate) tables: Tables,
     pub(crate) effects: Effects,
     pub(crate) globals: Arc<dyn Globals>,
+    /// What the topics take that records are sent to.
+    pub(crate) limits: Arc<dyn TopicLimits>,
     pub(crate) clocks: Box<[Clock]>,
-    /// Wall clock, in milliseconds, as the worker gave it.
+    /// Wall clock, in milliseconds, as the worker gave it. Nothing is measured by it.
     pub(crate) now: Timestamp,
+    /// The clock that never goes back, in milliseconds, as the worker gave it.
+    pub(crate) elapsed: Timestamp,
+    /// By that clock: up to when it is known that all there was for this task was processed.
+    pub(crate) nothing_until: Timestamp,
     /// How far the current source's records may be ahead of it.
     pub(crate) max_ahead_ms: Option<i64>,
     /// The record that is being processed; meaningless in punctuations.
@@ -33,6 +41,8 @@ pub struct Cx {
     /// The store failed under an agent, which may make of that what it likes.
     pub(crate) store_failure: Option<StoreError>,
     pub(crate) metrics: TaskMetrics,
+    /// The records that were too late since somebody last asked.
+    pub(crate) late: Option<Late>,
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
     pub(crate) plan: Plan,
@@ -40,6 +50,17 @@ pub struct Cx {
     pub(crate) portion: Portion,
     /// Entries of what is due that a record does.
     pub(crate) portion_max: usize,
+}
+
+/// Records that were too late for a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Late {
+    pub(crate) records: u64,
+    /// The last one's table, place, and the table's stream time.
+    pub(crate) table: Arc<str>,
+    pub(crate) origin: Origin,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) stream_time: Timestamp,
 }
 
 /// Which record is being processed.
@@ -60,21 +81,26 @@ pub(crate) struct Clock {
     /// The highest timestamp that reached the operator; [`Clock::UNKNOWN`] before the first
     /// record.
     pub(crate) time: Timestamp,
-    /// When, by the wall clock, the last record reached it.
+    /// When the last record reached it, by the clock that never goes back.
     pub(crate) arrival: Timestamp,
-    /// The wall-clock moment that `time` belongs to while the input is idle.
+    /// The moment by that clock that `time` belongs to while the input is idle, or, if `time` is
+    /// the last multiple of an interval, as long as the task runs.
     pub(crate) anchor: Timestamp,
-    /// What waits to be closed.
+    /// What waits to be closed. Of windows the time alone, with which their names begin.
     pub(crate) first_open: Frontier,
+    /// No window is to be closed before stream time is this; [`Clock::UNKNOWN`] until somebody has
+    /// looked.
+    pub(crate) next_close: Timestamp,
     /// What waits to be forgotten.
     pub(crate) first_kept: Frontier,
+    /// No window is to be forgotten before stream time is this.
+    pub(crate) next_forget: Timestamp,
     /// Everything that this stream time closes was closed.
     pub(crate) closed_at: Timestamp,
-    /// Windows are being closed whose names begin at this time or before; those from `first_open`
-    /// on are left.
-    pub(crate) closing: Option<Timestamp>,
-    /// Entries up to this time are being forgotten: what is left of them counts as gone.
-    pub(crate) forgetting: Option<Timestamp>,
+    /// Windows are being closed, and some are left.
+    pub(crate) closing: Option<Box<Pass>>,
+    /// Windows are being forgotten: what is left of them counts as gone.
+    pub(crate) forgetting: Option<Box<Pass>>,
     /// How many entries a buffer has, and their bytes; `None` until somebody has counted.
     pub(crate) held: Option<(u64, u64)>,
 }
@@ -82,13 +108,15 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) const UNKNOWN: Timestamp = Timestamp::MIN;
 
-    pub(crate) fn new(time: Timestamp, now: Timestamp) -> Self {
+    pub(crate) fn new(time: Timestamp, elapsed: Timestamp) -> Self {
         Self {
             time,
-            arrival: now,
-            anchor: now,
+            arrival: elapsed,
+            anchor: elapsed,
             first_open: Frontier::unknown(),
+            next_close: Self::UNKNOWN,
             first_kept: Frontier::unknown(),
+            next_forget: Self::UNKNOWN,
             closed_at: time,
             closing: None,
             forgetting: None,
@@ -105,7 +133,17 @@ pub(crate) struct RecordMark {
 }
 
 impl Cx {
-    /// Sends a typed record.
+    /// The moment that the worker gave.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { date: self.now, elapsed_ms: self.elapsed }
+    }
+
+    pub(crate) fn set_moment(&mut self, now: Moment) {
+        (self.now, self.elapsed) = (now.date, now.elapsed_ms);
+    }
+
+    /// Sends a typed record. One that its topic would refuse is an error of the record in hand: the
+    /// log would only say so when it is too late to do something else with it.
     pub(crate) fn send<K: 'static, V: 'static>(
         &mut self,
         to: Outlet<'_, K, V>,
@@ -117,13 +155,25 @@ impl Cx {
             timestamp: record.timestamp,
             headers: &self.headers,
         };
+        let mark = self.effects.mark();
         let encoded = self.effects.produce(
             to_topic,
             |out| to.key.encode(&record.key, out),
             |out| to.value.encode(&record.value, out),
         );
         let target = to.topic;
-        encoded.map_err(|source| Failure::new(Cause::Encode { target: Arc::clone(target), source }))
+        let failed = |source| Failure::new(Cause::Encode { target: Arc::clone(target), source });
+        encoded.map_err(failed)?;
+        self.check_last(mark)
+    }
+
+    /// Takes the last record back if its topic would refuse it.
+    #[inline]
+    fn check_last(&mut self, mark: Mark) -> Result<(), Failure> {
+        self.effects.check_last(self.now, &*self.limits).map_err(|cause| {
+            self.effects.truncate(mark);
+            cause.into()
+        })
     }
 
     /// Sends bytes to a repartition topic of the application.
@@ -133,7 +183,8 @@ impl Cx {
         key: &[u8],
         value: impl FnOnce(&mut Vec<u8>),
         timestamp: Timestamp,
-    ) {
+    ) -> Result<(), Failure> {
+        let mark = self.effects.mark();
         let to_topic = Destination { topic, partition: None, timestamp, headers: &self.headers };
         let sent: Result<(), std::convert::Infallible> = self.effects.produce(
             to_topic,
@@ -147,6 +198,21 @@ impl Cx {
             },
         );
         let Ok(()) = sent;
+        self.check_last(mark)
+    }
+
+    /// The record in hand is too late for every window of `table`.
+    #[cold]
+    pub(crate) fn drop_late(
+        &mut self,
+        table: &Arc<str>,
+        timestamp: Timestamp,
+        stream_time: Timestamp,
+    ) {
+        self.metrics.dropped_late += 1;
+        let records = self.late.take().map_or(1, |before| before.records + 1);
+        let (table, origin) = (Arc::clone(table), self.origin);
+        self.late = Some(Late { records, table, origin, timestamp, stream_time });
     }
 
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
@@ -175,9 +241,14 @@ impl Cx {
     pub(crate) fn undo_record(&mut self, mark: RecordMark) {
         self.tables.undo_record();
         self.effects.truncate(mark.effects);
-        // A window that the record closed is open again.
+        // The tables are what they were then, so what the clocks know of their windows is right.
         self.clocks = mark.clocks;
+        let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;
         self.metrics = mark.metrics;
+        if is_late {
+            // It is said to have failed instead.
+            self.late = None;
+        }
     }
 
     /// Whether one more entry of what is due may be done in this portion; if not, the task comes

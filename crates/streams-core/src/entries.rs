@@ -7,7 +7,7 @@ use crate::order::order;
 /// Keys of a table's store with their new values; `None` deletes.
 ///
 /// ```
-/// use headwater_streams_core::Entries;
+/// use headwater::spi::Entries;
 /// let mut entries = Entries::new();
 /// entries.push(b"b", Some(b"1"));
 /// entries.push(b"a", None);

@@ -8,6 +8,22 @@ use crate::codec::CodecError;
 use crate::record::Timestamp;
 use crate::store::StoreError;
 
+/// Makes `Debug` write what `Display` does. `main` prints the error that it returns by `Debug`, and
+/// so do `unwrap` and `expect`: what they print is for people too.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! debug_is_display {
+    ($($error:ty),* $(,)?) => {$(
+        impl ::std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+
+debug_is_display!(RecordError, TaskError, BuildError);
+
 /// An error of user code: whatever a `try_` function or an agent returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -85,6 +101,66 @@ pub enum Cause {
         /// How far it may be.
         max_ms: i64,
     },
+    /// A record for a topic is larger than the topic or the client takes.
+    #[error(
+        "a record for {target} with the key {key} has {bytes} bytes, more than the {bytes_max} of \
+         {setting}"
+    )]
+    TooLarge {
+        /// The topic.
+        target: Arc<str>,
+        /// The record's key, or the beginning of it.
+        key: String,
+        /// How large it is, by [`record_bytes`](crate::record_bytes).
+        bytes: usize,
+        /// How large it may be.
+        bytes_max: usize,
+        /// Which setting says so.
+        setting: &'static str,
+    },
+    /// A table's entry is larger than its changelog takes.
+    #[error(
+        "the entry of the table {table} with the key {key} has {bytes} bytes in its changelog, \
+         more than the {bytes_max} of {setting} {changelog}"
+    )]
+    EntryTooLarge {
+        /// The table.
+        table: Arc<str>,
+        /// Its changelog topic.
+        changelog: Arc<str>,
+        /// The entry's key, or the beginning of it.
+        key: String,
+        /// How large its changelog record is, by [`record_bytes`](crate::record_bytes).
+        bytes: usize,
+        /// How large that may be.
+        bytes_max: usize,
+        /// Which setting says so.
+        setting: &'static str,
+    },
+    /// A record for a topic has a timestamp that the topic does not take: a negative one, or one
+    /// too far from the clock.
+    #[error(
+        "a record for {target} has the timestamp {timestamp}, and the topic takes those from \
+         {first} to {last} now"
+    )]
+    RefusedTimestamp {
+        /// The topic.
+        target: Arc<str>,
+        /// The record's timestamp.
+        timestamp: Timestamp,
+        /// The first one that it takes.
+        first: Timestamp,
+        /// The last one that it takes.
+        last: Timestamp,
+    },
+    /// A record failed, and cannot go to its dead-letter topic either.
+    #[error("{cause}; nor can it be a dead letter: {refused}")]
+    NoDeadLetter {
+        /// What was wrong with it in the first place.
+        cause: Box<Self>,
+        /// Why the dead-letter topic does not take it.
+        refused: Box<Self>,
+    },
     /// The buffer of a `suppress` is full, and it was told to fail then.
     #[error("the buffer {table} is full: {records} records, {bytes} bytes")]
     BufferFull {
@@ -108,8 +184,28 @@ pub enum Cause {
     Panic(String),
 }
 
+impl Cause {
+    /// Which kind of cause it is: its path, as it is imported.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DecodeKey(_) => "headwater::Cause::DecodeKey",
+            Self::DecodeValue(_) => "headwater::Cause::DecodeValue",
+            Self::Encode { .. } => "headwater::Cause::Encode",
+            Self::NullKey { .. } => "headwater::Cause::NullKey",
+            Self::NegativeTimestamp(_) => "headwater::Cause::NegativeTimestamp",
+            Self::FutureTimestamp { .. } => "headwater::Cause::FutureTimestamp",
+            Self::TooLarge { .. } => "headwater::Cause::TooLarge",
+            Self::EntryTooLarge { .. } => "headwater::Cause::EntryTooLarge",
+            Self::RefusedTimestamp { .. } => "headwater::Cause::RefusedTimestamp",
+            Self::NoDeadLetter { .. } => "headwater::Cause::NoDeadLetter",
+            Self::BufferFull { .. } => "headwater::Cause::BufferFull",
+            Self::User { .. } => "headwater::Cause::User",
+            Self::Panic(_) => "headwater::Cause::Panic",
+        }
+    }
+}
+
 /// A record that could not be processed, with its place.
-#[derive(Debug)]
 pub struct RecordError {
     /// The topic it came from.
     pub topic: Arc<str>,
@@ -135,7 +231,7 @@ impl Error for RecordError {
 }
 
 /// A task cannot go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
     /// A record failed and its source's policy is to fail.
@@ -166,7 +262,6 @@ pub enum TaskError {
 }
 
 /// A topology that cannot be built, with everything that is wrong with it.
-#[derive(Debug)]
 pub struct BuildError {
     pub(crate) problems: Vec<String>,
 }
@@ -180,7 +275,13 @@ impl BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the topology cannot be built: {}", self.problems.join("; "))
+        match &self.problems[..] {
+            [problem] => write!(f, "the topology cannot be built: {problem}"),
+            problems => {
+                f.write_str("the topology cannot be built:")?;
+                problems.iter().try_for_each(|problem| write!(f, "\n- {problem}"))
+            }
+        }
     }
 }
 

@@ -28,6 +28,8 @@ mod error;
 mod global;
 mod hashed;
 mod hot;
+mod limits;
+mod moment;
 mod operators;
 mod order;
 mod overlay;
@@ -45,7 +47,7 @@ pub mod window;
 pub use builder::Builder;
 pub use change::Change;
 pub use changelog::{RestoreError, TableSpec};
-pub use codec::{Codec, CodecError, Natural};
+pub use codec::{Codec, CodecError, JsonValue, Natural, NaturalKey};
 pub use cx::Cx;
 pub use dsl::{
     Aggregated, BufferFull, Cogrouped, Grouped, JoinBuffers, JoinWindows, Process, SourceChain,
@@ -55,7 +57,9 @@ pub use effect::{Effect, Effects};
 pub use entries::Entries;
 pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
 pub use global::{GlobalSource, GlobalTable, Globals, Row};
-pub use operators::{Output, ProcessContext, ProcessError, ProcessTable};
+pub use limits::{MAX_MESSAGE_BYTES, RecordLimits, TopicLimits, record_bytes};
+pub use moment::Moment;
+pub use operators::{Output, ProcessContext, ProcessError, ProcessRows, ProcessTable};
 pub use partition::partition_for;
 pub use policy::{Consumed, ErrorPolicy, Start};
 pub use record::{
@@ -63,7 +67,7 @@ pub use record::{
 };
 pub use store::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
 pub use table::Table;
-pub use task::{InputOffset, Resume, Step, Task, TaskCommit, TaskId, TaskMetrics};
+pub use task::{InputOffset, LateRecords, Resume, Step, Task, TaskCommit, TaskId, TaskMetrics};
 pub use topic::Topic;
 pub use topology::{
     Description, InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology,

@@ -102,8 +102,10 @@ pub trait StoreProvider: Send + Sync {
 /// The name under which a table's data is kept.
 pub type TableName = std::sync::Arc<str>;
 
+crate::debug_is_display!(StoreError);
+
 /// A store failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The data on disk is provably damaged (a checksum failed). The table is rebuilt from its

@@ -3,16 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::codec::{Codec, Json, Natural};
+use crate::codec::{Codec, Json, JsonValue, Natural, NaturalKey};
 
 /// The typed name of a table. Not a handle: operators write it, agents reach it through their
 /// [`Context`](crate::agent::Context). Cheap to clone.
 ///
 /// A table is kept per partition in the task's store and logged to `{application
-/// id}-{name}-changelog`. Renaming a table leaves its data behind.
+/// id}-{name}-changelog`. Its data is found by its name: an application whose table has another
+/// name than when it last ran is refused at the start, unless it is told to accept that and to
+/// begin with an empty one.
 pub struct Table<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) key: Arc<dyn Codec<K>>,
@@ -24,7 +23,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// strings.
     pub fn new(name: impl Into<Arc<str>>) -> Self
     where
-        K: Natural,
+        K: NaturalKey,
         V: Natural,
     {
         Self { name: name.into(), key: K::codec(), value: V::codec() }
@@ -33,8 +32,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// A table with natural keys and JSON values.
     pub fn json(name: impl Into<Arc<str>>) -> Self
     where
-        K: Natural,
-        V: Serialize + DeserializeOwned,
+        K: NaturalKey,
+        V: JsonValue,
     {
         Self { name: name.into(), key: K::codec(), value: Arc::new(Json) }
     }

@@ -3,15 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::codec::{Codec, Json, Natural};
+use crate::codec::{Codec, Json, JsonValue, Natural, NaturalKey};
 
 /// A topic with keys of type `K` and values of type `V`. Cheap to clone.
 ///
 /// ```
-/// use headwater_streams_core::{Topic, codec::{Bytes, Text}};
+/// use headwater::{Topic, codec::{Bytes, Text}};
 /// # #[derive(serde::Serialize, serde::Deserialize)] struct Order;
 /// let orders = Topic::<String, Order>::json("orders");     // UTF-8 keys, JSON values
 /// let totals = Topic::<String, i64>::new("totals");     // as Java's LongSerializer writes them
@@ -28,7 +25,7 @@ impl<K: 'static, V: 'static> Topic<K, V> {
     /// A topic whose keys and values are written in their [natural](Natural) bytes.
     pub fn new(name: impl Into<Arc<str>>) -> Self
     where
-        K: Natural,
+        K: NaturalKey,
         V: Natural,
     {
         Self { name: name.into(), key: K::codec(), value: V::codec() }
@@ -37,8 +34,8 @@ impl<K: 'static, V: 'static> Topic<K, V> {
     /// A topic with natural keys and JSON values.
     pub fn json(name: impl Into<Arc<str>>) -> Self
     where
-        K: Natural,
-        V: Serialize + DeserializeOwned,
+        K: NaturalKey,
+        V: JsonValue,
     {
         Self { name: name.into(), key: K::codec(), value: Arc::new(Json) }
     }

@@ -52,6 +52,8 @@ struct Member {
     /// What it should own.
     target: BTreeSet<TopicPartition>,
     leaving: bool,
+    /// It was given something to do, or told that there is nothing.
+    is_told: bool,
 }
 
 /// Who a member is, as the group knows it.
@@ -98,6 +100,7 @@ impl Group {
             revoking: BTreeSet::new(),
             target: BTreeSet::new(),
             leaving: false,
+            is_told: false,
         };
         // The same member with the same subscription: nobody else is concerned, as in Kafka.
         let replaces = former.filter(|former| former.topics == member.topics && !former.leaving);
@@ -154,7 +157,10 @@ impl Group {
         }
         let wanted = member.target.difference(&member.owned);
         let assigned: Vec<_> = wanted.filter(|p| !taken.contains(*p)).cloned().collect();
-        if !assigned.is_empty() {
+        // A member for which there is nothing to do is told so once, as by Kafka.
+        let is_spare = !member.is_told && member.target.is_empty() && !member.leaving;
+        if !assigned.is_empty() || is_spare {
+            member.is_told = true;
             member.owned.extend(assigned.iter().cloned());
             events.push(MemberEvent::Assigned(assigned));
         }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::{Config, Tables};
 
 /// A configuration that cannot be used, in words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("configuration: {0}")]
 pub struct ConfigError(String);
+
+streams_core::debug_is_display!(ConfigError);
 
 impl ConfigError {
     /// An error that says `why`.

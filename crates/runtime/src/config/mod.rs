@@ -2,6 +2,7 @@
 
 mod check;
 mod load;
+mod task_idle;
 mod units;
 
 use std::collections::BTreeMap;
@@ -13,13 +14,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use check::ConfigError;
+pub use task_idle::TaskIdle;
 pub use units::ByteSize;
 
 /// How an application runs. Every field has a default; `Config::default()` is exactly-once on an
 /// in-memory log.
 ///
 /// ```
-/// use headwater_runtime::{Config, Guarantee};
+/// use headwater::{Config, Guarantee};
 /// use std::time::Duration;
 /// let config = Config {
 ///     broker: "kafka://127.0.0.1:9092".to_owned(),
@@ -32,7 +34,7 @@ pub use units::ByteSize;
 ///     commit_interval = "50ms"
 /// "#)?;
 /// assert_eq!(config, from_file);
-/// # Ok::<(), headwater_runtime::ConfigError>(())
+/// # Ok::<(), headwater::ConfigError>(())
 /// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -92,6 +94,11 @@ pub struct Config {
     /// What to do with a topology that has lost or changed state which the application had when it
     /// last ran. Default: refuse it, with the difference.
     pub topology_changes: TopologyChanges,
+    /// How long a task with several inputs waits for one of them that has nothing more at the log,
+    /// while others have records: with some, records that are written a moment late are still
+    /// processed in the order of their timestamps. Default: not longer than it takes to know that
+    /// there is nothing, as with Kafka Streams' `max.task.idle.ms` of 0.
+    pub task_idle: TaskIdle,
     /// How many records a worker takes from the log at a time. Default: 2,000.
     pub poll_records_max: usize,
     /// Client properties for Kafka, by role.
@@ -191,6 +198,7 @@ impl Default for Config {
             memory: ByteSize::mib(256),
             replication: None,
             topology_changes: TopologyChanges::Refuse,
+            task_idle: TaskIdle::default(),
             poll_records_max: 2_000,
             kafka: KafkaProperties::default(),
         }

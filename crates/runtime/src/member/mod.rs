@@ -17,7 +17,7 @@ use crate::failpoint::{self, reach};
 use crate::lease::{Assignment, Lease, Place};
 use crate::mailbox::Mailbox;
 use crate::restore::Opening;
-use crate::status::{StatusHandle, TaskState};
+use crate::status::{AppState, StatusHandle, TaskState};
 use crate::transport::{self, ErrorKind, MemberEvent, Transport};
 use crate::worker::Command;
 
@@ -165,6 +165,8 @@ impl Member {
             reach(failpoint::REBALANCE_ASSIGNED);
         }
         assignments.into_iter().for_each(|assignment| self.open(assignment));
+        // Only now: without its tasks in the status it would look like a spare.
+        self.status.joined();
         Ok(())
     }
 
@@ -266,6 +268,7 @@ impl Member {
                 Ok(Notice::Stop) => {
                     if self.stopping == Stopping::No {
                         self.stopping = Stopping::Tasks;
+                        self.status.is_now(AppState::Stopping);
                         reach(failpoint::SHUTDOWN_ASKED);
                         let leads: Vec<_> = self.held.iter().cloned().collect();
                         self.close_tasks(&leads, Lease::revoke);

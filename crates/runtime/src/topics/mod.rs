@@ -2,6 +2,7 @@
 //! started on wrong ones.
 
 mod internal;
+mod limits;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +14,12 @@ use streams_core::{Source, SourceKind, SubTopology, Topology};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::AppError;
+use crate::error::{AppError, MissingTopic, MissingTopics};
 use crate::transport::{Admin, ErrorKind, TopicInfo, TransportError};
 
 pub(crate) use internal::create_internal;
+use internal::with_times;
+pub(crate) use limits::Limits;
 pub(crate) use shape::Shape;
 
 /// What is known of the topics that the topology consumes and keeps tables in.
@@ -93,10 +96,18 @@ fn user_topics(
     needed.extend(sinks.map(|topic| (Arc::clone(topic), "the topology writes")));
     let names: Vec<_> = needed.iter().map(|(name, _)| Arc::clone(name)).collect();
     let found = admin.describe(&names, timeout)?;
+    let mut missing: Vec<MissingTopic> = Vec::new();
     for ((topic, needed_by), info) in needed.into_iter().zip(found) {
-        layout.insert(info.ok_or(AppError::NoTopic { topic, needed_by })?);
+        match info {
+            Some(info) => layout.insert(info),
+            None if missing.iter().any(|one| one.topic == topic) => {}
+            None => missing.push(MissingTopic { topic, needed_by }),
+        }
     }
-    Ok(())
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(AppError::NoTopics(MissingTopics(missing))),
+    }
 }
 
 /// Compares the sources whose partitions are known.

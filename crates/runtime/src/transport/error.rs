@@ -2,8 +2,10 @@
 
 use std::error::Error;
 
+streams_core::debug_is_display!(TransportError);
+
 /// An error of the transport.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{context}: {cause}")]
 pub struct TransportError {
     kind: ErrorKind,

@@ -5,17 +5,23 @@
 //! |---|---|
 //! | `mod.rs` | the turn: commands, fetch, step |
 //! | `processing.rs` | whose turn it is, and for how many records |
+//! | `inputs.rs` | what the tasks know of the ends of their inputs, and which they wait for |
 //! | `queues.rs` | what was fetched and waits in the tasks, and how much may |
 //! | `producing.rs` | the producer, its transaction, and what an error of it means |
 //! | `commit.rs` | the commit, step by step |
+//! | `late.rs` | what it says about records that came too late |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 
 mod commit;
+mod inputs;
+mod late;
 mod processing;
 mod producing;
 mod queues;
 mod rewind;
 
+use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::task::Waker;
@@ -31,9 +37,11 @@ use crate::mailbox::Mailbox;
 use crate::member::Notice;
 use crate::purge::Consumed;
 use crate::restore::Opening;
-use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle};
+use crate::status::{Holder, InputProgress, MemoryStatus, STATUS_EVERY, StatusHandle};
 use crate::transport::{ErrorKind, Fetcher, Group};
 
+use inputs::Waits;
+pub(crate) use late::LateLog;
 use processing::Pace;
 pub(crate) use producing::{Fate, Producing, Trouble};
 pub(crate) use queues::Queues;
@@ -62,6 +70,8 @@ pub(crate) struct Active {
     task: Task,
     /// For each input whether its partition is paused because the task has enough to do.
     paused: Vec<bool>,
+    /// For each input whether the task waits for it.
+    waits: Vec<Waits>,
     /// Its tables, and where their changelogs end with what this application has sent.
     ends: Vec<(TableName, i64)>,
     pace: Pace,
@@ -95,6 +105,7 @@ pub(crate) struct Worker {
     /// Since when a commit has had to wait for the membership to be known.
     pub(crate) unknown_since: Option<Duration>,
     pub(crate) status_at: Duration,
+    pub(crate) late: LateLog,
     pub(crate) consumed: Consumed,
 }
 
@@ -106,6 +117,11 @@ impl Worker {
 
     /// The end, whatever the reason: nothing uncommitted may become visible.
     pub(crate) fn stop(&mut self) {
+        let mut tasks = mem::take(&mut self.tasks);
+        for Active { assignment, task, .. } in &mut tasks {
+            self.count(assignment, task);
+        }
+        self.tasks = tasks;
         if let Err(error) = self.producing.drop_work(Fate::Kept) {
             tracing::warn!(worker = self.index, %error, "the producer was not closed properly");
         }
@@ -148,12 +164,16 @@ impl Worker {
             self.fetcher.add(partition, Some(offset))?;
         }
         let paused = vec![false; assignment.partitions.len()];
-        self.tasks.push(Active { assignment, task, paused, ends, pace: Pace::default() });
+        let waits = vec![Waits::default(); assignment.partitions.len()];
+        self.tasks.push(Active { assignment, task, paused, waits, ends, pace: Pace::default() });
         self.place(self.tasks.len() - 1);
         Ok(())
     }
 
     fn fetch(&mut self, wait: Duration) -> Result<(), Trouble> {
+        if self.has_enough_queued() {
+            return Ok(());
+        }
         let wait = self.wait(wait);
         match self.fetcher.poll(wait, self.config.poll_records_max) {
             Ok(fetched) => fetched.into_iter().try_for_each(|fetched| self.enqueue(fetched)),
@@ -172,15 +192,15 @@ impl Worker {
 
     /// Not longer than until the next commit or the next thing that a task wants to do.
     fn wait(&self, wait: Duration) -> Duration {
-        let busy = !self.is_waiting() && self.tasks.iter().any(Active::has_queued);
+        let busy = !self.is_waiting() && self.tasks.iter().any(|active| active.task.is_ready());
         if busy {
             return Duration::ZERO;
         }
-        let now = self.clock.now();
+        let now = self.clock.moment().elapsed_ms;
         let until = |at: Timestamp| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
         let wakeups = self.tasks.iter().filter_map(|active| active.task.next_wakeup()).map(until);
         let commit = self.commit_at.map(|at| at.saturating_sub(self.clock.monotonic()));
-        wakeups.chain(commit).fold(wait, Duration::min)
+        wakeups.chain(commit).chain(self.idle_ends_in()).fold(wait, Duration::min)
     }
 
     /// Sends what the tasks asked for, inside the transaction.
@@ -198,12 +218,24 @@ impl Worker {
             return;
         }
         self.status_at = now + STATUS_EVERY;
-        for active in &self.tasks {
+        let progress: BTreeMap<_, _> = self.fetcher.progress().into_iter().collect();
+        for active in &mut self.tasks {
             let metrics = active.assignment.carried + active.task.metrics();
-            self.status.counted(active.assignment.task, metrics, &active.task.positions());
+            let inputs = active.input_progress(&progress, now);
+            self.status.counted(active.assignment.task, metrics, &inputs);
+            self.late.take(&mut active.task);
         }
-        self.status.ends(&self.fetcher.high_watermarks());
+        self.late.say(now);
         self.status.remembers(Holder::Worker(self.index), self.memory());
+    }
+
+    /// The last look at what a task has done: it is about to go.
+    fn count(&mut self, assignment: &Assignment, task: &mut Task) {
+        let metrics = assignment.carried + task.metrics();
+        let inputs: Vec<_> = task.positions().into_iter().map(InputProgress::at).collect();
+        self.status.counted(assignment.task, metrics, &inputs);
+        self.late.take(task);
+        self.late.say(self.clock.monotonic());
     }
 
     fn memory(&self) -> MemoryStatus {
@@ -221,14 +253,6 @@ impl Worker {
             stores: hot,
             ..MemoryStatus::default()
         }
-    }
-}
-
-impl Active {
-    fn has_queued(&self) -> bool {
-        let inputs = 0..self.assignment.partitions.len();
-        let mut queued = inputs.into_iter().map(|input| self.task.queued(input));
-        self.task.can_commit() && (self.task.is_behind() || queued.any(|queued| queued > 0))
     }
 }
 

@@ -65,7 +65,8 @@ impl Worker {
         }
         let tasks = mem::take(&mut self.tasks);
         self.places_changed();
-        for Active { mut assignment, task, .. } in tasks {
+        for Active { mut assignment, mut task, .. } in tasks {
+            self.count(&assignment, &mut task);
             self.stop_fetching(&assignment)?;
             if !assignment.lease.is_held() {
                 self.close(assignment, task)?;
@@ -120,7 +121,8 @@ impl Worker {
         let gone = |active: &mut Active| !active.assignment.lease.is_held();
         let revoked: Vec<_> = self.tasks.extract_if(.., gone).collect();
         self.places_changed();
-        for Active { assignment, task, .. } in revoked {
+        for Active { assignment, mut task, .. } in revoked {
+            self.count(&assignment, &mut task);
             self.stop_fetching(&assignment)?;
             self.close(assignment, task)?;
         }

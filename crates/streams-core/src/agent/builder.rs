@@ -11,7 +11,9 @@ use super::running::{Running, RunningAgent};
 use crate::builder::{Builder, NodeId, NodeKind};
 use crate::changelog::Layout;
 use crate::error::BoxError;
+use crate::operators::event_time;
 use crate::policy::Consumed;
+use crate::record::{RawRecord, Timestamp};
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::topic::Topic;
@@ -24,8 +26,8 @@ pub type AgentResult = Result<(), BoxError>;
 /// Describes an agent; see [`Builder::agent`].
 ///
 /// ```
-/// use headwater_streams_core::agent::{AgentResult, Context, Records};
-/// use headwater_streams_core::{Builder, Table, Topic};
+/// use headwater::agent::{AgentResult, Context, Records};
+/// use headwater::{Builder, Table, Topic};
 ///
 /// let app = Builder::new("greeter");
 /// let visits = Topic::<String, String>::new("visits");
@@ -47,7 +49,7 @@ pub type AgentResult = Result<(), BoxError>;
 ///     .sends(&hellos)
 ///     .run(move |records, cx| greet(records, cx, seen.clone(), hellos.clone()));
 /// let topology = app.build()?;
-/// # Ok::<(), headwater_streams_core::BuildError>(())
+/// # Ok::<(), headwater::BuildError>(())
 /// ```
 #[must_use = "an agent does nothing without run"]
 pub struct AgentBuilder<'b, K, V> {
@@ -96,10 +98,10 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
 
     /// The agent reads this table, which something else in the application writes. Both then run in
     /// one task, so the agent sees the table's part for its own partition, and its topic must
-    /// be partitioned like the table's.
+    /// be partitioned like the table's. A windowed table cannot be read so.
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
-        let node = self.node();
-        let index = self.builder.graph(|graph| graph.use_table(&table.name, node));
+        let (node, reader) = (self.node(), format!("the agent {}", self.name));
+        let index = self.builder.graph(|graph| graph.use_table(&table.name, &reader, node));
         self.tables.push((Arc::clone(&table.name), index, Access::Read));
         self
     }
@@ -192,5 +194,13 @@ impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
             loan,
             future,
         })
+    }
+
+    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
+        event_time(&self.topic, self.timestamps.as_ref(), record)
+    }
+
+    fn extracts_times(&self) -> bool {
+        self.timestamps.is_some()
     }
 }

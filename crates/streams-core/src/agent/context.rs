@@ -36,8 +36,10 @@ pub(crate) enum Access {
     Write,
 }
 
+crate::debug_is_display!(AgentError);
+
 /// An agent did something that it cannot do.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
     /// It used a table without declaring it.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::graph::{Graph, NodeKind, TableDraft};
-use crate::changelog::TableSpec;
+use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
 use crate::task::METADATA_MAX;
@@ -86,9 +86,18 @@ fn check(graph: &mut Graph) {
         if table.writer.is_none() {
             problems.push(format!("the table {} is used but nobody writes it", table.name));
         }
+        problems.extend(unreadable(table));
     }
     problems.extend(duplicates(graph));
     graph.problems.extend(problems);
+}
+
+/// Rows are asked for by their key alone.
+fn unreadable(table: &TableDraft) -> Option<String> {
+    let has_plain_keys = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
+    let reader = table.readers.first().filter(|_| !has_plain_keys)?;
+    let (name, kind) = (&table.name, table.layout.describe());
+    Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
 }
 
 /// A global table is a table of its name, and its topic is nobody's source.
@@ -134,7 +143,10 @@ fn sub_topologies(graph: &mut Graph, component: &[usize]) -> Vec<SubTopology> {
     let mut all: Vec<SubTopology> = (0..count).map(SubTopology::empty).collect();
     let default_policy = graph.default_policy.clone();
     for draft in std::mem::take(&mut graph.sources) {
+        let extracts_times = draft.receivers.iter().any(|one| one.extracts_times())
+            || draft.agents.iter().any(|one| one.extracts_times());
         let source = Source {
+            extracts_times,
             policy: draft.policy.unwrap_or_else(|| default_policy.clone()),
             topic: draft.topic,
             kind: draft.kind,
@@ -181,13 +193,15 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         name: Arc::clone(&table.name),
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
+        has_readers: !table.readers.is_empty(),
     }
 }
 
 fn check_metadata(graph: &mut Graph, sub_topologies: &[SubTopology]) {
     for sub in sub_topologies {
         let closing = sub.clocks.iter().filter(|clock| graph.clocks[**clock].closes);
-        let clocks = sub.clocks.iter().chain(closing).map(|&clock| graph.clocks[clock].name.len());
+        let clocks = sub.clocks.iter().chain(closing.clone()).chain(closing);
+        let clocks = clocks.map(|&clock| graph.clocks[clock].name.len());
         let agents = sub.sources.iter().flat_map(|source| source.agents.iter());
         let agents = agents.map(|agent| agent.name().len());
         let tables = sub.tables.iter().map(|table| table.name().len());

@@ -51,6 +51,8 @@ pub(crate) struct TableDraft {
     pub(crate) name: Arc<str>,
     pub(crate) layout: Layout,
     pub(crate) writer: Option<String>,
+    /// Those that ask for rows by their key, and do not write.
+    pub(crate) readers: Vec<String>,
 }
 
 /// A stream time of its own, kept under a name.
@@ -179,8 +181,9 @@ impl Graph {
     }
 
     /// Registers `node` as a reader of a table that something else writes.
-    pub(crate) fn use_table(&mut self, name: &Arc<str>, node: NodeId) -> TableIndex {
+    pub(crate) fn use_table(&mut self, name: &Arc<str>, reader: &str, node: NodeId) -> TableIndex {
         let index = self.table_index(name, Layout::KeyValue);
+        self.tables[index].readers.push(reader.to_owned());
         self.nodes[node].tables.push(index);
         index
     }
@@ -191,7 +194,8 @@ impl Graph {
             return index;
         }
         self.check_name("the table", name);
-        let table = TableDraft { name: Arc::clone(name), layout, writer: None };
+        let (writer, readers) = (None, Vec::new());
+        let table = TableDraft { name: Arc::clone(name), layout, writer, readers };
         self.tables.push(table);
         self.tables.len() - 1
     }

@@ -23,14 +23,14 @@ pub(crate) use graph::{Graph, Node, NodeId, NodeKind};
 /// Streams borrow it, so several can be alive at once; [`build`](Builder::build) consumes it.
 ///
 /// ```
-/// use headwater_streams_core::{Builder, Topic};
+/// use headwater::{Builder, Topic};
 /// let app = Builder::new("shout");
 /// let lines = Topic::<String, String>::new("lines");
 /// let loud = Topic::<String, String>::new("loud-lines");
 /// app.stream(&lines).map_values(|line| line.to_uppercase()).to(&loud);
 /// let topology = app.build()?;
 /// println!("{}", topology.describe());
-/// # Ok::<(), headwater_streams_core::BuildError>(())
+/// # Ok::<(), headwater::BuildError>(())
 /// ```
 pub struct Builder {
     graph: RefCell<Graph>,

@@ -1,9 +1,6 @@
 //! JSON through serde.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use super::{Codec, CodecError, present};
+use super::{Codec, CodecError, JsonValue, present};
 
 /// JSON text. Null bytes are refused; JSON's own `null` is a value like others.
 ///
@@ -11,7 +8,7 @@ use super::{Codec, CodecError, present};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
-impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
+impl<T: JsonValue> Codec<T> for Json {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError> {
         serde_json::to_writer(out, value).map_err(CodecError::new)?;
         Ok(true)

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "bincode")]
 mod bincode;
+mod bounds;
 mod changed;
 mod json;
 mod natural;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub use self::bincode::Bincode;
 #[cfg(feature = "postcard")]
 pub use self::postcard::Postcard;
+pub use bounds::{JsonValue, NaturalKey};
 pub(crate) use changed::Changed;
 pub use json::Json;
 pub use natural::{Bytes, Natural, Nullable};
@@ -30,13 +32,19 @@ pub use windowed::{SessionWindowed, TimeWindowed};
 /// the difference.
 ///
 /// ```
-/// use headwater_streams_core::codec::{Codec, Json};
+/// use headwater::codec::{Codec, Json};
 /// let mut bytes = Vec::new();
 /// assert!(Json.encode(&vec![1, 2], &mut bytes).unwrap());
 /// assert_eq!(bytes, b"[1,2]");
 /// let back: Vec<i32> = Json.decode(Some(&bytes)).unwrap();
 /// assert_eq!(back, [1, 2]);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no codec for `{T}`",
+    label = "cannot write and read `{T}`",
+    note = "`headwater::codec` has `Json` for what implements serde's traits, `Bytes` for strings, \
+            bytes and integers, `Text` for what is written as text"
+)]
 pub trait Codec<T>: Send + Sync + 'static {
     /// Appends the bytes of `value` to `out` and returns `true`, or writes nothing and returns
     /// `false` for null.
@@ -58,9 +66,11 @@ impl<T: 'static> Codec<T> for Arc<dyn Codec<T>> {
 }
 
 /// A value could not be encoded or decoded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct CodecError(Box<dyn Error + Send + Sync>);
+
+crate::debug_is_display!(CodecError);
 
 impl CodecError {
     /// An error with a cause.

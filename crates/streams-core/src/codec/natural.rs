@@ -13,7 +13,7 @@ use super::{Codec, CodecError, present};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use headwater_streams_core::codec::{Codec, CodecError, Natural};
+/// use headwater::codec::{Codec, CodecError, Natural};
 ///
 /// #[derive(Clone, Debug, PartialEq)]
 /// struct OrderId(u64);
@@ -33,8 +33,10 @@ use super::{Codec, CodecError, present};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no natural byte form for Kafka",
-    note = "String, Vec<u8>, integers and Option<…> of them have; for other types give the topic \
-            or table a codec (`Topic::with(name, key_codec, value_codec)`) or implement `Natural`"
+    label = "no natural bytes are known for `{Self}`",
+    note = "strings, bytes, integers and Option<…> of them have one; otherwise say how it is \
+            written: `Topic::json` and `Table::json` for values that implement serde's traits, \
+            `Topic::with` and `Table::with` for keys too, `group_by_with` in place of `group_by`"
 )]
 pub trait Natural: Sized + 'static {
     /// The codec of this type.

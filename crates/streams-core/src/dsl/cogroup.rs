@@ -36,8 +36,8 @@ impl<'b, K: 'static, V: Clone + Send + Sync + 'static, C: Chain<Key = K, Value =
     /// into the aggregate. The streams must be partitioned alike.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let carts = Topic::<String, i64>::new("carts");
     /// let buys = Topic::<String, String>::new("buys");
     /// let app = Builder::new("example");
@@ -81,9 +81,9 @@ impl<'b, K: 'static, A: 'static> Cogrouped<'b, K, A> {
     /// its own stream is past its windows.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let (ins, outs) = (Topic::<String, i64>::new("ins"), Topic::<String, i64>::new("outs"));
     /// let balance = Topic::<String, i64>::new("balance");
     /// let app = Builder::new("example");
@@ -137,9 +137,9 @@ impl<'b, K: Clone + 'static, A: 'static, W: Windows + Clone> WindowCogrouped<'b,
     /// aggregate of two, the first of which is the earlier one.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Session, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let (ins, outs) = (Topic::<String, i64>::new("ins"), Topic::<String, i64>::new("outs"));
     /// let sessions = Topic::<String, i64>::new("sessions");
     /// let app = Builder::new("example");

@@ -22,8 +22,8 @@ impl Builder {
     /// record that is processed again, after a crash, may find a newer row than before.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let countries = Topic::<String, String>::new("countries");
     /// let (orders, out) = (Topic::<u64, String>::new("orders"), Topic::<u64, String>::new("out"));
     /// let app = Builder::new("example");
@@ -51,7 +51,7 @@ impl Builder {
     /// [`ErrorPolicy::Fail`] (the default) or [`ErrorPolicy::Skip`].
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, ErrorPolicy, Table, Topic};
+    /// use headwater::{Builder, ErrorPolicy, Table, Topic};
     /// let countries = Topic::<String, String>::new("countries");
     /// let app = Builder::new("example");
     /// let names =
@@ -97,8 +97,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`join_global`](Stream::join_global) that keeps records for which the table has no row.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let countries = Topic::<String, String>::new("countries");
     /// let (orders, out) = (Topic::<u64, String>::new("orders"), Topic::<u64, String>::new("out"));
     /// let app = Builder::new("example");

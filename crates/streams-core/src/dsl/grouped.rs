@@ -23,8 +23,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// Counts the records of each key.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<String, u64>::new("counts");
     /// let app = Builder::new("example");
@@ -47,8 +47,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// Combines the values of each key; the first value stands for itself.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -76,8 +76,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// it.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -102,8 +102,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// [`aggregate`](Grouped::aggregate) with a function that may fail.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, ErrorPolicy, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, ErrorPolicy, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -133,9 +133,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// Parts each group by time.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let clicks = Topic::<String, i64>::new("clicks");
     /// let per_minute = Topic::<String, u64>::new("per-minute");
     /// let minutes = Tumbling::of(Duration::from_secs(60)).grace(Duration::from_secs(10));
@@ -214,8 +214,8 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// The aggregates as a table, to be joined, filtered, grouped again.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let big = Topic::<String, Option<i64>>::new("big");
     /// let app = Builder::new("example");
@@ -243,8 +243,8 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// Every change: one record out for each record in.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<String, u64>::new("counts");
     /// let app = Builder::new("example");
@@ -267,8 +267,8 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// Outputs carry no headers.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, OwnedRecord, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic, spi::OwnedRecord};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<String, u64>::new("counts");
     /// let app = Builder::new("example");
@@ -291,8 +291,8 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// Sends every change to `topic`: short for `updates().to(topic)`.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<String, u64>::new("counts");
     /// let app = Builder::new("example");

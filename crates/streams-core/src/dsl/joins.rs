@@ -4,14 +4,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::{Stream, TableStream, functions};
 use crate::builder::NodeKind;
 use crate::chain::{Chain, Port, Then};
 use crate::changelog::Layout;
-use crate::codec::{Codec, Json, Natural};
+use crate::codec::{Codec, Json, JsonValue, NaturalKey};
 use crate::operators::stream_join::{JoinSide, LeftSide, RightSide, StreamJoin};
 use crate::operators::{LookUp, Sides};
 use crate::window::millis;
@@ -20,7 +17,7 @@ use crate::window::millis;
 ///
 /// ```
 /// use std::time::Duration;
-/// use headwater_streams_core::JoinWindows;
+/// use headwater::JoinWindows;
 /// let minute = Duration::from_secs(60);
 /// let around = JoinWindows::within(minute); // a minute before or after
 /// let after = JoinWindows::of(Duration::ZERO, minute).grace(minute / 2); // the right one later
@@ -67,9 +64,9 @@ impl<K: 'static, V: 'static, W: 'static> JoinBuffers<K, V, W> {
     /// With natural keys and JSON values.
     pub fn json(name: impl Into<Arc<str>>) -> Self
     where
-        K: Natural,
-        V: Serialize + DeserializeOwned,
-        W: Serialize + DeserializeOwned,
+        K: NaturalKey,
+        V: JsonValue,
+        W: JsonValue,
     {
         Self { name: name.into(), key: K::codec(), left: Arc::new(Json), right: Arc::new(Json) }
     }
@@ -91,9 +88,9 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// `windows`, at the later of the two timestamps. Both streams must be partitioned alike.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
@@ -129,9 +126,9 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// passed its window and grace. A record without key is alone at once.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
@@ -165,9 +162,9 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// [`left_join`](Stream::left_join) from both sides.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
@@ -247,8 +244,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// one are dropped. Changes of the table cause nothing. Both must be partitioned alike.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let names = Topic::<u64, String>::new("names");
     /// let logins = Topic::<u64, i64>::new("logins");
     /// let out = Topic::<u64, String>::new("out");
@@ -274,8 +271,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// [`join_table`](Stream::join_table) that keeps records for which the table has no row.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let names = Topic::<u64, String>::new("names");
     /// let logins = Topic::<u64, i64>::new("logins");
     /// let out = Topic::<u64, String>::new("out");

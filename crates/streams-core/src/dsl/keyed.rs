@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::{Grouped, SourceChain, Stream};
 use crate::chain::Chain;
-use crate::codec::{Codec, Json, Natural};
+use crate::codec::{Codec, Json, JsonValue, NaturalKey};
 use crate::operators::Sink;
 use crate::policy::Consumed;
 use crate::topic::Topic;
@@ -19,8 +16,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`group_by`](Stream::group_by) is needed.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -57,8 +54,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// needs a key refuses it there.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let latest = Table::<String, i64>::new("latest");
     /// let app = Builder::new("example");
@@ -73,8 +70,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// ```
     pub fn repartition(self, name: &str) -> Stream<'b, K, V, SourceChain<K, V>>
     where
-        K: Natural,
-        V: Serialize + DeserializeOwned,
+        K: NaturalKey,
+        V: JsonValue,
     {
         self.through(name, K::codec(), Arc::new(Json), false).stream
     }
@@ -82,9 +79,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`repartition`](Stream::repartition) with codecs of your choice.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_streams_core::codec::{Bytes, Text};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::codec::{Bytes, Text};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let latest = Table::<String, i64>::new("latest");
     /// let app = Builder::new("example");
@@ -110,8 +107,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// there as JSON.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -134,8 +131,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         key: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
     ) -> Grouped<'b, K2, V, SourceChain<K2, V>>
     where
-        K2: Natural,
-        V: Serialize + DeserializeOwned,
+        K2: NaturalKey,
+        V: JsonValue,
     {
         let key_codec = K2::codec();
         self.select_key(key).through(name, key_codec, Arc::new(Json), true)
@@ -144,9 +141,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`group_by`](Stream::group_by) with codecs of your choice for the repartition topic.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_streams_core::codec::{Bytes, Text};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::codec::{Bytes, Text};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");

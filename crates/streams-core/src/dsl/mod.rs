@@ -1,5 +1,6 @@
 //! The DSL: what can be said about a stream.
 
+mod choices;
 mod cogroup;
 mod functions;
 mod globals;
@@ -16,7 +17,7 @@ mod windowed;
 use std::marker::PhantomData;
 
 use crate::builder::{Builder, NodeId, NodeKind};
-use crate::chain::{Chain, Receive, Then};
+use crate::chain::{Chain, Port, Receive, Then};
 use crate::policy::Extractor;
 use crate::topic::Topic;
 
@@ -30,10 +31,31 @@ pub use windowed::{WindowAggregated, WindowGrouped};
 /// Records of keys `K` and values `V` on their way from a source through operators.
 ///
 /// A stream is used once: each method takes it and returns the next. To use it twice,
-/// [`share`](Stream::shared) it. `C` is the chain of operators so far; it never has to be written
-/// out.
-#[must_use = "a stream does nothing until it ends in a sink, a table or an aggregation"]
-pub struct Stream<'b, K, V, C> {
+/// [`share`](Stream::shared) it.
+///
+/// `C` is the chain of operators so far. It has a type of its own for every program, so that the
+/// compiler can fuse the operators; a function that takes or returns a stream says
+/// `impl Chain<Key = K, Value = V>` in its place:
+///
+/// ```
+/// use headwater::prelude::*;
+///
+/// fn paid<'b>(
+///     orders: Stream<'b, String, i64, impl Chain<Key = String, Value = i64>>,
+/// ) -> Stream<'b, String, i64, impl Chain<Key = String, Value = i64>> {
+///     orders.filter(|_, cents| *cents > 0).map_values(|cents| cents / 100)
+/// }
+///
+/// let app = Builder::new("paid");
+/// paid(app.stream(&Topic::new("orders"))).to(&Topic::new("euros"));
+/// let topology = app.build()?;
+/// # Ok::<(), headwater::BuildError>(())
+/// ```
+///
+/// Where a type has to be written out, as in a struct, it is `Stream<'b, K, V>`: what
+/// [`boxed`](Stream::boxed), [`merge`](Stream::merge), `updates()` and others return.
+#[must_use = "a stream goes nowhere until it ends in a sink, a table or an aggregation"]
+pub struct Stream<'b, K, V, C = Port<K, V>> {
     pub(crate) builder: &'b Builder,
     pub(crate) chain: C,
     pub(crate) node: NodeId,
@@ -61,6 +83,30 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         let chain = Then { chain: self.chain, operator };
         let key_changed = self.key_changed;
         Stream { key_changed, ..Stream::new(self.builder, chain, node) }
+    }
+
+    /// The stream with a type that can be written out, at the price of a virtual call for each
+    /// record.
+    ///
+    /// ```
+    /// use headwater::prelude::*;
+    ///
+    /// struct Orders<'b> {
+    ///     paid: Stream<'b, String, i64>,
+    /// }
+    ///
+    /// let app = Builder::new("paid");
+    /// let orders = app.stream(&Topic::<String, i64>::new("orders"));
+    /// let orders = Orders { paid: orders.filter(|_, cents| *cents > 0).boxed() };
+    /// orders.paid.to(&Topic::new("paid"));
+    /// let topology = app.build()?;
+    /// # Ok::<(), headwater::BuildError>(())
+    /// ```
+    pub fn boxed(self) -> Stream<'b, K, V> {
+        let Self { builder, chain, node, key_changed, .. } = self;
+        let port = Port::new();
+        chain.connect(port.clone(), builder);
+        Stream { key_changed, ..Stream::new(builder, port, node) }
     }
 
     pub(crate) fn rekeyed(mut self) -> Self {

@@ -7,7 +7,9 @@ use super::Stream;
 use crate::builder::{NodeId, NodeKind};
 use crate::chain::{Chain, Operator, Port};
 use crate::changelog::Layout;
-use crate::operators::{Forward, Output, ProcessContext, ProcessError, Processor, Punctuator};
+use crate::operators::{
+    Forward, Held, Output, ProcessContext, ProcessError, Processor, Punctuator,
+};
 use crate::record::{Record, Timestamp};
 use crate::table::Table;
 use crate::window::millis;
@@ -27,9 +29,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// stream time is kept under `name`.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (words, counts) = (Topic::<String, i64>::new("words"), Topic::new("counts"));
     /// let seen = Table::<String, i64>::new("seen");
     /// let app = Builder::new("example");
@@ -37,8 +39,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// let counted = app.stream(&words).process::<String, i64>("count-words").table(&seen);
     /// let counted = counted.on_stream_time(Duration::from_secs(10), move |at, context| {
     ///     for (word, n) in context.table(&flush)?.entries()? {
-    ///         context.forward(Record::new(word.clone(), n, at))?;
     ///         context.table(&flush)?.delete(&word)?;
+    ///         context.forward(Record::new(word, n, at))?;
     ///     }
     ///     Ok(())
     /// });
@@ -72,9 +74,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// are made of. It may change the key.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Cx, Failure, Record, Topic};
-    /// # use headwater_streams_core::chain::{Operator, Receive};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Cx, Failure, Record, Topic};
+    /// use headwater::chain::{Operator, Receive};
+    /// use headwater_testkit::TopologyTest;
     /// struct Twice;
     /// impl Operator<String, i64> for Twice {
     ///     type Key = String;
@@ -118,7 +120,44 @@ where
             .stream
             .builder
             .graph(|graph| graph.add_table(name, Layout::Ordered, &writer, self.node));
-        self.forward.tables.push((Arc::clone(name), index));
+        self.forward.tables.push(Held { name: Arc::clone(name), index, is_written: true });
+        self
+    }
+
+    /// A table that the processor reads and something else in the application writes. Both then
+    /// run in one task, so the processor sees the table's part for its own partition, as the
+    /// records that were processed before this one left it. Their topics must have the same number
+    /// of partitions. A windowed table cannot be read so.
+    ///
+    /// ```
+    /// use headwater::prelude::*;
+    /// use headwater_testkit::TopologyTest;
+    /// let visits = Topic::<String, String>::new("visits");
+    /// let questions = Topic::<String, String>::new("questions");
+    /// let answers = Topic::<String, u64>::new("answers");
+    /// let seen = Table::<String, u64>::new("seen");
+    /// let app = Builder::new("example");
+    /// app.stream(&visits).group_by_key().count(&seen);
+    /// let table = seen.clone();
+    /// app.stream(&questions)
+    ///     .process::<String, u64>("answer")
+    ///     .reads(&seen)
+    ///     .each(move |question, cx| {
+    ///         let times = cx.table(&table)?.get(&question.value)?.unwrap_or(0);
+    ///         cx.forward(Record::new(question.key, times, question.timestamp))
+    ///     })
+    ///     .to(&answers);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&visits, "ann".into(), "home".into())?;
+    /// test.send(&questions, "how often".into(), "ann".into())?;
+    /// assert_eq!(test.take(&answers)?, [("how often".to_owned(), 1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reads<T, U>(mut self, table: &Table<T, U>) -> Self {
+        let (name, reader) = (&table.name, format!("the processor {}", self.forward.name));
+        let index = self.stream.builder.graph(|graph| graph.use_table(name, &reader, self.node));
+        self.forward.tables.push(Held { name: Arc::clone(name), index, is_written: false });
         self
     }
 
@@ -168,8 +207,8 @@ where
     /// A further output: what to send to, from the processor's functions, and its stream.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (numbers, out) = (Topic::<String, i64>::new("numbers"), Topic::new("out"));
     /// let texts = Topic::<String, String>::new("texts");
     /// let app = Builder::new("example");

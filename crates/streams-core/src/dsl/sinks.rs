@@ -14,8 +14,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// key are spread.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -40,8 +40,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// error that names it.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");

@@ -8,8 +8,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Keeps the records for which `predicate` is true.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -31,8 +31,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Keeps the records for which `predicate` is false.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -55,8 +55,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`group_by`](Stream::group_by).
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -77,8 +77,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Replaces the value.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -99,8 +99,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`map_values`](Stream::map_values) with a look at the key.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, String>::new("out");
     /// let app = Builder::new("example");
@@ -121,8 +121,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Replaces the key. A grouping behind it needs [`group_by`](Stream::group_by).
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -144,8 +144,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`group_by`](Stream::group_by).
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -169,8 +169,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// Replaces a value by any number of values with the same key.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -197,8 +197,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// it is for logs and metrics, not for effects.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -220,8 +220,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// branch the rest. A record of a branch that is not used goes nowhere.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -253,8 +253,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// The records of both streams; each keeps its order, between them there is none.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -287,8 +287,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// out.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");

@@ -11,8 +11,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`filter`](Stream::filter) with a predicate that may fail.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -41,8 +41,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`map`](Stream::map) with a function that may fail.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -67,8 +67,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`map_values`](Stream::map_values) with a function that may fail.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -93,8 +93,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`flat_map`](Stream::flat_map) with a function that may fail.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");
@@ -124,8 +124,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`flat_map_values`](Stream::flat_map_values) with a function that may fail.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, ErrorPolicy, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("example");

@@ -33,10 +33,10 @@ where
     /// Counts the records of each key and window.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_streams_core::codec::{Text, TimeWindowed};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::codec::{Text, TimeWindowed};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
@@ -59,10 +59,10 @@ where
     /// Combines the values of each key and window; the first value stands for itself.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_streams_core::codec::{Text, TimeWindowed};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::codec::{Text, TimeWindowed};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let largest = Topic::<_, i64>::with("largest", TimeWindowed::<String>::of(second), Text);
@@ -93,10 +93,10 @@ where
     /// value to it.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_streams_core::codec::{Text, TimeWindowed};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::codec::{Text, TimeWindowed};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(second), Text);
@@ -127,10 +127,10 @@ where
     /// [`aggregate`](WindowGrouped::aggregate) with a function that may fail.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, ErrorPolicy, Record, Table, Topic, Tumbling};
-    /// # use headwater_streams_core::codec::{Text, TimeWindowed};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, ErrorPolicy, Record, Table, Topic, Tumbling};
+    /// use headwater::codec::{Text, TimeWindowed};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(second), Text);
@@ -167,9 +167,9 @@ where
     /// makes one aggregate of two, the first of which is the earlier one.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Session, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let clicks = Topic::<String, String>::new("clicks");
     /// let visits = Topic::<String, String>::new("visits");
     /// let app = Builder::new("example");
@@ -310,9 +310,9 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// Every change of a window.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, u64>::new("out");
@@ -335,10 +335,10 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// Sends every change to `topic`: short for `updates().to(topic)`.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_streams_core::codec::{Text, TimeWindowed};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::codec::{Text, TimeWindowed};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
@@ -366,9 +366,9 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     /// largest in the window.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, u64>::new("out");
@@ -395,9 +395,9 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     /// of another.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Session, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let clicks = Topic::<String, i64>::new("clicks");
     /// let out = Topic::<String, Option<u64>>::new("out");
     /// let app = Builder::new("example");
@@ -418,6 +418,7 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     where
         K: Clone,
         A: Clone,
+        W: Clone,
     {
         let windows = &self.rows.windows;
         let end = |key: &Windowed<K>| key.end;

@@ -11,6 +11,7 @@ mod map;
 mod map_change;
 mod peek;
 mod process;
+mod process_table;
 mod regroup;
 mod rows;
 mod sink;
@@ -21,6 +22,7 @@ mod to_table;
 mod window_aggregate;
 
 use crate::cx::{ClockIndex, Cx};
+use crate::due::Pass;
 use crate::error::Failure;
 use crate::record::{RawRecord, Timestamp};
 use crate::tables::TableIndex;
@@ -40,9 +42,11 @@ pub(crate) mod table_access {
         get_row, key_bytes, read, read_key, set_row, write_key, write_row,
     };
 }
-pub(crate) use decode::{Decode, check_timestamp, decode};
+pub(crate) use decode::{Decode, check_timestamp, decode, event_time, is_acceptable};
 pub(crate) use process::{Forward, Processor, Punctuate, Punctuator};
-pub use process::{Output, ProcessContext, ProcessError, ProcessTable};
+pub use process::{Output, ProcessContext, ProcessError};
+pub(crate) use process_table::Held;
+pub use process_table::{ProcessRows, ProcessTable};
 pub(crate) use regroup::Regroup;
 pub(crate) use rows::{MappedRows, Rows, StoredRows, WindowRows};
 pub(crate) use sink::{Sink, SinkBy};
@@ -54,15 +58,19 @@ pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, never_merged};
 /// The bytes-in end of a sealed chain: one virtual call per record and stream.
 pub(crate) trait ReceiveRaw: Send + Sync {
     fn receive(&self, record: &RawRecord<'_>, cx: &mut Cx) -> Result<(), Failure>;
+
+    /// The time that its extractor finds in the record.
+    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;
+
+    /// Whether it has an extractor.
+    fn extracts_times(&self) -> bool;
 }
 
 /// How far closing the windows of a table has come.
 pub(crate) struct Closing<'c> {
     pub(crate) clock: ClockIndex,
     pub(crate) table: TableIndex,
-    /// The first entry that is left, and how many from there on are not.
-    pub(crate) key: &'c [u8],
-    pub(crate) skip: u64,
+    pub(crate) pass: &'c Pass,
 }
 
 /// What an operator does other than on a record's arrival.
@@ -76,7 +84,7 @@ pub(crate) trait Hook: Send + Sync {
         Ok(())
     }
 
-    /// Wall-clock time has passed.
+    /// Time has passed.
     fn on_time(&self, _cx: &mut Cx) -> Result<(), Failure> {
         Ok(())
     }
@@ -92,7 +100,13 @@ pub(crate) trait Hook: Send + Sync {
         None
     }
 
-    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first.
+    /// Whether it does something when the task has been idle for a while.
+    fn minds_idleness(&self) -> bool {
+        false
+    }
+
+    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first: by the
+    /// clock that never goes back.
     fn next_wakeup(&self, _cx: &Cx) -> Option<Timestamp> {
         None
     }

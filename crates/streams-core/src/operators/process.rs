@@ -2,22 +2,21 @@
 
 use std::error::Error;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Hook;
-use super::table_access::{get_row, read, read_key, set_row};
+use super::process_table::{Held, ProcessTable};
 use crate::chain::{Port, Receive};
 use crate::cx::{Clock, ClockIndex, Cx};
 use crate::error::{BoxError, Cause, Failure};
+use crate::moment::Interval;
 use crate::record::{Headers, Record, Timestamp};
 use crate::table::Table;
-use crate::tables::TableIndex;
 
 /// What a processor's function was not able to do. Any error becomes one by `?`.
 ///
 /// ```
-/// use headwater_streams_core::ProcessError;
+/// use headwater::ProcessError;
 /// fn parse(text: &str) -> Result<i64, ProcessError> {
 ///     if text.is_empty() {
 ///         return Err(ProcessError::new("nothing to parse"));
@@ -62,7 +61,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
     }
 }
 
-fn other(failure: Failure) -> ProcessError {
+pub(super) fn other(failure: Failure) -> ProcessError {
     ProcessError(Kind::Other(failure))
 }
 
@@ -80,7 +79,7 @@ pub struct ProcessContext<'a, K, V> {
 /// What a processor's function can reach.
 pub(crate) struct Forward<K, V> {
     pub(crate) name: Arc<str>,
-    pub(crate) tables: Vec<(Arc<str>, TableIndex)>,
+    pub(crate) tables: Vec<Held>,
     pub(crate) clock: ClockIndex,
     pub(crate) next: Port<K, V>,
 }
@@ -100,19 +99,20 @@ impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
         output.0.receive(record, self.cx).map_err(other)
     }
 
-    /// A table that was declared with [`Process::table`](crate::Process::table).
+    /// A table that was declared with [`Process::table`](crate::Process::table) or
+    /// [`Process::reads`](crate::Process::reads).
     pub fn table<'c, T, U>(
         &'c mut self,
         table: &'c Table<T, U>,
     ) -> Result<ProcessTable<'c, T, U>, ProcessError> {
-        let declared = self.forward.tables.iter().find(|(name, _)| *name == table.name);
+        let declared = self.forward.tables.iter().find(|held| held.name == table.name);
         let undeclared = || {
             let (process, table) = (&self.forward.name, &table.name);
-            let how = format!("add .table(&{table})");
+            let how = format!("add .table(&{table}), or .reads(&{table}) if something else writes");
             ProcessError::new(format!("{process} uses {table} without declaring it: {how}"))
         };
-        let index = declared.ok_or_else(undeclared)?.1;
-        Ok(ProcessTable { cx: self.cx, table, index, timestamp: self.timestamp })
+        let held = declared.ok_or_else(undeclared)?;
+        Ok(ProcessTable { cx: self.cx, table, held, timestamp: self.timestamp })
     }
 
     /// The time of the record, or of the punctuation. Rows are written with it.
@@ -141,52 +141,6 @@ impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
     }
 }
 
-/// A table as a processor reads and writes it: this partition's part.
-pub struct ProcessTable<'c, K, V> {
-    cx: &'c mut Cx,
-    table: &'c Table<K, V>,
-    index: TableIndex,
-    timestamp: Timestamp,
-}
-
-impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
-    /// The value of `key`.
-    pub fn get(&mut self, key: &K) -> Result<Option<V>, ProcessError> {
-        get_row(self.table, self.index, key, self.cx).map_err(other)
-    }
-
-    /// Sets the value of `key`; a value that encodes to null deletes it.
-    pub fn put(&mut self, key: &K, value: &V) -> Result<(), ProcessError> {
-        self.set(key, Some(value))
-    }
-
-    /// Deletes `key`.
-    pub fn delete(&mut self, key: &K) -> Result<(), ProcessError> {
-        self.set(key, None)
-    }
-
-    /// All keys with their values, in the order of the keys' bytes. They are in memory at once.
-    pub fn entries(&mut self) -> Result<Vec<(K, V)>, ProcessError> {
-        let mut entries = Vec::new();
-        let mut broken = None;
-        let scanned = self.cx.tables.scan(self.index, &[], None, &mut |key, _, value| {
-            let entry =
-                read_key(self.table, key).and_then(|key| Ok((key, read(self.table, value)?)));
-            match entry {
-                Ok(entry) => entries.push(entry),
-                Err(failure) => broken = Some(failure),
-            }
-            if broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        scanned.map_err(|error| other(error.into()))?;
-        broken.map_or(Ok(entries), |failure| Err(other(failure)))
-    }
-
-    fn set(&mut self, key: &K, value: Option<&V>) -> Result<(), ProcessError> {
-        set_row(self.table, self.index, key, value, self.timestamp, self.cx).map_err(other)
-    }
-}
-
 /// A function that is called as time passes.
 pub(crate) type Punctuate<K, V> =
     Box<dyn Fn(Timestamp, &mut ProcessContext<'_, K, V>) -> Result<(), ProcessError> + Send + Sync>;
@@ -197,6 +151,12 @@ pub(crate) struct Punctuator<K, V> {
     /// By the wall clock: the clock whose time is its last multiple. Otherwise by stream time.
     pub(crate) wall_clock: Option<ClockIndex>,
     pub(crate) act: Punctuate<K, V>,
+}
+
+impl<K, V> Punctuator<K, V> {
+    fn interval(&self) -> Interval {
+        Interval { every_ms: self.every_ms }
+    }
 }
 
 pub(crate) struct Processor<K2, V2, F> {
@@ -258,28 +218,29 @@ impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
     /// The first multiple is the moment of the first start; it is committed, so a restart neither
     /// changes the phase nor forgets that one is due.
     fn on_resume(&self, cx: &mut Cx) {
-        for (_, clock) in self.wall_clocks() {
+        let now = cx.moment();
+        for (punctuator, clock) in self.wall_clocks() {
             let clock = &mut cx.clocks[clock];
             if clock.time == Clock::UNKNOWN {
-                clock.time = cx.now;
+                clock.time = now.date;
             }
+            clock.anchor = punctuator.interval().resume(&mut clock.time, now);
         }
     }
 
     fn on_time(&self, cx: &mut Cx) -> Result<(), Failure> {
         for (punctuator, clock) in self.wall_clocks() {
-            let (now, every) = (cx.now, punctuator.every_ms);
-            let clock = &mut cx.clocks[clock];
-            if now - clock.time >= every {
-                // Late ones are not made up for, and the phase stays.
-                clock.time += (now - clock.time) / every * every;
-                self.punctuate(punctuator, now, cx)?;
+            let now = cx.moment();
+            let Clock { anchor, time, .. } = &mut cx.clocks[clock];
+            // Late ones are not made up for, and the phase stays.
+            if punctuator.interval().passes(anchor, time, now) {
+                self.punctuate(punctuator, now.date, cx)?;
             }
         }
         Ok(())
     }
 
     fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
-        self.wall_clocks().map(|(one, clock)| cx.clocks[clock].time + one.every_ms).min()
+        self.wall_clocks().map(|(one, clock)| cx.clocks[clock].anchor + one.every_ms).min()
     }
 }

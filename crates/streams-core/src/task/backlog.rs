@@ -5,7 +5,7 @@ use super::Task;
 use super::progress::{METADATA_MAX, Progress, ProgressText};
 use super::{Resume, Step};
 use crate::cx::Origin;
-use crate::due::Frontier;
+use crate::due::Pass;
 use crate::error::TaskError;
 use crate::operators::Closing;
 use crate::store::StoreError;
@@ -75,10 +75,8 @@ impl Task {
         for resume in inputs {
             let progress = Progress::parse(&resume.metadata);
             for &clock in &sub.clocks {
-                if let Some((key, skip)) = progress.cursor(&topology.clock_names[clock]) {
-                    let clock = &mut cx.clocks[clock];
-                    clock.first_open = Frontier::resumed(key.to_vec(), skip);
-                    clock.closing = Some(Frontier::UNKNOWN);
+                if let Some(pass) = progress.closing(&topology.clock_names[clock]) {
+                    cx.clocks[clock].closing = Some(Box::new(pass.clone()));
                 }
             }
         }
@@ -98,17 +96,18 @@ impl Task {
         }
         let name = |closing: &Closing<'_>| &self.topology.clock_names[closing.clock];
         let tables = sub.tables.iter().map(|table| table.name().len() + ENTRY_BYTES);
-        let names = closing.iter().map(|closing| name(closing).len() + ENTRY_BYTES);
+        // A name and two times.
+        let names = closing.iter().map(|closing| name(closing).len() + 3 * ENTRY_BYTES);
         let taken = text.len() + tables.sum::<usize>() + names.sum::<usize>();
         // Two digits for a byte; the first one tells where entries found by time begin.
         let room = (METADATA_MAX.saturating_sub(taken) / closing.len() / 2).max(1);
         for closing in &closing {
-            let key = &closing.key[..closing.key.len().min(KEY_BYTES_MAX).min(room)];
-            let mut skip = closing.skip;
-            if key.len() < closing.key.len() {
-                skip += self.entries_between(closing, key)?;
+            let mut pass = Pass::clone(closing.pass);
+            pass.key.truncate(KEY_BYTES_MAX.min(room));
+            if pass.key.len() < closing.pass.key.len() {
+                pass.skip += self.entries_between(closing, &pass.key)?;
             }
-            text.cursor(name(closing), key, skip);
+            text.closing(name(closing), &pass);
         }
         Ok(())
     }
@@ -116,7 +115,7 @@ impl Task {
     /// How many entries there are from the beginning of a key up to the key.
     fn entries_between(&self, closing: &Closing<'_>, from: &[u8]) -> Result<u64, StoreError> {
         let mut count = 0;
-        self.cx().tables.scan(closing.table, from, Some(closing.key), &mut |_, _, _| {
+        self.cx().tables.scan(closing.table, from, Some(&closing.pass.key), &mut |_, _, _| {
             count += 1;
             std::ops::ControlFlow::Continue(())
         })?;

@@ -10,6 +10,8 @@ mod commit;
 mod dead_letter;
 mod id;
 mod input;
+mod late;
+mod merge;
 mod metrics;
 mod progress;
 mod step;
@@ -20,6 +22,7 @@ use std::task::Waker;
 
 pub use commit::{InputOffset, TaskCommit};
 pub use id::TaskId;
+pub use late::LateRecords;
 pub use metrics::TaskMetrics;
 pub use step::Step;
 
@@ -28,6 +31,8 @@ use crate::due::{PORTION, Portion};
 use crate::effect::Effects;
 use crate::error::TaskError;
 use crate::global::{Globals, NoGlobals};
+use crate::limits::{DefaultLimits, TopicLimits};
+use crate::moment::Moment;
 use crate::record::{Headers, RecordBatch, Timestamp};
 use crate::store::{Store, StoreError};
 use crate::tables::Tables;
@@ -67,6 +72,13 @@ pub struct Resume {
 }
 
 impl Resume {
+    /// The next offset that operators have not processed: it may lie ahead of what was committed,
+    /// by what an agent has not acknowledged.
+    pub fn processed(&self) -> i64 {
+        let position = Progress::parse(&self.metadata).position(Progress::OPERATORS);
+        position.unwrap_or(self.offset).max(self.offset)
+    }
+
     /// Where the changelog of a table ended at that commit, if it was noted.
     pub fn changelog_end(&self, table: &str) -> Option<i64> {
         Progress::parse(&self.metadata).changelog(table)
@@ -84,14 +96,18 @@ impl Task {
             tables,
             effects: Effects::new(),
             globals: Arc::new(NoGlobals),
+            limits: Arc::new(DefaultLimits),
             clocks: clocks.into(),
             now: 0,
+            elapsed: 0,
+            nothing_until: Timestamp::MIN,
             max_ahead_ms: None,
             origin: Origin::default(),
             headers: Headers::new(),
             latest: 0,
             store_failure: None,
             metrics: TaskMetrics::default(),
+            late: None,
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
             plan: crate::window::Plan::default(),
@@ -118,7 +134,7 @@ impl Task {
     /// Starts (or restarts, after an abort) at what the group committed: one entry per input, in
     /// the order of the sub-topology's sources. Drops everything uncommitted, queued records
     /// and agents in flight included.
-    pub fn resume(&mut self, inputs: &[Resume], now: Timestamp) -> Result<(), TaskError> {
+    pub fn resume(&mut self, inputs: &[Resume], now: impl Into<Moment>) -> Result<(), TaskError> {
         if inputs.len() != self.inputs.len() {
             return Err(self.other(format!(
                 "resumed with {} offsets for {} inputs",
@@ -139,11 +155,14 @@ impl Task {
         }
         self.touched = inputs.iter().any(|resume| !resume.committed);
         let cx = self.cx_mut();
-        cx.now = now;
-        cx.clocks = times.into_iter().map(|time| Clock::new(time, now)).collect();
+        cx.set_moment(now.into());
+        // What is at the log for it is not known yet.
+        cx.nothing_until = Timestamp::MIN;
+        let elapsed = cx.elapsed;
+        cx.clocks = times.into_iter().map(|time| Clock::new(time, elapsed)).collect();
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);
-        self.start_agents(now)
+        self.start_agents()
     }
 
     /// Queues fetched records. Those before the input's position are passed over: a fetch may
@@ -167,6 +186,14 @@ impl Task {
     /// Installed once, if the topology has global tables: where they are.
     pub fn set_globals(&mut self, globals: Arc<dyn Globals>) {
         self.cx_mut().globals = globals;
+    }
+
+    /// Installed once, before [`resume`](Self::resume): what the topics take that the topology
+    /// writes to. Default: Kafka's defaults.
+    pub fn set_limits(&mut self, limits: Arc<dyn TopicLimits>) {
+        let cx = self.cx_mut();
+        cx.tables.set_limits(&*limits);
+        cx.limits = limits;
     }
 
     /// Installed once: called when an agent that awaits something of its own can go on.

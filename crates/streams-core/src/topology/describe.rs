@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
-use super::{SourceKind, SubTopology, Topology};
+use super::{Source, SourceKind, SubTopology, Topology};
 use crate::builder::{Node, NodeKind};
+use crate::policy::ErrorPolicy;
 
-/// A topology's description: `Display` writes text, [`mermaid`](Description::mermaid) a graph.
+/// A topology's description: `Display` writes text, [`mermaid`](Description::mermaid) a graph. Both
+/// name every topic that the application reads, writes or creates, as far as it is known
+/// beforehand; the runtime adds one of its own, `{application id}-topology`, if there are tables or
+/// repartition topics.
 #[derive(Clone, Copy)]
 pub struct Description<'a> {
     topology: &'a Topology,
@@ -33,7 +38,25 @@ impl<'a> Description<'a> {
             }
         }
         self.mermaid_topics(&mut text);
+        self.mermaid_tables(&mut text);
         text
+    }
+
+    /// Changelogs, and the topics of global tables, which belong to no sub-topology.
+    fn mermaid_tables(&self, text: &mut String) {
+        for sub in &self.topology.sub_topologies {
+            for (id, node) in self.nodes_of(sub) {
+                let written = node.tables.iter().filter_map(|table| sub.local.get(*table));
+                let specs = written.filter_map(|local| sub.tables.get(*local));
+                for changelog in specs.map(|table| table.changelog()) {
+                    let _ = writeln!(text, "  n{id} -.- t_{changelog}[({changelog})]");
+                }
+            }
+        }
+        for (number, global) in self.topology.globals.iter().enumerate() {
+            let (topic, name) = (&global.topic, &global.name);
+            let _ = writeln!(text, "  t_{topic}[({topic})] --> g{number}[[\"global {name}\"]]");
+        }
     }
 
     fn mermaid_topics(&self, text: &mut String) {
@@ -48,9 +71,20 @@ impl<'a> Description<'a> {
             };
             topics.insert(edge);
         }
+        for (id, node) in self.topology.nodes.iter().enumerate() {
+            let NodeKind::Source(topic) = &node.kind else { continue };
+            if let Some(dead) = self.source(topic).and_then(dead_letters) {
+                topics.insert(format!("n{id} -. failed .-> t_{dead}[({dead})]"));
+            }
+        }
         for edge in topics {
             let _ = writeln!(text, "  {edge}");
         }
+    }
+
+    fn source(&self, topic: &str) -> Option<&'a Source> {
+        let subs = self.topology.sub_topologies.iter();
+        subs.flat_map(|sub| &sub.sources).find(|source| &*source.topic == topic)
     }
 
     fn nodes_of(&self, sub: &SubTopology) -> impl Iterator<Item = (usize, &'a Node)> {
@@ -91,20 +125,42 @@ impl fmt::Display for Description<'_> {
         writeln!(f, "application {}", self.topology.application_id)?;
         for sub in &self.topology.sub_topologies {
             writeln!(f, "sub-topology {}", sub.id)?;
-            for (id, node) in self.nodes_of(sub).filter(|(_, node)| node.parents.is_empty()) {
-                let _ = node;
+            for (id, _) in self.nodes_of(sub).filter(|(_, node)| node.parents.is_empty()) {
                 self.write_tree(f, id, 1)?;
             }
+            for source in &sub.sources {
+                write_policy(f, &source.topic, &source.policy)?;
+            }
             for source in sub.sources.iter().filter(|one| one.kind == SourceKind::Repartition) {
-                writeln!(f, "  creates {}", source.topic)?;
+                writeln!(f, "  creates {}, a repartition topic", source.topic)?;
             }
             for table in sub.tables.iter() {
-                writeln!(f, "  creates {}", table.changelog())?;
+                let (changelog, name) = (table.changelog(), table.name());
+                writeln!(f, "  creates {changelog}, the changelog of {name}")?;
             }
         }
         for global in &self.topology.globals {
             writeln!(f, "global table {} of {}", global.name, global.topic)?;
+            write_policy(f, &global.topic, &global.policy)?;
         }
         Ok(())
+    }
+}
+
+/// What becomes of records that cannot be processed, unless they stop the application.
+fn write_policy(f: &mut fmt::Formatter<'_>, topic: &str, policy: &ErrorPolicy) -> fmt::Result {
+    match policy {
+        ErrorPolicy::Fail => Ok(()),
+        ErrorPolicy::Skip => writeln!(f, "  skips records of {topic} that fail"),
+        ErrorPolicy::DeadLetter(dead) => {
+            writeln!(f, "  sends records of {topic} that fail to {dead}, a dead-letter topic")
+        }
+    }
+}
+
+fn dead_letters(source: &Source) -> Option<&Arc<str>> {
+    match &source.policy {
+        ErrorPolicy::DeadLetter(topic) => Some(topic),
+        _ => None,
     }
 }

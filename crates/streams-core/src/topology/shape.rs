@@ -10,7 +10,7 @@ impl Topology {
     /// Operators without state are no part of it.
     ///
     /// ```
-    /// use headwater_streams_core::{Builder, Table, Topic};
+    /// use headwater::{Builder, Table, Topic};
     /// let app = Builder::new("shop");
     /// app.stream(&Topic::<String, u64>::new("orders"))
     ///     .filter(|_, amount| *amount > 0)
@@ -19,7 +19,7 @@ impl Topology {
     /// let shape = app.build()?.shape();
     /// assert!(shape.contains("consumes orders"));
     /// assert!(shape.contains("table counts of keys, from orders"));
-    /// # Ok::<(), headwater_streams_core::BuildError>(())
+    /// # Ok::<(), headwater::BuildError>(())
     /// ```
     pub fn shape(&self) -> BTreeSet<String> {
         let of_users = |sub: &SubTopology| {

@@ -10,9 +10,9 @@ use crate::record::Timestamp;
 /// + size)`, … A record is in several of them; it can be late for some and in time for others.
 ///
 /// ```
-/// # use headwater_streams_core::{Builder, Hopping, Record, Table, Topic};
-/// # use headwater_testkit::TopologyTest;
-/// # use std::time::Duration;
+/// use headwater::{Builder, Hopping, Record, Table, Topic};
+/// use headwater_testkit::TopologyTest;
+/// use std::time::Duration;
 /// let numbers = Topic::<String, i64>::new("numbers");
 /// let out = Topic::<String, u64>::new("out");
 /// let second = Duration::from_secs(1);

@@ -13,9 +13,9 @@ use crate::record::Timestamp;
 /// time; so a late record can still live on in an open session.
 ///
 /// ```
-/// # use headwater_streams_core::{Builder, Record, Session, Table, Topic};
-/// # use headwater_testkit::TopologyTest;
-/// # use std::time::Duration;
+/// use headwater::{Builder, Record, Session, Table, Topic};
+/// use headwater_testkit::TopologyTest;
+/// use std::time::Duration;
 /// let clicks = Topic::<String, i64>::new("clicks");
 /// let visits = Topic::<String, u64>::new("visits");
 /// let sessions = Session::of(Duration::from_secs(30));
@@ -76,6 +76,10 @@ impl Windows for Session {
             plan.remove_near();
         }
         plan.add(merged, Base::Merged);
+    }
+
+    fn is_uniform(&self) -> bool {
+        true
     }
 
     fn close_after_ms(&self) -> i64 {

@@ -10,9 +10,9 @@ use crate::record::Timestamp;
 /// included, if they are not empty; a record with `t < difference` goes into `[0, difference]`.
 ///
 /// ```
-/// # use headwater_streams_core::{Builder, Record, Sliding, Table, Topic};
-/// # use headwater_testkit::TopologyTest;
-/// # use std::time::Duration;
+/// use headwater::{Builder, Record, Sliding, Table, Topic};
+/// use headwater_testkit::TopologyTest;
+/// use std::time::Duration;
 /// let logins = Topic::<String, i64>::new("logins");
 /// let many = Topic::<String, u64>::new("many");
 /// let sliding = Sliding::of(Duration::from_secs(10));
@@ -76,6 +76,10 @@ impl Windows for Sliding {
         // The record's left window can be the right window of the one before it.
         plan.steps.sort_by_key(|step| step.window);
         plan.steps.dedup_by_key(|step| step.window);
+    }
+
+    fn is_uniform(&self) -> bool {
+        true
     }
 
     fn close_after_ms(&self) -> i64 {

@@ -9,9 +9,9 @@ use crate::record::Timestamp;
 /// Windows of one size, side by side: `[0, size)`, `[size, 2 size)`, …
 ///
 /// ```
-/// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-/// # use headwater_testkit::TopologyTest;
-/// # use std::time::Duration;
+/// use headwater::{Builder, Record, Table, Topic, Tumbling};
+/// use headwater_testkit::TopologyTest;
+/// use std::time::Duration;
 /// let clicks = Topic::<String, i64>::new("clicks");
 /// let per_minute = Topic::<String, u64>::new("per-minute");
 /// let minutes = Tumbling::of(Duration::from_secs(60)).grace(Duration::from_secs(10));

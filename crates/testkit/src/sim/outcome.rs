@@ -13,8 +13,10 @@ use crate::lock::lock;
 /// A run that ended well as far as the kit can tell: what it wrote is for you to judge.
 pub struct Outcome(Arc<World>);
 
+streams_core::debug_is_display!(OutcomeError);
+
 /// What was written cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OutcomeError {
     /// The topic cannot be read.

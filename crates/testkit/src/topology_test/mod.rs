@@ -1,5 +1,6 @@
 //! A topology without a broker, in virtual time: send records in, take records out.
 
+mod limits;
 mod log;
 mod run;
 
@@ -8,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streams_core::{
-    Codec, Headers, OwnedRecord, Record, Table, TaskError, TaskId, TaskMetrics, Timestamp, Topic,
-    Topology, Windowed, Windows,
+    Codec, Headers, Moment, OwnedRecord, Record, Table, TaskError, TaskId, TaskMetrics, Timestamp,
+    Topic, Topology, Windowed, Windows,
 };
 
 use crate::dice::Dice;
+use limits::Limits;
 use log::Log;
 use run::{Abort, Tasks, World};
 
@@ -36,8 +38,9 @@ use run::{Abort, Tasks, World};
 pub struct TopologyTest {
     topology: Arc<Topology>,
     log: Log,
+    limits: Arc<Limits>,
     tasks: Tasks,
-    now: Timestamp,
+    now: Moment,
     /// How far each output topic has been taken.
     taken: BTreeMap<Arc<str>, usize>,
     abort: Option<Abort>,
@@ -56,9 +59,19 @@ impl TopologyTest {
     pub fn with_partitions(topology: Topology, partitions: &[(&str, i32)]) -> Self {
         let topology = Arc::new(topology);
         let log = Log::new(&topology, partitions);
-        let tasks = Tasks::new(&topology, &log, 0);
-        let taken = BTreeMap::new();
-        Self { topology, log, tasks, now: 0, taken, abort: None, dice: None, portion: None }
+        let limits = Arc::<Limits>::default();
+        let tasks = Tasks::new(&topology, &log, &limits, 0);
+        Self {
+            topology,
+            log,
+            limits,
+            tasks,
+            now: Moment::default(),
+            taken: BTreeMap::new(),
+            abort: None,
+            dice: None,
+            portion: None,
+        }
     }
 
     /// Sends a record with the current time as its timestamp, and runs everything it causes.
@@ -68,7 +81,7 @@ impl TopologyTest {
         key: K,
         value: V,
     ) -> Result<(), TestError> {
-        let timestamp = self.now;
+        let timestamp = self.now.date;
         self.send_record(topic, Record { key, value, timestamp })
     }
 
@@ -108,7 +121,17 @@ impl TopologyTest {
     pub fn advance(&mut self, by: Duration) -> Result<(), TestError> {
         // What has not started yet starts before.
         self.run()?;
-        self.now += by.as_millis() as i64;
+        let by = by.as_millis() as i64;
+        self.now.date += by;
+        self.now.elapsed_ms += by;
+        self.run()
+    }
+
+    /// Sets the date, forth or back, without any time passing, as people and time servers do with
+    /// a machine's. Intervals go on as they were: punctuation, idle windows, batches of agents.
+    pub fn set_date(&mut self, date: Timestamp) -> Result<(), TestError> {
+        self.run()?;
+        self.now.date = date;
         self.run()
     }
 
@@ -171,7 +194,7 @@ impl TopologyTest {
     pub fn table_windows<K: 'static, V: 'static>(
         &mut self,
         table: &Table<K, V>,
-        windows: &impl Windows,
+        windows: &(impl Windows + Clone),
     ) -> Result<Vec<Record<Windowed<K>, V>>, TestError> {
         let codec = windows.changelog_key(table.key_codec());
         self.rows(table, |key| Ok(codec.decode(Some(key))?))
@@ -206,7 +229,7 @@ impl TopologyTest {
     /// Crashes, with `eighths` of eight parts of the state still there (rounded down); the rest is
     /// restored from the changelogs.
     pub fn crash_keeping(&mut self, eighths: usize) -> Result<(), TestError> {
-        self.tasks = Tasks::new(&self.topology, &self.log, eighths);
+        self.tasks = Tasks::new(&self.topology, &self.log, &self.limits, eighths);
         self.run()
     }
 
@@ -271,6 +294,27 @@ impl TopologyTest {
         self.portion = Some(entries);
     }
 
+    /// Sets `max.message.bytes` of a topic, an internal one too. Kafka's default is 1,048,588, and
+    /// what is larger is an error of the record that made it so, as it is with a broker.
+    ///
+    /// ```
+    /// # use headwater_testkit::TopologyTest;
+    /// # use streams_core::{Builder, Topic};
+    /// let words = Topic::<String, String>::new("words");
+    /// let app = Builder::new("copy");
+    /// app.stream(&words).to(&Topic::new("copies"));
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.max_message_bytes("copies", 100);
+    /// let sent = test.send(&words, "k".to_owned(), "long".repeat(20));
+    /// let error = sent.expect_err("too large").to_string();
+    /// assert!(error.contains("has 151 bytes, more than the 100 of max.message.bytes"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_message_bytes(&mut self, topic: &str, bytes_max: usize) {
+        self.limits.set(topic, bytes_max);
+        self.tasks.limit();
+    }
+
     /// The counters of all tasks, summed; a crash sets them back.
     pub fn metrics(&self) -> TaskMetrics {
         self.tasks.metrics()
@@ -310,8 +354,10 @@ where
     Ok(codec.encode(value, &mut bytes)?.then(|| bytes.into()))
 }
 
+streams_core::debug_is_display!(TestError);
+
 /// What a topology test can run into.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TestError {
     /// A task failed: its source's policy is to fail.

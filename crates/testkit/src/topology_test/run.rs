@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use state::MemoryStores;
 use streams_core::{
-    Effects, Entries, ErrorPolicy, Globals, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store,
-    StoreBatch, StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Timestamp,
-    Topology,
+    Effects, Entries, ErrorPolicy, Globals, Moment, OwnedBatch, OwnedRecord, RecordBatch, Resume,
+    Store, StoreBatch, StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Topology,
 };
 
 use super::TestError;
+use super::limits::Limits;
 use super::log::Log;
 use crate::dice::Dice;
 
@@ -24,6 +24,7 @@ pub(super) struct Tasks {
     resume: Vec<Vec<Resume>>,
     broken: Option<TestError>,
     globals: Arc<GlobalRows>,
+    limits: Arc<Limits>,
 }
 
 /// Asked at each commit whether it is aborted.
@@ -33,7 +34,7 @@ pub(super) type Abort = Box<dyn FnMut(TaskId) -> bool + Send>;
 pub(super) struct World<'a> {
     pub(super) topology: &'a Topology,
     pub(super) log: &'a mut Log,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
     pub(super) abort: &'a mut Option<Abort>,
     pub(super) dice: &'a mut Option<Dice>,
     pub(super) portion: Option<usize>,
@@ -42,7 +43,12 @@ pub(super) struct World<'a> {
 impl Tasks {
     /// Tasks whose stores kept `kept` of eight parts of what was committed, and are brought up to
     /// date from the changelogs that `log` has.
-    pub(super) fn new(topology: &Arc<Topology>, log: &Log, kept: usize) -> Self {
+    pub(super) fn new(
+        topology: &Arc<Topology>,
+        log: &Log,
+        limits: &Arc<Limits>,
+        kept: usize,
+    ) -> Self {
         let mut tasks = Self {
             tasks: Vec::new(),
             fetched: Vec::new(),
@@ -51,6 +57,7 @@ impl Tasks {
             resume: Vec::new(),
             broken: None,
             globals: Arc::default(),
+            limits: Arc::clone(limits),
         };
         for (number, sub) in topology.sub_topologies().iter().enumerate() {
             let widths = sub.sources().iter().map(|source| log.partitions(&source.topic));
@@ -69,10 +76,18 @@ impl Tasks {
 
     fn add(&mut self, mut task: Task, log: &Log, topology: &Topology) {
         task.set_globals(Arc::clone(&self.globals) as _);
+        task.set_limits(Arc::clone(&self.limits) as _);
         let resume = committed(task.id(), topology, log);
         self.fetched.push(resume.iter().map(|resume| resume.offset).collect());
         self.resume.push(resume);
         self.tasks.push(task);
+    }
+
+    /// The limits have changed.
+    pub(super) fn limit(&mut self) {
+        for task in &mut self.tasks {
+            task.set_limits(Arc::clone(&self.limits) as _);
+        }
     }
 
     /// Fetches, steps and commits until nothing moves any more.
@@ -157,10 +172,12 @@ impl Tasks {
             topology.sub_topologies()[id.sub_topology].sources().iter().enumerate()
         {
             let mut records = log.from(&source.topic, id.partition, fetched[input]);
+            let at_end = records.len() <= records_max;
             records.truncate(records_max);
             fetched[input] += records.len() as i64;
             any |= !records.is_empty();
             task.enqueue(input, Box::new(OwnedBatch::from(records)));
+            task.observe(input, at_end, !at_end);
         }
         any
     }

@@ -11,8 +11,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// between two values that do not pass is not told.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let prices = Topic::<String, i64>::new("prices");
     /// let out = Topic::<String, Option<i64>>::new("out");
     /// let app = Builder::new("example");
@@ -36,8 +36,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// The rows for which `predicate` is false; see [`filter`](TableStream::filter).
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let prices = Topic::<String, i64>::new("prices");
     /// let out = Topic::<String, Option<i64>>::new("out");
     /// let app = Builder::new("example");
@@ -63,8 +63,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// not there.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let prices = Topic::<String, i64>::new("prices");
     /// let out = Topic::<String, Option<i64>>::new("out");
     /// let app = Builder::new("example");
@@ -87,8 +87,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// [`map_values`](TableStream::map_values).
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let lines = Topic::<String, String>::new("lines");
     /// let out = Topic::<String, Option<i64>>::new("out");
     /// let app = Builder::new("example");

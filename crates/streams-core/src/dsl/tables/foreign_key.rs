@@ -3,14 +3,11 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::TableStream;
 use crate::builder::{Builder, NodeId, NodeKind};
 use crate::chain::Chain;
 use crate::changelog::Layout;
-use crate::codec::{Codec, Json};
+use crate::codec::{Codec, Json, JsonValue};
 use crate::dsl::{SourceChain, Stream};
 use crate::operators::foreign_key::{
     Answer, Ask, Join, Left, QuestionCodec, ReplyCodec, Right, Tell,
@@ -32,8 +29,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// older version of a row is dropped. Rows of `right` travel as JSON.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
@@ -57,7 +54,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     ) -> TableStream<'b, K, O>
     where
         F: Clone + 'static,
-        W: Clone + Serialize + DeserializeOwned + 'static,
+        W: Clone + JsonValue + 'static,
         O: Clone + 'static,
     {
         self.fk_join_with(right, table, foreign_key, joiner, Json)
@@ -67,8 +64,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// row that it points to.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
@@ -92,7 +89,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     ) -> TableStream<'b, K, O>
     where
         F: Clone + 'static,
-        W: Clone + Serialize + DeserializeOwned + 'static,
+        W: Clone + JsonValue + 'static,
         O: Clone + 'static,
     {
         self.fk_left_join_with(right, table, foreign_key, joiner, Json)
@@ -101,7 +98,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// [`fk_join`](TableStream::fk_join) with a codec of your choice for the rows of `right`.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic, codec::Bytes};
+    /// use headwater::{Builder, Table, Topic, codec::Bytes};
     /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
@@ -134,7 +131,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// `right`.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic, codec::Bytes};
+    /// use headwater::{Builder, Table, Topic, codec::Bytes};
     /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer

@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::TableStream;
 use crate::chain::Chain;
 use crate::change::Change;
-use crate::codec::{Changed, Codec, Json, Natural};
+use crate::codec::{Changed, Codec, Json, JsonValue, NaturalKey};
 use crate::dsl::{Aggregated, SourceChain, Stream};
 use crate::error::Failure;
 use crate::operators::{Aggregation, Regroup};
@@ -32,8 +29,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// [`group_by_with`](TableStream::group_by_with).
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let towns = Topic::<u64, String>::new("towns");
     /// let out = Topic::<String, u64>::new("out");
     /// let app = Builder::new("example");
@@ -55,8 +52,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         row: impl Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
     ) -> TableGrouped<'b, K2, V2>
     where
-        K2: Natural,
-        V2: Serialize + DeserializeOwned + 'static,
+        K2: NaturalKey,
+        V2: JsonValue + 'static,
     {
         self.regroup(name, row, K2::codec(), Arc::new(Json))
     }
@@ -64,9 +61,9 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// [`group_by`](TableStream::group_by) with codecs of your choice for the repartition topic.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_streams_core::codec::{Bytes, Text};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::codec::{Bytes, Text};
+    /// use headwater_testkit::TopologyTest;
     /// let ages = Topic::<u64, i64>::new("ages");
     /// let app = Builder::new("example");
     /// let ages_by_person = app.table(&ages, &Table::new("ages"));
@@ -118,8 +115,8 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
     /// Counts the rows of each group; see [`TableStream::group_by`].
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let towns = Topic::<u64, String>::new("towns");
     /// let app = Builder::new("example");
     /// let lives_in = app.table(&towns, &Table::new("lives-in"));
@@ -140,8 +137,8 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
     /// Combines the values of each group: `add` puts one in, `subtract` takes one out.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let stock = Topic::<String, i64>::new("stock");
     /// let app = Builder::new("example");
     /// let by_shelf = app.table(&stock, &Table::new("stock"));
@@ -174,8 +171,8 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
     /// `subtract` takes one out. A group whose aggregate encodes to null is deleted.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let towns = Topic::<u64, String>::new("towns");
     /// let app = Builder::new("example");
     /// let lives_in = app.table(&towns, &Table::new("lives-in"));

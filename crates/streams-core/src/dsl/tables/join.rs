@@ -13,8 +13,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// partitioned alike: as many partitions, which is checked before start.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (names, towns) = (Topic::new("names"), Topic::new("towns"));
     /// let out = Topic::<u64, Option<String>>::new("out");
     /// let app = Builder::new("example");
@@ -41,8 +41,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// A row for each key of this table, with the other's row if there is one.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (names, towns) = (Topic::new("names"), Topic::new("towns"));
     /// let out = Topic::<u64, Option<String>>::new("out");
     /// let app = Builder::new("example");
@@ -69,8 +69,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// A row for each key that any of the two tables has.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let (ordered, paid) = (Topic::new("ordered"), Topic::new("paid"));
     /// let out = Topic::<u64, Option<i64>>::new("due");
     /// let app = Builder::new("example");

@@ -84,8 +84,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// is a tombstone.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let prices = Topic::<String, Option<i64>>::new("prices");
     /// let out = Topic::<String, Option<i64>>::new("out");
     /// let app = Builder::new("example");
@@ -111,8 +111,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// its row was before.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let prices = Topic::<String, i64>::new("prices");
     /// let cheap = Table::<String, i64>::new("cheap");
     /// let app = Builder::new("example");

@@ -20,8 +20,8 @@ impl Builder {
     /// their own. A null key is an error of its record.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let names = Topic::<u64, String>::new("names");
     /// let customers = Table::new("customers");
     /// let app = Builder::new("example");
@@ -43,7 +43,7 @@ impl Builder {
     /// [`table`](Builder::table) with options.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Consumed, ErrorPolicy, Table, Topic};
+    /// use headwater::{Builder, Consumed, ErrorPolicy, Table, Topic};
     /// let names = Topic::<u64, String>::new("names");
     /// let app = Builder::new("example");
     /// let consumed = Consumed::new().on_error(ErrorPolicy::dead_letter("names-dead"));
@@ -72,8 +72,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// [`group_by_key`](Stream::group_by_key) is.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
     /// let readings = Topic::<String, i64>::new("readings");
     /// let latest = Table::<String, i64>::new("latest");
     /// let app = Builder::new("example");

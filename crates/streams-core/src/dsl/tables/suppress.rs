@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::TableStream;
 use crate::chain::Chain;
 use crate::changelog::Layout;
-use crate::codec::{Changed, Codec, Json};
+use crate::codec::{Changed, Codec, Json, JsonValue};
 use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
 use crate::window::millis;
 
@@ -17,7 +14,7 @@ use crate::window::millis;
 ///
 /// ```
 /// use std::time::Duration;
-/// use headwater_streams_core::{BufferFull, Suppress};
+/// use headwater::{BufferFull, Suppress};
 /// let minute = Suppress::until_time_limit(Duration::from_secs(60)).max_records(10_000);
 /// let closes = Suppress::until_window_closes().max_bytes(100_000_000).when_full(BufferFull::Fail);
 /// # let _ = (minute, closes);
@@ -88,9 +85,9 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// [`closed`](crate::WindowAggregated::closed) has exactly one.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Suppress, Table, Topic};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Suppress, Table, Topic};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let prices = Topic::<String, i64>::new("prices");
     /// let out = Topic::<String, Option<i64>>::new("out");
     /// let app = Builder::new("example");
@@ -107,7 +104,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     pub fn suppress(&self, suppress: Suppress, name: &str) -> TableStream<'b, K, V>
     where
-        V: Serialize + DeserializeOwned,
+        V: JsonValue,
     {
         self.suppress_by(suppress, name, Arc::new(Json))
     }
@@ -115,8 +112,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// [`suppress`](TableStream::suppress) with a codec of your choice for what is held.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Suppress, Table, Topic, codec::Text};
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Suppress, Table, Topic, codec::Text};
+    /// use std::time::Duration;
     /// let prices = Topic::<String, i64>::new("prices");
     /// let out = Topic::<String, Option<i64>>::new("out");
     /// let app = Builder::new("example");

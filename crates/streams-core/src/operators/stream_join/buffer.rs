@@ -46,7 +46,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         if place.timestamp > oldest {
             clock.first_kept.lower(place.timestamp);
             let sequence = next_sequence(own.table, place, 0, cx)?;
-            put(own.table, place, sequence, value, cx);
+            put(own.table, place, sequence, value, cx)?;
         }
         self.forget(side, cx)
     }
@@ -126,10 +126,16 @@ pub(super) fn next_sequence(
 }
 
 /// Writes an entry, with its record's timestamp.
-pub(super) fn put(table: TableIndex, place: Place<'_>, sequence: u32, value: &[u8], cx: &mut Cx) {
+pub(super) fn put(
+    table: TableIndex,
+    place: Place<'_>,
+    sequence: u32,
+    value: &[u8],
+    cx: &mut Cx,
+) -> Result<(), Failure> {
     let at = place.timestamp.to_be_bytes();
     let key = [&prefix(place.key)[..], &at, &sequence.to_be_bytes()].concat();
-    cx.tables.put_stamped(table, &key, &[&at, value].concat());
+    Ok(cx.tables.put_stamped(table, &key, &[&at, value].concat())?)
 }
 
 /// Timestamps and store keys, found by time.

@@ -35,7 +35,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
                 lefts.max().map_or(0, |last| last + 1)
             }
         };
-        put(unmatched.table, place, number, value, cx);
+        put(unmatched.table, place, number, value, cx)?;
         cx.clocks[self.own(side).clock].first_open.lower(place.timestamp);
         Ok(())
     }

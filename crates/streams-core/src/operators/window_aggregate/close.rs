@@ -1,12 +1,13 @@
 //! Closing windows, each once, and forgetting them.
 
+use std::mem;
 use std::ops::ControlFlow;
 
 use super::WindowAggregate;
 use crate::chain::Receive;
 use crate::changelog::by_time;
 use crate::cx::{Clock, Cx};
-use crate::due::Frontier;
+use crate::due::{Frontier, Pass};
 use crate::error::Failure;
 use crate::operators::table_access::{read, read_key};
 use crate::operators::{Closing, Hook};
@@ -22,31 +23,37 @@ where
     /// Closes every window whose time has come, and forgets those that nobody needs any more; what
     /// is more than a portion, the next time.
     pub(super) fn close(&self, cx: &mut Cx) -> Result<(), Failure> {
-        let (close_after, keep_for) = (self.windows.close_after_ms(), self.windows.keep_for_ms());
-        let time = cx.clocks[self.clock].time;
-        if time == Clock::UNKNOWN {
+        if cx.clocks[self.clock].time == Clock::UNKNOWN {
             return Ok(());
         }
-        let mut forget_to = self.latest(cx).saturating_sub(keep_for);
+        let forget_at = self.forget_at(cx);
         if self.ports.closed.is_connected() {
-            // Nothing is forgotten before it was closed.
-            let close_to = self.passed(cx).saturating_sub(close_after);
-            forget_to = forget_to.min(close_to);
-            if cx.clocks[self.first_clock].first_open.time <= close_to
-                && close_to > Clock::UNKNOWN
-                && !self.send_closed(close_to, cx)?
-            {
-                let clock = &mut cx.clocks[self.clock];
-                if clock.first_kept.time <= forget_to {
-                    clock.forgetting = Some(forget_to);
+            let time = self.passed(cx);
+            while self.has_to_close(time, cx) {
+                if !self.send_closed(time, cx)? {
+                    if cx.clocks[self.clock].next_forget <= forget_at {
+                        self.begin_to_forget(forget_at, cx);
+                    }
+                    return Ok(());
                 }
+            }
+        }
+        while self.has_to_forget(forget_at, cx) {
+            if !self.forget(forget_at, cx)? {
                 return Ok(());
             }
         }
-        if cx.clocks[self.clock].first_kept.time <= forget_to {
-            self.forget(forget_to, cx)?;
-        }
         Ok(())
+    }
+
+    fn has_to_close(&self, time: Timestamp, cx: &Cx) -> bool {
+        let clock = &cx.clocks[self.first_clock];
+        (clock.next_close <= time || clock.closing.is_some()) && time != Clock::UNKNOWN
+    }
+
+    fn has_to_forget(&self, at: Timestamp, cx: &Cx) -> bool {
+        let clock = &cx.clocks[self.clock];
+        (clock.next_forget <= at || clock.forgetting.is_some()) && at != Clock::UNKNOWN
     }
 
     /// Stream time as all operators on the table have passed it: a window is complete when none of
@@ -56,124 +63,194 @@ where
         times.fold(cx.clocks[self.clock].time, Timestamp::min)
     }
 
-    /// Stream time as far as any operator on the table knows it.
-    pub(super) fn latest(&self, cx: &Cx) -> Timestamp {
+    /// The stream time at which a window is closed; never before the time that its name begins
+    /// with, by which windows are looked for.
+    fn closes_at(&self, window: Window) -> Timestamp {
+        let time = self.windows.naming().time(window);
+        match self.windows.is_uniform() {
+            true => time.saturating_add(self.windows.close_after_ms()),
+            false => self.windows.closes_at(window).max(time),
+        }
+    }
+
+    /// The stream time at which a window is forgotten.
+    pub(super) fn forgotten_at(&self, window: Window) -> Timestamp {
+        let time = self.windows.naming().time(window);
+        let kept_to = time.saturating_add(self.windows.keep_for_ms());
+        kept_to.max(self.closes_at(window))
+    }
+
+    /// Notes that a window is there, to be closed and forgotten.
+    pub(super) fn note(&self, window: Window, cx: &mut Cx) {
+        let time = self.windows.naming().time(window);
+        let first = &mut cx.clocks[self.first_clock];
+        first.first_open.lower(time);
+        first.next_close = first.next_close.min(self.closes_at(window));
+        let own = &mut cx.clocks[self.clock];
+        own.first_kept.lower(time);
+        own.next_forget = own.next_forget.min(self.forgotten_at(window));
+    }
+
+    /// Whether a window counts as forgotten, although it may lie there still.
+    pub(super) fn is_gone(&self, window: Window, cx: &Cx) -> bool {
+        let mut passes =
+            self.siblings.iter().filter_map(|clock| cx.clocks[*clock].forgetting.as_ref());
+        passes.any(|pass| self.forgotten_at(window) <= pass.to)
+    }
+
+    /// Whether a window waits to be closed although stream time has passed it.
+    pub(super) fn is_left_to_close(&self, window: Window, store_key: &[u8], cx: &Cx) -> bool {
+        let Some(pass) = &cx.clocks[self.first_clock].closing else { return false };
+        let at = self.closes_at(window);
+        pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
+    }
+
+    /// The stream time by which windows are forgotten: as far as any operator on the table knows it,
+    /// but nothing is forgotten before it was closed.
+    pub(super) fn forget_at(&self, cx: &Cx) -> Timestamp {
+        if self.ports.closed.is_connected() {
+            return self.passed(cx);
+        }
         let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
         times.fold(cx.clocks[self.clock].time, Timestamp::max)
     }
 
-    /// Windows up to here count as forgotten, whether they lie there still or not.
-    pub(super) fn forgotten(&self, cx: &Cx) -> Timestamp {
-        let times = self.siblings.iter().filter_map(|clock| cx.clocks[*clock].forgetting);
-        times.max().unwrap_or(Clock::UNKNOWN)
-    }
-
-    /// Sends the windows that were not closed yet and whose name begins at `to` or before. Whether
+    /// Sends the windows that were not closed yet and are due at `time`: a portion of them. Whether
     /// none is left.
-    fn send_closed(&self, to: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
-        let (naming, clock) = (self.windows.naming(), &cx.clocks[self.first_clock]);
-        let from = match &clock.first_open {
-            // What was closed by the stream time that a restart begins with was sent then.
-            open if *open == Frontier::unknown() && clock.closed_at != Clock::UNKNOWN => {
-                naming.lower_bound(clock.closed_at - self.windows.close_after_ms() + 1)
-            }
-            open => start(naming, open),
-        };
-        let found = self.scan(&from, clock.first_open.skip, to, cx)?;
-        for (window, store_key) in &found.windows {
+    fn send_closed(&self, time: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
+        let is_uniform = self.windows.is_uniform();
+        let wait_min = if is_uniform { self.windows.close_after_ms() } else { 0 };
+        let mut pass = self.closing_pass(time, wait_min, cx);
+        let since = pass.since;
+        let due_at = |window| Some(self.closes_at(window)).filter(|at| *at > since);
+        let looked = self.look(&mut pass, wait_min, due_at, cx)?;
+        for (window, store_key) in &looked.due {
             if !cx.takes_one() {
-                let clock = &mut cx.clocks[self.first_clock];
-                clock.first_open = self.frontier(*window, store_key);
-                clock.closing = Some(to);
+                pass.key = self.place_of(store_key);
+                cx.clocks[self.first_clock].closing = Some(pass);
                 return Ok(false);
             }
             if let Some(record) = self.read_window(*window, store_key, cx)? {
                 self.ports.closed.receive(record, cx)?;
             }
         }
-        let (is_done, next) = self.rest(found, to, cx);
         let clock = &mut cx.clocks[self.first_clock];
-        clock.first_open = next;
-        if is_done {
-            clock.closed_at = to + self.windows.close_after_ms();
-            clock.closing = None;
-        } else {
-            clock.closing = Some(to);
+        if let Some(key) = looked.rest {
+            pass.key = key;
+            clock.closing = Some(pass);
+            cx.portion.is_used_up = true;
+            return Ok(false);
         }
-        Ok(is_done)
+        clock.first_open.lower(pass.first);
+        clock.next_close = clock.next_close.min(pass.next);
+        clock.closed_at = pass.to;
+        Ok(true)
     }
 
-    /// Whether a window waits to be closed although stream time has passed it.
-    pub(super) fn is_left_to_close(&self, window: Window, store_key: &[u8], cx: &Cx) -> bool {
-        let (naming, clock) = (self.windows.naming(), &cx.clocks[self.first_clock]);
-        let is_due = clock.closing.is_some_and(|to| naming.time(window) <= to);
-        is_due && {
-            let place = by_time(store_key, naming.suffix_len());
-            clock.first_open.key().is_none_or(|first| first <= &*place)
+    /// Goes on with closing, or begins. What comes while it lasts is noted besides.
+    fn closing_pass(&self, time: Timestamp, wait_min: i64, cx: &mut Cx) -> Box<Pass> {
+        let clock = &mut cx.clocks[self.first_clock];
+        if let Some(pass) = clock.closing.take() {
+            return pass;
         }
+        let closed_at = clock.closed_at;
+        // What was closed by the stream time that a restart begins with was sent then.
+        let from = match clock.first_open.time {
+            Clock::UNKNOWN if self.windows.is_uniform() && closed_at != Clock::UNKNOWN => {
+                closed_at - wait_min + 1
+            }
+            from => from,
+        };
+        clock.first_open = Frontier::at(Timestamp::MAX);
+        clock.next_close = Timestamp::MAX;
+        Box::new(Pass::begin(closed_at, time, self.windows.naming().lower_bound(from)))
     }
 
-    fn forget(&self, to: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
-        let naming = self.windows.naming();
-        let kept = self.siblings.iter().chain([&self.clock]);
-        let first = kept.map(|clock| start(naming, &cx.clocks[*clock].first_kept)).min();
-        let found = self.scan(&first.unwrap_or_default(), 0, to, cx)?;
-        for (window, store_key) in &found.windows {
+    /// Deletes the windows that nobody needs at `at`: a portion of them. Whether none is left.
+    fn forget(&self, at: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
+        self.begin_to_forget(at, cx);
+        let Some(mut pass) = cx.clocks[self.clock].forgetting.take() else { return Ok(true) };
+        let due_at = |window| Some(self.forgotten_at(window));
+        let looked = self.look(&mut pass, self.windows.keep_for_ms(), due_at, cx)?;
+        for (_, store_key) in &looked.due {
             if !cx.takes_one() {
-                let clock = &mut cx.clocks[self.clock];
-                clock.first_kept = self.frontier(*window, store_key);
-                clock.forgetting = Some(to);
-                return Ok(());
+                pass.key = self.place_of(store_key);
+                cx.clocks[self.clock].forgetting = Some(pass);
+                return Ok(false);
             }
             cx.tables.delete(self.index, store_key);
         }
-        let (is_done, next) = self.rest(found, to, cx);
         let clock = &mut cx.clocks[self.clock];
-        clock.first_kept = next;
-        clock.forgetting = (!is_done).then_some(to);
-        Ok(())
+        if let Some(key) = looked.rest {
+            pass.key = key;
+            clock.forgetting = Some(pass);
+            cx.portion.is_used_up = true;
+            return Ok(false);
+        }
+        clock.first_kept.lower(pass.first);
+        clock.next_forget = clock.next_forget.min(pass.next);
+        Ok(true)
     }
 
-    /// The windows whose names begin at `to` or before, as many as the portion has room for: from
-    /// the key `from` on, without the first `skip`.
-    fn scan(&self, from: &[u8], skip: u64, to: Timestamp, cx: &Cx) -> Result<Found, Failure> {
-        let (naming, limit) = (self.windows.naming(), cx.portion.left());
-        let (mut found, mut skip) = (Found { windows: Vec::new(), rest: None }, skip);
-        cx.tables.scan(self.index, from, None, &mut |key, _, _| {
-            let (window, inner) = naming.read_by_time(&self.windows, key);
-            if skip > 0 {
-                skip -= 1;
+    fn begin_to_forget(&self, at: Timestamp, cx: &mut Cx) {
+        if cx.clocks[self.clock].forgetting.is_some() {
+            return;
+        }
+        let kept = self.siblings.iter().map(|clock| cx.clocks[*clock].first_kept.time);
+        let first = kept.fold(cx.clocks[self.clock].first_kept.time, Timestamp::min);
+        let from = self.windows.naming().lower_bound(first);
+        let clock = &mut cx.clocks[self.clock];
+        clock.first_kept = Frontier::at(Timestamp::MAX);
+        clock.next_forget = Timestamp::MAX;
+        clock.forgetting = Some(Box::new(Pass::begin(Clock::UNKNOWN, at, from)));
+    }
+
+    /// Goes on with a pass over the windows, for those that are due by then, as many as the portion
+    /// has room for; none is due less than `wait_min` after what its name begins with. Where
+    /// `due_at` says nothing, the window does not matter any more.
+    fn look(
+        &self,
+        pass: &mut Pass,
+        wait_min: i64,
+        due_at: impl Fn(Window) -> Option<Timestamp>,
+        cx: &Cx,
+    ) -> Result<Looked, Failure> {
+        let (naming, last) = (self.windows.naming(), pass.to.saturating_sub(wait_min));
+        let limit = cx.portion.left();
+        let mut looked = Looked::default();
+        let from = mem::take(&mut pass.key);
+        cx.tables.scan(self.index, &from, None, &mut |key, _, _| {
+            if pass.skip > 0 {
+                pass.skip -= 1;
                 return ControlFlow::Continue(());
             }
-            if found.windows.len() == limit || naming.time(window) > to {
-                found.rest = Some((naming.time(window), key.into()));
+            let (window, inner) = naming.read_by_time(&self.windows, key);
+            let name = naming.time(window);
+            if name > last {
+                pass.leave(name, name.saturating_add(wait_min));
                 return ControlFlow::Break(());
             }
-            found.windows.push((window, store_key(naming, window, key, inner)));
+            match due_at(window) {
+                Some(at) if at <= pass.to && looked.due.len() == limit => {
+                    looked.rest = Some(key.into());
+                    return ControlFlow::Break(());
+                }
+                Some(at) if at <= pass.to => {
+                    looked.due.push((window, store_key(naming, window, key, inner)));
+                }
+                Some(at) => pass.leave(name, at),
+                None => {}
+            }
             ControlFlow::Continue(())
         })?;
-        Ok(found)
+        Ok(looked)
     }
 
-    /// Whether nothing up to `to` was left, and what waits now.
-    fn rest(&self, found: Found, to: Timestamp, cx: &mut Cx) -> (bool, Frontier) {
-        match found.rest {
-            None => (true, Frontier::at(Timestamp::MAX)),
-            Some((time, _)) if time > to => (true, Frontier::at(time)),
-            Some((time, key)) => {
-                cx.portion.is_used_up = true;
-                (false, Frontier::at_entry(time, key))
-            }
-        }
-    }
-
-    /// This window and those after it wait.
-    fn frontier(&self, window: Window, store_key: &[u8]) -> Frontier {
-        let naming = self.windows.naming();
-        let time = naming.time(window);
-        match naming {
-            Naming::Start => Frontier::at_entry(time, store_key),
-            _ => Frontier::at_entry(time, by_time(store_key, naming.suffix_len())),
+    /// The store key of a window, found by time.
+    fn place_of(&self, store_key: &[u8]) -> Vec<u8> {
+        match self.windows.naming() {
+            Naming::Start => store_key.into(),
+            naming => by_time(store_key, naming.suffix_len()),
         }
     }
 
@@ -193,25 +270,26 @@ where
         Ok(Some(Record { key, value, timestamp }))
     }
 
-    /// The wall-clock moment at which idle input lets the first open window close; where nobody
-    /// waits for windows to close, the first one be forgotten.
+    /// When the first open window can be closed by idle input; where nobody waits for windows to
+    /// close, when the first one can be forgotten. By the clock that never goes back.
     fn idle_close_at(&self, cx: &Cx) -> Option<Timestamp> {
         let idle_after = self.windows.idle_after_ms()?;
         let clock = &cx.clocks[self.clock];
-        let (first, after) = match self.ports.closed.is_connected() {
-            true => (cx.clocks[self.first_clock].first_open.time, self.windows.close_after_ms()),
-            false => (clock.first_kept.time, self.windows.keep_for_ms()),
+        let next = match self.ports.closed.is_connected() {
+            true => cx.clocks[self.first_clock].next_close,
+            false => clock.next_forget,
         };
-        if clock.time == Clock::UNKNOWN || first == Timestamp::MAX {
+        if clock.time == Clock::UNKNOWN || next == Timestamp::MAX {
             return None;
         }
         // Not looked yet: look when the input has been idle long enough.
-        let due = if first == Clock::UNKNOWN { clock.time } else { first.saturating_add(after) };
-        // This operator has passed it, and others on the table have not.
-        if first != Clock::UNKNOWN && clock.time >= due {
-            return None;
-        }
-        let reached = clock.anchor.saturating_add(due.saturating_sub(clock.time).max(0));
+        let next = match next {
+            Clock::UNKNOWN => clock.time,
+            // This operator has passed it, and others on the table have not.
+            next if next <= clock.time => return None,
+            next => next,
+        };
+        let reached = clock.anchor.saturating_add(next.saturating_sub(clock.time).max(0));
         Some(reached.max(clock.arrival.saturating_add(idle_after)))
     }
 }
@@ -229,51 +307,50 @@ where
         cx.clocks[self.first_clock].closed_at = self.passed(cx);
     }
 
-    fn on_time(&self, cx: &mut Cx) -> Result<(), Failure> {
-        if self.idle_close_at(cx).is_none_or(|at| at > cx.now) {
-            return Ok(());
-        }
-        let now = cx.now;
-        let clock = &mut cx.clocks[self.clock];
-        clock.time += now - clock.anchor;
-        clock.anchor = now;
-        self.close(cx)
-    }
-
     fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
         self.close(cx)
     }
 
     fn closing<'c>(&self, cx: &'c Cx) -> Option<Closing<'c>> {
         // One for all operators on the table.
-        if self.clock != self.first_clock {
-            return None;
+        let pass = cx.clocks[self.clock].closing.as_ref();
+        pass.map(|pass| Closing { clock: self.clock, table: self.index, pass })
+    }
+
+    /// Stream time goes on with the clock only as far as it is known that nothing else has come:
+    /// records that wait, here or at the log, come first, however long they have waited.
+    fn on_time(&self, cx: &mut Cx) -> Result<(), Failure> {
+        let nothing_until = cx.nothing_until;
+        if self.idle_close_at(cx).is_none_or(|at| at > nothing_until) {
+            return Ok(());
         }
-        let Clock { first_open, closing, .. } = &cx.clocks[self.clock];
-        closing.and(first_open.key()).map(|key| Closing {
-            clock: self.clock,
-            table: self.index,
-            key,
-            skip: first_open.skip,
-        })
+        let clock = &mut cx.clocks[self.clock];
+        clock.time += nothing_until - clock.anchor;
+        clock.anchor = nothing_until;
+        self.close(cx)
+    }
+
+    fn minds_idleness(&self) -> bool {
+        self.windows.idle_after_ms().is_some()
     }
 
     fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
-        self.idle_close_at(cx)
+        let at = self.idle_close_at(cx)?;
+        // It is time, but not known whether nothing else has come: that is seen before long.
+        Some(if at > cx.elapsed { at } else { cx.elapsed.saturating_add(LOOK_AGAIN_MS) })
     }
 }
 
-/// Windows in the order of their names.
-struct Found {
-    /// With their store keys.
-    windows: Vec<(Window, Box<[u8]>)>,
-    /// The first one after them: what its name begins with, and its key by time.
-    rest: Option<(Timestamp, Box<[u8]>)>,
-}
+/// After how many milliseconds it is looked again whether the input is idle indeed.
+const LOOK_AGAIN_MS: i64 = 10;
 
-/// Where what waits begins.
-fn start(naming: Naming, first: &Frontier) -> Vec<u8> {
-    first.key().map_or_else(|| naming.lower_bound(first.time), <[u8]>::to_vec)
+/// Windows that are due.
+#[derive(Default)]
+struct Looked {
+    /// With their store keys.
+    due: Vec<(Window, Box<[u8]>)>,
+    /// The store key, found by time, of the first one for which there was no room.
+    rest: Option<Vec<u8>>,
 }
 
 /// The key under which the window's value is, from the key found by time.

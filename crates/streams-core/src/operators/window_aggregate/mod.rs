@@ -77,10 +77,10 @@ where
     M: Aggregation<K, A, A>,
 {
     fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
-        let now = cx.now;
+        let arrival = cx.elapsed;
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(record.timestamp);
-        (clock.arrival, clock.anchor) = (now, now);
+        (clock.arrival, clock.anchor) = (arrival, arrival);
         let (mut key, mut plan) = (mem::take(&mut cx.key_buffer), mem::take(&mut cx.plan));
         let result = self.place(record, &mut key, &mut plan, cx);
         (cx.key_buffer, cx.plan) = (key, plan);
@@ -114,9 +114,11 @@ where
         let time = cx.clocks[self.clock].time;
         plan.clear();
         self.windows.place(record.timestamp, time, &near, plan);
-        let forgotten = self.latest(cx).saturating_sub(self.windows.keep_for_ms());
-        plan.steps.retain(|step| naming.time(step.window) > forgotten);
-        cx.metrics.dropped_late += u64::from(plan.steps.is_empty());
+        let forget_at = self.forget_at(cx);
+        plan.steps.retain(|step| self.forgotten_at(step.window) > forget_at);
+        if plan.steps.is_empty() {
+            cx.drop_late(&self.table.name, record.timestamp, time);
+        }
         if plan.removes_near && !plan.steps.is_empty() {
             near.iter().try_for_each(|near| self.remove(near, &record.key, key, cx))?;
         }
@@ -140,13 +142,13 @@ where
         write_prefix(key, |out| write_key(&self.table.name, &*self.table.key, &record.key, out))?;
         let end = end_of(key);
         key.extend_from_slice(&self.windows.near_from(at).to_be_bytes());
-        let (mut near, forgotten) = (Vec::new(), self.forgotten(cx));
+        let mut near = Vec::new();
         cx.tables.scan(self.index, key, end.as_deref(), &mut |found, latest, value| {
             let (window, _) = naming.read(&self.windows, found);
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
             }
-            if naming.time(window) > forgotten {
+            if !self.is_gone(window, cx) {
                 near.push(Near { window, latest, value: value.into() });
             }
             ControlFlow::Continue(())
@@ -213,9 +215,7 @@ where
             timestamp = step.window.end;
         }
         let is_there = write_row(&self.table, self.index, key, value.as_ref(), timestamp, cx)?;
-        let time = self.windows.naming().time(step.window);
-        cx.clocks[self.first_clock].first_open.lower(time);
-        cx.clocks[self.clock].first_kept.lower(time);
+        self.note(step.window, cx);
         let Window { start, end } = step.window;
         let key = Windowed { key: record.key, start, end };
         self.send(Record { key, value, timestamp }, old, is_there, cx)
