@@ -21,7 +21,7 @@ use crate::restore::{Delay, Opening, Restorer};
 use crate::status::StatusHandle;
 use crate::topics::{Layout, Limits};
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
-use crate::worker::{Command, LateLog, Producing, Queues, Worker};
+use crate::worker::{Attention, Command, LateLog, Producing, Queues, Worker};
 
 /// What an instance is made of.
 pub(crate) struct Parts {
@@ -233,6 +233,7 @@ fn worker(
         blocked_since: None,
         blocked_looks: 0,
         unknown_since: None,
+        attention: Attention::default(),
         status_at: Duration::ZERO,
         late: LateLog::default(),
     };

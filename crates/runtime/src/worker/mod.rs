@@ -40,6 +40,7 @@ use crate::restore::Opening;
 use crate::status::{Holder, InputProgress, MemoryStatus, STATUS_EVERY, StatusHandle};
 use crate::transport::{ErrorKind, Fetcher, Group};
 
+pub(crate) use inputs::Attention;
 use inputs::Waits;
 pub(crate) use late::LateLog;
 use processing::Pace;
@@ -104,6 +105,7 @@ pub(crate) struct Worker {
     pub(crate) blocked_looks: u32,
     /// Since when a commit has had to wait for the membership to be known.
     pub(crate) unknown_since: Option<Duration>,
+    pub(crate) attention: Attention,
     pub(crate) status_at: Duration,
     pub(crate) late: LateLog,
     pub(crate) consumed: Consumed,
