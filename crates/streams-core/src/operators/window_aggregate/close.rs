@@ -56,11 +56,11 @@ where
         (clock.next_forget <= at || clock.forgetting.is_some()) && at != Clock::UNKNOWN
     }
 
-    /// Stream time as all operators on the table have passed it: a window is complete when none of
-    /// them takes another record for it.
+    /// Stream time as all operators on the table have passed it that had a record: a window is
+    /// complete when none of them takes another record for it.
     fn passed(&self, cx: &Cx) -> Timestamp {
         let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
-        times.fold(cx.clocks[self.clock].time, Timestamp::min)
+        times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
     }
 
     /// The stream time at which a window is closed; never before the time that its name begins
@@ -143,7 +143,7 @@ where
         }
         clock.first_open.lower(pass.first);
         clock.next_close = clock.next_close.min(pass.next);
-        clock.closed_at = pass.to;
+        clock.closed_at = clock.closed_at.max(pass.to);
         Ok(true)
     }
 
@@ -311,9 +311,17 @@ where
         self.close(cx)
     }
 
-    fn closing<'c>(&self, cx: &'c Cx) -> Option<Closing<'c>> {
-        // One for all operators on the table.
-        let pass = cx.clocks[self.clock].closing.as_ref();
+    fn closing(&self, cx: &Cx) -> Option<Closing> {
+        // The first one says it for all operators on the table.
+        if self.clock != self.first_clock {
+            return None;
+        }
+        let Clock { closing, closed_at, .. } = &cx.clocks[self.clock];
+        let pass = closing.as_deref().cloned().or_else(|| {
+            // Another stream had its first record after windows were closed that it is not past.
+            let is_ahead = self.siblings.len() > 1 && *closed_at > self.passed(cx);
+            is_ahead.then(|| Pass::begin(*closed_at, *closed_at, vec![u8::MAX]))
+        });
         pass.map(|pass| Closing { clock: self.clock, table: self.index, pass })
     }
 
