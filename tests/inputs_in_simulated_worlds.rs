@@ -1,4 +1,4 @@
-//! Joins, merges and extracted timestamps in simulated worlds where everything goes wrong: what
+//! Joins, merges, extracted timestamps, windows of different lengths in simulated worlds where everything goes wrong: what
 //! comes out is what comes out of the same records without any fault, processed in the order of
 //! their timestamps.
 //!
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
+use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
 use testkit::{Dice, Incident, Outcome, Simulation, TopologyTest, simulate};
 
 /// Of each input.
@@ -37,6 +38,7 @@ fn topology() -> headwater::Topology {
     orders_with_customers(&app);
     views_with_clicks(&app);
     meters_with_limits(&app);
+    visits_by_shift(&app);
     app.build().expect("valid")
 }
 
@@ -107,6 +109,81 @@ fn meters_with_limits(app: &Builder) {
         .to(&Topic::new("alarms"));
 }
 
+/// Windows of different lengths, by turns: 7, 23 and 15 milliseconds.
+#[derive(Clone)]
+struct Shifts;
+
+const ROUND: i64 = 7 + 23 + 15;
+
+impl Shifts {
+    fn around(timestamp: i64) -> Window {
+        let at = timestamp.rem_euclid(ROUND);
+        let round = timestamp - at;
+        let (start, end) = match at {
+            0..7 => (0, 7),
+            7..30 => (7, 30),
+            _ => (30, ROUND),
+        };
+        Window { start: round + start, end: round + end }
+    }
+}
+
+impl Windows for Shifts {
+    fn naming(&self) -> Naming {
+        Naming::Start
+    }
+
+    fn starting_at(&self, start: i64) -> Window {
+        Self::around(start)
+    }
+
+    fn place(&self, timestamp: i64, time: i64, _: &[Near], plan: &mut Plan) {
+        let shift = Self::around(timestamp);
+        if self.closes_at(shift) > time {
+            plan.add(shift, Base::Stored);
+        }
+    }
+
+    fn final_after_end_ms(&self) -> i64 {
+        60
+    }
+
+    fn idle_after_ms(&self) -> Option<i64> {
+        Some(IDLE.as_millis() as i64)
+    }
+}
+
+impl Unmerged for Shifts {}
+
+/// Shorter than an instance stands still, the log or a leader is away, and time jumps.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Windows that are closed by stream time, or when nothing comes any more, and one that is held
+/// back until then; of two inputs that lag behind each other.
+fn visits_by_shift(app: &Builder) {
+    let both = app.stream(&input("visits")).merge(app.stream(&input("calls"))).shared();
+    let name = |window: &Windowed<String>| format!("{}@{}", window.key, window.start);
+    let counts = both.clone().group_by_key().window(Shifts).count(&Table::new("shifts"));
+    let closed = counts.closed();
+    closed.map(move |shift, count| (name(&shift), count.to_string())).to(&Topic::new("shifts"));
+    let millis = Duration::from_millis;
+    both.clone()
+        .group_by_key()
+        .window(Session::of(millis(9)).grace(millis(60)).idle_after(IDLE))
+        .reduce(&Table::new("sessions"), |one, other| one.max(other))
+        .closed()
+        .map(move |visit, last| (format!("{}-{}", name(&visit), visit.end), last.to_string()))
+        .to(&Topic::new("sessions"));
+    both.group_by_key()
+        .window(Shifts)
+        .reduce(&Table::new("last-of-shift"), |_, last| last)
+        .into_table()
+        .suppress(Suppress::until_window_closes(), "held-back")
+        .to_stream()
+        .map(move |shift, last| (name(&shift), format!("{last:?}")))
+        .to(&Topic::new("last-of-shift"));
+}
+
 fn event_time(value: u64) -> i64 {
     START + (value / 1_000) as i64
 }
@@ -153,6 +230,7 @@ fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
         }
     }
     calm.run()?;
+    calm.advance(IDLE * 100)?;
     for name in OUTPUTS {
         let topic = Topic::<String, String>::new(name);
         let (seen, expected) =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::Codec;
-use crate::due::{Frontier, Portion};
+use crate::due::{Frontier, Pass, Portion};
 use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
@@ -86,22 +86,21 @@ pub(crate) struct Clock {
     /// The moment by that clock that `time` belongs to while the input is idle, or, if `time` is
     /// the last multiple of an interval, as long as the task runs.
     pub(crate) anchor: Timestamp,
-    /// What waits to be closed. Nobody who looks for windows needs to look before it.
+    /// What waits to be closed. Of windows the time alone, with which their names begin.
     pub(crate) first_open: Frontier,
     /// No window is to be closed before stream time is this; [`Clock::UNKNOWN`] until somebody has
     /// looked.
     pub(crate) next_close: Timestamp,
     /// What waits to be forgotten.
     pub(crate) first_kept: Frontier,
-    /// No window is to be forgotten before stream time is this; [`Clock::UNKNOWN`] like the other.
+    /// No window is to be forgotten before stream time is this.
     pub(crate) next_forget: Timestamp,
     /// Everything that this stream time closes was closed.
     pub(crate) closed_at: Timestamp,
-    /// Windows are being closed whose names begin at this time or before; those from `first_open`
-    /// on are left.
-    pub(crate) closing: Option<Timestamp>,
-    /// Entries up to this time are being forgotten: what is left of them counts as gone.
-    pub(crate) forgetting: Option<Timestamp>,
+    /// Windows are being closed, and some are left.
+    pub(crate) closing: Option<Box<Pass>>,
+    /// Windows are being forgotten: what is left of them counts as gone.
+    pub(crate) forgetting: Option<Box<Pass>>,
     /// How many entries a buffer has, and their bytes; `None` until somebody has counted.
     pub(crate) held: Option<(u64, u64)>,
 }

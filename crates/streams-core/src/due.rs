@@ -58,9 +58,6 @@ pub(crate) struct Frontier {
     /// `time`. Many entries may wait at one time, and those that were done with may lie there
     /// still, or leave their deletions there.
     key: Vec<u8>,
-    /// From `key` on so many entries are done with. For keys that are too long to be committed
-    /// whole.
-    pub(crate) skip: u64,
 }
 
 impl Frontier {
@@ -73,17 +70,12 @@ impl Frontier {
 
     /// Everything at `time` and later waits.
     pub(crate) fn at(time: Timestamp) -> Self {
-        Self { time, key: Vec::new(), skip: 0 }
+        Self { time, key: Vec::new() }
     }
 
     /// Everything from an entry on waits.
     pub(crate) fn at_entry(time: Timestamp, key: impl Into<Vec<u8>>) -> Self {
-        Self { time, key: key.into(), skip: 0 }
-    }
-
-    /// As it was committed.
-    pub(crate) fn resumed(key: Vec<u8>, skip: u64) -> Self {
-        Self { time: Self::UNKNOWN, key, skip }
+        Self { time, key: key.into() }
     }
 
     /// Where to go on, if that is within the entries of one time.
@@ -110,6 +102,41 @@ impl Frontier {
             self.key = key.to_vec();
         }
         self.lower(time);
+    }
+}
+
+/// A way through the windows of a table in the order of their names, with some of it left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pass {
+    /// Windows that were due at this stream time are done with.
+    pub(crate) since: Timestamp,
+    /// Those that are due at this one are being done.
+    pub(crate) to: Timestamp,
+    /// The store key, found by time, of the first window that was not looked at.
+    pub(crate) key: Vec<u8>,
+    /// So many windows from `key` on were. For keys that are too long to be committed whole.
+    pub(crate) skip: u64,
+    /// What the names of those begin with, at the least, that were found not to be due.
+    pub(crate) first: Timestamp,
+    /// When the next of those is due, at the soonest.
+    pub(crate) next: Timestamp,
+}
+
+impl Pass {
+    /// From `key` on.
+    pub(crate) fn begin(since: Timestamp, to: Timestamp, key: Vec<u8>) -> Self {
+        Self { since, to, key, skip: 0, first: Timestamp::MAX, next: Timestamp::MAX }
+    }
+
+    /// As it was committed: what was found before is not known.
+    pub(crate) fn resumed(since: Timestamp, to: Timestamp, key: Vec<u8>, skip: u64) -> Self {
+        Self { since, to, key, skip, first: Frontier::UNKNOWN, next: Frontier::UNKNOWN }
+    }
+
+    /// A window is not due before `due_at`.
+    pub(crate) fn leave(&mut self, name: Timestamp, due_at: Timestamp) {
+        self.first = self.first.min(name);
+        self.next = self.next.min(due_at);
     }
 }
 

@@ -156,6 +156,7 @@ impl Driven {
         let records: Vec<_> = records.collect();
         self.offsets[input] += records.len() as i64;
         self.task.enqueue(input, Box::new(OwnedBatch::from(records)));
+        (0..self.offsets.len()).for_each(|input| self.task.observe(input, true, false));
         let mut effects = Effects::new();
         while self.task.step(0, 1_000, &mut effects).expect("no record fails").more {
             effects.clear();

@@ -228,6 +228,7 @@ impl World {
         for (number, resume) in self.committed.iter().enumerate() {
             let left = self.inputs[number][resume.offset as usize..].to_vec();
             self.task.enqueue(number, Box::new(OwnedBatch::from(left)));
+            // There are no others.
             self.task.observe(number, true, false);
         }
     }

@@ -129,9 +129,10 @@ fn of_a_cogrouped_table_when_all_streams_have_passed_it() {
         test.crash().expect("restores");
     };
     send(&ins, 10, 1, &[]);
+    send(&outs, 1, 2, &[]);
     send(&ins, 100, 61, &[]);
     send(&outs, 3, 50, &[]);
-    send(&outs, 30, 70, &[7]);
+    send(&outs, 30, 70, &[6]);
     send(&outs, 300, 130, &[]);
     send(&ins, 1_000, 200, &[70]);
 }

@@ -173,6 +173,9 @@ impl Worker {
     }
 
     fn fetch(&mut self, wait: Duration) -> Result<(), Trouble> {
+        if self.has_enough_queued() {
+            return Ok(());
+        }
         let wait = self.wait(wait);
         match self.fetcher.poll(wait, self.config.poll_records_max) {
             Ok(fetched) => fetched.into_iter().try_for_each(|fetched| self.enqueue(fetched)),

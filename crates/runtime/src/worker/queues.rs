@@ -1,5 +1,5 @@
 //! What was fetched and waits in the tasks, and how much may: a partition that has enough is
-//! paused.
+//! paused, and while all of them together have too much nothing is fetched that no task waits for.
 
 use std::collections::HashMap;
 
@@ -13,18 +13,28 @@ use crate::transport::Fetched;
 pub(crate) struct Queues {
     /// The task and the input that read a partition.
     places: HashMap<TopicPartition, (usize, usize)>,
+    /// Bytes of each task's records, and of all.
+    of_tasks: Vec<usize>,
+    bytes: usize,
+}
+
+impl Queues {
+    /// A task has other records than before.
+    fn count(&mut self, task: usize, bytes: usize) {
+        if let Some(before) = self.of_tasks.get_mut(task) {
+            self.bytes = self.bytes - *before + bytes;
+            *before = bytes;
+        }
+    }
 }
 
 /// Records of one input that may wait in a task.
 const RECORDS_MAX: usize = 20_000;
 
-/// Bytes of one input that may always wait.
-const BYTES_MIN: usize = 64 << 10;
-
 impl Worker {
     /// The worker lost tasks, or has them in another order.
     pub(super) fn places_changed(&mut self) {
-        self.queues.places.clear();
+        self.queues = Queues::default();
         (0..self.tasks.len()).for_each(|task| self.place(task));
     }
 
@@ -33,6 +43,23 @@ impl Worker {
         for (input, partition) in self.tasks[task].assignment.partitions.iter().enumerate() {
             self.queues.places.insert(partition.clone(), (task, input));
         }
+        self.queues.of_tasks.push(0);
+        self.count_queued(task);
+    }
+
+    fn count_queued(&mut self, task: usize) {
+        let Active { task: active, assignment, .. } = &self.tasks[task];
+        let inputs = 0..assignment.partitions.len();
+        let bytes = inputs.map(|input| active.queued_bytes(input)).sum();
+        self.queues.count(task, bytes);
+    }
+
+    /// Whether so much waits that nothing is fetched: as long as a task has something to do, which
+    /// makes room. With many partitions a batch of each would be far too much.
+    pub(super) fn has_enough_queued(&self) -> bool {
+        self.queues.bytes > self.config.queue_bytes()
+            && !self.is_waiting()
+            && self.tasks.iter().any(|active| active.task.is_ready())
     }
 
     pub(super) fn enqueue(&mut self, fetched: Fetched) -> Result<(), Trouble> {
@@ -41,9 +68,10 @@ impl Worker {
         let Some((task, input)) = self.queues.places.get(&partition).copied() else {
             return Ok(());
         };
+        self.tasks[task].task.enqueue(input, batch);
+        self.count_queued(task);
         let bytes_max = self.bytes_max();
         let active = &mut self.tasks[task];
-        active.task.enqueue(input, batch);
         let has_enough =
             active.task.queued(input) > RECORDS_MAX || active.task.queued_bytes(input) > bytes_max;
         if has_enough && !active.paused[input] {
@@ -54,6 +82,7 @@ impl Worker {
     }
 
     pub(super) fn resume_partitions(&mut self, task: usize) -> Result<(), Trouble> {
+        self.count_queued(task);
         let bytes_max = self.bytes_max();
         let Active { assignment, task, paused, .. } = &mut self.tasks[task];
         for (input, paused) in paused.iter_mut().enumerate().filter(|(_, paused)| **paused) {
@@ -68,7 +97,8 @@ impl Worker {
     }
 
     /// What is more than it should be, between two turns: records that wait, or uncommitted table
-    /// entries. A queue may be over its bound by one fetch, overlays by one slice.
+    /// entries. A queue may be over its bound by one fetch, all of them by one of each input that a
+    /// task waited for, overlays by one slice.
     pub(crate) fn beyond_its_bounds(&self) -> Option<String> {
         let records_max = RECORDS_MAX + self.config.poll_records_max;
         for Active { assignment, task, .. } in &self.tasks {
@@ -86,6 +116,6 @@ impl Worker {
 
     /// Bytes of one input that may wait: all of them have the same part.
     fn bytes_max(&self) -> usize {
-        (self.config.queue_bytes() / self.queues.places.len().max(1)).max(BYTES_MIN)
+        self.config.queue_bytes() / self.queues.places.len().max(1)
     }
 }

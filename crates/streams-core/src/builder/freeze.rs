@@ -199,13 +199,9 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
 
 fn check_metadata(graph: &mut Graph, sub_topologies: &[SubTopology]) {
     for sub in sub_topologies {
-        let closing = || sub.clocks.iter().filter(|clock| graph.clocks[**clock].closes);
-        let clocks = sub
-            .clocks
-            .iter()
-            .chain(closing())
-            .chain(closing())
-            .map(|&clock| graph.clocks[clock].name.len());
+        let closing = sub.clocks.iter().filter(|clock| graph.clocks[**clock].closes);
+        let clocks = sub.clocks.iter().chain(closing.clone()).chain(closing);
+        let clocks = clocks.map(|&clock| graph.clocks[clock].name.len());
         let agents = sub.sources.iter().flat_map(|source| source.agents.iter());
         let agents = agents.map(|agent| agent.name().len());
         let tables = sub.tables.iter().map(|table| table.name().len());

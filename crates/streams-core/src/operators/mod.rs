@@ -22,6 +22,7 @@ mod to_table;
 mod window_aggregate;
 
 use crate::cx::{ClockIndex, Cx};
+use crate::due::Pass;
 use crate::error::Failure;
 use crate::record::{RawRecord, Timestamp};
 use crate::tables::TableIndex;
@@ -66,14 +67,10 @@ pub(crate) trait ReceiveRaw: Send + Sync {
 }
 
 /// How far closing the windows of a table has come.
-pub(crate) struct Closing<'c> {
+pub(crate) struct Closing {
     pub(crate) clock: ClockIndex,
     pub(crate) table: TableIndex,
-    /// The first entry that is left, and how many from there on are not.
-    pub(crate) key: &'c [u8],
-    pub(crate) skip: u64,
-    /// Up to which stream time windows were closed before, where that matters.
-    pub(crate) closed_at: Option<Timestamp>,
+    pub(crate) pass: Pass,
 }
 
 /// What an operator does other than on a record's arrival.
@@ -92,11 +89,6 @@ pub(crate) trait Hook: Send + Sync {
         Ok(())
     }
 
-    /// Whether it does something when the task has been idle for a while.
-    fn minds_idleness(&self) -> bool {
-        false
-    }
-
     /// Records have made more due than they could do themselves: does another portion of it, as
     /// [`Cx::takes_one`] allows. Does nothing if nothing is due.
     fn on_due(&self, _cx: &mut Cx) -> Result<(), Failure> {
@@ -104,8 +96,13 @@ pub(crate) trait Hook: Send + Sync {
     }
 
     /// Where it is, if it is in the middle of closing windows that stay in their table.
-    fn closing<'c>(&self, _cx: &'c Cx) -> Option<Closing<'c>> {
+    fn closing(&self, _cx: &Cx) -> Option<Closing> {
         None
+    }
+
+    /// Whether it does something when the task has been idle for a while.
+    fn minds_idleness(&self) -> bool {
+        false
     }
 
     /// When [`on_time`](Self::on_time) has something to do, unless a record comes first: by the

@@ -4,8 +4,7 @@
 use super::Task;
 use super::progress::{METADATA_MAX, Progress, ProgressText};
 use super::{Resume, Step};
-use crate::cx::{Clock, Origin};
-use crate::due::Frontier;
+use crate::cx::Origin;
 use crate::error::TaskError;
 use crate::operators::Closing;
 use crate::store::StoreError;
@@ -75,14 +74,8 @@ impl Task {
         for resume in inputs {
             let progress = Progress::parse(&resume.metadata);
             for &clock in &sub.clocks {
-                let name = &topology.clock_names[clock];
-                if let Some((key, skip)) = progress.cursor(name) {
-                    let clock = &mut cx.clocks[clock];
-                    clock.first_open = Frontier::resumed(key.to_vec(), skip);
-                    clock.closing = Some(Frontier::UNKNOWN);
-                    if let Some(time) = progress.closed(name) {
-                        clock.closed_at = time;
-                    }
+                if let Some(pass) = progress.closing(&topology.clock_names[clock]) {
+                    cx.clocks[clock].closing = Some(Box::new(pass.clone()));
                 }
             }
         }
@@ -100,31 +93,28 @@ impl Task {
         if closing.is_empty() {
             return Ok(());
         }
-        let name = |closing: &Closing<'_>| &self.topology.clock_names[closing.clock];
+        let name = |closing: &Closing| &self.topology.clock_names[closing.clock];
         let tables = sub.tables.iter().map(|table| table.name().len() + ENTRY_BYTES);
-        // At most two entries for each: the place, and up to when windows were closed before.
-        let names = closing.iter().map(|closing| 2 * (name(closing).len() + ENTRY_BYTES));
+        // A name and two times.
+        let names = closing.iter().map(|closing| name(closing).len() + 3 * ENTRY_BYTES);
         let taken = text.len() + tables.sum::<usize>() + names.sum::<usize>();
         // Two digits for a byte; the first one tells where entries found by time begin.
         let room = (METADATA_MAX.saturating_sub(taken) / closing.len() / 2).max(1);
         for closing in &closing {
-            let key = &closing.key[..closing.key.len().min(KEY_BYTES_MAX).min(room)];
-            let mut skip = closing.skip;
-            if key.len() < closing.key.len() {
-                skip += self.entries_between(closing, key)?;
+            let mut pass = closing.pass.clone();
+            pass.key.truncate(KEY_BYTES_MAX.min(room));
+            if pass.key.len() < closing.pass.key.len() {
+                pass.skip += self.entries_between(closing, &pass.key)?;
             }
-            text.cursor(name(closing), key, skip);
-            if let Some(time) = closing.closed_at.filter(|time| *time != Clock::UNKNOWN) {
-                text.closed(name(closing), time);
-            }
+            text.closing(name(closing), &pass);
         }
         Ok(())
     }
 
     /// How many entries there are from the beginning of a key up to the key.
-    fn entries_between(&self, closing: &Closing<'_>, from: &[u8]) -> Result<u64, StoreError> {
+    fn entries_between(&self, closing: &Closing, from: &[u8]) -> Result<u64, StoreError> {
         let mut count = 0;
-        self.cx().tables.scan(closing.table, from, Some(closing.key), &mut |_, _, _| {
+        self.cx().tables.scan(closing.table, from, Some(&closing.pass.key), &mut |_, _, _| {
             count += 1;
             std::ops::ControlFlow::Continue(())
         })?;

@@ -59,11 +59,11 @@ impl Task {
         if self.parked.is_some() {
             return Ok(failed);
         }
+        if let Some(until) = self.nothing_until() {
+            self.cx_mut().nothing_until = until;
+        }
         // Time does not pass while there is something to do from before.
         if !self.is_behind() {
-            if let Some(until) = self.nothing_until() {
-                self.cx_mut().nothing_until = until;
-            }
             let cx = self.cx_mut();
             cx.headers.clear();
             cx.begin_record(false);

@@ -4,12 +4,14 @@
 //! It travels in the offset's metadata, so that it is committed in the same transaction as the
 //! records it belongs to. The text is `hw1` followed by entries `;t:{table}:{milliseconds}`,
 //! `;p:{reader}:{offset}`, `;c:{table}:{offset}` and, while windows are being closed,
-//! `;o:{table}:{the key of the first one that is left, in hexadecimal digits}`. Of a key that is
-//! too long only the first bytes are there, and `+{how many from there on are closed}`. Windows of
-//! different lengths need `;d:{table}:{milliseconds}` beside it: up to when they were closed before.
+//! `;o:{table}:{since}:{to}:{key}`: those that were due at the stream time `since` are closed, those
+//! due at `to` are being closed, and the first of them that is left has that key, in hexadecimal
+//! digits. Of a key that is too long only the first bytes are there, and `+{how many from there on
+//! are done with}`.
 
 use std::fmt::Write;
 
+use crate::due::Pass;
 use crate::record::Timestamp;
 
 const VERSION: &str = "hw1";
@@ -22,8 +24,8 @@ pub(crate) const METADATA_MAX: usize = 4_000;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress<'a> {
     entries: Vec<(Kind, &'a str, i64)>,
-    /// Whose windows are being closed, the first key that is left, how many from there on are not.
-    cursors: Vec<(&'a str, Vec<u8>, u64)>,
+    /// Whose windows are being closed, and how far that has come.
+    closing: Vec<(&'a str, Pass)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,6 @@ enum Kind {
     Time,
     Position,
     Changelog,
-    Closed,
 }
 
 impl<'a> Progress<'a> {
@@ -47,7 +48,7 @@ impl<'a> Progress<'a> {
         let mut progress = Self::default();
         for part in parts {
             progress.entries.extend(entry(part));
-            progress.cursors.extend(cursor(part));
+            progress.closing.extend(closing(part));
         }
         progress
     }
@@ -67,15 +68,9 @@ impl<'a> Progress<'a> {
         self.find(Kind::Changelog, table)
     }
 
-    /// Up to which stream time the windows of a table were closed before they are closed now.
-    pub(crate) fn closed(&self, table: &str) -> Option<Timestamp> {
-        self.find(Kind::Closed, table)
-    }
-
-    /// The first window of a table that is left to be closed, and how many from there on are not.
-    pub(crate) fn cursor(&self, table: &str) -> Option<(&[u8], u64)> {
-        let found = self.cursors.iter().find(|(name, _, _)| *name == table);
-        found.map(|(_, key, skip)| (&**key, *skip))
+    /// How far closing the windows of a table has come, if some are left.
+    pub(crate) fn closing(&self, table: &str) -> Option<&Pass> {
+        self.closing.iter().find(|(name, _)| *name == table).map(|(_, pass)| pass)
     }
 
     fn find(&self, kind: Kind, name: &str) -> Option<i64> {
@@ -91,20 +86,21 @@ fn entry(text: &str) -> Option<(Kind, &str, i64)> {
         "t" => Kind::Time,
         "p" => Kind::Position,
         "c" => Kind::Changelog,
-        "d" => Kind::Closed,
         _ => return None,
     };
     Some((kind, name, value.parse().ok()?))
 }
 
-fn cursor(text: &str) -> Option<(&str, Vec<u8>, u64)> {
-    let (name, place) = text.strip_prefix("o:")?.split_once(':')?;
+fn closing(text: &str) -> Option<(&str, Pass)> {
+    let mut parts = text.strip_prefix("o:")?.split(':');
+    let (name, since, to, place) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let (digits, skip) = place.split_once('+').unwrap_or((place, "0"));
     let pairs = digits.as_bytes().chunks(2).map(|pair| {
         let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
         u8::from_str_radix(pair, 16).ok()
     });
-    Some((name, pairs.collect::<Option<_>>()?, skip.parse().ok()?))
+    let key = pairs.collect::<Option<_>>()?;
+    Some((name, Pass::resumed(since.parse().ok()?, to.parse().ok()?, key, skip.parse().ok()?)))
 }
 
 /// Writes metadata; nothing at all if there is nothing to keep.
@@ -124,19 +120,15 @@ impl ProgressText {
         self.entry('c', table, end);
     }
 
-    pub(crate) fn closed(&mut self, table: &str, time: Timestamp) {
-        self.entry('d', table, time);
-    }
-
-    pub(crate) fn cursor(&mut self, table: &str, key: &[u8], skip: u64) {
+    pub(crate) fn closing(&mut self, table: &str, pass: &Pass) {
         self.begin();
         // Writing to a string does not fail.
-        let _ = write!(self.0, ";o:{table}:");
-        for byte in key {
+        let _ = write!(self.0, ";o:{table}:{}:{}:", pass.since, pass.to);
+        for byte in &pass.key {
             let _ = write!(self.0, "{byte:02x}");
         }
-        if skip > 0 {
-            let _ = write!(self.0, "+{skip}");
+        if pass.skip > 0 {
+            let _ = write!(self.0, "+{}", pass.skip);
         }
     }
 
@@ -190,19 +182,22 @@ mod tests {
 
     #[test]
     fn reads_back_where_windows_are_being_closed() {
+        let passes = [
+            ("sales", Pass::resumed(-5, 7, vec![0, 255, b';', b':', b'+'], 0)),
+            ("sales/1", Pass::resumed(i64::MIN, 12, b"k".to_vec(), 12)),
+        ];
         let mut text = ProgressText::default();
-        text.cursor("sales", &[0, 255, b';', b':', b'+'], 0);
-        text.cursor("sales/1", b"k", 12);
-        text.cursor("all", b"", 3);
+        passes.iter().for_each(|(table, pass)| text.closing(table, pass));
         let text = text.into_string();
-        assert_eq!(text, "hw1;o:sales:00ff3b3a2b;o:sales/1:6b+12;o:all:+3");
+        let expected =
+            "hw1;o:sales:-5:7:00ff3b3a2b;o:sales/1:-9223372036854775808:12:6b+12".to_owned();
+        assert_eq!(text, expected);
         let progress = Progress::parse(&text);
-        assert_eq!(progress.cursor("sales"), Some((&[0, 255, b';', b':', b'+'][..], 0)));
-        assert_eq!(progress.cursor("sales/1"), Some((&b"k"[..], 12)));
-        assert_eq!(progress.cursor("all"), Some((&b""[..], 3)));
-        assert_eq!(progress.cursor("other"), None);
-        for broken in ["hw1;o:a:0", "hw1;o:a:+x", "hw1;o:a", "hw1;o:a:é1", "hw1;o:a:+-1"] {
-            assert_eq!(Progress::parse(broken).cursor("a"), None, "{broken}");
+        passes.iter().for_each(|(table, pass)| assert_eq!(progress.closing(table), Some(pass)));
+        assert_eq!(progress.closing("other"), None);
+        for broken in ["o:a:1:2:0", "o:a:1:2:+x", "o:a:1:2", "o:a:1:2:é1", "o:a:1:x:00", "o:a"] {
+            let text = format!("hw1;{broken}");
+            assert_eq!(Progress::parse(&text).closing("a"), None, "{broken}");
         }
     }
 

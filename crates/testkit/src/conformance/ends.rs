@@ -37,7 +37,7 @@ fn until_the_end(
     seen
 }
 
-pub(super) fn known_when_everything_was_delivered(env: &Env) {
+pub(super) fn the_end_is_known_when_everything_was_delivered(env: &Env) {
     let (topic, partition, mut process) = with_records(env, 3_000);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&partition, None));
@@ -60,7 +60,7 @@ pub(super) fn known_when_everything_was_delivered(env: &Env) {
     }
 }
 
-pub(super) fn of_an_empty_partition_is_known(env: &Env) {
+pub(super) fn the_end_of_an_empty_partition_is_known(env: &Env) {
     let (_, partition, mut process) = with_records(env, 0);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&partition, Some(0)));
@@ -68,7 +68,7 @@ pub(super) fn of_an_empty_partition_is_known(env: &Env) {
 }
 
 /// Kafka's transactions end with a marker, and aborted records are nobody's.
-pub(super) fn lies_behind_markers_and_aborted_records(env: &Env) {
+pub(super) fn the_end_lies_behind_markers_and_aborted_records(env: &Env) {
     let (topic, partition, mut process) = with_records(env, 3);
     let mut producer = env.transactional("t");
     must("begin", producer.begin());
@@ -90,7 +90,7 @@ pub(super) fn lies_behind_markers_and_aborted_records(env: &Env) {
     assert_eq!(seen, ["r00002", "committed"]);
 }
 
-pub(super) fn is_where_an_open_transaction_begins(env: &Env) {
+pub(super) fn the_end_is_where_an_open_transaction_begins(env: &Env) {
     let (topic, partition, mut process) = with_records(env, 3);
     let mut producer = env.transactional("t");
     must("begin", producer.begin());
@@ -109,7 +109,7 @@ pub(super) fn is_where_an_open_transaction_begins(env: &Env) {
     assert_eq!(seen, ["open"]);
 }
 
-pub(super) fn is_unknown_again_after_a_rewind(env: &Env) {
+pub(super) fn the_end_is_unknown_again_after_a_rewind(env: &Env) {
     let (_, partition, mut process) = with_records(env, 500);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&partition, Some(0)));
@@ -124,7 +124,7 @@ pub(super) fn is_unknown_again_after_a_rewind(env: &Env) {
 }
 
 /// A task waits for the answer, not for the next record.
-pub(super) fn wakes_a_poll(env: &Env) {
+pub(super) fn the_end_wakes_a_waiting_poll(env: &Env) {
     let (_, partition, mut process) = with_records(env, 0);
     let mut fetcher = process.fetcher();
     env.meanwhile(|| process.step());

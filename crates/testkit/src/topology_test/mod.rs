@@ -267,27 +267,6 @@ impl TopologyTest {
         self.dice = Some(Dice::new(seed));
     }
 
-    /// Sets `max.message.bytes` of a topic, an internal one too. Kafka's default is 1,048,588, and
-    /// what is larger is an error of the record that made it so, as it is with a broker.
-    ///
-    /// ```
-    /// # use headwater_testkit::TopologyTest;
-    /// # use streams_core::{Builder, Topic};
-    /// let words = Topic::<String, String>::new("words");
-    /// let app = Builder::new("copy");
-    /// app.stream(&words).to(&Topic::new("copies"));
-    /// let mut test = TopologyTest::new(app.build()?);
-    /// test.max_message_bytes("copies", 100);
-    /// let sent = test.send(&words, "k".to_owned(), "long".repeat(20));
-    /// let error = sent.expect_err("too large").to_string();
-    /// assert!(error.contains("has 151 bytes, more than the 100 of max.message.bytes"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn max_message_bytes(&mut self, topic: &str, bytes_max: usize) {
-        self.limits.set(topic, bytes_max);
-        self.tasks.limit();
-    }
-
     /// From now on a task commits after each record, and does what is due (windows to be closed,
     /// changes that leave a suppress, records without a partner, …) in portions of so many, each
     /// with a commit of its own. What comes out must not depend on it.
@@ -313,6 +292,27 @@ impl TopologyTest {
     /// ```
     pub fn portions(&mut self, entries: usize) {
         self.portion = Some(entries);
+    }
+
+    /// Sets `max.message.bytes` of a topic, an internal one too. Kafka's default is 1,048,588, and
+    /// what is larger is an error of the record that made it so, as it is with a broker.
+    ///
+    /// ```
+    /// # use headwater_testkit::TopologyTest;
+    /// # use streams_core::{Builder, Topic};
+    /// let words = Topic::<String, String>::new("words");
+    /// let app = Builder::new("copy");
+    /// app.stream(&words).to(&Topic::new("copies"));
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.max_message_bytes("copies", 100);
+    /// let sent = test.send(&words, "k".to_owned(), "long".repeat(20));
+    /// let error = sent.expect_err("too large").to_string();
+    /// assert!(error.contains("has 151 bytes, more than the 100 of max.message.bytes"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_message_bytes(&mut self, topic: &str, bytes_max: usize) {
+        self.limits.set(topic, bytes_max);
+        self.tasks.limit();
     }
 
     /// The counters of all tasks, summed; a crash sets them back.

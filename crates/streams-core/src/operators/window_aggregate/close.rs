@@ -1,12 +1,13 @@
 //! Closing windows, each once, and forgetting them.
 
+use std::mem;
 use std::ops::ControlFlow;
 
 use super::WindowAggregate;
 use crate::chain::Receive;
 use crate::changelog::by_time;
 use crate::cx::{Clock, Cx};
-use crate::due::Frontier;
+use crate::due::{Frontier, Pass};
 use crate::error::Failure;
 use crate::operators::table_access::{read, read_key};
 use crate::operators::{Closing, Hook};
@@ -22,57 +23,44 @@ where
     /// Closes every window whose time has come, and forgets those that nobody needs any more; what
     /// is more than a portion, the next time.
     pub(super) fn close(&self, cx: &mut Cx) -> Result<(), Failure> {
-        let time = self.decides(cx);
-        if time == Clock::UNKNOWN {
+        if cx.clocks[self.clock].time == Clock::UNKNOWN {
             return Ok(());
         }
-        let is_due =
-            self.ports.closed.is_connected() && cx.clocks[self.first_clock].next_close <= time;
-        if is_due && !self.send_closed(time, cx)? {
-            // Nothing is forgotten before it was closed, but it counts as gone.
-            let clock = &mut cx.clocks[self.clock];
-            if clock.next_forget <= time {
-                clock.forgetting = Some(time);
+        let forget_at = self.forget_at(cx);
+        if self.ports.closed.is_connected() {
+            let time = self.passed(cx);
+            while self.has_to_close(time, cx) {
+                if !self.send_closed(time, cx)? {
+                    if cx.clocks[self.clock].next_forget <= forget_at {
+                        self.begin_to_forget(forget_at, cx);
+                    }
+                    return Ok(());
+                }
             }
-            return Ok(());
         }
-        if cx.clocks[self.clock].next_forget <= time {
-            self.forget(time, cx)?;
+        while self.has_to_forget(forget_at, cx) {
+            if !self.forget(forget_at, cx)? {
+                return Ok(());
+            }
         }
         Ok(())
     }
 
-    /// The stream time that decides what becomes of windows. Where they are sent when they close,
-    /// it is what all operators on the table have passed: a window is complete when none of them
-    /// takes another record for it. Otherwise it is what any of them knows.
-    fn decides(&self, cx: &Cx) -> Timestamp {
-        let own = cx.clocks[self.clock].time;
+    fn has_to_close(&self, time: Timestamp, cx: &Cx) -> bool {
+        let clock = &cx.clocks[self.first_clock];
+        (clock.next_close <= time || clock.closing.is_some()) && time != Clock::UNKNOWN
+    }
+
+    fn has_to_forget(&self, at: Timestamp, cx: &Cx) -> bool {
+        let clock = &cx.clocks[self.clock];
+        (clock.next_forget <= at || clock.forgetting.is_some()) && at != Clock::UNKNOWN
+    }
+
+    /// Stream time as all operators on the table have passed it that had a record: a window is
+    /// complete when none of them takes another record for it.
+    fn passed(&self, cx: &Cx) -> Timestamp {
         let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
-        match self.ports.closed.is_connected() {
-            true => times.fold(own, Timestamp::min),
-            false => times.fold(own, Timestamp::max),
-        }
-    }
-
-    /// Whether a window changes no more: it was sent, or is about to be, or is forgotten. However
-    /// long it is kept, it would be sent again, with the same records.
-    pub(super) fn is_done(&self, window: Window, cx: &Cx) -> bool {
-        let until = match self.ports.closed.is_connected() {
-            true => self.closes_at(window),
-            false => self.forgotten_at(window),
-        };
-        until <= self.decides(cx)
-    }
-
-    /// Whether a window counts as forgotten although it may lie there still.
-    pub(super) fn is_gone(&self, window: Window, cx: &Cx) -> bool {
-        let forgetting = self.siblings.iter().filter_map(|clock| cx.clocks[*clock].forgetting);
-        forgetting.max().is_some_and(|time| self.forgotten_at(window) <= time)
-    }
-
-    /// How long after what its name begins with a window is closed at the soonest.
-    fn close_wait_min(&self) -> i64 {
-        if self.windows.is_uniform() { self.windows.close_after_ms() } else { 0 }
+        times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
     }
 
     /// The stream time at which a window is closed; never before the time that its name begins
@@ -86,7 +74,7 @@ where
     }
 
     /// The stream time at which a window is forgotten.
-    fn forgotten_at(&self, window: Window) -> Timestamp {
+    pub(super) fn forgotten_at(&self, window: Window) -> Timestamp {
         let time = self.windows.naming().time(window);
         let kept_to = time.saturating_add(self.windows.keep_for_ms());
         kept_to.max(self.closes_at(window))
@@ -95,41 +83,51 @@ where
     /// Notes that a window is there, to be closed and forgotten.
     pub(super) fn note(&self, window: Window, cx: &mut Cx) {
         let time = self.windows.naming().time(window);
-        let (closes_at, forgotten_at) = (self.closes_at(window), self.forgotten_at(window));
-        let clock = &mut cx.clocks[self.first_clock];
-        clock.next_close = clock.next_close.min(closes_at);
-        // What is being closed lies behind the place that closing has come to.
-        if clock.closing.is_none() {
-            clock.first_open.lower(time);
-        }
-        let clock = &mut cx.clocks[self.clock];
-        clock.next_forget = clock.next_forget.min(forgotten_at);
-        if clock.forgetting.is_none() {
-            clock.first_kept.lower(time);
-        }
+        let first = &mut cx.clocks[self.first_clock];
+        first.first_open.lower(time);
+        first.next_close = first.next_close.min(self.closes_at(window));
+        let own = &mut cx.clocks[self.clock];
+        own.first_kept.lower(time);
+        own.next_forget = own.next_forget.min(self.forgotten_at(window));
     }
 
-    /// Sends the windows that were not closed yet and are at `time`. Whether none is left.
+    /// Whether a window counts as forgotten, although it may lie there still.
+    pub(super) fn is_gone(&self, window: Window, cx: &Cx) -> bool {
+        let mut passes =
+            self.siblings.iter().filter_map(|clock| cx.clocks[*clock].forgetting.as_ref());
+        passes.any(|pass| self.forgotten_at(window) <= pass.to)
+    }
+
+    /// Whether a window waits to be closed although stream time has passed it.
+    pub(super) fn is_left_to_close(&self, window: Window, store_key: &[u8], cx: &Cx) -> bool {
+        let Some(pass) = &cx.clocks[self.first_clock].closing else { return false };
+        let at = self.closes_at(window);
+        pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
+    }
+
+    /// The stream time by which windows are forgotten: as far as any operator on the table knows it,
+    /// but nothing is forgotten before it was closed.
+    pub(super) fn forget_at(&self, cx: &Cx) -> Timestamp {
+        if self.ports.closed.is_connected() {
+            return self.passed(cx);
+        }
+        let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
+        times.fold(cx.clocks[self.clock].time, Timestamp::max)
+    }
+
+    /// Sends the windows that were not closed yet and are due at `time`: a portion of them. Whether
+    /// none is left.
     fn send_closed(&self, time: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
-        let (naming, wait_min) = (self.windows.naming(), self.close_wait_min());
-        let (is_uniform, clock) = (self.windows.is_uniform(), &cx.clocks[self.first_clock]);
-        let (closed_at, goes_on) = (clock.closed_at, clock.closing.is_some());
-        let from = match &clock.first_open {
-            // What was closed by the stream time that a restart begins with was sent then.
-            open if *open == Frontier::unknown() && is_uniform && closed_at != Clock::UNKNOWN => {
-                naming.lower_bound(closed_at - wait_min + 1)
-            }
-            open => start(naming, open),
-        };
-        // Of different lengths, a window that was closed before may lie behind one that was not.
-        let due_at =
-            |window| Some(self.closes_at(window)).filter(|at| is_uniform || *at > closed_at);
-        let search = Search { from: &from, skip: clock.first_open.skip, time, wait_min };
-        let looked = self.look(&search, due_at, cx)?;
+        let is_uniform = self.windows.is_uniform();
+        let wait_min = if is_uniform { self.windows.close_after_ms() } else { 0 };
+        let mut pass = self.closing_pass(time, wait_min, cx);
+        let since = pass.since;
+        let due_at = |window| Some(self.closes_at(window)).filter(|at| *at > since);
+        let looked = self.look(&mut pass, wait_min, due_at, cx)?;
         for (window, store_key) in &looked.due {
             if !cx.takes_one() {
-                let clock = &mut cx.clocks[self.first_clock];
-                (clock.first_open, clock.closing) = (self.frontier(*window, store_key), Some(time));
+                pass.key = self.place_of(store_key);
+                cx.clocks[self.first_clock].closing = Some(pass);
                 return Ok(false);
             }
             if let Some(record) = self.read_window(*window, store_key, cx)? {
@@ -137,75 +135,110 @@ where
             }
         }
         let clock = &mut cx.clocks[self.first_clock];
-        if let Some(rest) = looked.rest {
-            (clock.first_open, clock.closing) = (rest, Some(time));
+        if let Some(key) = looked.rest {
+            pass.key = key;
+            clock.closing = Some(pass);
             cx.portion.is_used_up = true;
             return Ok(false);
         }
-        (clock.first_open, clock.next_close) = looked.left(goes_on && !is_uniform);
-        (clock.closed_at, clock.closing) = (time, None);
+        clock.first_open.lower(pass.first);
+        clock.next_close = clock.next_close.min(pass.next);
+        clock.closed_at = clock.closed_at.max(pass.to);
         Ok(true)
     }
 
-    fn forget(&self, time: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
-        let (naming, wait_min) = (self.windows.naming(), self.windows.keep_for_ms());
-        let kept = self.siblings.iter().chain([&self.clock]);
-        let from = kept.map(|clock| start(naming, &cx.clocks[*clock].first_kept)).min();
-        let goes_on = cx.clocks[self.clock].first_kept.key().is_some();
+    /// Goes on with closing, or begins. What comes while it lasts is noted besides.
+    fn closing_pass(&self, time: Timestamp, wait_min: i64, cx: &mut Cx) -> Box<Pass> {
+        let clock = &mut cx.clocks[self.first_clock];
+        if let Some(pass) = clock.closing.take() {
+            return pass;
+        }
+        let closed_at = clock.closed_at;
+        // What was closed by the stream time that a restart begins with was sent then.
+        let from = match clock.first_open.time {
+            Clock::UNKNOWN if self.windows.is_uniform() && closed_at != Clock::UNKNOWN => {
+                closed_at - wait_min + 1
+            }
+            from => from,
+        };
+        clock.first_open = Frontier::at(Timestamp::MAX);
+        clock.next_close = Timestamp::MAX;
+        Box::new(Pass::begin(closed_at, time, self.windows.naming().lower_bound(from)))
+    }
+
+    /// Deletes the windows that nobody needs at `at`: a portion of them. Whether none is left.
+    fn forget(&self, at: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
+        self.begin_to_forget(at, cx);
+        let Some(mut pass) = cx.clocks[self.clock].forgetting.take() else { return Ok(true) };
         let due_at = |window| Some(self.forgotten_at(window));
-        let search = Search { from: &from.unwrap_or_default(), skip: 0, time, wait_min };
-        let looked = self.look(&search, due_at, cx)?;
-        for (window, store_key) in &looked.due {
+        let looked = self.look(&mut pass, self.windows.keep_for_ms(), due_at, cx)?;
+        for (_, store_key) in &looked.due {
             if !cx.takes_one() {
-                let clock = &mut cx.clocks[self.clock];
-                (clock.first_kept, clock.forgetting) =
-                    (self.frontier(*window, store_key), Some(time));
-                return Ok(());
+                pass.key = self.place_of(store_key);
+                cx.clocks[self.clock].forgetting = Some(pass);
+                return Ok(false);
             }
             cx.tables.delete(self.index, store_key);
         }
         let clock = &mut cx.clocks[self.clock];
-        if let Some(rest) = looked.rest {
-            (clock.first_kept, clock.forgetting) = (rest, Some(time));
+        if let Some(key) = looked.rest {
+            pass.key = key;
+            clock.forgetting = Some(pass);
             cx.portion.is_used_up = true;
-            return Ok(());
+            return Ok(false);
         }
-        (clock.first_kept, clock.next_forget) = looked.left(goes_on && !self.windows.is_uniform());
-        clock.forgetting = None;
-        Ok(())
+        clock.first_kept.lower(pass.first);
+        clock.next_forget = clock.next_forget.min(pass.next);
+        Ok(true)
     }
 
-    /// Looks for windows that are due, as many as the portion has room for. Where `due_at` says
-    /// nothing, the window does not matter any more.
+    fn begin_to_forget(&self, at: Timestamp, cx: &mut Cx) {
+        if cx.clocks[self.clock].forgetting.is_some() {
+            return;
+        }
+        let kept = self.siblings.iter().map(|clock| cx.clocks[*clock].first_kept.time);
+        let first = kept.fold(cx.clocks[self.clock].first_kept.time, Timestamp::min);
+        let from = self.windows.naming().lower_bound(first);
+        let clock = &mut cx.clocks[self.clock];
+        clock.first_kept = Frontier::at(Timestamp::MAX);
+        clock.next_forget = Timestamp::MAX;
+        clock.forgetting = Some(Box::new(Pass::begin(Clock::UNKNOWN, at, from)));
+    }
+
+    /// Goes on with a pass over the windows, for those that are due by then, as many as the portion
+    /// has room for; none is due less than `wait_min` after what its name begins with. Where
+    /// `due_at` says nothing, the window does not matter any more.
     fn look(
         &self,
-        search: &Search<'_>,
+        pass: &mut Pass,
+        wait_min: i64,
         due_at: impl Fn(Window) -> Option<Timestamp>,
         cx: &Cx,
     ) -> Result<Looked, Failure> {
-        let (naming, limit) = (self.windows.naming(), cx.portion.left());
-        let last = search.time.saturating_sub(search.wait_min);
-        let (mut looked, mut skip) = (Looked::default(), search.skip);
-        cx.tables.scan(self.index, search.from, None, &mut |key, _, _| {
-            let (window, inner) = naming.read_by_time(&self.windows, key);
-            if skip > 0 {
-                skip -= 1;
+        let (naming, last) = (self.windows.naming(), pass.to.saturating_sub(wait_min));
+        let limit = cx.portion.left();
+        let mut looked = Looked::default();
+        let from = mem::take(&mut pass.key);
+        cx.tables.scan(self.index, &from, None, &mut |key, _, _| {
+            if pass.skip > 0 {
+                pass.skip -= 1;
                 return ControlFlow::Continue(());
             }
+            let (window, inner) = naming.read_by_time(&self.windows, key);
             let name = naming.time(window);
             if name > last {
-                looked.leave(name, name.saturating_add(search.wait_min));
+                pass.leave(name, name.saturating_add(wait_min));
                 return ControlFlow::Break(());
             }
             match due_at(window) {
-                Some(at) if at <= search.time => {
-                    if looked.due.len() == limit {
-                        looked.rest = Some(Frontier::at_entry(name, key));
-                        return ControlFlow::Break(());
-                    }
+                Some(at) if at <= pass.to && looked.due.len() == limit => {
+                    looked.rest = Some(key.into());
+                    return ControlFlow::Break(());
+                }
+                Some(at) if at <= pass.to => {
                     looked.due.push((window, store_key(naming, window, key, inner)));
                 }
-                Some(at) => looked.leave(name, at),
+                Some(at) => pass.leave(name, at),
                 None => {}
             }
             ControlFlow::Continue(())
@@ -213,17 +246,15 @@ where
         Ok(looked)
     }
 
-    /// This window and those after it wait.
-    fn frontier(&self, window: Window, store_key: &[u8]) -> Frontier {
-        let naming = self.windows.naming();
-        let time = naming.time(window);
-        match naming {
-            Naming::Start => Frontier::at_entry(time, store_key),
-            _ => Frontier::at_entry(time, by_time(store_key, naming.suffix_len())),
+    /// The store key of a window, found by time.
+    fn place_of(&self, store_key: &[u8]) -> Vec<u8> {
+        match self.windows.naming() {
+            Naming::Start => store_key.into(),
+            naming => by_time(store_key, naming.suffix_len()),
         }
     }
 
-    fn read_window(
+    pub(super) fn read_window(
         &self,
         window: Window,
         store_key: &[u8],
@@ -251,12 +282,13 @@ where
         if clock.time == Clock::UNKNOWN || next == Timestamp::MAX {
             return None;
         }
-        // This operator has passed it, and others on the table have not.
-        if next != Clock::UNKNOWN && clock.time >= next {
-            return None;
-        }
         // Not looked yet: look when the input has been idle long enough.
-        let next = if next == Clock::UNKNOWN { clock.time } else { next };
+        let next = match next {
+            Clock::UNKNOWN => clock.time,
+            // This operator has passed it, and others on the table have not.
+            next if next <= clock.time => return None,
+            next => next,
+        };
         let reached = clock.anchor.saturating_add(next.saturating_sub(clock.time).max(0));
         Some(reached.max(clock.arrival.saturating_add(idle_after)))
     }
@@ -272,11 +304,25 @@ where
 {
     /// What all of them had passed at the commit was closed then.
     fn on_resume(&self, cx: &mut Cx) {
-        cx.clocks[self.first_clock].closed_at = self.decides(cx);
+        cx.clocks[self.first_clock].closed_at = self.passed(cx);
     }
 
-    fn minds_idleness(&self) -> bool {
-        self.windows.idle_after_ms().is_some()
+    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
+        self.close(cx)
+    }
+
+    fn closing(&self, cx: &Cx) -> Option<Closing> {
+        // The first one says it for all operators on the table.
+        if self.clock != self.first_clock {
+            return None;
+        }
+        let Clock { closing, closed_at, .. } = &cx.clocks[self.clock];
+        let pass = closing.as_deref().cloned().or_else(|| {
+            // Another stream had its first record after windows were closed that it is not past.
+            let is_ahead = self.siblings.len() > 1 && *closed_at > self.passed(cx);
+            is_ahead.then(|| Pass::begin(*closed_at, *closed_at, vec![u8::MAX]))
+        });
+        pass.map(|pass| Closing { clock: self.clock, table: self.index, pass })
     }
 
     /// Stream time goes on with the clock only as far as it is known that nothing else has come:
@@ -292,24 +338,8 @@ where
         self.close(cx)
     }
 
-    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
-        self.close(cx)
-    }
-
-    fn closing<'c>(&self, cx: &'c Cx) -> Option<Closing<'c>> {
-        // One for all operators on the table.
-        if self.clock != self.first_clock {
-            return None;
-        }
-        let Clock { first_open, closing, closed_at, .. } = &cx.clocks[self.clock];
-        closing.and(first_open.key()).map(|key| Closing {
-            clock: self.clock,
-            table: self.index,
-            key,
-            skip: first_open.skip,
-            // Where the order of names is that of closing, the place says everything.
-            closed_at: (!self.windows.is_uniform()).then_some(*closed_at),
-        })
+    fn minds_idleness(&self) -> bool {
+        self.windows.idle_after_ms().is_some()
     }
 
     fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
@@ -322,55 +352,13 @@ where
 /// After how many milliseconds it is looked again whether the input is idle indeed.
 const LOOK_AGAIN_MS: i64 = 10;
 
-/// What windows are looked for.
-struct Search<'a> {
-    /// The store key by time to begin at.
-    from: &'a [u8],
-    /// How many from there on do not count.
-    skip: u64,
-    /// Those that are due at this stream time.
-    time: Timestamp,
-    /// None is due less than this after what its name begins with.
-    wait_min: i64,
-}
-
-/// What was found among the windows that wait for their time.
+/// Windows that are due.
+#[derive(Default)]
 struct Looked {
-    /// Those that are due, with their store keys, in the order of their names.
+    /// With their store keys.
     due: Vec<(Window, Box<[u8]>)>,
-    /// Where the first one is that is due, and for which there is no room.
-    rest: Option<Frontier>,
-    /// What the names of those that are not due begin with, at the least.
-    first: Timestamp,
-    /// When the next of them is due, at the soonest.
-    next: Timestamp,
-}
-
-impl Default for Looked {
-    fn default() -> Self {
-        Self { due: Vec::new(), rest: None, first: Timestamp::MAX, next: Timestamp::MAX }
-    }
-}
-
-impl Looked {
-    fn leave(&mut self, name: Timestamp, due_at: Timestamp) {
-        self.first = self.first.min(name);
-        self.next = self.next.min(due_at);
-    }
-
-    /// What is left when all that was due is done, and when the next of it is due. What lies before
-    /// the place where an earlier portion ended was not seen now: it is looked at next time.
-    fn left(&self, has_unseen: bool) -> (Frontier, Timestamp) {
-        match has_unseen {
-            true => (Frontier::unknown(), Clock::UNKNOWN),
-            false => (Frontier::at(self.first), self.next),
-        }
-    }
-}
-
-/// Where what waits begins.
-fn start(naming: Naming, first: &Frontier) -> Vec<u8> {
-    first.key().map_or_else(|| naming.lower_bound(first.time), <[u8]>::to_vec)
+    /// The store key, found by time, of the first one for which there was no room.
+    rest: Option<Vec<u8>>,
 }
 
 /// The key under which the window's value is, from the key found by time.

@@ -114,7 +114,8 @@ where
         let time = cx.clocks[self.clock].time;
         plan.clear();
         self.windows.place(record.timestamp, time, &near, plan);
-        plan.steps.retain(|step| !self.is_done(step.window, cx));
+        let forget_at = self.forget_at(cx);
+        plan.steps.retain(|step| self.forgotten_at(step.window) > forget_at);
         if plan.steps.is_empty() {
             cx.drop_late(&self.table.name, record.timestamp, time);
         }
@@ -129,8 +130,7 @@ where
         self.update(*last, &near, record, key, cx)
     }
 
-    /// The windows of the record's key that its kind wants to see. Where windows are merged, those
-    /// that change no more are not among them.
+    /// The windows of the record's key that its kind wants to see.
     fn find_near<V>(
         &self,
         record: &Record<K, V>,
@@ -142,14 +142,13 @@ where
         write_prefix(key, |out| write_key(&self.table.name, &*self.table.key, &record.key, out))?;
         let end = end_of(key);
         key.extend_from_slice(&self.windows.near_from(at).to_be_bytes());
-        let (mut near, is_merged) = (Vec::new(), naming == Naming::EndAndStart);
+        let mut near = Vec::new();
         cx.tables.scan(self.index, key, end.as_deref(), &mut |found, latest, value| {
             let (window, _) = naming.read(&self.windows, found);
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
             }
-            let is_over = is_merged && self.is_done(window, cx);
-            if !is_over && !self.is_gone(window, cx) {
+            if !self.is_gone(window, cx) {
                 near.push(Near { window, latest, value: value.into() });
             }
             ControlFlow::Continue(())
@@ -173,6 +172,12 @@ where
         cx: &mut Cx,
     ) -> Result<(), Failure> {
         self.write_store_key(near.window, key, buffer)?;
+        // It was closed before it became part of another one.
+        if self.is_left_to_close(near.window, buffer, cx)
+            && let Some(record) = self.read_window(near.window, buffer, cx)?
+        {
+            self.ports.closed.receive(record, cx)?;
+        }
         cx.tables.delete(self.index, buffer);
         if !self.ports.changes.is_connected() {
             return Ok(());
