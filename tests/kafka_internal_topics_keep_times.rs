@@ -19,7 +19,7 @@ const DEFAULTS: &str = "log.message.timestamp.type=LogAppendTime
 log.message.timestamp.before.max.ms=86400000";
 
 /// 2001-09-09, when nobody ran this.
-const LONG_AGO: i64 = 1_000_000_000_000;
+const LONG_AGO: i64 = 1_000_000_800_000;
 const HOUR: i64 = 3_600_000;
 
 const ANY: &str = "9223372036854775807";
@@ -90,7 +90,7 @@ async fn whatever_the_broker_does_by_default() {
     }
     let broker = Broker::start_with(1, DEFAULTS);
     // Tables in memory are restored at each start.
-    let config = Config { tables: Tables::Memory, ..broker.config() };
+    let config = Config { tables: Some(Tables::Memory), ..broker.config() };
     let client = headwater::client(&config).expect("a client");
     of_any_time(&client, "times-in");
     of_any_time(&client, "times-out");
