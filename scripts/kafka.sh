@@ -32,6 +32,8 @@ HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the 
 HEADWATER_KAFKA_NODES  how many nodes `start` and `stop` concern, default 1; each takes the three
                        ports behind those of the one before
 HEADWATER_KAFKA_HEAP   heap of a node, default 1g
+HEADWATER_KAFKA_PROPERTIES
+                       more lines for the configuration of nodes that `start` makes
 USAGE
 }
 
@@ -122,6 +124,7 @@ group.initial.rebalance.delay.ms=0
 # Event times lie in the past: nothing may be deleted for its age.
 log.retention.ms=-1
 log.segment.delete.delay.ms=1000
+${HEADWATER_KAFKA_PROPERTIES:-}
 PROPERTIES
 }
 

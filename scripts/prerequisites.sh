@@ -9,7 +9,15 @@ ensure_native() {
   ensure_packages "a C and C++ tool chain" has_cxx gcc g++ libc6-dev make
   ensure_packages "libclang, for RocksDB's bindings" has_libclang libclang-dev
   ensure_packages "Perl, for OpenSSL's build" has_perl perl
+  want_ccache
   ensure_rust
+}
+
+# Without it everything works as well: each new checkout compiles RocksDB again.
+want_ccache() {
+  has_ccache && return
+  note "missing: ccache, which keeps compiled C and C++ for the next checkout"
+  apt_install ccache || note "going on without it"
 }
 
 # Runs the broker of the tests and fetches it.
@@ -31,6 +39,7 @@ ensure_valgrind() {
 has_linker() { command -v cc && [ -e /usr/include/stdio.h ]; } >/dev/null
 has_cxx() { has_linker && command -v c++ && command -v make; } >/dev/null
 has_maven() { command -v mvn; } >/dev/null
+has_ccache() { command -v ccache; } >/dev/null
 has_valgrind() { command -v valgrind; } >/dev/null
 has_curl() { command -v curl; } >/dev/null
 # perl-base, which every Debian has, is not enough for OpenSSL's Configure.

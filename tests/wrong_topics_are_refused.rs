@@ -113,6 +113,24 @@ async fn a_repartition_topic_that_loses_records() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changelog_that_does_not_take_every_time() {
+    let (_, client) = embedded();
+    client.create_topic("recent-in", 1).expect("created");
+    client.create_topic("recent-out", 1).expect("created");
+    let settings = [("cleanup.policy", "compact"), ("message.timestamp.before.max.ms", "5")];
+    internal(&client, "recent-counts-changelog", 1, &settings);
+    let error = error_of(counting("recent")).await.to_string();
+    for part in [
+        "recent-counts-changelog has message.timestamp.before.max.ms=5",
+        "--entity-name recent-counts-changelog",
+        "--add-config message.timestamp.before.max.ms=9223372036854775807",
+        "message.timestamp.difference.max.ms",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
 /// What was created for the application is accepted by its next start, and is what it must be.
 #[tokio::test(flavor = "multi_thread")]
 async fn internal_topics_are_made_as_they_must_be() {
@@ -130,6 +148,10 @@ async fn internal_topics_are_made_as_they_must_be() {
     assert_eq!((found[0].partitions, found[0].cleanup_policy.as_str()), (3, "compact"));
     assert_eq!((found[1].partitions, found[1].cleanup_policy.as_str()), (3, "delete"));
     assert_eq!(found[1].retention_ms, -1);
+    for topic in found {
+        let bounds = (topic.timestamp_before_max_ms, topic.timestamp_after_max_ms);
+        assert_eq!(bounds, (i64::MAX, i64::MAX));
+    }
 }
 
 /// Two instances that start at once both want to create the topics.

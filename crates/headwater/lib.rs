@@ -55,7 +55,8 @@ pub use runtime::{
     AppError, AppState, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError,
     Delivered, GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus,
     MissingTopic, MissingTopics, ReadFrom, ReadRecord, Status, StatusHandle, Tables, TaskCounters,
-    TaskState, TaskStatus, TopicReader, TopologyChanges, Transactions, Writer, shutdown_signal,
+    TaskIdle, TaskState, TaskStatus, TopicReader, TopologyChanges, Transactions, Writer,
+    shutdown_signal,
 };
 pub use streams_core::{
     Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,

@@ -19,8 +19,14 @@ pub struct Broker {
 impl Broker {
     /// So many nodes; three keep three replicas of everything.
     pub fn start(nodes: u16) -> Self {
+        Self::start_with(nodes, "")
+    }
+
+    /// The same with more lines of configuration.
+    pub fn start_with(nodes: u16, properties: &str) -> Self {
         let broker = Self { first_port: free_port(nodes), nodes, turn: 0 };
-        broker.of_all(&["start"]);
+        let mut start = script(broker.first_port, &["start"], nodes);
+        run(start.env("HEADWATER_KAFKA_PROPERTIES", properties));
         broker
     }
 
@@ -43,7 +49,7 @@ impl Broker {
 
     /// Starts the one that was killed again, with what it had.
     pub fn start_again(&self) {
-        script(self.port(self.turn), &["start", "--keep"], 1);
+        run(&mut script(self.port(self.turn), &["start", "--keep"], 1));
     }
 
     /// The next one stands still until [`Self::thaw`].
@@ -123,19 +129,23 @@ impl Broker {
     }
 
     fn of_all(&self, arguments: &[&str]) {
-        script(self.first_port, arguments, self.nodes);
+        run(&mut script(self.first_port, arguments, self.nodes));
     }
 }
 
-fn script(port: u16, arguments: &[&str], nodes: u16) {
-    let done = Command::new("bash")
+fn script(port: u16, arguments: &[&str], nodes: u16) -> Command {
+    let mut command = Command::new("bash");
+    command
         .arg("scripts/kafka.sh")
         .args(arguments)
         .env("HEADWATER_KAFKA_PORT", port.to_string())
         .env("HEADWATER_KAFKA_NODES", nodes.to_string())
-        .stdout(Stdio::null())
-        .status();
-    assert!(done.expect("bash").success(), "{arguments:?}");
+        .stdout(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) {
+    assert!(command.status().expect("bash").success(), "{command:?}");
 }
 
 /// Below the ports that the system gives to whoever connects: a client that connects again and

@@ -22,8 +22,6 @@ pub(crate) struct Cursor {
     /// Everything for this reader below it was delivered.
     pub(crate) position: i64,
     pub(crate) paused: bool,
-    /// The end of the partition as last seen.
-    pub(crate) high_watermark: i64,
     /// Read from disk and not delivered yet, up to `ahead_end`.
     ahead: VecDeque<Segment>,
     ahead_end: i64,
@@ -42,14 +40,7 @@ pub(crate) struct DiskRange {
 
 impl Cursor {
     pub(crate) fn new(id: PartitionId, position: i64) -> Self {
-        Self {
-            id,
-            position,
-            paused: false,
-            high_watermark: 0,
-            ahead: VecDeque::new(),
-            ahead_end: 0,
-        }
+        Self { id, position, paused: false, ahead: VecDeque::new(), ahead_end: 0 }
     }
 
     /// Delivers from what was read ahead.
@@ -72,7 +63,6 @@ impl Cursor {
         budget: &mut Budget,
         out: &mut Slices,
     ) -> Option<DiskRange> {
-        self.high_watermark = partition.visible;
         self.position = self.position.max(partition.start);
         self.read_ahead(budget, out);
         if self.position < self.ahead_end {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use runtime::transport::{Fetched, Fetcher, Result};
+use runtime::transport::{FetchProgress, Fetched, Fetcher, Result};
 use streams_core::TopicPartition;
 
 use crate::cursor::{Cursor, Cursors};
@@ -93,8 +93,19 @@ impl Fetcher for EmbeddedFetcher {
         })
     }
 
-    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
-        let cursors = self.cursors.iter();
-        cursors.map(|(name, cursor)| (name.clone(), cursor.high_watermark)).collect()
+    fn is_at_end(&self, partition: &TopicPartition) -> bool {
+        let Some(cursor) = self.cursors.find(partition) else { return false };
+        let state = self.shared.lock();
+        let partition = &state.partitions[cursor.id as usize];
+        state.failure.is_none() && cursor.position >= partition.limit(self.read_committed)
+    }
+
+    fn progress(&self) -> Vec<(TopicPartition, FetchProgress)> {
+        let state = self.shared.lock();
+        let progress = |(name, cursor): (&TopicPartition, &Cursor)| {
+            let end = state.partitions[cursor.id as usize].limit(self.read_committed);
+            (name.clone(), FetchProgress { position: cursor.position, end })
+        };
+        self.cursors.iter().map(progress).collect()
     }
 }

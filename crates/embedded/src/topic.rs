@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::transport::{NewTopic, TopicInfo};
+use runtime::transport::{NewTopic, TimestampType, TopicInfo};
+use streams_core::MAX_MESSAGE_BYTES;
 
 use crate::partition::PartitionId;
 
@@ -29,8 +30,12 @@ pub(crate) struct TopicConfig {
     pub(crate) retention_ms: i64,
     /// `delete.retention.ms`: how long tombstones are kept.
     pub(crate) delete_retention_ms: i64,
-    /// `max.message.bytes`: of one record with its key and headers.
-    pub(crate) message_bytes_max: usize,
+    /// `max.message.bytes`: of one record as Kafka's batch of one would have it.
+    pub(crate) message_bytes_max: i32,
+    /// `message.timestamp.before.max.ms`: how far a timestamp may lie before the clock.
+    pub(crate) timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far it may lie after the clock.
+    pub(crate) timestamp_after_max_ms: i64,
     /// `min.cleanable.dirty.ratio`, in thousandths.
     pub(crate) dirty_permille_min: u64,
 }
@@ -43,7 +48,9 @@ impl Default for TopicConfig {
             delete: true,
             retention_ms: -1,
             delete_retention_ms: 24 * 60 * 60 * 1000,
-            message_bytes_max: 1024 * 1024,
+            message_bytes_max: MAX_MESSAGE_BYTES,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: i64::MAX,
             dirty_permille_min: 500,
         }
     }
@@ -84,7 +91,14 @@ impl TopicConfig {
             "retention.ms" => self.retention_ms = number(value, -1)?,
             "delete.retention.ms" => self.delete_retention_ms = number(value, 0)?,
             "max.message.bytes" => {
-                self.message_bytes_max = number(value, 0)?.min(i64::from(i32::MAX) / 2) as usize;
+                // A chunk addresses its bytes by numbers of four bytes.
+                self.message_bytes_max = number(value, 0)?.min(i64::from(i32::MAX) / 2) as i32;
+            }
+            "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number(value, 0)?,
+            "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = number(value, 0)?,
+            "message.timestamp.difference.max.ms" => {
+                self.timestamp_before_max_ms = number(value, 0)?;
+                self.timestamp_after_max_ms = self.timestamp_before_max_ms;
             }
             "min.cleanable.dirty.ratio" => match value.parse::<f64>() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => {
@@ -125,14 +139,22 @@ impl TopicConfig {
     /// What [`parse`](Self::parse) makes this of.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let ratio = self.dirty_permille_min as f64 / 1000.0;
-        let settings = [
+        let mut settings = vec![
             ("cleanup.policy", self.cleanup_policy.clone()),
             ("retention.ms", self.retention_ms.to_string()),
             ("delete.retention.ms", self.delete_retention_ms.to_string()),
             ("max.message.bytes", self.message_bytes_max.to_string()),
             ("min.cleanable.dirty.ratio", ratio.to_string()),
         ];
-        settings.map(|(name, value)| (name.to_owned(), value)).into()
+        // What is as it was before there was such a setting is not written: an older version does
+        // not know it.
+        for (name, ms) in [
+            ("message.timestamp.before.max.ms", self.timestamp_before_max_ms),
+            ("message.timestamp.after.max.ms", self.timestamp_after_max_ms),
+        ] {
+            settings.extend((ms != i64::MAX).then(|| (name, ms.to_string())));
+        }
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Whether records expire.
@@ -156,6 +178,10 @@ impl Topic {
             partitions: self.partitions.len() as i32,
             cleanup_policy: self.config.cleanup_policy.clone(),
             retention_ms: self.config.retention_ms,
+            max_message_bytes: self.config.message_bytes_max,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: self.config.timestamp_before_max_ms,
+            timestamp_after_max_ms: self.config.timestamp_after_max_ms,
         }
     }
 }
@@ -196,6 +222,9 @@ mod tests {
         assert_eq!(compact.retention(), None, "retention.ms is for the policy delete");
         assert_eq!(parse("retention.ms", "-1").unwrap().retention(), None);
         assert_eq!(parse("segment.bytes", "1024"), Ok(TopicConfig::default()));
+        let recent = parse("message.timestamp.difference.max.ms", "5").unwrap();
+        assert_eq!((recent.timestamp_before_max_ms, recent.timestamp_after_max_ms), (5, 5));
+        assert_eq!(TopicConfig::parse(&recent.settings()), Ok(recent));
     }
 
     #[test]

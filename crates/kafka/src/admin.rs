@@ -10,9 +10,11 @@ use rdkafka::admin::{
 };
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
-use runtime::transport::{Admin, ErrorKind, NewTopic, Result, TopicInfo, TransportError};
+use runtime::transport::{
+    Admin, ErrorKind, NewTopic, Result, TimestampType, TopicInfo, TransportError,
+};
 use streams_core::TopicPartition;
 
 use crate::config::{KafkaConfig, Role};
@@ -91,18 +93,20 @@ impl Admin for KafkaAdmin {
     }
 
     fn create(&mut self, topic: &NewTopic, timeout: Duration) -> Result<()> {
-        let replication = TopicReplication::Fixed(topic.replication.unwrap_or(-1));
-        let mut native = NativeTopic::new(&topic.name, topic.partitions, replication);
-        for (key, value) in &topic.config {
-            native = native.set(key, value);
+        let mut refused = None;
+        for config in spellings(&topic.config) {
+            match self.create_with(topic, &config, timeout)? {
+                None => return self.wait_until_known(&topic.name, timeout),
+                // It may not know one of these names.
+                Some(Code::InvalidConfig) => refused = Some(Code::InvalidConfig),
+                code => {
+                    refused = code;
+                    break;
+                }
+            }
         }
-        let context = || format!("creating the topic {}", topic.name);
-        let results = block_on(self.client.create_topics([&native], &options(timeout)))
-            .map_err(|error| error::plain(context(), error))?;
-        match results.into_iter().next() {
-            Some(Err((_, code))) => Err(error::code(context(), code)),
-            _ => self.wait_until_known(&topic.name, timeout),
-        }
+        let context = format!("creating the topic {}", topic.name);
+        Err(error::code(context, refused.unwrap_or(Code::InvalidConfig)))
     }
 
     fn delete_records(
@@ -124,6 +128,21 @@ impl Admin for KafkaAdmin {
 }
 
 impl KafkaAdmin {
+    /// Asks for the topic with this configuration; returns what the broker has against it.
+    fn create_with(
+        &self,
+        topic: &NewTopic,
+        config: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<Option<Code>> {
+        let replication = TopicReplication::Fixed(topic.replication.unwrap_or(-1));
+        let native = NativeTopic::new(&topic.name, topic.partitions, replication);
+        let native = config.iter().fold(native, |native, (name, value)| native.set(name, value));
+        let results = block_on(self.client.create_topics([&native], &options(timeout)))
+            .map_err(|error| error::plain(format!("creating the topic {}", topic.name), error))?;
+        Ok(results.into_iter().next().and_then(|result| result.err()).map(|(_, code)| code))
+    }
+
     /// A topic that was created takes a moment until the brokers know it.
     fn wait_until_known(&self, name: &Arc<str>, timeout: Duration) -> Result<()> {
         let deadline = std::time::Instant::now() + timeout;
@@ -140,6 +159,28 @@ impl KafkaAdmin {
     }
 }
 
+/// The bounds of timestamps, as brokers name them from 3.6 on.
+const BOUNDS: [&str; 2] = ["message.timestamp.before.max.ms", "message.timestamp.after.max.ms"];
+/// Their one name until 3.9. As long as there are both, it counts where the newer one says that any
+/// time will do.
+const OLD_BOUND: &str = "message.timestamp.difference.max.ms";
+
+/// A configuration as brokers of different ages want it said: a broker refuses names that it does
+/// not know. Only timestamps without a bound have to be said in more than one way.
+fn spellings(config: &[(String, String)]) -> Vec<Vec<(&str, &str)>> {
+    let given: Vec<_> = config.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let any = i64::MAX.to_string();
+    let is_unbounded = |bound: &&str| given.iter().any(|(name, ms)| name == bound && *ms == any);
+    if !BOUNDS.iter().all(|bound| is_unbounded(&bound)) {
+        return vec![given];
+    }
+    let old = given.iter().find(|(name, _)| *name == BOUNDS[0]).map(|(_, any)| (OLD_BOUND, *any));
+    let others = given.iter().filter(|(name, _)| !BOUNDS.contains(name)).copied();
+    let both = given.iter().copied().chain(old).collect();
+    let old_only = others.chain(old).collect();
+    vec![both, given.clone(), old_only]
+}
+
 fn options(timeout: Duration) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
 }
@@ -151,6 +192,54 @@ fn topic_info(name: &Arc<str>, partitions: i32, config: &ConfigResource) -> Resu
         let context = format!("asking for the configuration of {name}");
         TransportError::new(ErrorKind::Retriable, context, "the broker does not know it yet")
     })?;
-    let retention_ms = value("retention.ms").and_then(|text| text.parse().ok()).unwrap_or(-1);
-    Ok(TopicInfo { name: Arc::clone(name), partitions, cleanup_policy, retention_ms })
+    let number = |key: &str| value(key).and_then(|text| text.parse::<i64>().ok());
+    let timestamp_type = match value("message.timestamp.type").as_deref() {
+        Some("LogAppendTime") => TimestampType::LogAppendTime,
+        _ => TimestampType::CreateTime,
+    };
+    // Brokers 3.6 to 3.9 have both: the old setting counts where the new one is not set.
+    let bound = |key: &str| {
+        let newer = number(key).filter(|ms| *ms != i64::MAX);
+        newer.or_else(|| number("message.timestamp.difference.max.ms")).unwrap_or(i64::MAX)
+    };
+    let of_defaults = TopicInfo::new(Arc::clone(name), partitions);
+    Ok(TopicInfo {
+        cleanup_policy,
+        retention_ms: number("retention.ms").unwrap_or(-1),
+        max_message_bytes: number("max.message.bytes")
+            .and_then(|bytes| i32::try_from(bytes).ok())
+            .unwrap_or(of_defaults.max_message_bytes),
+        timestamp_type,
+        timestamp_before_max_ms: bound("message.timestamp.before.max.ms"),
+        timestamp_after_max_ms: bound("message.timestamp.after.max.ms"),
+        ..of_defaults
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(config: &[(&str, &str)]) -> Vec<(String, String)> {
+        config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn timestamps_without_a_bound_are_asked_for_by_the_names_of_each_age() {
+        let any = "9223372036854775807";
+        let policy = ("cleanup.policy", "compact");
+        let (before, after) = ((BOUNDS[0], any), (BOUNDS[1], any));
+        let config = owned(&[policy, before, after]);
+        let old = (OLD_BOUND, any);
+        let expected =
+            [vec![policy, before, after, old], vec![policy, before, after], vec![policy, old]];
+        assert_eq!(spellings(&config), expected);
+    }
+
+    #[test]
+    fn what_a_user_asks_for_is_asked_for_as_it_is() {
+        for config in [&[("cleanup.policy", "compact")][..], &[(BOUNDS[0], "5")]] {
+            assert_eq!(spellings(&owned(config)), [config.to_vec()]);
+        }
+    }
 }

@@ -56,7 +56,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "offsets are committed with their effects, and only so"),
     ("enable.gapless.guarantee", "it is incompatible with transactions that abort"),
     ("enable.idempotence", "without it a retried request doubles records"),
-    ("enable.partition.eof", "restores find their end by it"),
+    ("enable.partition.eof", "tasks and restores find the ends of partitions by it"),
     ("group.id", "it is the application id"),
     ("group.instance.id", "it is the instance id"),
     ("group.protocol", "only the classic protocol lets tasks of several topics move together"),

@@ -122,6 +122,10 @@ fn client_config(
         // A position that the log no longer has must not be jumped over in silence.
         .set("auto.offset.reset", "error")
         .set("queued.max.messages.kbytes", (config.fetch_bytes_max / 1024).max(1024).to_string());
+    if !only_member {
+        // A task with several inputs has to know where each of them ends.
+        client.set("enable.partition.eof", "true");
+    }
     if only_member {
         // Between the assignment and the pause it fetches, for nothing.
         client.set("fetch.message.max.bytes", "1").set("queued.min.messages", "1");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use streams_core::Timestamp;
+use streams_core::{Moment, Timestamp};
 
 /// Wall-clock and monotonic time. Everything in the runtime that asks for the time asks one of
 /// these, so that a simulation can give it.
@@ -15,6 +15,11 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Time since some fixed moment; never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// This moment by both clocks.
+    fn moment(&self) -> Moment {
+        Moment::new(self.now(), self.monotonic())
+    }
 
     /// Lets time pass.
     fn sleep(&self, time: Duration);

@@ -88,6 +88,25 @@ pub enum AppError {
         /// As it must be.
         expected: String,
     },
+    /// An internal topic exists with a setting that would lose, change or refuse what is to be in
+    /// it. Records that were written under `message.timestamp.type=LogAppendTime` keep the broker's
+    /// times when it is changed: to get rid of them, start again under a new application id.
+    #[error(
+        "the internal topic {topic} has {setting}={found}, and must have {expected}. To change it:\n\
+         kafka-configs.sh --bootstrap-server <broker> --alter --entity-type topics \
+         --entity-name {topic} --add-config {setting}={expected}{}",
+        before_kafka_4(setting)
+    )]
+    InternalTopicSetting {
+        /// The topic.
+        topic: Arc<str>,
+        /// The setting, by Kafka's name.
+        setting: String,
+        /// As it is.
+        found: String,
+        /// As it must be.
+        expected: String,
+    },
     /// The topology has lost or changed state which the application had when it last ran.
     #[error(
         "the topology has changed since {application} last ran, and some of its state would have \
@@ -227,6 +246,17 @@ impl fmt::Display for MissingTopics {
         self.0.iter().try_for_each(|MissingTopic { topic, needed_by }| {
             write!(f, "\n- {topic} does not exist; {needed_by} it")
         })
+    }
+}
+
+/// What has to be set besides on brokers that have the older name of a setting.
+fn before_kafka_4(setting: &str) -> &'static str {
+    match setting {
+        "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => {
+            "\nBrokers before 3.6 have message.timestamp.difference.max.ms instead, and those before \
+             4.0 have it too: set it to the same"
+        }
+        _ => "",
     }
 }
 

@@ -33,7 +33,7 @@ pub use app::{App, shutdown_signal};
 pub use client::{Client, ClientError, Delivered, ReadFrom, ReadRecord, TopicReader, Writer};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables, TopologyChanges,
+    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables, TaskIdle, TopologyChanges,
     Transactions,
 };
 pub use error::{AppError, MissingTopic, MissingTopics};

@@ -190,9 +190,19 @@ pub struct InputStatus {
     pub partition: i32,
     /// The next offset to process.
     pub position: i64,
-    /// Records between the position and the log's end as last seen; `None` as long as the end is
-    /// not known.
+    /// Offsets between the position and the end of what the application may read, as the log last
+    /// said; 0 when everything is processed. `None` as long as the end is not known.
     pub lag: Option<i64>,
+    /// Records of the task's other inputs have waited for this one for more than five seconds: its
+    /// log has not said whether it has older ones. Its leader may be away.
+    pub awaited: bool,
+}
+
+/// What a worker knows of an input.
+pub(crate) struct InputProgress {
+    pub(crate) position: i64,
+    pub(crate) lag: Option<i64>,
+    pub(crate) awaited: bool,
 }
 
 /// What the workers' commits came to.
@@ -281,6 +291,7 @@ impl StatusHandle {
             partition: partition.partition,
             position: 0,
             lag: None,
+            awaited: false,
         });
         let status = TaskStatus {
             state: TaskState::Opening,
@@ -310,7 +321,7 @@ impl StatusHandle {
         self.with(task, |status| status.restored += records);
     }
 
-    pub(crate) fn counted(&self, task: TaskId, metrics: TaskMetrics, positions: &[i64]) {
+    pub(crate) fn counted(&self, task: TaskId, metrics: TaskMetrics, inputs: &[InputProgress]) {
         let mut status = self.lock();
         let Status { tasks, totals, .. } = &mut *status;
         let Some(task) = tasks.get_mut(&task.to_string()) else { return };
@@ -323,21 +334,10 @@ impl StatusHandle {
             *total += now.saturating_sub(*shown);
             *shown = now;
         }
-        for (input, position) in task.inputs.iter_mut().zip(positions) {
-            input.position = *position;
-        }
-    }
-
-    /// The log's ends as last seen.
-    pub(crate) fn ends(&self, ends: &[(TopicPartition, i64)]) {
-        let ends = ends.iter().map(|(partition, end)| (partition, *end));
-        let ends: BTreeMap<_, _> = ends.collect();
-        let mut status = self.lock();
-        for input in status.tasks.values_mut().flat_map(|task| &mut task.inputs) {
-            let name = TopicPartition::new(Arc::clone(&input.topic), input.partition);
-            if let Some(end) = ends.get(&name) {
-                input.lag = Some((end - input.position).max(0));
-            }
+        for (input, progress) in task.inputs.iter_mut().zip(inputs) {
+            input.position = progress.position;
+            input.lag = progress.lag.or(input.lag);
+            input.awaited = progress.awaited;
         }
     }
 

@@ -6,6 +6,7 @@ use crate::codec::Codec;
 use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
+use crate::moment::Moment;
 use crate::record::{Headers, Record, Timestamp};
 use crate::store::StoreError;
 use crate::tables::Tables;
@@ -19,8 +20,12 @@ pub struct Cx {
     pub(crate) effects: Effects,
     pub(crate) globals: Arc<dyn Globals>,
     pub(crate) clocks: Box<[Clock]>,
-    /// Wall clock, in milliseconds, as the worker gave it.
+    /// Wall clock, in milliseconds, as the worker gave it. Nothing is measured by it.
     pub(crate) now: Timestamp,
+    /// The clock that never goes back, in milliseconds, as the worker gave it.
+    pub(crate) elapsed: Timestamp,
+    /// By that clock: up to when it is known that all there was for this task was processed.
+    pub(crate) nothing_until: Timestamp,
     /// How far the current source's records may be ahead of it.
     pub(crate) max_ahead_ms: Option<i64>,
     /// The record that is being processed; meaningless in punctuations.
@@ -68,15 +73,20 @@ pub(crate) struct Clock {
     /// The highest timestamp that reached the operator; [`Clock::UNKNOWN`] before the first
     /// record.
     pub(crate) time: Timestamp,
-    /// When, by the wall clock, the last record reached it.
+    /// When the last record reached it, by the clock that never goes back.
     pub(crate) arrival: Timestamp,
-    /// The wall-clock moment that `time` belongs to while the input is idle.
+    /// The moment by that clock that `time` belongs to while the input is idle, or, if `time` is
+    /// the last multiple of an interval, as long as the task runs.
     pub(crate) anchor: Timestamp,
     /// Nothing that waits to be closed does so before this; [`Clock::UNKNOWN`] until somebody has
     /// looked.
     pub(crate) first_open: Timestamp,
+    /// No window is to be closed before stream time is this; [`Clock::UNKNOWN`] like the others.
+    pub(crate) next_close: Timestamp,
     /// The same for what waits to be forgotten.
     pub(crate) first_kept: Timestamp,
+    /// No window is to be forgotten before stream time is this.
+    pub(crate) next_forget: Timestamp,
     /// Everything that this stream time closes was closed.
     pub(crate) closed_at: Timestamp,
     /// How many entries a buffer has, and their bytes; `None` until somebody has counted.
@@ -86,13 +96,15 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) const UNKNOWN: Timestamp = Timestamp::MIN;
 
-    pub(crate) fn new(time: Timestamp, now: Timestamp) -> Self {
+    pub(crate) fn new(time: Timestamp, elapsed: Timestamp) -> Self {
         Self {
             time,
-            arrival: now,
-            anchor: now,
+            arrival: elapsed,
+            anchor: elapsed,
             first_open: Self::UNKNOWN,
+            next_close: Self::UNKNOWN,
             first_kept: Self::UNKNOWN,
+            next_forget: Self::UNKNOWN,
             closed_at: time,
             held: None,
         }
@@ -107,6 +119,15 @@ pub(crate) struct RecordMark {
 }
 
 impl Cx {
+    /// The moment that the worker gave.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { date: self.now, elapsed_ms: self.elapsed }
+    }
+
+    pub(crate) fn set_moment(&mut self, now: Moment) {
+        (self.now, self.elapsed) = (now.date, now.elapsed_ms);
+    }
+
     /// Sends a typed record.
     pub(crate) fn send<K: 'static, V: 'static>(
         &mut self,
@@ -190,16 +211,13 @@ impl Cx {
     pub(crate) fn undo_record(&mut self, mark: RecordMark) {
         self.tables.undo_record();
         self.effects.truncate(mark.effects);
+        // The tables are what they were then, so what the clocks know of their windows is right.
         self.clocks = mark.clocks;
         let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;
         self.metrics = mark.metrics;
         if is_late {
             // It is said to have failed instead.
             self.late = None;
-        }
-        // A window that the record closed is open again.
-        for clock in &mut self.clocks {
-            (clock.first_open, clock.first_kept) = (Clock::UNKNOWN, Clock::UNKNOWN);
         }
     }
 }

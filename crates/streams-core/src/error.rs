@@ -101,6 +101,66 @@ pub enum Cause {
         /// How far it may be.
         max_ms: i64,
     },
+    /// A record for a topic is larger than the topic or the client takes.
+    #[error(
+        "a record for {target} with the key {key} has {bytes} bytes, more than the {bytes_max} of \
+         {setting}"
+    )]
+    TooLarge {
+        /// The topic.
+        target: Arc<str>,
+        /// The record's key, or the beginning of it.
+        key: String,
+        /// How large it is, by [`record_bytes`](crate::record_bytes).
+        bytes: usize,
+        /// How large it may be.
+        bytes_max: usize,
+        /// Which setting says so.
+        setting: &'static str,
+    },
+    /// A table's entry is larger than its changelog takes.
+    #[error(
+        "the entry of the table {table} with the key {key} has {bytes} bytes in its changelog, more \
+         than the {bytes_max} of {setting} {changelog}"
+    )]
+    EntryTooLarge {
+        /// The table.
+        table: Arc<str>,
+        /// Its changelog topic.
+        changelog: Arc<str>,
+        /// The entry's key, or the beginning of it.
+        key: String,
+        /// How large its changelog record is, by [`record_bytes`](crate::record_bytes).
+        bytes: usize,
+        /// How large that may be.
+        bytes_max: usize,
+        /// Which setting says so.
+        setting: &'static str,
+    },
+    /// A record for a topic has a timestamp that the topic does not take: a negative one, or one too
+    /// far from the clock.
+    #[error(
+        "a record for {target} has the timestamp {timestamp}, and the topic takes those from \
+         {first} to {last} now"
+    )]
+    RefusedTimestamp {
+        /// The topic.
+        target: Arc<str>,
+        /// The record's timestamp.
+        timestamp: Timestamp,
+        /// The first one that it takes.
+        first: Timestamp,
+        /// The last one that it takes.
+        last: Timestamp,
+    },
+    /// A record failed, and cannot go to its dead-letter topic either.
+    #[error("{cause}; nor can it be a dead letter: {refused}")]
+    NoDeadLetter {
+        /// What was wrong with it in the first place.
+        cause: Box<Self>,
+        /// Why the dead-letter topic does not take it.
+        refused: Box<Self>,
+    },
     /// The buffer of a `suppress` is full, and it was told to fail then.
     #[error("the buffer {table} is full: {records} records, {bytes} bytes")]
     BufferFull {
@@ -122,6 +182,27 @@ pub enum Cause {
     /// User code panicked.
     #[error("user code panicked: {0}")]
     Panic(String),
+}
+
+impl Cause {
+    /// Which kind of cause it is: its path, as it is imported.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DecodeKey(_) => "headwater::Cause::DecodeKey",
+            Self::DecodeValue(_) => "headwater::Cause::DecodeValue",
+            Self::Encode { .. } => "headwater::Cause::Encode",
+            Self::NullKey { .. } => "headwater::Cause::NullKey",
+            Self::NegativeTimestamp(_) => "headwater::Cause::NegativeTimestamp",
+            Self::FutureTimestamp { .. } => "headwater::Cause::FutureTimestamp",
+            Self::TooLarge { .. } => "headwater::Cause::TooLarge",
+            Self::EntryTooLarge { .. } => "headwater::Cause::EntryTooLarge",
+            Self::RefusedTimestamp { .. } => "headwater::Cause::RefusedTimestamp",
+            Self::NoDeadLetter { .. } => "headwater::Cause::NoDeadLetter",
+            Self::BufferFull { .. } => "headwater::Cause::BufferFull",
+            Self::User { .. } => "headwater::Cause::User",
+            Self::Panic(_) => "headwater::Cause::Panic",
+        }
+    }
 }
 
 /// A record that could not be processed, with its place.

@@ -29,7 +29,7 @@ impl Route {
         Self {
             topic: name.clone(),
             partitions: topic.partitions.clone(),
-            message_bytes_max: topic.config.message_bytes_max,
+            message_bytes_max: topic.config.message_bytes_max as usize,
             is_compacted: topic.config.compact,
             pending: topic.partitions.iter().map(|_| Chunk::default()).collect(),
             turn: 0,

@@ -9,7 +9,7 @@ use rdkafka::bindings as rd;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
-use runtime::transport::{ErrorKind, Fetched, Fetcher, Result, TransportError};
+use runtime::transport::{ErrorKind, FetchProgress, Fetched, Fetcher, Result, TransportError};
 use streams_core::TopicPartition;
 
 use super::batch::MessageBatch;
@@ -30,6 +30,10 @@ struct Added {
     queue: Queue,
     /// Where it was last told to go on.
     from: i64,
+    /// Everything below was delivered.
+    position: i64,
+    /// librdkafka has said that there is nothing more to read at this position.
+    is_at_end: bool,
 }
 
 /// How long a partition that was just assigned may take to become seekable.
@@ -75,10 +79,12 @@ impl KafkaFetcher {
         for message in mem::take(&mut self.messages) {
             if message.raw().err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 if !self.is_outdated(&message) {
+                    self.note_end(&message);
                     partition_event(&message)?;
                 }
                 continue;
             }
+            self.note_position(&message);
             let same = run.first().is_some_and(|first| {
                 let (a, b) = (first.raw(), message.raw());
                 a.rkt == b.rkt && a.partition == b.partition
@@ -101,6 +107,29 @@ impl KafkaFetcher {
         let mut known = self.partitions.iter();
         let added = known.find(|(one, _)| one.partition == number && &*one.topic == topic);
         added.is_none_or(|(_, added)| event.raw().offset >= 0 && event.raw().offset < added.from)
+    }
+
+    /// Queues keep the order: everything before the event was taken.
+    fn note_end(&mut self, event: &Message) {
+        let is_end = RDKafkaErrorCode::from(event.raw().err) == RDKafkaErrorCode::PartitionEOF;
+        if let Some(added) = self.added_mut(event) {
+            added.is_at_end = is_end;
+            added.position = added.position.max(event.raw().offset);
+        }
+    }
+
+    fn note_position(&mut self, message: &Message) {
+        if let Some(added) = self.added_mut(message) {
+            added.is_at_end = false;
+            added.position = message.raw().offset + 1;
+        }
+    }
+
+    fn added_mut(&mut self, message: &Message) -> Option<&mut Added> {
+        let (topic, number) = (message.topic(), message.raw().partition);
+        let mut known = self.partitions.iter_mut();
+        let found = known.find(|(one, _)| one.partition == number && &*one.topic == topic);
+        found.map(|(_, added)| added)
     }
 
     fn fetched(&self, messages: Vec<Message>) -> Option<Fetched> {
@@ -144,10 +173,13 @@ impl Fetcher for KafkaFetcher {
                 TransportError::new(ErrorKind::NotFound, context(), "unknown to librdkafka")
             })?;
             queue.forward(Some(&self.queue));
-            self.partitions.insert(partition.clone(), Added { queue, from: 0 });
+            let added = Added { queue, from: 0, position: 0, is_at_end: false };
+            self.partitions.insert(partition.clone(), added);
         }
         if let Some(added) = self.partitions.get_mut(partition) {
             added.from = offset.unwrap_or(0);
+            added.position = added.from;
+            added.is_at_end = false;
         }
         self.seek(partition, offset.map_or(Offset::Beginning, Offset::Offset))?;
         let resumed = self.consumer.resume(&list([partition]));
@@ -184,8 +216,18 @@ impl Fetcher for KafkaFetcher {
         Arc::new(move || queue.wake())
     }
 
-    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
-        let known = self.partitions.keys().filter_map(|partition| {
+    /// What librdkafka last said of the end, even if the partition's leader is away since: it tells
+    /// nobody about that.
+    fn is_at_end(&self, partition: &TopicPartition) -> bool {
+        self.partitions.get(partition).is_some_and(|added| added.is_at_end)
+    }
+
+    fn progress(&self) -> Vec<(TopicPartition, FetchProgress)> {
+        let known = self.partitions.iter().filter_map(|(partition, added)| {
+            let position = added.position;
+            if added.is_at_end {
+                return Some((partition.clone(), FetchProgress { position, end: position }));
+            }
             let topic = std::ffi::CString::new(&*partition.topic).ok()?;
             let (mut low, mut high) = (-1, -1);
             // SAFETY: the client is alive, the name is NUL-terminated, the results are written to
@@ -200,7 +242,7 @@ impl Fetcher for KafkaFetcher {
                 )
             };
             let known = code == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0;
-            known.then(|| (partition.clone(), high))
+            known.then(|| (partition.clone(), FetchProgress { position, end: high }))
         });
         known.collect()
     }

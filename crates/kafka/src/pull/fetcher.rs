@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::transport::{Fetched, Fetcher, Result};
+use runtime::transport::{FetchProgress, Fetched, Fetcher, Result};
 use streams_core::TopicPartition;
 
 use super::finder::Pullers;
@@ -76,8 +76,12 @@ impl Fetcher for PullFetcher {
         Arc::new(move || intake.wake())
     }
 
-    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
-        self.intake.high_watermarks()
+    fn is_at_end(&self, partition: &TopicPartition) -> bool {
+        self.intake.is_at_end(partition)
+    }
+
+    fn progress(&self) -> Vec<(TopicPartition, FetchProgress)> {
+        self.intake.progress()
     }
 
     fn waiting_bytes(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use runtime::transport::{Fetched, Result};
+use runtime::transport::{FetchProgress, Fetched, Result};
 use streams_core::TopicPartition;
 
 use super::fetcher::Share;
@@ -143,9 +143,17 @@ impl Intake {
         Some(state.partitions.get(number)?.handed_out)
     }
 
-    pub(super) fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
+    pub(super) fn is_at_end(&self, place: &TopicPartition) -> bool {
         let state = self.state();
-        let known = |one: &Partition| Some((one.place.clone(), one.high_watermark?));
+        let partition = state.numbers.get(place).and_then(|number| state.partitions.get(number));
+        partition.is_some_and(|one| one.is_at_end(Instant::now(), self.settings.answer_within()))
+    }
+
+    pub(super) fn progress(&self) -> Vec<(TopicPartition, FetchProgress)> {
+        let state = self.state();
+        let known = |one: &Partition| {
+            Some((one.place.clone(), FetchProgress { position: one.handed_out, end: one.end? }))
+        };
         state.partitions.values().filter_map(known).collect()
     }
 
@@ -199,9 +207,13 @@ impl Intake {
 
     /// What came of what was taken.
     pub(super) fn settle(&self, all: impl IntoIterator<Item = (Number, Came)>) {
+        let (now, within) = (Instant::now(), self.settings.answer_within());
         let mut state = self.state();
         for (number, came) in all {
+            let knew = state.is_at_end(number, now, within);
             state.settle(number, came);
+            // A task may be waiting for just this, with nothing to come.
+            state.is_woken |= !knew && state.is_at_end(number, now, within);
         }
         drop(state);
         self.arrived.notify_all();
@@ -219,6 +231,7 @@ mod tests {
     use super::super::partition::FINDER;
     use super::*;
     use crate::config::KafkaConfig;
+    use crate::wire::{BatchWriter, Compression, Compressor, Decoder, Stamp};
 
     fn intake() -> Intake {
         let kafka = KafkaConfig::new("a:1").expect("brokers");
@@ -295,6 +308,58 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
         }
         assert!(intake.take(FINDER, None).is_none(), "the others end");
+    }
+
+    fn answered(records: &[&str], end: i64) -> Came {
+        let mut writer = BatchWriter::new(Vec::new());
+        records.iter().for_each(|value| writer.add(0, (None, Some(value.as_bytes())), None));
+        let mut bytes = Vec::new();
+        if !records.is_empty() {
+            let stamp = Stamp { producer_id: 1, epoch: 0, sequence: 0 };
+            Compressor::new(Compression::Lz4).append(&writer.finish(), stamp, &mut bytes);
+        }
+        let (aborted, spare, bytes_max) = (&mut Vec::new(), &Arc::default(), usize::MAX);
+        let mut decoder = Decoder { from: 0, read_committed: true, aborted, bytes_max, spare };
+        Came::Records(decoder.decode(&bytes).expect("good"), end)
+    }
+
+    #[test]
+    fn the_end_is_known_while_the_broker_answers_and_all_was_handed_out() {
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        answer(&intake, FINDER, Came::Leader(Leader { broker: 1, epoch: 5 }));
+        assert!(!intake.is_at_end(&place()), "nobody was asked");
+        answer(&intake, 1, answered(&["a", "b"], 2));
+        assert!(!intake.is_at_end(&place()), "two records wait");
+        assert!(intake.poll(Duration::ZERO, 9).is_ok_and(|fetched| fetched.len() == 1));
+        assert!(intake.is_at_end(&place()));
+        let expected = FetchProgress { position: 2, end: 2 };
+        assert_eq!(intake.progress(), [(place(), expected)]);
+        let later = Instant::now() + intake.settings.answer_within() + Duration::from_millis(1);
+        let number = intake.led()[0].0;
+        let within = intake.settings.answer_within();
+        assert!(!intake.state().is_at_end(number, later, within), "the answer is too old");
+        answer(&intake, 1, answered(&[], 7));
+        assert!(!intake.is_at_end(&place()), "there is more than came");
+        answer(&intake, 1, answered(&[], 2));
+        assert!(intake.is_at_end(&place()));
+        answer(&intake, 1, Came::Again);
+        assert!(!intake.is_at_end(&place()), "somebody else may lead it");
+    }
+
+    /// With nothing to come it would sleep until its time is over.
+    #[test]
+    fn whoever_waits_for_the_end_is_woken() {
+        let intake = intake();
+        intake.add(&place(), Some(0));
+        answer(&intake, FINDER, Came::Leader(Leader { broker: 1, epoch: 5 }));
+        answer(&intake, 1, answered(&[], 0));
+        let began = Instant::now();
+        assert!(intake.poll(Duration::from_secs(20), 1).is_ok_and(|fetched| fetched.is_empty()));
+        answer(&intake, 1, answered(&[], 0));
+        assert!(intake.poll(Duration::from_millis(50), 1).is_ok());
+        let waited = began.elapsed();
+        assert!((50..10_000).contains(&waited.as_millis()), "it woke once: {waited:?}");
     }
 
     #[test]

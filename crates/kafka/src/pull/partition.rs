@@ -26,7 +26,10 @@ pub(super) struct Partition {
     pub(super) position: Option<i64>,
     /// Below this everything was handed out.
     pub(super) handed_out: i64,
-    pub(super) high_watermark: Option<i64>,
+    /// Where what may be read ended, when the broker last answered.
+    pub(super) end: Option<i64>,
+    /// When it answered that there is nothing behind what it has sent.
+    at_end_since: Option<Instant>,
     pub(super) is_paused: bool,
     /// A request for it is on its way.
     pub(super) is_busy: bool,
@@ -74,7 +77,8 @@ impl Partition {
             leader_epoch: -1,
             position,
             handed_out: position.unwrap_or(0),
-            high_watermark: None,
+            end: None,
+            at_end_since: None,
             is_paused: false,
             is_busy: false,
             is_failed: false,
@@ -118,9 +122,24 @@ impl Partition {
         !self.waiting.is_empty()
     }
 
-    /// An answer came: records, and from where reading goes on.
-    pub(super) fn came(&mut self, decoded: Decoded) {
+    /// Whether everything was handed out, and there was nothing more by an answer that is not older
+    /// than `within`. A broker that has nothing answers all the time; one that has stopped to, or
+    /// was not asked for a while, may have a lot by now.
+    pub(super) fn is_at_end(&self, now: Instant, within: Duration) -> bool {
+        let is_recent = |since: Instant| now.saturating_duration_since(since) <= within;
+        self.waiting.is_empty() && self.at_end_since.is_some_and(is_recent)
+    }
+
+    /// An answer came: records, and where what may be read ends.
+    pub(super) fn came(&mut self, decoded: Decoded, end: i64) {
         self.calm();
+        self.end = Some(end);
+        self.take_in(decoded);
+        let is_at_end = self.position.is_some_and(|position| position >= end);
+        self.at_end_since = is_at_end.then(Instant::now);
+    }
+
+    fn take_in(&mut self, decoded: Decoded) {
         self.appetite = match decoded.cut_at {
             Some(taken) => taken.max(APPETITE_MIN),
             // Slowly: what is left of an answer was sent for nothing.
@@ -158,6 +177,8 @@ impl Partition {
 
     /// Something went wrong that will pass.
     pub(super) fn again(&mut self, hand: Hand) {
+        // Whoever leads it now may have more.
+        self.at_end_since = None;
         let now = Instant::now();
         let backoff = BACKOFF.saturating_mul(1 << self.attempts.min(10)).min(BACKOFF_MAX);
         self.not_before = Some(now + backoff);
@@ -181,6 +202,7 @@ impl Partition {
 
     pub(super) fn fail(&mut self, error: TransportError) {
         self.is_failed = true;
+        self.at_end_since = None;
         self.failure = Some(error);
     }
 

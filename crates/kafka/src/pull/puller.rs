@@ -113,7 +113,7 @@ impl Puller {
     }
 
     fn came(&self, ask: &Ask, part: FetchedPart<'_>, bytes_max: usize) -> Came {
-        let FetchedPart { code, high_watermark, mut aborted, records, .. } = part;
+        let FetchedPart { code, high_watermark, last_stable, mut aborted, records, .. } = part;
         match code {
             Code::NONE => {}
             code => return refused(ask, code),
@@ -122,7 +122,9 @@ impl Puller {
         let read_committed = self.intake.settings.read_committed;
         let (aborted, spare) = (&mut aborted, &self.spare);
         match (Decoder { from, read_committed, aborted, bytes_max, spare }).decode(records) {
-            Ok(decoded) => Came::Records(decoded, high_watermark),
+            Ok(decoded) => {
+                Came::Records(decoded, if read_committed { last_stable } else { high_watermark })
+            }
             Err(corrupt) => {
                 let context = format!("fetching {}", ask.place);
                 Came::Failed(TransportError::new(ErrorKind::Refused, context, corrupt))

@@ -37,6 +37,12 @@ impl PullSettings {
         Ok(settings)
     }
 
+    /// How old an answer may be that says that a partition has nothing more: twice what a broker
+    /// may take that has nothing, and a moment for a busy machine.
+    pub(super) fn answer_within(&self) -> Duration {
+        self.wait.saturating_mul(2).saturating_add(Duration::from_millis(500))
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let refused = || format!("the property {name}={value} is librdkafka's alone");
         let bytes = || value.parse::<usize>().map_err(|_| refused());

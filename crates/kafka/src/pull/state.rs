@@ -1,7 +1,7 @@
 //! What is known of the partitions that are read; nothing here waits.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use runtime::transport::{ErrorKind, Fetched, TransportError};
 use streams_core::TopicPartition;
@@ -48,7 +48,7 @@ pub(super) struct Ask {
 
 /// What came of an [`Ask`].
 pub(super) enum Came {
-    /// Records, and where the partition ends.
+    /// Records, and where what may be read of the partition ends.
     Records(Decoded, i64),
     /// The leader.
     Leader(Leader),
@@ -179,13 +179,16 @@ impl State {
         }
     }
 
+    pub(super) fn is_at_end(&self, number: Number, now: Instant, within: Duration) -> bool {
+        self.partitions.get(&number).is_some_and(|one| one.is_at_end(now, within))
+    }
+
     pub(super) fn settle(&mut self, number: Number, came: Came) {
         let Some(partition) = self.partitions.get_mut(&number) else { return };
         partition.is_busy = false;
         match came {
-            Came::Records(decoded, high_watermark) => {
-                partition.came(decoded);
-                partition.high_watermark = Some(high_watermark);
+            Came::Records(decoded, end) => {
+                partition.came(decoded, end);
                 if partition.has_waiting() && !partition.is_paused && !partition.is_ready {
                     partition.is_ready = true;
                     self.ready.push_back(number);

@@ -39,6 +39,8 @@ pub(crate) struct FetchedPart<'a> {
     pub(crate) code: Code,
     /// The offset behind the last record that all replicas have.
     pub(crate) high_watermark: i64,
+    /// The offset of the first record whose transaction is open; the high watermark if there is none.
+    pub(crate) last_stable: i64,
     /// Transactions that were aborted: producer, first offset.
     pub(crate) aborted: Vec<(i64, i64)>,
     /// Batches of records; the last one may be cut off.
@@ -105,7 +107,8 @@ fn read_part<'a>(
     input: &mut Input<'a>,
 ) -> std::result::Result<FetchedPart<'a>, Malformed> {
     let (partition, code, high_watermark) = (input.i32()?, Code(input.i16()?), input.i64()?);
-    let (_last_stable, _log_start) = (input.i64()?, input.i64()?);
+    let last_stable = input.i64()?;
+    let _log_start = input.i64()?;
     let aborted = input.array(|input| {
         let transaction = (input.i64()?, input.i64()?);
         input.tags()?;
@@ -114,7 +117,7 @@ fn read_part<'a>(
     let _preferred_replica = input.i32()?;
     let records = input.binary()?.unwrap_or_default();
     input.tags()?;
-    Ok(FetchedPart { topic, partition, code, high_watermark, aborted, records })
+    Ok(FetchedPart { topic, partition, code, high_watermark, last_stable, aborted, records })
 }
 
 /// A place in a partition that has a name.

@@ -32,6 +32,8 @@ pub(crate) use decode::{Decoded, Decoder};
 pub(crate) use fetch::{Fetch, FetchedPart, ListOffsets, Place, Wanted};
 pub(crate) use fetched::{Records, Spare};
 pub(crate) use produce::{PartitionAnswer, Produce};
+#[cfg(test)]
+pub(crate) use records::Stamp;
 pub(crate) use records::{Compression, Compressor, RecordBatch, Writer as BatchWriter};
 pub(crate) use requests::{
     Coordinator, CoordinatorKind, EndTxn, Features, FoundTopic, Identity, InitProducerId, Leader,

@@ -108,7 +108,7 @@ impl Compressor {
     }
 
     /// Appends `batch` as it goes over the wire.
-    pub(super) fn append(&mut self, batch: &RecordBatch, stamp: Stamp, out: &mut Vec<u8>) {
+    pub(crate) fn append(&mut self, batch: &RecordBatch, stamp: Stamp, out: &mut Vec<u8>) {
         let start = out.len();
         let codec = if self.compression == Compression::Lz4 { LZ4 } else { 0 };
         out.extend_from_slice(&0_i64.to_be_bytes()); // base offset: the broker's

@@ -2,6 +2,7 @@
 
 mod check;
 mod load;
+mod task_idle;
 mod units;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use check::ConfigError;
+pub use task_idle::TaskIdle;
 pub use units::ByteSize;
 
 /// How an application runs. Every field has a default; `Config::default()` is exactly-once on an
@@ -92,6 +94,11 @@ pub struct Config {
     /// What to do with a topology that has lost or changed state which the application had when it
     /// last ran. Default: refuse it, with the difference.
     pub topology_changes: TopologyChanges,
+    /// How long a task with several inputs waits for one of them that has nothing more at the log,
+    /// while others have records: with some, records that are written a moment late are still
+    /// processed in the order of their timestamps. Default: not longer than it takes to know that
+    /// there is nothing, as with Kafka Streams' `max.task.idle.ms` of 0.
+    pub task_idle: TaskIdle,
     /// How many records a worker takes from the log at a time. Default: 2,000.
     pub poll_records_max: usize,
     /// Client properties for Kafka, by role.
@@ -191,6 +198,7 @@ impl Default for Config {
             memory: ByteSize::mib(256),
             replication: None,
             topology_changes: TopologyChanges::Refuse,
+            task_idle: TaskIdle::default(),
             poll_records_max: 2_000,
             kafka: KafkaProperties::default(),
         }

@@ -198,7 +198,7 @@ impl Restorer {
             let Some(store) = opening.store.take() else { continue };
             let mut task = Task::new(Arc::clone(&self.topology), opening.assignment.task, store);
             task.set_globals(Arc::clone(&self.globals) as _);
-            if let Err(error) = task.resume(&opening.resume, self.clock.now()) {
+            if let Err(error) = task.resume(&opening.resume, self.clock.moment()) {
                 self.openings.push(opening);
                 self.openings.extend(ready);
                 return Err(error.into());

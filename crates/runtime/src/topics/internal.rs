@@ -7,7 +7,7 @@ use streams_core::{InternalKind, InternalTopic, PartitionCount, Topology};
 
 use super::{Layout, exists};
 use crate::error::AppError;
-use crate::transport::{Admin, NewTopic, TopicInfo};
+use crate::transport::{Admin, NewTopic, TimestampType, TopicInfo};
 
 /// Creates what is missing and checks what is there. A repartition topic may depend on another one
 /// upstream, so this goes round until nothing is left.
@@ -89,12 +89,8 @@ fn ensure(
         return checked(topic, &wanted, info);
     }
     let partitions = wanted.partitions;
-    let new = NewTopic {
-        name: Arc::clone(&topic.name),
-        partitions,
-        replication,
-        config: topic.config.clone(),
-    };
+    let name = Arc::clone(&topic.name);
+    let new = NewTopic { name, partitions, replication, config: with_times(&topic.config) };
     match admin.create(&new, timeout) {
         Ok(()) => tracing::info!(topic = %topic.name, partitions, "created an internal topic"),
         // Another instance was quicker; its topic is checked like any other.
@@ -104,12 +100,7 @@ fn ensure(
     match admin.describe(&names, timeout)?.pop().flatten() {
         Some(info) => checked(topic, &wanted, info),
         // Created, but not yet known to the broker that was asked: it will be as it was asked for.
-        None => Ok(TopicInfo {
-            name: new.name,
-            partitions,
-            cleanup_policy: String::new(),
-            retention_ms: -1,
-        }),
+        None => Ok(TopicInfo::new(new.name, partitions)),
     }
 }
 
@@ -126,15 +117,74 @@ fn checked(topic: &InternalTopic, wanted: &Wanted, info: TopicInfo) -> Result<To
             (info.partitions.to_string(), format!("{partitions}, as {like} has"));
         return Err(wrong("this number of partitions:", found, expected));
     }
-    for (name, expected) in &topic.config {
-        let (what, found) = match name.as_str() {
-            "cleanup.policy" => ("cleanup.policy", info.cleanup_policy.clone()),
-            "retention.ms" => ("retention.ms", info.retention_ms.to_string()),
-            _ => continue,
+    for (setting, expected) in with_times(&topic.config) {
+        let Some(found) = value(&info, &setting).filter(|found| *found != expected) else {
+            continue;
         };
-        if found != *expected {
-            return Err(wrong(what, found, expected.clone()));
-        }
+        let topic = Arc::clone(&topic.name);
+        return Err(AppError::InternalTopicSetting { topic, setting, found, expected });
     }
     Ok(info)
+}
+
+/// Whatever time the application gives to a record, it is kept: by times windows are found behind a
+/// repartition topic, and rows are told apart that are restored from a changelog. A broker may have
+/// other defaults.
+const TIMES: [(&str, &str); 3] = [
+    ("message.timestamp.type", "CreateTime"),
+    ("message.timestamp.before.max.ms", "9223372036854775807"),
+    ("message.timestamp.after.max.ms", "9223372036854775807"),
+];
+
+/// The configuration of an internal topic with what all of them have.
+pub(super) fn with_times(config: &[(String, String)]) -> Vec<(String, String)> {
+    let times = TIMES.map(|(setting, value)| (setting.to_owned(), value.to_owned()));
+    config.iter().cloned().chain(times).collect()
+}
+
+/// What a topic has for a setting, if that is known of topics.
+fn value(info: &TopicInfo, setting: &str) -> Option<String> {
+    Some(match setting {
+        "cleanup.policy" => info.cleanup_policy.clone(),
+        "retention.ms" => info.retention_ms.to_string(),
+        "message.timestamp.type" => match info.timestamp_type {
+            TimestampType::CreateTime => "CreateTime".to_owned(),
+            TimestampType::LogAppendTime => "LogAppendTime".to_owned(),
+        },
+        "message.timestamp.before.max.ms" => info.timestamp_before_max_ms.to_string(),
+        "message.timestamp.after.max.ms" => info.timestamp_after_max_ms.to_string(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(change: impl FnOnce(&mut TopicInfo)) -> Option<String> {
+        let config = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
+        let (name, kind) = ("shop-sales-changelog".into(), InternalKind::Changelog);
+        let topic =
+            InternalTopic { name, kind, partitions: PartitionCount::LikeSources(0), config };
+        let mut info = TopicInfo::new("shop-sales-changelog", 3);
+        info.cleanup_policy = "compact".to_owned();
+        change(&mut info);
+        let wanted = Wanted { partitions: 3, like: "sales".into() };
+        checked(&topic, &wanted, info).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_topic_that_would_change_or_refuse_times_is_refused() {
+        assert_eq!(error_of(|_| {}), None);
+        let error = error_of(|info| info.timestamp_type = TimestampType::LogAppendTime);
+        let expected = "the internal topic shop-sales-changelog has \
+            message.timestamp.type=LogAppendTime, and must have CreateTime. To change it:\n\
+            kafka-configs.sh --bootstrap-server <broker> --alter --entity-type topics \
+            --entity-name shop-sales-changelog --add-config message.timestamp.type=CreateTime";
+        assert_eq!(error.as_deref(), Some(expected));
+        let error = error_of(|info| info.timestamp_after_max_ms = 3_600_000).expect("refused");
+        assert!(error.contains("message.timestamp.after.max.ms=3600000"), "{error}");
+        let error = error_of(|info| info.timestamp_before_max_ms = 1).expect("refused");
+        assert!(error.contains("message.timestamp.before.max.ms=1"), "{error}");
+    }
 }

@@ -17,6 +17,7 @@ use crate::error::{AppError, MissingTopic, MissingTopics};
 use crate::transport::{Admin, ErrorKind, TopicInfo, TransportError};
 
 pub(crate) use internal::create_internal;
+use internal::with_times;
 pub(crate) use shape::Shape;
 
 /// What is known of the topics that the topology consumes and keeps tables in.

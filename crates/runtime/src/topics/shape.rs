@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streams_core::{TopicPartition, Topology};
 
-use super::exists;
+use super::{exists, with_times};
 use crate::clock::Clock;
 use crate::config::{Config, TopologyChanges};
 use crate::error::AppError;
@@ -89,8 +89,8 @@ impl<'a> Shape<'a> {
         }
         let Config { request_timeout: timeout, replication, .. } = *self.config;
         let policy = ("cleanup.policy".to_owned(), "compact".to_owned());
-        let name = Arc::clone(&self.topic);
-        let topic = NewTopic { name, partitions: 1, replication, config: vec![policy] };
+        let (name, config) = (Arc::clone(&self.topic), with_times(&[policy]));
+        let topic = NewTopic { name, partitions: 1, replication, config };
         match admin.create(&topic, timeout) {
             Err(error) if !exists(&error) => return Err(error.into()),
             _ => {}

@@ -213,14 +213,34 @@ pub trait Fetcher: Send {
     /// Ends a [`poll`](Self::poll) that is waiting in another thread (or the next one).
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync>;
 
-    /// For each partition that was added: the log's end as last seen, for lag. May be empty for
-    /// those not yet known.
-    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)>;
+    /// Whether the log had nothing more of a partition that was added, as far as this fetcher may
+    /// read it (with `read_committed`: up to the first open transaction), when it was last asked
+    /// about what follows the records that were delivered.
+    ///
+    /// `false` while that is not known: after [`add`](Self::add) until the log has answered, while
+    /// fetched records wait to be delivered, while the leader is away or does not answer. A task
+    /// with several inputs waits meanwhile, so an answer that makes it true must end a
+    /// [`poll`](Self::poll) that is waiting.
+    fn is_at_end(&self, partition: &TopicPartition) -> bool;
+
+    /// Of each partition that was added, as far as it is known: how far it was delivered, and where
+    /// it ended when the log last said so.
+    fn progress(&self) -> Vec<(TopicPartition, FetchProgress)>;
 
     /// Bytes that were fetched and wait to be delivered; 0 if it keeps none.
     fn waiting_bytes(&self) -> usize {
         0
     }
+}
+
+/// How far a partition was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchProgress {
+    /// Everything below was delivered; commit markers and aborted records are passed over.
+    pub position: i64,
+    /// The end of what may be read, as the log last said: the last stable offset with
+    /// `read_committed`, otherwise the high watermark.
+    pub end: i64,
 }
 
 /// Records of one partition.
@@ -361,6 +381,44 @@ pub struct TopicInfo {
     pub cleanup_policy: String,
     /// `retention.ms`; −1 for ever.
     pub retention_ms: i64,
+    /// `max.message.bytes`: how large a batch may be as it goes over the wire. Of a batch with a
+    /// single record [`streams_core::record_bytes`] says how large it is before compression.
+    pub max_message_bytes: i32,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// How far a record's timestamp may lie before the broker's clock
+    /// (`message.timestamp.before.max.ms`, on older brokers `message.timestamp.difference.max.ms`);
+    /// [`i64::MAX`] for any.
+    pub timestamp_before_max_ms: i64,
+    /// How far it may lie after the broker's clock (`message.timestamp.after.max.ms`, on older
+    /// brokers `message.timestamp.difference.max.ms`); [`i64::MAX`] for any.
+    pub timestamp_after_max_ms: i64,
+}
+
+impl TopicInfo {
+    /// A topic with Kafka's default limits that takes records of any time.
+    pub fn new(name: impl Into<Arc<str>>, partitions: i32) -> Self {
+        Self {
+            name: name.into(),
+            partitions,
+            cleanup_policy: "delete".to_owned(),
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            max_message_bytes: streams_core::MAX_MESSAGE_BYTES,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: i64::MAX,
+        }
+    }
+}
+
+/// Whose time a record bears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampType {
+    /// The one that its producer gave it.
+    #[default]
+    CreateTime,
+    /// The broker's at the moment it was written.
+    LogAppendTime,
 }
 
 /// A topic to create.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `mod.rs` | the turn: commands, fetch, step |
 //! | `processing.rs` | whose turn it is, and for how many records |
+//! | `inputs.rs` | what the tasks know of the ends of their inputs, and which they wait for |
 //! | `queues.rs` | what was fetched and waits in the tasks, and how much may |
 //! | `producing.rs` | the producer, its transaction, and what an error of it means |
 //! | `commit.rs` | the commit, step by step |
@@ -12,12 +13,14 @@
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 
 mod commit;
+mod inputs;
 mod late;
 mod processing;
 mod producing;
 mod queues;
 mod rewind;
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -37,6 +40,7 @@ use crate::restore::Opening;
 use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle};
 use crate::transport::{ErrorKind, Fetcher, Group};
 
+use inputs::Waits;
 pub(crate) use late::LateLog;
 use processing::Pace;
 pub(crate) use producing::{Fate, Producing, Trouble};
@@ -66,6 +70,8 @@ pub(crate) struct Active {
     task: Task,
     /// For each input whether its partition is paused because the task has enough to do.
     paused: Vec<bool>,
+    /// For each input whether the task waits for it.
+    waits: Vec<Waits>,
     /// Its tables, and where their changelogs end with what this application has sent.
     ends: Vec<(TableName, i64)>,
     pace: Pace,
@@ -158,7 +164,8 @@ impl Worker {
             self.fetcher.add(partition, Some(offset))?;
         }
         let paused = vec![false; assignment.partitions.len()];
-        self.tasks.push(Active { assignment, task, paused, ends, pace: Pace::default() });
+        let waits = vec![Waits::default(); assignment.partitions.len()];
+        self.tasks.push(Active { assignment, task, paused, waits, ends, pace: Pace::default() });
         self.place(self.tasks.len() - 1);
         Ok(())
     }
@@ -182,15 +189,15 @@ impl Worker {
 
     /// Not longer than until the next commit or the next thing that a task wants to do.
     fn wait(&self, wait: Duration) -> Duration {
-        let busy = !self.is_waiting() && self.tasks.iter().any(Active::has_queued);
+        let busy = !self.is_waiting() && self.tasks.iter().any(|active| active.task.is_ready());
         if busy {
             return Duration::ZERO;
         }
-        let now = self.clock.now();
+        let now = self.clock.moment().elapsed_ms;
         let until = |at: Timestamp| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
         let wakeups = self.tasks.iter().filter_map(|active| active.task.next_wakeup()).map(until);
         let commit = self.commit_at.map(|at| at.saturating_sub(self.clock.monotonic()));
-        wakeups.chain(commit).fold(wait, Duration::min)
+        wakeups.chain(commit).chain(self.idle_ends_in()).fold(wait, Duration::min)
     }
 
     /// Sends what the tasks asked for, inside the transaction.
@@ -208,20 +215,22 @@ impl Worker {
             return;
         }
         self.status_at = now + STATUS_EVERY;
-        for Active { assignment, task, .. } in &mut self.tasks {
-            let metrics = assignment.carried + task.metrics();
-            self.status.counted(assignment.task, metrics, &task.positions());
-            self.late.take(task);
+        let progress: BTreeMap<_, _> = self.fetcher.progress().into_iter().collect();
+        let now = self.clock.monotonic();
+        for active in &mut self.tasks {
+            let metrics = active.assignment.carried + active.task.metrics();
+            let inputs = active.input_progress(&progress, now);
+            self.status.counted(active.assignment.task, metrics, &inputs);
+            self.late.take(&mut active.task);
         }
         self.late.say(now);
-        self.status.ends(&self.fetcher.high_watermarks());
         self.status.remembers(Holder::Worker(self.index), self.memory());
     }
 
     /// The last look at what a task has done: it is about to go.
     fn count(&mut self, assignment: &Assignment, task: &mut Task) {
         let metrics = assignment.carried + task.metrics();
-        self.status.counted(assignment.task, metrics, &task.positions());
+        self.status.counted(assignment.task, metrics, &[]);
         self.late.take(task);
         self.late.say(self.clock.monotonic());
     }
@@ -241,13 +250,6 @@ impl Worker {
             stores: hot,
             ..MemoryStatus::default()
         }
-    }
-}
-
-impl Active {
-    fn has_queued(&self) -> bool {
-        let inputs = 0..self.assignment.partitions.len();
-        self.task.can_commit() && inputs.into_iter().any(|input| self.task.queued(input) > 0)
     }
 }
 

@@ -60,7 +60,8 @@ impl Worker {
     /// While a commit waits nobody begins another record, or there would always be an agent in the
     /// middle of one.
     fn process_task(&mut self, index: usize) -> Result<usize, Trouble> {
-        let (now, is_waiting) = (self.clock.now(), self.is_waiting());
+        self.observe_inputs(index);
+        let (now, is_waiting) = (self.clock.moment(), self.is_waiting());
         let active = &mut self.tasks[index];
         let records = if is_waiting { 0 } else { active.pace.records };
         let failed = active.task.advance(now, &mut self.effects)?;

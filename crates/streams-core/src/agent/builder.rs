@@ -11,7 +11,9 @@ use super::running::{Running, RunningAgent};
 use crate::builder::{Builder, NodeId, NodeKind};
 use crate::changelog::Layout;
 use crate::error::BoxError;
+use crate::operators::event_time;
 use crate::policy::Consumed;
+use crate::record::{RawRecord, Timestamp};
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::topic::Topic;
@@ -192,5 +194,13 @@ impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
             loan,
             future,
         })
+    }
+
+    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
+        event_time(&self.topic, self.timestamps.as_ref(), record)
+    }
+
+    fn extracts_times(&self) -> bool {
+        self.timestamps.is_some()
     }
 }

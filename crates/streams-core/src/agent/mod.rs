@@ -16,6 +16,8 @@ mod running;
 
 use std::sync::Arc;
 
+use crate::record::{RawRecord, Timestamp};
+
 pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};
 pub use records::Records;
@@ -27,4 +29,10 @@ pub(crate) trait AgentRunner: Send + Sync {
     fn name(&self) -> &Arc<str>;
 
     fn start(&self) -> Box<dyn Running>;
+
+    /// The time that its extractor finds in the record.
+    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;
+
+    /// Whether it has an extractor.
+    fn extracts_times(&self) -> bool;
 }

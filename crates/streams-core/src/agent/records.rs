@@ -15,9 +15,9 @@ pub(crate) struct Inbox<K, V> {
     pub(crate) records: VecDeque<Record<K, V>>,
     /// Set while the agent waits for records: it has dealt with everything it was given.
     pub(crate) waiting: Option<Waiting>,
-    /// The wall clock at this poll.
+    /// The clock that never goes back, at this poll.
     pub(crate) now: Timestamp,
-    /// When the oldest record in `records` came.
+    /// When the oldest record in `records` came, by that clock.
     pub(crate) oldest: Timestamp,
 }
 

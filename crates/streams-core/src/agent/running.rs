@@ -60,7 +60,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
         let record = decoded.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic))))?;
         let mut inbox = lock(&self.inbox);
         if inbox.records.is_empty() {
-            inbox.oldest = cx.now;
+            inbox.oldest = cx.elapsed;
         }
         inbox.records.push_back(record);
         Ok(())
@@ -77,7 +77,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
     }
 
     fn poll(&mut self, cx: Box<Cx>, waker: &Waker) -> (Box<Cx>, Poll) {
-        lock(&self.inbox).now = cx.now;
+        lock(&self.inbox).now = cx.elapsed;
         *lock(&self.loan) = Some(cx);
         let mut async_cx = task::Context::from_waker(waker);
         let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(&mut async_cx)));

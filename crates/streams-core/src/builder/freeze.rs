@@ -144,7 +144,10 @@ fn sub_topologies(graph: &mut Graph, component: &[usize]) -> Vec<SubTopology> {
     let mut all: Vec<SubTopology> = (0..count).map(SubTopology::empty).collect();
     let default_policy = graph.default_policy.clone();
     for draft in std::mem::take(&mut graph.sources) {
+        let extracts_times = draft.receivers.iter().any(|one| one.extracts_times())
+            || draft.agents.iter().any(|one| one.extracts_times());
         let source = Source {
+            extracts_times,
             policy: draft.policy.unwrap_or_else(|| default_policy.clone()),
             topic: draft.topic,
             kind: draft.kind,

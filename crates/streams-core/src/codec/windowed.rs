@@ -4,26 +4,77 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Codec, CodecError, Natural, present};
+use crate::record::Timestamp;
 use crate::window::{Naming, Windowed, Windows, millis};
 
 /// A windowed key as Kafka Streams' time-windowed serializer writes it: the key, then the window's
-/// start as eight big-endian bytes. The end is not written: it follows from the size.
+/// start as eight big-endian bytes. The end is not written: it follows from the size, or from the
+/// [`Windows`] where each has its own.
 pub struct TimeWindowed<K> {
     key: Arc<dyn Codec<K>>,
-    size_ms: i64,
+    ends: Ends,
+}
+
+/// Where the window with a certain start ends.
+enum Ends {
+    /// All are of one size.
+    After(i64),
+    /// The kind knows.
+    By(Arc<dyn Fn(Timestamp) -> Timestamp + Send + Sync>),
+}
+
+impl Ends {
+    fn of(windows: impl Windows) -> Self {
+        Self::By(Arc::new(move |start| windows.starting_at(start).end))
+    }
+
+    fn end(&self, start: Timestamp) -> Timestamp {
+        match self {
+            Self::After(size_ms) => start.saturating_add(*size_ms),
+            Self::By(end) => end(start),
+        }
+    }
 }
 
 impl<K: Natural> TimeWindowed<K> {
     /// For windows of `size`.
     pub fn of(size: Duration) -> Self {
-        Self { key: K::codec(), size_ms: millis(size) }
+        Self { key: K::codec(), ends: Ends::After(millis(size)) }
+    }
+
+    /// For windows of a kind that is not of one size, or whatever its size; not for sessions, which
+    /// their start does not say everything about.
+    ///
+    /// ```
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::codec::{Text, TimeWindowed};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
+    /// let windows = Tumbling::of(Duration::from_secs(60));
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::by(windows), Text);
+    /// let app = Builder::new("example");
+    /// app.stream(&numbers).group_by_key().window(windows).count(&Table::new("seen")).to(&counts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send_record(&numbers, Record::new("a".into(), 7, 61_000))?;
+    /// assert_eq!(test.take(&counts)?[0].0.end, 120_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn by(windows: impl Windows) -> Self {
+        Self { key: K::codec(), ends: Ends::of(windows) }
     }
 }
 
 impl<K: 'static> TimeWindowed<K> {
     /// For windows of `size` with a codec for the key.
     pub fn with(size: Duration, key: impl Codec<K>) -> Self {
-        Self { key: Arc::new(key), size_ms: millis(size) }
+        Self { key: Arc::new(key), ends: Ends::After(millis(size)) }
+    }
+
+    /// [`by`](TimeWindowed::by) with a codec for the key.
+    pub fn by_with(windows: impl Windows, key: impl Codec<K>) -> Self {
+        Self { key: Arc::new(key), ends: Ends::of(windows) }
     }
 }
 
@@ -42,7 +93,7 @@ impl<K: 'static> Codec<Windowed<K>> for TimeWindowed<K> {
             .split_last_chunk::<8>()
             .ok_or_else(|| CodecError::new(format!("{} bytes hold no window", bytes.len())))?;
         let start = i64::from_be_bytes(*start);
-        Ok(Windowed { key: self.key.decode(Some(key))?, start, end: start + self.size_ms })
+        Ok(Windowed { key: self.key.decode(Some(key))?, start, end: self.ends.end(start) })
     }
 }
 
@@ -95,12 +146,12 @@ impl<K: 'static> Codec<Windowed<K>> for SessionWindowed<K> {
 /// The codec of the keys of a windowed table.
 pub(crate) fn window_key<K: 'static>(
     key: &Arc<dyn Codec<K>>,
-    windows: &impl Windows,
+    windows: &(impl Windows + Clone),
 ) -> Arc<dyn Codec<Windowed<K>>> {
     let key = Arc::clone(key);
     match windows.naming() {
         Naming::EndAndStart => Arc::new(SessionWindowed(key)),
-        _ => Arc::new(TimeWindowed { key, size_ms: windows.starting_at(0).end }),
+        _ => Arc::new(TimeWindowed { key, ends: Ends::of(windows.clone()) }),
     }
 }
 

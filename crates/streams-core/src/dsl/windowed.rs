@@ -416,6 +416,7 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     where
         K: Clone,
         A: Clone,
+        W: Clone,
     {
         let windows = &self.rows.windows;
         let end = |key: &Windowed<K>| key.end;

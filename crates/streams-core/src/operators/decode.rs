@@ -27,6 +27,25 @@ impl<K: 'static, V: 'static, R: Receive<K, V>> ReceiveRaw for Decode<K, V, R> {
         check_timestamp(record.timestamp, cx)?;
         self.next.receive(record, cx)
     }
+
+    fn event_time(&self, raw: &RawRecord<'_>) -> Option<Timestamp> {
+        event_time(&self.topic, self.timestamps.as_ref(), raw)
+    }
+
+    fn extracts_times(&self) -> bool {
+        self.timestamps.is_some()
+    }
+}
+
+/// The time that an extractor finds in a record; `None` without an extractor, and for a record that
+/// cannot be decoded.
+pub(crate) fn event_time<K: 'static, V: 'static>(
+    topic: &Topic<K, V>,
+    timestamps: Option<&Extractor<K, V>>,
+    raw: &RawRecord<'_>,
+) -> Option<Timestamp> {
+    let extract = timestamps?;
+    decode(topic, raw).ok().map(|record| extract(&record))
 }
 
 /// The typed record that `raw` holds.
@@ -37,6 +56,16 @@ pub(crate) fn decode<K: 'static, V: 'static>(
     let key = topic.key.decode(raw.key).map_err(Cause::DecodeKey)?;
     let value = topic.value.decode(raw.value).map_err(Cause::DecodeValue)?;
     Ok(Record { key, value, timestamp: raw.timestamp })
+}
+
+/// Whether [`check_timestamp`] takes it.
+pub(crate) fn is_acceptable(
+    timestamp: Timestamp,
+    now: Timestamp,
+    max_ahead_ms: Option<i64>,
+) -> bool {
+    let is_too_far = max_ahead_ms.is_some_and(|max_ms| timestamp.saturating_sub(now) > max_ms);
+    (0..=TIMESTAMP_MAX).contains(&timestamp) && !is_too_far
 }
 
 pub(crate) fn check_timestamp(timestamp: Timestamp, cx: &Cx) -> Result<(), Cause> {

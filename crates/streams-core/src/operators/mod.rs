@@ -40,7 +40,7 @@ pub(crate) mod table_access {
         get_row, key_bytes, read, read_key, set_row, write_key, write_row,
     };
 }
-pub(crate) use decode::{Decode, check_timestamp, decode};
+pub(crate) use decode::{Decode, check_timestamp, decode, event_time, is_acceptable};
 pub(crate) use process::{Forward, Processor, Punctuate, Punctuator};
 pub use process::{Output, ProcessContext, ProcessError};
 pub(crate) use process_table::Held;
@@ -56,6 +56,12 @@ pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, never_merged};
 /// The bytes-in end of a sealed chain: one virtual call per record and stream.
 pub(crate) trait ReceiveRaw: Send + Sync {
     fn receive(&self, record: &RawRecord<'_>, cx: &mut Cx) -> Result<(), Failure>;
+
+    /// The time that its extractor finds in the record.
+    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;
+
+    /// Whether it has an extractor.
+    fn extracts_times(&self) -> bool;
 }
 
 /// What an operator does other than on a record's arrival.
@@ -69,12 +75,18 @@ pub(crate) trait Hook: Send + Sync {
         Ok(())
     }
 
-    /// Wall-clock time has passed.
+    /// Time has passed.
     fn on_time(&self, _cx: &mut Cx) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first.
+    /// Whether it does something when the task has been idle for a while.
+    fn minds_idleness(&self) -> bool {
+        false
+    }
+
+    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first: by the
+    /// clock that never goes back.
     fn next_wakeup(&self, _cx: &Cx) -> Option<Timestamp> {
         None
     }

@@ -9,6 +9,7 @@ use super::process_table::{Held, ProcessTable};
 use crate::chain::{Port, Receive};
 use crate::cx::{Clock, ClockIndex, Cx};
 use crate::error::{BoxError, Cause, Failure};
+use crate::moment::Interval;
 use crate::record::{Headers, Record, Timestamp};
 use crate::table::Table;
 
@@ -152,6 +153,12 @@ pub(crate) struct Punctuator<K, V> {
     pub(crate) act: Punctuate<K, V>,
 }
 
+impl<K, V> Punctuator<K, V> {
+    fn interval(&self) -> Interval {
+        Interval { every_ms: self.every_ms }
+    }
+}
+
 pub(crate) struct Processor<K2, V2, F> {
     pub(crate) forward: Forward<K2, V2>,
     pub(crate) punctuators: Vec<Punctuator<K2, V2>>,
@@ -211,28 +218,29 @@ impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
     /// The first multiple is the moment of the first start; it is committed, so a restart neither
     /// changes the phase nor forgets that one is due.
     fn on_resume(&self, cx: &mut Cx) {
-        for (_, clock) in self.wall_clocks() {
+        let now = cx.moment();
+        for (punctuator, clock) in self.wall_clocks() {
             let clock = &mut cx.clocks[clock];
             if clock.time == Clock::UNKNOWN {
-                clock.time = cx.now;
+                clock.time = now.date;
             }
+            clock.anchor = punctuator.interval().resume(&mut clock.time, now);
         }
     }
 
     fn on_time(&self, cx: &mut Cx) -> Result<(), Failure> {
         for (punctuator, clock) in self.wall_clocks() {
-            let (now, every) = (cx.now, punctuator.every_ms);
-            let clock = &mut cx.clocks[clock];
-            if now - clock.time >= every {
-                // Late ones are not made up for, and the phase stays.
-                clock.time += (now - clock.time) / every * every;
-                self.punctuate(punctuator, now, cx)?;
+            let now = cx.moment();
+            let Clock { anchor, time, .. } = &mut cx.clocks[clock];
+            // Late ones are not made up for, and the phase stays.
+            if punctuator.interval().passes(anchor, time, now) {
+                self.punctuate(punctuator, now.date, cx)?;
             }
         }
         Ok(())
     }
 
     fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
-        self.wall_clocks().map(|(one, clock)| cx.clocks[clock].time + one.every_ms).min()
+        self.wall_clocks().map(|(one, clock)| cx.clocks[clock].anchor + one.every_ms).min()
     }
 }

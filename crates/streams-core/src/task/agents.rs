@@ -67,12 +67,11 @@ impl AgentSlot {
 
 impl Task {
     /// New futures for all agents, run up to where they first ask for a record.
-    pub(super) fn start_agents(&mut self, now: Timestamp) -> Result<(), TaskError> {
+    pub(super) fn start_agents(&mut self) -> Result<(), TaskError> {
         for input in 0..self.inputs.len() {
             for agent in 0..self.inputs[input].agents.len() {
                 let runner = std::sync::Arc::clone(&self.source(input).agents[agent]);
                 self.inputs[input].agents[agent].restart(&*runner);
-                self.cx_mut().now = now;
                 let polled = self.poll_agent(input, agent);
                 match polled.map_err(|error| self.store_error(error))? {
                     Poll::Ended(cause) => return Err(self.other(cause.to_string())),
@@ -157,12 +156,14 @@ impl Task {
         failed.flat_map(|slot| mem::take(&mut slot.kept)).collect()
     }
 
-    pub(super) fn agent_is_due(&mut self, input: usize, agent: usize, now: Timestamp) -> bool {
+    pub(super) fn agent_is_due(&mut self, input: usize, agent: usize) -> bool {
+        let elapsed = self.cx().elapsed;
         let slot = &mut self.inputs[input].agents[agent];
-        slot.unacknowledged.is_some() && slot.running.is_due(now)
+        slot.unacknowledged.is_some() && slot.running.is_due(elapsed)
     }
 
-    /// When the first batch in the making has waited long enough.
+    /// When the first batch in the making has waited long enough, by the clock that never goes
+    /// back.
     pub(super) fn agents_deadline(&self) -> Option<Timestamp> {
         let agents = self.inputs.iter().flat_map(|input| &input.agents);
         agents.filter_map(|slot| slot.running.deadline()).min()

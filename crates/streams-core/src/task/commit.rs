@@ -8,6 +8,7 @@ use super::progress::{Progress, ProgressText};
 use crate::cx::Clock;
 use crate::effect::Effects;
 use crate::error::{Failure, FailureKind, RecordError, TaskError};
+use crate::moment::Moment;
 use crate::operators::Hook;
 use crate::record::Timestamp;
 use crate::store::StoreError;
@@ -42,33 +43,43 @@ impl TaskCommit {
 }
 
 impl Task {
-    /// Lets wall-clock time pass: windows of idle input, batches whose time has come, agents that
-    /// were woken. Returns records that failed and were dealt with. Cheap when nothing is due.
+    /// Lets time pass: punctuations, windows of idle input, batches whose time has come, agents
+    /// that were woken. Returns records that failed and were dealt with. Cheap when nothing is due.
     pub fn advance(
         &mut self,
-        now: Timestamp,
+        now: impl Into<Moment>,
         effects: &mut Effects,
     ) -> Result<Vec<RecordError>, TaskError> {
-        self.cx_mut().now = now;
-        self.lend_effects(effects, |task| task.advance_inside(now))
+        self.cx_mut().set_moment(now.into());
+        self.lend_effects(effects, Self::advance_inside)
     }
 
-    fn advance_inside(&mut self, now: Timestamp) -> Result<Vec<RecordError>, TaskError> {
+    fn advance_inside(&mut self) -> Result<Vec<RecordError>, TaskError> {
         let mut failed = self.unpark()?;
         if self.parked.is_some() {
             return Ok(failed);
+        }
+        if let Some(until) = self.nothing_until() {
+            self.cx_mut().nothing_until = until;
         }
         self.cx_mut().headers.clear();
         self.hooks(|hook, cx| hook.on_time(cx))?;
         self.touched |= !self.cx().effects.is_empty();
         for input in 0..self.inputs.len() {
             for agent in 0..self.inputs[input].agents.len() {
-                if self.parked.is_none() && self.agent_is_due(input, agent, now) {
+                if self.parked.is_none() && self.agent_is_due(input, agent) {
                     failed.extend(self.hand_over(input, agent)?);
                 }
             }
         }
         Ok(failed)
+    }
+
+    /// Up to when, by the clock that never goes back, it is known that all there was for this task
+    /// was processed, if that is known to be later than it was: idle windows close by that moment,
+    /// never before a record that waits. As long as records are queued nothing new is known.
+    fn nothing_until(&self) -> Option<Timestamp> {
+        self.is_idle().then(|| self.cx().elapsed)
     }
 
     /// Gives an agent a batch that is not full, but old enough.
@@ -87,9 +98,9 @@ impl Task {
         }
     }
 
-    /// When [`advance`](Self::advance) has something to do, in wall-clock milliseconds. Not while
-    /// an agent is in the middle of a record: everything else waits for it, and it wakes whoever
-    /// drives the task.
+    /// When [`advance`](Self::advance) has something to do, in milliseconds by the clock that never
+    /// goes back ([`Moment::elapsed_ms`]). Not while an agent is in the middle of a record:
+    /// everything else waits for it, and it wakes whoever drives the task.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         if self.parked.is_some() {
             return None;

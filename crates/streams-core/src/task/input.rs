@@ -20,6 +20,12 @@ pub(crate) struct Input {
     /// only.
     pub(crate) operators_from: i64,
     pub(crate) agents: Vec<AgentSlot>,
+    /// By which time the next record takes its turn, if somebody has asked.
+    pub(crate) head_time: Option<Timestamp>,
+    /// The log has nothing behind what is queued.
+    pub(crate) at_end: bool,
+    /// If nothing is queued, the next record is waited for.
+    pub(crate) awaited: bool,
 }
 
 impl Input {
@@ -31,6 +37,9 @@ impl Input {
             position: 0,
             operators_from: 0,
             agents: source.agents.iter().map(AgentSlot::new).collect(),
+            head_time: None,
+            at_end: false,
+            awaited: true,
         }
     }
 
@@ -38,6 +47,9 @@ impl Input {
         self.queue.clear();
         self.bytes.clear();
         self.next = 0;
+        self.head_time = None;
+        self.at_end = false;
+        self.awaited = true;
         self.position = offset;
         self.operators_from = progress.position(Progress::OPERATORS).unwrap_or(offset).max(offset);
         for (slot, agent) in self.agents.iter_mut().zip(&source.agents) {
@@ -67,9 +79,8 @@ impl Input {
         self.position
     }
 
-    /// The timestamp of the next record.
-    pub(crate) fn head(&self) -> Option<Timestamp> {
-        self.peek().map(|(batch, index)| batch.record(index).timestamp)
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
     /// The batch that holds the next record, and its place there.
@@ -85,6 +96,7 @@ impl Input {
 
     pub(crate) fn put_back(&mut self, batch: Box<dyn RecordBatch>, next: usize) {
         self.next = next;
+        self.head_time = None;
         if next < batch.len() {
             self.queue.push_front(batch);
         } else {

@@ -10,6 +10,7 @@ mod dead_letter;
 mod id;
 mod input;
 mod late;
+mod merge;
 mod metrics;
 mod progress;
 mod step;
@@ -28,6 +29,7 @@ use crate::cx::{Clock, Cx, Origin};
 use crate::effect::Effects;
 use crate::error::TaskError;
 use crate::global::{Globals, NoGlobals};
+use crate::moment::Moment;
 use crate::record::{Headers, RecordBatch, Timestamp};
 use crate::store::{Store, StoreError};
 use crate::tables::Tables;
@@ -64,6 +66,13 @@ pub struct Resume {
 }
 
 impl Resume {
+    /// The next offset that operators have not processed: it may lie ahead of what was committed,
+    /// by what an agent has not acknowledged.
+    pub fn processed(&self) -> i64 {
+        let position = Progress::parse(&self.metadata).position(Progress::OPERATORS);
+        position.unwrap_or(self.offset).max(self.offset)
+    }
+
     /// Where the changelog of a table ended at that commit, if it was noted.
     pub fn changelog_end(&self, table: &str) -> Option<i64> {
         Progress::parse(&self.metadata).changelog(table)
@@ -83,6 +92,8 @@ impl Task {
             globals: Arc::new(NoGlobals),
             clocks: clocks.into(),
             now: 0,
+            elapsed: 0,
+            nothing_until: Timestamp::MIN,
             max_ahead_ms: None,
             origin: Origin::default(),
             headers: Headers::new(),
@@ -113,7 +124,7 @@ impl Task {
     /// Starts (or restarts, after an abort) at what the group committed: one entry per input, in
     /// the order of the sub-topology's sources. Drops everything uncommitted, queued records
     /// and agents in flight included.
-    pub fn resume(&mut self, inputs: &[Resume], now: Timestamp) -> Result<(), TaskError> {
+    pub fn resume(&mut self, inputs: &[Resume], now: impl Into<Moment>) -> Result<(), TaskError> {
         if inputs.len() != self.inputs.len() {
             return Err(self.other(format!(
                 "resumed with {} offsets for {} inputs",
@@ -134,10 +145,13 @@ impl Task {
         }
         self.touched = inputs.iter().any(|resume| !resume.committed);
         let cx = self.cx_mut();
-        cx.now = now;
-        cx.clocks = times.into_iter().map(|time| Clock::new(time, now)).collect();
+        cx.set_moment(now.into());
+        // What is at the log for it is not known yet.
+        cx.nothing_until = Timestamp::MIN;
+        let elapsed = cx.elapsed;
+        cx.clocks = times.into_iter().map(|time| Clock::new(time, elapsed)).collect();
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
-        self.start_agents(now)
+        self.start_agents()
     }
 
     /// Queues fetched records. Those before the input's position are passed over: a fetch may

@@ -9,6 +9,7 @@ use crate::agent::panic_text;
 use crate::cx::{Origin, RecordMark};
 use crate::effect::Effects;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
+use crate::moment::Moment;
 use crate::policy::ErrorPolicy;
 use crate::record::{OwnedRecord, RecordBatch, Timestamp};
 
@@ -38,11 +39,11 @@ impl Task {
     /// stop early.
     pub fn step(
         &mut self,
-        now: Timestamp,
+        now: impl Into<Moment>,
         records_max: usize,
         effects: &mut Effects,
     ) -> Result<Step, TaskError> {
-        self.cx_mut().now = now;
+        self.cx_mut().set_moment(now.into());
         self.lend_effects(effects, |task| task.step_inside(records_max))
     }
 
@@ -52,15 +53,8 @@ impl Task {
             let Some(input) = self.oldest_input() else { break };
             self.step_input(input, records_max, &mut step)?;
         }
-        step.more = self.parked.is_none() && self.oldest_input().is_some();
+        step.more = self.is_ready();
         Ok(step)
-    }
-
-    /// The input whose next record is the oldest; among equals the first.
-    fn oldest_input(&self) -> Option<usize> {
-        let heads = self.inputs.iter().enumerate();
-        let heads = heads.filter_map(|(input, queue)| Some((queue.head()?, input)));
-        heads.min().map(|(_, input)| input)
     }
 
     fn step_input(
@@ -69,10 +63,9 @@ impl Task {
         records_max: usize,
         step: &mut Step,
     ) -> Result<(), TaskError> {
-        let others = self.inputs.iter().enumerate().filter(|(other, _)| *other != input);
-        let until = others.filter_map(|(_, queue)| queue.head()).min().unwrap_or(Timestamp::MAX);
+        let until = self.turn_ends_at(input);
         let Some((batch, first)) = self.inputs[input].take_batch() else { return Ok(()) };
-        let limit = batch.len().min(first + (records_max - step.processed));
+        let limit = batch.len().min(first.saturating_add(records_max - step.processed));
         let mut next = first;
         let run = self.run_guarded(input, &*batch, &mut next, limit, until);
         let outcome = match run {
@@ -109,7 +102,7 @@ impl Task {
         let undoable = self.source(input).policy != ErrorPolicy::Fail;
         let mut mark = None;
         let run = catch_unwind(AssertUnwindSafe(|| {
-            while *next < limit && batch.record(*next).timestamp <= until {
+            while *next < limit && self.is_due(input, batch, *next, until) {
                 mark = self.begin(input, batch, *next, undoable);
                 match self.process(input, batch, *next) {
                     Ok(None) => self.pass(input, batch, *next),
@@ -126,6 +119,18 @@ impl Task {
         run.unwrap_or_else(|panic| {
             Run::Failed(Cause::Panic(panic_text(&*panic)).into(), mark.take())
         })
+    }
+
+    /// Whether a record still belongs to this input's turn, which ends at `until`.
+    fn is_due(
+        &self,
+        input: usize,
+        batch: &dyn RecordBatch,
+        index: usize,
+        until: Timestamp,
+    ) -> bool {
+        // Nothing waits elsewhere: the time need not be known.
+        until == Timestamp::MAX || self.turn_time(self.source(input), &batch.record(index)) <= until
     }
 
     fn begin(

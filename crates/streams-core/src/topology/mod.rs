@@ -54,6 +54,8 @@ pub struct Source {
     /// What happens to records that cannot be processed.
     pub policy: ErrorPolicy,
     pub(crate) max_ahead_ms: Option<i64>,
+    /// Whether any of those that follow has a timestamp extractor.
+    pub(crate) extracts_times: bool,
     pub(crate) receivers: Box<[Box<dyn ReceiveRaw>]>,
     pub(crate) agents: Box<[Arc<dyn AgentRunner>]>,
 }

@@ -71,6 +71,10 @@ macro_rules! on_a_grid {
                 self.grid.place(timestamp, time, self.terms, plan);
             }
 
+            fn is_uniform(&self) -> bool {
+                true
+            }
+
             fn close_after_ms(&self) -> i64 {
                 self.grid.size_ms + self.terms.grace_ms
             }

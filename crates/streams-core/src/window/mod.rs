@@ -55,7 +55,10 @@ pub enum Naming {
     EndAndStart,
 }
 
-/// A kind of window.
+/// A kind of window. Windows of a kind may be of different lengths, such as the days of a place
+/// where clocks are changed twice a year: each is closed, held back and forgotten by its own end,
+/// which follows from its name. Tables and topics keep the name only, so the same name must mean
+/// the same window for ever.
 pub trait Windows: Send + Sync + 'static {
     /// How its windows are named.
     fn naming(&self) -> Naming;
@@ -75,11 +78,31 @@ pub trait Windows: Send + Sync + 'static {
     /// that the record is late.
     fn place(&self, timestamp: Timestamp, time: Timestamp, near: &[Near], plan: &mut Plan);
 
-    /// A window is closed when stream time has reached what its name begins with plus this.
-    fn close_after_ms(&self) -> i64;
+    /// The stream time at which `window` is closed: a record that comes then is late for it, and
+    /// [`closed`](crate::WindowAggregated::closed) sends it. By default
+    /// [`final_after_end_ms`](Self::final_after_end_ms) past its end, and one millisecond more
+    /// where the end belongs to the window, which is taken to be so unless the kind is of
+    /// [`Naming::Start`].
+    fn closes_at(&self, window: Window) -> Timestamp {
+        let end_belongs = i64::from(self.naming() != Naming::Start);
+        window.end.saturating_add(self.final_after_end_ms()).saturating_add(end_belongs)
+    }
 
-    /// A window is forgotten when stream time has reached what its name begins with plus this; not
-    /// less than [`close_after_ms`](Self::close_after_ms).
+    /// Whether all windows are closed equally long after what their names begin with, which is
+    /// then [`close_after_ms`](Self::close_after_ms), and [`closes_at`](Self::closes_at) is not
+    /// asked. Fewer windows are looked at then. Default: no.
+    fn is_uniform(&self) -> bool {
+        false
+    }
+
+    /// Where the kind [is uniform](Self::is_uniform): how long after what its name begins with a
+    /// window is closed, in stream time. Not asked otherwise.
+    fn close_after_ms(&self) -> i64 {
+        0
+    }
+
+    /// A window is forgotten when it is closed and stream time has reached what its name begins
+    /// with plus this.
     fn keep_for_ms(&self) -> i64;
 
     /// How long after a window's end final results may still change; what `suppress` waits for.
@@ -95,7 +118,7 @@ pub trait Windows: Send + Sync + 'static {
     /// How the keys of a table of such windows are written in its changelog.
     fn changelog_key<K: 'static>(&self, key: &Arc<dyn Codec<K>>) -> Arc<dyn Codec<Windowed<K>>>
     where
-        Self: Sized,
+        Self: Sized + Clone,
     {
         let has_sequence = self.naming() != Naming::EndAndStart;
         Arc::new(ChangelogKey { window_key: window_key(key, self), has_sequence })

@@ -78,6 +78,10 @@ impl Windows for Session {
         plan.add(merged, Base::Merged);
     }
 
+    fn is_uniform(&self) -> bool {
+        true
+    }
+
     fn close_after_ms(&self) -> i64 {
         self.gap_ms + self.terms.grace_ms + 1
     }

@@ -78,6 +78,10 @@ impl Windows for Sliding {
         plan.steps.dedup_by_key(|step| step.window);
     }
 
+    fn is_uniform(&self) -> bool {
+        true
+    }
+
     fn close_after_ms(&self) -> i64 {
         self.difference_ms + self.terms.grace_ms + 1
     }

@@ -7,7 +7,7 @@ use headwater_streams_core::{
 };
 use headwater_testkit::faults::SurvivingStores;
 
-/// The first task of a topology with one source, from the beginning, with an empty store.
+/// The first task of a topology with one sub-topology, from the beginning, with an empty store.
 pub fn task(topology: Topology) -> Task {
     let tables = topology.sub_topologies()[0].tables();
     let names: Vec<_> = tables.iter().map(|table| Arc::clone(table.name())).collect();
@@ -17,9 +17,10 @@ pub fn task(topology: Topology) -> Task {
 
 pub fn task_over(topology: Topology, store: Box<dyn Store>) -> Task {
     let id = TaskId { sub_topology: 0, partition: 0 };
+    let inputs = topology.sub_topologies()[0].sources().len();
     let mut task = Task::new(Arc::new(topology), id, store);
     let resume = Resume { offset: 0, metadata: String::new(), committed: true };
-    task.resume(&[resume], 0).expect("resumes");
+    task.resume(&vec![resume; inputs], 0).expect("resumes");
     task
 }
 

@@ -146,16 +146,3 @@ pub(super) fn waker_ends_a_waiting_poll(env: &Env) {
     assert!(started.elapsed() < env.patience / 2, "slept through it: {:?}", started.elapsed());
     assert!(waking.join().is_ok());
 }
-
-pub(super) fn high_watermarks_are_known(env: &Env) {
-    let (topic, mut process) = with_records(env, 1, 20);
-    let partition = at(&topic, 0);
-    let mut fetcher = process.fetcher();
-    must("add", fetcher.add(&partition, Some(5)));
-    fetch(env, &mut process, &mut *fetcher, &[&partition], 1);
-    env.eventually("the high watermark is known", || {
-        process.step();
-        must("poll", fetcher.poll(TICK, 100));
-        (fetcher.high_watermarks() == [(partition.clone(), 20)]).then_some(())
-    });
-}

@@ -12,6 +12,7 @@
 //! time, so that they hold for a broker on a busy machine as well as for a log in memory. They fail
 //! by panicking.
 
+mod ends;
 mod env;
 mod process;
 mod records;
@@ -45,6 +46,7 @@ macro_rules! __each_conformance_case {
     ([$($callback:tt)*] $args:tt) => {
         $($callback)* ! { $args
             topics::created_topic_is_described,
+            topics::created_topic_takes_any_time_that_it_is_told_to,
             topics::unknown_topic_is_not_created_by_asking,
             topics::creating_twice_is_an_error,
             topics::bad_configuration_is_refused,
@@ -64,7 +66,12 @@ macro_rules! __each_conformance_case {
             fetching::pausing_loses_nothing,
             fetching::removed_partition_delivers_nothing,
             fetching::waker_ends_a_waiting_poll,
-            fetching::high_watermarks_are_known,
+            ends::known_when_everything_was_delivered,
+            ends::of_an_empty_partition_is_known,
+            ends::lies_behind_markers_and_aborted_records,
+            ends::is_where_an_open_transaction_begins,
+            ends::is_unknown_again_after_a_rewind,
+            ends::wakes_a_poll,
             transactions::invisible_until_committed,
             transactions::uncommitted_is_visible_to_read_uncommitted,
             transactions::aborted_is_never_visible,

@@ -1,6 +1,6 @@
 //! Topics are created, described, and never created by accident.
 
-use runtime::transport::ErrorKind;
+use runtime::transport::{ErrorKind, Outgoing, TimestampType};
 
 use super::env::{Env, at, must, must_fail};
 use super::records::outgoing;
@@ -16,6 +16,32 @@ pub(super) fn created_topic_is_described(env: &Env) {
     assert_eq!((&*compacted.cleanup_policy, compacted.retention_ms), ("compact", 86_400_000));
     assert_eq!((&plain_info.name, plain_info.partitions), (&plain, 2));
     assert_eq!(plain_info.cleanup_policy, "delete", "Kafka's default");
+}
+
+/// What internal topics are created with.
+pub(super) fn created_topic_takes_any_time_that_it_is_told_to(env: &Env) {
+    let any = i64::MAX.to_string();
+    let config = [
+        ("message.timestamp.type", "CreateTime"),
+        ("message.timestamp.before.max.ms", &*any),
+        ("message.timestamp.after.max.ms", &*any),
+        ("retention.ms", "-1"),
+    ];
+    let topic = env.topic_with("any-time", 1, &config);
+    let infos = must("describe", env.admin().describe(std::slice::from_ref(&topic), env.patience));
+    let [Some(info)] = &infos[..] else { panic!("missing in {infos:?}") };
+    assert_eq!(info.timestamp_type, TimestampType::CreateTime);
+    let bounds = (info.timestamp_before_max_ms, info.timestamp_after_max_ms);
+    assert_eq!(bounds, (i64::MAX, i64::MAX));
+    let mut producer = env.producer();
+    // In 1970, and in 2100.
+    let times = [1, 4_102_444_800_000];
+    for timestamp in times {
+        must("send", producer.send(&Outgoing { timestamp, ..outgoing(&topic, 0, "then") }));
+    }
+    must("flush", producer.flush(env.patience));
+    let found: Vec<_> = env.read(&topic, 0, true).iter().map(|one| one.timestamp).collect();
+    assert_eq!(found, times);
 }
 
 pub(super) fn unknown_topic_is_not_created_by_asking(env: &Env) {

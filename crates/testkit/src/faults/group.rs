@@ -136,7 +136,7 @@ impl Member for FaultyMember {
 
     fn fetcher(&self) -> Result<Box<dyn Fetcher>> {
         let (fetcher, faults) = (self.member.fetcher()?, self.faults.clone());
-        Ok(Box::new(FaultyFetcher { fetcher, faults }))
+        Ok(Box::new(FaultyFetcher::new(fetcher, faults)))
     }
 
     fn group(&self) -> Arc<dyn Group> {

@@ -26,11 +26,16 @@ pub(crate) struct Ledger {
 struct Taken {
     committed: BTreeMap<TopicPartition, (i64, Arc<str>)>,
     last: BTreeMap<TopicPartition, Last>,
+    /// The offsets of each transaction, in order.
+    commits: Vec<Commit>,
     wrong: Option<String>,
     transactions: u64,
     fenced: u64,
     lost: u64,
 }
+
+/// The offsets that a transaction committed.
+pub(crate) type Commit = BTreeMap<TopicPartition, CommittedOffset>;
 
 /// The last commit of a partition.
 #[derive(Debug, Default)]
@@ -50,6 +55,11 @@ impl Ledger {
     /// How many transactions with offsets the log took.
     pub(crate) fn transactions(&self) -> u64 {
         lock(&self.taken).transactions
+    }
+
+    /// The offsets of all transactions that had some, in order.
+    pub(crate) fn commits(&self) -> Vec<Commit> {
+        lock(&self.taken).commits.clone()
     }
 
     /// How often the log itself has fenced a producer: for a newer one, or for a transaction that
@@ -147,6 +157,15 @@ impl Witness {
     pub(super) fn accepted(&self, transaction: &Transaction) {
         let mut taken = lock(&self.ledger.taken);
         taken.transactions += u64::from(!transaction.offsets.is_empty());
+        let committed = |step: &Step| CommittedOffset {
+            offset: Some(step.to),
+            metadata: step.metadata.clone(),
+        };
+        let offsets = transaction.offsets.iter();
+        let commit: Commit = offsets.map(|(one, step)| (one.clone(), committed(step))).collect();
+        if !commit.is_empty() {
+            taken.commits.push(commit);
+        }
         for (partition, step) in &transaction.offsets {
             let before = taken.committed.get(partition);
             if before.map(|(offset, _)| *offset) != step.from {
@@ -161,7 +180,7 @@ impl Witness {
                 taken.wrong.get_or_insert(what);
             }
             taken.committed.insert(partition.clone(), (step.to, Arc::clone(&self.name)));
-            let now = CommittedOffset { offset: Some(step.to), metadata: step.metadata.clone() };
+            let now = committed(step);
             let shows = transaction.written.iter().any(|one| self.is_changelog(one, partition));
             let last = taken.last.remove(partition).unwrap_or_default();
             taken.last.insert(partition.clone(), Last { before: last.now, now: Some(now), shows });

@@ -26,6 +26,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use runtime::transport::{ErrorKind, Result, Transport, TransportError};
+use streams_core::TopicPartition;
 
 use crate::lock::lock;
 pub(crate) use ledger::{Ledger, Transaction, Witness};
@@ -121,12 +122,15 @@ struct Shared {
     wait: Mutex<Option<Wait>>,
     held: Mutex<Vec<Held>>,
     witness: Mutex<Option<Witness>>,
+    away: Mutex<Option<Away>>,
 }
 
 /// Decides on the fault of a call.
 type Decide = Box<dyn FnMut(Call) -> Option<Fault> + Send>;
 /// Lets time pass inside a call.
 type Wait = Arc<dyn Fn(Call, Fault) + Send + Sync>;
+/// Whether the leader of a partition is away.
+type Away = Arc<dyn Fn(&TopicPartition) -> bool + Send + Sync>;
 /// A call that has not arrived yet.
 type Held = Box<dyn FnOnce() + Send>;
 
@@ -193,6 +197,20 @@ impl Faults {
     /// like this.
     pub fn waits_by(&self, wait: impl Fn(Call, Fault) + Send + Sync + 'static) {
         *lock(&self.0.wait) = Some(Arc::new(wait));
+    }
+
+    /// Nothing is fetched from partitions while `away` says that their leader is away, and nobody
+    /// knows where they end.
+    pub fn leaders_are_away_by(
+        &self,
+        away: impl Fn(&TopicPartition) -> bool + Send + Sync + 'static,
+    ) {
+        *lock(&self.0.away) = Some(Arc::new(away));
+    }
+
+    fn is_away(&self, partition: &TopicPartition) -> bool {
+        let away = lock(&self.0.away).clone();
+        away.is_some_and(|away| away(partition))
     }
 
     /// Somebody notes what this instance is told and what the log takes from it.

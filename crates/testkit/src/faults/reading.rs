@@ -1,9 +1,10 @@
 //! Fetching and restoring with faults.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::transport::{Fetched, Fetcher, Reader, Result};
+use runtime::transport::{FetchProgress, Fetched, Fetcher, Reader, Result};
 use streams_core::TopicPartition;
 
 use super::{Call, Fault, Faults};
@@ -23,29 +24,74 @@ fn polled(
 }
 
 pub(super) struct FaultyFetcher {
-    pub(super) fetcher: Box<dyn Fetcher>,
-    pub(super) faults: Faults,
+    fetcher: Box<dyn Fetcher>,
+    faults: Faults,
+    added: BTreeMap<TopicPartition, Added>,
+}
+
+/// A partition that was added.
+#[derive(Default)]
+struct Added {
+    is_paused: bool,
+    /// Its leader is away: it is paused whatever the caller says.
+    is_away: bool,
+}
+
+impl FaultyFetcher {
+    pub(super) fn new(fetcher: Box<dyn Fetcher>, faults: Faults) -> Self {
+        Self { fetcher, faults, added: BTreeMap::new() }
+    }
+
+    /// Nothing comes of partitions whose leader is away.
+    fn follow_leaders(&mut self) -> Result<()> {
+        for (partition, added) in &mut self.added {
+            let is_away = self.faults.is_away(partition);
+            if is_away && !added.is_away && !added.is_paused {
+                self.fetcher.pause(partition)?;
+            } else if !is_away && added.is_away && !added.is_paused {
+                self.fetcher.resume(partition)?;
+            }
+            added.is_away = is_away;
+        }
+        Ok(())
+    }
+
+    fn set_paused(&mut self, partition: &TopicPartition, is_paused: bool) -> Result<()> {
+        if let Some(added) = self.added.get_mut(partition) {
+            added.is_paused = is_paused;
+            if added.is_away {
+                return Ok(());
+            }
+        }
+        match is_paused {
+            true => self.fetcher.pause(partition),
+            false => self.fetcher.resume(partition),
+        }
+    }
 }
 
 impl Fetcher for FaultyFetcher {
     fn add(&mut self, partition: &TopicPartition, offset: Option<i64>) -> Result<()> {
+        self.added.entry(partition.clone()).or_default();
         self.fetcher.add(partition, offset)
     }
 
     fn remove(&mut self, partition: &TopicPartition) -> Result<()> {
+        self.added.remove(partition);
         self.fetcher.remove(partition)
     }
 
     fn pause(&mut self, partition: &TopicPartition) -> Result<()> {
-        self.fetcher.pause(partition)
+        self.set_paused(partition, true)
     }
 
     fn resume(&mut self, partition: &TopicPartition) -> Result<()> {
-        self.fetcher.resume(partition)
+        self.set_paused(partition, false)
     }
 
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
-        let Self { fetcher, faults } = self;
+        self.follow_leaders()?;
+        let Self { fetcher, faults, .. } = self;
         polled(faults, Call::Fetch, records_max, |most| fetcher.poll(timeout, most))
     }
 
@@ -53,8 +99,12 @@ impl Fetcher for FaultyFetcher {
         self.fetcher.waker()
     }
 
-    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
-        self.fetcher.high_watermarks()
+    fn is_at_end(&self, partition: &TopicPartition) -> bool {
+        !self.faults.is_away(partition) && self.fetcher.is_at_end(partition)
+    }
+
+    fn progress(&self) -> Vec<(TopicPartition, FetchProgress)> {
+        self.fetcher.progress()
     }
 
     fn waiting_bytes(&self) -> usize {

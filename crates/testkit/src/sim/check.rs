@@ -1,12 +1,13 @@
 //! What must hold at the end of every run, whatever the topology.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::transport::{Reader, ReaderConfig, Transport};
+use runtime::transport::{CommittedOffset, Reader, ReaderConfig, Transport};
 use streams_core::{
-    Entries, OwnedBatch, OwnedRecord, RecordBatch, TableSpec, TopicPartition, Topology,
+    Entries, OwnedBatch, OwnedRecord, RecordBatch, Resume, Source, SourceKind, TableSpec,
+    TopicPartition, Topology,
 };
 
 use super::disk::Image;
@@ -64,6 +65,68 @@ pub(super) fn one_owner_at_a_time(world: &World) -> Result<(), String> {
 /// Nobody held more in memory than it may.
 pub(super) fn bounds_are_kept(world: &World) -> Result<(), String> {
     lock(&world.beyond).clone().map_or(Ok(()), Err)
+}
+
+/// With all input there before the start, what was committed of each task is the beginning of the
+/// merge of its inputs by timestamp, whatever was fetched when.
+pub(super) fn inputs_are_merged(world: &World, topology: &Topology) -> Result<(), String> {
+    let commits = world.ledger.commits();
+    for sub in topology.sub_topologies() {
+        let sources = sub.sources();
+        // What the application writes itself was not there before the start.
+        let is_fed = sources.iter().all(|source| source.kind == SourceKind::User);
+        if sources.len() < 2 || !is_fed {
+            continue;
+        }
+        for number in 0..partitions(world, &sources[0].topic)?.len() as i32 {
+            let inputs =
+                sources.iter().map(|source| TopicPartition::new(Arc::clone(&source.topic), number));
+            let inputs: Vec<_> = inputs.collect();
+            let merged = beginnings(world, sources, &inputs)?;
+            for commit in commits.iter().filter(|commit| commit.contains_key(&inputs[0])) {
+                let processed = inputs.iter().map(|input| commit.get(input).map_or(0, processed));
+                let processed: Vec<_> = processed.collect();
+                if !merged.contains(&processed) {
+                    return Err(format!(
+                        "{inputs:?} were processed up to {processed:?}, which is no beginning of \
+                         their merge by timestamp"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How far operators have come with this commit.
+fn processed(committed: &CommittedOffset) -> i64 {
+    let CommittedOffset { offset, metadata } = committed.clone();
+    Resume { offset: offset.unwrap_or(0), metadata, committed: true }.processed()
+}
+
+/// How far the inputs are processed after each record of their merge by timestamp.
+fn beginnings(
+    world: &World,
+    sources: &[Source],
+    inputs: &[TopicPartition],
+) -> Result<BTreeSet<Vec<i64>>, String> {
+    let mut queues = Vec::new();
+    for (source, input) in sources.iter().zip(inputs) {
+        let records = OwnedBatch::from(committed(world, input)?.records);
+        let turns = (0..records.len()).map(|index| {
+            let record = records.record(index);
+            (source.turn_time(&record), record.offset + 1)
+        });
+        queues.push(turns.collect::<VecDeque<_>>());
+    }
+    let mut processed = vec![0; inputs.len()];
+    let mut all = BTreeSet::from([processed.clone()]);
+    loop {
+        let heads = queues.iter().enumerate().filter_map(|(n, queue)| Some((queue.front()?.0, n)));
+        let Some((_, oldest)) = heads.min() else { return Ok(all) };
+        processed[oldest] = queues[oldest].pop_front().map_or(0, |(_, next)| next);
+        all.insert(processed.clone());
+    }
 }
 
 /// No transaction is left open: readers of committed records come to the end of everything.

@@ -72,11 +72,13 @@ pub enum Incident {
     TimeJumped,
     /// The date of an instance is set forth or back.
     DateSet,
+    /// The leader of one partition of an input is away.
+    LeaderAway,
 }
 
 impl Incident {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Killed,
         Self::KilledAtDisk,
         Self::StoodStill,
@@ -107,6 +109,7 @@ impl Incident {
         Self::DiskLost,
         Self::TimeJumped,
         Self::DateSet,
+        Self::LeaderAway,
     ];
 
     /// What a fault of a call is. One that lets time pass counts when it does.
@@ -169,7 +172,7 @@ mod tests {
         for (index, incident) in Incident::ALL.into_iter().enumerate() {
             assert_eq!(incident as usize, index);
         }
-        assert_eq!(Incident::DateSet as usize + 1, Incident::ALL.len());
+        assert_eq!(Incident::LeaderAway as usize + 1, Incident::ALL.len());
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub struct Simulation {
     config: Config,
     topics: Vec<(String, i32)>,
     feeds: Vec<Feed>,
+    is_fed_first: bool,
     checks: Vec<Check>,
 }
 
@@ -140,6 +141,7 @@ impl Simulation {
             config,
             topics: Vec::new(),
             feeds: Vec::new(),
+            is_fed_first: false,
             checks: Vec::new(),
         }
     }
@@ -197,6 +199,14 @@ impl Simulation {
         self
     }
 
+    /// All input is written before the first instance starts. Every run checks then that what was
+    /// committed of a task with several inputs was each time the beginning of their merge by
+    /// timestamp, as long as none of them is written by the application itself.
+    pub fn fed_before_the_start(mut self) -> Self {
+        self.is_fed_first = true;
+        self
+    }
+
     /// What must hold of the outcome, beside what every run checks. A failed assertion is an error
     /// like a returned one.
     pub fn check(
@@ -213,15 +223,17 @@ impl Simulation {
     /// # Errors
     /// The application does not come to an end, an instance ends with an error although nothing
     /// goes wrong any more, two had a partition at once, effects were committed without their
-    /// offsets, a queue or an overlay went beyond its bound, a transaction is left open, a table is
+    /// offsets, inputs were not [merged by timestamp](Self::fed_before_the_start), a queue or an
+    /// overlay went beyond its bound, a transaction is left open, a table is
     /// not what its changelog says, or a [`check`](Self::check) fails.
     pub fn run(self) -> Result<Outcome, SimError> {
-        let Self { seed, topology, instances, turns, config, topics, feeds, checks } = self;
+        let Self { seed, topology, instances, turns, config, topics, .. } = self;
+        let Self { feeds, is_fed_first, checks, .. } = self;
         let mut dice = Dice::new(seed);
         let odds = Odds::of(&mut dice);
         let world = Arc::new(world(topology, config, instances, odds, dice.roll()));
         let names = topics.iter().map(|(name, _)| name.clone()).collect();
-        let run = Run { world: &world, seed, topics: names };
+        let run = Run { world: &world, seed, topics: names, is_fed_first };
         let done = run.create(&topics).and_then(|()| run.run(feeds, turns, dice));
         done.map_err(|what| run.error(what))?;
         let outcome = Outcome::new(Arc::clone(&world));
@@ -258,6 +270,8 @@ fn world(
         let changelogs = sub.tables().iter().map(|table| Arc::clone(table.changelog()));
         ledger.inputs.extend(changelogs.map(|changelog| (changelog, inputs.clone())));
     }
+    let sources = described.sub_topologies().iter().flat_map(|sub| sub.sources());
+    let inputs = sources.map(|source| Arc::clone(&source.topic)).collect();
     World {
         clock,
         log,
@@ -273,6 +287,8 @@ fn world(
         faulty: AtomicBool::new(true),
         outage_until: AtomicI64::new(0),
         moving_until: AtomicI64::new(0),
+        inputs,
+        away: Mutex::default(),
         standing_still: AtomicUsize::new(0),
     }
 }

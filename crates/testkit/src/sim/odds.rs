@@ -36,6 +36,8 @@ pub(super) struct Odds {
     pub(super) jump: usize,
     /// Turns before which an instance's date is set.
     pub(super) date: usize,
+    /// Turns before which the leader of an input goes away for a while.
+    pub(super) leader: usize,
 }
 
 impl Odds {
@@ -55,6 +57,7 @@ impl Odds {
             lost_disk: one_in([0, 0, 4, 20]),
             jump: one_in([0, 0, 2_000, 6_000]),
             date: one_in([0, 0, 500, 2_000]),
+            leader: one_in([0, 100, 400, 2_000]),
         }
     }
 

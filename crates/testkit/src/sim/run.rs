@@ -20,6 +20,7 @@ pub(super) struct Run<'a> {
     pub(super) world: &'a Arc<World>,
     pub(super) seed: u64,
     pub(super) topics: Vec<String>,
+    pub(super) is_fed_first: bool,
 }
 
 impl Run<'_> {
@@ -54,6 +55,11 @@ impl Run<'_> {
         let mut writer = self.world.log.producer(&config).map_err(|error| error.to_string())?;
         let total: u64 = feeds.iter().map(|feed| feed.count).sum();
         let mut fed = vec![0; feeds.len()];
+        if self.is_fed_first {
+            for _ in 0..total {
+                write(&mut feeds, &mut fed, &mut dice, &mut *writer)?;
+            }
+        }
         for turn in 0..turns {
             // Evenly over three quarters of the time.
             let due = (total * turn as u64 * 4).div_ceil(turns as u64 * 3).min(total);
@@ -70,6 +76,9 @@ impl Run<'_> {
         // What was wrong first is the reason why it does not come to an end.
         check::one_owner_at_a_time(self.world)?;
         check::bounds_are_kept(self.world)?;
+        if self.is_fed_first {
+            check::inputs_are_merged(self.world, &(self.world.topology)())?;
+        }
         settled?;
         check::nothing_is_open(self.world, &self.all_topics())?;
         check::tables_are_their_changelogs(self.world, &(self.world.topology)())

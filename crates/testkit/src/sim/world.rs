@@ -13,7 +13,7 @@ use embedded::EmbeddedLog;
 use runtime::stepped::{SteppedApp, SteppedParts};
 use runtime::transport::{ErrorKind, Transport};
 use runtime::{Clock as _, Config, ManualClock};
-use streams_core::{StoreProvider, Topology};
+use streams_core::{StoreProvider, TopicPartition, Topology};
 
 use super::clock::InstanceClock;
 use super::disk::{DiskStep, SimDisk};
@@ -42,6 +42,10 @@ pub(super) struct World {
     pub(super) outage_until: AtomicI64,
     /// Until then the coordinators are away.
     pub(super) moving_until: AtomicI64,
+    /// The inputs of the application: topics of sources.
+    pub(super) inputs: Vec<Arc<str>>,
+    /// The leader of this one is away until then.
+    pub(super) away: Mutex<Option<(TopicPartition, i64)>>,
     /// How many instances stand still in the middle of a step.
     pub(super) standing_still: AtomicUsize,
 }
@@ -130,6 +134,10 @@ impl World {
         faults.witnessed_by(Witness::new(&name, Arc::clone(&self.ledger)));
         let (deciding, waiting) = (Arc::downgrade(self), Arc::downgrade(self));
         faults.decided_by(move |call| decide(&deciding, index, call));
+        let asked = Arc::downgrade(self);
+        faults.leaders_are_away_by(move |partition| {
+            asked.upgrade().is_some_and(|world| world.is_away(partition))
+        });
         faults.waits_by(move |call, fault| {
             if let Some(world) = waiting.upgrade() {
                 world.takes_long(index, call, fault);
@@ -410,7 +418,28 @@ impl World {
             self.clock.advance(Duration::from_millis(by as u64));
         } else if self.chance(odds.date) {
             self.set_date(index);
+        } else if self.chance(odds.leader) {
+            self.lose_leader();
         }
+    }
+
+    /// One partition of an input cannot be read for a while.
+    fn lose_leader(&self) {
+        let Some(topic) = self.inputs.get(self.below(self.inputs.len().max(1))) else { return };
+        let partition = TopicPartition::new(Arc::clone(topic), self.below(4) as i32);
+        let lasts = self.below(2_000) as i64;
+        self.note(format_args!("the leader of {partition} is away for {lasts} ms"));
+        self.count(Incident::LeaderAway);
+        *lock(&self.away) = Some((partition, self.clock.now() + lasts));
+    }
+
+    /// Whether nobody answers who could say where the partition ends.
+    fn is_away(&self, partition: &TopicPartition) -> bool {
+        let now = self.clock.now();
+        let is_out = now < self.outage_until.load(Ordering::Relaxed);
+        let away = lock(&self.away);
+        let is_away = away.as_ref().is_some_and(|(one, until)| one == partition && now < *until);
+        self.faulty.load(Ordering::Relaxed) && (is_out || is_away)
     }
 
     /// A clock is wrong by seconds, or by more than a copy of a table may be left alone.

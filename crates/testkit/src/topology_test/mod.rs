@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streams_core::{
-    Codec, Headers, OwnedRecord, Record, Table, TaskError, TaskId, TaskMetrics, Timestamp, Topic,
-    Topology, Windowed, Windows,
+    Codec, Headers, Moment, OwnedRecord, Record, Table, TaskError, TaskId, TaskMetrics, Timestamp,
+    Topic, Topology, Windowed, Windows,
 };
 
 use crate::dice::Dice;
@@ -37,7 +37,7 @@ pub struct TopologyTest {
     topology: Arc<Topology>,
     log: Log,
     tasks: Tasks,
-    now: Timestamp,
+    now: Moment,
     /// How far each output topic has been taken.
     taken: BTreeMap<Arc<str>, usize>,
     abort: Option<Abort>,
@@ -56,7 +56,8 @@ impl TopologyTest {
         let topology = Arc::new(topology);
         let log = Log::new(&topology, partitions);
         let tasks = Tasks::new(&topology, &log, 0);
-        Self { topology, log, tasks, now: 0, taken: BTreeMap::new(), abort: None, dice: None }
+        let (now, taken) = (Moment::default(), BTreeMap::new());
+        Self { topology, log, tasks, now, taken, abort: None, dice: None }
     }
 
     /// Sends a record with the current time as its timestamp, and runs everything it causes.
@@ -66,7 +67,7 @@ impl TopologyTest {
         key: K,
         value: V,
     ) -> Result<(), TestError> {
-        let timestamp = self.now;
+        let timestamp = self.now.date;
         self.send_record(topic, Record { key, value, timestamp })
     }
 
@@ -106,7 +107,17 @@ impl TopologyTest {
     pub fn advance(&mut self, by: Duration) -> Result<(), TestError> {
         // What has not started yet starts before.
         self.run()?;
-        self.now += by.as_millis() as i64;
+        let by = by.as_millis() as i64;
+        self.now.date += by;
+        self.now.elapsed_ms += by;
+        self.run()
+    }
+
+    /// Sets the date, forth or back, without any time passing, as people and time servers do with
+    /// a machine's. Intervals go on as they were: punctuation, idle windows, batches of agents.
+    pub fn set_date(&mut self, date: Timestamp) -> Result<(), TestError> {
+        self.run()?;
+        self.now.date = date;
         self.run()
     }
 
@@ -169,7 +180,7 @@ impl TopologyTest {
     pub fn table_windows<K: 'static, V: 'static>(
         &mut self,
         table: &Table<K, V>,
-        windows: &impl Windows,
+        windows: &(impl Windows + Clone),
     ) -> Result<Vec<Record<Windowed<K>, V>>, TestError> {
         let codec = windows.changelog_key(table.key_codec());
         self.rows(table, |key| Ok(codec.decode(Some(key))?))

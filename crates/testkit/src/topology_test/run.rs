@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use state::MemoryStores;
 use streams_core::{
-    Effects, Entries, ErrorPolicy, Globals, OwnedBatch, OwnedRecord, RecordBatch, Resume, Store,
-    StoreBatch, StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Timestamp,
-    Topology,
+    Effects, Entries, ErrorPolicy, Globals, Moment, OwnedBatch, OwnedRecord, RecordBatch, Resume,
+    Store, StoreBatch, StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Topology,
 };
 
 use super::TestError;
@@ -33,7 +32,7 @@ pub(super) type Abort = Box<dyn FnMut(TaskId) -> bool + Send>;
 pub(super) struct World<'a> {
     pub(super) topology: &'a Topology,
     pub(super) log: &'a mut Log,
-    pub(super) now: Timestamp,
+    pub(super) now: Moment,
     pub(super) abort: &'a mut Option<Abort>,
     pub(super) dice: &'a mut Option<Dice>,
 }
@@ -150,10 +149,12 @@ impl Tasks {
             topology.sub_topologies()[id.sub_topology].sources().iter().enumerate()
         {
             let mut records = log.from(&source.topic, id.partition, fetched[input]);
+            let at_end = records.len() <= records_max;
             records.truncate(records_max);
             fetched[input] += records.len() as i64;
             any |= !records.is_empty();
             task.enqueue(input, Box::new(OwnedBatch::from(records)));
+            task.observe(input, at_end, !at_end);
         }
         any
     }

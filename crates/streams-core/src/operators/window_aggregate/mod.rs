@@ -75,10 +75,10 @@ where
     M: Aggregation<K, A, A>,
 {
     fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
-        let now = cx.now;
+        let arrival = cx.elapsed;
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(record.timestamp);
-        (clock.arrival, clock.anchor) = (now, now);
+        (clock.arrival, clock.anchor) = (arrival, arrival);
         let (mut key, mut plan) = (mem::take(&mut cx.key_buffer), mem::take(&mut cx.plan));
         let result = self.place(record, &mut key, &mut plan, cx);
         (cx.key_buffer, cx.plan) = (key, plan);
@@ -112,8 +112,8 @@ where
         let time = cx.clocks[self.clock].time;
         plan.clear();
         self.windows.place(record.timestamp, time, &near, plan);
-        let forgotten = self.latest(cx).saturating_sub(self.windows.keep_for_ms());
-        plan.steps.retain(|step| naming.time(step.window) > forgotten);
+        let latest = self.latest(cx);
+        plan.steps.retain(|step| self.forgotten_at(step.window) > latest);
         if plan.steps.is_empty() {
             cx.drop_late(&self.table.name, record.timestamp, time);
         }
@@ -213,10 +213,7 @@ where
             timestamp = step.window.end;
         }
         let is_there = write_row(&self.table, self.index, key, value.as_ref(), timestamp, cx)?;
-        let clock = &mut cx.clocks[self.clock];
-        let time = self.windows.naming().time(step.window);
-        clock.first_open = clock.first_open.min(time);
-        clock.first_kept = clock.first_kept.min(time);
+        self.note(step.window, &mut cx.clocks[self.clock]);
         let Window { start, end } = step.window;
         let key = Windowed { key: record.key, start, end };
         self.send(Record { key, value, timestamp }, old, is_there, cx)

@@ -1,0 +1,129 @@
+//! The inputs of a task, merged by timestamp.
+//!
+//! A task takes the oldest record among the heads of its queues, but only when no input can still
+//! have an older one: each input either has a record queued, or need not be waited for. So what a
+//! task processes depends on its input alone, not on what was fetched first. The rule is Kafka
+//! Streams' (KIP-353, KIP-695).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Task;
+use crate::operators::is_acceptable;
+use crate::record::{RawRecord, Timestamp};
+use crate::topology::Source;
+
+impl Task {
+    /// Says what is known of the log of an input beyond what is queued: whether it has nothing
+    /// more, and whether the task has to wait for its next record. Both hold until the next call;
+    /// without one the log may have more, and the task waits for it.
+    pub fn observe(&mut self, input: usize, at_end: bool, awaited: bool) {
+        if let Some(input) = self.inputs.get_mut(input) {
+            input.at_end = at_end;
+            input.awaited = awaited;
+        }
+    }
+
+    /// Whether a step would process a record.
+    pub fn is_ready(&self) -> bool {
+        self.parked.is_none() && self.has_queued() && self.missing().next().is_none()
+    }
+
+    /// The inputs that have no record queued and are waited for, while others have some.
+    pub fn missing(&self) -> impl Iterator<Item = usize> {
+        let waits = self.inputs.len() > 1 && self.has_queued();
+        let inputs = self.inputs.iter().enumerate().filter(move |_| waits);
+        inputs.filter(|(_, input)| input.is_empty() && input.awaited).map(|(number, _)| number)
+    }
+
+    /// Whether any input has a record queued.
+    pub fn has_queued(&self) -> bool {
+        self.inputs.iter().any(|input| !input.is_empty())
+    }
+
+    /// Whether everything is processed that is known to be there: nothing is queued, and each log
+    /// has said that it has nothing more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inputs.iter().all(|input| input.is_empty() && input.at_end)
+    }
+
+    /// Whether it does something when it has been idle for a while, so that it has to
+    /// [know](Self::observe) whether it is.
+    pub fn minds_idleness(&self) -> bool {
+        self.sub_topology().hooks.iter().any(|hook| hook.minds_idleness())
+    }
+
+    /// The input whose next record is the oldest; among equals the first. `None` also while an
+    /// input without queued records is waited for.
+    pub(super) fn oldest_input(&mut self) -> Option<usize> {
+        if let [only] = &*self.inputs {
+            return (!only.is_empty()).then_some(0);
+        }
+        let mut oldest = None;
+        for number in 0..self.inputs.len() {
+            match self.head_time(number) {
+                Some(time) if oldest.is_none_or(|(least, _)| time < least) => {
+                    oldest = Some((time, number));
+                }
+                None if self.inputs[number].awaited => return None,
+                _ => {}
+            }
+        }
+        oldest.map(|(_, number)| number)
+    }
+
+    /// Up to which time the records of an input come before what waits in the others. A record of
+    /// the same time in an earlier input comes first, wherever a batch happens to end.
+    pub(super) fn turn_ends_at(&mut self, input: usize) -> Timestamp {
+        let mut end = Timestamp::MAX;
+        for other in (0..self.inputs.len()).filter(|other| *other != input) {
+            if let Some(time) = self.head_time(other) {
+                end = end.min(if other < input { time.saturating_sub(1) } else { time });
+            }
+        }
+        end
+    }
+
+    /// The time by which the next record of an input takes its turn.
+    fn head_time(&mut self, number: usize) -> Option<Timestamp> {
+        let input = &self.inputs[number];
+        if let Some(time) = input.head_time {
+            return Some(time);
+        }
+        let (batch, index) = input.peek()?;
+        let time = self.turn_time(self.source(number), &batch.record(index));
+        self.inputs[number].head_time = Some(time);
+        Some(time)
+    }
+
+    /// The time by which a record takes its turn. One whose time will be refused has its turn at
+    /// once: nothing must wait for a date that does not count.
+    pub(super) fn turn_time(&self, source: &Source, record: &RawRecord<'_>) -> Timestamp {
+        let time = source.turn_time(record);
+        let is_refused = |max_ms| !is_acceptable(time, self.cx().now, Some(max_ms));
+        if source.max_ahead_ms.is_some_and(is_refused) { Timestamp::MIN } else { time }
+    }
+}
+
+impl Source {
+    /// The time by which a record takes its turn among those of other inputs: its event time, or
+    /// its own timestamp if none can be extracted; the least one there is if it will be refused.
+    pub fn turn_time(&self, record: &RawRecord<'_>) -> Timestamp {
+        let time = self.event_time(record).unwrap_or(record.timestamp);
+        if is_acceptable(time, 0, None) { time } else { Timestamp::MIN }
+    }
+
+    /// The lowest time that an extractor finds; `None` if there is no extractor, or if none finds
+    /// any: the record is dealt with when its turn comes.
+    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
+        if !self.extracts_times {
+            return None;
+        }
+        // Here user code runs that does not belong to the record in hand: a panic must not be taken
+        // for that record's. It comes again when this record is processed.
+        let extracted = || {
+            let operators = self.receivers.iter().filter_map(|one| one.event_time(record));
+            operators.chain(self.agents.iter().filter_map(|one| one.event_time(record))).min()
+        };
+        catch_unwind(AssertUnwindSafe(extracted)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,172 @@
+//! Joins, merges and extracted timestamps in simulated worlds where everything goes wrong: what
+//! comes out is what comes out of the same records without any fault, processed in the order of
+//! their timestamps.
+//!
+//! All input is there before the start; instances die, stand still and share the tasks out again,
+//! fetches bring little, the leader of one input is away while the others answer.
+//! `HEADWATER_SEEDS=10000 cargo test --release --test inputs_in_simulated_worlds`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::Duration;
+
+use headwater::agent::{AgentResult, Context, Records};
+use headwater::prelude::*;
+use testkit::{Dice, Incident, Outcome, Simulation, TopologyTest, simulate};
+
+/// Of each input.
+const RECORDS: u64 = 60;
+const PARTITIONS: i32 = 3;
+/// The times of records lie within so many milliseconds, so that many are equal.
+const SPAN: usize = 150;
+const START: i64 = 1_000_000_000_000;
+
+/// The topics that are fed, and those that are written.
+const INPUTS: [&str; 7] = ["customers", "orders", "refunds", "views", "clicks", "meters", "limits"];
+const OUTPUTS: [&str; 5] = ["joined", "balances", "pairs", "alarms", "looked-up"];
+
+fn input(name: &str) -> Topic<String, u64> {
+    Topic::new(name)
+}
+
+fn topology() -> headwater::Topology {
+    let app = Builder::new("world");
+    app.on_error(ErrorPolicy::Fail);
+    orders_with_customers(&app);
+    views_with_clicks(&app);
+    meters_with_limits(&app);
+    app.build().expect("valid")
+}
+
+/// A table joined by a stream, read by an agent; a merge into an aggregation; three inputs.
+fn orders_with_customers(app: &Builder) {
+    let (customers, seen) = (Table::<String, u64>::new("customers"), Topic::new("looked-up"));
+    let rows = app.table(&input("customers"), &customers);
+    let orders = app.stream(&input("orders")).shared();
+    orders
+        .clone()
+        .left_join_table(&rows, |_, order, customer| text(*order, customer))
+        .to(&Topic::new("joined"));
+    orders
+        .merge(app.stream(&input("refunds")))
+        .group_by_key()
+        .aggregate(&Table::<String, String>::new("balances"), String::new, |balance, _, number| {
+            balance.push_str(&format!("{number},"));
+        })
+        .to(&Topic::new("balances"));
+    app.agent("look", &input("orders"))
+        .reads(&customers)
+        .sends(&seen)
+        .run(move |orders, cx| look(orders, cx, customers.clone(), seen.clone()));
+}
+
+fn text(order: u64, customer: Option<&u64>) -> String {
+    format!("{order} of {customer:?}")
+}
+
+async fn look(
+    mut orders: Records<String, u64>,
+    cx: Context,
+    customers: Table<String, u64>,
+    seen: Topic<String, String>,
+) -> AgentResult {
+    while let Some(order) = orders.next().await {
+        let customer = cx.table(&customers).get(&order.key)?;
+        cx.send(&seen, order.key, text(order.value, customer.as_ref()))?;
+    }
+    Ok(())
+}
+
+/// Two streams, by unequal bounds.
+fn views_with_clicks(app: &Builder) {
+    let millis = Duration::from_millis;
+    app.stream(&input("views"))
+        .outer_join(
+            app.stream(&input("clicks")),
+            JoinWindows::of(millis(10), millis(30)).grace(millis(20)),
+            &JoinBuffers::json("views-and-clicks"),
+            |_, view, click| format!("{view:?} and {click:?}"),
+        )
+        .to(&Topic::new("pairs"));
+}
+
+/// A stream whose event times are in its values, joined with a table whose are too: by the raw
+/// ones, everything would come the other way round.
+fn meters_with_limits(app: &Builder) {
+    let by_value =
+        || Consumed::new().timestamps(|record: &Record<String, u64>| event_time(record.value));
+    let limits = app
+        .stream_with(&input("limits"), by_value())
+        .group_by_key()
+        .reduce(&Table::new("limits"), |_, limit| limit)
+        .into_table();
+    app.stream_with(&input("meters"), by_value())
+        .left_join_table(&limits, |_, meter, limit| text(*meter, limit))
+        .to(&Topic::new("alarms"));
+}
+
+fn event_time(value: u64) -> i64 {
+    START + (value / 1_000) as i64
+}
+
+fn record(dice: &mut Dice, number: u64) -> Record<String, u64> {
+    let at = dice.below(SPAN);
+    // The raw time says the opposite of the time in the value.
+    let value = at as u64 * 1_000 + number;
+    Record::new(format!("k{}", dice.below(5)), value, START + (SPAN - at) as i64)
+}
+
+fn world(seed: u64) -> Simulation {
+    let mut simulation = Simulation::new(seed, topology)
+        .turns(2_000)
+        .config(|config| config.worker_threads = 1 + seed as usize % 2)
+        .fed_before_the_start();
+    for name in INPUTS {
+        simulation = simulation.topic(name, PARTITIONS).feed(&input(name), RECORDS, record);
+    }
+    for name in OUTPUTS {
+        simulation = simulation.topic(name, PARTITIONS);
+    }
+    simulation.check(check)
+}
+
+/// The results of each key, in order.
+type Results = BTreeMap<String, Vec<(String, i64)>>;
+
+fn by_key(records: Vec<Record<String, String>>) -> Results {
+    let mut results = Results::new();
+    for Record { key, value, timestamp } in records {
+        results.entry(key).or_default().push((value, timestamp));
+    }
+    results
+}
+
+/// The same records, with nothing that goes wrong.
+fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
+    let counts = INPUTS.iter().chain(&OUTPUTS).map(|name| (*name, PARTITIONS));
+    let mut calm = TopologyTest::with_partitions(topology(), &counts.collect::<Vec<_>>());
+    for name in INPUTS {
+        for record in outcome.committed(&input(name))? {
+            calm.queue(&input(name), &record)?;
+        }
+    }
+    calm.run()?;
+    for name in OUTPUTS {
+        let topic = Topic::<String, String>::new(name);
+        let (seen, expected) =
+            (by_key(outcome.committed(&topic)?), by_key(calm.take_records(&topic)?));
+        if seen != expected {
+            return Err(format!("{name}: {seen:?}\nexpected: {expected:?}").into());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_comes_out_does_not_depend_on_what_goes_wrong() {
+    let summary = simulate(0..1_000, world).unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{summary}");
+    if summary.seeds >= 1_000 {
+        assert!(summary.incidents.count(Incident::LeaderAway) > 1_000);
+    }
+}
