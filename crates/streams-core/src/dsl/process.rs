@@ -156,7 +156,11 @@ where
     /// ```
     pub fn reads<T, U>(mut self, table: &Table<T, U>) -> Self {
         let (name, reader) = (&table.name, format!("the processor {}", self.forward.name));
-        let index = self.stream.builder.graph(|graph| graph.use_table(name, &reader, self.node));
+        let index = self.stream.builder.graph(|graph| {
+            let index = graph.use_table(name, &reader, self.node);
+            graph.tables[index].is_ranged = true;
+            index
+        });
         self.forward.tables.push(Held { name: Arc::clone(name), index, is_written: false });
         self
     }
