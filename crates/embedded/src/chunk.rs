@@ -50,7 +50,7 @@ pub(crate) struct NewRecord<'a> {
 }
 
 impl NewRecord<'_> {
-    /// What counts against the topic's `max.message.bytes`.
+    /// Of key, value and headers.
     pub(crate) fn len(&self) -> usize {
         self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.len()
     }

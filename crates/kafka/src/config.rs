@@ -139,6 +139,12 @@ impl KafkaConfig {
         (&self.common, &self.producer)
     }
 
+    /// How large a record the user lets producers take, if they said so.
+    pub(crate) fn record_bytes_max(&self) -> Option<usize> {
+        let set = self.producer.get(RECORD_BYTES_MAX).or_else(|| self.common.get(RECORD_BYTES_MAX));
+        set?.parse().ok()
+    }
+
     /// What the user set for all clients.
     pub(crate) fn common(&self) -> &BTreeMap<String, String> {
         &self.common
@@ -189,9 +195,15 @@ const CONSUMER: &[(&str, &str)] = &[
     ("retry.backoff.max.ms", "100"),
 ];
 
+/// What a producer takes, whatever the topic takes.
+pub(crate) const RECORD_BYTES_MAX: &str = "message.max.bytes";
+
 /// The default `retry.backoff.ms` of 100 costs each transaction that much: the coordinator asks for
 /// a retry while it ends the one before.
 const PRODUCER: &[(&str, &str)] = &[
+    // The topic decides how large a record may be, and records are held to that before they come
+    // here. The greatest value there is.
+    ("message.max.bytes", "1000000000"),
     ("compression.type", "lz4"),
     ("linger.ms", "5"),
     ("batch.size", "262144"),
@@ -238,6 +250,15 @@ mod tests {
         for bad in ["", "kafka://", "a", "a:b", "a:1,", "http://a:1x"] {
             assert!(KafkaConfig::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_limit_of_the_users_own_is_known() {
+        assert_eq!(
+            with("message.max.bytes", "5000").expect("allowed").record_bytes_max(),
+            Some(5_000)
+        );
+        assert_eq!(with("linger.ms", "1").expect("allowed").record_bytes_max(), None);
     }
 
     #[test]

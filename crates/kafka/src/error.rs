@@ -41,6 +41,9 @@ pub(crate) fn transactional_kind(code: Code, is_fatal: bool, requires_abort: boo
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
         | Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
+        | Code::InvalidTimestamp
+        | Code::InvalidRecord
         | Code::OffsetMetadataTooLarge => ErrorKind::Refused,
         _ if requires_abort => ErrorKind::Abortable,
         Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => {
@@ -82,6 +85,9 @@ fn kind_of(code: Code) -> ErrorKind {
         | Code::InvalidRequest
         | Code::PolicyViolation
         | Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
+        | Code::InvalidTimestamp
+        | Code::InvalidRecord
         | Code::OffsetMetadataTooLarge
         | Code::UnsupportedVersion => ErrorKind::Refused,
         _ => ErrorKind::Retriable,
@@ -99,6 +105,20 @@ mod tests {
             KafkaError::MetadataFetch(Code::BrokerTransportFailure),
         ] {
             assert_eq!(plain("asking", error).kind(), ErrorKind::Retriable);
+        }
+    }
+
+    /// To send them again would be for ever.
+    #[test]
+    fn records_that_the_broker_refuses_stay_refused() {
+        for code in [
+            Code::MessageSizeTooLarge,
+            Code::MessageBatchTooLarge,
+            Code::InvalidTimestamp,
+            Code::InvalidRecord,
+        ] {
+            assert_eq!(kind_of(code), ErrorKind::Refused, "{code}");
+            assert_eq!(transactional_kind(code, false, true), ErrorKind::Refused, "{code}");
         }
     }
 

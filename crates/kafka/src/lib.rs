@@ -29,7 +29,8 @@ use std::sync::Arc;
 
 use runtime::Transactions;
 use runtime::transport::{
-    Admin, Member, MemberConfig, Producer, ProducerConfig, Reader, ReaderConfig, Result, Transport,
+    Admin, Member, MemberConfig, Producer, ProducerConfig, Reader, ReaderConfig, RecordBytesMax,
+    Result, Transport,
 };
 
 use cluster::Cluster;
@@ -86,6 +87,11 @@ impl Transport for KafkaTransport {
             return Ok(Box::new(producer::Choice::new(kafka, clusters, config.clone())));
         }
         Ok(Box::new(producer::LibrdkafkaProducer::new(&self.config, config)?))
+    }
+
+    fn record_bytes_max(&self) -> Option<RecordBytesMax> {
+        let setting = "message.max.bytes among the Kafka properties";
+        self.config.record_bytes_max().map(|bytes| RecordBytesMax { bytes, setting })
     }
 
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {

@@ -222,6 +222,17 @@ pub enum AppError {
     },
 }
 
+/// What has to be set besides on brokers that have the older name of a setting.
+fn before_kafka_4(setting: &str) -> &'static str {
+    match setting {
+        "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => {
+            "\nBrokers before 3.6 have message.timestamp.difference.max.ms instead, and those before \
+             4.0 have it too: set it to the same"
+        }
+        _ => "",
+    }
+}
+
 streams_core::debug_is_display!(AppError);
 
 /// Topics that a topology uses and that do not exist: all of them.
@@ -246,17 +257,6 @@ impl fmt::Display for MissingTopics {
         self.0.iter().try_for_each(|MissingTopic { topic, needed_by }| {
             write!(f, "\n- {topic} does not exist; {needed_by} it")
         })
-    }
-}
-
-/// What has to be set besides on brokers that have the older name of a setting.
-fn before_kafka_4(setting: &str) -> &'static str {
-    match setting {
-        "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => {
-            "\nBrokers before 3.6 have message.timestamp.difference.max.ms instead, and those before \
-             4.0 have it too: set it to the same"
-        }
-        _ => "",
     }
 }
 

@@ -19,9 +19,9 @@ use crate::member::{Member, Notice, Placement};
 use crate::purge::{Consumed, Purger};
 use crate::restore::{Delay, Opening, Restorer};
 use crate::status::StatusHandle;
-use crate::topics::Layout;
+use crate::topics::{Layout, Limits};
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
-use crate::worker::{Command, LateLog, Producing, Queues, Worker};
+use crate::worker::{Attention, Command, LateLog, Producing, Queues, Worker};
 
 /// What an instance is made of.
 pub(crate) struct Parts {
@@ -68,11 +68,14 @@ impl Instance {
         let mut workers = Vec::new();
         let mut to_workers = Vec::new();
         let consumed = Consumed::new(&parts.topology);
+        let (log, clock) = (Arc::clone(&parts.transport), Arc::clone(&parts.clock));
+        let limits = Arc::new(Limits::new(&parts.layout, log, clock));
         for index in 0..parts.config.worker_threads {
             let wiring = WorkerWiring {
                 restorers: to_restorers.clone(),
                 member: to_member.clone(),
                 consumed: consumed.clone(),
+                limits: Arc::clone(&limits),
             };
             let (worker, to_worker) = worker(parts, index, &*transport, wiring)?;
             workers.push(worker);
@@ -88,6 +91,7 @@ impl Instance {
                 workers: to_workers.clone(),
                 member: to_member.clone(),
                 globals: Arc::clone(&rows),
+                limits: Arc::clone(&limits),
                 purger: purger.take(),
             };
             restorer(parts, index, &*transport, wiring)
@@ -141,6 +145,7 @@ struct RestorerWiring {
     workers: Vec<Mailbox<Command>>,
     member: Mailbox<Notice>,
     globals: Arc<GlobalRows>,
+    limits: Arc<Limits>,
     purger: Option<Purger>,
 }
 
@@ -170,6 +175,7 @@ fn restorer(
         bytes_max,
         memory_at: Duration::ZERO,
         globals: wiring.globals,
+        limits: wiring.limits,
         purger: wiring.purger,
     })
 }
@@ -179,6 +185,7 @@ struct WorkerWiring {
     restorers: Vec<Mailbox<Opening>>,
     member: Mailbox<Notice>,
     consumed: Consumed,
+    limits: Arc<Limits>,
 }
 
 fn worker(
@@ -201,7 +208,13 @@ fn worker(
     let worker = Worker {
         index,
         config: config.clone(),
-        producing: Producing::new(transport, Arc::clone(&clock), producer, config.request_timeout),
+        producing: Producing::new(
+            transport,
+            Arc::clone(&clock),
+            producer,
+            wiring.limits,
+            config.request_timeout,
+        ),
         clock,
         fetcher,
         group: member.group(),
@@ -220,6 +233,7 @@ fn worker(
         blocked_since: None,
         blocked_looks: 0,
         unknown_since: None,
+        attention: Attention::default(),
         status_at: Duration::ZERO,
         late: LateLog::default(),
     };

@@ -205,6 +205,13 @@ pub(crate) struct InputProgress {
     pub(crate) awaited: bool,
 }
 
+impl InputProgress {
+    /// Of a task that is about to go.
+    pub(crate) fn at(position: i64) -> Self {
+        Self { position, lag: None, awaited: false }
+    }
+}
+
 /// What the workers' commits came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

@@ -6,6 +6,7 @@ use crate::codec::Codec;
 use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
+use crate::limits::TopicLimits;
 use crate::moment::Moment;
 use crate::record::{Headers, Record, Timestamp};
 use crate::store::StoreError;
@@ -19,6 +20,8 @@ pub struct Cx {
     pub(crate) tables: Tables,
     pub(crate) effects: Effects,
     pub(crate) globals: Arc<dyn Globals>,
+    /// What the topics take that records are sent to.
+    pub(crate) limits: Arc<dyn TopicLimits>,
     pub(crate) clocks: Box<[Clock]>,
     /// Wall clock, in milliseconds, as the worker gave it. Nothing is measured by it.
     pub(crate) now: Timestamp,
@@ -128,7 +131,8 @@ impl Cx {
         (self.now, self.elapsed) = (now.date, now.elapsed_ms);
     }
 
-    /// Sends a typed record.
+    /// Sends a typed record. One that its topic would refuse is an error of the record in hand: the
+    /// log would only say so when it is too late to do something else with it.
     pub(crate) fn send<K: 'static, V: 'static>(
         &mut self,
         to: Outlet<'_, K, V>,
@@ -140,13 +144,25 @@ impl Cx {
             timestamp: record.timestamp,
             headers: &self.headers,
         };
+        let mark = self.effects.mark();
         let encoded = self.effects.produce(
             to_topic,
             |out| to.key.encode(&record.key, out),
             |out| to.value.encode(&record.value, out),
         );
         let target = to.topic;
-        encoded.map_err(|source| Failure::new(Cause::Encode { target: Arc::clone(target), source }))
+        let failed = |source| Failure::new(Cause::Encode { target: Arc::clone(target), source });
+        encoded.map_err(failed)?;
+        self.check_last(mark)
+    }
+
+    /// Takes the last record back if its topic would refuse it.
+    #[inline]
+    fn check_last(&mut self, mark: Mark) -> Result<(), Failure> {
+        self.effects.check_last(self.now, &*self.limits).map_err(|cause| {
+            self.effects.truncate(mark);
+            cause.into()
+        })
     }
 
     /// Sends bytes to a repartition topic of the application.
@@ -156,7 +172,8 @@ impl Cx {
         key: &[u8],
         value: impl FnOnce(&mut Vec<u8>),
         timestamp: Timestamp,
-    ) {
+    ) -> Result<(), Failure> {
+        let mark = self.effects.mark();
         let to_topic = Destination { topic, partition: None, timestamp, headers: &self.headers };
         let sent: Result<(), std::convert::Infallible> = self.effects.produce(
             to_topic,
@@ -170,6 +187,7 @@ impl Cx {
             },
         );
         let Ok(()) = sent;
+        self.check_last(mark)
     }
 
     /// The record in hand is too late for every window of `table`.

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::error::Cause;
+use crate::limits::{Outbound, RecordLimits, TopicLimits};
 use crate::record::{Headers, Timestamp};
 
 /// Records to be sent, in order, in one buffer that is used again for each batch.
@@ -13,7 +15,15 @@ pub struct Effects {
     bytes: Vec<u8>,
     produced: Vec<Produced>,
     headers: Vec<Headers>,
-    topics: Vec<Arc<str>>,
+    topics: Vec<Known>,
+}
+
+/// A topic that was sent to.
+#[derive(Debug)]
+struct Known {
+    name: Arc<str>,
+    /// What it takes, once somebody has asked.
+    limits: Option<RecordLimits>,
 }
 
 #[derive(Debug)]
@@ -82,13 +92,37 @@ impl Effects {
     /// The records in the order in which they are to be sent.
     pub fn iter(&self) -> impl Iterator<Item = Effect<'_>> {
         self.produced.iter().map(|produced| Effect {
-            topic: &self.topics[produced.topic as usize],
+            topic: &self.topics[produced.topic as usize].name,
             partition: produced.partition,
             key: self.slice(produced.key.as_ref()),
             value: self.slice(produced.value.as_ref()),
             timestamp: produced.timestamp,
             headers: produced.headers.map(|index| &self.headers[index as usize]),
         })
+    }
+
+    /// What `topic` takes.
+    pub(crate) fn limits(&mut self, topic: &Arc<str>, of: &dyn TopicLimits) -> RecordLimits {
+        let index = self.topic_index(topic);
+        self.topics[index as usize].limits(of)
+    }
+
+    /// What is wrong with the record appended last, if its topic would not take it at the time
+    /// `now`.
+    #[inline]
+    pub(crate) fn check_last(&mut self, now: Timestamp, of: &dyn TopicLimits) -> Result<(), Cause> {
+        let Some(last) = self.produced.last() else { return Ok(()) };
+        let slice = |range: &Option<Range<usize>>| range.clone().map(|range| &self.bytes[range]);
+        let known = &mut self.topics[last.topic as usize];
+        let limits = known.limits(of);
+        let record = Outbound {
+            target: &known.name,
+            key: slice(&last.key),
+            value: slice(&last.value),
+            headers: last.headers.map(|index| &self.headers[index as usize]),
+            timestamp: last.timestamp,
+        };
+        limits.check(&record, now)
     }
 
     /// Whether the record appended last has a null key.
@@ -133,10 +167,10 @@ impl Effects {
     /// Topics are few and the one used last is likely used again, so looking back from the end is
     /// quick.
     fn topic_index(&mut self, topic: &Arc<str>) -> u32 {
-        let known = self.topics.iter().position(|known| Arc::ptr_eq(known, topic));
-        let index = known.or_else(|| self.topics.iter().position(|known| known == topic));
+        let known = self.topics.iter().position(|known| Arc::ptr_eq(&known.name, topic));
+        let index = known.or_else(|| self.topics.iter().position(|known| known.name == *topic));
         index.unwrap_or_else(|| {
-            self.topics.push(Arc::clone(topic));
+            self.topics.push(Known { name: Arc::clone(topic), limits: None });
             self.topics.len() - 1
         }) as u32
     }
@@ -180,6 +214,22 @@ impl Effects {
         self.bytes.truncate(mark.bytes);
         self.produced.truncate(mark.produced);
         self.headers.truncate(mark.headers);
+    }
+}
+
+impl Known {
+    #[inline]
+    fn limits(&mut self, of: &dyn TopicLimits) -> RecordLimits {
+        match self.limits {
+            Some(limits) => limits,
+            None => self.look_up(of),
+        }
+    }
+
+    #[cold]
+    fn look_up(&mut self, of: &dyn TopicLimits) -> RecordLimits {
+        self.limits = of.of(&self.name);
+        self.limits.unwrap_or_default()
     }
 }
 

@@ -120,8 +120,8 @@ pub enum Cause {
     },
     /// A table's entry is larger than its changelog takes.
     #[error(
-        "the entry of the table {table} with the key {key} has {bytes} bytes in its changelog, more \
-         than the {bytes_max} of {setting} {changelog}"
+        "the entry of the table {table} with the key {key} has {bytes} bytes in its changelog, \
+         more than the {bytes_max} of {setting} {changelog}"
     )]
     EntryTooLarge {
         /// The table.
@@ -137,8 +137,8 @@ pub enum Cause {
         /// Which setting says so.
         setting: &'static str,
     },
-    /// A record for a topic has a timestamp that the topic does not take: a negative one, or one too
-    /// far from the clock.
+    /// A record for a topic has a timestamp that the topic does not take: a negative one, or one
+    /// too far from the clock.
     #[error(
         "a record for {target} has the timestamp {timestamp}, and the topic takes those from \
          {first} to {last} now"

@@ -11,7 +11,7 @@ const BATCH_HEADER: usize = 61;
 /// What a record without headers has at most beside key and value: three lengths of at most five
 /// bytes, attributes, the two differences to the batch's first record, which is itself, and the
 /// number of headers.
-const OVERHEAD_MAX: usize = BATCH_HEADER + 3 * 5 + 4;
+pub(crate) const OVERHEAD_MAX: usize = BATCH_HEADER + 3 * 5 + 4;
 
 /// How large a record is to Kafka: the bytes of a batch of format 2 that has this record alone, not
 /// compressed. That is what a broker compares with `max.message.bytes`, but that it does so after
@@ -92,7 +92,7 @@ impl RecordLimits {
         self.look_closely(record, now)
     }
 
-    #[cold]
+    #[inline(never)]
     fn look_closely(&self, record: &Outbound<'_>, now: Timestamp) -> Result<(), Cause> {
         let target = || record.target.into();
         if self.needs_key && record.key.is_none() {

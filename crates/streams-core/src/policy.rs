@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::record::{Record, Timestamp};
 use crate::window::millis;
 
-/// What happens to a record that cannot be decoded, that has no key where one is needed, or on
-/// which user code fails or panics. Whatever the record did before it failed is taken back first.
+/// What happens to a record that cannot be decoded, that has no key where one is needed, on which
+/// user code fails or panics, or that makes something which the log would refuse: a record that is
+/// too large for its topic or has a timestamp that the topic does not take, a table's entry that is
+/// too large for its changelog. Whatever the record did before it failed is taken back first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorPolicy {
@@ -16,9 +18,22 @@ pub enum ErrorPolicy {
     Fail,
     /// The record is passed over, logged and counted.
     Skip,
-    /// The record's own bytes go to this topic, in the same transaction as the offset that passes
-    /// it, with headers that say where it came from and what was wrong: `headwater.topic`,
-    /// `headwater.partition`, `headwater.offset`, `headwater.error`.
+    /// The record's own bytes and headers go to this topic, in the same transaction as the offset
+    /// that passes it, with Kafka Streams' headers that say where it came from and what was wrong,
+    /// all of them text:
+    ///
+    /// * `__streams.errors.topic`, `__streams.errors.partition`, `__streams.errors.offset`;
+    /// * `__streams.errors.exception`: the name of the [`Cause`](crate::Cause), such as
+    ///   `headwater::Cause::DecodeValue`;
+    /// * `__streams.errors.message`: what it says, at most 1 KiB of it;
+    /// * `__streams.errors.stacktrace`: that, and what caused it, a line each; at most 4 KiB.
+    ///
+    /// Those that a record has from an earlier round are replaced. Where the topic does not take
+    /// the record with all of them, it gets fewer, or none. A record that the topic does not take
+    /// at all, because it is too large by itself or lacks the key of a compacted topic, stops the
+    /// application as [`Fail`](Self::Fail) does, with both reasons. A timestamp that the topic does
+    /// not take becomes the nearest one that it does, and `headwater.timestamp` is the record's
+    /// own.
     DeadLetter(Arc<str>),
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::changelog::{Layout, TableSpec, by_time, unstamped};
 use crate::effect::{Destination, Effects};
+use crate::error::Cause;
 use crate::hot::HotValues;
+use crate::limits::{RecordLimits, TopicLimits, record_bytes, shown};
 use crate::overlay::{Overlay, Previous};
 use crate::record::{Headers, Timestamp};
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
@@ -16,6 +18,8 @@ pub(crate) type TableIndex = usize;
 pub(crate) struct Tables {
     store: Box<dyn Store>,
     specs: Arc<[TableSpec]>,
+    /// What their changelogs take.
+    limits: Box<[RecordLimits]>,
     overlays: Vec<Overlay>,
     /// Between the overlays and the store.
     hot: Vec<HotValues>,
@@ -34,7 +38,13 @@ impl Tables {
         let overlays = specs.iter().map(overlay).collect();
         let limit = store.cache_bytes() / specs.len().max(1);
         let hot = specs.iter().map(|_| HotValues::new(limit)).collect();
-        Self { store, specs, overlays, hot, local, undo: None, buffer: Vec::new() }
+        let limits = vec![RecordLimits::default(); specs.len()].into();
+        Self { store, specs, limits, overlays, hot, local, undo: None, buffer: Vec::new() }
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: &dyn TopicLimits) {
+        let of = |spec: &TableSpec| limits.of(&spec.changelog).unwrap_or_default();
+        self.limits = self.specs.iter().map(of).collect();
     }
 
     /// The value and its timestamp.
@@ -57,11 +67,66 @@ impl Tables {
         Ok(found.then(|| unstamped(&self.buffer)))
     }
 
-    /// Writes a value that already has its timestamp in front.
-    pub(crate) fn put_stamped(&mut self, table: TableIndex, key: &[u8], stored: &[u8]) {
+    /// Writes a value that already has its timestamp in front. What the changelog would refuse is
+    /// an error now: at the commit nobody knows any more which record it was.
+    pub(crate) fn put_stamped(
+        &mut self,
+        table: TableIndex,
+        key: &[u8],
+        stored: &[u8],
+    ) -> Result<(), Cause> {
+        self.check(table, key, Some(stored))?;
         self.write(table, key, Some(stored));
+        Ok(())
     }
 
+    /// Deletes what may not be there: the changelog may refuse even its key.
+    pub(crate) fn delete_any(&mut self, table: TableIndex, key: &[u8]) -> Result<(), Cause> {
+        self.check(table, key, None)?;
+        self.delete(table, key);
+        Ok(())
+    }
+
+    #[inline]
+    fn check(&self, table: TableIndex, key: &[u8], stored: Option<&[u8]>) -> Result<(), Cause> {
+        let local = self.local[table];
+        let bytes = key.len() + stored.map_or(0, <[u8]>::len);
+        let is_negative = stored.is_some_and(|stored| unstamped(stored).0 < 0);
+        if bytes + CHANGELOG_OVERHEAD_MAX <= self.limits[local].bytes_max && !is_negative {
+            return Ok(());
+        }
+        self.look_closely(local, key, stored)
+    }
+
+    #[cold]
+    fn look_closely(&self, local: usize, key: &[u8], stored: Option<&[u8]>) -> Result<(), Cause> {
+        let (spec, limits) = (&self.specs[local], &self.limits[local]);
+        let (timestamp, value) = stored.map(unstamped).unzip();
+        let changelog_key = spec.changelog_key(key);
+        if let Some(timestamp) = timestamp.filter(|timestamp| *timestamp < 0) {
+            let target = Arc::clone(&spec.changelog);
+            return Err(Cause::RefusedTimestamp {
+                target,
+                timestamp,
+                first: 0,
+                last: Timestamp::MAX,
+            });
+        }
+        let bytes = record_bytes(Some(&changelog_key), value, None);
+        if bytes <= limits.bytes_max {
+            return Ok(());
+        }
+        Err(Cause::EntryTooLarge {
+            table: Arc::clone(&spec.name),
+            changelog: Arc::clone(&spec.changelog),
+            key: shown(Some(&changelog_key)),
+            bytes,
+            bytes_max: limits.bytes_max,
+            setting: limits.bytes_setting,
+        })
+    }
+
+    /// Deletes an entry that is there, or was.
     pub(crate) fn delete(&mut self, table: TableIndex, key: &[u8]) {
         self.write(table, key, None);
     }
@@ -226,6 +291,10 @@ impl Tables {
         self.store
     }
 }
+
+/// What a changelog record has at most beside the store's key and value: what any record has, and a
+/// window's sequence number.
+const CHANGELOG_OVERHEAD_MAX: usize = crate::limits::OVERHEAD_MAX + 4;
 
 fn show(
     visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,

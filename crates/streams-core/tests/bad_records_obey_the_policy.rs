@@ -81,10 +81,10 @@ fn dead_letters_keep_their_bytes_and_say_where_they_came_from() {
     let header = |name| {
         String::from_utf8_lossy(dead[0].headers.last(name).flatten().unwrap_or(b"")).into_owned()
     };
-    assert_eq!(header("headwater.topic"), "in");
-    assert_eq!(header("headwater.partition"), "0");
-    assert_eq!(header("headwater.offset"), "1");
-    assert!(header("headwater.error").contains("5 bytes, where i64 has 8"));
+    assert_eq!(header("__streams.errors.topic"), "in");
+    assert_eq!(header("__streams.errors.partition"), "0");
+    assert_eq!(header("__streams.errors.offset"), "1");
+    assert!(header("__streams.errors.message").contains("5 bytes, where i64 has 8"));
     assert_eq!(test.take(&output()).expect("decodes").len(), 4);
     assert_eq!(test.metrics().dead_lettered, 1);
 }

@@ -1,7 +1,7 @@
 //! A window of idle input is not closed while a record that may be in it waits to be processed,
 //! however long whoever drives the task stood still.
 
-#![allow(unreachable_pub, reason = "a module of a test program")]
+#![allow(unreachable_pub, dead_code, reason = "a module of a test program")]
 
 mod bare;
 
@@ -39,6 +39,8 @@ const NOTHING: [i64; 0] = [];
 /// One turn of a worker; what came out.
 fn turn(task: &mut Task, now: i64) -> Vec<i64> {
     let mut effects = Effects::new();
+    // The log has nothing more than what is queued.
+    task.observe(0, true, false);
     task.advance(now, &mut effects).expect("advances");
     task.step(now, 1, &mut effects).expect("processed");
     let values = effects.iter().map(|effect| effect.value.expect("a value").try_into());
@@ -88,4 +90,18 @@ fn a_task_whose_windows_have_to_wait_is_looked_at_again_soon_but_not_at_once() {
     task.enqueue(0, sale(1, -1));
     task.advance(7_000, &mut Effects::new()).expect("advances");
     assert_eq!(task.next_wakeup(), Some(7_010));
+}
+
+#[test]
+fn what_the_log_may_have_is_waited_for_too() {
+    let mut task = task(topology());
+    task.enqueue(0, sale(0, 1));
+    turn(&mut task, 0);
+    let mut effects = Effects::new();
+    task.observe(0, false, true);
+    task.advance(6_000, &mut effects).expect("advances");
+    assert_eq!(effects.iter().count(), 0, "there may be more for the window");
+    task.enqueue(0, sale(1, 1));
+    assert_eq!(turn(&mut task, 6_001), NOTHING);
+    assert_eq!(turn(&mut task, 11_001), [2]);
 }

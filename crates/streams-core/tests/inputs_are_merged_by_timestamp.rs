@@ -123,6 +123,7 @@ fn batch(records: Vec<OwnedRecord>) -> Box<OwnedBatch> {
 fn an_empty_queue_is_not_an_idle_input() {
     let seen = Seen::default();
     let mut task = bare::task(topology(2, false, &seen));
+    (0..2).for_each(|input| task.observe(input, false, true));
     task.enqueue(1, batch(vec![record(0, 7, 7)]));
     assert_eq!((step(&mut task), task.is_ready()), (0, false), "the first may have an older one");
     assert_eq!(task.missing().collect::<Vec<_>>(), [0]);

@@ -213,7 +213,7 @@ impl Producer for EmbeddedProducer {
         let route = &mut self.topics[index];
         let Outgoing { key, value, timestamp, .. } = *record;
         let new = NewRecord { key, value, timestamp, headers: &self.headers };
-        route.check(&new)?;
+        route.check(record, || self.shared.clock.wall())?;
         let number = route.choose(record)?;
         let chunk = &mut route.pending[number];
         chunk.push(chunk.entries.len() as u32, new);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use runtime::transport::{Outgoing, Result};
-use streams_core::{TopicPartition, partition_for};
+use streams_core::{Timestamp, TopicPartition, partition_for, record_bytes};
 
-use crate::chunk::{Chunk, NewRecord};
+use crate::chunk::Chunk;
 use crate::error::{no_partition, refused};
 use crate::partition::PartitionId;
 use crate::topic::Topic;
@@ -17,6 +17,8 @@ pub(super) struct Route {
     pub(super) topic: Arc<str>,
     pub(super) partitions: Vec<PartitionId>,
     message_bytes_max: usize,
+    timestamp_before_max_ms: i64,
+    timestamp_after_max_ms: i64,
     is_compacted: bool,
     /// By partition number.
     pub(super) pending: Vec<Chunk>,
@@ -30,6 +32,8 @@ impl Route {
             topic: name.clone(),
             partitions: topic.partitions.clone(),
             message_bytes_max: topic.config.message_bytes_max as usize,
+            timestamp_before_max_ms: topic.config.timestamp_before_max_ms,
+            timestamp_after_max_ms: topic.config.timestamp_after_max_ms,
             is_compacted: topic.config.compact,
             pending: topic.partitions.iter().map(|_| Chunk::default()).collect(),
             turn: 0,
@@ -53,12 +57,21 @@ impl Route {
         }
     }
 
-    /// Refuses what the topic does not take.
-    pub(super) fn check(&self, record: &NewRecord<'_>) -> Result<()> {
-        let context = || format!("send to {}", self.topic);
-        if record.len() > self.message_bytes_max {
-            let (len, max) = (record.len(), self.message_bytes_max);
-            let why = format!("a record of {len} bytes; max.message.bytes of this topic is {max}");
+    /// Refuses what the topic does not take, as Kafka does. `wall` is the date.
+    pub(super) fn check(
+        &self,
+        record: &Outgoing<'_>,
+        wall: impl FnOnce() -> Timestamp,
+    ) -> Result<()> {
+        let context = || match record.partition {
+            Some(partition) => format!("send to {}-{partition}", self.topic),
+            None => format!("send to {}", self.topic),
+        };
+        let bytes = record_bytes(record.key, record.value, record.headers);
+        if bytes > self.message_bytes_max {
+            let max = self.message_bytes_max;
+            let why =
+                format!("a record of {bytes} bytes; max.message.bytes of this topic is {max}");
             return Err(refused(context(), why));
         }
         if self.is_compacted && record.key.is_none() {
@@ -67,9 +80,20 @@ impl Route {
                 "a record without a key, and the topic is compacted by key",
             ));
         }
-        if record.timestamp < -1 {
-            return Err(refused(context(), format!("timestamp {} is negative", record.timestamp)));
+        let Outgoing { timestamp, .. } = *record;
+        if timestamp < -1 {
+            return Err(refused(context(), format!("timestamp {timestamp} is negative")));
         }
-        Ok(())
+        let (before, after) = (self.timestamp_before_max_ms, self.timestamp_after_max_ms);
+        if timestamp == -1 || (before == i64::MAX && after == i64::MAX) {
+            return Ok(());
+        }
+        let wall = wall();
+        let (first, last) = (wall.saturating_sub(before), wall.saturating_add(after));
+        if (first..=last).contains(&timestamp) {
+            return Ok(());
+        }
+        let why = format!("timestamp {timestamp}; this topic takes those from {first} to {last}");
+        Err(refused(context(), why))
     }
 }

@@ -21,12 +21,14 @@ pub(crate) struct Choice {
     kafka: Arc<KafkaConfig>,
     clusters: Clusters,
     config: ProducerConfig,
+    /// How large a batch topics take.
+    limits: Vec<(Arc<str>, usize)>,
     chosen: Option<Box<dyn Producer>>,
 }
 
 impl Choice {
     pub(crate) fn new(kafka: Arc<KafkaConfig>, clusters: Clusters, config: ProducerConfig) -> Self {
-        Self { kafka, clusters, config, chosen: None }
+        Self { kafka, clusters, config, limits: Vec::new(), chosen: None }
     }
 
     fn choose(&self, timeout: Duration) -> Result<Box<dyn Producer>> {
@@ -63,8 +65,18 @@ impl Choice {
 }
 
 impl Producer for Choice {
+    fn limit_batches(&mut self, topic: &Arc<str>, bytes_max: usize) {
+        match &mut self.chosen {
+            Some(producer) => producer.limit_batches(topic, bytes_max),
+            None => self.limits.push((Arc::clone(topic), bytes_max)),
+        }
+    }
+
     fn init(&mut self, timeout: Duration) -> Result<()> {
         let mut producer = self.choose(timeout)?;
+        for (topic, bytes_max) in &self.limits {
+            producer.limit_batches(topic, *bytes_max);
+        }
         producer.init(timeout)?;
         self.chosen = Some(producer);
         Ok(())

@@ -4,24 +4,22 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::bindings::{self as rd, rd_kafka_vtype_t as vtype};
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use runtime::transport::{
     ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, ProducerConfig, Result,
     TransportError,
 };
 use streams_core::TopicPartition;
 
+use super::deliveries::Deliveries;
 use crate::config::{KafkaConfig, Role};
-use crate::consumer::log;
 use crate::error;
 use crate::group::{NativeMetadata, offset_list};
 use crate::headers::NativeHeaders;
@@ -29,6 +27,10 @@ use crate::headers::NativeHeaders;
 pub(crate) struct LibrdkafkaProducer {
     /// `None` once it is dropped.
     producer: Option<Arc<BaseProducer<Deliveries>>>,
+    /// What it was made with.
+    config: ClientConfig,
+    /// The smallest batch that a topic takes, if that has to be told to the client yet.
+    bytes_max: Option<usize>,
     topics: BTreeMap<Arc<str>, CString>,
     tracked: BTreeMap<TopicPartition, usize>,
     is_transactional: bool,
@@ -36,14 +38,6 @@ pub(crate) struct LibrdkafkaProducer {
     request_timeout: Duration,
     /// Set when a commit took so long that librdkafka may have sent it twice.
     distrusted: bool,
-}
-
-/// What delivery reports say.
-#[derive(Default)]
-struct Deliveries {
-    failed: Mutex<Option<(String, RDKafkaErrorCode)>>,
-    /// Last acknowledged offsets of tracked partitions, by number.
-    offsets: Mutex<Vec<Arc<AtomicI64>>>,
 }
 
 /// How long a producer may take to look up a topic.
@@ -58,6 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// librdkafka's `RD_KAFKA_PARTITION_UA`: by the partitioner.
 const BY_KEY: i32 = -1;
 
+/// How large a batch is at most, but for one with a single record.
+const BATCH_BYTES: &str = "batch.size";
+
 /// How often a wait looks whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -67,51 +64,6 @@ const POLL_EVERY: u64 = 1_024;
 /// After this, librdkafka has repeated a request; a repeated EndTxn can arrive late, in the next
 /// transaction.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "headwater::kafka", %error, reason, "producer");
-    }
-}
-
-impl ProducerContext for Deliveries {
-    /// The number of a tracked partition, plus one; 0 for others.
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, tracked: usize) {
-        match result {
-            Ok(message) => {
-                if let Some(number) = tracked.checked_sub(1) {
-                    let offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(offset) = offsets.get(number) {
-                        offset.fetch_max(message.offset(), Ordering::AcqRel);
-                    }
-                }
-            }
-            Err((error, message)) => self.note(message.topic(), message.partition(), error),
-        }
-    }
-}
-
-impl Deliveries {
-    fn note(&self, topic: &str, partition: i32, error: &KafkaError) {
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-        // A purge is our own doing.
-        if matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
-            return;
-        }
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.get_or_insert_with(|| (format!("delivery to {topic}-{partition}"), code));
-    }
-
-    fn take_failure(&self) -> Option<(String, RDKafkaErrorCode)> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
 
 impl LibrdkafkaProducer {
     pub(crate) fn new(kafka: &KafkaConfig, config: &ProducerConfig) -> Result<Self> {
@@ -131,11 +83,10 @@ impl LibrdkafkaProducer {
                 .set("transaction.timeout.ms", config.transaction_timeout.as_millis().to_string())
                 .set("socket.timeout.ms", request_timeout.as_millis().to_string());
         }
-        let producer = client
-            .create_with_context(Deliveries::default())
-            .map_err(|error| error::plain("opening a producer", error))?;
         Ok(Self {
-            producer: Some(Arc::new(producer)),
+            producer: Some(Arc::new(open(&client)?)),
+            config: client,
+            bytes_max: None,
             topics: BTreeMap::new(),
             tracked: BTreeMap::new(),
             is_transactional: config.transactional_id.is_some(),
@@ -143,6 +94,20 @@ impl LibrdkafkaProducer {
             request_timeout,
             distrusted: false,
         })
+    }
+
+    /// librdkafka knows one size of batches for all topics: it is the smallest that one of them
+    /// takes. Nothing was sent yet.
+    fn apply_limits(&mut self) -> Result<()> {
+        let Some(bytes_max) = self.bytes_max.take() else { return Ok(()) };
+        let batch_bytes = self.config.get(BATCH_BYTES).and_then(|bytes| bytes.parse().ok());
+        if batch_bytes.is_some_and(|bytes: usize| bytes <= bytes_max) {
+            return Ok(());
+        }
+        self.config.set(BATCH_BYTES, bytes_max.max(1).to_string());
+        self.producer = Some(Arc::new(open(&self.config)?));
+        self.tracked.clear();
+        Ok(())
     }
 
     fn producer(&self) -> Result<&BaseProducer<Deliveries>> {
@@ -291,6 +256,11 @@ impl LibrdkafkaProducer {
     }
 }
 
+fn open(config: &ClientConfig) -> Result<BaseProducer<Deliveries>> {
+    let opened = config.create_with_context(Deliveries::default());
+    opened.map_err(|error| error::plain("opening a producer", error))
+}
+
 fn closed() -> TransportError {
     TransportError::new(ErrorKind::Fatal, "the producer", "it was closed")
 }
@@ -304,7 +274,13 @@ fn raw(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
 }
 
 impl Producer for LibrdkafkaProducer {
+    fn limit_batches(&mut self, _: &Arc<str>, bytes_max: usize) {
+        let least = self.bytes_max.map_or(bytes_max, |least| least.min(bytes_max));
+        self.bytes_max = Some(least);
+    }
+
     fn init(&mut self, timeout: Duration) -> Result<()> {
+        self.apply_limits()?;
         if !self.is_transactional {
             return Ok(());
         }

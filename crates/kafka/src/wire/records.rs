@@ -110,13 +110,12 @@ impl Compressor {
     /// Appends `batch` as it goes over the wire.
     pub(crate) fn append(&mut self, batch: &RecordBatch, stamp: Stamp, out: &mut Vec<u8>) {
         let start = out.len();
-        let codec = if self.compression == Compression::Lz4 { LZ4 } else { 0 };
         out.extend_from_slice(&0_i64.to_be_bytes()); // base offset: the broker's
         out.extend_from_slice(&[0; 4]); // length, see below
         out.extend_from_slice(&(-1_i32).to_be_bytes()); // leader epoch: the broker's
         out.push(2); // the format
         out.extend_from_slice(&[0; 4]); // checksum, see below
-        out.extend_from_slice(&(TRANSACTIONAL | codec).to_be_bytes());
+        out.extend_from_slice(&[0; 2]); // attributes, see below
         out.extend_from_slice(&(batch.count - 1).to_be_bytes());
         out.extend_from_slice(&batch.first.to_be_bytes());
         out.extend_from_slice(&batch.greatest.to_be_bytes());
@@ -124,14 +123,28 @@ impl Compressor {
         out.extend_from_slice(&stamp.epoch.to_be_bytes());
         out.extend_from_slice(&stamp.sequence.to_be_bytes());
         out.extend_from_slice(&batch.count.to_be_bytes());
-        match self.compression {
-            Compression::None => out.extend_from_slice(&batch.bytes),
-            Compression::Lz4 => self.append_lz4(&batch.bytes, out),
-        }
+        let codec = self.append_records(&batch.bytes, out);
+        out[start + UNCHECKED..start + UNCHECKED + 2]
+            .copy_from_slice(&(TRANSACTIONAL | codec).to_be_bytes());
         let length = (out.len() - start - 12) as i32;
         let checksum = crc32c::crc32c(&out[start + UNCHECKED..]);
         out[start + 8..start + 12].copy_from_slice(&length.to_be_bytes());
         out[start + 17..start + 21].copy_from_slice(&checksum.to_be_bytes());
+    }
+
+    /// Appends records, compressed if that makes them smaller: what fits a topic by itself must not
+    /// be refused for what a frame adds. Returns the codec.
+    fn append_records(&mut self, records: &[u8], out: &mut Vec<u8>) -> i16 {
+        let start = out.len();
+        if self.compression == Compression::Lz4 {
+            self.append_lz4(records, out);
+            if out.len() - start < records.len() {
+                return LZ4;
+            }
+            out.truncate(start);
+        }
+        out.extend_from_slice(records);
+        0
     }
 
     /// A frame of independent blocks without checksums, as all of Kafka's clients write it.
@@ -239,11 +252,27 @@ mod tests {
         assert_eq!(records, batch.bytes);
     }
 
+    fn noise() -> Vec<u8> {
+        let byte = |n: u32| (n.wrapping_mul(2_654_435_761).rotate_left(n % 31) >> 13) as u8;
+        (0..200_000_u32).map(byte).collect()
+    }
+
     #[test]
-    fn what_cannot_be_compressed_is_sent_as_it_is() {
-        let noise: Vec<u8> = (0..200_000_u32)
-            .map(|n| (n.wrapping_mul(2_654_435_761).rotate_left(n % 31) >> 13) as u8)
-            .collect();
+    fn a_batch_is_never_larger_than_its_records_are() {
+        let (stamp, noise) = (Stamp { producer_id: 7, epoch: 1, sequence: 3 }, noise());
+        for value in [&noise[..], b"short", b""] {
+            let mut writer = Writer::new(Vec::new());
+            writer.add(1, (Some(b"k"), Some(value)), None);
+            let (batch, mut out) = (writer.finish(), Vec::new());
+            Compressor::new(Compression::Lz4).append(&batch, stamp, &mut out);
+            assert_eq!(out.len(), streams_core::record_bytes(Some(b"k"), Some(value), None));
+            assert_eq!(out[UNCHECKED..UNCHECKED + 2], TRANSACTIONAL.to_be_bytes());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compressed_is_framed_as_it_is() {
+        let noise = noise();
         let mut compressor = Compressor::new(Compression::Lz4);
         let mut out = Vec::new();
         compressor.append_lz4(&noise, &mut out);

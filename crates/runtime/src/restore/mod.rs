@@ -34,6 +34,7 @@ use crate::mailbox::Mailbox;
 use crate::member::Notice;
 use crate::purge::Purger;
 use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle, TaskState};
+use crate::topics::Limits;
 use crate::transport::{ErrorKind, Group, Reader, TransportError};
 use crate::worker::{Activation, Command};
 
@@ -68,6 +69,7 @@ pub(crate) struct Restorer {
     /// When the status was told last how much memory it uses.
     pub(crate) memory_at: Duration,
     pub(crate) globals: Arc<GlobalRows>,
+    pub(crate) limits: Arc<Limits>,
     /// The first one has it.
     pub(crate) purger: Option<Purger>,
 }
@@ -198,6 +200,7 @@ impl Restorer {
             let Some(store) = opening.store.take() else { continue };
             let mut task = Task::new(Arc::clone(&self.topology), opening.assignment.task, store);
             task.set_globals(Arc::clone(&self.globals) as _);
+            task.set_limits(Arc::clone(&self.limits) as _);
             if let Err(error) = task.resume(&opening.resume, self.clock.moment()) {
                 self.openings.push(opening);
                 self.openings.extend(ready);

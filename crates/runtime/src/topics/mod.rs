@@ -2,6 +2,7 @@
 //! started on wrong ones.
 
 mod internal;
+mod limits;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use crate::transport::{Admin, ErrorKind, TopicInfo, TransportError};
 
 pub(crate) use internal::create_internal;
 use internal::with_times;
+pub(crate) use limits::Limits;
 pub(crate) use shape::Shape;
 
 /// What is known of the topics that the topology consumes and keeps tables in.

@@ -39,6 +39,21 @@ pub trait Transport: Send + Sync + fmt::Debug {
 
     /// Opens a reader of single partitions.
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>>;
+
+    /// How large a record its producers take, whatever a topic takes; `None` if that is all the
+    /// same to them.
+    fn record_bytes_max(&self) -> Option<RecordBytesMax> {
+        None
+    }
+}
+
+/// A client's own limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordBytesMax {
+    /// How large a record may be, by [`streams_core::record_bytes`].
+    pub bytes: usize,
+    /// The setting that says so.
+    pub setting: &'static str,
 }
 
 /// What a [`Member`] needs to know.
@@ -285,8 +300,15 @@ pub struct Outgoing<'a> {
 /// every time-out of a transactional request) or [`ErrorKind::Fatal`] the producer must be dropped
 /// and a new one made.
 pub trait Producer: Send {
+    /// Says how large a batch a topic takes (`max.message.bytes`), so that records which the topic
+    /// takes one by one are not refused together. Before [`init`](Self::init), or later for a topic
+    /// to which nothing was sent yet.
+    fn limit_batches(&mut self, topic: &Arc<str>, bytes_max: usize) {
+        let _ = (topic, bytes_max);
+    }
+
     /// Fences older producers with the same transactional id and ends their transactions. Once,
-    /// before anything else.
+    /// before anything is sent.
     fn init(&mut self, timeout: Duration) -> Result<()>;
 
     /// Begins a transaction.

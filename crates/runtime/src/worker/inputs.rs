@@ -27,6 +27,34 @@ pub(super) struct Waits {
     is_logged: bool,
 }
 
+/// When a worker last had the time to hear from its fetcher.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attention {
+    looked_at: Option<Duration>,
+    /// It stood still before this, and has not listened for long enough since.
+    listens_to: Duration,
+}
+
+/// For how long a worker must not have looked to count as having stood still, and how long it
+/// listens then: longer than an answer takes that was on its way.
+const LISTENS: Duration = Duration::from_secs(1);
+
+impl Attention {
+    fn look(&mut self, now: Duration) {
+        let stood_still = self.looked_at.is_some_and(|at| now.saturating_sub(at) > LISTENS);
+        if stood_still {
+            self.listens_to = now + LISTENS;
+        }
+        self.looked_at = Some(now);
+    }
+
+    /// Whether what is not there is known not to be there. A process that stood still as a whole
+    /// wakes up with what its fetcher heard before.
+    fn is_full(&self, now: Duration) -> bool {
+        now >= self.listens_to
+    }
+}
+
 /// An input that has been waited for this long is named.
 const NAMED_AFTER: Duration = Duration::from_secs(5);
 
@@ -34,6 +62,8 @@ impl Worker {
     /// Tells a task what is known of its inputs, just before it is stepped.
     pub(super) fn observe_inputs(&mut self, index: usize) {
         let now = self.clock.monotonic();
+        self.attention.look(now);
+        let has_heard = self.attention.is_full(now);
         let task_idle = self.config.task_idle;
         let Active { assignment, task, waits, .. } = &mut self.tasks[index];
         let has_queued = task.has_queued();
@@ -52,7 +82,9 @@ impl Worker {
             } else {
                 waits.unheard_since = None;
             }
-            task.observe(input, at_end, waits.are_on(task_idle, at_end, now));
+            // For what must not happen too early an answer from before a standstill is none.
+            let is_idle = at_end && has_heard;
+            task.observe(input, is_idle, waits.are_on(task_idle, at_end, now));
             if waits.should_be_logged(now) {
                 waits.is_logged = true;
                 tracing::warn!(
@@ -142,6 +174,19 @@ mod tests {
         waits.note(true, 2 * SECOND);
         assert!(!waits.are_on(zero, true, 2 * SECOND));
         assert!(waits.are_on(two, true, 2 * SECOND) && !waits.are_on(two, true, 3 * SECOND));
+    }
+
+    #[test]
+    fn a_worker_that_stood_still_listens_before_it_takes_inputs_for_idle() {
+        let mut attention = Attention::default();
+        for tenths in 1..30 {
+            attention.look(SECOND * tenths / 10);
+            assert!(attention.is_full(SECOND * tenths / 10));
+        }
+        attention.look(9 * SECOND);
+        assert!(!attention.is_full(9 * SECOND));
+        attention.look(SECOND * 99 / 10);
+        assert!(!attention.is_full(SECOND * 99 / 10) && attention.is_full(10 * SECOND));
     }
 
     #[test]

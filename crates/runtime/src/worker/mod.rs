@@ -37,9 +37,10 @@ use crate::mailbox::Mailbox;
 use crate::member::Notice;
 use crate::purge::Consumed;
 use crate::restore::Opening;
-use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle};
+use crate::status::{Holder, InputProgress, MemoryStatus, STATUS_EVERY, StatusHandle};
 use crate::transport::{ErrorKind, Fetcher, Group};
 
+pub(crate) use inputs::Attention;
 use inputs::Waits;
 pub(crate) use late::LateLog;
 use processing::Pace;
@@ -104,6 +105,7 @@ pub(crate) struct Worker {
     pub(crate) blocked_looks: u32,
     /// Since when a commit has had to wait for the membership to be known.
     pub(crate) unknown_since: Option<Duration>,
+    pub(crate) attention: Attention,
     pub(crate) status_at: Duration,
     pub(crate) late: LateLog,
     pub(crate) consumed: Consumed,
@@ -216,7 +218,6 @@ impl Worker {
         }
         self.status_at = now + STATUS_EVERY;
         let progress: BTreeMap<_, _> = self.fetcher.progress().into_iter().collect();
-        let now = self.clock.monotonic();
         for active in &mut self.tasks {
             let metrics = active.assignment.carried + active.task.metrics();
             let inputs = active.input_progress(&progress, now);
@@ -230,7 +231,8 @@ impl Worker {
     /// The last look at what a task has done: it is about to go.
     fn count(&mut self, assignment: &Assignment, task: &mut Task) {
         let metrics = assignment.carried + task.metrics();
-        self.status.counted(assignment.task, metrics, &[]);
+        let inputs: Vec<_> = task.positions().into_iter().map(InputProgress::at).collect();
+        self.status.counted(assignment.task, metrics, &inputs);
         self.late.take(task);
         self.late.say(self.clock.monotonic());
     }

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use streams_core::{Effects, TopicPartition};
+use streams_core::{Effect, Effects, TopicPartition};
 
 use crate::clock::Clock;
 use crate::error::AppError;
+use crate::topics::Limits;
 use crate::transport::{
     ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, ProducerConfig, Transport,
     TransportError,
@@ -66,6 +67,9 @@ pub(crate) struct Producing {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     config: ProducerConfig,
+    limits: Arc<Limits>,
+    /// Of how many topics the producer knows what they take.
+    limited: usize,
     timeout: Duration,
     /// `None` after it was retired, until the next one is there.
     producer: Option<Box<dyn Producer>>,
@@ -82,12 +86,15 @@ impl Producing {
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
         config: ProducerConfig,
+        limits: Arc<Limits>,
         timeout: Duration,
     ) -> Self {
         Self {
             transport,
             clock,
             config,
+            limits,
+            limited: 0,
             timeout,
             producer: None,
             in_transaction: false,
@@ -108,6 +115,8 @@ impl Producing {
             return Ok(());
         }
         let mut producer = self.transport.producer(&self.config)?;
+        self.limited = 0;
+        limit(&mut *producer, &self.limits, &mut self.limited);
         producer.init(self.timeout)?;
         for partition in &self.tracked {
             producer.track(partition);
@@ -144,8 +153,12 @@ impl Producing {
     }
 
     pub(crate) fn send_all(&mut self, effects: &Effects) -> Result<(), TransportError> {
-        let producer = self.open()?;
-        for effect in effects.iter() {
+        self.open()?;
+        let Self { producer, limits, limited, .. } = self;
+        let Some(producer) = producer else { return Ok(()) };
+        // The tasks may have met topics that nobody knew of at the start.
+        limit(&mut **producer, limits, limited);
+        let send = |effect: Effect<'_>| {
             producer.send(&Outgoing {
                 topic: effect.topic,
                 partition: effect.partition,
@@ -153,16 +166,17 @@ impl Producing {
                 value: effect.value,
                 timestamp: effect.timestamp,
                 headers: effect.headers,
-            })?;
-        }
-        Ok(())
+            })
+        };
+        effects.iter().try_for_each(send).map_err(|error| explained(error, limits))
     }
 
     /// Waits until everything is acknowledged; a commit of offsets alone begins its transaction
     /// here.
     pub(crate) fn flush(&mut self) -> Result<(), TransportError> {
         let timeout = self.timeout;
-        self.open()?.flush(timeout)
+        let flushed = self.open()?.flush(timeout);
+        flushed.map_err(|error| explained(error, &self.limits))
     }
 
     pub(crate) fn send_offsets(
@@ -176,7 +190,8 @@ impl Producing {
 
     pub(crate) fn commit(&mut self) -> Result<(), TransportError> {
         let timeout = self.timeout;
-        self.ready()?.commit(timeout)?;
+        let committed = self.ready()?.commit(timeout);
+        committed.map_err(|error| explained(error, &self.limits))?;
         self.in_transaction = false;
         Ok(())
     }
@@ -235,4 +250,27 @@ impl Producing {
             _ => Ok(()),
         }
     }
+}
+
+/// Tells a producer what topics take that it does not know of.
+fn limit(producer: &mut dyn Producer, limits: &Limits, limited: &mut usize) {
+    for info in limits.since(*limited) {
+        let bytes_max = usize::try_from(info.max_message_bytes).unwrap_or(0);
+        producer.limit_batches(&info.name, bytes_max);
+        *limited += 1;
+    }
+}
+
+/// Records are checked against what topics took when they became known. If the log refuses one all
+/// the same, that has changed, and a restart will know it.
+fn explained(error: TransportError, limits: &Limits) -> TransportError {
+    if error.kind() != ErrorKind::Refused {
+        return error;
+    }
+    let changes = limits.changes();
+    if changes.is_empty() {
+        return error;
+    }
+    let why = format!("what topics take has changed: {changes}; a restart goes by what it is now");
+    TransportError::new(ErrorKind::Refused, error.to_string(), why)
 }

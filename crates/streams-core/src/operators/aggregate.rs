@@ -190,7 +190,7 @@ pub(crate) fn write_row<K: 'static, A: 'static>(
     match value {
         Some(value) => put(table, index, key, value, timestamp, cx),
         None => {
-            cx.tables.delete(index, key);
+            cx.tables.delete_any(index, key)?;
             Ok(false)
         }
     }
@@ -212,9 +212,9 @@ pub(crate) fn put<K: 'static, A: 'static>(
         Failure::new(Cause::Encode { target: Arc::clone(&table.name), source })
     })?;
     if present {
-        cx.tables.put_stamped(index, key, &cx.value_buffer);
+        cx.tables.put_stamped(index, key, &cx.value_buffer)?;
     } else {
-        cx.tables.delete(index, key);
+        cx.tables.delete_any(index, key)?;
     }
     Ok(present)
 }

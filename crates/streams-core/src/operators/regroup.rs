@@ -75,7 +75,6 @@ impl<K2: 'static, V2: 'static, F> Regroup<K2, V2, F> {
         V2: 'static,
     {
         let write = |out: &mut Vec<u8>| Changed::<V2>::write(old, new, out);
-        cx.send_bytes(&self.topic, key, write, timestamp);
-        Ok(())
+        cx.send_bytes(&self.topic, key, write, timestamp)
     }
 }

@@ -213,7 +213,7 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         let mut stored = timestamp.to_be_bytes().to_vec();
         let encoded = self.value.encode(change, &mut stored);
         encoded.map_err(|source| Cause::Encode { target: Arc::clone(&self.name), source })?;
-        cx.tables.put_stamped(self.index, store_key, &stored);
+        cx.tables.put_stamped(self.index, store_key, &stored)?;
         Ok((store_key.len() + stored.len() - timestamp.to_be_bytes().len()) as u64)
     }
 

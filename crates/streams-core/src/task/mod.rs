@@ -29,6 +29,7 @@ use crate::cx::{Clock, Cx, Origin};
 use crate::effect::Effects;
 use crate::error::TaskError;
 use crate::global::{Globals, NoGlobals};
+use crate::limits::{DefaultLimits, TopicLimits};
 use crate::moment::Moment;
 use crate::record::{Headers, RecordBatch, Timestamp};
 use crate::store::{Store, StoreError};
@@ -90,6 +91,7 @@ impl Task {
             tables,
             effects: Effects::new(),
             globals: Arc::new(NoGlobals),
+            limits: Arc::new(DefaultLimits),
             clocks: clocks.into(),
             now: 0,
             elapsed: 0,
@@ -175,6 +177,14 @@ impl Task {
     /// Installed once, if the topology has global tables: where they are.
     pub fn set_globals(&mut self, globals: Arc<dyn Globals>) {
         self.cx_mut().globals = globals;
+    }
+
+    /// Installed once, before [`resume`](Self::resume): what the topics take that the topology
+    /// writes to. Default: Kafka's defaults.
+    pub fn set_limits(&mut self, limits: Arc<dyn TopicLimits>) {
+        let cx = self.cx_mut();
+        cx.tables.set_limits(&*limits);
+        cx.limits = limits;
     }
 
     /// Installed once: called when an agent that awaits something of its own can go on.

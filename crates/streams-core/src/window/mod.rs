@@ -59,6 +59,56 @@ pub enum Naming {
 /// where clocks are changed twice a year: each is closed, held back and forgotten by its own end,
 /// which follows from its name. Tables and topics keep the name only, so the same name must mean
 /// the same window for ever.
+///
+/// ```
+/// # use headwater_streams_core::{Builder, Record, Table, Timestamp, Topic};
+/// # use headwater_testkit::TopologyTest;
+/// use headwater_streams_core::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
+///
+/// /// The days of a place: each from one of these moments to the next.
+/// #[derive(Clone)]
+/// struct Days(Vec<Timestamp>);
+///
+/// impl Windows for Days {
+///     fn naming(&self) -> Naming {
+///         Naming::Start
+///     }
+///
+///     fn starting_at(&self, start: Timestamp) -> Window {
+///         let next = self.0.iter().find(|midnight| **midnight > start);
+///         Window { start, end: next.copied().unwrap_or(Timestamp::MAX) }
+///     }
+///
+///     fn place(&self, timestamp: Timestamp, time: Timestamp, _: &[Near], plan: &mut Plan) {
+///         let start = self.0.iter().rfind(|midnight| **midnight <= timestamp);
+///         let day = self.starting_at(start.copied().unwrap_or(0));
+///         if day.end.saturating_add(self.final_after_end_ms()) > time {
+///             plan.add(day, Base::Stored);
+///         }
+///     }
+///
+///     fn final_after_end_ms(&self) -> i64 {
+///         10 * 60 * 1000
+///     }
+/// }
+///
+/// impl Unmerged for Days {}
+///
+/// const HOUR: i64 = 60 * 60 * 1000;
+/// let (sales, out) = (Topic::<String, i64>::new("sales"), Topic::<String, u64>::new("out"));
+/// let app = Builder::new("example");
+/// let days = Days(vec![0, 24 * HOUR, 47 * HOUR, 71 * HOUR]);
+/// let per_day = app.stream(&sales).group_by_key().window(days).count(&Table::new("sales"));
+/// let hours = |ms| ms / HOUR;
+/// per_day.closed().select_key(move |day, _| format!("{} h", hours(day.end - day.start))).to(&out);
+///
+/// let mut test = TopologyTest::new(app.build()?);
+/// for hour in [1, 25, 48] {
+///     test.send_record(&sales, Record::new("tea".into(), 1, hour * HOUR))?;
+/// }
+/// assert_eq!(test.take(&out)?, [("24 h".to_owned(), 1), ("23 h".to_owned(), 1)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Windows: Send + Sync + 'static {
     /// How its windows are named.
     fn naming(&self) -> Naming;
@@ -66,12 +116,17 @@ pub trait Windows: Send + Sync + 'static {
     /// The window with this start, where [`Naming`] says that the start is enough.
     fn starting_at(&self, start: Timestamp) -> Window;
 
-    /// The neighbours of a record at `timestamp` have names that begin here or later. Never asked
-    /// of [`Naming::Start`].
-    fn near_from(&self, timestamp: Timestamp) -> Timestamp;
+    /// The neighbours of a record at `timestamp` have names that begin here or later. Default: at
+    /// `timestamp`. Never asked of [`Naming::Start`].
+    fn near_from(&self, timestamp: Timestamp) -> Timestamp {
+        timestamp
+    }
 
     /// Whether this window, from there on, is a neighbour; the first that is not ends the search.
-    fn is_near(&self, window: Window, timestamp: Timestamp) -> bool;
+    /// Default: none is. Never asked of [`Naming::Start`].
+    fn is_near(&self, _window: Window, _timestamp: Timestamp) -> bool {
+        false
+    }
 
     /// What a record at `timestamp` (not negative) does when its operator's stream time is `time`,
     /// which it has moved already. `near` are the neighbours in order. A plan left empty means
@@ -102,18 +157,24 @@ pub trait Windows: Send + Sync + 'static {
     }
 
     /// A window is forgotten when it is closed and stream time has reached what its name begins
-    /// with plus this.
-    fn keep_for_ms(&self) -> i64;
+    /// with plus this. Default: 0, as soon as it is closed.
+    fn keep_for_ms(&self) -> i64 {
+        0
+    }
 
     /// How long after a window's end final results may still change; what `suppress` waits for.
     fn final_after_end_ms(&self) -> i64;
 
-    /// After how much wall-clock time without input stream time goes on by the clock; `None`: it
+    /// After how much time without input stream time goes on by the clock; `None`, the default: it
     /// waits for records.
-    fn idle_after_ms(&self) -> Option<i64>;
+    fn idle_after_ms(&self) -> Option<i64> {
+        None
+    }
 
-    /// What is wrong with its lengths, if anything; found by `build()`.
-    fn fault(&self) -> Option<String>;
+    /// What is wrong with its lengths, if anything; found by `build()`. Default: nothing.
+    fn fault(&self) -> Option<String> {
+        None
+    }
 
     /// How the keys of a table of such windows are written in its changelog.
     fn changelog_key<K: 'static>(&self, key: &Arc<dyn Codec<K>>) -> Arc<dyn Codec<Windowed<K>>>
@@ -161,10 +222,11 @@ macro_rules! terms {
                 self
             }
 
-            /// Closes windows without further input: when a task has had no record for `idle` of
-            /// wall-clock time, its stream time goes on by the clock from the last record's
-            /// arrival. Without it a window waits for a later record, as it does in Kafka Streams.
-            /// The advance is committed with the offsets, so that a restart decides the same.
+            /// Closes windows without further input: when no record for them has come for `idle`,
+            /// and none waits that could be one, stream time goes on by the clock from the last
+            /// record's arrival. Without it a window waits for a later record, as it does in Kafka
+            /// Streams. The advance is committed with the offsets, so that a restart decides the
+            /// same. The date does not matter, only the time that passes.
             #[must_use]
             pub fn idle_after(mut self, idle: std::time::Duration) -> Self {
                 self.terms.idle_after_ms = Some($crate::window::millis(idle));

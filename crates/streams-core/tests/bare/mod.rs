@@ -21,6 +21,8 @@ pub fn task_over(topology: Topology, store: Box<dyn Store>) -> Task {
     let mut task = Task::new(Arc::new(topology), id, store);
     let resume = Resume { offset: 0, metadata: String::new(), committed: true };
     task.resume(&vec![resume; inputs], 0).expect("resumes");
+    // There is no log that could have more than what is queued.
+    (0..inputs).for_each(|input| task.observe(input, true, false));
     task
 }
 

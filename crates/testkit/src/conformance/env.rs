@@ -111,14 +111,23 @@ impl Env {
         self.init(Some(self.name(id)), self.transaction_timeout)
     }
 
-    /// A producer, initialised.
-    pub(super) fn init(&self, id: Option<Arc<str>>, timeout: Duration) -> Box<dyn Producer> {
+    /// A producer that is to be initialised.
+    pub(super) fn open(&self, id: Option<Arc<str>>) -> Box<dyn Producer> {
+        self.open_with(id, self.transaction_timeout)
+    }
+
+    fn open_with(&self, id: Option<Arc<str>>, timeout: Duration) -> Box<dyn Producer> {
         let config = ProducerConfig {
             transactional_id: id,
             transaction_timeout: timeout,
             buffer_bytes_max: 16 << 20,
         };
-        let mut producer = must("open a producer", self.transport.producer(&config));
+        must("open a producer", self.transport.producer(&config))
+    }
+
+    /// A producer, initialised.
+    pub(super) fn init(&self, id: Option<Arc<str>>, timeout: Duration) -> Box<dyn Producer> {
+        let mut producer = self.open_with(id, timeout);
         self.retry("init the producer", || producer.init(self.patience));
         producer
     }

@@ -1,6 +1,9 @@
 //! Sizes.
 
-use runtime::transport::{ErrorKind, Outgoing, Producer};
+use std::sync::Arc;
+
+use runtime::transport::{ErrorKind, Outgoing, Producer, TimestampType};
+use streams_core::record_bytes;
 
 use super::env::{Env, must, must_fail};
 use super::records::{outgoing, send, texts};
@@ -21,16 +24,19 @@ pub(super) fn record_of_the_maximum_size_is_accepted(env: &Env) {
     assert_eq!(texts(&records), [&text, "small"].map(|text| text.to_owned()));
 }
 
-/// Sends a record over the topic's limit and returns how that failed.
-fn send_too_large(env: &Env, producer: &mut dyn Producer, topic: &std::sync::Arc<str>) -> String {
-    // Nothing that compression could make small.
+/// What compression cannot make smaller.
+fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
+    let byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
-    })
-    .take(40_000)
-    .collect();
+    };
+    std::iter::repeat_with(byte).take(length).collect()
+}
+
+/// Sends a record over the topic's limit and returns how that failed.
+fn send_too_large(env: &Env, producer: &mut dyn Producer, topic: &Arc<str>) -> String {
+    let noise = noise(40_000);
     let large = Outgoing { key: Some(b"key"), value: Some(&noise), ..outgoing(topic, 0, "") };
     let sent = producer.send(&large);
     let result = sent.and_then(|()| producer.flush(env.patience));
@@ -70,4 +76,103 @@ pub(super) fn too_large_a_record_does_not_end_the_transactional_producer(env: &E
         }
     });
     assert_eq!(env.committed_values(&topic, 0, 1), ["small"]);
+}
+
+/// The longest value that a record with the key `key` may have in a topic with this limit.
+fn longest(bytes_max: usize) -> Vec<u8> {
+    let mut value = noise(bytes_max);
+    while record_bytes(Some(b"key"), Some(&value), None) > bytes_max {
+        value.pop();
+    }
+    value
+}
+
+/// Sends one record and waits for it.
+fn send_alone(
+    env: &Env,
+    producer: &mut dyn Producer,
+    topic: &Arc<str>,
+    value: &[u8],
+) -> runtime::transport::Result<()> {
+    let key = Some(&b"key"[..]);
+    let sent = producer.send(&Outgoing { key, value: Some(value), ..outgoing(topic, 0, "") });
+    sent.and_then(|()| producer.flush(env.patience))
+}
+
+/// A record is as large as [`record_bytes`] says, to the byte.
+pub(super) fn record_of_exactly_the_limit_is_accepted(env: &Env) {
+    let topic = env.topic_with("in", 1, &[("max.message.bytes", "20000")]);
+    let mut producer = env.producer();
+    let mut value = longest(20_000);
+    must("a record of the limit", send_alone(env, &mut *producer, &topic, &value));
+    value.push(b'x');
+    let sent = send_alone(env, &mut *producer, &topic, &value);
+    must_fail("a record of a byte more", &[ErrorKind::Refused], sent);
+    assert_eq!(env.read(&topic, 0, true).len(), 1);
+}
+
+pub(super) fn record_of_exactly_the_limit_is_accepted_in_a_transaction(env: &Env) {
+    let topic = env.topic_with("in", 1, &[("max.message.bytes", "20000")]);
+    let mut producer = env.transactional("t");
+    must("begin", producer.begin());
+    let mut value = longest(20_000);
+    must("a record of the limit", send_alone(env, &mut *producer, &topic, &value));
+    must("commit", producer.commit(env.patience));
+    must("begin", producer.begin());
+    value.push(b'x');
+    let sent = send_alone(env, &mut *producer, &topic, &value);
+    must_fail("a record of a byte more", &[ErrorKind::Refused], sent);
+    assert_eq!(env.read(&topic, 0, true).len(), 1);
+}
+
+/// What a topic takes record by record it takes in batches too, if the producer knows its limit.
+pub(super) fn records_that_fit_one_by_one_are_accepted_together(env: &Env) {
+    let topic = env.topic_with("in", 1, &[("max.message.bytes", "2000")]);
+    let value = noise(300);
+    for id in [None, Some(env.name("t"))] {
+        let is_transactional = id.is_some();
+        let mut producer = env.open(id);
+        producer.limit_batches(&topic, 2_000);
+        env.retry("init the producer", || producer.init(env.patience));
+        if is_transactional {
+            must("begin", producer.begin());
+        }
+        for _ in 0..100 {
+            let record = Outgoing { value: Some(&value), ..outgoing(&topic, 0, "") };
+            must("send", producer.send(&record));
+        }
+        must("flush", producer.flush(env.patience));
+        if is_transactional {
+            must("commit", producer.commit(env.patience));
+        }
+    }
+    assert_eq!(env.read(&topic, 0, true).len(), 200);
+}
+
+pub(super) fn timestamps_beyond_the_bounds_are_refused(env: &Env) {
+    let hour = ("message.timestamp.before.max.ms", "3600000");
+    let topic = env.topic_with("in", 1, &[("retention.ms", "-1"), hour]);
+    let mut producer = env.producer();
+    let old = Outgoing { timestamp: 1_000, ..outgoing(&topic, 0, "old") };
+    let sent = producer.send(&old).and_then(|()| producer.flush(env.patience));
+    let error = must_fail("a record of 1970", &[ErrorKind::Refused], sent);
+    assert!(error.to_string().contains(&*topic), "names the topic: {error}");
+}
+
+pub(super) fn limits_are_described(env: &Env) {
+    let settings = [
+        ("max.message.bytes", "20000"),
+        ("message.timestamp.type", "CreateTime"),
+        ("message.timestamp.before.max.ms", "5000"),
+        ("message.timestamp.after.max.ms", "7000"),
+    ];
+    let topic = env.topic_with("limited", 1, &settings);
+    let plain = env.topic("plain", 1);
+    let mut admin = env.admin();
+    let infos = must("describe", admin.describe(&[topic, plain], env.patience));
+    let [Some(limited), Some(plain)] = &infos[..] else { panic!("missing in {infos:?}") };
+    assert_eq!((limited.max_message_bytes, plain.max_message_bytes), (20_000, 1_048_588));
+    assert_eq!(limited.timestamp_type, TimestampType::CreateTime);
+    assert_eq!((limited.timestamp_before_max_ms, limited.timestamp_after_max_ms), (5_000, 7_000));
+    assert_eq!(plain.timestamp_before_max_ms, i64::MAX, "Kafka's default");
 }

@@ -109,6 +109,11 @@ macro_rules! __each_conformance_case {
             trimming::compaction_leaves_open_transactions_alone,
             trimming::retention_deletes_old_records,
             limits::record_of_the_maximum_size_is_accepted,
+            limits::record_of_exactly_the_limit_is_accepted,
+            limits::record_of_exactly_the_limit_is_accepted_in_a_transaction,
+            limits::records_that_fit_one_by_one_are_accepted_together,
+            limits::timestamps_beyond_the_bounds_are_refused,
+            limits::limits_are_described,
             limits::too_large_a_record_is_refused,
             limits::too_large_a_record_does_not_end_the_transactional_producer,
         }

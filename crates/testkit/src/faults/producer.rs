@@ -83,6 +83,10 @@ impl FaultyProducer {
 }
 
 impl Producer for FaultyProducer {
+    fn limit_batches(&mut self, topic: &Arc<str>, bytes_max: usize) {
+        self.inner().producer.limit_batches(topic, bytes_max);
+    }
+
     fn init(&mut self, timeout: Duration) -> Result<()> {
         let mut fault = self.faults.meet(Call::Init)?;
         if fault == Some(Fault::Repeated) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::transport::{
-    Admin, Member, MemberConfig, NewTopic, Producer, ProducerConfig, Reader, ReaderConfig, Result,
-    TopicInfo, Transport,
+    Admin, Member, MemberConfig, NewTopic, Producer, ProducerConfig, Reader, ReaderConfig,
+    RecordBytesMax, Result, TopicInfo, Transport,
 };
 use streams_core::TopicPartition;
 
@@ -46,6 +46,10 @@ impl Transport for FaultyTransport {
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {
         let reader = self.faults.call(Call::Open, || self.log.reader(config))?;
         Ok(Box::new(FaultyReader { reader, faults: self.faults.clone() }))
+    }
+
+    fn record_bytes_max(&self) -> Option<RecordBytesMax> {
+        self.log.record_bytes_max()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A topology without a broker, in virtual time: send records in, take records out.
 
+mod limits;
 mod log;
 mod run;
 
@@ -13,6 +14,7 @@ use streams_core::{
 };
 
 use crate::dice::Dice;
+use limits::Limits;
 use log::Log;
 use run::{Abort, Tasks, World};
 
@@ -36,6 +38,7 @@ use run::{Abort, Tasks, World};
 pub struct TopologyTest {
     topology: Arc<Topology>,
     log: Log,
+    limits: Arc<Limits>,
     tasks: Tasks,
     now: Moment,
     /// How far each output topic has been taken.
@@ -55,9 +58,18 @@ impl TopologyTest {
     pub fn with_partitions(topology: Topology, partitions: &[(&str, i32)]) -> Self {
         let topology = Arc::new(topology);
         let log = Log::new(&topology, partitions);
-        let tasks = Tasks::new(&topology, &log, 0);
-        let (now, taken) = (Moment::default(), BTreeMap::new());
-        Self { topology, log, tasks, now, taken, abort: None, dice: None }
+        let limits = Arc::<Limits>::default();
+        let tasks = Tasks::new(&topology, &log, &limits, 0);
+        Self {
+            topology,
+            log,
+            limits,
+            tasks,
+            now: Moment::default(),
+            taken: BTreeMap::new(),
+            abort: None,
+            dice: None,
+        }
     }
 
     /// Sends a record with the current time as its timestamp, and runs everything it causes.
@@ -215,7 +227,7 @@ impl TopologyTest {
     /// Crashes, with `eighths` of eight parts of the state still there (rounded down); the rest is
     /// restored from the changelogs.
     pub fn crash_keeping(&mut self, eighths: usize) -> Result<(), TestError> {
-        self.tasks = Tasks::new(&self.topology, &self.log, eighths);
+        self.tasks = Tasks::new(&self.topology, &self.log, &self.limits, eighths);
         self.run()
     }
 
@@ -251,6 +263,27 @@ impl TopologyTest {
     /// with different keys: [`queue`](Self::queue) some records, then [`run`](Self::run).
     pub fn interleave(&mut self, seed: u64) {
         self.dice = Some(Dice::new(seed));
+    }
+
+    /// Sets `max.message.bytes` of a topic, an internal one too. Kafka's default is 1,048,588, and
+    /// what is larger is an error of the record that made it so, as it is with a broker.
+    ///
+    /// ```
+    /// # use headwater_testkit::TopologyTest;
+    /// # use streams_core::{Builder, Topic};
+    /// let words = Topic::<String, String>::new("words");
+    /// let app = Builder::new("copy");
+    /// app.stream(&words).to(&Topic::new("copies"));
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.max_message_bytes("copies", 100);
+    /// let sent = test.send(&words, "k".to_owned(), "long".repeat(20));
+    /// let error = sent.expect_err("too large").to_string();
+    /// assert!(error.contains("has 151 bytes, more than the 100 of max.message.bytes"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_message_bytes(&mut self, topic: &str, bytes_max: usize) {
+        self.limits.set(topic, bytes_max);
+        self.tasks.limit();
     }
 
     /// The counters of all tasks, summed; a crash sets them back.

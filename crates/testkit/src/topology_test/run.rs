@@ -11,6 +11,7 @@ use streams_core::{
 };
 
 use super::TestError;
+use super::limits::Limits;
 use super::log::Log;
 use crate::dice::Dice;
 
@@ -23,6 +24,7 @@ pub(super) struct Tasks {
     resume: Vec<Vec<Resume>>,
     broken: Option<TestError>,
     globals: Arc<GlobalRows>,
+    limits: Arc<Limits>,
 }
 
 /// Asked at each commit whether it is aborted.
@@ -40,7 +42,12 @@ pub(super) struct World<'a> {
 impl Tasks {
     /// Tasks whose stores kept `kept` of eight parts of what was committed, and are brought up to
     /// date from the changelogs that `log` has.
-    pub(super) fn new(topology: &Arc<Topology>, log: &Log, kept: usize) -> Self {
+    pub(super) fn new(
+        topology: &Arc<Topology>,
+        log: &Log,
+        limits: &Arc<Limits>,
+        kept: usize,
+    ) -> Self {
         let mut tasks = Self {
             tasks: Vec::new(),
             fetched: Vec::new(),
@@ -49,6 +56,7 @@ impl Tasks {
             resume: Vec::new(),
             broken: None,
             globals: Arc::default(),
+            limits: Arc::clone(limits),
         };
         for (number, sub) in topology.sub_topologies().iter().enumerate() {
             let widths = sub.sources().iter().map(|source| log.partitions(&source.topic));
@@ -67,10 +75,18 @@ impl Tasks {
 
     fn add(&mut self, mut task: Task, log: &Log, topology: &Topology) {
         task.set_globals(Arc::clone(&self.globals) as _);
+        task.set_limits(Arc::clone(&self.limits) as _);
         let resume = committed(task.id(), topology, log);
         self.fetched.push(resume.iter().map(|resume| resume.offset).collect());
         self.resume.push(resume);
         self.tasks.push(task);
+    }
+
+    /// The limits have changed.
+    pub(super) fn limit(&mut self) {
+        for task in &mut self.tasks {
+            task.set_limits(Arc::clone(&self.limits) as _);
+        }
     }
 
     /// Fetches, steps and commits until nothing moves any more.

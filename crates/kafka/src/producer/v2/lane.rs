@@ -12,6 +12,8 @@ use crate::wire::{BatchWriter, Leader, RecordBatch};
 pub(super) struct Lane {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
+    /// How large a batch its topic takes.
+    pub(super) bytes_max: usize,
     /// Whose sender cares for this lane: the leader, as far as is known.
     pub(super) broker: i32,
     /// The leader's.
@@ -43,6 +45,7 @@ impl Lane {
         Self {
             topic,
             partition,
+            bytes_max: usize::MAX,
             broker: leader.broker,
             epoch: leader.epoch,
             open: BatchWriter::default(),
@@ -83,6 +86,7 @@ impl Lane {
     ) -> Added {
         let size = size_of(record);
         let mut added = Added::default();
+        let batch_bytes = batch_bytes.min(self.bytes_max.saturating_sub(BATCH_HEADER));
         // A batch is larger than that only if its single record is: brokers refuse large batches.
         if !self.open.is_empty() && self.open.len() + size > batch_bytes {
             self.seal();
@@ -180,6 +184,9 @@ pub(super) struct Added {
     pub(super) bytes: usize,
 }
 
+/// What a batch has before its records.
+const BATCH_HEADER: usize = 61;
+
 /// At most so many bytes of a record beside key, value and headers.
 const OVERHEAD: usize = 40;
 
@@ -225,6 +232,22 @@ mod tests {
         assert_eq!(lane.last_offset, 10);
         let (sequence, _) = lane.take().expect("the next batch");
         assert_eq!(sequence, count);
+    }
+
+    #[test]
+    fn a_batch_is_not_larger_than_its_topic_takes() {
+        let topic: Arc<str> = "t".into();
+        let mut lane = Lane::new(Arc::clone(&topic), 0, Leader { broker: 0, epoch: 0 });
+        lane.bytes_max = 400;
+        let (partition, value) = (Some(0), Some(&[0; 100][..]));
+        let (key, headers) = (None, None);
+        let record = Outgoing { topic: &topic, partition, key, value, timestamp: 0, headers };
+        for _ in 0..10 {
+            lane.add(&record, 1 << 20, Vec::new);
+        }
+        while let Some((_, batch)) = lane.take() {
+            assert!(batch.records.bytes.len() + BATCH_HEADER <= 400 && batch.records.count > 1);
+        }
     }
 
     #[test]

@@ -302,6 +302,13 @@ impl Outbox {
         self.work.notify_all();
     }
 
+    /// Says how large a batch a topic takes; its lanes that come later are told when they are made.
+    pub(super) fn limit_batches(&self, topic: &str, bytes_max: usize) {
+        let mut state = self.state();
+        let lanes = state.lanes.iter_mut().filter(|lane| *lane.topic == *topic);
+        lanes.for_each(|lane| lane.bytes_max = bytes_max);
+    }
+
     /// Topic and partition of a lane.
     pub(super) fn place(&self, lane: LaneId) -> (Arc<str>, i32) {
         let state = self.state();

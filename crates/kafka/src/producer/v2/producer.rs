@@ -26,6 +26,8 @@ pub(crate) struct V2Producer {
     senders: Arc<Senders>,
     coordinators: Coordinators,
     topics: Topics,
+    /// How large a batch topics take.
+    bytes_max: BTreeMap<Arc<str>, usize>,
     refreshed: Instant,
     in_transaction: bool,
 }
@@ -48,8 +50,16 @@ impl V2Producer {
         let coordinators = Coordinators::new(Arc::clone(&cluster), &id, backoff);
         let outbox = Arc::new(Outbox::new(settings));
         let senders = Arc::new(Senders::new(Arc::clone(&outbox), Arc::clone(&cluster)));
-        let (topics, refreshed) = (Topics::default(), Instant::now());
-        Self { cluster, outbox, senders, coordinators, topics, refreshed, in_transaction: false }
+        Self {
+            cluster,
+            outbox,
+            senders,
+            coordinators,
+            topics: Topics::default(),
+            bytes_max: BTreeMap::new(),
+            refreshed: Instant::now(),
+            in_transaction: false,
+        }
     }
 
     /// Looks a topic up before the first record goes to it: it is not created by being named.
@@ -89,7 +99,8 @@ impl V2Producer {
         // One that was deleted and made again may have fewer.
         lanes.truncate(leaders.len());
         for (partition, leader) in (0..).zip(leaders).skip(lanes.len()) {
-            let lane = Lane::new(Arc::clone(name), partition, known(leader));
+            let mut lane = Lane::new(Arc::clone(name), partition, known(leader));
+            lane.bytes_max = self.bytes_max.get(name).copied().unwrap_or(usize::MAX);
             lanes.push(self.outbox.add_lane(lane));
         }
         Ok(self.topics.insert(name, lanes))
@@ -144,6 +155,11 @@ impl V2Producer {
 }
 
 impl Producer for V2Producer {
+    fn limit_batches(&mut self, topic: &Arc<str>, bytes_max: usize) {
+        self.bytes_max.insert(Arc::clone(topic), bytes_max);
+        self.outbox.limit_batches(topic, bytes_max);
+    }
+
     fn init(&mut self, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         let transaction_timeout = self.outbox.settings.transaction_timeout;

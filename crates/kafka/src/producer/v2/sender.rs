@@ -11,7 +11,7 @@ use super::lane::{Batch, Lane};
 use super::outbox::{Failure, LaneId, Outbox, Outcome, Parcel};
 use crate::cluster::{ATTEMPT, Cluster, MISSING};
 use crate::threads;
-use crate::wire::{Code, Compressor, Connection, PartitionAnswer, Produce, WireError};
+use crate::wire::{Code, Compressor, Connection, PartitionAnswer, Produce, RecordBatch, WireError};
 
 /// Senders by the numbers of their brokers, made when a partition is found to be led by one.
 pub(super) struct Senders {
@@ -140,7 +140,9 @@ impl Sender {
                 (code.map_or(ErrorKind::Abortable, error::delivery_kind), why)
             }
         };
-        let context = format!("delivery of {} records to {topic}-{partition}", batch.records.count);
+        let RecordBatch { count, bytes, .. } = &batch.records;
+        let bytes = bytes.len();
+        let context = format!("delivery of {count} records, {bytes} bytes, to {topic}-{partition}");
         Outcome::Failed(Failure { kind, context, cause: why })
     }
 

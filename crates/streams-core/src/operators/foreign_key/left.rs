@@ -60,7 +60,7 @@ where
         let asks = !wishes.is_empty();
         for (target, wish) in wishes {
             let question = Question { key: key_bytes.as_slice().into(), version, wish };
-            cx.send_bytes(&self.questions, &target, |out| question.write(out), timestamp);
+            cx.send_bytes(&self.questions, &target, |out| question.write(out), timestamp)?;
         }
         // Nobody will answer.
         if to.is_none() && self.left.keeps_unmatched {
@@ -157,7 +157,7 @@ impl<K, V, W, O, J> Left<K, V, W, O, J> {
     /// Gives a change its version, and keeps it while the row is there.
     fn next_version(&self, key: &[u8], is_there: bool, cx: &mut Cx) -> Result<Version, Failure> {
         if !is_there {
-            cx.tables.delete(self.index, key);
+            cx.tables.delete_any(self.index, key)?;
             return Ok(DELETED);
         }
         let mut version = [0; VERSION];
@@ -171,8 +171,8 @@ impl<K, V, W, O, J> Left<K, V, W, O, J> {
             let count = last[place.len()..].try_into().map_or(0, u32::from_be_bytes);
             version[place.len()..].copy_from_slice(&count.wrapping_add(1).to_be_bytes());
         }
-        let stored = [&cx.origin.timestamp.to_be_bytes()[..], &version].concat();
-        cx.tables.put_stamped(self.index, key, &stored);
+        let stored = [&cx.origin.timestamp.max(0).to_be_bytes()[..], &version].concat();
+        cx.tables.put_stamped(self.index, key, &stored)?;
         Ok(version)
     }
 }

@@ -37,9 +37,9 @@ impl<F: 'static, W: 'static> Receive<F, Question> for Answer<F, W> {
         entry.extend_from_slice(&asker);
         if matches!(wish, Wish::Always | Wish::Hopeful) {
             let stored = [&timestamp.to_be_bytes()[..], &version].concat();
-            cx.tables.put_stamped(right.index, &entry, &stored);
+            cx.tables.put_stamped(right.index, &entry, &stored)?;
         } else {
-            cx.tables.delete(right.index, &entry);
+            cx.tables.delete_any(right.index, &entry)?;
         }
         if wish == Wish::Forget {
             return Ok(());
@@ -100,7 +100,6 @@ impl<F: 'static, W: 'static> Right<F, W> {
         let mut value = Vec::new();
         let written = self.reply.write(version, found, &mut value);
         written.map_err(|source| Cause::Encode { target: Arc::clone(&self.answers), source })?;
-        cx.send_bytes(&self.answers, asker, |out| out.extend_from_slice(&value), timestamp);
-        Ok(())
+        cx.send_bytes(&self.answers, asker, |out| out.extend_from_slice(&value), timestamp)
     }
 }

@@ -45,7 +45,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         if place.timestamp > oldest {
             clock.first_kept = clock.first_kept.min(place.timestamp);
             let sequence = next_sequence(own.table, place, 0, cx)?;
-            put(own.table, place, sequence, value, cx);
+            put(own.table, place, sequence, value, cx)?;
         }
         if cx.clocks[own.clock].first_kept <= oldest {
             self.forget(side, oldest, cx)?;
@@ -129,10 +129,16 @@ pub(super) fn next_sequence(
 }
 
 /// Writes an entry, with its record's timestamp.
-pub(super) fn put(table: TableIndex, place: Place<'_>, sequence: u32, value: &[u8], cx: &mut Cx) {
+pub(super) fn put(
+    table: TableIndex,
+    place: Place<'_>,
+    sequence: u32,
+    value: &[u8],
+    cx: &mut Cx,
+) -> Result<(), Failure> {
     let at = place.timestamp.to_be_bytes();
     let key = [&[BY_KEY], place.key, &at, &sequence.to_be_bytes()].concat();
-    cx.tables.put_stamped(table, &key, &[&at, value].concat());
+    Ok(cx.tables.put_stamped(table, &key, &[&at, value].concat())?)
 }
 
 /// The timestamp in a store key found by time, and the store key found by key.

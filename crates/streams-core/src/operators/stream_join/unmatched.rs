@@ -35,7 +35,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
                 lefts.max().map_or(0, |last| last + 1)
             }
         };
-        put(unmatched.table, place, number, value, cx);
+        put(unmatched.table, place, number, value, cx)?;
         let clock = &mut cx.clocks[unmatched.clock];
         clock.time = clock.time.max(place.timestamp);
         clock.first_open = clock.first_open.min(place.timestamp);

@@ -1,0 +1,201 @@
+//! What the topics take that tasks write to: known from the start, or looked up when a record is
+//! for a topic that only the record names.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use streams_core::{RecordLimits, TopicLimits};
+
+use super::Layout;
+use crate::clock::Clock;
+use crate::transport::{RecordBytesMax, TimestampType, TopicInfo, Transport};
+
+/// How long a look-up may keep a worker.
+const LOOK_UP: Duration = Duration::from_secs(2);
+
+/// Between two look-ups of a topic that is not there, or of which nothing could be learned.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Asked by all workers.
+pub(crate) struct Limits {
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+    topics: Mutex<Topics>,
+}
+
+#[derive(Default)]
+struct Topics {
+    known: BTreeMap<Arc<str>, Known>,
+    /// Those whose limits are known, as they became known.
+    found: Vec<TopicInfo>,
+}
+
+#[derive(Clone, Copy)]
+enum Known {
+    Limits(RecordLimits),
+    /// Not before this.
+    LookAgain(Duration),
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Limits({:?})", self.transport)
+    }
+}
+
+impl Limits {
+    /// Knows the topics of `layout`.
+    pub(crate) fn new(
+        layout: &Layout,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let mut topics = Topics::default();
+        let client = transport.record_bytes_max();
+        for info in layout.topics.values() {
+            topics.add(info.clone(), client);
+        }
+        Self { transport, clock, topics: Mutex::new(topics) }
+    }
+
+    /// The topics that became known after the first `known` ones.
+    pub(crate) fn since(&self, known: usize) -> Vec<TopicInfo> {
+        self.topics().found.get(known..).unwrap_or_default().to_vec()
+    }
+
+    /// In words, what topics take now that they did not when they became known; empty if nothing,
+    /// or if that cannot be learned.
+    pub(crate) fn changes(&self) -> String {
+        let before = self.since(0);
+        let names: Vec<_> = before.iter().map(|info| Arc::clone(&info.name)).collect();
+        let described =
+            self.transport.admin().and_then(|mut admin| admin.describe(&names, LOOK_UP));
+        let now = described.unwrap_or_default().into_iter().flatten();
+        let now: BTreeMap<_, _> = now.map(|info| (Arc::clone(&info.name), info)).collect();
+        let pairs = before.iter().filter_map(|before| Some((before, now.get(&before.name)?)));
+        pairs.flat_map(|(before, now)| changes(before, now)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look_up(&self, topic: &str) -> Option<TopicInfo> {
+        let described = self.transport.admin().and_then(|mut admin| {
+            let names = [Arc::from(topic)];
+            Ok(admin.describe(&names, LOOK_UP)?.pop().flatten())
+        });
+        // If it is not there, sending to it will say so.
+        described.unwrap_or_else(|error| {
+            tracing::warn!(topic, %error, "what the topic takes is not known, Kafka's default size \
+                is assumed");
+            None
+        })
+    }
+}
+
+impl Topics {
+    fn add(&mut self, info: TopicInfo, client: Option<RecordBytesMax>) -> RecordLimits {
+        let limits = record_limits(&info, client);
+        self.known.insert(Arc::clone(&info.name), Known::Limits(limits));
+        self.found.push(info);
+        limits
+    }
+}
+
+/// What a topic takes now that it did not before.
+fn changes(before: &TopicInfo, now: &TopicInfo) -> Vec<String> {
+    let TopicInfo { name, .. } = now;
+    let of = |setting: &str, before: i64, now: i64| {
+        (before != now).then(|| format!("{setting} of {name} was {before} and is {now}"))
+    };
+    let size =
+        of("max.message.bytes", before.max_message_bytes.into(), now.max_message_bytes.into());
+    let earliest = of(
+        "message.timestamp.before.max.ms",
+        before.timestamp_before_max_ms,
+        now.timestamp_before_max_ms,
+    );
+    let latest = of(
+        "message.timestamp.after.max.ms",
+        before.timestamp_after_max_ms,
+        now.timestamp_after_max_ms,
+    );
+    let (policy_before, policy) = (&before.cleanup_policy, &now.cleanup_policy);
+    let policy = (policy_before != policy)
+        .then(|| format!("cleanup.policy of {name} was {policy_before} and is {policy}"));
+    [size, earliest, latest, policy].into_iter().flatten().collect()
+}
+
+impl TopicLimits for Limits {
+    fn of(&self, topic: &str) -> Option<RecordLimits> {
+        let mut topics = self.topics();
+        match topics.known.get(topic) {
+            Some(Known::Limits(limits)) => return Some(*limits),
+            Some(Known::LookAgain(at)) if self.clock.monotonic() < *at => return None,
+            _ => {}
+        }
+        // The others wait: they may want the same.
+        let found = self.look_up(topic);
+        if found.is_none() {
+            let at = self.clock.monotonic() + LOOK_AGAIN;
+            topics.known.insert(topic.into(), Known::LookAgain(at));
+        }
+        found.map(|info| topics.add(info, self.transport.record_bytes_max()))
+    }
+}
+
+/// What a topic takes from a client that has a limit of its own.
+fn record_limits(info: &TopicInfo, client: Option<RecordBytesMax>) -> RecordLimits {
+    let any_time = info.timestamp_type == TimestampType::LogAppendTime;
+    let within = |ms| if any_time { i64::MAX } else { ms };
+    let of_topic = usize::try_from(info.max_message_bytes).unwrap_or(0);
+    let client = client.filter(|client| client.bytes < of_topic);
+    RecordLimits {
+        bytes_max: client.map_or(of_topic, |client| client.bytes),
+        bytes_setting: client.map_or(RecordLimits::OF_TOPIC, |client| client.setting),
+        before_max_ms: within(info.timestamp_before_max_ms),
+        after_max_ms: within(info.timestamp_after_max_ms),
+        needs_key: info.cleanup_policy.split(',').any(|policy| policy.trim() == "compact"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_of_two_limits_counts_and_is_named() {
+        let info = TopicInfo { max_message_bytes: 1_000, ..TopicInfo::new("t", 1) };
+        let client = |bytes| Some(RecordBytesMax { bytes, setting: "message.max.bytes" });
+        for (client, bytes_max, setting) in [
+            (None, 1_000, RecordLimits::OF_TOPIC),
+            (client(1_001), 1_000, RecordLimits::OF_TOPIC),
+            (client(999), 999, "message.max.bytes"),
+        ] {
+            let limits = record_limits(&info, client);
+            assert_eq!((limits.bytes_max, limits.bytes_setting), (bytes_max, setting));
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_said_with_the_topic_and_both_values() {
+        let before = TopicInfo::new("t", 1);
+        assert!(changes(&before, &before).is_empty());
+        let now = TopicInfo { max_message_bytes: 20, ..before.clone() };
+        assert_eq!(changes(&before, &now), ["max.message.bytes of t was 1048588 and is 20"]);
+    }
+
+    #[test]
+    fn a_topic_with_its_own_times_takes_any() {
+        let bounded = TopicInfo { timestamp_after_max_ms: 5, ..TopicInfo::new("t", 1) };
+        assert_eq!(record_limits(&bounded, None).after_max_ms, 5);
+        let timestamp_type = TimestampType::LogAppendTime;
+        let own = TopicInfo { timestamp_type, ..bounded };
+        assert_eq!(record_limits(&own, None).after_max_ms, i64::MAX);
+        let compacted = TopicInfo { cleanup_policy: "delete,compact".to_owned(), ..own };
+        assert!(record_limits(&compacted, None).needs_key);
+    }
+}

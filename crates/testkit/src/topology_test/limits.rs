@@ -1,0 +1,28 @@
+//! What the topics of a topology test take.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use streams_core::{RecordLimits, TopicLimits};
+
+/// Kafka's defaults, but where the test says otherwise.
+#[derive(Default)]
+pub(super) struct Limits(Mutex<BTreeMap<String, usize>>);
+
+impl Limits {
+    pub(super) fn set(&self, topic: &str, bytes_max: usize) {
+        self.sizes().insert(topic.to_owned(), bytes_max);
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TopicLimits for Limits {
+    fn of(&self, topic: &str) -> Option<RecordLimits> {
+        let defaults = RecordLimits::default();
+        let bytes_max = self.sizes().get(topic).copied().unwrap_or(defaults.bytes_max);
+        Some(RecordLimits { bytes_max, ..defaults })
+    }
+}
