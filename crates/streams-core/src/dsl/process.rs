@@ -178,9 +178,10 @@ where
         self.punctuator(every, None, Box::new(act))
     }
 
-    /// Calls `act` every so often in wall-clock time, counted from when the task first started, with
-    /// the date by then in milliseconds. Late calls are not made up for. What passes is measured by
-    /// a clock that nobody sets: a date that is set back or forth costs one interval at most.
+    /// Calls `act` every so often in wall-clock time, counted from when the task first started,
+    /// with the date by then in milliseconds. Late calls are not made up for. What passes is
+    /// measured by a clock that nobody sets: a date that is set back or forth costs one interval at
+    /// most.
     pub fn on_wall_clock(
         self,
         every: Duration,
