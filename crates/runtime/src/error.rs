@@ -17,7 +17,7 @@ use crate::transport::TransportError;
 /// ```no_run
 /// use headwater::prelude::*;
 ///
-/// #[tokio::main]
+/// #[tokio::main(flavor = "current_thread")]
 /// async fn main() -> Result<(), headwater::AppError> {
 /// #   let topology: Topology = unimplemented!();
 ///     App::new(topology, Config::default().with_env()?).run(shutdown_signal()).await

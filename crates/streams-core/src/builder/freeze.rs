@@ -193,7 +193,7 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         name: Arc::clone(&table.name),
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
-        has_readers: !table.readers.is_empty(),
+        is_ranged: table.is_ranged,
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct TableDraft {
     pub(crate) writer: Option<String>,
     /// Those that ask for rows by their key, and do not write.
     pub(crate) readers: Vec<String>,
+    /// Whether one of them may ask for ranges of keys.
+    pub(crate) is_ranged: bool,
 }
 
 /// A stream time of its own, kept under a name.
@@ -194,8 +196,8 @@ impl Graph {
             return index;
         }
         self.check_name("the table", name);
-        let (writer, readers) = (None, Vec::new());
-        let table = TableDraft { name: Arc::clone(name), layout, writer, readers };
+        let (writer, readers, is_ranged) = (None, Vec::new(), false);
+        let table = TableDraft { name: Arc::clone(name), layout, writer, readers, is_ranged };
         self.tables.push(table);
         self.tables.len() - 1
     }

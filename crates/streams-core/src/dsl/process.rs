@@ -156,7 +156,11 @@ where
     /// ```
     pub fn reads<T, U>(mut self, table: &Table<T, U>) -> Self {
         let (name, reader) = (&table.name, format!("the processor {}", self.forward.name));
-        let index = self.stream.builder.graph(|graph| graph.use_table(name, &reader, self.node));
+        let index = self.stream.builder.graph(|graph| {
+            let index = graph.use_table(name, &reader, self.node);
+            graph.tables[index].is_ranged = true;
+            index
+        });
         self.forward.tables.push(Held { name: Arc::clone(name), index, is_written: false });
         self
     }
@@ -174,9 +178,10 @@ where
         self.punctuator(every, None, Box::new(act))
     }
 
-    /// Calls `act` every so often in wall-clock time, counted from when the task first started, with
-    /// the date by then in milliseconds. Late calls are not made up for. What passes is measured by
-    /// a clock that nobody sets: a date that is set back or forth costs one interval at most.
+    /// Calls `act` every so often in wall-clock time, counted from when the task first started,
+    /// with the date by then in milliseconds. Late calls are not made up for. What passes is
+    /// measured by a clock that nobody sets: a date that is set back or forth costs one interval at
+    /// most.
     pub fn on_wall_clock(
         self,
         every: Duration,
