@@ -138,7 +138,7 @@ pub(super) fn put(
 ) -> Result<(), Failure> {
     let at = place.timestamp.to_be_bytes();
     let key = [&[BY_KEY], place.key, &at, &sequence.to_be_bytes()].concat();
-    Ok(cx.tables.put_stamped(table, &key, &[&at, value].concat())?)
+    cx.tables.put_stamped(table, &key, &[&at, value].concat())
 }
 
 /// The timestamp in a store key found by time, and the store key found by key.
