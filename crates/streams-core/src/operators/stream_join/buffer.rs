@@ -135,7 +135,7 @@ pub(super) fn put(
 ) -> Result<(), Failure> {
     let at = place.timestamp.to_be_bytes();
     let key = [&prefix(place.key)[..], &at, &sequence.to_be_bytes()].concat();
-    Ok(cx.tables.put_stamped(table, &key, &[&at, value].concat())?)
+    cx.tables.put_stamped(table, &key, &[&at, value].concat())
 }
 
 /// Timestamps and store keys, found by time.
