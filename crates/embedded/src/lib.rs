@@ -34,6 +34,7 @@ mod chunk;
 mod clock;
 mod compact;
 mod cursor;
+mod damage;
 mod dirty;
 mod disk;
 mod error;
@@ -52,4 +53,5 @@ mod topic;
 mod transaction;
 
 pub use clock::{Clock, SystemClock};
+pub use damage::{Damaged, LeftOut, Verify};
 pub use log::{EmbeddedLog, LogOptions};
