@@ -30,7 +30,7 @@ pub enum Verify {
     WhenOpened,
     /// Topics, offsets and transactions when it is opened, records when they are read. It opens in
     /// milliseconds whatever its size, after a crash too if it is bigger than the cache; for that
-    /// each commit is synced twice.
+    /// each commit is synced twice. With [`Damaged::Skip`] all of it is verified nevertheless.
     WhenRead,
 }
 

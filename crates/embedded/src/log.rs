@@ -99,8 +99,9 @@ impl LogOptions {
     }
 
     fn opening(&self) -> Opening {
-        let verify = self.verify == Verify::WhenOpened;
         let skip = self.damaged == Damaged::Skip;
+        // What is to be left out must be known before anybody reads.
+        let verify = skip || self.verify == Verify::WhenOpened;
         Opening { cache_bytes: self.cache_bytes, verify, skip }
     }
 

@@ -218,8 +218,7 @@ fn skip(options: LogOptions, directory: &Path, whole: &Contents) -> Result<Strin
     drop(log);
     let again = options.open(directory).and_then(|log| Ok((read(&log)?, log.left_out().to_vec())));
     let (Ok(first), Ok((again, _))) = (first, again) else {
-        // Verified when read, it is found out only then.
-        return Ok("refused when read".to_owned());
+        return Err("opened in part, and then refused".to_owned());
     };
     match again.is_part(whole, &left_out).or(first.is_part(whole, &left_out)) {
         None => Ok(outcome.to_owned()),

@@ -26,6 +26,8 @@ enum Before {
     Nothing,
     /// It was not looked at.
     Unknown,
+    /// Segments of version 1 do not say.
+    Unsaid,
     EndsAt(i64),
 }
 
@@ -40,11 +42,16 @@ impl<'a> Chain<'a> {
         Self { name, row, before: Before::Unknown }
     }
 
+    /// Of a log whose segments do not name each other.
+    pub(super) fn unlinked(name: &'a TopicPartition, row: PartitionRow) -> Self {
+        Self { name, row, before: Before::Unsaid }
+    }
+
     /// The offset up to which the segments taken so far reach.
     pub(super) fn reached(&self) -> i64 {
         match self.before {
             Before::EndsAt(end) => end,
-            Before::Nothing | Before::Unknown => self.row.start,
+            Before::Nothing | Before::Unknown | Before::Unsaid => self.row.start,
         }
     }
 
@@ -53,7 +60,7 @@ impl<'a> Chain<'a> {
         let Linked { segment, after } = linked;
         let is_next = match self.before {
             Before::Nothing => after <= self.row.start,
-            Before::Unknown => true,
+            Before::Unknown | Before::Unsaid => true,
             Before::EndsAt(end) => after == end,
         };
         if !is_next {
@@ -63,7 +70,9 @@ impl<'a> Chain<'a> {
             let (name, base, end) = (self.name, segment.base, self.row.end);
             return Err(corrupt(format!("{name}: records at offset {base}, but it ends at {end}")));
         }
-        self.before = Before::EndsAt(segment.last() + 1);
+        if !matches!(self.before, Before::Unsaid) {
+            self.before = Before::EndsAt(segment.last() + 1);
+        }
         Ok(segment)
     }
 
@@ -72,7 +81,7 @@ impl<'a> Chain<'a> {
         let end = self.row.segments_end;
         let is_whole = match self.before {
             Before::Nothing => end <= self.row.start,
-            Before::Unknown => true,
+            Before::Unknown | Before::Unsaid => true,
             Before::EndsAt(reached) => reached == end,
         };
         if is_whole { Ok(()) } else { Err(self.missing(end)) }

@@ -356,3 +356,40 @@ impl Directory {
         exchange().map_err(|error| self.failed(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPENING: Opening = Opening { cache_bytes: 1 << 20, verify: true, skip: false };
+
+    fn begun(path: &Path, database: Option<&[u8]>) {
+        let (file, found) = mark::lock(path).unwrap().unwrap();
+        assert_eq!(found, Found::Nothing);
+        let fresh = Content { log: [3; 16], commits: 0, is_fresh: true };
+        Mark::write(file, &fresh, path).unwrap();
+        if let Some(bytes) = database {
+            fs::write(path.join(FILE), bytes).unwrap();
+        }
+    }
+
+    /// Whatever a crash has left of a log that nobody had open yet, it can be begun again.
+    #[test]
+    fn a_beginning_may_be_interrupted_anywhere() {
+        let whole = tempfile::tempdir().unwrap();
+        drop(Disk::open(whole.path(), OPENING).unwrap());
+        let whole = fs::read(whole.path().join(FILE)).unwrap();
+        for len in [None, Some(0), Some(9), Some(4096), Some(whole.len() / 2), Some(whole.len())] {
+            let directory = tempfile::tempdir().unwrap();
+            begun(directory.path(), len.map(|len| &whole[..len]));
+            drop(Disk::open(directory.path(), OPENING).unwrap());
+            // From now on it is a log that must not get lost.
+            fs::remove_file(directory.path().join(FILE)).unwrap();
+            let error = Disk::open(directory.path(), OPENING).unwrap_err().to_string();
+            assert!(error.contains("log.redb is missing or empty"), "{error}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(mark::FILE), b"").unwrap();
+        drop(Disk::open(directory.path(), OPENING).unwrap());
+    }
+}

@@ -217,11 +217,15 @@ impl Snapshot {
             let name = &loaded.state.partition(id).name;
             let (from, to) = (layout::place(id, 0), layout::place(id, i64::MAX));
             let mut rows = table.range(&from[..]..=&to[..])?;
-            let mut chain = Chain::from_first(name, *row);
+            let mut chain = match self.format {
+                Format::One => Chain::unlinked(name, *row),
+                Format::Two(_) => Chain::from_first(name, *row),
+            };
             let mut follow = |chain: &mut Chain<'_>, row: Row| {
                 let (key, value) = row?;
-                let linked = open_segment(self.seal, self.format, name, key.value(), value.value());
-                take(id, chain.follow(linked?)?)
+                let (key, value) = (key.value(), value.value());
+                let linked = open_segment(self.seal, self.format, name, key, value)?;
+                take(id, chain.follow(linked)?)
             };
             match only_last {
                 true => {

@@ -13,11 +13,11 @@ use redb::{BackendError, ConcurrencyMode, ReadTransaction, ReadableDatabase, Sto
 use super::chain::open_segment;
 use super::directory::{FILE, Opening, file_storage, give_up, open_database};
 use super::guard::guarded;
-use super::layout::{self, Format, corrupt};
+use super::layout::{self, Format, Linked, corrupt};
 use super::load::{Loaded, Snapshot};
 use super::mark::Content;
 use super::recovery::{Kind, initialise, kind};
-use super::seal::LogId;
+use super::seal::{LogId, Seal};
 use super::{Batch, Disk, RedbResult, SEGMENTS};
 use crate::damage::LeftOut;
 use crate::dirty::Dirty;
@@ -115,29 +115,28 @@ impl Remains<'_> {
     fn copy(&self, copy: &mut Copy, left_out: &mut Vec<LeftOut>) -> RedbResult<()> {
         let row = self.loaded.rows[self.id as usize];
         let name = &self.loaded.state.partition(self.id).name;
-        let mut reached = row.start;
+        let (seal, format) = (Seal::of(&self.log), Format::Two(self.log));
+        let (mut reached, mut copied) = (row.start, 0);
         let mut lost = |from: i64, to: i64| {
             left_out.push(LeftOut::Records { partition: name.clone(), from, to });
         };
         let mut take = |key: &[u8], value: &[u8]| {
-            let opened =
-                open_segment(super::Seal::of(&self.log), Format::Two(self.log), name, key, value);
-            let Ok(linked) = opened else { return Ok(()) };
-            let (segment, after) = (linked.segment, linked.after);
-            if segment.base < reached && segment.last() >= row.start && reached > row.start {
+            let Ok(linked) = open_segment(seal, format, name, key, value) else { return Ok(()) };
+            let Linked { segment, after } = linked;
+            if segment.base < copied || segment.last() >= row.end {
                 return Ok(());
             }
             if after > reached {
                 lost(reached, segment.base);
             }
-            reached = segment.last() + 1;
+            copied = segment.last() + 1;
+            reached = reached.max(copied);
             copy.put(self.id, segment)
         };
-        let stopped_at = self.forward(&mut take)?;
-        if let Some(stopped_at) = stopped_at {
+        if let Some(stopped_at) = self.forward(&mut take)? {
+            let table = self.read.open_table(SEGMENTS)?;
             for key in self.backward(stopped_at)? {
-                let table = self.read.open_table(SEGMENTS)?;
-                // What can be found going backward need not be found from above.
+                // What is found going backward need not be found from above.
                 let found = guarded(|| Ok(table.get(&key[..])?));
                 if let Ok(Some(value)) = found {
                     take(&key, value.value())?;
