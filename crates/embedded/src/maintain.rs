@@ -189,3 +189,28 @@ impl Partition {
         self.cached_from = self.cached_from.max(end);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use runtime::transport::NewTopic;
+
+    use super::*;
+
+    /// Numbers as high as a row can say them are no reason to overflow.
+    #[test]
+    fn the_highest_numbers_are_added_up() {
+        let mut state = State::default();
+        let (replication, config) = (None, vec![]);
+        let topic = NewTopic { name: "t".into(), partitions: 1, replication, config };
+        state.create_topic(&topic).unwrap();
+        let partition = state.partition_mut(0);
+        (partition.dirty_bytes, partition.clean_bytes) = (u64::MAX, u64::MAX);
+        let mut chunk = Chunk::default();
+        let new = crate::chunk::NewRecord { key: None, value: None, timestamp: 0, headers: b"" };
+        chunk.push(0, new);
+        state.append(0, chunk, None);
+        let config = TopicConfig { delete_retention_ms: i64::MAX, ..TopicConfig::default() };
+        let job = job(&state, 0, &config, i64::MIN, false).unwrap();
+        assert_eq!(job.end, 1);
+    }
+}

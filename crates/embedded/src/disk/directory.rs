@@ -9,7 +9,7 @@ use redb::backends::FileBackend;
 use redb::{Database, StorageBackend};
 use runtime::transport::Result;
 
-use super::guard::{Storage, guarded};
+use super::guard::{Storage, discard, guarded};
 use super::layout::{Format, corrupt};
 use super::ledger::Ledger;
 use super::mark::{self, Content, Found, Mark};
@@ -94,7 +94,7 @@ impl Disk {
             match format {
                 Ok(format) => Ok((database, format)),
                 Err(error) => {
-                    give_up(database, &storage);
+                    give_up(database, &storage, &error);
                     Err(error)
                 }
             }
@@ -140,9 +140,9 @@ pub(super) fn open_database(storage: &Storage, verify: bool) -> RedbResult<Datab
 }
 
 /// Lets go of a database that may be damaged: nothing is written to it any more.
-pub(super) fn give_up<T>(database: T, storage: &Storage) {
+pub(super) fn give_up<T>(database: T, storage: &Storage, error: &redb::Error) {
     storage.sever();
-    std::mem::forget(database);
+    discard(database, error);
 }
 
 pub(super) fn file_storage(path: &Path) -> RedbResult<Storage> {
@@ -245,7 +245,9 @@ impl Directory {
                 self.recover(database, storage, Format::Two(log), mark, said)
             }
             Err(failure) => {
-                give_up(database, &storage);
+                let closed = redb::Error::DatabaseClosed;
+                let error = if let Failure::Damage(error) = &failure { error } else { &closed };
+                give_up(database, &storage, error);
                 Err(failure)
             }
         }

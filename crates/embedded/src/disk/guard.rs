@@ -11,15 +11,30 @@ use redb::{BackendError, StorageBackend};
 
 use super::RedbResult;
 
+/// How an error begins that was a panic.
+const STUMBLED: &str = "the store stumbled over it";
+
 /// Does `work`; a panic inside becomes an error. After one the database must be severed and
-/// forgotten: its state may be half changed.
+/// [discarded](discard): its state may be half changed.
 pub(super) fn guarded<T>(work: impl FnOnce() -> RedbResult<T>) -> RedbResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let why = message(&*panic);
         // Its destructor is foreign code too.
         std::mem::forget(panic);
-        Err(redb::Error::Corrupted(format!("the store stumbled over it ({why})")))
+        Err(redb::Error::Corrupted(format!("{STUMBLED} ({why})")))
     })
+}
+
+/// Lets go of something of a database whose storage has been severed because of `error`. After a
+/// panic its destructor does not run: were it to panic in its turn, the process would end.
+pub(super) fn discard<T>(part: T, error: &redb::Error) {
+    match error {
+        redb::Error::Corrupted(text) if text.starts_with(STUMBLED) => std::mem::forget(part),
+        _ => drop(guarded(|| {
+            drop(part);
+            Ok(())
+        })),
+    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -128,6 +143,14 @@ mod tests {
     fn a_panic_becomes_an_error_and_a_severed_storage_takes_nothing() {
         let error = guarded::<()>(|| panic!("page {} is odd", 7)).unwrap_err();
         assert!(error.to_string().contains("page 7 is odd"), "{error}");
+        struct Explosive;
+        impl Drop for Explosive {
+            fn drop(&mut self) {
+                panic!("in a destructor");
+            }
+        }
+        discard(Explosive, &error);
+        discard(Explosive, &redb::Error::DatabaseClosed);
         let storage = Storage::new(InMemoryBackend::new());
         storage.set_len(10).unwrap();
         storage.sever();

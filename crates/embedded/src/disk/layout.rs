@@ -271,7 +271,7 @@ pub(super) fn read_ledger(seal: Seal, value: &[u8]) -> Option<Ledger> {
         *sum = Sum { rows: reader.u64()?, checksums: reader.u64()? };
     }
     reader.end()?;
-    (producers >= 0 && commits < u64::MAX / 2).then_some(ledger)
+    ((0..OFFSET_MAX).contains(&producers) && commits < u64::MAX / 2).then_some(ledger)
 }
 
 /// End of the segment before it, last delta, producer id, latest timestamp, date of the append,

@@ -33,7 +33,7 @@ use crate::state::State;
 use crate::transaction::Ending;
 
 use chain::{Chain, open_segment, partition_row};
-use guard::{Storage, guarded};
+use guard::{Storage, discard, guarded};
 use layout::{Format, PartitionRow};
 use ledger::Ledger;
 use mark::Mark;
@@ -106,10 +106,10 @@ impl fmt::Display for Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let Some(database) = self.database.take() else { return };
-        if self.broken.get().is_some() {
-            // Its destructor would write what it believes to be right, or panic again.
+        if let Some(error) = self.broken.get() {
+            // What it believes to be right must not be written.
             self.storage.sever();
-            std::mem::forget(database);
+            discard(database, &redb::Error::Corrupted(error.clone()));
             return;
         }
         let closed = guarded(|| Ok(database.close()?));
@@ -176,8 +176,7 @@ impl Disk {
         let done = match done {
             Ok(done) => done,
             Err(error) => {
-                // Not while a panic unwinds, and not by its destructor: the storage is gone.
-                std::mem::forget(transaction);
+                discard(transaction, &error);
                 return Err(error);
             }
         };

@@ -47,7 +47,7 @@ pub(super) fn upgrade(directory: &Path, log: LogId) -> RedbResult<()> {
         snapshot.walk(&loaded, false, |id, segment| copy.put(id, segment))?;
         copy.finish(&mut loaded.state)
     });
-    give_up(database, &storage);
+    give_up(database, &storage, copied.as_ref().err().unwrap_or(&redb::Error::DatabaseClosed));
     copied
 }
 
