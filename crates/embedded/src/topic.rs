@@ -187,7 +187,7 @@ impl Topic {
 }
 
 /// How many partitions a topic may have: far more than anybody needs on one machine.
-const PARTITIONS_MAX: i32 = 100_000;
+pub(crate) const PARTITIONS_MAX: i32 = 100_000;
 
 /// Checks the name and the partition count by Kafka's rules.
 pub(crate) fn check(topic: &NewTopic) -> Result<(), String> {

@@ -40,7 +40,9 @@ pub use units::ByteSize;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the log is: `kafka://host:port[,host:port]`, `embedded:` (in memory) or
-    /// `embedded:./dir`.
+    /// `embedded:./dir`. A damaged log is refused; `embedded:./dir?damaged=skip` opens it without
+    /// what is damaged, and `?verify=read` verifies records when they are read and not all of them
+    /// when the log is opened.
     pub broker: String,
     /// What a crash may do. Default: [`Guarantee::ExactlyOnce`].
     pub guarantee: Guarantee,
