@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use super::{Side, StreamJoin};
 use crate::changelog::{BY_KEY, since};
 use crate::cx::Cx;
+use crate::dsl::JoinWindows;
 use crate::error::Failure;
 use crate::record::Timestamp;
 use crate::tables::TableIndex;
@@ -25,9 +26,14 @@ pub(super) const SUFFIX: usize = 12;
 pub(super) type Entry = (Box<[u8]>, Timestamp, Box<[u8]>);
 
 impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
-    /// How long a buffer keeps records.
-    fn retention(&self) -> i64 {
-        self.windows.before_ms + self.windows.after_ms + self.windows.grace_ms
+    /// A record is forgotten when the newest of its side is that much later.
+    ///
+    /// Kafka Streams forgets by the sum of both bounds and the grace. Where partners can only be
+    /// later (or only earlier), that is the very moment at which the last partner may still come:
+    /// one millisecond longer then.
+    fn retention(&self, side: Side) -> i64 {
+        let JoinWindows { before_ms, after_ms, grace_ms } = self.windows;
+        (before_ms + after_ms + grace_ms).max(self.reach(side) + grace_ms + 1)
     }
 
     /// Puts a record into its side's buffer, unless it is too old for any partner.
@@ -41,7 +47,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         let own = self.own(side);
         let clock = &mut cx.clocks[own.clock];
         clock.time = clock.time.max(place.timestamp);
-        let oldest = clock.time - self.retention();
+        let oldest = clock.time - self.retention(side);
         if place.timestamp > oldest {
             clock.first_kept = clock.first_kept.min(place.timestamp);
             let sequence = next_sequence(own.table, place, 0, cx)?;

@@ -21,14 +21,12 @@ where
     /// Closes every window whose time has come, and forgets those that nobody needs any more.
     pub(super) fn close(&self, cx: &mut Cx) -> Result<(), Failure> {
         let (close_after, keep_for) = (self.windows.close_after_ms(), self.windows.keep_for_ms());
-        let time = cx.clocks[self.clock].time;
+        let time = self.latest(cx);
         if time == Clock::UNKNOWN {
             return Ok(());
         }
-        let forget_to = self.latest(cx).saturating_sub(keep_for);
-        if self.ports.closed.is_connected()
-            && cx.clocks[self.clock].first_open <= time - close_after
-        {
+        let forget_to = time.saturating_sub(keep_for);
+        if self.ports.closed.is_connected() && self.first_open(cx) <= time - close_after {
             self.send_closed(time - close_after, cx)?;
         }
         if cx.clocks[self.clock].first_kept <= forget_to {
@@ -43,19 +41,28 @@ where
         times.fold(cx.clocks[self.clock].time, Timestamp::max)
     }
 
+    /// Where the first open window begins, as far as all operators on the table know it.
+    fn first_open(&self, cx: &Cx) -> Timestamp {
+        let first = self.siblings.iter().map(|clock| cx.clocks[*clock].first_open);
+        first.fold(cx.clocks[self.clock].first_open, Timestamp::min)
+    }
+
     /// Sends the windows that were not closed yet and whose name begins at `to` or before.
     fn send_closed(&self, to: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
-        let clock = &cx.clocks[self.clock];
+        let closed_at = self.siblings.iter().map(|clock| cx.clocks[*clock].closed_at);
+        let closed_at = closed_at.fold(cx.clocks[self.clock].closed_at, Timestamp::max);
         // What was closed by the stream time that a restart begins with was sent then.
-        let from = match clock.first_open {
-            Clock::UNKNOWN if clock.closed_at == Clock::UNKNOWN => 0,
-            Clock::UNKNOWN => clock.closed_at - self.windows.close_after_ms() + 1,
+        let from = match self.first_open(cx) {
+            Clock::UNKNOWN if closed_at == Clock::UNKNOWN => 0,
+            Clock::UNKNOWN => closed_at - self.windows.close_after_ms() + 1,
             first => first,
         };
         let (closed, next) = self.scan(from, to, cx)?;
-        let clock = &mut cx.clocks[self.clock];
-        clock.first_open = next;
-        clock.closed_at = to + self.windows.close_after_ms();
+        // Closed for all operators on the table: each would send it again.
+        for clock in self.siblings.iter().chain([&self.clock]) {
+            cx.clocks[*clock].first_open = next;
+            cx.clocks[*clock].closed_at = to + self.windows.close_after_ms();
+        }
         for (window, store_key) in closed {
             if let Some(record) = self.read_window(window, &store_key, cx)? {
                 self.ports.closed.receive(record, cx)?;

@@ -105,15 +105,17 @@ where
         M: Aggregation<K, A, A>,
     {
         let naming = self.windows.naming();
+        // Not what is forgotten decides, but what is closed: retention changes no result. Where
+        // several streams write the table, the one that is ahead closes for all.
+        let closed = self.latest(cx).saturating_sub(self.windows.close_after_ms());
         let near = match naming {
             Naming::Start => Vec::new(),
-            _ => self.find_near(&record, key, cx)?,
+            _ => self.find_near(&record, closed, key, cx)?,
         };
         let time = cx.clocks[self.clock].time;
         plan.clear();
         self.windows.place(record.timestamp, time, &near, plan);
-        let forgotten = self.latest(cx).saturating_sub(self.windows.keep_for_ms());
-        plan.steps.retain(|step| naming.time(step.window) > forgotten);
+        plan.steps.retain(|step| naming.time(step.window) > closed);
         cx.metrics.dropped_late += u64::from(plan.steps.is_empty());
         if plan.removes_near && !plan.steps.is_empty() {
             near.iter().try_for_each(|near| self.remove(near, &record.key, key, cx))?;
@@ -126,10 +128,13 @@ where
         self.update(*last, &near, record, key, cx)
     }
 
-    /// The windows of the record's key that its kind wants to see.
+    /// The windows of the record's key that its kind wants to see. Where windows are merged those
+    /// that are closed, up to `closed`, are not among them: they were sent, and a record that
+    /// joined one would be counted again with it.
     fn find_near<V>(
         &self,
         record: &Record<K, V>,
+        closed: Timestamp,
         key: &mut Vec<u8>,
         cx: &mut Cx,
     ) -> Result<Vec<Near>, Failure> {
@@ -152,7 +157,10 @@ where
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
             }
-            near.push(Near { window, latest, value: value.into() });
+            let is_final = naming == Naming::EndAndStart && naming.time(window) <= closed;
+            if !is_final {
+                near.push(Near { window, latest, value: value.into() });
+            }
             ControlFlow::Continue(())
         })?;
         Ok(near)
