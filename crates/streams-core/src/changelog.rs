@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::entries::Entries;
 use crate::record::{RawRecord, Timestamp};
+use crate::topology::Terms;
 
 /// A table as its task's store and its changelog know it.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct TableSpec {
     pub(crate) name: Arc<str>,
     pub(crate) changelog: Arc<str>,
     pub(crate) layout: Layout,
+    /// What of its types and windows is kept in the log.
+    pub(crate) terms: Terms,
 }
 
 /// How a table's entries look in the store and in the changelog.
@@ -183,7 +186,8 @@ mod tests {
     use super::*;
 
     fn spec(layout: Layout) -> TableSpec {
-        TableSpec { name: "sales".into(), changelog: "shop-sales-changelog".into(), layout }
+        let (name, changelog) = ("sales".into(), "shop-sales-changelog".into());
+        TableSpec { name, changelog, layout, terms: Terms::default() }
     }
 
     fn record<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> RawRecord<'a> {

@@ -1,11 +1,11 @@
-//! Windows that are kept longer than they are open give the same results, whatever comes late: of all
-//! kinds, from one stream and from several, every change, every closed window, every row.
+//! Windows that are kept longer than they are open close once, with the same results, whatever comes
+//! late: of all kinds, from one stream and from several.
 
 mod mishaps;
 
 use std::time::Duration;
 
-use headwater_streams_core::codec::{Json, Nullable, SessionWindowed};
+use headwater_streams_core::codec::{Json, SessionWindowed};
 use headwater_streams_core::{
     Builder, Consumed, Hopping, Record, Session, Sliding, Table, Topic, Topology, Tumbling,
     Windowed, Windows,
@@ -32,8 +32,6 @@ struct Setting {
     retention: Option<i64>,
     /// Whether two streams are aggregated into one table.
     cogroups: bool,
-    /// Whether results are sent when windows close, or for every change.
-    is_closed: bool,
 }
 
 /// A record's time, and the number that it is known by.
@@ -43,8 +41,8 @@ fn input(name: &'static str) -> Topic<String, Value> {
     Topic::json(name)
 }
 
-fn output() -> Topic<Windowed<String>, Option<Vec<i64>>> {
-    Topic::with("out", SessionWindowed::new(), Nullable(Json))
+fn output() -> Topic<Windowed<String>, Vec<i64>> {
+    Topic::with("out", SessionWindowed::new(), Json)
 }
 
 fn millis(ms: i64) -> Duration {
@@ -69,11 +67,7 @@ fn with_windows(setting: Setting, windows: impl Windows + Clone) -> Topology {
     } else {
         stream("left").window(windows).aggregate_merging(&table, Vec::new, push, merge)
     };
-    if setting.is_closed {
-        numbers.closed().map_values(Some).to(&output());
-    } else {
-        numbers.into_table().to_stream().to(&output());
-    }
+    numbers.closed().to(&output());
     app.build().expect("valid")
 }
 
@@ -102,10 +96,10 @@ fn settings() -> impl Strategy<Value = Setting> {
     use Kind::*;
     let kind = prop::sample::select(vec![Tumbling, Hopping, Sliding, Session]);
     let lengths = (1..9_i64, 1..9_i64, 0..9_i64, 0..60_i64);
-    (kind, lengths, any::<bool>(), any::<bool>()).prop_map(|(kind, lengths, cogroups, is_closed)| {
+    (kind, lengths, any::<bool>()).prop_map(|(kind, lengths, cogroups)| {
         let (length, advance, grace, retention) = lengths;
         let retention = Some(retention);
-        Setting { kind, length, advance, grace, retention, cogroups, is_closed }
+        Setting { kind, length, advance, grace, retention, cogroups }
     })
 }
 
@@ -116,8 +110,8 @@ fn steps() -> impl Strategy<Value = Vec<(bool, usize, i64, i64)>> {
 
 /// Windows that are sent at one step, by one record, have an order only within their key.
 fn sorted(
-    mut records: Vec<Record<Windowed<String>, Option<Vec<i64>>>>,
-) -> Vec<(Windowed<String>, Option<Vec<i64>>)> {
+    mut records: Vec<Record<Windowed<String>, Vec<i64>>>,
+) -> Vec<(Windowed<String>, Vec<i64>)> {
     records.sort_by(|a, b| a.key.key.cmp(&b.key.key));
     records.into_iter().map(|record| (record.key, record.value)).collect()
 }
@@ -145,7 +139,7 @@ proptest! {
                 out.push(sorted(test.take_records(&output()).expect("decodes")));
             }
             prop_assert_eq!(&out[0], &out[1], "at step {}", step);
-            for (window, _) in out.remove(0).into_iter().filter(|_| setting.is_closed) {
+            for (window, _) in out.remove(0).into_iter() {
                 prop_assert!(closed.insert(window.clone()), "{:?} was closed twice", window);
             }
         }

@@ -81,8 +81,7 @@ impl Model {
             self.open.clone().into_iter().partition(|one| self.is_closed(one.end));
         out.extend(closed);
         let gap = self.setting.gap;
-        let is_near =
-            |one: &Open| one.key == key && one.start <= at + gap && one.end >= at - gap;
+        let is_near = |one: &Open| one.key == key && one.start <= at + gap && one.end >= at - gap;
         let (near, rest): (Vec<_>, Vec<_>) = open.clone().into_iter().partition(is_near);
         let mut all = Open { key: key.to_owned(), start: at, end: at, numbers: vec![number] };
         for one in near {
@@ -106,8 +105,11 @@ impl Model {
 }
 
 fn settings() -> impl Strategy<Value = Setting> {
-    (0..9_i64, 0..9_i64, 0..60_i64)
-        .prop_map(|(gap, grace, retention)| Setting { gap, grace, retention })
+    (0..9_i64, 0..9_i64, 0..60_i64).prop_map(|(gap, grace, retention)| Setting {
+        gap,
+        grace,
+        retention,
+    })
 }
 
 /// The key, how far stream time goes on, how far behind it the record is, how many it is.

@@ -2,6 +2,8 @@
 //! started on wrong ones.
 
 mod internal;
+mod note;
+mod owner;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};

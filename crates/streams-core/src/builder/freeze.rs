@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::graph::{Graph, NodeKind, TableDraft};
+use super::{own_topics, types};
 use crate::changelog::TableSpec;
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
 use crate::topology::{
-    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
+    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Terms, Topology,
 };
 
 /// What fits beside an offset: Kafka allows 4,096 bytes of metadata, an entry takes its name and 24
@@ -89,6 +90,9 @@ fn check(graph: &mut Graph) {
         }
     }
     problems.extend(duplicates(graph));
+    problems.extend(types::clashes("topic", &graph.topic_uses));
+    problems.extend(types::clashes("table", &graph.table_uses));
+    problems.extend(own_topics::problems(graph));
     graph.problems.extend(problems);
 }
 
@@ -182,6 +186,10 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         name: Arc::clone(&table.name),
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
+        terms: match &table.types {
+            Some(types) => types.terms(table.windows.clone()),
+            None => Terms::default(),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, CodecError, present};
+use super::{Codec, CodecError, Format, present};
 
 /// JSON text. Null bytes are refused; JSON's own `null` is a value like others.
 ///
@@ -19,5 +19,9 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
         serde_json::from_slice(present(bytes)?).map_err(CodecError::new)
+    }
+
+    fn format(&self) -> Format {
+        Format::named("JSON")
     }
 }

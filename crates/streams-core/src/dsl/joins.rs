@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Stream, TableStream, functions};
-use crate::builder::NodeKind;
+use crate::builder::{NodeKind, Types};
 use crate::chain::{Chain, Port, Then};
 use crate::changelog::Layout;
 use crate::codec::{Codec, Json, Natural};
@@ -212,16 +212,18 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         let builder = self.builder;
         let parents = [self.node, other.node];
         let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
-        let side = |part: &str| {
+        let side = |part: &str, types: Option<Types>| {
             let table: Arc<str> = format!("{}-{part}", buffers.name).into();
             builder.graph(|graph| JoinSide {
-                table: graph.add_table(&table, Layout::Keyed(12), name, node),
+                table: graph.add_table(&table, Layout::Keyed(12), types, name, node),
                 clock: graph.add_clock(Arc::clone(&table), node),
                 name: table,
             })
         };
-        let (left, right) = (side("left"), side("right"));
-        let unmatched = (sides != Sides::Inner).then(|| side("unmatched"));
+        let left = side("left", Some(Types::new(&*buffers.key, &*buffers.left)));
+        let right = side("right", Some(Types::new(&*buffers.key, &*buffers.right)));
+        // It holds values of both sides.
+        let unmatched = (sides != Sides::Inner).then(|| side("unmatched", None));
         let clock = builder.graph(|graph| graph.add_clock(format!("{}/1", left.name), node));
         let port = Port::new();
         let join = Arc::new(StreamJoin {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stream;
-use crate::builder::{NodeId, NodeKind};
+use crate::builder::{NodeId, NodeKind, Types};
 use crate::chain::{Chain, Operator, Port};
 use crate::changelog::Layout;
 use crate::operators::{Forward, Output, ProcessContext, ProcessError, Processor, Punctuator};
@@ -112,12 +112,13 @@ where
     C: Chain<Key = K, Value = V>,
 {
     /// A table that the processor reads and writes, as its only writer.
-    pub fn table<T, U>(mut self, table: &Table<T, U>) -> Self {
+    pub fn table<T: 'static, U: 'static>(mut self, table: &Table<T, U>) -> Self {
         let (name, writer) = (&table.name, format!("the processor {}", self.forward.name));
+        let types = Some(Types::of_table(table));
         let index = self
             .stream
             .builder
-            .graph(|graph| graph.add_table(name, Layout::Ordered, &writer, self.node));
+            .graph(|graph| graph.add_table(name, Layout::Ordered, types, &writer, self.node));
         self.forward.tables.push((Arc::clone(name), index));
         self
     }

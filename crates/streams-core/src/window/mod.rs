@@ -92,6 +92,18 @@ pub trait Windows: Send + Sync + 'static {
     /// What is wrong with its lengths, if anything; found by `build()`.
     fn fault(&self) -> Option<String>;
 
+    /// What must stay the same for a table of such windows to be read again, in words that are kept
+    /// in the log and compared at each start; so they must not change. What comes in front of the
+    /// first comma says what stored windows mean, and cannot change for a table that is there;
+    /// what follows says how records find their windows. Default: how the windows are named, so
+    /// that other lengths are not noticed.
+    fn describe(&self) -> String {
+        match self.naming() {
+            Naming::Start | Naming::StartNear => "named by their start".to_owned(),
+            Naming::EndAndStart => "named by their end and start".to_owned(),
+        }
+    }
+
     /// How the keys of a table of such windows are written in its changelog.
     fn changelog_key<K: 'static>(&self, key: &Arc<dyn Codec<K>>) -> Arc<dyn Codec<Windowed<K>>>
     where

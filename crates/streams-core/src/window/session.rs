@@ -97,6 +97,10 @@ impl Windows for Session {
     fn fault(&self) -> Option<String> {
         None
     }
+
+    fn describe(&self) -> String {
+        format!("sessions, with gaps of {} ms", self.gap_ms)
+    }
 }
 
 #[cfg(test)]

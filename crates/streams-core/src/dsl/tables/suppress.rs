@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::TableStream;
+use crate::builder::Types;
 use crate::chain::Chain;
 use crate::changelog::Layout;
 use crate::codec::{Changed, Codec, Json};
@@ -144,8 +145,9 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         let (builder, node) = (self.builder, self.add_node("suppress"));
         let until = self.until(suppress, name);
         let name: Arc<str> = name.into();
+        let types = Some(Types::new(&*self.key, &*codec));
         let (index, clock) = builder.graph(|graph| {
-            let index = graph.add_table(&name, Layout::Keyed(12), "suppress", node);
+            let index = graph.add_table(&name, Layout::Keyed(12), types, "suppress", node);
             (index, graph.add_clock(Arc::clone(&name), node))
         });
         let fails = suppress.when_full.unwrap_or(match until {

@@ -105,17 +105,15 @@ where
         M: Aggregation<K, A, A>,
     {
         let naming = self.windows.naming();
-        // Not what is forgotten decides, but what is closed: retention changes no result. Where
-        // several streams write the table, the one that is ahead closes for all.
-        let closed = self.latest(cx).saturating_sub(self.windows.close_after_ms());
+        let done = self.done(cx);
         let near = match naming {
             Naming::Start => Vec::new(),
-            _ => self.find_near(&record, closed, key, cx)?,
+            _ => self.find_near(&record, done, key, cx)?,
         };
         let time = cx.clocks[self.clock].time;
         plan.clear();
         self.windows.place(record.timestamp, time, &near, plan);
-        plan.steps.retain(|step| naming.time(step.window) > closed);
+        plan.steps.retain(|step| naming.time(step.window) > done);
         cx.metrics.dropped_late += u64::from(plan.steps.is_empty());
         if plan.removes_near && !plan.steps.is_empty() {
             near.iter().try_for_each(|near| self.remove(near, &record.key, key, cx))?;
@@ -128,13 +126,23 @@ where
         self.update(*last, &near, record, key, cx)
     }
 
+    /// Windows whose names begin there or before change no more. Where closed windows are sent these
+    /// are: kept for longer they would be sent again, with the same records. Where several streams
+    /// write the table, the one that is ahead closes for all.
+    fn done(&self, cx: &Cx) -> Timestamp {
+        let after = match self.ports.closed.is_connected() {
+            true => self.windows.close_after_ms(),
+            false => self.windows.keep_for_ms(),
+        };
+        self.latest(cx).saturating_sub(after)
+    }
+
     /// The windows of the record's key that its kind wants to see. Where windows are merged those
-    /// that are closed, up to `closed`, are not among them: they were sent, and a record that
-    /// joined one would be counted again with it.
+    /// that are `done` are not among them.
     fn find_near<V>(
         &self,
         record: &Record<K, V>,
-        closed: Timestamp,
+        done: Timestamp,
         key: &mut Vec<u8>,
         cx: &mut Cx,
     ) -> Result<Vec<Near>, Failure> {
@@ -157,8 +165,8 @@ where
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
             }
-            let is_final = naming == Naming::EndAndStart && naming.time(window) <= closed;
-            if !is_final {
+            let is_done = naming == Naming::EndAndStart && naming.time(window) <= done;
+            if !is_done {
                 near.push(Near { window, latest, value: value.into() });
             }
             ControlFlow::Continue(())
