@@ -129,6 +129,8 @@ async fn other_windows(config: Config, client: Client, id: &str) {
             .expect("created");
     }
     let second = Duration::from_secs(1);
+    let changelog = format!("{id}-windows-changelog");
+    client.create_topic_with(&changelog, 2, &[("cleanup.policy", "compact")]).expect("created");
     // Noted by a version that did not know of windows: unknown, so it goes on, and notes it.
     note(&client, id, &format!("consumes {id}-in\ntable windows of windows, from {id}-in"));
     runs(windowed(id, Tumbling::of(second)), &config, &client, id, 1).await;
@@ -142,26 +144,33 @@ async fn other_windows(config: Config, client: Client, id: &str) {
     }
 
     let accepting = Config { topology_changes: TopologyChanges::Accept, ..config.clone() };
-    for (windows, line, is) in [
-        (windowed(id, Tumbling::of(2 * second)), "tumbling of 2000 ms", "tumbling of 2000 ms"),
-        (windowed(id, Hopping::of(second, second / 2)), "hopping of 1000 ms, every 500 ms", ""),
-        (windowed(id, Session::of(second)), "sessions, with gaps of 1000 ms", "keys and times"),
-        (windowed(id, Sliding::of(second)), "sliding of 1000 ms", "keys and times"),
-    ] {
-        let error = refusal(windows, &config).await.to_string();
+    let kinds: [(Box<dyn Fn() -> Topology>, &str, &str); 4] = [
+        (
+            Box::new(|| windowed(id, Tumbling::of(2 * second))),
+            "tumbling of 2000 ms",
+            "windows (tumbling of 2000 ms)",
+        ),
+        (
+            Box::new(|| windowed(id, Hopping::of(second, second / 2))),
+            "hopping of 1000 ms, every 500 ms",
+            "windows (hopping of 1000 ms)",
+        ),
+        (
+            Box::new(|| windowed(id, Session::of(second))),
+            "sessions, with gaps of 1000 ms",
+            "keys and times",
+        ),
+        (Box::new(|| windowed(id, Sliding::of(second))), "sliding of 1000 ms", "keys and times"),
+    ];
+    for (topology, line, is) in kinds {
+        let error = refusal(topology(), &config).await.to_string();
         let was = "- table windows, windows: tumbling of 1000 ms";
         assert!(error.contains(was), "{error}");
         assert!(error.contains(&format!("+ table windows, windows: {line}")), "{error}");
-        let again = match line {
-            "tumbling of 2000 ms" => windowed(id, Tumbling::of(2 * second)),
-            "sliding of 1000 ms" => windowed(id, Sliding::of(second)),
-            "sessions, with gaps of 1000 ms" => windowed(id, Session::of(second)),
-            _ => windowed(id, Hopping::of(second, second / 2)),
-        };
-        let error = refusal(again, &accepting).await;
+        let error = refusal(topology(), &accepting).await;
         assert!(matches!(error, AppError::TableMeansSomethingElse { .. }), "{error}");
         let error = error.to_string();
-        assert!(error.contains(&format!("{id}-windows-changelog")), "{error}");
+        assert!(error.contains(&changelog), "{error}");
         assert!(error.contains("holds windows") && error.contains(is), "{error}");
     }
     // Grace and retention change no stored bytes.

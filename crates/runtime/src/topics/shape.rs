@@ -39,8 +39,8 @@ impl<'a> Shape<'a> {
         let application = topology.application_id();
         let notes = Notes { log, clock, config };
         let topic = note::topic_of(application);
-        let (lines, kept) = (topology.shape(), BTreeSet::new());
-        let same = Self { topology, notes, topic, lines, kept, is_new: false };
+        let lines = topology.shape();
+        let same = Self { topology, notes, topic, lines, kept: BTreeSet::new(), is_new: false };
         // Without state of its own there is nothing to lose.
         if topology.internal_topics().is_empty() {
             return Ok(same);
