@@ -1,5 +1,6 @@
-//! Two applications whose ids and names come to the same internal topic: the second is refused, with
-//! both names, and the first goes on, also after a kill between creating the topic and noting it.
+//! Two applications whose ids and names come to the same internal topic: the second is refused,
+//! with both names, and the first goes on, also after a kill between creating the topic and noting
+//! it.
 
 mod support;
 

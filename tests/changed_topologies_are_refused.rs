@@ -102,6 +102,30 @@ fn windowed(id: &str, windows: impl Windows + Clone) -> Topology {
     app.build().expect("valid")
 }
 
+fn summing(id: &str, table: &Table<String, u64>) -> Topology {
+    let app = Builder::new(id);
+    let input = app.stream(&Topic::<String, u64>::new(format!("{id}-in"))).group_by_key();
+    let sums = input.reduce(table, |sum, number| sum + number);
+    sums.to(&Topic::<String, u64>::new(format!("{id}-out")));
+    app.build().expect("valid")
+}
+
+async fn other_codecs(config: Config, client: Client, id: &str) {
+    for topic in ["in", "out"] {
+        client
+            .create_topic_with(&format!("{id}-{topic}"), 2, &[("retention.ms", "-1")])
+            .expect("created");
+    }
+    runs(summing(id, &Table::new("sums")), &config, &client, id, 1).await;
+    let error = refusal(summing(id, &Table::json("sums")), &config).await;
+    assert!(matches!(error, AppError::TopologyChanged { .. }), "{error}");
+    let text = error.to_string();
+    for line in ["- table sums, values: u64", "+ table sums, values: JSON"] {
+        assert!(text.contains(line), "{line} is missing: {text}");
+    }
+    runs(summing(id, &Table::new("sums")), &config, &client, id, 2).await;
+}
+
 /// What an application noted: the lines of its last record.
 fn noted(client: &Client, id: &str) -> String {
     let topic = Topic::<String, String>::new(format!("{id}-topology"));
@@ -201,6 +225,7 @@ async fn on_the_embedded_log() {
     let (config, client) = support::embedded();
     upgrades(config.clone(), client.clone(), "upgrades").await;
     other_windows(config.clone(), client.clone(), "windows").await;
+    other_codecs(config.clone(), client.clone(), "codecs").await;
     empty_tables(config, client, "empty").await;
 }
 
@@ -211,5 +236,6 @@ async fn on_kafka() {
     let config = Config { state_dir: Some(state.path().to_owned()), ..config };
     upgrades(config.clone(), client.clone(), &support::unique("upgrades")).await;
     other_windows(config.clone(), client.clone(), &support::unique("windows")).await;
+    other_codecs(config.clone(), client.clone(), &support::unique("codecs")).await;
     empty_tables(config, client, &support::unique("empty")).await;
 }

@@ -1,5 +1,5 @@
-//! Windows that are kept longer than they are open close once, with the same results, whatever comes
-//! late: of all kinds, from one stream and from several.
+//! Windows that are kept longer than they are open close once, with the same results, whatever
+//! comes late: of all kinds, from one stream and from several.
 
 mod mishaps;
 

@@ -1,5 +1,5 @@
-//! Sessions are what a list of all records says: those in time merge, what is closed is sent once and
-//! takes nothing more, however long it is kept.
+//! Sessions are what a list of all records says: those in time merge, what is closed is sent once
+//! and takes nothing more, however long it is kept.
 
 mod mishaps;
 

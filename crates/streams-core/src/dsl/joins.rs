@@ -126,7 +126,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     }
 
     /// [`join`](Stream::join), and each record that found no partner, alone, when stream time has
-    /// passed its window and grace. A record without key is alone at once.
+    /// passed its window and grace: at once, if it comes later than that. A record without key is
+    /// alone at once.
     ///
     /// ```
     /// # use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic};

@@ -56,7 +56,8 @@ fn tables(sub: &SubTopology) -> Vec<String> {
     sub.tables().iter().flat_map(lines).collect()
 }
 
-/// What a table's entries mean, as far as it is known and must stay: words that are kept in the log.
+/// What a table's entries mean, as far as it is known and must stay: words that are kept in the
+/// log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Terms {
     pub(crate) windows: Option<String>,

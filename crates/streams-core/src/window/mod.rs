@@ -51,7 +51,8 @@ pub enum Naming {
     Start,
     /// The start says everything; the neighbours of the same key are looked at.
     StartNear,
-    /// End and start; the neighbours of the same key are looked at.
+    /// End and start; the neighbours of the same key are looked at: where windows are sent when
+    /// they close, those that are not closed yet.
     EndAndStart,
 }
 

@@ -10,7 +10,10 @@ use crate::record::Timestamp;
 /// old ones are deleted, by tombstones in the table's changes.
 ///
 /// A record is late when the session it would be in ends more than `gap` plus grace before stream
-/// time; so a late record can still live on in an open session.
+/// time; so a late record can still live on in an open session. A session
+/// that was sent when it closed takes no more records, however long it is kept; in a table of
+/// sessions that are kept for longer (`retention`) a late record that is in time itself joins the
+/// one it is near to, as in Kafka Streams.
 ///
 /// ```
 /// # use headwater_streams_core::{Builder, Record, Session, Table, Topic};

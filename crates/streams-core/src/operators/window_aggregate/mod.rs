@@ -126,9 +126,10 @@ where
         self.update(*last, &near, record, key, cx)
     }
 
-    /// Windows whose names begin there or before change no more. Where closed windows are sent these
-    /// are: kept for longer they would be sent again, with the same records. Where several streams
-    /// write the table, the one that is ahead closes for all.
+    /// Windows whose names begin there or before change no more. Where windows are sent when they
+    /// close, these are the closed ones, however long they are kept: changed, they would be sent
+    /// again, with the same records. Of several streams that write the table, the one that is ahead
+    /// closes for all.
     fn done(&self, cx: &Cx) -> Timestamp {
         let after = match self.ports.closed.is_connected() {
             true => self.windows.close_after_ms(),
