@@ -105,7 +105,8 @@ fn settings() -> impl Strategy<Value = Setting> {
 
 /// Which stream, its key, how far stream time goes on, how far behind it the record is.
 fn steps() -> impl Strategy<Value = Vec<(bool, usize, i64, i64)>> {
-    prop::collection::vec((any::<bool>(), 1..3_usize, 0..5_i64, 0..25_i64), 1..40)
+    let behind = prop_oneof![3 => 0..14_i64, 1 => 0..30_i64];
+    prop::collection::vec((any::<bool>(), 1..3_usize, 0..5_i64, behind), 1..60)
 }
 
 /// Windows that are sent at one step, by one record, have an order only within their key.
@@ -117,7 +118,7 @@ fn sorted(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn retention_decides_no_result(
