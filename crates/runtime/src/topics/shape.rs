@@ -123,16 +123,20 @@ fn misread(
         Some(line.split(',').next().unwrap_or(line).to_owned())
     };
     let of = format!("table {} of ", table.name());
-    let windows = format!("table {}, windows: ", table.name());
+    let terms = format!("table {}, ", table.name());
     // Keys are kept in the same bytes whether they are read in ranges or not.
     let layout = |lines| find(lines, &of).map(|of| of.replace("ordered ", ""));
     let kinds = (layout(before)?, layout(now)?);
     if kinds.0 != kinds.1 {
         return Some(kinds);
     }
-    // Noted before windows were: unknown, and taken as it is.
-    let windows = (find(before, &windows)?, find(now, &windows)?);
-    let told = |windows: String| format!("{} ({windows})", kinds.0);
+    // Noted by a version that noted no windows: unknown, and taken as it is.
+    before.iter().find(|line| line.starts_with(&terms))?;
+    let windows = |lines| find(lines, &format!("{terms}windows: "));
+    let windows = (windows(before), windows(now));
+    let told = |windows: Option<String>| {
+        format!("{} ({})", kinds.0, windows.as_deref().unwrap_or("of no windows"))
+    };
     (windows.0 != windows.1).then(|| (told(windows.0), told(windows.1)))
 }
 
@@ -153,4 +157,49 @@ fn difference(before: &BTreeSet<String>, now: &BTreeSet<String>) -> String {
     let gone = before.difference(now).map(|line| format!("- {line}"));
     let new = now.difference(before).map(|line| format!("+ {line}"));
     gone.chain(new).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use streams_core::{Builder, Table, Topic, Windows};
+
+    use super::*;
+
+    fn topology(windows: impl Windows + Clone) -> Topology {
+        let app = Builder::new("shop");
+        let input = app.stream(&Topic::<String, u64>::new("in")).group_by_key();
+        let _ = input.window(windows).count(&Table::new("t")).into_table();
+        app.build().expect("valid")
+    }
+
+    /// What the table `t` is taken for, if the lines were noted before.
+    fn taken_for(before: &[&str], topology: &Topology) -> Option<(String, String)> {
+        let before = before.iter().map(|line| (*line).to_owned()).collect();
+        let subs: Arc<[TableSpec]> = topology.sub_topologies()[0].tables().into();
+        misread(&subs[0], &before, &topology.shape())
+    }
+
+    #[test]
+    fn only_what_would_be_taken_for_something_else_is_misread() {
+        use streams_core::{Session, Tumbling};
+        let second = std::time::Duration::from_secs(1);
+        let tumbling = topology(Tumbling::of(second));
+        let told = |was: &str, is: &str| Some((was.to_owned(), is.to_owned()));
+        assert_eq!(taken_for(&[], &tumbling), None);
+        assert_eq!(taken_for(&["table t of windows, from old"], &tumbling), None);
+        let keys = ["table t of ordered keys, from in"];
+        assert_eq!(taken_for(&keys, &tumbling), told("keys", "windows"));
+        let hopping =
+            ["table t of windows, from in", "table t, windows: hopping of 1000 ms, every 5 ms"];
+        let expected = told("windows (hopping of 1000 ms)", "windows (tumbling of 1000 ms)");
+        assert_eq!(taken_for(&hopping, &tumbling), expected);
+        let sessions = topology(Session::of(second));
+        let longer = ["table t of keys and times, from in", "table t, windows: sessions, of 5 ms"];
+        assert_eq!(taken_for(&longer, &sessions), None);
+        let buffer = ["table t of keys and times, from in", "table t, keys: UTF-8 text"];
+        let expected = told("keys and times (of no windows)", "keys and times (sessions)");
+        assert_eq!(taken_for(&buffer, &sessions), expected);
+    }
 }

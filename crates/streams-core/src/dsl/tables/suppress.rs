@@ -85,7 +85,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// reach it.
     ///
     /// With sliding windows and sessions, whose end belongs to them, a record at just the moment of
-    /// the close still changes the window, and a second result follows, as in Kafka Streams;
+    /// the close still changes the window, and a second result follows, as in Kafka Streams; so it
+    /// is with a session that is kept for longer (`retention`), when a late record joins it.
     /// [`closed`](crate::WindowAggregated::closed) has exactly one.
     ///
     /// ```
