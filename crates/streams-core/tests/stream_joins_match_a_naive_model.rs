@@ -212,4 +212,69 @@ proptest! {
             prop_assert_eq!(found, expected, "at step {} ({:?})", step, arrival);
         }
     }
+
+    /// Whatever is no later than grace is joined by the definition of the join alone: nothing of how
+    /// it is done, no buffer and no retention, can be seen.
+    #[test]
+    fn what_comes_within_grace_is_joined_by_definition(
+        bounds in kinds(), arrivals in arrivals(), mishaps in Mishaps::any(),
+    ) {
+        let mut test = TopologyTest::new(topology(bounds));
+        mishaps.begin(&mut test);
+        let (mut time, mut all, mut found) = (0, Vec::new(), Vec::new());
+        // The last record comes when all the others are over.
+        let end = Arrival { is_left: true, key: 9, at: 1_000_000, count: 1 };
+        for (step, arrival) in arrivals.into_iter().chain([end]).enumerate() {
+            let at = arrival.at.max(time - bounds.grace);
+            time = time.max(at);
+            mishaps.before(step, &mut test);
+            let numbers: Vec<_> = (0..arrival.count).map(|n| 10 * step as i64 + n).collect();
+            let input = topic(if arrival.is_left { "left" } else { "right" });
+            let record = Record::new(name(arrival.key), (at, numbers.clone()), step as i64);
+            test.send_record(&input, record).expect("processed");
+            let out = test.take_records(&Topic::<Key, Pair>::json("out")).expect("decodes");
+            found.extend(out.into_iter().map(|out| (out.key, out.timestamp, out.value)));
+            let arrival = Arrival { at, ..arrival };
+            all.extend(numbers.into_iter().map(|number| (arrival, number)));
+        }
+        let mut expected = by_definition(bounds, &all);
+        // Nothing has closed the window of the last one.
+        expected.retain(|(_, at, _)| *at < end.at);
+        found.sort();
+        expected.sort();
+        prop_assert_eq!(found, expected);
+    }
+}
+
+/// All results of these records.
+fn by_definition(bounds: Bounds, all: &[(Arrival, i64)]) -> Vec<(Key, i64, Pair)> {
+    let belongs = |left: Arrival, right: Arrival| {
+        let distance = -bounds.before..=bounds.after;
+        left.key == right.key && left.key > 0 && distance.contains(&(right.at - left.at))
+    };
+    let (left, right): (Vec<_>, Vec<_>) = all.iter().partition(|(one, _)| one.is_left);
+    let mut results = Vec::new();
+    for &(one, number) in &left {
+        for &(other, other_number) in right.iter().filter(|(other, _)| belongs(one, *other)) {
+            let pair = (Some(number), Some(other_number));
+            results.push((name(one.key), one.at.max(other.at), pair));
+        }
+    }
+    let is_alone = |(one, _): &&(Arrival, i64)| {
+        let others = if one.is_left { &right } else { &left };
+        let mut partners = others.iter().filter(|(other, _)| {
+            if one.is_left { belongs(*one, *other) } else { belongs(*other, *one) }
+        });
+        let counts = match bounds.kind {
+            Kind::Inner => false,
+            Kind::Left => one.is_left,
+            Kind::Outer => true,
+        };
+        counts && partners.next().is_none()
+    };
+    results.extend(all.iter().filter(is_alone).map(|(one, number)| {
+        let pair = if one.is_left { (Some(*number), None) } else { (None, Some(*number)) };
+        (name(one.key), one.at, pair)
+    }));
+    results
 }
