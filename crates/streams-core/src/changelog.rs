@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::entries::Entries;
 use crate::record::{RawRecord, Timestamp};
+use crate::topology::Terms;
 
 /// A table as its task's store and its changelog know it.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct TableSpec {
     pub(crate) layout: Layout,
     /// Whether somebody beside its writer may ask for ranges of its keys.
     pub(crate) is_ranged: bool,
+    /// What of its types and windows is kept in the log.
+    pub(crate) terms: Terms,
 }
 
 /// How a table's entries look in the store and in the changelog.
@@ -241,7 +244,7 @@ mod tests {
 
     fn spec(layout: Layout) -> TableSpec {
         let (name, changelog) = ("sales".into(), "shop-sales-changelog".into());
-        TableSpec { name, changelog, layout, is_ranged: false }
+        TableSpec { name, changelog, layout, is_ranged: false, terms: Terms::default() }
     }
 
     fn record<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> RawRecord<'a> {

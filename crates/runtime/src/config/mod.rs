@@ -131,7 +131,10 @@ pub enum TopologyChanges {
     #[default]
     Refuse,
     /// The new topology takes the place of the old one. State without a place in it stays where it
-    /// is, unused; records that wait in a repartition topic which is gone are not processed.
+    /// is, unused; records that wait in a repartition topic which is gone are not processed. A
+    /// table that kept its name, but holds windows of another kind or length, is refused all the
+    /// same, with
+    /// [`AppError::TableMeansSomethingElse`](crate::AppError::TableMeansSomethingElse).
     Accept,
 }
 

@@ -26,20 +26,19 @@ where
         if cx.clocks[self.clock].time == Clock::UNKNOWN {
             return Ok(());
         }
-        let forget_at = self.forget_at(cx);
+        let time = self.passed(cx);
         if self.ports.closed.is_connected() {
-            let time = self.passed(cx);
             while self.has_to_close(time, cx) {
                 if !self.send_closed(time, cx)? {
-                    if cx.clocks[self.clock].next_forget <= forget_at {
-                        self.begin_to_forget(forget_at, cx);
+                    if cx.clocks[self.clock].next_forget <= time {
+                        self.begin_to_forget(time, cx);
                     }
                     return Ok(());
                 }
             }
         }
-        while self.has_to_forget(forget_at, cx) {
-            if !self.forget(forget_at, cx)? {
+        while self.has_to_forget(time, cx) {
+            if !self.forget(time, cx)? {
                 return Ok(());
             }
         }
@@ -56,11 +55,21 @@ where
         (clock.next_forget <= at || clock.forgetting.is_some()) && at != Clock::UNKNOWN
     }
 
-    /// Stream time as all operators on the table have passed it: a window is complete when none of
-    /// them takes another record for it.
+    /// Stream time as any operator on the table knows it. Of several streams that write the table,
+    /// the one that is ahead closes for all: one that is silent must not keep windows open.
     fn passed(&self, cx: &Cx) -> Timestamp {
         let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
-        times.fold(cx.clocks[self.clock].time, Timestamp::min)
+        times.fold(cx.clocks[self.clock].time, Timestamp::max)
+    }
+
+    /// Whether a window changes no more. Where windows are sent when they close, that is so for a
+    /// closed one, however long it is kept: changed, it would be sent again with the same records.
+    pub(super) fn is_done(&self, window: Window, cx: &Cx) -> bool {
+        let passed = self.passed(cx);
+        match self.ports.closed.is_connected() {
+            true => self.closes_at(window) <= passed,
+            false => self.forgotten_at(window) <= passed,
+        }
     }
 
     /// The stream time at which a window is closed; never before the time that its name begins
@@ -103,16 +112,6 @@ where
         let Some(pass) = &cx.clocks[self.first_clock].closing else { return false };
         let at = self.closes_at(window);
         pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
-    }
-
-    /// The stream time by which windows are forgotten: as far as any operator on the table knows it,
-    /// but nothing is forgotten before it was closed.
-    pub(super) fn forget_at(&self, cx: &Cx) -> Timestamp {
-        if self.ports.closed.is_connected() {
-            return self.passed(cx);
-        }
-        let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
-        times.fold(cx.clocks[self.clock].time, Timestamp::max)
     }
 
     /// Sends the windows that were not closed yet and are due at `time`: a portion of them. Whether
@@ -302,7 +301,7 @@ where
     F: Send + Sync,
     M: Send + Sync,
 {
-    /// What all of them had passed at the commit was closed then.
+    /// What any of them had passed at the commit was closed then.
     fn on_resume(&self, cx: &mut Cx) {
         cx.clocks[self.first_clock].closed_at = self.passed(cx);
     }
