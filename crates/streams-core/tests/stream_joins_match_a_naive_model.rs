@@ -213,8 +213,8 @@ proptest! {
         }
     }
 
-    /// Whatever is no later than grace is joined by the definition of the join alone: nothing of how
-    /// it is done, no buffer and no retention, can be seen.
+    /// Whatever is no later than grace is joined by the definition of the join alone: nothing of
+    /// how it is done, no buffer and no retention, can be seen.
     #[test]
     fn what_comes_within_grace_is_joined_by_definition(
         bounds in kinds(), arrivals in arrivals(), mishaps in Mishaps::any(),
