@@ -75,7 +75,7 @@ pub(crate) fn build(directory: &Path, number: u64) {
     if let Some(writer) = &mut writer {
         writer.leave_open(&mut chance);
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         writer.take();
         drop(log);
         copy(&work, &directory.join("late"));
