@@ -141,10 +141,11 @@ fn look_at(
 ) -> Result<String, String> {
     let directory = tempfile::tempdir().unwrap();
     let mut chance = Chance(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-    let (number, done) = damage(logs, directory.path(), &mut chance);
-    *what = format!("log {number}, {done}");
-    let whole = &whole[number as usize];
     let verify = [Verify::WhenOpened, Verify::WhenRead][chance.below(2) as usize];
+    let is_verified = verify == Verify::WhenOpened;
+    let (number, done) = damage(logs, directory.path(), is_verified, &mut chance);
+    *what = format!("log {number}, {verify:?}, {done}");
+    let whole = &whole[number as usize];
     let cache_bytes = [0, 1 << 20][chance.below(2) as usize];
     let options = options(verify, cache_bytes);
     match chance.below(4) {

@@ -14,6 +14,7 @@ use super::chain::open_segment;
 use super::directory::{FILE, Opening, file_storage, give_up, open_database};
 use super::guard::guarded;
 use super::layout::{self, Format, Linked, corrupt};
+use super::ledger::Sum;
 use super::load::{Loaded, Snapshot};
 use super::mark::Content;
 use super::recovery::{Kind, initialise, kind};
@@ -98,9 +99,22 @@ fn rescue_commit(
         let read = database.begin_read()?;
         Remains { read, loaded: &loaded, log, id }.copy(&mut copy, &mut left_out)?;
     }
+    // Where something is missing rows are missing, at least one for each place.
+    let places = left_out.iter().filter(|what| matches!(what, LeftOut::Records { .. })).count();
+    let expected = loaded.ledger.sum(SEGMENTS);
+    let is_possible = match places as u64 {
+        0 => copy.found == expected,
+        places => copy.found.rows.saturating_add(places) <= expected.rows,
+    };
+    if !is_possible {
+        return Err(corrupt(REPLAYED));
+    }
     copy.finish(&mut loaded.state)?;
     Ok((log, left_out))
 }
+
+/// What cannot be left out, for nothing tells which of the records are the right ones.
+const REPLAYED: &str = "there are records that were deleted or written anew since";
 
 /// A partition that may have lost records.
 struct Remains<'a> {
@@ -121,11 +135,17 @@ impl Remains<'_> {
             left_out.push(LeftOut::Records { partition: name.clone(), from, to });
         };
         let mut take = |key: &[u8], value: &[u8]| {
-            let Ok(linked) = open_segment(seal, format, name, key, value) else { return Ok(()) };
+            let Ok(linked) = open_segment(seal, format, (self.id, name), key, value) else {
+                return Ok(());
+            };
             let Linked { segment, after } = linked;
-            if segment.base < copied || segment.last() >= row.end {
+            if segment.last() >= row.end {
                 return Ok(());
             }
+            if copied > 0 && (segment.base < copied || after < copied) {
+                return Err(corrupt(format!("{name}: {REPLAYED}")));
+            }
+            copy.found.add(value)?;
             if after > reached {
                 lost(reached, segment.base);
             }
@@ -215,6 +235,8 @@ struct Copy {
     disk: Disk,
     waiting: Vec<(PartitionId, Segment)>,
     bytes: usize,
+    /// The rows of segments that were copied, as the old log had them.
+    found: Sum,
 }
 
 impl Copy {
@@ -234,7 +256,7 @@ impl Copy {
         let mut ledger = ledger.load(false)?.ledger;
         ledger.commits = ledger.commits.max(commits);
         disk.lock().ledger = ledger;
-        Ok(Self { disk, waiting: Vec::new(), bytes: 0 })
+        Ok(Self { disk, waiting: Vec::new(), bytes: 0, found: Sum::default() })
     }
 
     fn put(&mut self, id: PartitionId, segment: Segment) -> RedbResult<()> {
