@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# ./dev race [--jobs J1,J2,...] [--peers REGEX] [--runs N] [--records N] [--guarantee eos|alo]:
+# ./dev race [--jobs J1,J2,...] [--peers REGEX] [--runs N] [--records N] [--guarantee eos|alo]
+#   [--partitions N] [--instances N] [--kills N]:
 # Headwater against a plain librdkafka loop and Kafka Streams, on a broker of its own. All rows of
 # race/peers.toml, three runs each, take over an hour; docs/benchmarks.md says what the figures are.
 set -euo pipefail
@@ -14,7 +15,9 @@ CLASSES=$FOLDER/classes
 ARGUMENTS=("$@")
 while [ $# -gt 0 ]; do
   case $1 in
-    --jobs | --peers | --runs | --records | --guarantee) shift 2 || die "$1 needs a value" ;;
+    --jobs | --peers | --runs | --records | --guarantee | --partitions | --instances | --kills)
+      shift 2 || die "$1 needs a value"
+      ;;
     *) die "unknown argument: $1" ;;
   esac
 done

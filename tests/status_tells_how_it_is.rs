@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use headwater::prelude::*;
+use headwater::spi::transport::{Outgoing, ProducerConfig};
 use headwater::{AppState, StatusHandle, TaskCounters};
 use support::{embedded, soon};
 use tokio::sync::oneshot;
@@ -157,4 +158,32 @@ async fn the_last_moment_counts() {
     app.stop.send(()).expect("it listens");
     app.ended.await.expect("no panic").expect("a graceful stop");
     assert_eq!(app.status.snapshot().totals.processed, 100);
+}
+
+/// The end of an input that is written in transactions is a marker, which no reader is given.
+#[tokio::test(flavor = "multi_thread")]
+async fn lag_comes_to_zero_behind_a_transaction() {
+    let (config, client) = embedded();
+    create(&client, "lag", 1);
+    let (topology, input, _) = doubling("lag");
+    let log = headwater::connect(&config).expect("a log");
+    let producer = ProducerConfig {
+        transactional_id: Some("lag-feeder".into()),
+        transaction_timeout: Duration::from_secs(60),
+        buffer_bytes_max: 1 << 20,
+    };
+    let mut producer = log.producer(&producer).expect("a producer");
+    producer.init(PATIENCE).expect("initialised");
+    producer.begin().expect("begun");
+    let (key, value) = (Some(&b"a"[..]), Some(&b"7"[..]));
+    let (topic, partition, timestamp, headers) = (input.name(), Some(0), 1_000, None);
+    producer.send(&Outgoing { topic, partition, key, value, timestamp, headers }).expect("sent");
+    producer.commit(PATIENCE).expect("committed");
+
+    let app = start(topology, &config);
+    let lag = || app.status.snapshot().tasks.values().next().and_then(|task| task.inputs[0].lag);
+    soon("it has processed", PATIENCE, || app.status.snapshot().totals.processed == 1).await;
+    soon("its lag is zero", PATIENCE, || lag() == Some(0)).await;
+    app.stop.send(()).expect("it listens");
+    app.ended.await.expect("no panic").expect("a graceful stop");
 }

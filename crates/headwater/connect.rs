@@ -17,7 +17,11 @@ pub fn client(config: &Config) -> Result<Client, AppError> {
 /// The log that `config.broker` names.
 ///
 /// All users of `embedded:` in a process share one log in memory, and all users of one
-/// `embedded:./dir` the log in that directory.
+/// `embedded:./dir` the log in that directory, as the first of them has opened it.
+///
+/// `embedded:./dir?damaged=skip` opens a damaged log without what is damaged (`damaged=refuse` is
+/// the default), `?verify=read` verifies records when they are read and not all of them when the
+/// log is opened (`verify=open`); `&` goes between two of them.
 ///
 /// # Errors
 /// As for [`client`].
@@ -46,6 +50,10 @@ fn embedded(directory: &str) -> Result<Arc<dyn Transport>, AppError> {
     /// process ends.
     static LOGS: Mutex<BTreeMap<PathBuf, EmbeddedLog>> = Mutex::new(BTreeMap::new());
 
+    let (directory, options) = match directory.split_once('?') {
+        Some((directory, options)) => (directory, log_options(options)?),
+        None => (directory, embedded::LogOptions::default()),
+    };
     let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
     let path = if directory.is_empty() {
         PathBuf::new()
@@ -57,10 +65,31 @@ fn embedded(directory: &str) -> Result<Arc<dyn Transport>, AppError> {
     if let Some(log) = logs.get(&path) {
         return Ok(Arc::new(log.clone()));
     }
-    let log =
-        if directory.is_empty() { EmbeddedLog::in_memory() } else { EmbeddedLog::open(&path)? };
+    let log = if directory.is_empty() { options.in_memory() } else { options.open(&path)? };
     logs.insert(path, log.clone());
     Ok(Arc::new(log))
+}
+
+/// What stands after the `?` of an embedded log's URL.
+#[cfg(feature = "embedded")]
+fn log_options(options: &str) -> Result<embedded::LogOptions, AppError> {
+    use embedded::{Damaged, Verify};
+
+    let mut log = embedded::LogOptions::default();
+    for option in options.split('&') {
+        log = match option {
+            "damaged=refuse" => log.damaged(Damaged::Refuse),
+            "damaged=skip" => log.damaged(Damaged::Skip),
+            "verify=open" => log.verify(Verify::WhenOpened),
+            "verify=read" => log.verify(Verify::WhenRead),
+            _ => {
+                let why = "no such option; there are damaged=refuse, damaged=skip, verify=open \
+                           and verify=read";
+                return Err(unknown(&format!("embedded:…?{option}"), why));
+            }
+        };
+    }
+    Ok(log)
 }
 
 #[cfg(not(feature = "embedded"))]
@@ -88,4 +117,22 @@ fn kafka(config: &Config) -> Result<Arc<dyn Transport>, AppError> {
 #[cfg(not(feature = "kafka"))]
 fn kafka(config: &Config) -> Result<Arc<dyn Transport>, AppError> {
     Err(unknown(&config.broker, "built without the feature \"kafka\""))
+}
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_an_embedded_log_are_known_or_refused() {
+        let options = |text| format!("{:?}", log_options(text).unwrap());
+        assert!(options("damaged=skip").contains("Skip"));
+        assert!(options("damaged=refuse").contains("Refuse"));
+        let both = options("verify=read&damaged=skip");
+        assert!(both.contains("WhenRead") && both.contains("Skip"), "{both}");
+        for wrong in ["damaged=sometimes", "damage=skip", ""] {
+            let error = log_options(wrong).unwrap_err().to_string();
+            assert!(error.contains("damaged=skip"), "{error}");
+        }
+    }
 }

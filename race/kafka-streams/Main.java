@@ -50,6 +50,18 @@ public class Main {
         public double revenue;
     }
 
+    public static final class Customer {
+        public String customer_id, tier;
+        public int version;
+    }
+
+    /** An order with what is known of its customer. */
+    public static final class Enriched {
+        public String order_id, customer_id, category, tier;
+        public double amount;
+        public Integer version;
+    }
+
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private static final Serde<String> TEXT = Serdes.String();
 
@@ -87,6 +99,17 @@ public class Main {
                     (key, order) -> order.customer_id,
                     Grouped.with(TEXT, json(Order.class))),
                 output);
+            case "J7" -> {
+                var customers = builder.table(
+                    env("TABLE", "customers"),
+                    Consumed.with(TEXT, json(Customer.class)),
+                    Materialized.<String, Customer, KeyValueStore<Bytes, byte[]>>as("customers")
+                        .withKeySerde(TEXT)
+                        .withValueSerde(json(Customer.class)));
+                orders
+                    .leftJoin(customers, Main::enriched)
+                    .to(output, Produced.with(TEXT, json(Enriched.class)));
+            }
             default -> throw new IllegalArgumentException("no job " + job);
         }
     }
@@ -99,6 +122,19 @@ public class Main {
         shipment.status = "pending";
         shipment.created_at = order.timestamp;
         return shipment;
+    }
+
+    private static Enriched enriched(Order order, Customer customer) {
+        var enriched = new Enriched();
+        enriched.order_id = order.order_id;
+        enriched.customer_id = order.customer_id;
+        enriched.category = order.category;
+        enriched.amount = order.amount;
+        if (customer != null) {
+            enriched.tier = customer.tier;
+            enriched.version = customer.version;
+        }
+        return enriched;
     }
 
     private static void count(KGroupedStream<String, Order> grouped, String output) {

@@ -1,8 +1,8 @@
-//! Headwater in the race: jobs J1–J4, both guarantees, with the public API only.
+//! Headwater in the race: jobs J1–J4 and J7, both guarantees, with the public API only.
 //!
 //! The environment says what to do: `BOOTSTRAP`, `APP_ID`, `STATE_DIR`, `GUARANTEE` (`eos`, `alo`),
-//! `JOB`, `INPUT`, `OUTPUT`; and, with Headwater's defaults, `THREADS`, `COMMIT_MS` and
-//! `CLIENT` (`own`, `librdkafka`).
+//! `JOB`, `INPUT`, `OUTPUT`, for J7 `TABLE`; and, with Headwater's defaults, `THREADS`, `COMMIT_MS`
+//! and `CLIENT` (`own`, `librdkafka`).
 
 mod model;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use headwater::codec::{Json, Text};
 use headwater::prelude::*;
 use headwater::{KafkaProperties, Tables, Topology, Transactions};
-use model::{Id, Order, Sales, Shipment, Total, Utf8};
+use model::{Customer, Enriched, Id, Order, Sales, Shipment, Total, Utf8};
 
 fn env(name: &str, default: &str) -> String {
     std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or(default.to_owned())
@@ -41,19 +41,20 @@ fn topology(job: &str) -> Result<Topology, Box<dyn Error>> {
                 .map(Sales::of)
                 .to(&Topic::with(output, Utf8, Json));
         }
-        // Only the key is counted: nothing else needs to travel.
+        // The whole order travels through the repartition topic, as Kafka Streams' `groupBy` has it.
         "J4" => app
             .stream(&input)
-            .map(|_, order| (order.customer_id, ()))
-            .group_by_with(
-                "by-customer",
-                |customer, ()| customer.clone(),
-                Utf8,
-                headwater::codec::Bytes,
-            )
+            .group_by_with("by-customer", |_, order| order.customer_id.clone(), Utf8, Json)
             .count(&table)
             .latest()
             .to(&counts),
+        "J7" => {
+            let customers = Topic::<Id, Customer>::with(env("TABLE", "customers"), Utf8, Json);
+            let customers = app.table(&customers, &Table::with("customers", Utf8, Json));
+            app.stream(&input)
+                .left_join_table(&customers, Enriched::of)
+                .to(&Topic::with(output, Utf8, Json));
+        }
         other => return Err(format!("no job {other}").into()),
     }
     Ok(app.build()?)

@@ -85,3 +85,34 @@ impl Sales {
         (window.key, sales)
     }
 }
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Customer {
+    customer_id: Id,
+    tier: Id,
+    version: u32,
+}
+
+/// An order with what is known of its customer.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Enriched {
+    order_id: Id,
+    customer_id: Id,
+    category: Id,
+    amount: f64,
+    tier: Option<Id>,
+    version: Option<u32>,
+}
+
+impl Enriched {
+    pub(crate) fn of(_: &Id, order: &Order, customer: Option<&Customer>) -> Self {
+        Self {
+            order_id: order.order_id.clone(),
+            customer_id: order.customer_id.clone(),
+            category: order.category.clone(),
+            amount: order.amount,
+            tier: customer.map(|customer| customer.tier.clone()),
+            version: customer.map(|customer| customer.version),
+        }
+    }
+}

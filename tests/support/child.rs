@@ -128,9 +128,18 @@ fn signal(child: &Child, name: &str) {
 /// The body of a test program's test `child`: runs an application until it is told to stop; does
 /// nothing in the test run itself.
 pub fn run_child(topology: impl FnOnce(&str) -> Topology) {
+    run_child_with(topology, |_, _| ());
+}
+
+/// [`run_child`] for an application whose configuration has what its rendering leaves out.
+pub fn run_child_with(
+    topology: impl FnOnce(&str) -> Topology,
+    configure: impl FnOnce(&str, &mut Config),
+) {
     let Ok(config) = std::env::var(CONFIG) else { return };
     let id = std::env::var(APPLICATION).expect("the parent's application");
-    let config = Config::from_toml(&config).expect("the parent's configuration");
+    let mut config = Config::from_toml(&config).expect("the parent's configuration");
+    configure(&id, &mut config);
     let is_asked = std::env::var_os("HEADWATER_DEBUG").is_some();
     let level = if is_asked { LevelFilter::DEBUG } else { LevelFilter::INFO };
     let logging = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr);

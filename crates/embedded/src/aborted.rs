@@ -26,6 +26,11 @@ impl AbortedRanges {
         Arc::make_mut(&mut self.firsts).insert((range.producer, range.marker), range.first);
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Aborted> {
+        let range = |(&(producer, marker), &first)| Aborted { producer, first, marker };
+        self.firsts.iter().map(range)
+    }
+
     /// Forgets the ranges that end below `offset`.
     pub(crate) fn trim(&mut self, offset: i64) {
         if self.firsts.keys().any(|(_, marker)| *marker < offset) {

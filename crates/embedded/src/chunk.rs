@@ -125,6 +125,7 @@ impl Chunk {
         !self.entries.is_empty()
             && ascending
             && self.entries.iter().all(|e| lengths(e) && within(e))
+            && (0..self.entries.len()).all(|index| are_headers(self.header_bytes(index)))
     }
 }
 
@@ -147,6 +148,16 @@ pub(crate) fn decode_headers(bytes: &[u8], headers: &mut Headers) {
         headers.push(name, value);
         rest = after;
     }
+}
+
+/// Whether [`encode_headers`] can have written this.
+fn are_headers(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let Some((_, _, after)) = next_header(rest) else { return false };
+        rest = after;
+    }
+    true
 }
 
 type Header<'a> = (&'a str, Option<&'a [u8]>, &'a [u8]);

@@ -31,6 +31,7 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct DiskRange {
     pub(crate) id: PartitionId,
+    pub(crate) name: TopicPartition,
     pub(crate) from: i64,
     /// Nothing at or after this offset.
     pub(crate) to: i64,
@@ -79,7 +80,8 @@ impl Cursor {
             };
             let to = partition.cached_from.min(limit);
             let bytes_max = READ_AHEAD_BYTES;
-            return Some(DiskRange { id: self.id, from: self.position, to, aborted, bytes_max });
+            let (id, name, from) = (self.id, partition.name.clone(), self.position);
+            return Some(DiskRange { id, name, from, to, aborted, bytes_max });
         }
         self.position = partition.read(self.position, read_committed, budget, out);
         None

@@ -10,10 +10,13 @@
 //! no call ever waits, so that one thread can drive a whole cluster of workers and get the same
 //! result each time.
 //!
+//! A log on disk is verified when it is opened and when it is read: a damaged one is refused, or
+//! opened without what is damaged ([`Damaged`]).
+//!
 //! ```
-//! # use headwater_embedded::EmbeddedLog;
-//! # use runtime::transport::{Transport, NewTopic};
-//! # use std::time::Duration;
+//! use headwater_embedded::EmbeddedLog;
+//! use headwater::spi::transport::{Transport, NewTopic};
+//! use std::time::Duration;
 //! let log = EmbeddedLog::in_memory();
 //! let orders = NewTopic {
 //!     name: "orders".into(),
@@ -22,7 +25,7 @@
 //!     config: vec![],
 //! };
 //! log.admin()?.create(&orders, Duration::ZERO)?;
-//! # Ok::<_, runtime::transport::TransportError>(())
+//! # Ok::<_, headwater::spi::transport::TransportError>(())
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -34,6 +37,7 @@ mod chunk;
 mod clock;
 mod compact;
 mod cursor;
+mod damage;
 mod dirty;
 mod disk;
 mod error;
@@ -52,4 +56,5 @@ mod topic;
 mod transaction;
 
 pub use clock::{Clock, SystemClock};
+pub use damage::{Damaged, LeftOut, Verify};
 pub use log::{EmbeddedLog, LogOptions};

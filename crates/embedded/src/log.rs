@@ -12,7 +12,8 @@ use streams_core::Timestamp;
 
 use crate::admin::EmbeddedAdmin;
 use crate::clock::{Clock, SystemClock};
-use crate::disk::Disk;
+use crate::damage::{Damaged, LeftOut, Verify};
+use crate::disk::{Disk, Opening};
 use crate::member::EmbeddedMember;
 use crate::producer::EmbeddedProducer;
 use crate::reader::EmbeddedReader;
@@ -31,12 +32,16 @@ pub struct EmbeddedLog(Arc<Shared>);
 pub struct LogOptions {
     clock: Arc<dyn Clock>,
     cache_bytes: usize,
+    damaged: Damaged,
+    verify: Verify,
 }
 
 impl Default for LogOptions {
-    /// The system's clock, and a cache of 128 MiB.
+    /// The system's clock, a cache of 128 MiB, verified when it is opened, and refused if it is
+    /// damaged.
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), cache_bytes: 128 << 20 }
+        let (damaged, verify) = (Damaged::default(), Verify::default());
+        Self { clock: Arc::new(SystemClock::new()), cache_bytes: 128 << 20, damaged, verify }
     }
 }
 
@@ -50,12 +55,23 @@ impl LogOptions {
 
     /// How much of a log on disk is kept in memory for those who read its end; older records are
     /// read from the disk. Records that wait for the disk may take half as much on top.
-    ///
-    /// A log bigger than this is also written so that it opens at once after a crash, which costs
-    /// some speed.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// What opening a damaged log does.
+    #[must_use]
+    pub fn damaged(mut self, damaged: Damaged) -> Self {
+        self.damaged = damaged;
+        self
+    }
+
+    /// When the log is verified.
+    #[must_use]
+    pub fn verify(mut self, verify: Verify) -> Self {
+        self.verify = verify;
         self
     }
 
@@ -66,21 +82,31 @@ impl LogOptions {
 
     /// Opens the log in a directory, or begins one there; the directory is made if it is missing.
     ///
-    /// Whatever was left open by a process that died is aborted.
+    /// Whatever was left open by a process that died is aborted. A log of an earlier version is
+    /// rewritten, which needs as much space again for that time.
+    ///
+    /// # Errors
+    /// Another process has it open, it is damaged, or the disk fails.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<EmbeddedLog> {
-        let disk = Disk::open(directory.as_ref(), self.cache_bytes)?;
-        self.recover(disk)
+        let opened = Disk::open(directory.as_ref(), self.opening())?;
+        Ok(self.opened(opened))
     }
 
     /// Opens a log on a storage of your own, for tests that lose or tear writes.
     pub fn open_on(self, storage: impl StorageBackend) -> Result<EmbeddedLog> {
-        let disk = Disk::open_on(storage, self.cache_bytes)?;
-        self.recover(disk)
+        let opened = Disk::open_on(storage, self.opening())?;
+        Ok(self.opened(opened))
     }
 
-    fn recover(self, disk: Disk) -> Result<EmbeddedLog> {
-        let state = disk.recover()?;
-        Ok(EmbeddedLog(Arc::new(Shared::new(state, self.clock, Some(disk), self.cache_bytes))))
+    fn opening(&self) -> Opening {
+        let skip = self.damaged == Damaged::Skip;
+        // What is to be left out must be known before anybody reads.
+        let verify = skip || self.verify == Verify::WhenOpened;
+        Opening { cache_bytes: self.cache_bytes, verify, skip }
+    }
+
+    fn opened(self, (disk, state): (Disk, State)) -> EmbeddedLog {
+        EmbeddedLog(Arc::new(Shared::new(state, self.clock, Some(disk), self.cache_bytes)))
     }
 }
 
@@ -93,6 +119,12 @@ impl EmbeddedLog {
     /// Opens the log in a directory, or begins one there. See [`LogOptions::open`].
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         LogOptions::default().open(directory)
+    }
+
+    /// What was damaged and left out when the log was opened with [`Damaged::Skip`]; nothing if it
+    /// was whole.
+    pub fn left_out(&self) -> &[LeftOut] {
+        self.0.disk.as_ref().map_or(&[], Disk::left_out)
     }
 
     /// Compacts what is to be compacted and deletes what has expired, as if it were `now`. The log

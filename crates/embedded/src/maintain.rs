@@ -1,7 +1,7 @@
 //! What happens to old records: they expire, or are compacted.
 
 use runtime::transport::Result;
-use streams_core::Timestamp;
+use streams_core::{Timestamp, TopicPartition};
 
 use crate::aborted::AbortedRanges;
 use crate::chunk::Chunk;
@@ -22,6 +22,7 @@ const DIRTY_BYTES_MIN: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct ExpiryRange {
     pub(crate) id: PartitionId,
+    pub(crate) name: TopicPartition,
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) before: Timestamp,
@@ -33,6 +34,7 @@ pub(crate) struct ExpiryRange {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) id: PartitionId,
+    pub(crate) name: TopicPartition,
     /// Everything below is committed or aborted, and on disk if there is one.
     pub(crate) end: i64,
     pub(crate) aborted: AbortedRanges,
@@ -78,7 +80,8 @@ impl Shared {
             let partition = state.partition(id);
             let to = partition.cached_from.min(partition.stable());
             let keep_last = partition.tail.is_empty();
-            ExpiryRange { id, from: partition.start, to, before, keep_last }
+            let (name, from) = (partition.name.clone(), partition.start);
+            ExpiryRange { id, name, from, to, before, keep_last }
         };
         let began = range.from;
         if let (Some(disk), true) = (&self.disk, range.from < range.to) {
@@ -149,9 +152,11 @@ fn job(
     let end = partition.stable();
     let (dirty, clean) = (partition.dirty_bytes, partition.clean_bytes);
     let is_worth_it = dirty >= DIRTY_BYTES_MIN
-        && dirty.saturating_mul(1000) >= (dirty + clean).saturating_mul(config.dirty_permille_min);
+        && dirty.saturating_mul(1000)
+            >= dirty.saturating_add(clean).saturating_mul(config.dirty_permille_min);
     (end > partition.start && (all || is_worth_it)).then(|| Job {
         id,
+        name: partition.name.clone(),
         end,
         aborted: partition.aborted.clone(),
         tombstones: Tombstones { now, kept_ms: config.delete_retention_ms },
@@ -159,6 +164,11 @@ fn job(
 }
 
 impl Job {
+    /// The partition and its name.
+    pub(crate) fn at(&self) -> (PartitionId, &TopicPartition) {
+        (self.id, &self.name)
+    }
+
     pub(crate) fn is_committed(&self, segment: &Segment) -> bool {
         !self.aborted.cover(segment)
     }
@@ -189,5 +199,30 @@ impl Partition {
             self.tail.pop_front();
         }
         self.cached_from = self.cached_from.max(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::transport::NewTopic;
+
+    use super::*;
+
+    /// Numbers as high as a row can say them are no reason to overflow.
+    #[test]
+    fn the_highest_numbers_are_added_up() {
+        let mut state = State::default();
+        let (replication, config) = (None, vec![]);
+        let topic = NewTopic { name: "t".into(), partitions: 1, replication, config };
+        state.create_topic(&topic).unwrap();
+        let partition = state.partition_mut(0);
+        (partition.dirty_bytes, partition.clean_bytes) = (u64::MAX, u64::MAX);
+        let mut chunk = Chunk::default();
+        let new = crate::chunk::NewRecord { key: None, value: None, timestamp: 0, headers: b"" };
+        chunk.push(0, new);
+        state.append(0, chunk, None);
+        let config = TopicConfig { delete_retention_ms: i64::MAX, ..TopicConfig::default() };
+        let job = job(&state, 0, &config, i64::MIN, false).unwrap();
+        assert_eq!(job.end, 1);
     }
 }

@@ -96,7 +96,7 @@ impl Partition {
     pub(crate) fn append(&mut self, chunk: Arc<Chunk>, producer: Option<ProducerId>) -> Segment {
         let segment = Segment { base: self.end, producer, chunk };
         self.end = segment.last() + 1;
-        self.dirty_bytes += segment.chunk.weight() as u64;
+        self.dirty_bytes = self.dirty_bytes.saturating_add(segment.chunk.weight() as u64);
         if let Some(producer) = producer {
             self.open.entry(producer).or_insert(segment.base);
         }

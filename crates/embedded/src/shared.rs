@@ -50,7 +50,7 @@ impl Shared {
         cache_bytes: usize,
     ) -> Self {
         state.cache.bytes_max = cache_bytes;
-        let next_maintenance = AtomicI64::new(clock.wall() + MAINTENANCE_INTERVAL_MS);
+        let next_maintenance = AtomicI64::new(clock.wall().saturating_add(MAINTENANCE_INTERVAL_MS));
         Self {
             state: Mutex::new(state),
             data: Condvar::new(),
@@ -150,7 +150,7 @@ impl Shared {
         let written = disk.write(&mut writer, &batch);
         let mut state = self.lock();
         if let Err(cause) = written {
-            let failure = format!("writing to {disk} failed: {cause}");
+            let failure = cause.to_string();
             tracing::error!(%failure, "the embedded log has stopped");
             state.failure = Some(failure.clone());
             return Err(fatal("the embedded log has stopped", failure));
@@ -201,11 +201,12 @@ mod tests {
 
     use super::*;
     use crate::chunk::{Chunk, NewRecord};
+    use crate::disk::Opening;
 
     #[test]
     fn no_more_than_the_cache_stays_in_memory() {
-        let disk = Disk::open_on(InMemoryBackend::new(), 10_000).unwrap();
-        let state = disk.recover().unwrap();
+        let opening = Opening { cache_bytes: 10_000, verify: true, skip: false };
+        let (disk, state) = Disk::open_on(InMemoryBackend::new(), opening).unwrap();
         let shared = Shared::new(state, Arc::new(ManualClock::new(0)), Some(disk), 10_000);
         let (replication, config) = (None, vec![]);
         let topic = NewTopic { name: "t".into(), partitions: 3, replication, config };

@@ -12,7 +12,7 @@ use crate::dirty::Dirty;
 use crate::error::{fatal, no_partition, no_topic, refused};
 use crate::group::Group;
 use crate::partition::{Partition, PartitionId, ProducerId, Segment};
-use crate::topic::{Topic, TopicConfig, check};
+use crate::topic::{Topic, TopicConfig, check, check_collisions};
 use crate::transaction::{Ending, Transactional};
 
 /// The log's state.
@@ -61,6 +61,7 @@ impl State {
             let kind = runtime::transport::ErrorKind::Exists;
             return Err(TransportError::new(kind, context(), "it exists already"));
         }
+        check_collisions(&new.name, self.topics.keys()).map_err(|why| refused(context(), why))?;
         let config = TopicConfig::parse(&new.config).map_err(|why| refused(context(), why))?;
         let first = self.partitions.len() as PartitionId;
         let partitions: Vec<_> = (first..first + new.partitions as PartitionId).collect();

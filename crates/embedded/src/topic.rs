@@ -187,22 +187,53 @@ impl Topic {
 }
 
 /// How many partitions a topic may have: far more than anybody needs on one machine.
-const PARTITIONS_MAX: i32 = 100_000;
+pub(crate) const PARTITIONS_MAX: i32 = 100_000;
 
-/// Checks the name and the partition count by Kafka's rules.
+/// The longest name of a topic.
+const NAME_MAX: usize = 249;
+
+/// Checks the name and the partition count: by Kafka's rules and in its words.
 pub(crate) fn check(topic: &NewTopic) -> Result<(), String> {
-    let name = &*topic.name;
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || name.len() > 249 || name == "." || name == ".." {
-        return Err("a topic's name has 1 to 249 characters and is not . or ..".to_owned());
-    }
-    if !name.chars().all(legal) {
-        return Err("a topic's name has only letters, digits, '.', '_' and '-'".to_owned());
+    if let Some(fault) = fault(&topic.name) {
+        return Err(format!("Topic name is invalid: {fault}"));
     }
     if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
         return Err(format!("{} partitions; 1 to {PARTITIONS_MAX} are possible", topic.partitions));
     }
     Ok(())
+}
+
+/// Checks the name of a topic that does not exist beside those that do: Kafka names metrics by
+/// topics, and has '_' for '.' there.
+pub(crate) fn check_collisions<'t>(
+    name: &str,
+    mut topics: impl Iterator<Item = &'t Arc<str>>,
+) -> Result<(), String> {
+    if !name.contains(['.', '_']) {
+        return Ok(());
+    }
+    let unified = name.replace('.', "_");
+    match topics.find(|other| other.replace('.', "_") == unified) {
+        Some(other) => Err(format!("Topic '{name}' collides with existing topic: {other}")),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a topic's name.
+fn fault(name: &str) -> Option<String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match name {
+        "" => Some("the empty string is not allowed".to_owned()),
+        "." | ".." => Some(format!("'{name}' is not allowed")),
+        _ if name.len() > NAME_MAX => {
+            Some(format!("the length of '{name}' is longer than the max allowed length {NAME_MAX}"))
+        }
+        _ if !name.chars().all(legal) => Some(format!(
+            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
+             and '-'"
+        )),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +242,31 @@ mod tests {
 
     fn parse(name: &str, value: &str) -> Result<TopicConfig, String> {
         TopicConfig::parse(&[(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn names_are_refused_in_kafkas_words() {
+        let told = |name: &str| {
+            let topic = NewTopic {
+                name: name.into(),
+                partitions: 1,
+                replication: None,
+                config: Vec::new(),
+            };
+            check(&topic).err().unwrap_or_default()
+        };
+        assert_eq!(told("orders-per.customer_2"), "");
+        assert_eq!(told(""), "Topic name is invalid: the empty string is not allowed");
+        assert_eq!(told(".."), "Topic name is invalid: '..' is not allowed");
+        let slash = "Topic name is invalid: 'a/b' contains one or more characters other than ASCII \
+                     alphanumerics, '.', '_' and '-'";
+        assert_eq!(told("a/b"), slash);
+        assert!(told(&"x".repeat(250)).ends_with("is longer than the max allowed length 249"));
+        let topics: Vec<Arc<str>> = vec!["a_b".into(), "c".into()];
+        let collision = check_collisions("a.b", topics.iter());
+        assert_eq!(collision, Err("Topic 'a.b' collides with existing topic: a_b".to_owned()));
+        assert_eq!(check_collisions("a-b", topics.iter()), Ok(()));
+        assert_eq!(check_collisions("c.d", topics.iter()), Ok(()));
     }
 
     #[test]

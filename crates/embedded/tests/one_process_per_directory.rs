@@ -34,7 +34,7 @@ fn another_format_is_refused() {
     let meta = redb::TableDefinition::<&[u8], &[u8]>::new("meta");
     let open = || redb::Database::open(directory.path().join("log.redb")).unwrap();
     for (format, complaint) in [
-        (&b"headwater log\0\0\0\x02\0\0\0"[..], "version 2"),
+        (&b"headwater log\0\0\0\x03\0\0\0"[..], "version 3"),
         (b"headwater snapshots", "not a Headwater log"),
     ] {
         let database = open();

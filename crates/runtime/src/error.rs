@@ -17,7 +17,7 @@ use crate::transport::TransportError;
 /// ```no_run
 /// use headwater::prelude::*;
 ///
-/// #[tokio::main]
+/// #[tokio::main(flavor = "current_thread")]
 /// async fn main() -> Result<(), headwater::AppError> {
 /// #   let topology: Topology = unimplemented!();
 ///     App::new(topology, Config::default().with_env()?).run(shutdown_signal()).await
@@ -110,7 +110,8 @@ pub enum AppError {
     /// The topology has lost or changed state which the application had when it last ran.
     #[error(
         "the topology has changed since {application} last ran, and some of its state would have \
-         no place:\n{difference}\nGive the tables and groups their old names, or set \
+         no place, or would be taken for something else:\n{difference}\nGive the tables and groups \
+         their old names, windows and codecs; or give what has changed a new name, and set \
          topology_changes to accept"
     )]
     TopologyChanged {
@@ -118,6 +119,40 @@ pub enum AppError {
         application: Arc<str>,
         /// Line by line, `-` for what was there and `+` for what is there now.
         difference: String,
+    },
+    /// A table's entries would be read as something else than what they were written as; that is
+    /// refused whatever `topology_changes` says.
+    #[error(
+        "the table {table} holds {was}, and would be read as one of {is}: old entries would be \
+         taken for something else. Give the table another name; or, to begin with an empty one, \
+         delete the topic {changelog} and the state directories of all instances"
+    )]
+    TableMeansSomethingElse {
+        /// The table.
+        table: Arc<str>,
+        /// Its changelog topic, which is not empty.
+        changelog: Arc<str>,
+        /// What it was when the application last ran.
+        was: String,
+        /// What it would be now.
+        is: String,
+    },
+    /// Another application keeps something in a topic that this one would take for its own: their
+    /// ids and names, joined by dashes, give the same name.
+    #[error(
+        "the internal topic {topic} of {application} belongs to the application {other} already, \
+         for {what}: both would write it. Choose another application id, or another name for what \
+         is kept there; or, if {other} is no more, delete its topic {other}-topology"
+    )]
+    TopicOfAnother {
+        /// The application id.
+        application: Arc<str>,
+        /// The topic.
+        topic: Arc<str>,
+        /// What the other application has in it.
+        what: String,
+        /// The other application's id.
+        other: String,
     },
     /// A task failed; with the record, if it was one.
     #[error(transparent)]
@@ -131,7 +166,7 @@ pub enum AppError {
         /// The table.
         table: Arc<str>,
         /// The record, and what is wrong with it.
-        error: RecordError,
+        error: Box<RecordError>,
     },
     /// A changelog holds something else than its table's entries.
     #[error("partition {partition}: {error}")]

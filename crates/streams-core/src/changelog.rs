@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::entries::Entries;
 use crate::record::{RawRecord, Timestamp};
+use crate::topology::Terms;
 
 /// A table as its task's store and its changelog know it.
 #[derive(Clone, Debug)]
@@ -19,8 +20,10 @@ pub struct TableSpec {
     pub(crate) name: Arc<str>,
     pub(crate) changelog: Arc<str>,
     pub(crate) layout: Layout,
-    /// Whether agents or processors read it beside its writer; they may ask for ranges.
-    pub(crate) has_readers: bool,
+    /// Whether somebody beside its writer may ask for ranges of its keys.
+    pub(crate) is_ranged: bool,
+    /// What of its types and windows is kept in the log.
+    pub(crate) terms: Terms,
 }
 
 /// How a table's entries look in the store and in the changelog.
@@ -134,7 +137,7 @@ impl TableSpec {
 
     /// Whether its entries are often read in ranges.
     pub(crate) fn is_ordered(&self) -> bool {
-        self.has_readers || matches!(self.layout, Layout::Keyed(_) | Layout::Ordered)
+        self.is_ranged || matches!(self.layout, Layout::Keyed(_) | Layout::Ordered)
     }
 
     fn broken(&self, record: &RawRecord<'_>, why: &'static str) -> RestoreError {
@@ -241,7 +244,7 @@ mod tests {
 
     fn spec(layout: Layout) -> TableSpec {
         let (name, changelog) = ("sales".into(), "shop-sales-changelog".into());
-        TableSpec { name, changelog, layout, has_readers: false }
+        TableSpec { name, changelog, layout, is_ranged: false, terms: Terms::default() }
     }
 
     fn record<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> RawRecord<'a> {

@@ -155,7 +155,6 @@ impl Cx {
             timestamp: record.timestamp,
             headers: &self.headers,
         };
-        let mark = self.effects.mark();
         let encoded = self.effects.produce(
             to_topic,
             |out| to.key.encode(&record.key, out),
@@ -163,15 +162,15 @@ impl Cx {
         );
         let target = to.topic;
         let failed = |source| Failure::new(Cause::Encode { target: Arc::clone(target), source });
-        encoded.map_err(failed)?;
-        self.check_last(mark)
+        let is_taken = encoded.map_err(failed)?;
+        if is_taken { Ok(()) } else { self.check_last() }
     }
 
     /// Takes the last record back if its topic would refuse it.
-    #[inline]
-    fn check_last(&mut self, mark: Mark) -> Result<(), Failure> {
+    #[cold]
+    fn check_last(&mut self) -> Result<(), Failure> {
         self.effects.check_last(self.now, &*self.limits).map_err(|cause| {
-            self.effects.truncate(mark);
+            self.effects.take_back_last();
             cause.into()
         })
     }
@@ -184,9 +183,8 @@ impl Cx {
         value: impl FnOnce(&mut Vec<u8>),
         timestamp: Timestamp,
     ) -> Result<(), Failure> {
-        let mark = self.effects.mark();
         let to_topic = Destination { topic, partition: None, timestamp, headers: &self.headers };
-        let sent: Result<(), std::convert::Infallible> = self.effects.produce(
+        let sent: Result<bool, std::convert::Infallible> = self.effects.produce(
             to_topic,
             |out| {
                 out.extend_from_slice(key);
@@ -197,8 +195,8 @@ impl Cx {
                 Ok(true)
             },
         );
-        let Ok(()) = sent;
-        self.check_last(mark)
+        let Ok(is_taken) = sent;
+        if is_taken { Ok(()) } else { self.check_last() }
     }
 
     /// The record in hand is too late for every window of `table`.

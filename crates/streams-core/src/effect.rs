@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Cause;
-use crate::limits::{Outbound, RecordLimits, TopicLimits};
+use crate::limits::{OVERHEAD_MAX, Outbound, RecordLimits, TopicLimits};
 use crate::record::{Headers, Timestamp};
 
 /// Records to be sent, in order, in one buffer that is used again for each batch.
@@ -24,6 +24,28 @@ struct Known {
     name: Arc<str>,
     /// What it takes, once somebody has asked.
     limits: Option<RecordLimits>,
+    quick: Quick,
+}
+
+/// What a topic takes for sure, to be compared at each record.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quick {
+    /// Bytes of key and value together.
+    bytes_max: usize,
+    /// The last timestamp, which only becomes later; all others from 0 on are taken, too.
+    last: Timestamp,
+    needs_key: bool,
+}
+
+impl Quick {
+    fn new(limits: &RecordLimits, now: Timestamp) -> Self {
+        // The first timestamp becomes later too: nothing is for sure.
+        if limits.before_max_ms != i64::MAX {
+            return Self::default();
+        }
+        let bytes_max = limits.bytes_max.saturating_sub(OVERHEAD_MAX);
+        Self { bytes_max, last: limits.times(now).1, needs_key: limits.needs_key }
+    }
 }
 
 #[derive(Debug)]
@@ -109,12 +131,13 @@ impl Effects {
 
     /// What is wrong with the record appended last, if its topic would not take it at the time
     /// `now`.
-    #[inline]
+    #[cold]
     pub(crate) fn check_last(&mut self, now: Timestamp, of: &dyn TopicLimits) -> Result<(), Cause> {
         let Some(last) = self.produced.last() else { return Ok(()) };
         let slice = |range: &Option<Range<usize>>| range.clone().map(|range| &self.bytes[range]);
         let known = &mut self.topics[last.topic as usize];
         let limits = known.limits(of);
+        known.quick = known.limits.map_or_else(Quick::default, |limits| Quick::new(&limits, now));
         let record = Outbound {
             target: &known.name,
             key: slice(&last.key),
@@ -123,6 +146,17 @@ impl Effects {
             timestamp: last.timestamp,
         };
         limits.check(&record, now)
+    }
+
+    /// Takes away the record appended last.
+    pub(crate) fn take_back_last(&mut self) {
+        let Some(Produced { key, value, headers, .. }) = self.produced.pop() else { return };
+        if let Some(first) = key.or(value) {
+            self.bytes.truncate(first.start);
+        }
+        if let Some(headers) = headers {
+            self.headers.truncate(headers as usize);
+        }
     }
 
     /// Whether the record appended last has a null key.
@@ -135,13 +169,15 @@ impl Effects {
     }
 
     /// Appends a record whose key and value are written by `key` and `value`, which return `false`
-    /// for null. On an error nothing is appended.
+    /// for null. On an error nothing is appended. Tells whether its topic takes it for sure;
+    /// otherwise [`check_last`](Self::check_last) tells more.
+    #[inline]
     pub(crate) fn produce<E>(
         &mut self,
         to: Destination<'_>,
         key: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
         value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
-    ) -> Result<(), E> {
+    ) -> Result<bool, E> {
         let start = self.bytes.len();
         let write = |bytes: &mut Vec<u8>| {
             let key = written(bytes, key)?;
@@ -160,8 +196,13 @@ impl Effects {
             (self.headers.len() - 1) as u32
         });
         let (partition, timestamp) = (to.partition, to.timestamp);
+        let Quick { bytes_max, last, needs_key } = self.topics[topic as usize].quick;
+        let is_taken = self.bytes.len() - start <= bytes_max
+            && headers.is_none()
+            && (0..=last).contains(&timestamp)
+            && (key.is_some() || !needs_key);
         self.produced.push(Produced { topic, partition, key, value, timestamp, headers });
-        Ok(())
+        Ok(is_taken)
     }
 
     /// Topics are few and the one used last is likely used again, so looking back from the end is
@@ -170,7 +211,8 @@ impl Effects {
         let known = self.topics.iter().position(|known| Arc::ptr_eq(&known.name, topic));
         let index = known.or_else(|| self.topics.iter().position(|known| known.name == *topic));
         index.unwrap_or_else(|| {
-            self.topics.push(Known { name: Arc::clone(topic), limits: None });
+            let (name, quick) = (Arc::clone(topic), Quick::default());
+            self.topics.push(Known { name, limits: None, quick });
             self.topics.len() - 1
         }) as u32
     }
@@ -202,12 +244,12 @@ impl Effects {
             out.extend_from_slice(from.unwrap_or_default());
             Ok(from.is_some())
         };
-        let pushed: Result<(), std::convert::Infallible> = self.produce(
+        let pushed: Result<bool, std::convert::Infallible> = self.produce(
             Destination { topic, partition, timestamp, headers },
             |out| write(key, out),
             |out| write(value, out),
         );
-        let Ok(()) = pushed;
+        let Ok(_) = pushed;
     }
 
     pub(crate) fn truncate(&mut self, mark: Mark) {
@@ -218,17 +260,8 @@ impl Effects {
 }
 
 impl Known {
-    #[inline]
     fn limits(&mut self, of: &dyn TopicLimits) -> RecordLimits {
-        match self.limits {
-            Some(limits) => limits,
-            None => self.look_up(of),
-        }
-    }
-
-    #[cold]
-    fn look_up(&mut self, of: &dyn TopicLimits) -> RecordLimits {
-        self.limits = of.of(&self.name);
+        self.limits = self.limits.or_else(|| of.of(&self.name));
         self.limits.unwrap_or_default()
     }
 }
@@ -289,6 +322,27 @@ mod tests {
         let all: Vec<_> = effects.iter().map(|effect| (&**effect.topic, effect.value)).collect();
         assert_eq!(all, [("t", Some(&b""[..])), ("u", Some(b"one")), ("t", None)]);
         assert!(held.is_empty());
+    }
+
+    #[test]
+    fn the_last_record_can_be_taken_back() {
+        let (mut effects, topic) = (Effects::new(), Arc::from("t"));
+        let mut headers = Headers::new();
+        headers.push("h", None);
+        for value in [Some(&b"one"[..]), None] {
+            produce(&mut effects, &topic, Some(b"before"));
+            let (key, headers) = (None, Some(&headers));
+            effects.push(Effect {
+                topic: &topic,
+                partition: None,
+                key,
+                value,
+                timestamp: 1,
+                headers,
+            });
+            effects.take_back_last();
+        }
+        assert_eq!((effects.len(), effects.bytes(), effects.headers.len()), (2, 12, 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::record::RawRecord;
 use crate::store::StoreError;
 use crate::table::Table;
 use crate::topic::Topic;
+use crate::topology::Terms;
 
 /// A topic of which every instance keeps all rows; made by
 /// [`Builder::global_table`](crate::Builder::global_table), used by
@@ -47,6 +48,7 @@ pub struct GlobalSource {
     pub(crate) name: Arc<str>,
     pub(crate) policy: ErrorPolicy,
     pub(crate) rows: Box<dyn Rows>,
+    pub(crate) terms: Terms,
 }
 
 impl GlobalSource {

@@ -79,21 +79,8 @@ impl RecordLimits {
         (now.saturating_sub(self.before_max_ms).max(0), now.saturating_add(self.after_max_ms))
     }
 
-    /// What is wrong with a record for `target`, if anything is. `bytes` are those of its key and
-    /// value.
-    #[inline]
+    /// What is wrong with a record, if its topic would not take it at the time `now`.
     pub(crate) fn check(&self, record: &Outbound<'_>, now: Timestamp) -> Result<(), Cause> {
-        let (first, last) = self.times(now);
-        let is_small = record.headers.is_none() && record.bytes() + OVERHEAD_MAX <= self.bytes_max;
-        let is_keyed = !self.needs_key || record.key.is_some();
-        if is_small && is_keyed && (first..=last).contains(&record.timestamp) {
-            return Ok(());
-        }
-        self.look_closely(record, now)
-    }
-
-    #[inline(never)]
-    fn look_closely(&self, record: &Outbound<'_>, now: Timestamp) -> Result<(), Cause> {
         let target = || record.target.into();
         if self.needs_key && record.key.is_none() {
             return Err(Cause::NullKey { target: target() });
@@ -121,12 +108,6 @@ pub(crate) struct Outbound<'a> {
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) headers: Option<&'a Headers>,
     pub(crate) timestamp: Timestamp,
-}
-
-impl Outbound<'_> {
-    fn bytes(&self) -> usize {
-        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
-    }
 }
 
 /// How much of a key an error shows.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::changelog::{Layout, TableSpec, by_time, unstamped};
 use crate::effect::{Destination, Effects};
-use crate::error::Cause;
+use crate::error::{Cause, Failure};
 use crate::hot::HotValues;
-use crate::limits::{RecordLimits, TopicLimits, record_bytes, shown};
+use crate::limits::{DefaultLimits, OVERHEAD_MAX, RecordLimits, TopicLimits, record_bytes, shown};
 use crate::overlay::{Overlay, Previous};
 use crate::record::{Headers, Timestamp};
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
@@ -20,6 +20,8 @@ pub(crate) struct Tables {
     specs: Arc<[TableSpec]>,
     /// What their changelogs take.
     limits: Box<[RecordLimits]>,
+    /// Bytes of a store's key and value that each takes for sure.
+    bytes_max: Box<[usize]>,
     overlays: Vec<Overlay>,
     /// Between the overlays and the store.
     hot: Vec<HotValues>,
@@ -38,13 +40,21 @@ impl Tables {
         let overlays = specs.iter().map(overlay).collect();
         let limit = store.cache_bytes() / specs.len().max(1);
         let hot = specs.iter().map(|_| HotValues::new(limit)).collect();
-        let limits = vec![RecordLimits::default(); specs.len()].into();
-        Self { store, specs, limits, overlays, hot, local, undo: None, buffer: Vec::new() }
+        let (undo, buffer) = (None, Vec::new());
+        let (limits, bytes_max) = (Box::default(), Box::default());
+        let mut tables =
+            Self { store, specs, limits, bytes_max, overlays, hot, local, undo, buffer };
+        tables.set_limits(&DefaultLimits);
+        tables
     }
 
     pub(crate) fn set_limits(&mut self, limits: &dyn TopicLimits) {
         let of = |spec: &TableSpec| limits.of(&spec.changelog).unwrap_or_default();
         self.limits = self.specs.iter().map(of).collect();
+        // A window's sequence number, which only the changelog has, is shorter than the timestamp,
+        // which only the store has.
+        let for_sure = |limits: &RecordLimits| limits.bytes_max.saturating_sub(OVERHEAD_MAX);
+        self.bytes_max = self.limits.iter().map(for_sure).collect();
     }
 
     /// The value and its timestamp.
@@ -74,65 +84,58 @@ impl Tables {
         table: TableIndex,
         key: &[u8],
         stored: &[u8],
-    ) -> Result<(), Cause> {
-        self.check(table, key, Some(stored))?;
-        self.write(table, key, Some(stored));
+    ) -> Result<(), Failure> {
+        let local = self.local[table];
+        // A negative timestamp has its first bit set.
+        let is_negative = stored.first().is_some_and(|first| *first >= 0x80);
+        if key.len() + stored.len() > self.bytes_max[local] || is_negative {
+            self.check(local, key, Some(stored))?;
+        }
+        self.write(local, key, Some(stored));
         Ok(())
     }
 
     /// Deletes what may not be there: the changelog may refuse even its key.
-    pub(crate) fn delete_any(&mut self, table: TableIndex, key: &[u8]) -> Result<(), Cause> {
-        self.check(table, key, None)?;
-        self.delete(table, key);
+    pub(crate) fn delete_any(&mut self, table: TableIndex, key: &[u8]) -> Result<(), Failure> {
+        let local = self.local[table];
+        if key.len() > self.bytes_max[local] {
+            self.check(local, key, None)?;
+        }
+        self.write(local, key, None);
         Ok(())
     }
 
-    #[inline]
-    fn check(&self, table: TableIndex, key: &[u8], stored: Option<&[u8]>) -> Result<(), Cause> {
-        let local = self.local[table];
-        let bytes = key.len() + stored.map_or(0, <[u8]>::len);
-        let is_negative = stored.is_some_and(|stored| unstamped(stored).0 < 0);
-        if bytes + CHANGELOG_OVERHEAD_MAX <= self.limits[local].bytes_max && !is_negative {
-            return Ok(());
-        }
-        self.look_closely(local, key, stored)
-    }
-
+    /// What is wrong with an entry, if its changelog would not take it.
     #[cold]
-    fn look_closely(&self, local: usize, key: &[u8], stored: Option<&[u8]>) -> Result<(), Cause> {
+    fn check(&self, local: usize, key: &[u8], stored: Option<&[u8]>) -> Result<(), Failure> {
         let (spec, limits) = (&self.specs[local], &self.limits[local]);
         let (timestamp, value) = stored.map(unstamped).unzip();
-        let changelog_key = spec.changelog_key(key);
         if let Some(timestamp) = timestamp.filter(|timestamp| *timestamp < 0) {
-            let target = Arc::clone(&spec.changelog);
-            return Err(Cause::RefusedTimestamp {
-                target,
-                timestamp,
-                first: 0,
-                last: Timestamp::MAX,
-            });
+            let (target, first, last) = (Arc::clone(&spec.changelog), 0, Timestamp::MAX);
+            return Err(Cause::RefusedTimestamp { target, timestamp, first, last }.into());
         }
+        let changelog_key = spec.changelog_key(key);
         let bytes = record_bytes(Some(&changelog_key), value, None);
         if bytes <= limits.bytes_max {
             return Ok(());
         }
-        Err(Cause::EntryTooLarge {
+        Err(Failure::new(Cause::EntryTooLarge {
             table: Arc::clone(&spec.name),
             changelog: Arc::clone(&spec.changelog),
             key: shown(Some(&changelog_key)),
             bytes,
             bytes_max: limits.bytes_max,
             setting: limits.bytes_setting,
-        })
+        }))
     }
 
     /// Deletes an entry that is there, or was.
     pub(crate) fn delete(&mut self, table: TableIndex, key: &[u8]) {
-        self.write(table, key, None);
+        self.write(self.local[table], key, None);
     }
 
-    fn write(&mut self, table: TableIndex, key: &[u8], stored: Option<&[u8]>) {
-        let local = self.local[table];
+    #[inline]
+    fn write(&mut self, local: usize, key: &[u8], stored: Option<&[u8]>) {
         if let Layout::Keyed(suffix) = self.specs[local].layout {
             self.write_local(local, &by_time(key, suffix), stored.map(|_| &[][..]));
         }
@@ -216,9 +219,9 @@ impl Tables {
                     out.extend_from_slice(entry.map_or(&[], |(_, value)| value));
                     Ok(entry.is_some())
                 };
-                let written: Result<(), std::convert::Infallible> =
+                let written: Result<bool, std::convert::Infallible> =
                     effects.produce(to, write_key, write_value);
-                let Ok(()) = written;
+                let Ok(_) = written;
             }
         }
     }
@@ -291,10 +294,6 @@ impl Tables {
         self.store
     }
 }
-
-/// What a changelog record has at most beside the store's key and value: what any record has, and a
-/// window's sequence number.
-const CHANGELOG_OVERHEAD_MAX: usize = crate::limits::OVERHEAD_MAX + 4;
 
 fn show(
     visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,

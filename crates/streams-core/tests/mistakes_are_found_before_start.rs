@@ -1,7 +1,9 @@
 //! What is wrong with a topology is said by build(), all of it, in words.
 
+use headwater_streams_core::codec::Bytes;
 use headwater_streams_core::{
-    Builder, Consumed, ErrorPolicy, Hopping, JoinBuffers, JoinWindows, Sliding, Start, Table, Topic,
+    Builder, Codec, CodecError, Consumed, ErrorPolicy, Hopping, JoinBuffers, JoinWindows, Sliding,
+    Start, Table, Topic,
 };
 use std::time::Duration;
 
@@ -127,4 +129,146 @@ fn a_global_table_with_a_dead_letter_topic() {
     let policy = ErrorPolicy::dead_letter("letters");
     let _ = app.global_table_with(&orders(), &Table::new("rows"), policy);
     assert!(problems(app).contains("the global table rows cannot have a dead-letter topic"));
+}
+
+#[test]
+fn one_topic_as_two_types() {
+    let app = Builder::new("t");
+    app.stream(&Topic::<String, String>::new("orders")).to(&Topic::new("out"));
+    let numbers = app.stream(&Topic::<u64, u64>::new("orders"));
+    numbers.select_key(|key, _| key.to_string()).to(&Topic::new("out"));
+    let problems = problems(app);
+    let keys = "the keys of the topic orders are String (UTF-8 text) for the stream that is read, \
+                and u64 (u64) for the stream that is read";
+    assert!(problems.contains(keys), "{problems}");
+    let out = "the values of the topic out are String (UTF-8 text) for the stream that is sent, \
+               and u64 (u64)";
+    assert!(problems.contains(out), "{problems}");
+}
+
+#[test]
+fn one_topic_as_two_types_by_agents_and_global_tables() {
+    let app = Builder::new("t");
+    let _ = app.global_table(&Topic::<String, i64>::json("rates"), &Table::new("rates"));
+    let agent = app.agent("reader", &orders()).sends(&Topic::<String, i64>::new("rates"));
+    agent.run(|mut records, _| async move {
+        while records.next().await.is_some() {}
+        Ok(())
+    });
+    app.stream(&Topic::<String, u64>::new("orders")).to(&Topic::new("out"));
+    let problems = problems(app);
+    for part in [
+        "rates are i64 (JSON) for the global table rates, and i64 (i64) for the agent reader",
+        "orders are i64 (i64) for the agent reader, and u64 (u64) for the stream that is read",
+    ] {
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+}
+
+#[test]
+fn one_table_with_two_types_of_values() {
+    let app = Builder::new("t");
+    let grouped = app.stream(&orders()).group_by_key();
+    grouped.count(&Table::new("counts")).to(&Topic::new("out"));
+    let agent = app.agent("reader", &orders()).reads(&Table::<String, String>::new("counts"));
+    agent.run(|mut records, _| async move {
+        while records.next().await.is_some() {}
+        Ok(())
+    });
+    let problems = problems(app);
+    let values = "the values of the table counts are u64 (u64) for count, and String (UTF-8 text) \
+                  for the agent reader";
+    assert!(problems.contains(values), "{problems}");
+}
+
+/// Writes numbers as the crate's user likes.
+struct Own;
+
+impl<T: std::str::FromStr + ToString> Codec<T> for Own {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        out.extend_from_slice(value.to_string().as_bytes());
+        Ok(true)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
+        let text = std::str::from_utf8(bytes.unwrap_or_default()).map_err(CodecError::new)?;
+        text.parse().map_err(|_| CodecError::new("no number"))
+    }
+}
+
+#[test]
+fn one_topic_in_two_ways_that_fit() {
+    let app = Builder::new("t");
+    // Views of one JSON document; bytes that are only handed on; a key that nobody reads.
+    app.stream(&Topic::<String, serde_json::Value>::json("a")).to(&Topic::json("out"));
+    app.stream(&Topic::<String, Vec<String>>::json("a")).to(&Topic::json("other-out"));
+    app.stream(&Topic::<(), Vec<u8>>::new("a")).to(&Topic::new("out"));
+    // A table of a topic, and its changes into it, with tombstones.
+    let rows = app.table(&Topic::<String, i64>::new("rows"), &Table::new("rows"));
+    rows.to_stream().to(&Topic::new("rows"));
+    // One codec for all types; two codecs for one type, of which nobody knows what they write.
+    app.stream(&Topic::<String, i64>::with("b", Bytes, Own)).to(&Topic::with("c", Bytes, Own));
+    app.stream(&Topic::<String, u64>::with("b", Bytes, Own)).to(&Topic::new("c-out"));
+    app.stream(&Topic::<String, i64>::new("d")).to(&Topic::new("d-out"));
+    app.stream(&Topic::<String, i64>::with("d", Bytes, Own)).to(&Topic::new("d-out"));
+    app.build().expect("all fit");
+}
+
+#[test]
+fn a_codec_of_ones_own_for_another_type() {
+    let app = Builder::new("t");
+    app.stream(&Topic::<String, i64>::with("b", Bytes, Own)).to(&Topic::new("i64-out"));
+    app.stream(&Topic::<String, u64>::new("b")).to(&Topic::new("u64-out"));
+    let problems = problems(app);
+    assert!(problems.contains("values of the topic b are i64 (Own) for"), "{problems}");
+}
+
+#[test]
+fn a_dead_letter_topic_that_is_consumed() {
+    let app = Builder::new("t");
+    app.on_error(ErrorPolicy::dead_letter("other"));
+    app.stream_with(&orders(), Consumed::new().on_error(ErrorPolicy::dead_letter("orders")))
+        .to(&Topic::new("out"));
+    app.stream_with(
+        &Topic::<String, i64>::new("other"),
+        Consumed::new().on_error(ErrorPolicy::dead_letter("no topic")),
+    )
+    .to(&Topic::new("out"));
+    let problems = problems(app);
+    for part in [
+        "the dead-letter topic orders is consumed by the application itself",
+        "the dead-letter topic other is consumed by the application itself",
+        "the dead-letter topic \"no topic\" has characters",
+    ] {
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+}
+
+#[test]
+fn topics_that_the_application_would_create() {
+    let app = Builder::new("t");
+    let count = |stream: &str, name: &str, out: &str| {
+        let stream = app.stream(&Topic::<String, i64>::new(stream)).group_by_key();
+        stream.count(&Table::new(name)).to(&Topic::new(out));
+    };
+    count("orders", "a.b", "t-topology");
+    count("t-a.b-changelog", "a_b", "t-by-it_repartition");
+    let grouped = app.stream(&orders()).group_by("by-it", |key, _| key.clone());
+    grouped.count(&Table::new("grouped")).to(&Topic::new("t-c-changelog"));
+    count("t-by-it-repartition", &"x".repeat(240), "out");
+    let problems = problems(app);
+    for part in [
+        "the topic t-topology is used as one of yours, and the application would create it as the \
+         note of what it keeps",
+        "the topic t-a.b-changelog is used as one of yours, and the application would create it \
+         as the changelog of the table a.b",
+        "the topics t-a.b-changelog and t-a_b-changelog differ only in '.' and '_'",
+        "the topics t-by-it_repartition and t-by-it-repartition",
+        "the topic t-by-it-repartition is a repartition topic of the application",
+        "a name of 252 characters, and Kafka allows 249",
+    ] {
+        let is_there = problems.contains(part);
+        // Names with '-' in place of '_' do not collide.
+        assert_eq!(is_there, !part.contains("t-by-it_repartition"), "{part}: {problems}");
+    }
 }

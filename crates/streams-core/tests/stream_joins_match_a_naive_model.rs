@@ -1,10 +1,13 @@
-//! A join of two streams does what a list of all their records says.
+//! A join of two streams does what a list of all their records says, also when a record is several
+//! in front of the join, and when their times are not those of the log.
 
 mod mishaps;
 
 use std::time::Duration;
 
-use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic, Topology};
+use headwater_streams_core::{
+    Builder, Consumed, JoinBuffers, JoinWindows, Record, Topic, Topology,
+};
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
@@ -34,10 +37,15 @@ struct Arrival {
     /// 0 is the null key.
     key: u8,
     at: i64,
+    /// How many records it is in front of the join.
+    count: i64,
 }
 
-fn topic(name: &'static str) -> Topic<Key, i64> {
-    Topic::new(name)
+/// A record of a topic: its time, and the numbers of the records that it is in front of the join.
+type Several = (i64, Vec<i64>);
+
+fn topic(name: &'static str) -> Topic<Key, Several> {
+    Topic::json(name)
 }
 
 fn topology(bounds: Bounds) -> Topology {
@@ -46,7 +54,11 @@ fn topology(bounds: Bounds) -> Topology {
     let windows = JoinWindows::of(millis(bounds.before), millis(bounds.after));
     let windows = windows.grace(millis(bounds.grace));
     let buffers = JoinBuffers::json("joined");
-    let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+    let stream = |name| {
+        let by_value = Consumed::new().timestamps(|record: &Record<Key, Several>| record.value.0);
+        app.stream_with(&topic(name), by_value).flat_map_values(|value: Several| value.1)
+    };
+    let (left, right) = (stream("left"), stream("right"));
     let joined = match bounds.kind {
         Kind::Inner => left.join(right, windows, &buffers, |_, l, r| (Some(*l), Some(*r))),
         Kind::Left => left.left_join(right, windows, &buffers, |_, l, r| (Some(*l), r.copied())),
@@ -92,7 +104,7 @@ impl Model {
     /// What a record causes, in order.
     fn arrive(&mut self, arrival: Arrival, number: i64) -> Vec<Out> {
         self.time = self.time.max(arrival.at);
-        let Arrival { is_left, key, at } = arrival;
+        let Arrival { is_left, key, at, .. } = arrival;
         if key == 0 {
             let is_sent = self.is_result_alone(is_left);
             return Vec::from_iter(is_sent.then(|| Self::alone((arrival, number))));
@@ -102,7 +114,9 @@ impl Model {
             let own = self.all.iter().filter(|(one, _)| one.is_left == is_left);
             let newest = own.map(|(one, _)| one.at).max();
             let Bounds { before, after, grace, .. } = self.bounds;
-            newest.map_or(i64::MIN, |newest| newest - before - after - grace + 1)
+            // The last partner may come at just the moment that the sum of both bounds allows.
+            let kept = (before + after + grace).max(self.reach(is_left) + grace + 1);
+            newest.map_or(i64::MIN, |newest| newest - kept + 1)
         };
         let (from, to) = (at - self.reach(!is_left), at + self.reach(is_left));
         let from = from.max(kept_from(!is_left));
@@ -119,7 +133,7 @@ impl Model {
             out.push((key, at.max(one.at), (Some(pair.0), Some(pair.1))));
         }
         if partners.is_empty() && self.is_result_alone(is_left) {
-            if to < self.time {
+            if to + self.bounds.grace < self.time {
                 out.push(Self::alone((arrival, number)));
             } else {
                 self.waiting.push(self.all.len() - 1);
@@ -157,12 +171,14 @@ fn kinds() -> impl Strategy<Value = Bounds> {
 
 /// Times that go on and fall back.
 fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
-    let one = (any::<bool>(), prop_oneof![1 => Just(0_u8), 9 => 1..4_u8], -12..5_i64, 0..3_i64);
+    let key = prop_oneof![1 => Just(0_u8), 9 => 1..4_u8];
+    let count = prop_oneof![1 => Just(0_i64), 6 => Just(1_i64), 2 => 2..4_i64];
+    let one = (any::<bool>(), key, -12..5_i64, 0..3_i64, count);
     prop::collection::vec(one, 1..50).prop_map(|all| {
         let mut now = 0;
-        let arrival = |(is_left, key, off, step): (bool, u8, i64, i64)| {
+        let arrival = |(is_left, key, off, step, count): (bool, u8, i64, i64, i64)| {
             now += step;
-            Arrival { is_left, key, at: (now + off).max(0) }
+            Arrival { is_left, key, at: (now + off).max(0), count }
         };
         all.into_iter().map(arrival).collect()
     })
@@ -179,20 +195,86 @@ proptest! {
         mishaps.begin(&mut test);
         let mut model = Model { bounds, all: Vec::new(), waiting: Vec::new(), time: 0 };
         for (step, arrival) in arrivals.into_iter().enumerate() {
-            let number = step as i64;
+            let numbers: Vec<_> = (0..arrival.count).map(|n| 10 * step as i64 + n).collect();
             mishaps.before(step, &mut test);
             let input = topic(if arrival.is_left { "left" } else { "right" });
-            let record = Record::new(name(arrival.key), number, arrival.at);
+            let value = (arrival.at, numbers.clone());
+            let record = Record::new(name(arrival.key), value, step as i64);
             test.send_record(&input, record).expect("processed");
             let out = test.take_records(&Topic::<Key, Pair>::json("out")).expect("decodes");
             // Between records with different keys there is no order.
             let mut found: Vec<_> =
                 out.into_iter().map(|out| (out.key, out.timestamp, out.value)).collect();
             found.sort_by_key(|(key, ..)| key.clone());
-            let out = model.arrive(arrival, number).into_iter();
+            let out = numbers.into_iter().flat_map(|number| model.arrive(arrival, number));
             let mut expected: Vec<_> = out.map(|(key, at, pair)| (name(key), at, pair)).collect();
             expected.sort_by_key(|(key, ..)| key.clone());
             prop_assert_eq!(found, expected, "at step {} ({:?})", step, arrival);
         }
     }
+
+    /// Whatever is no later than grace is joined by the definition of the join alone: nothing of
+    /// how it is done, no buffer and no retention, can be seen.
+    #[test]
+    fn what_comes_within_grace_is_joined_by_definition(
+        bounds in kinds(), arrivals in arrivals(), mishaps in Mishaps::any(),
+    ) {
+        let mut test = TopologyTest::new(topology(bounds));
+        mishaps.begin(&mut test);
+        let (mut time, mut all, mut found) = (0, Vec::new(), Vec::new());
+        // The last record comes when all the others are over.
+        let end = Arrival { is_left: true, key: 9, at: 1_000_000, count: 1 };
+        for (step, arrival) in arrivals.into_iter().chain([end]).enumerate() {
+            let at = arrival.at.max(time - bounds.grace);
+            time = time.max(at);
+            mishaps.before(step, &mut test);
+            let numbers: Vec<_> = (0..arrival.count).map(|n| 10 * step as i64 + n).collect();
+            let input = topic(if arrival.is_left { "left" } else { "right" });
+            let record = Record::new(name(arrival.key), (at, numbers.clone()), step as i64);
+            test.send_record(&input, record).expect("processed");
+            let out = test.take_records(&Topic::<Key, Pair>::json("out")).expect("decodes");
+            found.extend(out.into_iter().map(|out| (out.key, out.timestamp, out.value)));
+            let arrival = Arrival { at, ..arrival };
+            all.extend(numbers.into_iter().map(|number| (arrival, number)));
+        }
+        let mut expected = by_definition(bounds, &all);
+        // Nothing has closed the window of the last one.
+        expected.retain(|(_, at, _)| *at < end.at);
+        found.sort();
+        expected.sort();
+        prop_assert_eq!(found, expected);
+    }
+}
+
+/// All results of these records.
+fn by_definition(bounds: Bounds, all: &[(Arrival, i64)]) -> Vec<(Key, i64, Pair)> {
+    let belongs = |left: Arrival, right: Arrival| {
+        let distance = -bounds.before..=bounds.after;
+        left.key == right.key && left.key > 0 && distance.contains(&(right.at - left.at))
+    };
+    let (left, right): (Vec<_>, Vec<_>) = all.iter().partition(|(one, _)| one.is_left);
+    let mut results = Vec::new();
+    for &(one, number) in &left {
+        for &(other, other_number) in right.iter().filter(|(other, _)| belongs(one, *other)) {
+            let pair = (Some(number), Some(other_number));
+            results.push((name(one.key), one.at.max(other.at), pair));
+        }
+    }
+    let is_alone = |(one, _): &&(Arrival, i64)| {
+        let others = if one.is_left { &right } else { &left };
+        let mut partners = others.iter().filter(|(other, _)| {
+            if one.is_left { belongs(*one, *other) } else { belongs(*other, *one) }
+        });
+        let counts = match bounds.kind {
+            Kind::Inner => false,
+            Kind::Left => one.is_left,
+            Kind::Outer => true,
+        };
+        counts && partners.next().is_none()
+    };
+    results.extend(all.iter().filter(is_alone).map(|(one, number)| {
+        let pair = if one.is_left { (Some(*number), None) } else { (None, Some(*number)) };
+        (name(one.key), one.at, pair)
+    }));
+    results
 }

@@ -1,4 +1,5 @@
-//! A joined table is the join of the tables as they are, and tells each change of it.
+//! A joined table is the join of the tables as they are, and tells each change of it, also when one
+//! record changes a row several times.
 
 mod mishaps;
 
@@ -28,11 +29,20 @@ type Left = (Option<String>, i64);
 /// The numbers of both rows.
 type Joined = (Option<i64>, Option<i64>);
 
-/// An update of the left or the right table; no value is a deletion.
+/// A record that changes a row of the left or the right table, once or several times; no value is a
+/// deletion.
 #[derive(Clone, Debug)]
 enum Update {
-    Left(u8, Option<(Option<u8>, i64)>),
-    Right(u8, Option<i64>),
+    Left(u8, Vec<Option<(Option<u8>, i64)>>),
+    Right(u8, Vec<Option<i64>>),
+}
+
+fn left_input() -> Topic<String, Vec<Option<Left>>> {
+    Topic::json("left")
+}
+
+fn right_input() -> Topic<String, Vec<Option<i64>>> {
+    Topic::json("right")
 }
 
 fn name(key: u8) -> String {
@@ -59,8 +69,10 @@ fn total(joined: &Joined) -> i64 {
 
 fn topology(kind: Kind) -> Topology {
     let app = Builder::new("model");
-    let left = app.table(&Topic::<String, Left>::json("left"), &Table::json("left"));
-    let right = app.table(&Topic::<String, i64>::new("right"), &Table::new("right"));
+    let left = app.stream(&left_input()).flat_map_values(|rows| rows);
+    let left = left.to_table(&Table::<String, Left>::json("left"));
+    let right = app.stream(&right_input()).flat_map_values(|rows| rows);
+    let right = right.to_table(&Table::<String, i64>::new("right"));
     let to = |_: &String, left: &Left| left.0.clone();
     let joined = match kind {
         Kind::Inner => left.join(&right, |_, l, r| (Some(l.1), Some(*r))).keep(&kept()),
@@ -96,9 +108,13 @@ struct Model {
 
 impl Model {
     fn update(&mut self, update: &Update) {
-        match *update {
-            Update::Left(key, row) => set(&mut self.left, key, row),
-            Update::Right(key, row) => set(&mut self.right, key, row),
+        match update {
+            Update::Left(key, rows) => {
+                rows.iter().for_each(|row| set(&mut self.left, *key, *row));
+            }
+            Update::Right(key, rows) => {
+                rows.iter().for_each(|row| set(&mut self.right, *key, *row));
+            }
         }
     }
 
@@ -123,14 +139,14 @@ impl Model {
 }
 
 fn queue(test: &mut TopologyTest, update: &Update, at: i64) {
-    let queued = match *update {
-        Update::Left(key, row) => {
-            let topic = Topic::<_, Option<Left>>::with("left", Bytes, Nullable(Json));
-            let row = row.map(|(to, number)| (to.map(name), number));
-            test.queue(&topic, &Record::new(name(key), row, at))
+    let queued = match update {
+        Update::Left(key, rows) => {
+            let named = |(to, number): (Option<u8>, i64)| (to.map(name), number);
+            let rows = rows.iter().map(|row| row.map(named)).collect();
+            test.queue(&left_input(), &Record::new(name(*key), rows, at))
         }
-        Update::Right(key, row) => {
-            test.queue(&Topic::new("right"), &Record::new(name(key), row, at))
+        Update::Right(key, rows) => {
+            test.queue(&right_input(), &Record::new(name(*key), rows.clone(), at))
         }
     };
     queued.expect("encodes");
@@ -141,11 +157,22 @@ fn kinds() -> impl Strategy<Value = Kind> {
     prop::sample::select(vec![Inner, Left, Outer, Foreign, ForeignLeft])
 }
 
+/// Mostly one row, sometimes several.
+fn rows<T: std::fmt::Debug + 'static>(
+    row: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = Vec<T>> {
+    let row = row.boxed();
+    prop_oneof![
+        3 => prop::collection::vec(row.clone(), 1..2),
+        1 => prop::collection::vec(row, 2..5),
+    ]
+}
+
 fn updates() -> impl Strategy<Value = Vec<Update>> {
     let row = prop::option::weighted(0.7, (prop::option::weighted(0.8, KEYS), 0..3_i64));
-    let left = (KEYS, row).prop_map(|(key, row)| Update::Left(key, row));
-    let right = (KEYS, prop::option::weighted(0.7, 0..3_i64));
-    let right = right.prop_map(|(key, row)| Update::Right(key, row));
+    let left = (KEYS, rows(row)).prop_map(|(key, rows)| Update::Left(key, rows));
+    let right = (KEYS, rows(prop::option::weighted(0.7, 0..3_i64)));
+    let right = right.prop_map(|(key, rows)| Update::Right(key, rows));
     prop::collection::vec(prop_oneof![left, right], 1..40)
 }
 

@@ -11,8 +11,6 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::{Result, Settings};
 
-/// Of every topic of the race.
-const PARTITIONS: usize = 4;
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn consumer(settings: &Settings, thread: usize) -> Result<BaseConsumer> {
@@ -38,7 +36,9 @@ pub(crate) fn consumer(settings: &Settings, thread: usize) -> Result<BaseConsume
     }
     // A fixed share for each thread: reading in batches does not serve rebalances.
     let mut share = TopicPartitionList::new();
-    for partition in (0..PARTITIONS).filter(|partition| partition % settings.threads == thread) {
+    for partition in
+        (0..settings.partitions).filter(|partition| partition % settings.threads == thread)
+    {
         share.add_partition_offset(&settings.input, partition as i32, Offset::Stored)?;
     }
     consumer.assign(&share)?;

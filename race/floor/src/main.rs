@@ -3,8 +3,8 @@
 //! be shared out.
 //!
 //! The environment says what to do, as for all programs of the race: `BOOTSTRAP`, `APP_ID`,
-//! `GUARANTEE` (`eos`, `alo`), `JOB`, `INPUT`, `OUTPUT`, `COMMIT_MS`, `THREADS`. `PARSE=1` makes J2
-//! parse the JSON, which a count does not need and every framework does.
+//! `GUARANTEE` (`eos`, `alo`), `JOB`, `INPUT`, `OUTPUT`, `PARTITIONS`, `COMMIT_MS`, `THREADS`.
+//! `PARSE=1` makes J2 parse the JSON, which a count does not need and every framework does.
 
 mod batch;
 mod client;
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) exactly_once: bool,
     pub(crate) commit_every: Duration,
     pub(crate) threads: usize,
+    /// Of every topic.
+    pub(crate) partitions: usize,
 }
 
 impl Settings {
@@ -54,6 +56,7 @@ impl Settings {
             exactly_once,
             commit_every: Duration::from_millis(commit_ms.parse()?),
             threads: env("THREADS", "1").parse()?,
+            partitions: env("PARTITIONS", "4").parse()?,
         })
     }
 }

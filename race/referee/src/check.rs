@@ -1,6 +1,7 @@
 //! Whether what a program wrote is right, record by record.
 
 mod counts;
+mod joined;
 mod shipments;
 mod windows;
 
@@ -14,9 +15,10 @@ pub(crate) use shipments::order_number;
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::data::{DataSet, PARTITIONS};
+use crate::data::DataSet;
 use crate::job::Work;
 use counts::Counts;
+use joined::Joined;
 use shipments::Shipments;
 use windows::Windows;
 
@@ -46,6 +48,7 @@ pub(crate) fn check(
         Work::Shipments => Box::new(Shipments::new(data)),
         Work::Windows => Box::new(Windows::new(data)),
         Work::Counts | Work::RekeyedCounts => Box::new(Counts::new(data)),
+        Work::Joins => Box::new(Joined::new(data)),
     };
     let outputs = read_all(cluster, output, check.as_mut())?;
     Ok(Verdict { outputs, complaint: check.complaint() })
@@ -56,7 +59,7 @@ fn read_all(cluster: &Cluster, topic: &str, check: &mut dyn Check) -> Result<u64
     let settings = [("isolation.level", "read_committed"), ("enable.partition.eof", "true")];
     let reader = cluster.reader(topic, |_| Offset::Beginning, &settings)?;
     let (mut ended, mut records) = (0, 0);
-    while ended < PARTITIONS {
+    while ended < cluster.partitions {
         match reader.poll(SILENT_FOR) {
             Some(Ok(record)) => {
                 records += 1;

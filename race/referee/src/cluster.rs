@@ -12,13 +12,16 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::Result;
-use crate::data::{DataSet, Order, PARTITIONS, partition};
+use crate::data::customers::Change;
+use crate::data::{DataSet, Order, partition};
 
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) struct Cluster {
     pub(crate) bootstrap: String,
+    /// Of every topic.
+    pub(crate) partitions: u32,
 }
 
 impl Cluster {
@@ -53,7 +56,7 @@ impl Cluster {
         }
         let reader: BaseConsumer = config.create()?;
         let mut all = TopicPartitionList::new();
-        for partition in 0..PARTITIONS as i32 {
+        for partition in self.all_partitions() {
             all.add_partition_offset(topic, partition, offset(partition))?;
         }
         reader.assign(&all)?;
@@ -66,7 +69,23 @@ impl Cluster {
         for (name, value) in settings {
             config.set(*name, *value);
         }
-        Ok(Feeder { producer: config.create()?, value: String::new() })
+        let (producer, partitions) = (config.create()?, self.partitions);
+        Ok(Feeder { producer, partitions, value: String::new() })
+    }
+
+    /// One that sends much.
+    pub(crate) fn bulk_feeder(&self) -> Result<Feeder> {
+        self.feeder(&[
+            ("linger.ms", "50"),
+            ("batch.size", "262144"),
+            ("batch.num.messages", "10000"),
+            ("queue.buffering.max.messages", "1000000"),
+            ("queue.buffering.max.kbytes", "1048576"),
+        ])
+    }
+
+    pub(crate) fn all_partitions(&self) -> impl Iterator<Item = i32> + use<> {
+        0..self.partitions as i32
     }
 
     pub(crate) fn topics(&self) -> Result<Vec<String>> {
@@ -79,7 +98,8 @@ impl Cluster {
         let admin: AdminClient<_> = self.config().create()?;
         let replicas = TopicReplication::Fixed(1);
         // Event times lie in the past: nothing may be deleted for its age.
-        let wanted = NewTopic::new(topic, PARTITIONS as i32, replicas).set("retention.ms", "-1");
+        let wanted =
+            NewTopic::new(topic, self.partitions as i32, replicas).set("retention.ms", "-1");
         let results = wait(admin.create_topics([&wanted], &options()))?;
         for result in results {
             result.map_err(|(topic, error)| format!("{topic} was not created: {error}"))?;
@@ -106,23 +126,34 @@ impl Cluster {
     pub(crate) fn fill(&self, topic: &str, data: &DataSet) -> Result<()> {
         if self.topics()?.iter().any(|name| name == topic) {
             let client = self.client("referee", "read_committed")?;
-            if end(&client, topic)? == data.records as i64 {
+            if self.end(&client, topic)? == data.records as i64 {
                 return Ok(());
             }
             return Err(format!("{topic} is there, and not whole").into());
         }
         self.create(topic)?;
-        let mut feeder = self.feeder(&[
-            ("linger.ms", "50"),
-            ("batch.size", "262144"),
-            ("batch.num.messages", "10000"),
-            ("queue.buffering.max.messages", "1000000"),
-            ("queue.buffering.max.kbytes", "1048576"),
-        ])?;
+        let mut feeder = self.bulk_feeder()?;
         for order in data.orders() {
             feeder.send(topic, &order, &order.key(data.key), Some(order.at_ms()))?;
         }
         feeder.flush()
+    }
+
+    /// The end of a topic as far as the client's isolation level sees, summed over its partitions.
+    pub(crate) fn end(&self, client: &BaseConsumer, topic: &str) -> Result<i64> {
+        self.all_partitions().map(|partition| end_of(client, topic, partition)).sum()
+    }
+
+    /// What the client's group has committed of a topic, summed over its partitions.
+    pub(crate) fn committed(&self, client: &BaseConsumer, topic: &str) -> Result<i64> {
+        let mut all = TopicPartitionList::new();
+        for partition in self.all_partitions() {
+            all.add_partition(topic, partition);
+        }
+        let offsets = client.committed_offsets(all, REQUEST_WITHIN)?;
+        let elements = offsets.elements();
+        let raw = elements.iter().filter_map(|partition| partition.offset().to_raw());
+        Ok(raw.map(|offset| offset.max(0)).sum())
     }
 }
 
@@ -133,22 +164,6 @@ fn options() -> AdminOptions {
 /// The end of a partition, as far as the client's isolation level sees.
 pub(crate) fn end_of(client: &BaseConsumer, topic: &str, partition: i32) -> Result<i64> {
     Ok(client.fetch_watermarks(topic, partition, REQUEST_WITHIN)?.1)
-}
-
-/// The same of a topic, summed over its partitions.
-pub(crate) fn end(client: &BaseConsumer, topic: &str) -> Result<i64> {
-    (0..PARTITIONS as i32).map(|partition| end_of(client, topic, partition)).sum()
-}
-
-/// What the client's group has committed of a topic, summed over its partitions.
-pub(crate) fn committed(client: &BaseConsumer, topic: &str) -> Result<i64> {
-    let mut all = TopicPartitionList::new();
-    for partition in 0..PARTITIONS as i32 {
-        all.add_partition(topic, partition);
-    }
-    let offsets = client.committed_offsets(all, REQUEST_WITHIN)?;
-    let elements = offsets.elements();
-    Ok(elements.iter().filter_map(|partition| partition.offset().to_raw()).map(|o| o.max(0)).sum())
 }
 
 /// Whether the group has members, and whether they have their partitions.
@@ -169,9 +184,10 @@ pub(crate) fn group(client: &BaseConsumer, name: &str) -> Result<Group> {
     })
 }
 
-/// Sends orders.
+/// Sends orders, and changes of customers.
 pub(crate) struct Feeder {
     producer: BaseProducer,
+    partitions: u32,
     value: String,
 }
 
@@ -184,10 +200,27 @@ impl Feeder {
         at_ms: Option<i64>,
     ) -> Result<()> {
         order.json(&mut self.value)?;
-        let mut record = BaseRecord::to(topic)
-            .key(key)
-            .payload(&self.value)
-            .partition(partition(key.as_bytes()));
+        self.send_record(topic, key, Some(&self.value), at_ms)
+    }
+
+    pub(crate) fn send_change(&mut self, topic: &str, change: &Change) -> Result<()> {
+        let mut value = std::mem::take(&mut self.value);
+        let json = change.json(&mut value)?;
+        self.send_record(topic, &change.key(), json, Some(change.at_ms))?;
+        self.value = value;
+        Ok(())
+    }
+
+    fn send_record(
+        &self,
+        topic: &str,
+        key: &str,
+        value: Option<&str>,
+        at_ms: Option<i64>,
+    ) -> Result<()> {
+        let partition = partition(key.as_bytes(), self.partitions);
+        let mut record = BaseRecord::<str, str>::to(topic).key(key).partition(partition);
+        record.payload = value;
         record.timestamp = at_ms;
         loop {
             match self.producer.send(record) {

@@ -1,10 +1,11 @@
 //! The data: a pure function of its size, so that generator and checker agree without a file.
 
+pub(crate) mod customers;
+
 use std::fmt::Write;
 
 use crate::Result;
 
-pub(crate) const PARTITIONS: u32 = 4;
 pub(crate) const CATEGORIES: [&str; 20] = [
     "books",
     "music",
@@ -66,6 +67,8 @@ pub(crate) struct DataSet {
     pub(crate) customers: u32,
     pub(crate) spread: Spread,
     pub(crate) key: Key,
+    /// Of its topic, and of all others of the run.
+    pub(crate) partitions: u32,
 }
 
 impl DataSet {
@@ -183,7 +186,7 @@ impl Order {
 }
 
 /// The Java client's default: murmur2, so that all programs see keys in the same partitions.
-pub(crate) fn partition(key: &[u8]) -> i32 {
+pub(crate) fn partition(key: &[u8], partitions: u32) -> i32 {
     const M: u32 = 0x5bd1_e995;
     let mut hash = 0x9747_b28c ^ key.len() as u32;
     let chunks = key.chunks_exact(4);
@@ -201,7 +204,7 @@ pub(crate) fn partition(key: &[u8]) -> i32 {
     hash ^= hash >> 13;
     hash = hash.wrapping_mul(M);
     hash ^= hash >> 15;
-    ((hash & 0x7fff_ffff) % PARTITIONS) as i32
+    ((hash & 0x7fff_ffff) % partitions) as i32
 }
 
 #[cfg(test)]
@@ -211,7 +214,7 @@ mod tests {
     /// The hashes are those of the Java client's own test, `UtilsTest.testMurmur2`.
     #[test]
     fn partitions_are_those_of_the_java_client() {
-        let partition_of = |hash: i32| (hash & 0x7fff_ffff) % PARTITIONS as i32;
+        let partition_of = |hash: i32| (hash & 0x7fff_ffff) % 4;
         for (key, hash) in [
             ("21", -973_932_308),
             ("foobar", -790_332_482),
@@ -220,7 +223,7 @@ mod tests {
             ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             ("abc", 479_470_107),
         ] {
-            assert_eq!(partition(key.as_bytes()), partition_of(hash), "{key}");
+            assert_eq!(partition(key.as_bytes(), 4), partition_of(hash), "{key}");
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) enum Work {
     Counts,
     Windows,
     RekeyedCounts,
+    Joins,
 }
 
 impl Work {
@@ -19,6 +20,7 @@ impl Work {
             Self::Counts => "J2",
             Self::Windows => "J3",
             Self::RekeyedCounts => "J4",
+            Self::Joins => "J7",
         }
     }
 }
@@ -28,6 +30,8 @@ impl Work {
 pub(crate) enum Kind {
     /// How fast it works through what is there.
     Throughput,
+    /// The same, in two rounds: the second is written while it is stopped.
+    Rounds,
     /// How soon it answers at a steady rate.
     Latency,
     /// How soon it goes on without its state.
@@ -46,11 +50,12 @@ pub(crate) struct Job {
     pub(crate) work: Work,
 }
 
-pub(crate) const JOBS: [Job; 10] = [
+pub(crate) const JOBS: [Job; 11] = [
     Job { name: "J1", kind: Kind::Throughput, work: Work::Shipments },
     Job { name: "J2", kind: Kind::Throughput, work: Work::Counts },
     Job { name: "J3", kind: Kind::Throughput, work: Work::Windows },
     Job { name: "J4", kind: Kind::Throughput, work: Work::RekeyedCounts },
+    Job { name: "J7", kind: Kind::Rounds, work: Work::Joins },
     Job { name: "J5", kind: Kind::Restore, work: Work::Counts },
     Job { name: "KILL", kind: Kind::Kill, work: Work::Counts },
     Job { name: "L1", kind: Kind::Latency, work: Work::Shipments },
@@ -64,19 +69,24 @@ impl Job {
         JOBS.iter().find(|job| job.name == name)
     }
 
+    /// Whether it can be done by several instances, some of which are killed.
+    pub(crate) fn has_instances(&self) -> bool {
+        [Kind::Throughput, Kind::Rounds].contains(&self.kind)
+    }
+
     /// The data that the job is given in advance.
-    pub(crate) fn data(&self, records: u64) -> DataSet {
+    pub(crate) fn data(&self, records: u64, partitions: u32) -> DataSet {
         let key = match self.work {
-            Work::Shipments | Work::Counts => Key::Customer,
+            Work::Shipments | Work::Counts | Work::Joins => Key::Customer,
             Work::Windows => Key::Category,
             Work::RekeyedCounts => Key::Order,
         };
         match self.kind {
             // A table with many keys.
             Kind::Restore | Kind::Kill => {
-                DataSet { records, customers: 1_200_000, spread: Spread::Uniform, key }
+                DataSet { records, customers: 1_200_000, spread: Spread::Uniform, key, partitions }
             }
-            _ => DataSet { records, customers: 100_000, spread: Spread::Zipf, key },
+            _ => DataSet { records, customers: 100_000, spread: Spread::Zipf, key, partitions },
         }
     }
 }

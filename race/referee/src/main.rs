@@ -4,6 +4,7 @@
 mod check;
 mod cluster;
 mod data;
+mod instances;
 mod job;
 mod latency;
 mod peers;
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,7 +33,7 @@ use run::{Race, Run};
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What the referee must be told, and what it need not, with the default.
-const ARGUMENTS: [(&str, Option<&str>); 11] = [
+const ARGUMENTS: [(&str, Option<&str>); 14] = [
     ("bootstrap", None),
     ("broker-pid", None),
     ("folder", None),
@@ -43,6 +45,9 @@ const ARGUMENTS: [(&str, Option<&str>); 11] = [
     ("runs", Some("3")),
     ("records", Some("3000000")),
     ("guarantee", Some("eos")),
+    ("partitions", Some("4")),
+    ("instances", Some("1")),
+    ("kills", Some("0")),
 ];
 
 fn main() -> ExitCode {
@@ -114,16 +119,38 @@ fn plan(arguments: &HashMap<String, String>) -> Result<Plan> {
     let mut rows = peers::read(&PathBuf::from(of("rows")))?;
     let wanted = Regex::new(&of("peers"))?;
     rows.retain(|row| wanted.is_match(&row.name));
+    let cluster = Cluster {
+        bootstrap: of("bootstrap"),
+        partitions: number::<NonZero<u32>>("partitions", &of("partitions"))?.get(),
+    };
     let race = Race {
-        cluster: Cluster { bootstrap: of("bootstrap") },
+        cluster,
         broker_pid: number("broker-pid", &of("broker-pid"))?,
         folder: of("folder").into(),
         target: of("target"),
         classpath: of("classpath"),
         guarantee,
         records: number("records", &of("records"))?,
+        instances: number::<NonZero<usize>>("instances", &of("instances"))?.get(),
+        kills: number("kills", &of("kills"))?,
     };
-    Ok(Plan { race, rows, jobs: jobs(&of("jobs"))?, runs: number("runs", &of("runs"))? })
+    let jobs = jobs(&of("jobs"))?;
+    refuse_what_is_not_done(&race, &jobs)?;
+    Ok(Plan { race, rows, jobs, runs: number("runs", &of("runs"))? })
+}
+
+/// What was asked for and would be passed over, or could not be right.
+fn refuse_what_is_not_done(race: &Race, jobs: &[&Job]) -> Result<()> {
+    let alone = jobs.iter().find(|job| !job.has_instances());
+    if let Some(job) = alone.filter(|_| race.instances > 1 || race.kills > 0) {
+        return Err(
+            format!("--instances and --kills say nothing to {}: name --jobs", job.name).into()
+        );
+    }
+    if race.kills > 0 && race.guarantee != "eos" {
+        return Err("--kills needs --guarantee eos: at least once repeats what was killed".into());
+    }
+    Ok(())
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {

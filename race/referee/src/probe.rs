@@ -10,7 +10,7 @@ use rdkafka::message::Message;
 
 use crate::Result;
 use crate::cluster::{Cluster, end_of};
-use crate::data::{BEGIN_S, DataSet, Key, Order, PARTITIONS, SPAN_S, partition};
+use crate::data::{BEGIN_S, DataSet, Key, Order, SPAN_S, partition};
 use crate::process::App;
 use crate::run::Figures;
 
@@ -32,7 +32,8 @@ impl Probe {
         data: &DataSet,
     ) -> Result<Self> {
         let client = cluster.client("referee", "read_committed")?;
-        let ends = (0..PARTITIONS as i32)
+        let ends = cluster
+            .all_partitions()
             .map(|partition| end_of(&client, output, partition))
             .collect::<Result<Vec<i64>>>()?;
         let settings = [("isolation.level", "read_committed"), ("fetch.wait.max.ms", "20")];
@@ -42,9 +43,9 @@ impl Probe {
         let counts = data.orders_by_customer();
         let mut feeder = cluster.feeder(&[])?;
         let mut expected = HashMap::new();
-        for wanted in 0..PARTITIONS as i32 {
+        for wanted in cluster.all_partitions() {
             let (order, count) = customers(&counts)
-                .find(|(order, _)| partition(order.key(Key::Customer).as_bytes()) == wanted)
+                .find(|(order, _)| in_partition(order, data.partitions) == wanted)
                 .ok_or("a partition has no customer")?;
             let key = order.key(Key::Customer);
             feeder.send(input, &order, &key, Some(order.at_ms()))?;
@@ -78,6 +79,10 @@ impl Probe {
         }
         Ok(figures)
     }
+}
+
+fn in_partition(order: &Order, partitions: u32) -> i32 {
+    partition(order.key(Key::Customer).as_bytes(), partitions)
 }
 
 /// One more order for each customer that has some, and how many those are.

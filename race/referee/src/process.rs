@@ -35,8 +35,19 @@ impl App {
     }
 
     /// SIGTERM, and SIGKILL for one that does not heed it.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(self) -> Result<()> {
+        self.ask_to_stop()?;
+        self.stopped()
+    }
+
+    /// SIGTERM, without waiting for the end.
+    pub(crate) fn ask_to_stop(&self) -> Result<()> {
         Command::new("kill").arg(self.pid().to_string()).status()?;
+        Ok(())
+    }
+
+    /// Waits for one that was asked to stop.
+    pub(crate) fn stopped(mut self) -> Result<()> {
         let asked = Instant::now();
         while !self.has_ended()? && asked.elapsed() < STOP_WITHIN {
             std::thread::sleep(Duration::from_millis(20));
@@ -44,7 +55,7 @@ impl App {
         Ok(())
     }
 
-    pub(crate) fn kill(mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
@@ -111,7 +122,7 @@ mod tests {
         let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
         let script = format!("sh -c '{busy}'; sleep 60");
         let log = std::env::temp_dir().join(format!("referee-{}.log", std::process::id()));
-        let app = App::start(Command::new("sh").args(["-c", &script]), &log).expect("starts");
+        let mut app = App::start(Command::new("sh").args(["-c", &script]), &log).expect("starts");
         let began = Instant::now();
         while cpu_seconds(app.pid()) < 0.1 && began.elapsed() < Duration::from_secs(30) {
             std::thread::sleep(Duration::from_millis(50));

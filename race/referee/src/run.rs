@@ -1,5 +1,7 @@
 //! One row, one job, once.
 
+mod rounds;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,16 +11,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::Result;
-use crate::check::check;
-use crate::cluster::{Cluster, end};
+use crate::check::{Verdict, check};
+use crate::cluster::Cluster;
 use crate::data::{DataSet, Key};
+use crate::instances::Instances;
 use crate::job::{Job, Kind};
 use crate::latency;
 use crate::peers::Row;
 use crate::probe::Probe;
 use crate::process::{App, cpu_seconds};
 use crate::start::{self, Started, Starts};
-use crate::watch::Watched;
+use crate::watch::{Measured, Watched};
 
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
@@ -44,6 +47,10 @@ pub(crate) struct Race {
     pub(crate) classpath: String,
     pub(crate) guarantee: String,
     pub(crate) records: u64,
+    /// For jobs that can be done by several.
+    pub(crate) instances: usize,
+    /// `kill -9` so often while there is work; in J7 in each round.
+    pub(crate) kills: usize,
 }
 
 impl Race {
@@ -67,7 +74,7 @@ impl Race {
             Key::Order => "orders-by-id",
             Key::Category => "sales",
         };
-        let topic = format!("{name}-{}", data.records);
+        let topic = format!("{name}-{}-{}", data.records, data.partitions);
         self.cluster.fill(&topic, data)?;
         Ok(topic)
     }
@@ -107,6 +114,7 @@ impl<'a> Entry<'a> {
         self.race.cluster.create(&self.output)?;
         figures.append(&mut match self.job.kind {
             Kind::Throughput => self.throughput()?,
+            Kind::Rounds => self.rounds()?,
             Kind::Latency => self.latency()?,
             Kind::Restore | Kind::Kill => self.come_back()?,
             Kind::Start => self.starts()?,
@@ -120,8 +128,11 @@ impl<'a> Entry<'a> {
         self.race.cluster.delete(&self.app_id)
     }
 
-    fn start(&self, input: &str) -> Result<App> {
+    /// Each instance has a state directory of its own.
+    fn start(&self, input: &str, instance: usize) -> Result<App> {
         let race = self.race;
+        let state = self.state.join(instance.to_string());
+        fs::create_dir_all(&state)?;
         let fill = |word: &String| {
             word.replace("{target}", &race.target).replace("{classpath}", &race.classpath)
         };
@@ -131,34 +142,56 @@ impl<'a> Entry<'a> {
             .args(&words[1..])
             .env("BOOTSTRAP", &race.cluster.bootstrap)
             .env("APP_ID", &self.app_id)
-            .env("STATE_DIR", &self.state)
+            .env("STATE_DIR", state)
             .env("GUARANTEE", &race.guarantee)
             .env("JOB", self.job.work.name())
             .env("INPUT", input)
+            .env("TABLE", self.table_input())
             .env("OUTPUT", &self.output)
+            .env("PARTITIONS", race.cluster.partitions.to_string())
             .envs(&self.row.env);
         App::start(&mut command, &self.log)
     }
 
-    fn watched<'b>(&'b self, input: &'b str) -> Watched<'b> {
+    fn data(&self) -> DataSet {
+        self.job.data(self.race.records, self.race.cluster.partitions)
+    }
+
+    fn watched<'b>(&'b self, inputs: &'b [&'b str]) -> Watched<'b> {
         Watched {
             cluster: &self.race.cluster,
             broker_pid: self.race.broker_pid,
             group: &self.app_id,
-            input,
+            inputs,
+            done: 0,
             output: &self.output,
+            kills: self.race.kills,
         }
     }
 
     fn throughput(&self) -> Result<Figures> {
-        let data = self.job.data(self.race.records);
+        let data = self.data();
         let input = self.race.data_topic(&data)?;
-        let mut app = self.start(&input)?;
-        let mut figures = self.watched(&input).watch(&mut app)?;
-        app.stop()?;
-        let verdict = check(&self.race.cluster, self.job.work, &self.output, &data)?;
-        figures.insert("outputs", verdict.outputs as f64);
-        if verdict.complaint.is_empty() { Ok(figures) } else { Err(verdict.complaint.into()) }
+        let start = |instance| self.start(&input, instance);
+        let mut instances = Instances::start(self.race.instances, &start)?;
+        let measured = self.watched(&[input.as_str()]).watch(&mut instances)?;
+        instances.stop()?;
+        self.judged(&measured, &data)
+    }
+
+    /// The figures, if the output is right.
+    fn judged(&self, measured: &Measured, data: &DataSet) -> Result<Figures> {
+        let Verdict { outputs, complaint } =
+            check(&self.race.cluster, self.job.work, &self.output, data)?;
+        if !complaint.is_empty() {
+            return Err(complaint.into());
+        }
+        let mut figures = measured.figures()?;
+        figures.insert("outputs", outputs as f64);
+        if self.race.kills > 0 {
+            figures.insert("kills", measured.kills as f64);
+        }
+        Ok(figures)
     }
 
     /// An input of the run's own.
@@ -166,11 +199,16 @@ impl<'a> Entry<'a> {
         format!("{}-in", self.app_id)
     }
 
+    /// The topic of J7's table.
+    fn table_input(&self) -> String {
+        format!("{}-customers", self.app_id)
+    }
+
     fn latency(&self) -> Result<Figures> {
         let input = self.own_input();
         let cluster = &self.race.cluster;
         cluster.create(&input)?;
-        let app = self.start(&input)?;
+        let app = self.start(&input, 0)?;
         let mut figures = latency::measure(cluster, self.job.work, &input, &self.output)?;
         figures.insert("cpu_s", cpu_seconds(app.pid()));
         app.stop()?;
@@ -180,20 +218,21 @@ impl<'a> Entry<'a> {
     /// Counts, ends, and counts on: without its state, or after `kill -9`.
     fn come_back(&self) -> Result<Figures> {
         let (cluster, input) = (&self.race.cluster, self.own_input());
-        let data = self.job.data(self.race.records);
+        let data = self.data();
         cluster.fill(&input, &data)?;
-        let mut app = self.start(&input)?;
-        self.watched(&input).watch(&mut app)?;
+        let start = |instance| self.start(&input, instance);
+        let mut instances = Instances::start(1, &start)?;
+        self.watched(&[input.as_str()]).watch(&mut instances)?;
         if self.job.kind == Kind::Kill {
-            app.kill()?;
+            instances.kill()?;
         } else {
-            app.stop()?;
+            instances.stop()?;
             fs::remove_dir_all(&self.state)?;
             fs::create_dir_all(&self.state)?;
         }
         let probe = Probe::send(cluster, &input, &self.output, &data)?;
         let began = Instant::now();
-        let mut app = self.start(&input)?;
+        let mut app = self.start(&input, 0)?;
         let mut figures = probe.answers(&mut app, began)?;
         figures.insert("cpu_s", cpu_seconds(app.pid()));
         figures.insert("changelog_records", self.changelog_records()?);
@@ -206,7 +245,7 @@ impl<'a> Entry<'a> {
         let client = cluster.client("referee", "read_committed")?;
         let mut topics = cluster.topics()?;
         topics.retain(|topic| topic.starts_with(&self.app_id) && topic.ends_with("-changelog"));
-        let ends = topics.iter().map(|topic| end(&client, topic));
+        let ends = topics.iter().map(|topic| cluster.end(&client, topic));
         Ok(ends.sum::<Result<i64>>()? as f64)
     }
 
@@ -234,7 +273,7 @@ impl<'a> Entry<'a> {
     fn started(&self, starts: &mut Starts<'_>) -> Result<Started> {
         starts.feed()?;
         let began = Instant::now();
-        let mut app = self.start(&self.own_input())?;
+        let mut app = self.start(&self.own_input(), 0)?;
         let started = starts.started(&mut app, began)?;
         app.stop()?;
         Ok(started)
@@ -245,7 +284,7 @@ impl<'a> Entry<'a> {
         cluster.create(&input)?;
         let mut starts = Starts::new(cluster, &self.app_id, &input, &self.output)?;
         starts.feed()?;
-        let mut app = self.start(&input)?;
+        let mut app = self.start(&input, 0)?;
         starts.started(&mut app, Instant::now())?;
         let percent = start::idle_percent(&app);
         app.stop()?;

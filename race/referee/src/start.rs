@@ -8,7 +8,7 @@ use rdkafka::consumer::BaseConsumer;
 
 use crate::Result;
 use crate::cluster::{Cluster, Group, group};
-use crate::data::{BEGIN_S, Key, Order, PARTITIONS, partition};
+use crate::data::{BEGIN_S, Key, Order, partition};
 use crate::process::{App, cpu_seconds};
 
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
@@ -50,7 +50,7 @@ impl<'a> Starts<'a> {
     /// One order for each partition.
     pub(crate) fn feed(&mut self) -> Result<()> {
         let mut feeder = self.cluster.feeder(&[])?;
-        for wanted in 0..PARTITIONS as i32 {
+        for wanted in self.cluster.all_partitions() {
             let order = |customer| Order {
                 number: self.sent,
                 customer,
@@ -58,8 +58,10 @@ impl<'a> Starts<'a> {
                 cents: 500,
                 at_s: BEGIN_S,
             };
-            let in_wanted =
-                |order: &Order| partition(order.key(Key::Customer).as_bytes()) == wanted;
+            let partitions = self.cluster.partitions;
+            let in_wanted = |order: &Order| {
+                partition(order.key(Key::Customer).as_bytes(), partitions) == wanted
+            };
             let found = (0..u32::MAX).map(order).find(in_wanted);
             let order = found.ok_or("a partition has no customer")?;
             feeder.send(self.input, &order, &order.key(Key::Customer), None)?;

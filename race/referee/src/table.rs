@@ -29,7 +29,7 @@ const fn less(figure: &'static str, title: &'static str, decimals: usize) -> Col
 }
 
 /// The figures of the table; the raw results have more.
-const COLUMNS: [Column; 16] = [
+const COLUMNS: [Column; 17] = [
     more("records_per_s", "records/s"),
     more("records_per_cpu_s", "records/CPU-s"),
     less("memory_mib", "peak memory, MiB", 0),
@@ -45,6 +45,7 @@ const COLUMNS: [Column; 16] = [
     less("cpu_s", "CPU, s", 1),
     less("first_start_ms", "first start, less the join, ms", 0),
     less("start_again_ms", "later start, less the join, ms", 0),
+    more("kills", "kills while at work"),
     less("idle_percent", "idle, % of a core", 2),
 ];
 

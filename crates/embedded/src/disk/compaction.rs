@@ -2,22 +2,27 @@
 //! of its own, so that commits do not wait for all of it. Whatever it has come to when the process
 //! dies is right as it is.
 
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use runtime::transport::Result;
 
-use super::layout::{self, place};
-use super::{ABORTED, Bytes, Disk, RedbResult, SEGMENTS, put_segments};
+use super::chain::{Chain, open_segment, partition_row};
+use super::layout::{self, corrupt, place};
+use super::ledger::Ledger;
+use super::{Bytes, Disk, PARTITIONS, RedbResult, SEGMENTS};
 use crate::compact::{Latest, Rewriter};
-use crate::error::fatal;
 use crate::maintain::Job;
+use crate::partition::Segment;
 
 /// How much is rewritten at once.
 const STEP_BYTES: usize = 4 << 20;
 
-/// What one step has done.
+/// Where one step begins and the next one goes on.
 struct Step {
-    /// Where the next one begins; `None` at the end.
-    next: Option<i64>,
+    /// The first offset.
+    from: i64,
+    /// Where the segment before that ends; not known, and not changed, for the first.
+    after: Option<i64>,
+    is_last: bool,
     /// How much was left.
     bytes: u64,
 }
@@ -25,27 +30,31 @@ struct Step {
 impl Disk {
     /// Compacts the stable part of a partition; returns how many bytes are left of it.
     pub(crate) fn compact(&self, job: &Job) -> Result<u64> {
-        self.run_compaction(job)
-            .map_err(|e| fatal(format!("compact the embedded log in {self}"), e.to_string()))
+        self.run_compaction(job).map_err(|error| self.error("compact", &error))
     }
 
     fn run_compaction(&self, job: &Job) -> RedbResult<u64> {
-        let latest = self.learn(job)?;
-        let (mut next, mut bytes) = (Some(0), 0);
-        while let Some(from) = next {
-            let step = self.compact_step(job, &latest, from)?;
-            next = step.next;
-            bytes += step.bytes;
+        let latest = self.with(|database| self.learn(database, job))?;
+        let mut step = Step { from: 0, after: None, is_last: false, bytes: 0 };
+        while !step.is_last {
+            let mut writer = self.lock();
+            step = self.commit(&mut writer, 0, |transaction, ledger| {
+                self.compact_step(transaction, ledger, job, &latest, step)
+            })?;
         }
-        Ok(bytes)
+        Ok(step.bytes)
     }
 
-    fn learn(&self, job: &Job) -> RedbResult<Latest> {
+    fn learn(&self, database: &Database, job: &Job) -> RedbResult<Latest> {
         let mut latest = Latest::default();
-        let table = self.database.begin_read()?.open_table(SEGMENTS)?;
+        let read = database.begin_read()?;
+        let mut chain = Chain::from_first(&job.name, partition_row(&read, self.seal(), job.id)?);
+        let table = read.open_table(SEGMENTS)?;
         for row in table.range(&place(job.id, 0)[..]..&place(job.id, job.end)[..])? {
             let (key, value) = row?;
-            let segment = layout::read_segment(key.value(), value.value())?;
+            let (key, value) = (key.value(), value.value());
+            let linked = open_segment(self.seal(), self.format, job.at(), key, value)?;
+            let segment = chain.follow(linked)?;
             if job.is_committed(&segment) {
                 latest.learn(&segment);
             }
@@ -53,43 +62,89 @@ impl Disk {
         Ok(latest)
     }
 
-    fn compact_step(&self, job: &Job, latest: &Latest, from: i64) -> RedbResult<Step> {
-        let mut writer = self.lock();
-        let transaction = self.begin(&mut writer, 0)?;
+    fn compact_step(
+        &self,
+        transaction: &WriteTransaction,
+        ledger: &mut Ledger,
+        job: &Job,
+        latest: &Latest,
+        mut step: Step,
+    ) -> RedbResult<Step> {
+        let mut table: Bytes<'_> = transaction.open_table(SEGMENTS)?;
         let mut rewriter = Rewriter::new(latest, job.tombstones);
         let (mut keys, mut read, mut next) = (Vec::new(), 0, None);
-        {
-            let table: Bytes<'_> = transaction.open_table(SEGMENTS)?;
-            for row in table.range(&place(job.id, from)[..]..&place(job.id, job.end)[..])? {
-                let (key, value) = row?;
-                let segment = layout::read_segment(key.value(), value.value())?;
-                if read > STEP_BYTES {
-                    next = Some(segment.base);
-                    break;
-                }
-                read += segment.chunk.weight();
-                keys.push(key.value().to_vec());
-                if job.is_committed(&segment) {
-                    rewriter.add(&segment);
-                }
+        for row in table.range(&place(job.id, step.from)[..]..&place(job.id, job.end)[..])? {
+            let (key, value) = row?;
+            let (key, value) = (key.value(), value.value());
+            let linked = open_segment(ledger.seal, self.format, job.at(), key, value)?;
+            if read > STEP_BYTES {
+                next = Some(linked.segment.base);
+                break;
+            }
+            step.after.get_or_insert(linked.after);
+            read += linked.segment.chunk.weight();
+            keys.push(key.to_vec());
+            if job.is_committed(&linked.segment) {
+                rewriter.add(&linked.segment);
             }
         }
-        {
-            let mut table: Bytes<'_> = transaction.open_table(SEGMENTS)?;
-            for key in &keys {
-                table.remove(&key[..])?;
-            }
+        for key in &keys {
+            ledger.remove_segment(&mut table, key)?;
         }
-        let kept: Vec<_> = rewriter.finish().into_iter().map(|s| (job.id, s)).collect();
-        put_segments(&transaction, kept.iter())?;
+        let kept = rewriter.finish();
+        step.bytes += kept.iter().map(|segment| segment.chunk.weight() as u64).sum::<u64>();
+        if let Some(mut after) = step.after {
+            put_kept(&mut table, ledger, job, &kept, &mut after)?;
+            self.join(transaction, table, ledger, job, after)?;
+            step.after = Some(after);
+        }
         if next.is_none() {
             // Nothing that these ranges are about is left.
-            let mut aborted: Bytes<'_> = transaction.open_table(ABORTED)?;
-            let (first, end) = (place(job.id, 0), place(job.id, job.end));
-            aborted.retain_in(&first[..]..&end[..], |_, _| false)?;
+            ledger.forget_aborted(transaction, job.id, job.end)?;
         }
-        transaction.commit()?;
-        let bytes = kept.iter().map(|(_, segment)| segment.chunk.weight() as u64).sum();
-        Ok(Step { next, bytes })
+        Ok(Step { from: next.unwrap_or(job.end), is_last: next.is_none(), ..step })
     }
+
+    /// Makes whatever comes after a step follow what the step has left, which ends at `after`.
+    fn join(
+        &self,
+        transaction: &WriteTransaction,
+        mut table: Bytes<'_>,
+        ledger: &mut Ledger,
+        job: &Job,
+        after: i64,
+    ) -> RedbResult<()> {
+        let (from, to) = (place(job.id, after), place(job.id, i64::MAX));
+        let next = match table.range(&from[..]..=&to[..])?.next() {
+            Some(row) => Some(row?.0.value().to_vec()),
+            None => None,
+        };
+        if let Some(key) = next {
+            return ledger.relink(&mut table, &key, after);
+        }
+        *ledger.end_mut(job.id) = after;
+        let key = layout::id(job.id);
+        let value = match transaction.open_table(PARTITIONS)?.get(&key[..])? {
+            Some(row) => layout::unseal(ledger.seal, PARTITIONS, &key, row.value())?.to_vec(),
+            None => return Err(corrupt("the row of a partition is missing")),
+        };
+        let mut row = layout::read_partition(&value).ok_or_else(|| corrupt("a partition"))?;
+        row.segments_end = after;
+        ledger.put(transaction, PARTITIONS, &key, layout::partition(&row))
+    }
+}
+
+fn put_kept(
+    table: &mut Bytes<'_>,
+    ledger: &mut Ledger,
+    job: &Job,
+    kept: &[Segment],
+    after: &mut i64,
+) -> RedbResult<()> {
+    let mut value = Vec::new();
+    for segment in kept {
+        ledger.put_segment(table, job.id, segment, *after, &mut value)?;
+        *after = segment.last() + 1;
+    }
+    Ok(())
 }

@@ -1,59 +1,94 @@
-//! The bytes on disk. Version 1.
+//! The bytes on disk. Version 2.
 //!
 //! Keys are big-endian, so that they sort as their numbers do; everything else is little-endian.
-//! Text is its length in four bytes and UTF-8. Whatever is read is checked, and what cannot have
-//! been written is an error, not a panic.
+//! Text is its length in four bytes and UTF-8. A checksum stands at the end of each row, see
+//! [`seal`](super::seal). Whatever is read is checked, and what cannot have been written is an
+//! error, not a panic.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | meta | `format` | magic, version |
-//! | meta | `producers` | next producer id |
+//! | meta | `format` | magic, version, id of the log |
+//! | meta | `ledger` | [`ledger`] |
 //! | topics | name | partition count, first partition id, settings as they were given |
-//! | partitions | id | start, end, bytes since the last compaction, bytes it left |
+//! | partitions | id | [`partition`] |
 //! | segments | id, base offset | [`segment`] |
 //! | aborted | id, marker offset | producer id, first offset |
 //! | transactional | transactional id | producer id, epoch, time-out, open partitions |
 //! | offsets | group, topic, partition | offset, metadata |
+//!
+//! Version 1 had no checksums, no ids of logs, the next producer id under `producers` in the place
+//! of the ledger, and segments and partitions that did not name their neighbours.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redb::TableHandle;
 use streams_core::TopicPartition;
 
+use super::ledger::{Ledger, Sum};
+use super::seal::{LogId, Seal};
+use super::{Definition, RedbResult};
 use crate::aborted::Aborted;
 use crate::chunk::{Chunk, Entry};
 use crate::group::Committed;
 use crate::partition::{Partition, PartitionId, Segment};
-use crate::topic::{Topic, TopicConfig};
+use crate::topic::{PARTITIONS_MAX, Topic, TopicConfig};
 use crate::transaction::{Open, Transactional};
 
 pub(super) const FORMAT: &[u8] = b"format";
+pub(super) const LEDGER: &[u8] = b"ledger";
+/// Of version 1.
 pub(super) const NEXT_PRODUCER: &[u8] = b"producers";
 const MAGIC: &[u8; 16] = b"headwater log\0\0\0";
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+
+/// No offset is as high as this: with room for all that is ever added to one.
+const OFFSET_MAX: i64 = 1 << 62;
 
 /// Where a chunk that was not written in a transaction has its producer id.
 const NO_PRODUCER: i64 = -1;
 
-/// An error for bytes that this program cannot have written.
-pub(super) fn corrupt(what: &str) -> redb::Error {
-    redb::Error::Corrupted(format!("{what} of the log cannot be read"))
+/// An error for what cannot have been written, or is not what was.
+pub(super) fn corrupt(what: impl Into<String>) -> redb::Error {
+    redb::Error::Corrupted(what.into())
+}
+
+/// Checks a row's checksum and takes it off.
+pub(super) fn unseal<'a>(
+    seal: Seal,
+    table: Definition,
+    key: &[u8],
+    value: &'a [u8],
+) -> RedbResult<&'a [u8]> {
+    let opened = seal.open(table.name(), key, value);
+    opened.ok_or_else(|| corrupt(format!("a row of {} has another checksum", table.name())))
+}
+
+/// How a log on disk is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Of an earlier Headwater, without checksums.
+    One,
+    Two(LogId),
 }
 
 /// What stands under [`FORMAT`].
-pub(super) fn format() -> Vec<u8> {
-    [&MAGIC[..], &VERSION.to_le_bytes()].concat()
+pub(super) fn format(log: &LogId) -> Vec<u8> {
+    [&MAGIC[..], &VERSION.to_le_bytes(), log].concat()
 }
 
-/// The version, if this is a log at all.
-pub(super) fn read_format(bytes: &[u8]) -> Option<u32> {
-    let version = bytes.strip_prefix(MAGIC)?;
-    Some(u32::from_le_bytes(version.try_into().ok()?))
-}
-
-pub(super) fn number(number: i64) -> Vec<u8> {
-    number.to_le_bytes().into()
+/// The format, if this is a log at all; the error is a version that this program does not know.
+pub(super) fn read_format(bytes: &[u8]) -> Option<Result<Format, u32>> {
+    let (version, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
+    match u32::from_le_bytes(*version) {
+        1 if rest.is_empty() => Some(Ok(Format::One)),
+        VERSION => {
+            let log = *rest.first_chunk()?;
+            Seal::of(&log).open("meta", FORMAT, bytes).map(|_| Ok(Format::Two(log)))
+        }
+        other => Some(Err(other)),
+    }
 }
 
 pub(super) fn read_number(bytes: &[u8]) -> Option<i64> {
@@ -155,31 +190,97 @@ pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<Topic> {
         pairs.push((reader.text()?.to_owned(), reader.text()?.to_owned()));
     }
     reader.end()?;
-    let partitions = (first..first.checked_add(count)?).collect();
+    let is_possible = (1..=PARTITIONS_MAX as u32).contains(&count);
+    let partitions = (first..first.checked_add(count).filter(|_| is_possible)?).collect();
     Some(Topic { name, partitions, config: TopicConfig::parse(&pairs).ok()? })
 }
 
-pub(super) fn partition(partition: &Partition) -> Vec<u8> {
-    let Partition { start, end, dirty_bytes, clean_bytes, .. } = partition;
-    let numbers = [start.to_le_bytes(), end.to_le_bytes()];
-    [numbers.concat(), [dirty_bytes.to_le_bytes(), clean_bytes.to_le_bytes()].concat()].concat()
+/// A partition as its row says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PartitionRow {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) dirty_bytes: u64,
+    pub(super) clean_bytes: u64,
+    /// Where its last segment ends; only markers can follow.
+    pub(super) segments_end: i64,
 }
 
-/// All of it is on disk, nothing in memory.
-pub(super) fn read_partition(name: TopicPartition, value: &[u8]) -> Option<Partition> {
+impl PartitionRow {
+    /// Without the last segment's end, which is known when it is written.
+    pub(super) fn of(partition: &Partition) -> Self {
+        let Partition { start, end, dirty_bytes, clean_bytes, .. } = *partition;
+        Self { start, end, dirty_bytes, clean_bytes, segments_end: 0 }
+    }
+
+    /// All of it is on disk, nothing in memory.
+    pub(super) fn load(&self, name: TopicPartition) -> Partition {
+        let Self { start, end, dirty_bytes, clean_bytes, .. } = *self;
+        let (visible, cached_from) = (end, end);
+        let new = Partition::new(name);
+        Partition { start, end, visible, cached_from, dirty_bytes, clean_bytes, ..new }
+    }
+}
+
+/// Start, end, bytes since the last compaction, bytes it left, end of the last segment.
+pub(super) fn partition(row: &PartitionRow) -> Vec<u8> {
+    let mut out = [row.start.to_le_bytes(), row.end.to_le_bytes()].concat();
+    out.extend_from_slice(&row.dirty_bytes.to_le_bytes());
+    out.extend_from_slice(&row.clean_bytes.to_le_bytes());
+    out.extend_from_slice(&row.segments_end.to_le_bytes());
+    out
+}
+
+/// In version 1 the end of the last segment is missing.
+pub(super) fn read_partition(value: &[u8]) -> Option<PartitionRow> {
     let mut reader = Reader(value);
-    let (start, end) = (reader.i64()?, reader.i64()?);
-    let (dirty_bytes, clean_bytes) = (reader.u64()?, reader.u64()?);
+    let mut row = PartitionRow {
+        start: reader.i64()?,
+        end: reader.i64()?,
+        dirty_bytes: reader.u64()?,
+        clean_bytes: reader.u64()?,
+        segments_end: 0,
+    };
+    if !reader.0.is_empty() {
+        row.segments_end = reader.i64()?;
+    }
     reader.end()?;
-    let (visible, cached_from) = (end, end);
-    let new = Partition::new(name);
-    Some(Partition { start, end, visible, cached_from, dirty_bytes, clean_bytes, ..new })
+    let is_possible = 0 <= row.start
+        && row.start <= row.end
+        && row.end < OFFSET_MAX
+        && (0..=row.end).contains(&row.segments_end);
+    is_possible.then_some(row)
 }
 
-/// Last delta, producer id, latest timestamp, date of the append, count; the entries; the bytes.
-pub(super) fn segment(segment: &Segment, out: &mut Vec<u8>) {
+/// Commits, next producer id, and for each counted table its rows and the sum of their checksums,
+/// in the order of [`COUNTED`](super::ledger::COUNTED).
+pub(super) fn ledger(ledger: &Ledger) -> Vec<u8> {
+    let mut out = ledger.commits.to_le_bytes().to_vec();
+    out.extend_from_slice(&ledger.producers.to_le_bytes());
+    for Sum { rows, checksums } in ledger.sums {
+        out.extend_from_slice(&rows.to_le_bytes());
+        out.extend_from_slice(&checksums.to_le_bytes());
+    }
+    out
+}
+
+pub(super) fn read_ledger(seal: Seal, value: &[u8]) -> Option<Ledger> {
+    let mut reader = Reader(value);
+    let (commits, producers) = (reader.u64()?, reader.i64()?);
+    let mut ledger = Ledger { commits, producers, ..Ledger::new(seal) };
+    for sum in &mut ledger.sums {
+        *sum = Sum { rows: reader.u64()?, checksums: reader.u64()? };
+    }
+    reader.end()?;
+    ((0..OFFSET_MAX).contains(&producers) && commits < u64::MAX / 2).then_some(ledger)
+}
+
+/// End of the segment before it, last delta, producer id, latest timestamp, date of the append,
+/// count; the entries; the bytes.
+pub(super) fn segment(segment: &Segment, after: i64, out: &mut Vec<u8>) {
     let chunk = &segment.chunk;
     out.clear();
+    out.extend_from_slice(&after.to_le_bytes());
     out.extend_from_slice(&chunk.last_delta().to_le_bytes());
     out.extend_from_slice(&segment.producer.unwrap_or(NO_PRODUCER).to_le_bytes());
     out.extend_from_slice(&chunk.latest.to_le_bytes());
@@ -196,13 +297,18 @@ pub(super) fn segment(segment: &Segment, out: &mut Vec<u8>) {
     out.extend_from_slice(&chunk.bytes);
 }
 
-pub(super) fn read_segment(key: &[u8], value: &[u8]) -> Result<Segment, redb::Error> {
-    try_read_segment(key, value).ok_or_else(|| corrupt("a segment"))
+/// A segment, and where the one before it ends.
+#[derive(Debug)]
+pub(super) struct Linked {
+    pub(super) segment: Segment,
+    pub(super) after: i64,
 }
 
-fn try_read_segment(key: &[u8], value: &[u8]) -> Option<Segment> {
+/// Takes a segment apart whose checksum has been taken off. Those of version 1 follow nothing.
+pub(super) fn read_segment(format: Format, key: &[u8], value: &[u8]) -> Option<Linked> {
     let (_, base) = read_place(key)?;
     let mut reader = Reader(value);
+    let after = if format == Format::One { 0 } else { reader.i64()? };
     let last_delta = reader.u32()?;
     let (producer, latest, appended) = (reader.i64()?, reader.i64()?, reader.i64()?);
     let count = reader.u32()? as usize;
@@ -212,8 +318,18 @@ fn try_read_segment(key: &[u8], value: &[u8]) -> Option<Segment> {
     }
     let chunk = Chunk { bytes: reader.0.into(), entries, latest, appended };
     let producer = (producer != NO_PRODUCER).then_some(producer);
-    let is_sound = chunk.is_sound() && chunk.last_delta() == last_delta;
-    is_sound.then(|| Segment { base, producer, chunk: Arc::new(chunk) })
+    let is_sound = chunk.is_sound()
+        && chunk.last_delta() == last_delta
+        && (0..OFFSET_MAX).contains(&base)
+        && (0..=base).contains(&after);
+    is_sound.then(|| Linked { segment: Segment { base, producer, chunk: Arc::new(chunk) }, after })
+}
+
+/// Puts another end of the segment before it into a segment.
+pub(super) fn set_after(value: &mut [u8], after: i64) {
+    if let Some(place) = value.first_chunk_mut::<8>() {
+        *place = after.to_le_bytes();
+    }
 }
 
 const ENTRY_BYTES: usize = 28;
@@ -232,7 +348,9 @@ fn read_entry(reader: &mut Reader<'_>) -> Option<Entry> {
 /// The offset of a segment's last record, without reading all of it.
 pub(super) fn last_offset(key: &[u8], value: &[u8]) -> Option<i64> {
     let (_, base) = read_place(key)?;
-    Some(base + i64::from(Reader(value).u32()?))
+    let mut reader = Reader(value);
+    reader.i64()?;
+    base.checked_add(reader.u32()?.into())
 }
 
 pub(super) fn aborted(aborted: &Aborted) -> Vec<u8> {
@@ -244,7 +362,7 @@ pub(super) fn read_aborted(key: &[u8], value: &[u8]) -> Option<(PartitionId, Abo
     let mut reader = Reader(value);
     let aborted = Aborted { producer: reader.i64()?, first: reader.i64()?, marker };
     reader.end()?;
-    Some((id, aborted))
+    (0..=marker).contains(&aborted.first).then_some((id, aborted))
 }
 
 pub(super) fn transactional(holder: &Transactional) -> Vec<u8> {
@@ -315,14 +433,17 @@ mod tests {
         Segment { base: 40, producer: Some(3), chunk: Arc::new(chunk) }
     }
 
-    /// The bytes of version 1. Whoever changes them needs another version, and a way to read this
+    const LOG: Format = Format::Two([7; 16]);
+
+    /// The bytes of version 2. Whoever changes them needs another version, and a way to read this
     /// one.
     #[test]
-    fn segments_have_the_bytes_of_version_one() {
+    fn segments_have_the_bytes_of_version_two() {
         let mut value = Vec::new();
-        segment(&sample(), &mut value);
+        segment(&sample(), 31, &mut value);
         let expected: Vec<u8> = [
-            &[7, 0, 0, 0][..],
+            &[31, 0, 0, 0, 0, 0, 0, 0][..],
+            &[7, 0, 0, 0],
             &[3, 0, 0, 0, 0, 0, 0, 0],
             &[5, 0, 0, 0, 0, 0, 0, 0],
             &[99, 0, 0, 0, 0, 0, 0, 0],
@@ -336,33 +457,38 @@ mod tests {
         .concat();
         assert_eq!(value, expected);
         assert_eq!(place(2, 258), [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
-        assert_eq!(format(), b"headwater log\0\0\0\x01\0\0\0");
+        let format = format(&[9; 16]);
+        assert_eq!(format, [&b"headwater log\0\0\0\x02\0\0\0"[..], &[9; 16]].concat());
+        let old = read_segment(Format::One, &place(2, 40), &value[8..]).unwrap();
+        assert_eq!((old.segment.chunk, old.after), (sample().chunk, 0), "version 1");
     }
 
     #[test]
     fn segments_come_back() {
         let mut value = Vec::new();
-        segment(&sample(), &mut value);
+        segment(&sample(), 31, &mut value);
         let key = place(2, 40);
-        let back = read_segment(&key, &value).unwrap();
-        assert_eq!((back.base, back.producer), (40, Some(3)));
-        assert_eq!(back.chunk, sample().chunk);
+        let back = read_segment(LOG, &key, &value).unwrap();
+        assert_eq!((back.segment.base, back.segment.producer, back.after), (40, Some(3), 31));
+        assert_eq!(back.segment.chunk, sample().chunk);
         assert_eq!(last_offset(&key, &value), Some(47));
+        set_after(&mut value, 40);
+        assert_eq!(read_segment(LOG, &key, &value).unwrap().after, 40);
     }
 
     #[test]
     fn damaged_segments_are_errors() {
         let mut value = Vec::new();
-        segment(&sample(), &mut value);
+        segment(&sample(), 31, &mut value);
         let key = place(2, 40);
         for len in 0..value.len() {
-            assert!(read_segment(&key, &value[..len]).is_err(), "cut at {len}");
+            assert!(read_segment(LOG, &key, &value[..len]).is_none(), "cut at {len}");
         }
-        for index in [0, 28, 32, 40, 44, 48, 52, 56, 71] {
+        for bit in 0..value.len() * 8 {
             let mut damaged = value.clone();
-            damaged[index] ^= 0x80;
-            // Some damage only makes another record; none may make a panic.
-            if let Ok(segment) = read_segment(&key, &damaged) {
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // Without its checksum some damage only makes another record; none makes a panic.
+            if let Some(Linked { segment, .. }) = read_segment(LOG, &key, &damaged) {
                 let count = segment.chunk.entries.len();
                 (0..count).for_each(|index| {
                     segment.chunk.record(segment.base, index);
@@ -401,7 +527,36 @@ mod tests {
         assert_eq!(read_committed(&committed(&offset)), Some(offset));
         let range = Aborted { producer: 1, first: 2, marker: 3 };
         assert_eq!(read_aborted(&place(9, 3), &aborted(&range)), Some((9, range)));
-        assert_eq!(read_format(&format()), Some(VERSION));
+        let row =
+            PartitionRow { start: 3, end: 9, segments_end: 8, dirty_bytes: 1, clean_bytes: 2 };
+        assert_eq!(read_partition(&partition(&row)), Some(row));
         assert_eq!(read_format(b"something else"), None);
+        let (mut sealed, log) = (format(&[9; 16]), Format::Two([9; 16]));
+        Seal::of(&[9; 16]).add("meta", FORMAT, &mut sealed);
+        assert_eq!(read_format(&sealed), Some(Ok(log)));
+        assert_eq!(read_format(b"headwater log\0\0\0\x01\0\0\0"), Some(Ok(Format::One)));
+        assert_eq!(read_format(b"headwater log\0\0\0\x03\0\0\0"), Some(Err(3)));
+    }
+
+    /// Numbers that no log has are refused before anything is reserved for them or added to them.
+    #[test]
+    fn impossible_numbers_are_refused() {
+        let topic = [&u32::MAX.to_le_bytes()[..], &[0; 4], &[0; 4]].concat();
+        assert!(read_topic(b"t", &topic).is_none(), "four billion partitions");
+        let topic = [&1u32.to_le_bytes()[..], &[0; 4], &[255; 4]].concat();
+        assert!(read_topic(b"t", &topic).is_none(), "four billion settings");
+        for (start, end, segments_end) in
+            [(-1, 5, 5), (6, 5, 5), (0, i64::MAX, 0), (0, 5, 6), (0, 5, -1)]
+        {
+            let row = PartitionRow { start, end, segments_end, ..PartitionRow::default() };
+            assert_eq!(read_partition(&partition(&row)), None, "{row:?}");
+        }
+        let mut value = Vec::new();
+        segment(&sample(), 0, &mut value);
+        for base in [-1, i64::MIN, i64::MAX, i64::MAX - 7] {
+            assert!(read_segment(LOG, &place(0, base), &value).is_none(), "offset {base}");
+        }
+        value[36..40].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(read_segment(LOG, &place(0, 0), &value).is_none(), "four billion records");
     }
 }

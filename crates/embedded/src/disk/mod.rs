@@ -5,29 +5,41 @@
 //! process or the power ends; what is here only decides what goes into one, and in which bytes
 //! ([`layout`]).
 
+mod chain;
 mod compaction;
+mod directory;
+mod guard;
 mod layout;
+mod ledger;
+mod load;
+mod mark;
 mod recovery;
+mod rescue;
+mod seal;
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use redb::{
-    Database, DatabaseError, ReadableDatabase, StorageBackend, Table, TableDefinition,
-    WriteTransaction,
-};
-use runtime::transport::Result;
+use redb::{Database, ReadableDatabase, Table, TableDefinition, WriteTransaction};
+use runtime::transport::{Result, TransportError};
 
-use crate::aborted::Aborted;
 use crate::cursor::DiskRange;
-use crate::error::{fatal, refused};
+use crate::damage::LeftOut;
+use crate::error::fatal;
 use crate::lock::lock;
 use crate::maintain::{ExpiryRange, is_expired};
 use crate::partition::{PartitionId, Segment};
 use crate::state::State;
 use crate::transaction::Ending;
+
+use chain::{Chain, open_segment, partition_row};
+use guard::{Storage, discard, guarded};
+use layout::{Format, PartitionRow};
+use ledger::Ledger;
+use mark::Mark;
+use seal::Seal;
+
+pub(crate) use directory::Opening;
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Bytes<'t> = Table<'t, &'static [u8], &'static [u8]>;
@@ -41,41 +53,47 @@ const ABORTED: Definition = TableDefinition::new("aborted");
 const TRANSACTIONAL: Definition = TableDefinition::new("transactional");
 const OFFSETS: Definition = TableDefinition::new("offsets");
 
-/// redb's page cache. Ours holds what is read most, the end of the log.
-const PAGE_CACHE_BYTES: usize = 32 << 20;
-
-/// The file in the log's directory.
-const FILE: &str = "log.redb";
+/// What a user can do about a damaged log.
+const ADVICE: &str = "take the directory back from a backup, or open it without what is damaged: \
+                      LogOptions::damaged(Damaged::Skip), embedded:DIRECTORY?damaged=skip";
 
 /// A database that holds a log.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    database: Database,
+    /// `None` only while it is dropped.
+    database: Option<Database>,
+    storage: Storage,
+    mark: Option<Mark>,
     writer: Mutex<Writer>,
     place: String,
-    /// From which size on every write costs more, so that opening after a crash does not.
-    quick_repair_bytes: u64,
+    format: Format,
+    opening: Opening,
+    left_out: Vec<LeftOut>,
+    /// Why nothing is read or written any more.
+    broken: OnceLock<String>,
 }
 
 /// Whoever has it may write.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Writer {
     /// How many of the state's changes are on disk.
     pub(crate) written: u64,
     /// The size of the database, about: what has been deleted is not taken off.
     bytes: u64,
+    ledger: Ledger,
 }
 
 /// A consistent set of changes on its way to disk.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) changes: u64,
+    /// The next producer id.
+    producers: i64,
     /// Small things, encoded already.
     rows: Vec<(Definition, Vec<u8>, Vec<u8>)>,
+    partitions: Vec<(PartitionId, PartitionRow)>,
     segments: Vec<(PartitionId, Segment)>,
     trims: Vec<(PartitionId, i64)>,
-    /// Up to where partitions may be shown once this is on disk.
-    ends: Vec<(PartitionId, i64)>,
     endings: Vec<Ending>,
 }
 
@@ -85,50 +103,88 @@ impl fmt::Display for Disk {
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let Some(database) = self.database.take() else { return };
+        if let Some(error) = self.broken.get() {
+            // What it believes to be right must not be written.
+            self.storage.sever();
+            discard(database, &redb::Error::Corrupted(error.clone()));
+            return;
+        }
+        let closed = guarded(|| Ok(database.close()?));
+        let noted = self.mark.as_ref().map_or(Ok(()), Mark::sync);
+        if let Err(error) = closed.and(noted.map_err(Into::into)) {
+            tracing::warn!(%error, place = %self.place, "closing the embedded log failed");
+        }
+    }
+}
+
 impl Disk {
-    pub(crate) fn open(directory: &Path, cache_bytes: usize) -> Result<Self> {
-        let place = directory.display().to_string();
-        let context = || format!("open the embedded log in {place}");
-        fs::create_dir_all(directory).map_err(|e| fatal(context(), e.to_string()))?;
-        let mut builder = redb::Builder::new();
-        builder.set_cache_size(PAGE_CACHE_BYTES);
-        let file = directory.join(FILE);
-        let database = builder.create(&file).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => refused(
-                context(),
-                "it is open already, in this or another process; one at a time can have it",
-            ),
-            error => fatal(context(), error.to_string()),
-        })?;
-        let bytes = fs::metadata(&file).map_or(0, |file| file.len());
-        Ok(Self::new(database, place, bytes, cache_bytes))
+    /// What was damaged and left out when the log was opened.
+    pub(crate) fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
-    pub(crate) fn open_on(storage: impl StorageBackend, cache_bytes: usize) -> Result<Self> {
-        let place = "a given storage".to_owned();
-        let bytes = storage.len().unwrap_or(0);
-        let mut builder = redb::Builder::new();
-        builder.set_cache_size(PAGE_CACHE_BYTES);
-        let opened = builder.create_with_backend(storage);
-        let database = opened.map_err(|e| fatal("open the embedded log", e.to_string()))?;
-        Ok(Self::new(database, place, bytes, cache_bytes))
+    /// Does something with the database, unless it has failed before. Whatever fails is the last
+    /// thing that is done with it: what it holds may not be what it should be.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> RedbResult<T>) -> RedbResult<T> {
+        if let Some(cause) = self.broken.get() {
+            return Err(redb::Error::Corrupted(cause.clone()));
+        }
+        let database = self.database.as_ref().ok_or(redb::Error::DatabaseClosed)?;
+        guarded(|| work(database)).inspect_err(|error| self.stop(error))
     }
 
-    fn new(database: Database, place: String, bytes: u64, cache_bytes: usize) -> Self {
-        let writer = Mutex::new(Writer { written: 0, bytes });
-        Self { database, writer, place, quick_repair_bytes: cache_bytes as u64 }
+    fn stop(&self, error: &redb::Error) {
+        let text = match error {
+            redb::Error::Corrupted(text) => text.clone(),
+            error => error.to_string(),
+        };
+        if self.broken.set(text).is_ok() {
+            self.storage.sever();
+        }
     }
 
-    /// Begins to write about `bytes`.
+    /// An error of this log for its users.
+    fn error(&self, doing: &str, error: &redb::Error) -> TransportError {
+        fatal(format!("{doing} the embedded log in {self}"), cause(error))
+    }
+
+    /// Makes one commit of what `work` writes, of about `bytes`.
     ///
-    /// After a crash redb reads all of the database once, which for a small one takes no time (0.4
-    /// s for 600 MB that are in the page cache). A big one is written with its allocator's state
-    /// and a second sync each time (about a quarter slower), and opens in milliseconds.
-    fn begin(&self, writer: &mut Writer, bytes: usize) -> RedbResult<WriteTransaction> {
+    /// After a crash a log that is verified when it is opened is read as a whole anyhow. Where it
+    /// is not, a big one is written with its allocator's state and a second sync each time (about a
+    /// quarter slower), so that it opens in milliseconds.
+    fn commit<T>(
+        &self,
+        writer: &mut Writer,
+        bytes: usize,
+        work: impl FnOnce(&WriteTransaction, &mut Ledger) -> RedbResult<T>,
+    ) -> RedbResult<T> {
         writer.bytes = writer.bytes.saturating_add(bytes as u64);
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_quick_repair(writer.bytes > self.quick_repair_bytes);
-        Ok(transaction)
+        let is_big = writer.bytes > self.opening.cache_bytes as u64;
+        let is_quick = is_big && !self.opening.verify;
+        let ledger = &mut writer.ledger;
+        let mut transaction = self.with(|database| Ok(database.begin_write()?))?;
+        transaction.set_quick_repair(is_quick);
+        let done = self.with(|_| {
+            let done = work(&transaction, ledger)?;
+            ledger.close(&transaction)?;
+            Ok(done)
+        });
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                discard(transaction, &error);
+                return Err(error);
+            }
+        };
+        self.with(move |_| {
+            transaction.commit()?;
+            Ok(self.mark.as_ref().map_or(Ok(()), |mark| mark.note(ledger.commits))?)
+        })?;
+        Ok(done)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
@@ -140,8 +196,8 @@ impl Disk {
         let Some(dirty) = state.dirty.as_mut().map(|dirty| dirty.take()) else {
             return Batch::default();
         };
-        let mut batch = Batch { changes: dirty.changes, ..Batch::default() };
-        batch.rows.push((META, layout::NEXT_PRODUCER.into(), layout::number(state.producers)));
+        let producers = state.producers;
+        let mut batch = Batch { changes: dirty.changes, producers, ..Batch::default() };
         for name in &dirty.topics {
             if let Some(topic) = state.topics.get(name) {
                 batch.rows.push((TOPICS, layout::text(name), layout::topic(topic)));
@@ -149,8 +205,7 @@ impl Disk {
         }
         for id in dirty.partitions {
             let partition = state.partition(id);
-            batch.rows.push((PARTITIONS, layout::id(id), layout::partition(partition)));
-            batch.ends.push((id, partition.end));
+            batch.partitions.push((id, PartitionRow::of(partition)));
         }
         for (id, aborted) in dirty.aborted {
             let key = layout::place(id, aborted.marker);
@@ -173,17 +228,29 @@ impl Disk {
     }
 
     /// Writes a batch and waits until it is on disk.
-    pub(crate) fn write(&self, writer: &mut Writer, batch: &Batch) -> RedbResult<()> {
+    pub(crate) fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
+        self.write_batch(writer, batch).map_err(|error| self.error("write", &error))
+    }
+
+    fn write_batch(&self, writer: &mut Writer, batch: &Batch) -> RedbResult<()> {
         let bytes = batch.segments.iter().map(|(_, segment)| segment.chunk.weight()).sum();
-        let transaction = self.begin(writer, bytes)?;
-        for (table, key, value) in &batch.rows {
-            transaction.open_table(*table)?.insert(&key[..], &value[..])?;
-        }
-        put_segments(&transaction, batch.segments.iter())?;
-        for (id, start) in &batch.trims {
-            trim(&transaction, *id, *start)?;
-        }
-        transaction.commit()?;
+        self.commit(writer, bytes, |transaction, ledger| {
+            ledger.producers = batch.producers;
+            for (table, key, value) in &batch.rows {
+                ledger.put(transaction, *table, key, value.clone())?;
+            }
+            ledger.append(transaction, batch.segments.iter())?;
+            for (id, row) in &batch.partitions {
+                let row = PartitionRow { segments_end: *ledger.end_mut(*id), ..*row };
+                let (key, value) = (layout::id(*id), layout::partition(&row));
+                ledger.put(transaction, PARTITIONS, &key, value)?;
+            }
+            for (id, start) in &batch.trims {
+                ledger.trim(transaction, *id, *start)?;
+                ledger.forget_aborted(transaction, *id, *start)?;
+            }
+            Ok(())
+        })?;
         writer.written = batch.changes;
         Ok(())
     }
@@ -191,23 +258,42 @@ impl Disk {
     /// Reads segments for a cursor, at least one if there is one, and tells up to where the range
     /// has been read.
     pub(crate) fn read(&self, range: &DiskRange) -> Result<(Vec<Segment>, i64)> {
-        self.read_segments(range)
-            .map_err(|e| fatal(format!("read the embedded log in {self}"), e.to_string()))
+        self.with(|database| self.read_segments(database, range))
+            .map_err(|error| self.error("read", &error))
     }
 
-    fn read_segments(&self, range: &DiskRange) -> RedbResult<(Vec<Segment>, i64)> {
-        let table = self.database.begin_read()?.open_table(SEGMENTS)?;
+    fn seal(&self) -> Seal {
+        match self.format {
+            Format::One => Seal::of(&[0; 16]),
+            Format::Two(log) => Seal::of(&log),
+        }
+    }
+
+    fn read_segments(
+        &self,
+        database: &Database,
+        range: &DiskRange,
+    ) -> RedbResult<(Vec<Segment>, i64)> {
+        let read = database.begin_read()?;
+        let (seal, name) = (self.seal(), &range.name);
+        let row = partition_row(&read, seal, range.id)?;
+        let table = read.open_table(SEGMENTS)?;
         let first = layout::place(range.id, range.from);
         // The segment that contains the offset begins at or before it.
         let before = table.range(&layout::place(range.id, 0)[..]..=&first[..])?.next_back();
-        let begin = match before {
-            Some(row) => row?.0.value().to_vec(),
-            None => first,
+        let (begin, mut chain) = match before {
+            Some(before) => (before?.0.value().to_vec(), Chain::from_any(name, row)),
+            None => (first, Chain::from_first(name, row)),
         };
         let (mut segments, mut bytes) = (Vec::new(), 0);
-        for row in table.range(&begin[..]..&layout::place(range.id, range.to)[..])? {
+        for row in table.range(&begin[..]..=&layout::place(range.id, i64::MAX)[..])? {
             let (key, value) = row?;
-            let segment = layout::read_segment(key.value(), value.value())?;
+            let linked =
+                open_segment(seal, self.format, (range.id, name), key.value(), value.value())?;
+            let segment = chain.follow(linked)?;
+            if segment.base >= range.to {
+                return Ok((segments, range.to));
+            }
             let is_aborted = range.aborted.cover(&segment);
             if segment.last() < range.from || is_aborted {
                 continue;
@@ -218,22 +304,28 @@ impl Disk {
             bytes += segment.chunk.weight();
             segments.push(segment);
         }
+        chain.finish()?;
         Ok((segments, range.to))
     }
 
     /// Where the first segment in the range begins that has not expired, if there is one.
     pub(crate) fn first_kept(&self, range: &ExpiryRange) -> Result<Option<i64>> {
-        self.find_first_kept(range)
-            .map_err(|e| fatal(format!("expire records of the log in {self}"), e.to_string()))
+        self.with(|database| self.find_first_kept(database, range))
+            .map_err(|error| self.error("expire records of", &error))
     }
 
-    fn find_first_kept(&self, range: &ExpiryRange) -> RedbResult<Option<i64>> {
-        let table = self.database.begin_read()?.open_table(SEGMENTS)?;
+    fn find_first_kept(&self, database: &Database, range: &ExpiryRange) -> RedbResult<Option<i64>> {
+        let read = database.begin_read()?;
+        let (seal, name) = (self.seal(), &range.name);
+        let mut chain = Chain::from_first(name, partition_row(&read, seal, range.id)?);
+        let table = read.open_table(SEGMENTS)?;
         let (from, to) = (layout::place(range.id, 0), layout::place(range.id, range.to));
         let mut last = None;
         for row in table.range(&from[..]..&to[..])? {
             let (key, value) = row?;
-            let segment = layout::read_segment(key.value(), value.value())?;
+            let linked =
+                open_segment(seal, self.format, (range.id, name), key.value(), value.value())?;
+            let segment = chain.follow(linked)?;
             if segment.last() < range.from {
                 continue;
             }
@@ -249,39 +341,18 @@ impl Disk {
 impl Batch {
     /// It is on disk: readers may see it.
     pub(crate) fn show(self, state: &mut State) {
-        for (id, end) in self.ends {
+        for (id, row) in self.partitions {
             let partition = state.partition_mut(id);
-            partition.visible = partition.visible.max(end);
+            partition.visible = partition.visible.max(row.end);
         }
         state.complete(self.endings);
     }
 }
 
-fn put_segments<'a>(
-    transaction: &WriteTransaction,
-    segments: impl Iterator<Item = &'a (PartitionId, Segment)>,
-) -> RedbResult<()> {
-    let mut table = transaction.open_table(SEGMENTS)?;
-    let mut value = Vec::new();
-    for (id, segment) in segments {
-        layout::segment(segment, &mut value);
-        table.insert(&layout::place(*id, segment.base)[..], &value[..])?;
+/// Why, and if the log is damaged also what can be done.
+fn cause(error: &redb::Error) -> String {
+    match error {
+        redb::Error::Corrupted(what) => format!("it is damaged: {what}; {ADVICE}"),
+        error => error.to_string(),
     }
-    Ok(())
-}
-
-/// Deletes segments and aborted ranges that end below `start`.
-fn trim(transaction: &WriteTransaction, id: PartitionId, start: i64) -> RedbResult<()> {
-    let (from, to) = (layout::place(id, 0), layout::place(id, start));
-    let mut segments: Bytes<'_> = transaction.open_table(SEGMENTS)?;
-    segments.retain_in(&from[..]..&to[..], |key, value| {
-        layout::last_offset(key, value).is_none_or(|last| last >= start)
-    })?;
-    let mut aborted: Bytes<'_> = transaction.open_table(ABORTED)?;
-    Ok(aborted.retain_in(&from[..]..&to[..], |_, _| false)?)
-}
-
-/// Aborted ranges are kept by their markers.
-fn read_aborted(key: &[u8], value: &[u8]) -> RedbResult<(PartitionId, Aborted)> {
-    layout::read_aborted(key, value).ok_or_else(|| layout::corrupt("an aborted range"))
 }

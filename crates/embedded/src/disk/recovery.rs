@@ -2,27 +2,77 @@
 
 use std::sync::Arc;
 
-use redb::{ReadableDatabase, ReadableTable, TableError};
-use runtime::transport::Result;
-use streams_core::TopicPartition;
+use redb::{Database, ReadableDatabase, TableError};
 
-use super::layout::{self, VERSION, corrupt};
+use super::layout::{self, Format, VERSION, corrupt};
+use super::load::{Loaded, Snapshot};
+use super::mark::Content;
+use super::seal::LogId;
 use super::{
-    ABORTED, Definition, Disk, META, OFFSETS, PARTITIONS, RedbResult, SEGMENTS, TOPICS,
-    TRANSACTIONAL,
+    ABORTED, Disk, META, OFFSETS, PARTITIONS, RedbResult, SEGMENTS, TOPICS, TRANSACTIONAL, Writer,
 };
-use crate::dirty::Dirty;
-use crate::error::{fatal, refused};
-use crate::partition::Partition;
 use crate::state::State;
+
+/// What a database turned out to be.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Log(Format),
+    /// Nothing is in it.
+    Empty,
+    /// A log of a version that this program does not know.
+    Newer(u32),
+    Foreign,
+}
+
+/// What kind of database this is.
+pub(super) fn kind(database: &impl ReadableDatabase) -> RedbResult<Kind> {
+    let read = database.begin_read()?;
+    let meta = match read.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) if read.list_tables()?.next().is_none() => {
+            return Ok(Kind::Empty);
+        }
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Kind::Foreign),
+        Err(error) => return Err(error.into()),
+    };
+    let found = meta.get(layout::FORMAT)?.map(|format| layout::read_format(format.value()));
+    Ok(match found.flatten() {
+        Some(Ok(format)) => Kind::Log(format),
+        Some(Err(version)) => Kind::Newer(version),
+        None => Kind::Foreign,
+    })
+}
+
+/// Makes an empty database a log.
+pub(super) fn initialise(database: &Database, log: &LogId) -> RedbResult<()> {
+    let transaction = database.begin_write()?;
+    for table in [TOPICS, PARTITIONS, SEGMENTS, ABORTED, TRANSACTIONAL, OFFSETS] {
+        transaction.open_table(table)?;
+    }
+    let mut ledger = super::Ledger::new(super::Seal::of(log));
+    // The version is read before the seal can be checked.
+    let format = layout::format(log);
+    ledger.put(&transaction, META, layout::FORMAT, format)?;
+    ledger.close(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// Why a database is refused that is no log this program reads.
+pub(super) fn why_refused(kind: &Kind) -> String {
+    match kind {
+        Kind::Newer(version) => {
+            format!("its format has version {version}, this program reads 1 and {VERSION}")
+        }
+        _ => "this is not a Headwater log".to_owned(),
+    }
+}
 
 impl Disk {
     /// The state of the log as it was last written, with nothing open.
-    pub(crate) fn recover(&self) -> Result<State> {
-        let failed =
-            |e: redb::Error| fatal(format!("open the embedded log in {self}"), e.to_string());
-        self.check_format()?;
-        let mut state = self.load().map_err(failed)?;
+    pub(super) fn recover(&self, said: Option<Content>) -> RedbResult<State> {
+        let loaded = self.with(|database| self.load(database, said))?;
+        let Loaded { mut state, ledger, .. } = loaded;
+        self.lock().ledger = ledger;
         let open = state.transactional.iter().filter(|(_, holder)| holder.open.is_some());
         let open: Vec<Arc<str>> = open.map(|(id, _)| id.clone()).collect();
         for id in &open {
@@ -30,7 +80,7 @@ impl Disk {
             state.abort_open(id);
         }
         let batch = self.take_batch(&mut state);
-        self.write(&mut self.lock(), &batch).map_err(failed)?;
+        self.write_batch(&mut self.lock(), &batch)?;
         batch.show(&mut state);
         tracing::info!(
             place = %self,
@@ -41,121 +91,28 @@ impl Disk {
         Ok(state)
     }
 
-    /// Refuses a database that is not a log, or of a version that this program does not know; makes
-    /// a new one a log.
-    fn check_format(&self) -> Result<()> {
-        let context = || format!("open the embedded log in {self}");
-        let found = self.prepare().map_err(|e| fatal(context(), e.to_string()))?;
-        match layout::read_format(&found) {
-            Some(VERSION) => Ok(()),
-            Some(other) => {
-                let why = format!("its format has version {other}, this program reads {VERSION}");
-                Err(refused(context(), why))
-            }
-            None => Err(refused(context(), "this is not a Headwater log")),
-        }
+    fn load(&self, database: &Database, said: Option<Content>) -> RedbResult<Loaded> {
+        let snapshot = Snapshot::new(database.begin_read()?, self.format);
+        let loaded = snapshot.load(false)?;
+        check_commits(said, loaded.ledger.commits)?;
+        snapshot.walk(&loaded, !self.opening.verify, |_, _| Ok(()))?;
+        Ok(loaded)
     }
+}
 
-    /// Makes sure that all tables are there; returns the format's record.
-    fn prepare(&self) -> RedbResult<Vec<u8>> {
-        let found = match self.database.begin_read()?.open_table(META) {
-            Ok(meta) => meta.get(layout::FORMAT)?.map(|value| value.value().to_vec()),
-            Err(TableError::TableDoesNotExist(_)) => None,
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(found) = found {
-            return Ok(found);
+/// Compares what the database has come to with what its mark says.
+pub(super) fn check_commits(said: Option<Content>, commits: u64) -> RedbResult<()> {
+    match said {
+        Some(Content { commits: acknowledged, .. }) if acknowledged > commits => {
+            let lost = acknowledged - commits;
+            Err(corrupt(format!("the last {lost} commits that were acknowledged are not in it")))
         }
-        let transaction = self.database.begin_write()?;
-        if transaction.list_tables()?.next().is_some() {
-            return Ok(Vec::new());
-        }
-        for table in [TOPICS, PARTITIONS, SEGMENTS, ABORTED, TRANSACTIONAL, OFFSETS] {
-            transaction.open_table(table)?;
-        }
-        transaction.open_table(META)?.insert(layout::FORMAT, &layout::format()[..])?;
-        transaction.commit()?;
-        Ok(layout::format())
+        _ => Ok(()),
     }
+}
 
-    fn load(&self) -> RedbResult<State> {
-        let mut state = State { dirty: Some(Dirty::default()), ..State::default() };
-        let names = self.load_topics(&mut state)?;
-        let meta = self.database.begin_read()?.open_table(META)?;
-        if let Some(next) = meta.get(layout::NEXT_PRODUCER)? {
-            state.producers =
-                layout::read_number(next.value()).ok_or_else(|| corrupt("the next producer id"))?;
-        }
-        self.load_partitions(&mut state, names)?;
-        self.each(OFFSETS, |key, value| {
-            let (group, partition) = layout::read_offset_key(key)?;
-            let committed = layout::read_committed(value)?;
-            state.group(&group).offsets.commit(partition, committed);
-            Some(())
-        })?;
-        self.each(TRANSACTIONAL, |key, value| {
-            let (id, holder) = (layout::read_text(key)?, layout::read_transactional(value)?);
-            for (partition, first) in holder.open.iter().flat_map(|open| &open.partitions) {
-                let partition = state.partitions.get_mut(*partition as usize)?;
-                partition.open.insert(holder.producer, *first);
-            }
-            state.transactional.insert(id, holder);
-            Some(())
-        })?;
-        Ok(state)
-    }
-
-    /// Loads the topics; returns the names of the partitions by their ids.
-    fn load_topics(&self, state: &mut State) -> RedbResult<Vec<Option<TopicPartition>>> {
-        let mut names = Vec::new();
-        self.each(TOPICS, |key, value| {
-            let topic = layout::read_topic(key, value)?;
-            for (number, id) in topic.partitions.iter().enumerate() {
-                let index = *id as usize;
-                names.resize(names.len().max(index + 1), None);
-                names[index] = Some(TopicPartition::new(topic.name.clone(), number as i32));
-            }
-            state.topics.insert(topic.name.clone(), topic);
-            Some(())
-        })?;
-        Ok(names)
-    }
-
-    fn load_partitions(
-        &self,
-        state: &mut State,
-        names: Vec<Option<TopicPartition>>,
-    ) -> RedbResult<()> {
-        let count = names.len();
-        let mut names = names.into_iter();
-        self.each(PARTITIONS, |key, value| {
-            // They come in the order of their ids, without gaps.
-            let partition: Partition = layout::read_partition(names.next()??, value)?;
-            let id = layout::read_id(key)?;
-            (id as usize == state.partitions.len()).then(|| state.partitions.push(partition))
-        })?;
-        if state.partitions.len() != count {
-            return Err(corrupt("a partition"));
-        }
-        for row in self.database.begin_read()?.open_table(ABORTED)?.iter()? {
-            let (key, value) = row?;
-            let (id, aborted) = super::read_aborted(key.value(), value.value())?;
-            let partition = state.partitions.get_mut(id as usize);
-            partition.ok_or_else(|| corrupt("an aborted range"))?.aborted.insert(aborted);
-        }
-        Ok(())
-    }
-
-    /// Reads all of a table; `read` gives `None` for what cannot be.
-    fn each(
-        &self,
-        table: Definition,
-        mut read: impl FnMut(&[u8], &[u8]) -> Option<()>,
-    ) -> RedbResult<()> {
-        for row in self.database.begin_read()?.open_table(table)?.iter()? {
-            let (key, value) = row?;
-            read(key.value(), value.value()).ok_or_else(|| corrupt("a record"))?;
-        }
-        Ok(())
+impl Writer {
+    pub(super) fn new(bytes: u64, ledger: super::Ledger) -> Self {
+        Self { written: 0, bytes, ledger }
     }
 }

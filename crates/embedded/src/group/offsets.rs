@@ -37,6 +37,10 @@ impl Offsets {
         self.committed.get(partition)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &Committed)> {
+        self.committed.iter()
+    }
+
     pub(crate) fn commit(&mut self, partition: TopicPartition, committed: Committed) {
         self.committed.insert(partition, committed);
     }

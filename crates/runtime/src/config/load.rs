@@ -13,7 +13,7 @@ const PREFIX: &str = "HEADWATER_APP_";
 const PROJECT: &str = "HEADWATER_";
 
 /// The settings that the environment can override.
-const SETTINGS: [&str; 18] = [
+const SETTINGS: [&str; 19] = [
     "broker",
     "guarantee",
     "commit_interval",
@@ -32,6 +32,7 @@ const SETTINGS: [&str; 18] = [
     "replication",
     "topology_changes",
     "poll_records_max",
+    "task_idle",
 ];
 
 impl Config {

@@ -40,7 +40,9 @@ pub use units::ByteSize;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the log is: `kafka://host:port[,host:port]`, `embedded:` (in memory) or
-    /// `embedded:./dir`.
+    /// `embedded:./dir`. A damaged log is refused; `embedded:./dir?damaged=skip` opens it without
+    /// what is damaged, and `?verify=read` verifies records when they are read and not all of them
+    /// when the log is opened.
     pub broker: String,
     /// What a crash may do. Default: [`Guarantee::ExactlyOnce`].
     pub guarantee: Guarantee,
@@ -129,7 +131,10 @@ pub enum TopologyChanges {
     #[default]
     Refuse,
     /// The new topology takes the place of the old one. State without a place in it stays where it
-    /// is, unused; records that wait in a repartition topic which is gone are not processed.
+    /// is, unused; records that wait in a repartition topic which is gone are not processed. A
+    /// table that kept its name, but holds windows of another kind or length, is refused all the
+    /// same, with
+    /// [`AppError::TableMeansSomethingElse`](crate::AppError::TableMeansSomethingElse).
     Accept,
 }
 

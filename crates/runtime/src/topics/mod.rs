@@ -3,6 +3,8 @@
 
 mod internal;
 mod limits;
+mod note;
+mod owner;
 mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,26 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use streams_core::{TopicPartition, Topology};
+use streams_core::{TableSpec, Topology};
 
-use super::{exists, with_times};
+use super::note::{self, Notes};
+use super::owner;
 use crate::clock::Clock;
 use crate::config::{Config, TopologyChanges};
 use crate::error::AppError;
-use crate::transport::{
-    Admin, ErrorKind, NewTopic, Outgoing, ProducerConfig, ReaderConfig, Transport, TransportError,
-};
-
-/// Key of the one record that counts: the last.
-const KEY: &[u8] = b"topology";
+use crate::transport::{Admin, Transport};
 
 /// The shape of the topology that is to start, compared with the one that ran before.
 pub(crate) struct Shape<'a> {
-    log: &'a dyn Transport,
-    clock: &'a dyn Clock,
-    config: &'a Config,
+    topology: &'a Topology,
+    notes: Notes<'a>,
     topic: Arc<str>,
     lines: BTreeSet<String>,
     /// The internal topics that the application had already.
@@ -31,33 +25,30 @@ pub(crate) struct Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    /// Compares the topology with what the log says about its last run. Touches nothing.
+    /// Compares the topology with what the log says about its last run, and about other
+    /// applications. Touches nothing.
     ///
     /// # Errors
-    /// Something of the last run's has no place in this topology, and that is not accepted.
+    /// Something of the last run's has no place in this topology, and that is not accepted, or
+    /// would be taken for something else; or a topic would be shared with another application.
     pub(crate) fn look_up(
-        topology: &Topology,
+        topology: &'a Topology,
         admin: &mut dyn Admin,
         (log, clock, config): (&'a dyn Transport, &'a dyn Clock, &'a Config),
     ) -> Result<Self, AppError> {
         let application = topology.application_id();
-        let topic: Arc<str> = format!("{application}-topology").into();
-        let same = Self {
-            log,
-            clock,
-            config,
-            topic,
-            lines: topology.shape(),
-            kept: BTreeSet::new(),
-            is_new: false,
-        };
+        let notes = Notes { log, clock, config };
+        let topic = note::topic_of(application);
+        let lines = topology.shape();
+        let same = Self { topology, notes, topic, lines, kept: BTreeSet::new(), is_new: false };
         // Without state of its own there is nothing to lose.
         if topology.internal_topics().is_empty() {
             return Ok(same);
         }
+        owner::check(topology, admin, notes)?;
         let known = admin.describe(&[Arc::clone(&same.topic)], config.request_timeout)?;
         let before = match known.first() {
-            Some(Some(_)) => same.last()?,
+            Some(Some(_)) => notes.last(&same.topic)?,
             _ => None,
         };
         let Some(before) = before else { return Ok(Self { is_new: true, ..same }) };
@@ -73,6 +64,7 @@ impl<'a> Shape<'a> {
             let application = Arc::clone(application);
             return Err(AppError::TopologyChanged { application, difference });
         }
+        same.refuse_misreading(&before, admin)?;
         tracing::info!(app = %application, "the topology has changed:\n{difference}");
         Ok(Self { is_new: true, ..same })
     }
@@ -87,70 +79,65 @@ impl<'a> Shape<'a> {
         if !self.is_new {
             return Ok(());
         }
-        let Config { request_timeout: timeout, replication, .. } = *self.config;
-        let policy = ("cleanup.policy".to_owned(), "compact".to_owned());
-        let (name, config) = (Arc::clone(&self.topic), with_times(&[policy]));
-        let topic = NewTopic { name, partitions: 1, replication, config };
-        match admin.create(&topic, timeout) {
-            Err(error) if !exists(&error) => return Err(error.into()),
-            _ => {}
-        }
-        let producer = ProducerConfig {
-            transactional_id: None,
-            transaction_timeout: self.config.transaction_timeout,
-            buffer_bytes_max: 1 << 20,
-        };
-        let mut producer = self.log.producer(&producer)?;
-        producer.init(timeout)?;
-        let text = self.lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
-        let sent = producer.send(&Outgoing {
-            topic: &self.topic,
-            partition: Some(0),
-            key: Some(KEY),
-            value: Some(text.as_bytes()),
-            timestamp: self.clock.now(),
-            headers: None,
-        });
-        sent.and_then(|()| producer.flush(timeout)).map_err(not_there_yet)?;
-        Ok(())
+        self.notes.write(&self.topic, &self.lines, admin)?;
+        // Another application may have started at the same time, and not seen this note: of two,
+        // the one that notes last sees the other's.
+        owner::check(self.topology, admin, self.notes)
     }
 
-    /// What the last record says.
-    fn last(&self) -> Result<Option<BTreeSet<String>>, AppError> {
-        let (clock, timeout) = (self.clock, self.config.request_timeout);
-        let partition = TopicPartition::new(Arc::clone(&self.topic), 0);
-        let mut reader = self.log.reader(&ReaderConfig::new(true))?;
-        let (begin, end) = reader.bounds(&partition, timeout).map_err(not_there_yet)?;
-        if begin >= end {
-            return Ok(None);
-        }
-        reader.add(&partition, begin)?;
-        let (mut found, give_up) = (None, clock.monotonic() + timeout);
-        while reader.position(&partition).unwrap_or(begin) < end {
-            if clock.monotonic() > give_up {
-                let context = format!("reading {}", self.topic);
-                return Err(TransportError::new(ErrorKind::Retriable, context, "timed out").into());
+    /// Whoever accepts that state is lost does not accept that it is taken for something else:
+    /// windows of one length for those of another. Only an empty changelog can be begun again.
+    fn refuse_misreading(
+        &self,
+        before: &BTreeSet<String>,
+        admin: &mut dyn Admin,
+    ) -> Result<(), AppError> {
+        let tables = self.topology.sub_topologies().iter().flat_map(|sub| sub.tables());
+        for table in tables {
+            let Some((was, is)) = misread(table, before, &self.lines) else { continue };
+            let names = [Arc::clone(table.changelog())];
+            let known = admin.describe(&names, self.notes.config.request_timeout)?.pop();
+            let Some(changelog) = known.flatten() else { continue };
+            if !self.notes.is_new(&changelog)? {
+                return Err(AppError::TableMeansSomethingElse {
+                    table: Arc::clone(table.name()),
+                    changelog: Arc::clone(table.changelog()),
+                    was,
+                    is,
+                });
             }
-            for fetched in reader.poll(Duration::from_millis(100), 1_000)? {
-                let records = (0..fetched.batch.len()).map(|index| fetched.batch.record(index));
-                let values = records.filter_map(|record| record.value);
-                found = values.last().map(<[u8]>::to_vec).or(found);
-            }
         }
-        let lines =
-            |text: Vec<u8>| String::from_utf8_lossy(&text).lines().map(str::to_owned).collect();
-        Ok(found.map(lines))
+        Ok(())
     }
 }
 
-/// A topic that was created a moment ago may not be known everywhere.
-fn not_there_yet(error: TransportError) -> TransportError {
-    match error.kind() {
-        ErrorKind::NotFound => {
-            TransportError::new(ErrorKind::Retriable, "noting the topology", error)
-        }
-        _ => error,
+/// What a table's entries were and what they would be taken for, if that is something else.
+fn misread(
+    table: &TableSpec,
+    before: &BTreeSet<String>,
+    now: &BTreeSet<String>,
+) -> Option<(String, String)> {
+    let find = |lines: &BTreeSet<String>, start: &str| {
+        let line = lines.iter().find_map(|line| line.strip_prefix(start))?;
+        // What comes behind the first comma says where entries come from, not what they are.
+        Some(line.split(',').next().unwrap_or(line).to_owned())
+    };
+    let of = format!("table {} of ", table.name());
+    let terms = format!("table {}, ", table.name());
+    // Keys are kept in the same bytes whether they are read in ranges or not.
+    let layout = |lines| find(lines, &of).map(|of| of.replace("ordered ", ""));
+    let kinds = (layout(before)?, layout(now)?);
+    if kinds.0 != kinds.1 {
+        return Some(kinds);
     }
+    // Noted by a version that noted no windows: unknown, and taken as it is.
+    before.iter().find(|line| line.starts_with(&terms))?;
+    let windows = |lines| find(lines, &format!("{terms}windows: "));
+    let windows = (windows(before), windows(now));
+    let told = |windows: Option<String>| {
+        format!("{} ({})", kinds.0, windows.as_deref().unwrap_or("of no windows"))
+    };
+    (windows.0 != windows.1).then(|| (told(windows.0), told(windows.1)))
 }
 
 /// The internal topics of a topology that its last run had too.
@@ -170,4 +157,49 @@ fn difference(before: &BTreeSet<String>, now: &BTreeSet<String>) -> String {
     let gone = before.difference(now).map(|line| format!("- {line}"));
     let new = now.difference(before).map(|line| format!("+ {line}"));
     gone.chain(new).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use streams_core::{Builder, Table, Topic, Windows};
+
+    use super::*;
+
+    fn topology(windows: impl Windows + Clone) -> Topology {
+        let app = Builder::new("shop");
+        let input = app.stream(&Topic::<String, u64>::new("in")).group_by_key();
+        let _ = input.window(windows).count(&Table::new("t")).into_table();
+        app.build().expect("valid")
+    }
+
+    /// What the table `t` is taken for, if the lines were noted before.
+    fn taken_for(before: &[&str], topology: &Topology) -> Option<(String, String)> {
+        let before = before.iter().map(|line| (*line).to_owned()).collect();
+        let subs: Arc<[TableSpec]> = topology.sub_topologies()[0].tables().into();
+        misread(&subs[0], &before, &topology.shape())
+    }
+
+    #[test]
+    fn only_what_would_be_taken_for_something_else_is_misread() {
+        use streams_core::{Session, Tumbling};
+        let second = std::time::Duration::from_secs(1);
+        let tumbling = topology(Tumbling::of(second));
+        let told = |was: &str, is: &str| Some((was.to_owned(), is.to_owned()));
+        assert_eq!(taken_for(&[], &tumbling), None);
+        assert_eq!(taken_for(&["table t of windows, from old"], &tumbling), None);
+        let keys = ["table t of ordered keys, from in"];
+        assert_eq!(taken_for(&keys, &tumbling), told("keys", "windows"));
+        let hopping =
+            ["table t of windows, from in", "table t, windows: hopping of 1000 ms, every 5 ms"];
+        let expected = told("windows (hopping of 1000 ms)", "windows (tumbling of 1000 ms)");
+        assert_eq!(taken_for(&hopping, &tumbling), expected);
+        let sessions = topology(Session::of(second));
+        let longer = ["table t of keys and times, from in", "table t, windows: sessions, of 5 ms"];
+        assert_eq!(taken_for(&longer, &sessions), None);
+        let buffer = ["table t of keys and times, from in", "table t, keys: UTF-8 text"];
+        let expected = told("keys and times (of no windows)", "keys and times (sessions)");
+        assert_eq!(taken_for(&buffer, &sessions), expected);
+    }
 }

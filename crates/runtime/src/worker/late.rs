@@ -28,7 +28,7 @@ impl LateLog {
             return;
         }
         if let Some(late) = self.unsaid.take() {
-            self.say_at = now + SAY_EVERY;
+            self.say_at = now.saturating_add(SAY_EVERY);
             let LateRecords { records, table, topic, partition, offset, .. } = &late;
             tracing::warn!(records, %table, %topic, partition, offset, "records dropped: {late}");
         }

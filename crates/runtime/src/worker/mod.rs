@@ -124,6 +124,8 @@ impl Worker {
             self.count(assignment, task);
         }
         self.tasks = tasks;
+        // Whatever is left to say, however short a time ago it said something.
+        self.late.say(Duration::MAX);
         if let Err(error) = self.producing.drop_work(Fate::Kept) {
             tracing::warn!(worker = self.index, %error, "the producer was not closed properly");
         }

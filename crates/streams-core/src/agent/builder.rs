@@ -8,7 +8,7 @@ use super::AgentRunner;
 use super::context::{Access, Context, Declared};
 use super::records::{Inbox, Records};
 use super::running::{Running, RunningAgent};
-use crate::builder::{Builder, NodeId, NodeKind};
+use crate::builder::{Builder, NodeId, NodeKind, Types};
 use crate::changelog::Layout;
 use crate::error::BoxError;
 use crate::operators::event_time;
@@ -89,9 +89,10 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
     /// The agent writes (and reads) this table, as its only writer.
     pub fn writes<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let (node, writer) = (self.node(), format!("the agent {}", self.name));
-        let name = &table.name;
-        let index =
-            self.builder.graph(|graph| graph.add_table(name, Layout::KeyValue, &writer, node));
+        let (name, types) = (&table.name, Some(Types::of_table(table)));
+        let index = self
+            .builder
+            .graph(|graph| graph.add_table(name, Layout::KeyValue, types, &writer, node));
         self.tables.push((Arc::clone(name), index, Access::Write));
         self
     }
@@ -101,7 +102,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
     /// be partitioned like the table's. A windowed table cannot be read so.
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let (node, reader) = (self.node(), format!("the agent {}", self.name));
-        let index = self.builder.graph(|graph| graph.use_table(&table.name, &reader, node));
+        let types = Types::of_table(table);
+        let index = self.builder.graph(|graph| graph.use_table(&table.name, types, &reader, node));
         self.tables.push((Arc::clone(&table.name), index, Access::Read));
         self
     }
@@ -109,7 +111,9 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
     /// The agent sends to this topic.
     pub fn sends<K2: 'static, V2: 'static>(mut self, topic: &Topic<K2, V2>) -> Self {
         let (node, name) = (self.node(), Arc::clone(&topic.name));
+        let sender = format!("the agent {}", self.name);
         self.builder.graph(|graph| {
+            graph.use_topic(&name, sender, Types::of_topic(topic));
             graph.check_name("the topic", &name);
             graph.add_node(NodeKind::Sink(Arc::clone(&name)), &[node])
         });

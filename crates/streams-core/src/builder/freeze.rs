@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::graph::{Graph, NodeKind, TableDraft};
+use super::{own_topics, types};
 use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
 use crate::task::METADATA_MAX;
 use crate::topology::{
-    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
+    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Terms, Topology,
 };
 
 /// What an entry of an offset's metadata takes beside its name.
@@ -89,6 +90,9 @@ fn check(graph: &mut Graph) {
         problems.extend(unreadable(table));
     }
     problems.extend(duplicates(graph));
+    problems.extend(types::clashes("topic", &graph.topic_uses));
+    problems.extend(types::clashes("table", &graph.table_uses));
+    problems.extend(own_topics::problems(graph));
     graph.problems.extend(problems);
 }
 
@@ -193,7 +197,11 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         name: Arc::clone(&table.name),
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
-        has_readers: !table.readers.is_empty(),
+        is_ranged: table.is_ranged,
+        terms: match &table.types {
+            Some(types) => types.terms(table.windows.clone()),
+            None => Terms::default(),
+        },
     }
 }
 

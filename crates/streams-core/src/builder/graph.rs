@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::names;
+use super::types::{Types, Use};
 use crate::agent::AgentRunner;
 use crate::changelog::Layout;
 use crate::cx::ClockIndex;
@@ -53,6 +54,12 @@ pub(crate) struct TableDraft {
     pub(crate) writer: Option<String>,
     /// Those that ask for rows by their key, and do not write.
     pub(crate) readers: Vec<String>,
+    /// Whether one of them may ask for ranges of keys.
+    pub(crate) is_ranged: bool,
+    /// The types that its writer writes, where they are the user's.
+    pub(crate) types: Option<Types>,
+    /// If it holds windows: which.
+    pub(crate) windows: Option<String>,
 }
 
 /// A stream time of its own, kept under a name.
@@ -72,6 +79,8 @@ pub(crate) struct Graph {
     pub(crate) clocks: Vec<ClockDraft>,
     pub(crate) hooks: Vec<(NodeId, Arc<dyn Hook>)>,
     pub(crate) globals: Vec<GlobalSource>,
+    pub(crate) topic_uses: Vec<Use>,
+    pub(crate) table_uses: Vec<Use>,
     pub(crate) problems: Vec<String>,
     pub(crate) at_freeze: Vec<Box<dyn FnOnce()>>,
 }
@@ -86,6 +95,8 @@ impl Graph {
             clocks: Vec::new(),
             hooks: Vec::new(),
             globals: Vec::new(),
+            topic_uses: Vec::new(),
+            table_uses: Vec::new(),
             problems: Vec::new(),
             at_freeze: Vec::new(),
             application_id,
@@ -118,7 +129,13 @@ impl Graph {
             let same = source.start == start
                 && source.policy == policy
                 && source.max_ahead_ms == max_ahead_ms;
-            let node = source.node;
+            let (node, is_same_kind) = (source.node, source.kind == kind);
+            if !is_same_kind {
+                self.problems.push(format!(
+                    "the topic {topic} is a repartition topic of the application, and consumed as \
+                     one of the user's: give one of them another name"
+                ));
+            }
             if !same {
                 self.problems.push(format!("the topic {topic} is consumed with different options"));
             }
@@ -157,18 +174,28 @@ impl Graph {
         }
     }
 
-    /// Registers `node` as the writer of a table.
+    /// Somebody uses a topic of the user's with these types.
+    pub(crate) fn use_topic(&mut self, topic: &Arc<str>, user: impl Into<String>, types: Types) {
+        self.topic_uses.push(Use { name: Arc::clone(topic), user: user.into(), types });
+    }
+
+    /// Registers `node` as the writer of a table; `types` are the user's, if he has a say in them.
     pub(crate) fn add_table(
         &mut self,
         name: &Arc<str>,
         layout: Layout,
+        types: Option<Types>,
         writer: &str,
         node: NodeId,
     ) -> TableIndex {
         let index = self.table_index(name, layout);
+        if let Some(types) = types.clone() {
+            let name = Arc::clone(name);
+            self.table_uses.push(Use { name, user: writer.to_owned(), types });
+        }
         let table = &mut self.tables[index];
         // A reader may have named it before, without knowing its layout.
-        table.layout = layout;
+        (table.layout, table.types) = (layout, types);
         match &table.writer {
             Some(first) => {
                 let problem = format!("the table {name} has two writers: {first} and {writer}");
@@ -180,9 +207,21 @@ impl Graph {
         index
     }
 
+    /// The table holds windows.
+    pub(crate) fn set_windows(&mut self, table: TableIndex, windows: String) {
+        self.tables[table].windows = Some(windows);
+    }
+
     /// Registers `node` as a reader of a table that something else writes.
-    pub(crate) fn use_table(&mut self, name: &Arc<str>, reader: &str, node: NodeId) -> TableIndex {
+    pub(crate) fn use_table(
+        &mut self,
+        name: &Arc<str>,
+        types: Types,
+        reader: &str,
+        node: NodeId,
+    ) -> TableIndex {
         let index = self.table_index(name, Layout::KeyValue);
+        self.table_uses.push(Use { name: Arc::clone(name), user: reader.to_owned(), types });
         self.tables[index].readers.push(reader.to_owned());
         self.nodes[node].tables.push(index);
         index
@@ -194,8 +233,15 @@ impl Graph {
             return index;
         }
         self.check_name("the table", name);
-        let (writer, readers) = (None, Vec::new());
-        let table = TableDraft { name: Arc::clone(name), layout, writer, readers };
+        let table = TableDraft {
+            name: Arc::clone(name),
+            layout,
+            writer: None,
+            readers: Vec::new(),
+            is_ranged: false,
+            types: None,
+            windows: None,
+        };
         self.tables.push(table);
         self.tables.len() - 1
     }

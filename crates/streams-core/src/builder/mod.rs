@@ -3,6 +3,8 @@
 mod freeze;
 mod graph;
 mod names;
+mod own_topics;
+mod types;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::topic::Topic;
 use crate::topology::{SourceKind, Topology};
 
 pub(crate) use graph::{Graph, Node, NodeId, NodeKind};
+pub(crate) use types::Types;
 
 /// Collects the parts of an application.
 ///
@@ -74,6 +77,8 @@ impl Builder {
         K: Send + 'static,
         V: Send + 'static,
     {
+        let user = format!("the agent {name}");
+        self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(topic)));
         AgentBuilder::new(self, name, topic)
     }
 
@@ -95,6 +100,10 @@ impl Builder {
             consumed.policy,
             consumed.max_ahead_ms,
         );
+        if kind == SourceKind::User {
+            let types = Types::of_topic(topic);
+            self.graph(|graph| graph.use_topic(&topic.name, "the stream that is read", types));
+        }
         let chain = SourceChain { topic: topic.clone(), timestamps: consumed.timestamps };
         Stream::new(self, chain, node)
     }

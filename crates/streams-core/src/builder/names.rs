@@ -2,7 +2,7 @@
 //! anything is made of them.
 
 /// The longest name Kafka gives a topic.
-const TOPIC_NAME_MAX: usize = 249;
+pub(super) const TOPIC_NAME_MAX: usize = 249;
 
 /// What is wrong with a name as (part of) a topic's name; `None` if nothing is.
 pub(crate) fn fault(name: &str) -> Option<&'static str> {

@@ -4,7 +4,7 @@ use ::bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, CodecError, present};
+use super::{Codec, CodecError, Format, present};
 
 /// bincode's `standard` format with a limit of `MAX` bytes (default 1 MiB) on what a value may ask
 /// for when decoded.
@@ -33,6 +33,10 @@ impl<T: Serialize + DeserializeOwned, const MAX: usize> Codec<T> for Bincode<MAX
             ::bincode::serde::decode_from_slice(bytes, Self::config()).map_err(CodecError::new)?;
         trailing(used, bytes.len())?;
         Ok(value)
+    }
+
+    fn format(&self) -> Format {
+        Format::named("bincode")
     }
 }
 

@@ -1,6 +1,6 @@
 //! JSON through serde.
 
-use super::{Codec, CodecError, JsonValue, present};
+use super::{Codec, CodecError, Format, JsonValue, present};
 
 /// JSON text. Null bytes are refused; JSON's own `null` is a value like others.
 ///
@@ -16,5 +16,9 @@ impl<T: JsonValue> Codec<T> for Json {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
         serde_json::from_slice(present(bytes)?).map_err(CodecError::new)
+    }
+
+    fn format(&self) -> Format {
+        Format::named("JSON")
     }
 }

@@ -4,6 +4,7 @@
 mod bincode;
 mod bounds;
 mod changed;
+mod format;
 mod json;
 mod natural;
 #[cfg(feature = "postcard")]
@@ -20,6 +21,7 @@ pub use self::bincode::Bincode;
 pub use self::postcard::Postcard;
 pub use bounds::{JsonValue, NaturalKey};
 pub(crate) use changed::Changed;
+pub use format::Format;
 pub use json::Json;
 pub use natural::{Bytes, Natural, Nullable};
 pub use text::Text;
@@ -52,6 +54,13 @@ pub trait Codec<T>: Send + Sync + 'static {
 
     /// Reads a value; `None` is null, which most codecs refuse with [`CodecError::null`].
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError>;
+
+    /// What it writes, in a word. By this `build()` finds one topic or table that is used as two
+    /// kinds of things, and a start finds a table whose entries are to be read as something else.
+    /// Default: the codec is compared by its type, and the start compares nothing.
+    fn format(&self) -> Format {
+        Format::of_codec::<Self>()
+    }
 }
 
 /// A shared codec is a codec.
@@ -62,6 +71,10 @@ impl<T: 'static> Codec<T> for Arc<dyn Codec<T>> {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
         (**self).decode(bytes)
+    }
+
+    fn format(&self) -> Format {
+        (**self).format()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Codec, CodecError, present};
+use super::{Codec, CodecError, Format, present};
 
 /// A type with a byte form that every Kafka user agrees on: text as UTF-8, integers big-endian,
 /// bytes as they are.
@@ -56,6 +56,10 @@ impl Codec<String> for Bytes {
     fn decode(&self, bytes: Option<&[u8]>) -> Result<String, CodecError> {
         std::str::from_utf8(present(bytes)?).map(str::to_owned).map_err(CodecError::new)
     }
+
+    fn format(&self) -> Format {
+        Format::named("UTF-8 text")
+    }
 }
 
 impl Codec<Box<str>> for Bytes {
@@ -66,6 +70,10 @@ impl Codec<Box<str>> for Bytes {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Box<str>, CodecError> {
         std::str::from_utf8(present(bytes)?).map(Into::into).map_err(CodecError::new)
+    }
+
+    fn format(&self) -> Format {
+        Format::named("UTF-8 text")
     }
 }
 
@@ -78,6 +86,10 @@ impl Codec<Vec<u8>> for Bytes {
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Vec<u8>, CodecError> {
         Ok(present(bytes)?.to_vec())
     }
+
+    fn format(&self) -> Format {
+        Format::opaque()
+    }
 }
 
 /// The unit type: always null. For topics without keys.
@@ -88,6 +100,10 @@ impl Codec<()> for Bytes {
 
     fn decode(&self, _: Option<&[u8]>) -> Result<(), CodecError> {
         Ok(())
+    }
+
+    fn format(&self) -> Format {
+        Format::opaque()
     }
 }
 
@@ -121,6 +137,10 @@ macro_rules! big_endian {
                 })?;
                 Ok(<$type>::from_be_bytes(array))
             }
+
+            fn format(&self) -> Format {
+                Format::named(stringify!($type))
+            }
         }
     )*};
 }
@@ -142,6 +162,10 @@ impl<T, C: Codec<T>> Codec<Option<T>> for Nullable<C> {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Option<T>, CodecError> {
         bytes.map(|bytes| self.0.decode(Some(bytes))).transpose()
+    }
+
+    fn format(&self) -> Format {
+        self.0.format()
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, CodecError, present};
+use super::{Codec, CodecError, Format, present};
 
 /// The postcard format; the compact choice for internal topics and tables.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +24,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
         // postcard would accept this in silence; it means that the reader's type is not the
         // writer's.
         Err(CodecError::new(format!("{} bytes are left over behind the value", rest.len())))
+    }
+
+    fn format(&self) -> Format {
+        Format::named("postcard")
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::str::FromStr;
 
-use super::{Codec, CodecError, present};
+use super::{Codec, CodecError, Format, present};
 
 /// Text by `Display` and `FromStr`: the number 42 is the two bytes `42`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,5 +22,9 @@ where
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
         let text = std::str::from_utf8(present(bytes)?).map_err(CodecError::new)?;
         text.parse().map_err(CodecError::new)
+    }
+
+    fn format(&self) -> Format {
+        Format::named("UTF-8 text")
     }
 }

@@ -46,10 +46,10 @@ impl<K: Natural> TimeWindowed<K> {
     /// their start does not say everything about.
     ///
     /// ```
-    /// # use headwater_streams_core::{Builder, Record, Table, Topic, Tumbling};
-    /// # use headwater_streams_core::codec::{Text, TimeWindowed};
-    /// # use headwater_testkit::TopologyTest;
-    /// # use std::time::Duration;
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::codec::{Text, TimeWindowed};
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
     /// let windows = Tumbling::of(Duration::from_secs(60));
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::by(windows), Text);

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{Stream, functions};
-use crate::builder::Builder;
+use crate::builder::{Builder, Types};
 use crate::chain::{Chain, Then};
 use crate::global::{GlobalSource, GlobalTable, TypedRows};
 use crate::operators::LookUp;
@@ -71,7 +71,10 @@ impl Builder {
                 table.name
             ));
         }
+        let user = format!("the global table {}", table.name);
+        self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(topic)));
         let source = GlobalSource {
+            terms: Types::of_table(table).terms(None),
             topic: Arc::clone(&topic.name),
             name: Arc::clone(&table.name),
             policy,

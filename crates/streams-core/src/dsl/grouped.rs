@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Stream, TableStream, WindowGrouped};
-use crate::builder::{Builder, NodeId};
+use crate::builder::{Builder, NodeId, Types};
 use crate::chain::{Chain, Port};
 use crate::change::Change;
 use crate::changelog::Layout;
@@ -186,8 +186,9 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
         operator: &str,
         table: &Table<K, A>,
     ) -> Self {
-        let index =
-            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, operator, node));
+        let types = Some(Types::of_table(table));
+        let index = builder
+            .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, operator, node));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
         let (updates, latest, changes) = (Port::new(), Port::new(), Port::new());
         Self { builder, node, updates, latest, changes, rows }

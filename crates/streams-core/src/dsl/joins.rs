@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Stream, TableStream, functions};
-use crate::builder::NodeKind;
+use crate::builder::{NodeKind, Types};
 use crate::chain::{Chain, Port, Then};
 use crate::changelog::Layout;
 use crate::codec::{Codec, Json, JsonValue, NaturalKey};
@@ -123,7 +123,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     }
 
     /// [`join`](Stream::join), and each record that found no partner, alone, when stream time has
-    /// passed its window and grace. A record without key is alone at once.
+    /// passed its window and grace: at once, if it comes later than that. A record without key is
+    /// alone at once.
     ///
     /// ```
     /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
@@ -209,16 +210,18 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         let builder = self.builder;
         let parents = [self.node, other.node];
         let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
-        let side = |part: &str| {
+        let side = |part: &str, types: Option<Types>| {
             let table: Arc<str> = format!("{}-{part}", buffers.name).into();
             builder.graph(|graph| JoinSide {
-                table: graph.add_table(&table, Layout::Keyed(12), name, node),
+                table: graph.add_table(&table, Layout::Keyed(12), types, name, node),
                 clock: graph.add_clock(Arc::clone(&table), node),
                 name: table,
             })
         };
-        let (left, right) = (side("left"), side("right"));
-        let unmatched = (sides != Sides::Inner).then(|| side("unmatched"));
+        let left = side("left", Some(Types::new(&*buffers.key, &*buffers.left)));
+        let right = side("right", Some(Types::new(&*buffers.key, &*buffers.right)));
+        // It holds values of both sides.
+        let unmatched = (sides != Sides::Inner).then(|| side("unmatched", None));
         let clock = builder.graph(|graph| graph.add_clock(format!("{}/1", left.name), node));
         let port = Port::new();
         let join = Arc::new(StreamJoin {

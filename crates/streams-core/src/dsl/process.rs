@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stream;
-use crate::builder::{NodeId, NodeKind};
+use crate::builder::{NodeId, NodeKind, Types};
 use crate::chain::{Chain, Operator, Port};
 use crate::changelog::Layout;
 use crate::operators::{
@@ -114,12 +114,13 @@ where
     C: Chain<Key = K, Value = V>,
 {
     /// A table that the processor reads and writes, as its only writer.
-    pub fn table<T, U>(mut self, table: &Table<T, U>) -> Self {
+    pub fn table<T: 'static, U: 'static>(mut self, table: &Table<T, U>) -> Self {
         let (name, writer) = (&table.name, format!("the processor {}", self.forward.name));
+        let types = Some(Types::of_table(table));
         let index = self
             .stream
             .builder
-            .graph(|graph| graph.add_table(name, Layout::Ordered, &writer, self.node));
+            .graph(|graph| graph.add_table(name, Layout::Ordered, types, &writer, self.node));
         self.forward.tables.push(Held { name: Arc::clone(name), index, is_written: true });
         self
     }
@@ -154,9 +155,14 @@ where
     /// assert_eq!(test.take(&answers)?, [("how often".to_owned(), 1)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn reads<T, U>(mut self, table: &Table<T, U>) -> Self {
+    pub fn reads<T: 'static, U: 'static>(mut self, table: &Table<T, U>) -> Self {
         let (name, reader) = (&table.name, format!("the processor {}", self.forward.name));
-        let index = self.stream.builder.graph(|graph| graph.use_table(name, &reader, self.node));
+        let types = Types::of_table(table);
+        let index = self.stream.builder.graph(|graph| {
+            let index = graph.use_table(name, types, &reader, self.node);
+            graph.tables[index].is_ranged = true;
+            index
+        });
         self.forward.tables.push(Held { name: Arc::clone(name), index, is_written: false });
         self
     }
@@ -174,9 +180,10 @@ where
         self.punctuator(every, None, Box::new(act))
     }
 
-    /// Calls `act` every so often in wall-clock time, counted from when the task first started, with
-    /// the date by then in milliseconds. Late calls are not made up for. What passes is measured by
-    /// a clock that nobody sets: a date that is set back or forth costs one interval at most.
+    /// Calls `act` every so often in wall-clock time, counted from when the task first started,
+    /// with the date by then in milliseconds. Late calls are not made up for. What passes is
+    /// measured by a clock that nobody sets: a date that is set back or forth costs one interval at
+    /// most.
     pub fn on_wall_clock(
         self,
         every: Duration,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Stream;
-use crate::builder::NodeKind;
+use crate::builder::{NodeKind, Types};
 use crate::chain::Chain;
 use crate::operators::{Sink, SinkBy};
 use crate::topic::Topic;
@@ -30,6 +30,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         let kind = NodeKind::Sink(Arc::clone(&topic.name));
         self.builder.graph(|graph| {
             graph.check_name("the topic", &topic.name);
+            graph.use_topic(&topic.name, "the stream that is sent", Types::of_topic(topic));
             graph.add_node(kind, &[self.node])
         });
         self.chain.connect(Sink { topic: topic.clone(), needs_key: false }, self.builder);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Stream, TableStream, grouped};
-use crate::builder::{Builder, NodeId};
+use crate::builder::{Builder, NodeId, Types};
 use crate::chain::{Chain, Port};
 use crate::codec::window_key;
 use crate::cx::ClockIndex;
@@ -245,8 +245,10 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         if let Some(fault) = windows.fault() {
             builder.problem(format!("the windows of the table {} {fault}", table.name));
         }
+        let types = Some(Types::of_table(table));
         builder.graph(|graph| {
-            let index = graph.add_table(&table.name, layout, operator, node);
+            let index = graph.add_table(&table.name, layout, types, operator, node);
+            graph.set_windows(index, windows.describe());
             let name = |input: usize| match input {
                 0 => table.name.to_string(),
                 _ => format!("{}/{input}", table.name),

@@ -14,6 +14,7 @@ use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
 
 pub use describe::Description;
+pub(crate) use shape::Terms;
 
 /// A checked, immutable application: sub-topologies, connected by repartition topics only.
 pub struct Topology {

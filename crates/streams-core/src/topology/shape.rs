@@ -6,8 +6,10 @@ use super::{InternalKind, SourceKind, SubTopology, Topology};
 
 impl Topology {
     /// What must be the same in the next version of a program, for its state to be found again, one
-    /// line each: the topics it consumes, its repartition topics, its tables with what feeds them.
-    /// Operators without state are no part of it.
+    /// line each: the topics it consumes, its repartition topics, its tables with what feeds them,
+    /// their windows, and how their keys and values are written, where the codec has a name for it
+    /// ([`Codec::format`](crate::Codec::format)). Operators without state are no part of it, nor is
+    /// what changes no stored bytes: grace, retention, the windows of a join.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -19,6 +21,8 @@ impl Topology {
     /// let shape = app.build()?.shape();
     /// assert!(shape.contains("consumes orders"));
     /// assert!(shape.contains("table counts of keys, from orders"));
+    /// assert!(shape.contains("table counts, keys: UTF-8 text"));
+    /// assert!(shape.contains("table counts, values: u64"));
     /// # Ok::<(), headwater::BuildError>(())
     /// ```
     pub fn shape(&self) -> BTreeSet<String> {
@@ -28,8 +32,11 @@ impl Topology {
         };
         let consumed = self.sub_topologies().iter().flat_map(of_users);
         let globals = self.globals().iter();
-        let globals =
-            globals.map(|global| format!("global table {} of {}", global.name(), global.topic()));
+        let globals = globals.flat_map(|global| {
+            let name = format!("global table {}", global.name());
+            let terms = global.terms.lines(&name);
+            std::iter::once(format!("{name} of {}", global.topic())).chain(terms)
+        });
         let internal = self.internal_topics().iter();
         let repartition = internal.filter(|topic| topic.kind == InternalKind::Repartition);
         let repartition = repartition.map(|topic| format!("re-keys by {}", topic.name));
@@ -41,8 +48,31 @@ impl Topology {
 fn tables(sub: &SubTopology) -> Vec<String> {
     let sources: BTreeSet<&str> = sub.sources().iter().map(|source| &*source.topic).collect();
     let sources = sources.into_iter().collect::<Vec<_>>().join(", ");
-    let line = |table: &crate::TableSpec| {
-        format!("table {} of {}, from {sources}", table.name(), table.layout.describe())
+    let lines = |table: &crate::TableSpec| {
+        let name = format!("table {}", table.name());
+        let line = format!("{name} of {}, from {sources}", table.layout.describe());
+        std::iter::once(line).chain(table.terms.lines(&name)).collect::<Vec<_>>()
     };
-    sub.tables().iter().map(line).collect()
+    sub.tables().iter().flat_map(lines).collect()
+}
+
+/// What a table's entries mean, as far as it is known and must stay: words that are kept in the
+/// log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) windows: Option<String>,
+    pub(crate) keys: Option<String>,
+    pub(crate) values: Option<String>,
+}
+
+impl Terms {
+    /// Lines of their own: those who noted none of it, as earlier versions did, only add to what
+    /// they noted.
+    fn lines(&self, table: &str) -> Vec<String> {
+        let terms = [("windows", &self.windows), ("keys", &self.keys), ("values", &self.values)];
+        let line = |(what, term): (&str, &Option<String>)| {
+            term.as_ref().map(|term| format!("{table}, {what}: {term}"))
+        };
+        terms.into_iter().filter_map(line).collect()
+    }
 }

@@ -32,6 +32,14 @@ impl Grid {
         }
     }
 
+    pub(super) fn describe(self) -> String {
+        let Self { size_ms, advance_ms } = self;
+        if advance_ms == size_ms {
+            return format!("tumbling of {size_ms} ms");
+        }
+        format!("hopping of {size_ms} ms, every {advance_ms} ms")
+    }
+
     pub(super) fn fault(self) -> Option<String> {
         let sizes = self.size_ms >= 1 && self.advance_ms >= 1;
         if !sizes {
@@ -93,6 +101,10 @@ macro_rules! on_a_grid {
 
             fn fault(&self) -> Option<String> {
                 self.grid.fault()
+            }
+
+            fn describe(&self) -> String {
+                self.grid.describe()
             }
         }
 

@@ -51,7 +51,8 @@ pub enum Naming {
     Start,
     /// The start says everything; the neighbours of the same key are looked at.
     StartNear,
-    /// End and start; the neighbours of the same key are looked at.
+    /// End and start; the neighbours of the same key are looked at: where windows are sent when
+    /// they close, those that are not closed yet.
     EndAndStart,
 }
 
@@ -61,9 +62,9 @@ pub enum Naming {
 /// the same window for ever.
 ///
 /// ```
-/// # use headwater_streams_core::{Builder, Record, Table, Timestamp, Topic};
-/// # use headwater_testkit::TopologyTest;
-/// use headwater_streams_core::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
+/// use headwater::{Builder, Record, Table, Timestamp, Topic};
+/// use headwater_testkit::TopologyTest;
+/// use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
 ///
 /// /// The days of a place: each from one of these moments to the next.
 /// #[derive(Clone)]
@@ -174,6 +175,18 @@ pub trait Windows: Send + Sync + 'static {
     /// What is wrong with its lengths, if anything; found by `build()`. Default: nothing.
     fn fault(&self) -> Option<String> {
         None
+    }
+
+    /// What must stay the same for a table of such windows to be read again, in words that are kept
+    /// in the log and compared at each start; so they must not change. What comes in front of the
+    /// first comma says what stored windows mean, and cannot change for a table that is there;
+    /// what follows says how records find their windows. Default: how the windows are named, so
+    /// that other lengths are not noticed.
+    fn describe(&self) -> String {
+        match self.naming() {
+            Naming::Start | Naming::StartNear => "named by their start".to_owned(),
+            Naming::EndAndStart => "named by their end and start".to_owned(),
+        }
     }
 
     /// How the keys of a table of such windows are written in its changelog.

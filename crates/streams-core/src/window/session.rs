@@ -10,7 +10,10 @@ use crate::record::Timestamp;
 /// old ones are deleted, by tombstones in the table's changes.
 ///
 /// A record is late when the session it would be in ends more than `gap` plus grace before stream
-/// time; so a late record can still live on in an open session.
+/// time; so a late record can still live on in an open session. A session
+/// that was sent when it closed takes no more records, however long it is kept; in a table of
+/// sessions that are kept for longer (`retention`) a late record that is in time itself joins the
+/// one it is near to, as in Kafka Streams.
 ///
 /// ```
 /// use headwater::{Builder, Record, Session, Table, Topic};
@@ -100,6 +103,10 @@ impl Windows for Session {
 
     fn fault(&self) -> Option<String> {
         None
+    }
+
+    fn describe(&self) -> String {
+        format!("sessions, with gaps of {} ms", self.gap_ms)
     }
 }
 

@@ -102,6 +102,10 @@ impl Windows for Sliding {
     fn fault(&self) -> Option<String> {
         (self.difference_ms < 1).then(|| "have a difference below 1 ms".to_owned())
     }
+
+    fn describe(&self) -> String {
+        format!("sliding of {} ms", self.difference_ms)
+    }
 }
 
 impl Unmerged for Sliding {}

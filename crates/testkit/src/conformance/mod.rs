@@ -50,6 +50,8 @@ macro_rules! __each_conformance_case {
             topics::unknown_topic_is_not_created_by_asking,
             topics::creating_twice_is_an_error,
             topics::bad_configuration_is_refused,
+            topics::names_that_no_topic_has_are_refused,
+            topics::names_that_differ_only_in_dots_are_refused,
             topics::producing_to_an_unknown_topic_fails,
             topics::reading_an_unknown_topic_fails,
             producing::order_timestamps_and_offsets_are_kept,

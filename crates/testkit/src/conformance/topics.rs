@@ -1,6 +1,8 @@
 //! Topics are created, described, and never created by accident.
 
-use runtime::transport::{ErrorKind, Outgoing, TimestampType};
+use std::sync::Arc;
+
+use runtime::transport::{ErrorKind, NewTopic, Outgoing, TimestampType};
 
 use super::env::{Env, at, must, must_fail};
 use super::records::outgoing;
@@ -79,6 +81,33 @@ pub(super) fn bad_configuration_is_refused(env: &Env) {
     for topic in bad {
         must_fail(&topic.name, &[ErrorKind::Refused], admin.create(&topic, env.patience));
     }
+}
+
+pub(super) fn names_that_no_topic_has_are_refused(env: &Env) {
+    let mut admin = env.admin();
+    let long = env.name(&"x".repeat(249));
+    let start =
+        |length: usize| -> Arc<str> { long.chars().take(length).collect::<String>().into() };
+    let bad = [".".into(), "..".into(), start(250), env.name("a/b"), env.name("\u{e4}")];
+    for name in bad {
+        let topic = NewTopic { name, ..env.new_topic("bad", 1, &[]) };
+        must_fail(&topic.name, &[ErrorKind::Refused], admin.create(&topic, env.patience));
+    }
+    let longest = NewTopic { name: start(249), ..env.new_topic("longest", 1, &[]) };
+    must("create a topic with the longest name", admin.create(&longest, env.patience));
+}
+
+pub(super) fn names_that_differ_only_in_dots_are_refused(env: &Env) {
+    let mut admin = env.admin();
+    for (first, second) in [("dots.a.b", "dots.a_b"), ("lines_a_b", "lines.a.b")] {
+        let first = env.topic(first, 1);
+        let second = env.new_topic(second, 1, &[]);
+        let refused = admin.create(&second, env.patience);
+        must_fail("create a topic that collides", &[ErrorKind::Refused], refused);
+        let infos = must("describe", admin.describe(&[second.name, first], env.patience));
+        assert!(infos[0].is_none() && infos[1].is_some(), "{infos:?}");
+    }
+    env.topic("dots-a-b", 1);
 }
 
 pub(super) fn producing_to_an_unknown_topic_fails(env: &Env) {

@@ -48,8 +48,13 @@ mod tests {
     use crate::data::{Key, Spread};
 
     fn complaint(change: impl Fn(&mut Vec<(String, u64)>)) -> String {
-        let data =
-            DataSet { records: 1_000, customers: 10, spread: Spread::Zipf, key: Key::Customer };
+        let data = DataSet {
+            records: 1_000,
+            customers: 10,
+            spread: Spread::Zipf,
+            key: Key::Customer,
+            partitions: 4,
+        };
         let mut counts = [0; 10];
         let mut records: Vec<(String, u64)> = data
             .orders()

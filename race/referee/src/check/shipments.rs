@@ -75,8 +75,13 @@ mod tests {
     use super::*;
     use crate::data::Spread;
 
-    const DATA: DataSet =
-        DataSet { records: 5_000, customers: 10, spread: Spread::Zipf, key: Key::Customer };
+    const DATA: DataSet = DataSet {
+        records: 5_000,
+        customers: 10,
+        spread: Spread::Zipf,
+        key: Key::Customer,
+        partitions: 4,
+    };
 
     fn right() -> Vec<(String, String)> {
         let shipped = DATA.orders().filter(|order| order.cents >= SHIPPED_CENTS_MIN);

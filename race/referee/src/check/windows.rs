@@ -31,6 +31,7 @@ struct Total {
 
 pub(super) struct Windows {
     totals: HashMap<Window, Total>,
+    partitions: u32,
     /// The highest timestamp of each partition: its stream time.
     highest: HashMap<i32, i64>,
     wrong: u64,
@@ -38,7 +39,9 @@ pub(super) struct Windows {
 
 impl Windows {
     pub(super) fn new(data: &DataSet) -> Self {
-        let mut windows = Self { totals: HashMap::new(), highest: HashMap::new(), wrong: 0 };
+        let partitions = data.partitions;
+        let (totals, highest) = (HashMap::new(), HashMap::new());
+        let mut windows = Self { totals, partitions, highest, wrong: 0 };
         data.orders().for_each(|order| windows.expect(&order));
         windows
     }
@@ -49,7 +52,7 @@ impl Windows {
         let total = self.totals.entry(window).or_default();
         total.count += 1;
         total.cents += u64::from(order.cents);
-        let highest = self.highest.entry(partition_of(order.category)).or_default();
+        let highest = self.highest.entry(self.partition_of(order.category)).or_default();
         *highest = at.max(*highest);
     }
 
@@ -66,13 +69,13 @@ impl Windows {
 
     fn is_closed(&self, (category, start): Window) -> bool {
         self.highest
-            .get(&partition_of(category))
+            .get(&self.partition_of(category))
             .is_some_and(|highest| start + SIZE_MS + GRACE_MS <= *highest)
     }
-}
 
-fn partition_of(category: u8) -> i32 {
-    partition(CATEGORIES[usize::from(category)].as_bytes())
+    fn partition_of(&self, category: u8) -> i32 {
+        partition(CATEGORIES[usize::from(category)].as_bytes(), self.partitions)
+    }
 }
 
 impl Check for Windows {
@@ -105,8 +108,13 @@ mod tests {
     use super::*;
     use crate::data::{Key, Spread};
 
-    const DATA: DataSet =
-        DataSet { records: 20_000, customers: 10, spread: Spread::Zipf, key: Key::Category };
+    const DATA: DataSet = DataSet {
+        records: 20_000,
+        customers: 10,
+        spread: Spread::Zipf,
+        key: Key::Category,
+        partitions: 4,
+    };
 
     fn record(window: Window, total: &Total, revenue_more: f64) -> (String, String) {
         let category = CATEGORIES[usize::from(window.0)];

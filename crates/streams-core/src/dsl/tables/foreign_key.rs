@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::TableStream;
-use crate::builder::{Builder, NodeId, NodeKind};
+use crate::builder::{Builder, NodeId, NodeKind, Types};
 use crate::chain::Chain;
 use crate::changelog::Layout;
 use crate::codec::{Codec, Json, JsonValue};
@@ -190,13 +190,16 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         let (versions, version_index) = part(builder, table, "versions", Layout::KeyValue, asks);
         let (subscriptions, subscription_index) =
             part(builder, table, "subscriptions", Layout::Ordered, looks_up);
-        let index =
-            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, "fk_join", joins));
+        let types = Some(Types::of_table(table));
+        let index = builder
+            .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, "fk_join", joins));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
         let joined = TableStream::new(builder, joins, Arc::clone(&self.key), rows);
+        let counter = builder.graph(|graph| graph.add_clock(Arc::clone(&versions), asks));
         let left = Arc::new(Left {
             name: versions,
             index: version_index,
+            counter,
             key: Arc::clone(&self.key),
             rows: Arc::clone(&self.rows),
             joiner,
@@ -234,7 +237,7 @@ fn part<K, V>(
     node: NodeId,
 ) -> (Arc<str>, TableIndex) {
     let name = Arc::from(format!("{}-{part}", table.name));
-    let index = builder.graph(|graph| graph.add_table(&name, layout, "fk_join", node));
+    let index = builder.graph(|graph| graph.add_table(&name, layout, None, "fk_join", node));
     (name, index)
 }
 

@@ -10,7 +10,7 @@ mod suppress;
 use std::sync::Arc;
 
 use super::Stream;
-use crate::builder::{Builder, NodeId, NodeKind};
+use crate::builder::{Builder, NodeId, NodeKind, Types};
 use crate::chain::{Chain, Shared};
 use crate::change::Change;
 use crate::changelog::Layout;
@@ -128,8 +128,9 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     pub fn keep(&self, table: &Table<K, V>) -> TableStream<'b, K, V> {
         let (builder, node) = (self.builder, self.add_node("keep"));
-        let index =
-            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, "keep", node));
+        let types = Some(Types::of_table(table));
+        let index = builder
+            .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, "keep", node));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
         let kept = self.next(node, rows);
         let operator = Keep { table: table.clone(), index, changes: kept.changes.clone() };

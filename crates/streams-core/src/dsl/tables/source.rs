@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::TableStream;
-use crate::builder::Builder;
+use crate::builder::{Builder, Types};
 use crate::chain::Chain;
 use crate::changelog::Layout;
 use crate::codec::Nullable;
@@ -102,8 +102,9 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         V: Into<Option<T>>,
     {
         let (builder, node) = (self.builder, self.add_node(operator));
-        let index =
-            builder.graph(|graph| graph.add_table(&table.name, Layout::KeyValue, operator, node));
+        let types = Some(Types::of_table(table));
+        let index = builder
+            .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, operator, node));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
         let tables = TableStream::new(builder, node, Arc::clone(&table.key), rows);
         let operator = ToTable { table: table.clone(), index, changes: tables.changes.clone() };

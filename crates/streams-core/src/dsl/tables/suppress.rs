@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TableStream;
+use crate::builder::Types;
 use crate::chain::Chain;
 use crate::changelog::Layout;
 use crate::codec::{Changed, Codec, Json, JsonValue};
@@ -81,7 +82,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// reach it.
     ///
     /// With sliding windows and sessions, whose end belongs to them, a record at just the moment of
-    /// the close still changes the window, and a second result follows, as in Kafka Streams;
+    /// the close still changes the window, and a second result follows, as in Kafka Streams; so it
+    /// is with a session that is kept for longer (`retention`), when a late record joins it.
     /// [`closed`](crate::WindowAggregated::closed) has exactly one.
     ///
     /// ```
@@ -141,8 +143,9 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         let (builder, node) = (self.builder, self.add_node("suppress"));
         let until = self.until(suppress, name);
         let name: Arc<str> = name.into();
+        let types = Some(Types::new(&*self.key, &*codec));
         let (index, clock) = builder.graph(|graph| {
-            let index = graph.add_table(&name, Layout::Keyed(12), "suppress", node);
+            let index = graph.add_table(&name, Layout::Keyed(12), types, "suppress", node);
             (index, graph.add_clock(Arc::clone(&name), node))
         });
         let fails = suppress.when_full.unwrap_or(match until {

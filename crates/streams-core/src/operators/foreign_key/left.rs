@@ -7,7 +7,7 @@ use super::{Found, Question, Reply, VERSION, Version, Wish};
 use crate::chain::Receive;
 use crate::change::Change;
 use crate::codec::Codec;
-use crate::cx::Cx;
+use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
 use crate::operators::ToTable;
 use crate::operators::rows::Rows;
@@ -19,6 +19,8 @@ pub(crate) struct Left<K, V, W, O, J> {
     /// The table of versions: the row's key with the version of its last change.
     pub(crate) name: Arc<str>,
     pub(crate) index: TableIndex,
+    /// Counts the changes; its time is the number of the last one.
+    pub(crate) counter: ClockIndex,
     pub(crate) key: Arc<dyn Codec<K>>,
     pub(crate) rows: Arc<dyn Rows<K, V>>,
     pub(crate) joiner: J,
@@ -160,17 +162,16 @@ impl<K, V, W, O, J> Left<K, V, W, O, J> {
             cx.tables.delete_any(self.index, key)?;
             return Ok(DELETED);
         }
+        // The place alone is not enough: a record may make a row, delete it and make it again, and
+        // a punctuation has no place. The count alone is not enough either: it is lost with the
+        // group's offsets, when these expire.
+        let counter = &mut cx.clocks[self.counter];
+        counter.time = counter.time.max(0).wrapping_add(1);
+        let (origin, count) = (&cx.origin, counter.time as u32);
         let mut version = [0; VERSION];
-        let place = [&cx.origin.offset.to_be_bytes()[..], &cx.origin.input.to_be_bytes()].concat();
-        version[..place.len()].copy_from_slice(&place);
-        // A record may change a row more than once.
-        if let Some((_, last)) = cx.tables.get(self.index, key)?
-            && last.len() == VERSION
-            && last[..place.len()] == place
-        {
-            let count = last[place.len()..].try_into().map_or(0, u32::from_be_bytes);
-            version[place.len()..].copy_from_slice(&count.wrapping_add(1).to_be_bytes());
-        }
+        version[..8].copy_from_slice(&origin.offset.to_be_bytes());
+        version[8..12].copy_from_slice(&origin.input.to_be_bytes());
+        version[12..].copy_from_slice(&count.to_be_bytes());
         let stored = [&cx.origin.timestamp.max(0).to_be_bytes()[..], &version].concat();
         cx.tables.put_stamped(self.index, key, &stored)?;
         Ok(version)

@@ -6,8 +6,8 @@
 //! as it is by then, if the answer is to its latest version: others are stale, and a newer answer
 //! is on its way.
 //!
-//! A version is the place of the record that changed the row, so it needs no counter that would
-//! have to outlive the row.
+//! A version is the place of the record that changed the row, and a count of all changes that the
+//! task made. The count is committed with the offsets, so nothing has to outlive a deleted row.
 
 mod left;
 mod messages;

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use super::{Side, StreamJoin};
 use crate::changelog::{self, prefix, since};
 use crate::cx::Cx;
+use crate::dsl::JoinWindows;
 use crate::due::Frontier;
 use crate::error::Failure;
 use crate::record::Timestamp;
@@ -26,9 +27,14 @@ pub(super) const SUFFIX: usize = 12;
 pub(super) type Entry = (Box<[u8]>, Timestamp, Box<[u8]>);
 
 impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
-    /// How long a buffer keeps records.
-    fn retention(&self) -> i64 {
-        self.windows.before_ms + self.windows.after_ms + self.windows.grace_ms
+    /// A record is forgotten when the newest of its side is that much later.
+    ///
+    /// Kafka Streams forgets by the sum of both bounds and the grace. Where partners can only be
+    /// later (or only earlier), that is the very moment at which the last partner may still come:
+    /// one millisecond longer then.
+    fn retention(&self, side: Side) -> i64 {
+        let JoinWindows { before_ms, after_ms, grace_ms } = self.windows;
+        (before_ms + after_ms + grace_ms).max(self.reach(side) + grace_ms + 1)
     }
 
     /// Puts a record into its side's buffer, unless it is too old for any partner.
@@ -42,7 +48,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         let own = self.own(side);
         let clock = &mut cx.clocks[own.clock];
         clock.time = clock.time.max(place.timestamp);
-        let oldest = clock.time.saturating_sub(self.retention());
+        let oldest = clock.time.saturating_sub(self.retention(side));
         if place.timestamp > oldest {
             clock.first_kept.lower(place.timestamp);
             let sequence = next_sequence(own.table, place, 0, cx)?;
@@ -53,7 +59,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
 
     /// Records of a side that are as old as this, or older, are no partners any more.
     fn oldest(&self, side: Side, cx: &Cx) -> Timestamp {
-        cx.clocks[self.own(side).clock].time.saturating_sub(self.retention())
+        cx.clocks[self.own(side).clock].time.saturating_sub(self.retention(side))
     }
 
     /// Deletes the records of a side that are too old for any partner: a portion of them.
@@ -135,7 +141,7 @@ pub(super) fn put(
 ) -> Result<(), Failure> {
     let at = place.timestamp.to_be_bytes();
     let key = [&prefix(place.key)[..], &at, &sequence.to_be_bytes()].concat();
-    Ok(cx.tables.put_stamped(table, &key, &[&at, value].concat())?)
+    cx.tables.put_stamped(table, &key, &[&at, value].concat())
 }
 
 /// Timestamps and store keys, found by time.

@@ -160,7 +160,7 @@ where
         if !self.keeps_unmatched(side) {
             return Ok(Arrival::Nothing);
         }
-        if timestamp + self.reach(side) < time {
+        if timestamp + self.reach(side) + self.windows.grace_ms < time {
             return Ok(Arrival::Alone);
         }
         self.wait(side, place, &bytes, cx)?;

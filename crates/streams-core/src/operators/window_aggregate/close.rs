@@ -56,11 +56,20 @@ where
         (clock.next_forget <= at || clock.forgetting.is_some()) && at != Clock::UNKNOWN
     }
 
-    /// Stream time as all operators on the table have passed it that had a record: a window is
-    /// complete when none of them takes another record for it.
+    /// The least stream time of the operators on the table, of those that have had a record: a
+    /// window is complete when none of them takes another record for it.
     fn passed(&self, cx: &Cx) -> Timestamp {
         let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
         times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
+    }
+
+    /// Whether a window changes no more. Where windows are sent when they close, that is so for a
+    /// closed one, however long it is kept: changed, it would be sent again with the same records.
+    pub(super) fn is_done(&self, window: Window, cx: &Cx) -> bool {
+        match self.ports.closed.is_connected() {
+            true => self.closes_at(window) <= self.passed(cx),
+            false => self.forgotten_at(window) <= self.forget_at(cx),
+        }
     }
 
     /// The stream time at which a window is closed; never before the time that its name begins
@@ -105,8 +114,8 @@ where
         pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
     }
 
-    /// The stream time by which windows are forgotten: as far as any operator on the table knows it,
-    /// but nothing is forgotten before it was closed.
+    /// The stream time by which windows are forgotten: as far as any operator on the table knows
+    /// it, but nothing is forgotten before it was closed.
     pub(super) fn forget_at(&self, cx: &Cx) -> Timestamp {
         if self.ports.closed.is_connected() {
             return self.passed(cx);
@@ -302,7 +311,7 @@ where
     F: Send + Sync,
     M: Send + Sync,
 {
-    /// What all of them had passed at the commit was closed then.
+    /// What was due by the least of their stream times at the commit was closed then.
     fn on_resume(&self, cx: &mut Cx) {
         cx.clocks[self.first_clock].closed_at = self.passed(cx);
     }

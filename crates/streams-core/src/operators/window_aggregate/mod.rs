@@ -114,8 +114,7 @@ where
         let time = cx.clocks[self.clock].time;
         plan.clear();
         self.windows.place(record.timestamp, time, &near, plan);
-        let forget_at = self.forget_at(cx);
-        plan.steps.retain(|step| self.forgotten_at(step.window) > forget_at);
+        plan.steps.retain(|step| !self.is_done(step.window, cx));
         if plan.steps.is_empty() {
             cx.drop_late(&self.table.name, record.timestamp, time);
         }
@@ -130,7 +129,8 @@ where
         self.update(*last, &near, record, key, cx)
     }
 
-    /// The windows of the record's key that its kind wants to see.
+    /// The windows of the record's key that its kind wants to see. Where windows are merged those
+    /// that are `done` are not among them.
     fn find_near<V>(
         &self,
         record: &Record<K, V>,
@@ -148,7 +148,8 @@ where
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
             }
-            if !self.is_gone(window, cx) {
+            let is_done = naming == Naming::EndAndStart && self.is_done(window, cx);
+            if !is_done && !self.is_gone(window, cx) {
                 near.push(Near { window, latest, value: value.into() });
             }
             ControlFlow::Continue(())

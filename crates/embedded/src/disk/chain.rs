@@ -1,0 +1,173 @@
+//! Each segment says where the one before it ends, and a partition's row where its last one ends:
+//! whoever reads several of them sees whether one is missing.
+//!
+//! Offsets alone do not tell: markers, compaction and what was aborted leave gaps in them.
+
+use redb::ReadTransaction;
+use streams_core::TopicPartition;
+
+use super::layout::{self, Format, Linked, PartitionRow, corrupt};
+use super::seal::Seal;
+use super::{PARTITIONS, RedbResult, SEGMENTS};
+use crate::partition::{PartitionId, Segment};
+
+/// Follows the segments of a partition in their order.
+#[derive(Debug)]
+pub(super) struct Chain<'a> {
+    name: &'a TopicPartition,
+    row: PartitionRow,
+    before: Before,
+}
+
+/// What is known of the segment before the next one.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    /// There is none: it was deleted, or never was.
+    Nothing,
+    /// It was not looked at.
+    Unknown,
+    /// Segments of version 1 do not say.
+    Unsaid,
+    EndsAt(i64),
+}
+
+impl<'a> Chain<'a> {
+    /// Begins with the first segment that there is.
+    pub(super) fn from_first(name: &'a TopicPartition, row: PartitionRow) -> Self {
+        Self { name, row, before: Before::Nothing }
+    }
+
+    /// Begins with any segment.
+    pub(super) fn from_any(name: &'a TopicPartition, row: PartitionRow) -> Self {
+        Self { name, row, before: Before::Unknown }
+    }
+
+    /// Of a log whose segments do not name each other.
+    pub(super) fn unlinked(name: &'a TopicPartition, row: PartitionRow) -> Self {
+        Self { name, row, before: Before::Unsaid }
+    }
+
+    /// The offset up to which the segments taken so far reach.
+    pub(super) fn reached(&self) -> i64 {
+        match self.before {
+            Before::EndsAt(end) => end,
+            Before::Nothing | Before::Unknown | Before::Unsaid => self.row.start,
+        }
+    }
+
+    /// Takes the next segment.
+    pub(super) fn follow(&mut self, linked: Linked) -> RedbResult<Segment> {
+        let Linked { segment, after } = linked;
+        let is_next = match self.before {
+            Before::Nothing => after <= self.row.start,
+            Before::Unknown | Before::Unsaid => true,
+            Before::EndsAt(end) => after == end,
+        };
+        if !is_next {
+            return Err(self.missing(segment.base));
+        }
+        if segment.last() >= self.row.end {
+            let (name, base, end) = (self.name, segment.base, self.row.end);
+            return Err(corrupt(format!("{name}: records at offset {base}, but it ends at {end}")));
+        }
+        if !matches!(self.before, Before::Unsaid) {
+            self.before = Before::EndsAt(segment.last() + 1);
+        }
+        Ok(segment)
+    }
+
+    /// There are no more segments.
+    pub(super) fn finish(&self) -> RedbResult<()> {
+        let end = self.row.segments_end;
+        let is_whole = match self.before {
+            Before::Nothing => end <= self.row.start,
+            Before::Unknown | Before::Unsaid => true,
+            Before::EndsAt(reached) => reached == end,
+        };
+        if is_whole { Ok(()) } else { Err(self.missing(end)) }
+    }
+
+    fn missing(&self, until: i64) -> redb::Error {
+        let (name, from) = (self.name, self.reached());
+        corrupt(format!("{name}: records are missing from offset {from} to before {until}"))
+    }
+}
+
+/// Takes a sealed segment of a partition apart; an error says where it should have been.
+pub(super) fn open_segment(
+    seal: Seal,
+    log: Format,
+    (id, name): (PartitionId, &TopicPartition),
+    key: &[u8],
+    value: &[u8],
+) -> RedbResult<Linked> {
+    // A range of a damaged tree may come to rows that do not lie in it.
+    let base = match layout::read_place(key) {
+        Some((of, base)) if of == id => base,
+        _ => return Err(corrupt(format!("{name}: records of another partition"))),
+    };
+    let at = || format!("{name}: the records from offset {base} on");
+    let value = match log {
+        Format::One => value,
+        Format::Two(_) => layout::unseal(seal, SEGMENTS, key, value)
+            .map_err(|_| corrupt(format!("{} are not what was written there", at())))?,
+    };
+    let linked = layout::read_segment(log, key, value);
+    linked.ok_or_else(|| corrupt(format!("{} cannot be read", at())))
+}
+
+/// The row of a partition, as of a read transaction.
+pub(super) fn partition_row(
+    read: &ReadTransaction,
+    seal: Seal,
+    id: PartitionId,
+) -> RedbResult<PartitionRow> {
+    let key = layout::id(id);
+    let missing = || corrupt(format!("the row of partition {id} is missing"));
+    let table = read.open_table(PARTITIONS)?;
+    let row = table.get(&key[..])?.ok_or_else(missing)?;
+    let value = layout::unseal(seal, PARTITIONS, &key, row.value())?;
+    layout::read_partition(value).ok_or_else(|| corrupt("a partition cannot be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::chunk::{Chunk, NewRecord};
+
+    fn linked(base: i64, after: i64) -> Linked {
+        let mut chunk = Chunk::default();
+        let new = NewRecord { key: None, value: None, timestamp: 0, headers: b"" };
+        (0..10).for_each(|delta| chunk.push(delta, new));
+        Linked { segment: Segment { base, producer: None, chunk: Arc::new(chunk) }, after }
+    }
+
+    fn walk(row: PartitionRow, segments: &[(i64, i64)]) -> Result<(), String> {
+        let name = TopicPartition::new("t", 3);
+        let mut chain = Chain::from_first(&name, row);
+        for (base, after) in segments {
+            chain.follow(linked(*base, *after)).map_err(|e| e.to_string())?;
+        }
+        chain.finish().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_missing_segment_is_noticed_wherever_it_is() {
+        let row = PartitionRow { start: 5, end: 60, segments_end: 52, ..PartitionRow::default() };
+        assert_eq!(walk(row, &[(0, 0), (11, 10), (42, 21)]), Ok(()));
+        assert_eq!(walk(row, &[(11, 3), (42, 21)]), Ok(()), "what was before was deleted");
+        for (missing, found) in [
+            (&[(11, 10), (42, 21)][..], "from offset 5 to before 11"),
+            (&[(0, 0), (42, 21)], "from offset 10 to before 42"),
+            (&[(0, 0), (11, 10)], "from offset 21 to before 52"),
+            (&[], "from offset 5 to before 52"),
+        ] {
+            let error = walk(row, missing).unwrap_err();
+            assert!(error.contains("t-3") && error.contains(found), "{error}");
+        }
+        let error = walk(row, &[(11, 3), (42, 21), (52, 52)]).unwrap_err();
+        assert!(error.contains("ends at 60"), "{error}");
+    }
+}

@@ -1,0 +1,421 @@
+//! The log's directory: its two files, and what to make of those that are there.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+
+use redb::backends::FileBackend;
+use redb::{Database, StorageBackend};
+use runtime::transport::Result;
+
+use super::guard::{Storage, discard, guarded};
+use super::layout::{Format, corrupt};
+use super::ledger::Ledger;
+use super::mark::{self, Content, Found, Mark};
+use super::recovery::{Kind, initialise, kind, why_refused};
+use super::rescue;
+use super::seal::{LogId, Seal, new_log_id};
+use super::{ADVICE, Disk, RedbResult, Writer, cause};
+use crate::damage::LeftOut;
+use crate::error::{fatal, refused};
+use crate::state::State;
+
+/// redb's page cache. Ours holds what is read most, the end of the log.
+const PAGE_CACHE_BYTES: usize = 32 << 20;
+
+/// The database in the log's directory.
+pub(super) const FILE: &str = "log.redb";
+
+/// How many damaged places an error names.
+const PLACES_MAX: usize = 8;
+
+/// How a log is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening {
+    pub(crate) cache_bytes: usize,
+    /// Verifies all of it.
+    pub(crate) verify: bool,
+    /// Leaves out what is damaged.
+    pub(crate) skip: bool,
+}
+
+/// A log's directory that nobody else can open.
+struct Directory {
+    path: PathBuf,
+    place: String,
+    mark: File,
+    opening: Opening,
+}
+
+/// Why an opening has failed.
+enum Failure {
+    /// Something else might be made of what is there.
+    Damage(redb::Error),
+    /// Written by an earlier version.
+    Old,
+    Final(runtime::transport::TransportError),
+}
+
+impl From<redb::Error> for Failure {
+    fn from(error: redb::Error) -> Self {
+        Self::Damage(error)
+    }
+}
+
+impl Disk {
+    /// Opens the log in a directory, or begins one there.
+    pub(crate) fn open(path: &Path, opening: Opening) -> Result<(Self, State)> {
+        let place = path.display().to_string();
+        let context = || format!("open the embedded log in {place}");
+        let failed = |e: io::Error| fatal(context(), e.to_string());
+        fs::create_dir_all(path).map_err(failed)?;
+        let Some((mark, found)) = mark::lock(path).map_err(failed)? else {
+            return Err(already_open(&place));
+        };
+        let path = path.to_owned();
+        let directory = Directory { path, place: place.clone(), mark, opening };
+        directory.open(found)
+    }
+
+    /// Opens the log on a given storage, or begins one there. Nothing stands beside it that could
+    /// tell whether it is the right one.
+    pub(crate) fn open_on(backend: impl StorageBackend, opening: Opening) -> Result<(Self, State)> {
+        let context = || "open the embedded log on a given storage";
+        let bytes = backend.len().unwrap_or(0);
+        let storage = Storage::new(backend);
+        let opened = open_database(&storage, opening.verify).and_then(|database| {
+            let format = guarded(|| match kind(&database)? {
+                Kind::Log(format @ Format::Two(_)) => Ok(format),
+                Kind::Empty => {
+                    let log = new_log_id();
+                    initialise(&database, &log)?;
+                    Ok(Format::Two(log))
+                }
+                kind => Err(corrupt(why_refused(&kind))),
+            });
+            match format {
+                Ok(format) => Ok((database, format)),
+                Err(error) => {
+                    give_up(database, &storage, &error);
+                    Err(error)
+                }
+            }
+        });
+        let (database, format) = opened.map_err(|error| fatal(context(), cause(&error)))?;
+        let place = "a given storage".to_owned();
+        let disk = Self::new(database, storage, None, place, format, bytes, opening);
+        let state = disk.recover(None).map_err(|error| fatal(context(), cause(&error)))?;
+        Ok((disk, state))
+    }
+
+    pub(super) fn new(
+        database: Database,
+        storage: Storage,
+        mark: Option<Mark>,
+        place: String,
+        format: Format,
+        bytes: u64,
+        opening: Opening,
+    ) -> Self {
+        let log = match format {
+            Format::One => [0; 16],
+            Format::Two(log) => log,
+        };
+        let writer = Mutex::new(Writer::new(bytes, Ledger::new(Seal::of(&log))));
+        let (left_out, broken) = (Vec::new(), OnceLock::new());
+        let database = Some(database);
+        Self { database, storage, mark, writer, place, format, opening, left_out, broken }
+    }
+}
+
+fn already_open(place: &str) -> runtime::transport::TransportError {
+    let why = "it is open already, in this or another process; one at a time can have it";
+    refused(format!("open the embedded log in {place}"), why)
+}
+
+/// Opens or makes a database; with `verify`, every page of it is checked.
+pub(super) fn open_database(storage: &Storage, verify: bool) -> RedbResult<Database> {
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(verify);
+    let opened = guarded(|| Ok(builder.create_with_backend(storage.clone())?));
+    opened.inspect_err(|_| storage.sever())
+}
+
+/// Lets go of a database that may be damaged: nothing is written to it any more.
+pub(super) fn give_up<T>(database: T, storage: &Storage, error: &redb::Error) {
+    storage.sever();
+    discard(database, error);
+}
+
+pub(super) fn file_storage(path: &Path) -> RedbResult<Storage> {
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+    Ok(Storage::new(FileBackend::new(file)?))
+}
+
+impl Directory {
+    fn open(self, found: Found) -> Result<(Disk, State)> {
+        // An earlier copying did not come to its end.
+        let _ = fs::remove_file(self.path.join(rescue::NEW_FILE));
+        let opened = match self.open_found(found) {
+            Err(Failure::Old) => self.upgrade(),
+            Err(Failure::Damage(error)) if self.opening.skip => self.open_rest(found, error),
+            opened => opened,
+        };
+        opened.map_err(|failure| match failure {
+            Failure::Final(error) => error,
+            Failure::Damage(error) => fatal(self.context(), self.describe(found, &error)),
+            Failure::Old => fatal(self.context(), "its format is still the old one"),
+        })
+    }
+
+    /// What is damaged, and what can be done about it.
+    fn describe(&self, found: Found, error: &redb::Error) -> String {
+        let redb::Error::Corrupted(what) = error else { return cause(error) };
+        let said = match found {
+            Found::Says(said) => Some(said),
+            Found::Nothing | Found::Damaged => None,
+        };
+        let Ok(left_out) = rescue::survey(&self.path, said) else {
+            let why = "too much of it to open the rest; take the directory back from a backup";
+            return format!("it is damaged: {what}; {why}");
+        };
+        let mut places: Vec<_> = left_out.iter().take(PLACES_MAX).map(|p| p.to_string()).collect();
+        if left_out.len() > PLACES_MAX {
+            places.push(format!("and {} places more", left_out.len() - PLACES_MAX));
+        }
+        match places.is_empty() {
+            true => format!("it is damaged: {what}; {ADVICE}"),
+            false => format!("it is damaged: {what}; damaged are {}; {ADVICE}", places.join(", ")),
+        }
+    }
+
+    fn context(&self) -> String {
+        format!("open the embedded log in {}", self.place)
+    }
+
+    fn database_bytes(&self) -> u64 {
+        fs::metadata(self.path.join(FILE)).map_or(0, |file| file.len())
+    }
+
+    fn open_found(&self, found: Found) -> std::result::Result<(Disk, State), Failure> {
+        let is_there = self.database_bytes() > 0;
+        match found {
+            Found::Nothing if !is_there => self.begin(new_log_id()),
+            Found::Says(said) if said.is_fresh => {
+                // It was never open; a crash has left what there is of it.
+                match fs::remove_file(self.path.join(FILE)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        Err(self.failed(error))
+                    }
+                    _ => self.begin(said.log),
+                }
+            }
+            Found::Says(_) | Found::Damaged if !is_there => {
+                let why = format!(
+                    "{FILE} is missing or empty, and {} says that there was a log; take the \
+                     directory back from a backup, or remove {} to begin a new log",
+                    mark::FILE,
+                    mark::FILE,
+                );
+                Err(Failure::Final(fatal(self.context(), why)))
+            }
+            Found::Damaged => Err(corrupt(format!("{} cannot be read", mark::FILE)).into()),
+            Found::Says(said) => self.open_existing(Some(said), false),
+            Found::Nothing => self.open_existing(None, false),
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> Failure {
+        Failure::Final(fatal(self.context(), error.to_string()))
+    }
+
+    /// Begins a new log.
+    fn begin(&self, log: LogId) -> std::result::Result<(Disk, State), Failure> {
+        let fresh = Content { log, commits: 0, is_fresh: true };
+        let file = self.mark.try_clone().map_err(|error| self.failed(error))?;
+        let mark = Mark::write(file, &fresh, &self.path).map_err(|error| self.failed(error))?;
+        let storage = file_storage(&self.path.join(FILE))?;
+        let database = self.database(&storage)?;
+        guarded(|| initialise(&database, &log))?;
+        mark::sync_directory(&self.path);
+        self.recover(database, storage, Format::Two(log), mark, None)
+    }
+
+    fn database(&self, storage: &Storage) -> std::result::Result<Database, Failure> {
+        open_database(storage, self.opening.verify).map_err(|error| match error {
+            redb::Error::DatabaseAlreadyOpen => Failure::Final(already_open(&self.place)),
+            error => Failure::Damage(error),
+        })
+    }
+
+    /// Opens a database that has something in it. With `trusting`, it need not have a mark.
+    fn open_existing(
+        &self,
+        said: Option<Content>,
+        trusting: bool,
+    ) -> std::result::Result<(Disk, State), Failure> {
+        let storage = file_storage(&self.path.join(FILE))?;
+        let database = self.database(&storage)?;
+        let log = match guarded(|| kind(&database)) {
+            Ok(kind) => self.right_log(kind, said, trusting),
+            Err(error) => Err(error.into()),
+        };
+        match log {
+            Ok(log) => {
+                let file = self.mark.try_clone().map_err(|error| self.failed(error))?;
+                let mark = Mark::keep(file, log);
+                self.recover(database, storage, Format::Two(log), mark, said)
+            }
+            Err(failure) => {
+                let closed = redb::Error::DatabaseClosed;
+                let error = if let Failure::Damage(error) = &failure { error } else { &closed };
+                give_up(database, &storage, error);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The log in a database, if it is the one that belongs here.
+    fn right_log(
+        &self,
+        kind: Kind,
+        said: Option<Content>,
+        trusting: bool,
+    ) -> std::result::Result<LogId, Failure> {
+        match (kind, said) {
+            (Kind::Log(Format::One), _) => Err(Failure::Old),
+            (Kind::Log(Format::Two(log)), Some(said)) if said.log == log => Ok(log),
+            (Kind::Log(Format::Two(_)), Some(_)) => {
+                let why = format!(
+                    "{FILE} is not the log that {} belongs to: files of two directories were \
+                     mixed up, or a copy of an earlier log was put here",
+                    mark::FILE,
+                );
+                Err(Failure::Final(fatal(self.context(), why)))
+            }
+            (Kind::Log(Format::Two(log)), None) if trusting => Ok(log),
+            (Kind::Log(Format::Two(_)), None) => {
+                Err(corrupt(format!("{} is missing or empty", mark::FILE)).into())
+            }
+            (Kind::Empty, _) => Err(corrupt(format!("{FILE} is empty")).into()),
+            (kind, _) => Err(Failure::Final(refused(self.context(), why_refused(&kind)))),
+        }
+    }
+
+    fn recover(
+        &self,
+        database: Database,
+        storage: Storage,
+        format: Format,
+        mark: Mark,
+        said: Option<Content>,
+    ) -> std::result::Result<(Disk, State), Failure> {
+        let (place, bytes) = (self.place.clone(), self.database_bytes());
+        let disk = Disk::new(database, storage, Some(mark), place, format, bytes, self.opening);
+        let state = disk.recover(said)?;
+        disk.mark.as_ref().map_or(Ok(()), Mark::sync).map_err(|error| self.failed(error))?;
+        Ok((disk, state))
+    }
+
+    /// Rewrites a log of an earlier version in the present format, and opens it.
+    fn upgrade(&self) -> std::result::Result<(Disk, State), Failure> {
+        tracing::info!(place = %self.place, "the log is of an earlier version and is rewritten");
+        let log = new_log_id();
+        rescue::upgrade(&self.path, log)?;
+        let said = Content { log, commits: 0, is_fresh: false };
+        self.exchange(&said)?;
+        self.open_existing(Some(said), false)
+    }
+
+    /// Opens what is not damaged.
+    fn open_rest(
+        &self,
+        found: Found,
+        error: redb::Error,
+    ) -> std::result::Result<(Disk, State), Failure> {
+        tracing::warn!(place = %self.place, %error, "the embedded log is damaged");
+        let said = match found {
+            Found::Says(said) => Some(said),
+            Found::Nothing | Found::Damaged => None,
+        };
+        // If nothing can be saved, the first error says why.
+        let (log, mut left_out) = rescue::rescue(&self.path, said).map_err(|second| {
+            tracing::warn!(place = %self.place, error = %second, "and cannot be opened in part");
+            error
+        })?;
+        left_out.push(LeftOut::KeptAs(self.keep_damaged().map_err(|e| self.failed(e))?));
+        let said = Content { log, commits: said.map_or(0, |said| said.commits), is_fresh: false };
+        self.exchange(&said)?;
+        let (mut disk, state) = self.open_existing(Some(said), false)?;
+        for what in &left_out {
+            tracing::warn!(place = %self.place, %what, "left out of the embedded log");
+        }
+        disk.left_out = left_out;
+        Ok((disk, state))
+    }
+
+    /// Gives the damaged database a second name.
+    fn keep_damaged(&self) -> io::Result<PathBuf> {
+        let names = (1..).map(|n| match n {
+            1 => format!("{FILE}.damaged"),
+            n => format!("{FILE}.damaged.{n}"),
+        });
+        let mut free = names.map(|name| self.path.join(name)).filter(|path| !path.exists());
+        let kept = free.next().unwrap_or_else(|| self.path.join(rescue::NEW_FILE));
+        let file = self.path.join(FILE);
+        // A second name costs no space, but not every file system has it.
+        fs::hard_link(&file, &kept).or_else(|_| fs::copy(&file, &kept).map(drop))?;
+        Ok(kept)
+    }
+
+    /// Puts the new database in the place of the old one. The mark comes first: it says of the log
+    /// which it belongs to, and the new one has the same id or the old one has none.
+    fn exchange(&self, said: &Content) -> std::result::Result<(), Failure> {
+        let exchange = || {
+            Mark::write(self.mark.try_clone()?, said, &self.path)?;
+            fs::rename(self.path.join(rescue::NEW_FILE), self.path.join(FILE))?;
+            mark::sync_directory(&self.path);
+            Ok(())
+        };
+        exchange().map_err(|error| self.failed(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPENING: Opening = Opening { cache_bytes: 1 << 20, verify: true, skip: false };
+
+    fn begun(path: &Path, database: Option<&[u8]>) {
+        let (file, found) = mark::lock(path).unwrap().unwrap();
+        assert_eq!(found, Found::Nothing);
+        let fresh = Content { log: [3; 16], commits: 0, is_fresh: true };
+        Mark::write(file, &fresh, path).unwrap();
+        if let Some(bytes) = database {
+            fs::write(path.join(FILE), bytes).unwrap();
+        }
+    }
+
+    /// Whatever a crash has left of a log that nobody had open yet, it can be begun again.
+    #[test]
+    fn a_beginning_may_be_interrupted_anywhere() {
+        let whole = tempfile::tempdir().unwrap();
+        drop(Disk::open(whole.path(), OPENING).unwrap());
+        let whole = fs::read(whole.path().join(FILE)).unwrap();
+        for len in [None, Some(0), Some(9), Some(4096), Some(whole.len() / 2), Some(whole.len())] {
+            let directory = tempfile::tempdir().unwrap();
+            begun(directory.path(), len.map(|len| &whole[..len]));
+            drop(Disk::open(directory.path(), OPENING).unwrap());
+            // From now on it is a log that must not get lost.
+            fs::remove_file(directory.path().join(FILE)).unwrap();
+            let error = Disk::open(directory.path(), OPENING).unwrap_err().to_string();
+            assert!(error.contains("log.redb is missing or empty"), "{error}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(mark::FILE), b"").unwrap();
+        drop(Disk::open(directory.path(), OPENING).unwrap());
+    }
+}

@@ -1,0 +1,117 @@
+//! The topics that the application would create, beside those that the user names: no topic is two
+//! things.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::graph::{Graph, NodeKind};
+use super::names;
+use crate::policy::ErrorPolicy;
+use crate::topology::SourceKind;
+
+pub(super) fn problems(graph: &Graph) -> Vec<String> {
+    let own = own(graph);
+    let consumed = consumed(graph);
+    let letters = dead_letters(graph);
+    let mut problems = Vec::new();
+    for topic in &letters {
+        if let Some(fault) = names::fault(topic) {
+            problems.push(format!("the dead-letter topic {topic:?} {fault}"));
+        }
+        if consumed.contains(topic) {
+            problems.push(format!(
+                "the dead-letter topic {topic} is consumed by the application itself: a record \
+                 that fails there would come back for ever. Read it with another application"
+            ));
+        }
+    }
+    let mut of_users: BTreeSet<Arc<str>> = consumed.into_iter().chain(letters).collect();
+    of_users.extend(sinks(graph));
+    problems.extend(taken(&own, &of_users));
+    problems.extend(too_long(&own));
+    problems.extend(collisions(&own, &of_users));
+    problems
+}
+
+/// The application's own topics, with what they are.
+fn own(graph: &Graph) -> BTreeMap<Arc<str>, String> {
+    let id = &graph.application_id;
+    let mut own = BTreeMap::new();
+    for source in graph.sources.iter().filter(|one| one.kind == SourceKind::Repartition) {
+        own.insert(Arc::clone(&source.topic), "a repartition topic".to_owned());
+    }
+    for table in &graph.tables {
+        let changelog = format!("{id}-{}-changelog", table.name);
+        own.insert(changelog.into(), format!("the changelog of the table {}", table.name));
+    }
+    if !own.is_empty() {
+        own.insert(format!("{id}-topology").into(), "the note of what it keeps".to_owned());
+    }
+    own
+}
+
+fn consumed(graph: &Graph) -> BTreeSet<Arc<str>> {
+    let sources = graph.sources.iter().filter(|source| source.kind == SourceKind::User);
+    let sources = sources.map(|source| Arc::clone(&source.topic));
+    sources.chain(graph.globals.iter().map(|global| Arc::clone(&global.topic))).collect()
+}
+
+fn dead_letters(graph: &Graph) -> BTreeSet<Arc<str>> {
+    let policies = graph.sources.iter().filter_map(|source| source.policy.as_ref());
+    let letters = policies.chain([&graph.default_policy]).filter_map(|policy| match policy {
+        ErrorPolicy::DeadLetter(topic) => Some(Arc::clone(topic)),
+        _ => None,
+    });
+    letters.collect()
+}
+
+fn sinks(graph: &Graph) -> impl Iterator<Item = Arc<str>> {
+    graph.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Sink(topic) => Some(Arc::clone(topic)),
+        _ => None,
+    })
+}
+
+fn taken(own: &BTreeMap<Arc<str>, String>, of_users: &BTreeSet<Arc<str>>) -> Vec<String> {
+    let taken = own.iter().filter(|(topic, _)| of_users.contains(*topic));
+    let problem = |(topic, what): (&Arc<str>, &String)| {
+        format!(
+            "the topic {topic} is used as one of yours, and the application would create it as \
+             {what}: give one of them another name"
+        )
+    };
+    taken.map(problem).collect()
+}
+
+/// Parts of names can be right that are too long together.
+fn too_long(own: &BTreeMap<Arc<str>, String>) -> Vec<String> {
+    let long = own.iter().filter(|(topic, _)| topic.len() > names::TOPIC_NAME_MAX);
+    let problem = |(topic, what): (&Arc<str>, &String)| {
+        format!(
+            "the topic {topic}, {what}, would have a name of {} characters, and Kafka allows {}: \
+             choose shorter names",
+            topic.len(),
+            names::TOPIC_NAME_MAX
+        )
+    };
+    long.map(problem).collect()
+}
+
+/// Kafka takes two names for one in its metrics if they differ only in '.' and '_', and refuses the
+/// second.
+fn collisions(own: &BTreeMap<Arc<str>, String>, of_users: &BTreeSet<Arc<str>>) -> Vec<String> {
+    let unified = |topic: &str| topic.replace('.', "_");
+    let mut seen: BTreeMap<String, &Arc<str>> =
+        of_users.iter().map(|topic| (unified(topic), topic)).collect();
+    let mut problems = Vec::new();
+    for topic in own.keys() {
+        let earlier = seen.insert(unified(topic), topic);
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != topic) {
+            problems.push(format!(
+                "the topics {earlier} and {topic} differ only in '.' and '_', which Kafka takes \
+                 for the same: give one of them another name"
+            ));
+        }
+    }
+    problems
+}

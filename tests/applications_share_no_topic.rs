@@ -1,0 +1,88 @@
+//! Two applications whose ids and names come to the same internal topic: the second is refused,
+//! with both names, and the first goes on, also after a kill between creating the topic and noting
+//! it.
+
+mod support;
+
+use std::time::Duration;
+
+use headwater::prelude::*;
+use headwater::{AppError, Topology};
+
+/// Counts by key in a table, behind a repartition topic if it has a name.
+fn counting(id: &str, table: &str, by: Option<&str>, input: &str) -> Topology {
+    let app = Builder::new(id);
+    let stream = app.stream(&Topic::<String, u64>::new(input));
+    match by {
+        Some(by) => {
+            let grouped = stream.group_by(by, |key: &String, _| key.clone());
+            grouped.count(&Table::new(table));
+        }
+        None => drop(stream.group_by_key().count(&Table::new(table))),
+    }
+    app.build().expect("valid")
+}
+
+async fn starts(topology: Topology, config: &Config) -> Result<(), AppError> {
+    let app = App::new(topology, config.clone());
+    let status = app.status();
+    let started = async move {
+        while !status.is_running() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), app.run(started)).await.expect("ends")
+}
+
+async fn share_nothing(config: Config, client: Client, id: &str) {
+    let input = format!("{id}-in");
+    client.create_topic(&input, 2).expect("created");
+    let (first, second) = (id.to_owned(), format!("{id}-b"));
+    // An application of this id was killed when it had created its topic, and before it noted it.
+    let config_of_changelog = [("cleanup.policy", "compact"), ("delete.retention.ms", "86400000")];
+    let changelog = format!("{id}-b-c-changelog");
+    client.create_topic_with(&changelog, 2, &config_of_changelog).expect("created");
+    starts(counting(&first, "b-c", None, &input), &config).await.expect("its own topic");
+    starts(counting(&first, "b-c", None, &input), &config).await.expect("its own topic");
+
+    let error = starts(counting(&second, "c", None, &input), &config).await.expect_err("refused");
+    assert!(matches!(error, AppError::TopicOfAnother { .. }), "{error}");
+    let text = error.to_string();
+    let parts = [
+        format!("{changelog} of {second} belongs to the application {first}"),
+        "for the table b-c".to_owned(),
+    ];
+    for part in parts {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+    assert!(client.partitions(&format!("{second}-topology")).is_err(), "it noted something");
+
+    // Other names are fine, and the first does not mind.
+    starts(counting(&second, "d", None, &input), &config).await.expect("topics of its own");
+    starts(counting(&first, "b-c", None, &input), &config).await.expect("its own topic");
+    // Also the other way round: the longer id was first.
+    let error = starts(counting(&first, "b-d", None, &input), &config).await.expect_err("refused");
+    assert!(error.to_string().contains(&format!("the application {second}")), "{error}");
+
+    // Repartition topics are topics too.
+    let (first, second) = (format!("{id}-r"), format!("{id}-r-b"));
+    starts(counting(&first, "x", Some("b-c"), &input), &config).await.expect("its own topic");
+    let shared = counting(&second, "y", Some("c"), &input);
+    let error = starts(shared, &config).await.expect_err("refused").to_string();
+    let part = format!("{id}-r-b-c-repartition of {second} belongs to the application {first}");
+    assert!(error.contains(&part), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_embedded_log() {
+    let (config, client) = support::embedded();
+    share_nothing(config, client, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_kafka() {
+    let Some((config, client)) = support::kafka() else { return };
+    let state = tempfile::tempdir().expect("a directory");
+    let config = Config { state_dir: Some(state.path().to_owned()), ..config };
+    share_nothing(config, client, &support::unique("a")).await;
+}
