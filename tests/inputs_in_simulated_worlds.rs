@@ -23,12 +23,10 @@ const SPAN: usize = 150;
 const START: i64 = 1_000_000_000_000;
 
 /// The topics that are fed, and those that are written.
-const INPUTS: [&str; 9] = [
-    "customers", "orders", "refunds", "views", "clicks", "meters", "limits", "visits", "calls",
-];
-const OUTPUTS: [&str; 8] = [
-    "joined", "balances", "pairs", "alarms", "looked-up", "shifts", "sessions", "last-of-shift",
-];
+const INPUTS: [&str; 9] =
+    ["customers", "orders", "refunds", "views", "clicks", "meters", "limits", "visits", "calls"];
+const OUTPUTS: [&str; 8] =
+    ["joined", "balances", "pairs", "alarms", "looked-up", "shifts", "sessions", "last-of-shift"];
 
 fn input(name: &str) -> Topic<String, u64> {
     Topic::new(name)

@@ -92,7 +92,8 @@ pub enum AppError {
     /// it. Records that were written under `message.timestamp.type=LogAppendTime` keep the broker's
     /// times when it is changed: to get rid of them, start again under a new application id.
     #[error(
-        "the internal topic {topic} has {setting}={found}, and must have {expected}. To change it:\n\
+        "the internal topic {topic} has {setting}={found}, and must have {expected}. To change \
+         it:\n\
          kafka-configs.sh --bootstrap-server <broker> --alter --entity-type topics \
          --entity-name {topic} --add-config {setting}={expected}{}",
         before_kafka_4(setting)
@@ -261,8 +262,8 @@ pub enum AppError {
 fn before_kafka_4(setting: &str) -> &'static str {
     match setting {
         "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => {
-            "\nBrokers before 3.6 have message.timestamp.difference.max.ms instead, and those before \
-             4.0 have it too: set it to the same"
+            "\nBrokers before 3.6 have message.timestamp.difference.max.ms instead, and those \
+             before 4.0 have it too: set it to the same"
         }
         _ => "",
     }

@@ -78,9 +78,9 @@ impl<K, V> Records<K, V> {
     }
 
     /// Up to `count` records: as soon as there are as many, or when `within` has passed since the
-    /// first of them came, whatever the date was set to meanwhile. Never empty. Asking for the next batch acknowledges this one; a
-    /// batch that was not finished when the task moved away comes again, perhaps cut
-    /// differently.
+    /// first of them came, whatever the date was set to meanwhile. Never empty. Asking for the next
+    /// batch acknowledges this one; a batch that was not finished when the task moved away comes
+    /// again, perhaps cut differently.
     pub async fn take(&mut self, count: usize, within: Duration) -> Vec<Record<K, V>> {
         let (count, within_ms) = (count.max(1), millis(within));
         self.wait(Waiting::Batch { count, within_ms }).await
