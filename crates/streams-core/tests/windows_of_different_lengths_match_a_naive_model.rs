@@ -153,7 +153,8 @@ proptest! {
         mishaps.begin(&mut test);
         portion.into_iter().for_each(|entries| test.portions(entries));
         let mut open = BTreeMap::<(Timestamp, String), Vec<i64>>::new();
-        // What is held back is let go by the time of the changes; a record for no window makes none.
+        // What is held back is let go by the time of the changes; a record for no window makes
+        // none.
         let (mut time, mut changes_time) = (0, 0);
         let closes_at = |start: &Timestamp| windows.ends[start] + grace;
         for (step, (on, behind, key, is_bad)) in steps.into_iter().enumerate() {
