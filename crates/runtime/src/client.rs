@@ -17,6 +17,9 @@ use crate::transport::{
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What is waited for a record at most: `Duration::MAX` from now is no moment.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A plain client: creates topics, writes records, reads what was committed. Calls block.
 #[derive(Clone)]
 pub struct Client {
@@ -251,10 +254,10 @@ pub struct ReadRecord<K, V> {
 }
 
 impl<K: 'static, V: 'static> TopicReader<K, V> {
-    /// The next record; waits at most `wait`.
+    /// The next record; waits at most `wait`, and at most a day.
     pub fn next(&mut self, wait: Duration) -> Result<Option<ReadRecord<K, V>>, ClientError> {
         if self.pending.is_empty() {
-            self.poll(wait)?;
+            self.poll(wait.min(WAIT_MAX))?;
         }
         Ok(self.pending.pop_front())
     }

@@ -1,5 +1,6 @@
 //! What an operator sees while it processes a record: the task's tables, its time, its effects.
 
+use std::mem;
 use std::sync::Arc;
 
 use crate::codec::Codec;
@@ -7,7 +8,6 @@ use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
 use crate::record::{Headers, Record, Timestamp};
-use crate::store::StoreError;
 use crate::tables::Tables;
 use crate::task::TaskMetrics;
 use crate::window::Plan;
@@ -29,8 +29,8 @@ pub struct Cx {
     pub(crate) headers: Headers,
     /// The highest record timestamp that the task has seen since it started.
     pub(crate) latest: Timestamp,
-    /// The store failed under an agent, which may make of that what it likes.
-    pub(crate) store_failure: Option<StoreError>,
+    /// The task must stop, whatever an agent or a processor made of the error that it got.
+    pub(crate) stop: Option<Failure>,
     pub(crate) metrics: TaskMetrics,
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
@@ -136,6 +136,27 @@ impl Cx {
             },
         );
         let Ok(()) = sent;
+    }
+
+    /// Does `work` with these headers in place of the record's: for what the record only lets out.
+    pub(crate) fn with_headers<T>(
+        &mut self,
+        headers: Headers,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let of_record = mem::replace(&mut self.headers, headers);
+        let result = work(self);
+        self.headers = of_record;
+        result
+    }
+
+    /// An error on its way to user code: one that is not for user code to decide about is kept.
+    pub(crate) fn told(&mut self, failure: Failure) -> String {
+        let text = failure.to_string();
+        if failure.stops() {
+            self.stop.get_or_insert(failure);
+        }
+        text
     }
 
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {

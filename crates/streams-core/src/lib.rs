@@ -34,6 +34,7 @@ mod partition;
 mod policy;
 mod record;
 mod store;
+mod stored;
 mod table;
 mod tables;
 mod task;
@@ -61,6 +62,7 @@ pub use record::{
     Headers, OwnedBatch, OwnedRecord, RawRecord, Record, RecordBatch, Timestamp, TopicPartition,
 };
 pub use store::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
+pub use stored::StoredError;
 pub use table::Table;
 pub use task::{InputOffset, Resume, Step, Task, TaskCommit, TaskId, TaskMetrics};
 pub use topic::Topic;

@@ -3,8 +3,13 @@
 #[cfg(feature = "bincode")]
 mod bincode;
 mod changed;
+mod guarded;
+mod held;
 mod json;
 mod natural;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+mod nesting;
+mod null;
 #[cfg(feature = "postcard")]
 mod postcard;
 mod text;
@@ -18,6 +23,7 @@ pub use self::bincode::Bincode;
 #[cfg(feature = "postcard")]
 pub use self::postcard::Postcard;
 pub(crate) use changed::Changed;
+pub(crate) use held::Held;
 pub use json::Json;
 pub use natural::{Bytes, Natural, Nullable};
 pub use text::Text;

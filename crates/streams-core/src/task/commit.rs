@@ -7,7 +7,7 @@ use super::agents::Parked;
 use super::progress::{Progress, ProgressText};
 use crate::cx::Clock;
 use crate::effect::Effects;
-use crate::error::{Failure, FailureKind, RecordError, TaskError};
+use crate::error::{Failure, RecordError, TaskError};
 use crate::operators::Hook;
 use crate::record::Timestamp;
 use crate::store::StoreError;
@@ -77,6 +77,9 @@ impl Task {
         let mark = self.cx_mut().begin_record(undoable);
         self.touched = true;
         let first = self.first_of_batch(input, agent);
+        let (origin, headers) = self.inputs[input].agents[agent].last.clone();
+        let cx = self.cx_mut();
+        (cx.origin, cx.headers) = (origin, headers);
         match self.settle(input, agent) {
             Ok(false) => Ok(Vec::new()),
             Ok(true) => {
@@ -192,10 +195,7 @@ impl Task {
                 Ok(Err(failure)) => failure,
                 Err(panic) => crate::error::Cause::Panic(crate::agent::panic_text(&*panic)).into(),
             };
-            return Err(match failure.kind() {
-                FailureKind::Record(cause) => self.other(cause.to_string()),
-                FailureKind::Store(error) => self.store_error(error),
-            });
+            return Err(self.stopped(failure));
         }
         Ok(())
     }

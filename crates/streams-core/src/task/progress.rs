@@ -7,9 +7,17 @@
 
 use std::fmt::Write;
 
+use crate::operators::TIMESTAMP_MAX;
 use crate::record::Timestamp;
 
 const VERSION: &str = "hw1";
+
+/// Stream times that were committed are not beyond this: sources refuse records later than the
+/// year 9999, and idle input does not let time go on for a century.
+const TIME_MAX: Timestamp = TIMESTAMP_MAX + 100 * 366 * 24 * 60 * 60 * 1000;
+
+/// Offsets that were committed are not beyond this.
+const OFFSET_MAX: i64 = i64::MAX / 2;
 
 /// Parsed metadata. Text that is not ours (another program committed for this group) holds no
 /// progress.
@@ -30,12 +38,20 @@ impl<'a> Progress<'a> {
     /// never empty.
     pub(crate) const OPERATORS: &'static str = "";
 
-    pub(crate) fn parse(metadata: &'a str) -> Self {
+    /// An error is in words: what cannot be.
+    pub(crate) fn parse(metadata: &'a str) -> Result<Self, String> {
         let mut parts = metadata.split(';');
         if parts.next() != Some(VERSION) {
-            return Self::default();
+            return Ok(Self::default());
         }
-        Self { entries: parts.filter_map(entry).collect() }
+        let entries = parts.map(entry).filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        Ok(Self { entries })
+    }
+
+    /// The furthest position of a reader that was ahead of the committed offset.
+    pub(crate) fn furthest(&self) -> Option<i64> {
+        let positions = self.entries.iter().filter(|(kind, _, _)| *kind == Kind::Position);
+        positions.map(|(_, _, position)| *position).max()
     }
 
     /// The stream time kept for a table, `Timestamp::MIN` if there is none.
@@ -59,16 +75,22 @@ impl<'a> Progress<'a> {
     }
 }
 
-fn entry(text: &str) -> Option<(Kind, &str, i64)> {
-    let (kind, rest) = text.split_once(':')?;
-    let (name, value) = rest.split_once(':')?;
-    let kind = match kind {
-        "t" => Kind::Time,
-        "p" => Kind::Position,
-        "c" => Kind::Changelog,
-        _ => return None,
+/// `None` for kinds that another version knows.
+fn entry(text: &str) -> Result<Option<(Kind, &str, i64)>, String> {
+    let (kind, what, max) = match text.split(':').next() {
+        Some("t") => (Kind::Time, "stream time", TIME_MAX),
+        Some("p") => (Kind::Position, "position", OFFSET_MAX),
+        Some("c") => (Kind::Changelog, "changelog end", OFFSET_MAX),
+        _ => return Ok(None),
     };
-    Some((kind, name, value.parse().ok()?))
+    let parts = text.split_once(':').and_then(|(_, rest)| rest.split_once(':'));
+    let Some((name, value)) = parts else {
+        return Err(format!("{text:?} has no name and no number"));
+    };
+    let plausible = value.parse().ok().filter(|value| (0..=max).contains(value));
+    let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
+    let value = plausible.ok_or_else(|| format!("the {what}{of} is {value:?}"))?;
+    Ok(Some((kind, name, value)))
 }
 
 /// Writes metadata; nothing at all if there is nothing to keep.
@@ -113,15 +135,16 @@ mod tests {
     #[test]
     fn reads_back_what_it_wrote() {
         let mut text = ProgressText::default();
-        text.time("sales", -5);
+        text.time("sales", 5);
         text.position("", 7);
         text.position("agent", 9);
         let mut text = ProgressText::of(text.into_string());
         text.changelog("sales", 11);
         let text = text.into_string();
-        assert_eq!(text, "hw1;t:sales:-5;p::7;p:agent:9;c:sales:11");
-        let progress = Progress::parse(&text);
-        assert_eq!(progress.time("sales"), -5);
+        assert_eq!(text, "hw1;t:sales:5;p::7;p:agent:9;c:sales:11");
+        let progress = Progress::parse(&text).expect("plausible");
+        assert_eq!(progress.time("sales"), 5);
+        assert_eq!(progress.furthest(), Some(9));
         assert_eq!(progress.time("agent"), Timestamp::MIN);
         assert_eq!(progress.position(Progress::OPERATORS), Some(7));
         assert_eq!(progress.position("agent"), Some(9));
@@ -130,8 +153,26 @@ mod tests {
 
     #[test]
     fn foreign_metadata_holds_nothing() {
-        for text in ["", "hw1", "hw9;t:a:1", "AQAAAXs=", "hw1;x:a:1;t:a;t:a:b"] {
-            assert_eq!(Progress::parse(text), Progress::default(), "{text}");
+        for text in ["", "hw1", "hw9;t:a:-1", "AQAAAXs=", "hw1;x:a:-1;"] {
+            assert_eq!(Progress::parse(text), Ok(Progress::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error_that_names_it() {
+        let refused = [
+            ("hw1;t:a:-1", "the stream time of a is \"-1\""),
+            ("hw1;t:b:1;t:a:9223372036854775807", "stream time of a"),
+            ("hw1;t:a:1000000000000000", "stream time of a"),
+            ("hw1;p::9223372036854775807", "the position is \"9223372036854775807\""),
+            ("hw1;p:agent:-7", "the position of agent is"),
+            ("hw1;c:a:9223372036854775808", "the changelog end of a"),
+            ("hw1;t:a", "\"t:a\" has no name"),
+            ("hw1;t:a:b", "\"b\""),
+        ];
+        for (text, words) in refused {
+            let error = Progress::parse(text).expect_err(text);
+            assert!(error.contains(words), "{text}: {error}");
         }
     }
 }

@@ -125,8 +125,11 @@ where
         let Record { key, value: Reply { version, found }, timestamp } = record;
         let mut key_bytes = Vec::new();
         write_key(&left.name, &*left.key, &key, &mut key_bytes)?;
-        let current = cx.tables.get(left.index, &key_bytes)?;
-        if current.map_or(&DELETED[..], |(_, current)| current) != &version[..] {
+        let current = match cx.tables.get(left.index, &key_bytes)? {
+            Some((_, stored)) => super::version(&left.name, &key_bytes, stored)?,
+            None => DELETED,
+        };
+        if current != version {
             return Ok(());
         }
         let row = match found {
@@ -164,12 +167,12 @@ impl<K, V, W, O, J> Left<K, V, W, O, J> {
         let place = [&cx.origin.offset.to_be_bytes()[..], &cx.origin.input.to_be_bytes()].concat();
         version[..place.len()].copy_from_slice(&place);
         // A record may change a row more than once.
-        if let Some((_, last)) = cx.tables.get(self.index, key)?
-            && last.len() == VERSION
-            && last[..place.len()] == place
-        {
-            let count = last[place.len()..].try_into().map_or(0, u32::from_be_bytes);
-            version[place.len()..].copy_from_slice(&count.wrapping_add(1).to_be_bytes());
+        if let Some((_, stored)) = cx.tables.get(self.index, key)? {
+            let last = super::version(&self.name, key, stored)?;
+            if last[..place.len()] == place {
+                let count = last[place.len()..].try_into().map_or(0, u32::from_be_bytes);
+                version[place.len()..].copy_from_slice(&count.wrapping_add(1).to_be_bytes());
+            }
         }
         let stored = [&cx.origin.timestamp.to_be_bytes()[..], &version].concat();
         cx.tables.put_stamped(self.index, key, &stored);

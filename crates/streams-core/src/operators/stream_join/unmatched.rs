@@ -4,12 +4,15 @@
 
 use std::ops::ControlFlow;
 
-use super::buffer::{Place, SUFFIX, between, by_key, next_sequence, put, sequence};
-use super::{Side, StreamJoin};
+use super::buffer::{
+    Place, SUFFIX, after, between, by_key, next_sequence, no_number, put, sequence,
+};
+use super::{JoinSide, Side, StreamJoin};
 use crate::changelog::since;
 use crate::cx::Cx;
 use crate::error::Failure;
-use crate::record::Timestamp;
+use crate::record::{Headers, Timestamp};
+use crate::stored;
 
 const RIGHT: u32 = 1 << 31;
 
@@ -27,12 +30,13 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         // Left numbers stay below the right ones: nobody has two thousand million records with
         // the same key and timestamp.
         let number = match side {
-            Side::Right => next_sequence(unmatched.table, place, first, cx)?,
+            Side::Right => next_sequence(unmatched, place, first, cx)?,
             Side::Left => {
                 let same =
                     between(unmatched.table, place.key, place.timestamp, place.timestamp, cx)?;
                 let lefts = same.iter().map(|(key, _, _)| sequence(key)).filter(|n| *n < RIGHT);
-                lefts.max().map_or(0, |last| last + 1)
+                // The last of them would make it a right one.
+                after(lefts.max(), 0, RIGHT).ok_or_else(|| no_number(&unmatched.name, place))?
             }
         };
         put(unmatched.table, place, number, value, cx);
@@ -98,30 +102,46 @@ where
     O: 'static,
     F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
-    /// Sends what waited in vain.
+    /// Sends what waited in vain. A later record lets it out, and it is not that one's result: it
+    /// has no headers.
     pub(super) fn send_unmatched(&self, cx: &mut Cx) -> Result<(), Failure> {
         let over = self.take_unmatched(cx)?;
         let Some(unmatched) = &self.unmatched else { return Ok(()) };
-        for (side, store_key) in over {
-            let Some((timestamp, bytes)) = cx.tables.get(unmatched.table, &store_key)? else {
-                continue;
-            };
-            let key = store_key.get(1..store_key.len() - SUFFIX).unwrap_or_default();
-            let key = self.read(&*self.key, key)?;
-            match side {
-                Side::Left => {
-                    let value = self.read(&*self.left_value, bytes)?;
-                    cx.tables.delete(unmatched.table, &store_key);
-                    self.send(key, Some(&value), None, timestamp, cx)?;
-                }
-                Side::Right => {
-                    let value = self.read(&*self.right_value, bytes)?;
-                    cx.tables.delete(unmatched.table, &store_key);
-                    self.send(key, None, Some(&value), timestamp, cx)?;
-                }
+        cx.with_headers(Headers::new(), |cx| {
+            for (side, store_key) in over {
+                self.send_alone(unmatched, side, &store_key, cx)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn send_alone(
+        &self,
+        unmatched: &JoinSide,
+        side: Side,
+        store_key: &[u8],
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        let Some((timestamp, bytes)) = cx.tables.get(unmatched.table, store_key)? else {
+            return Ok(());
+        };
+        let name = &unmatched.name;
+        let key_bytes = store_key.get(1..store_key.len().saturating_sub(SUFFIX));
+        let key_bytes = key_bytes.unwrap_or_default();
+        let key = stored::key(name, &*self.key, key_bytes)?;
+        let shown = || stored::shown(key_bytes);
+        match side {
+            Side::Left => {
+                let value = stored::value(name, &*self.left_value, bytes, shown)?;
+                cx.tables.delete(unmatched.table, store_key);
+                self.send(key, Some(&value), None, timestamp, cx)
+            }
+            Side::Right => {
+                let value = stored::value(name, &*self.right_value, bytes, shown)?;
+                cx.tables.delete(unmatched.table, store_key);
+                self.send(key, None, Some(&value), timestamp, cx)
             }
         }
-        Ok(())
     }
 }
 

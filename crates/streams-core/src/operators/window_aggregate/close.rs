@@ -8,8 +8,8 @@ use crate::changelog::by_time;
 use crate::cx::{Clock, Cx};
 use crate::error::Failure;
 use crate::operators::Hook;
-use crate::operators::table_access::{read, read_key};
-use crate::record::{Record, Timestamp};
+use crate::operators::table_access::read_key;
+use crate::record::{Headers, Record, Timestamp};
 use crate::window::{Naming, Window, Windowed, Windows};
 
 impl<K, A, W, F, M> WindowAggregate<K, A, W, F, M>
@@ -56,12 +56,15 @@ where
         let clock = &mut cx.clocks[self.clock];
         clock.first_open = next;
         clock.closed_at = to + self.windows.close_after_ms();
-        for (window, store_key) in closed {
-            if let Some(record) = self.read_window(window, &store_key, cx)? {
-                self.ports.closed.receive(record, cx)?;
+        // A later record closes them, and they are not its results: they have no headers.
+        cx.with_headers(Headers::new(), |cx| {
+            for (window, store_key) in closed {
+                if let Some(record) = self.read_window(window, &store_key, cx)? {
+                    self.ports.closed.receive(record, cx)?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn forget(&self, to: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
@@ -102,7 +105,7 @@ where
         let Some((timestamp, bytes)) = cx.tables.get(self.index, store_key)? else {
             return Ok(None);
         };
-        let value = read(&self.table, bytes)?;
+        let value = self.read(window, store_key, bytes)?;
         let key = read_key(&self.table, naming.read(&self.windows, store_key).1)?;
         let key = Windowed { key, start: window.start, end: window.end };
         Ok(Some(Record { key, value, timestamp }))
