@@ -128,6 +128,7 @@ fn of_a_damaged_file() {
         assert!(!tells, "HEADWATER_SEED={seed}: {said}\n{text}");
     }
     println!("{used} were configurations");
+    assert!(used > 0 || number("HEADWATER_SEED").is_some());
 }
 
 /// Whether the damage has put the password where no password is.

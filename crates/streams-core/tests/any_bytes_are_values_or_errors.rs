@@ -87,7 +87,7 @@ fn of_codecs() {
         #[cfg(feature = "postcard")]
         holds(dice, &headwater_streams_core::codec::Postcard, one.clone());
         #[cfg(feature = "bincode")]
-        holds(dice, &<headwater_streams_core::codec::Bincode>::default(), one);
+        holds(dice, &headwater_streams_core::codec::Bincode::<1_048_576>, one);
         let (float, text) = (number(dice) as f64 / 3.0, format!("{}", number(dice)));
         holds(dice, &Json, float);
         holds(dice, &Text, float);
@@ -129,7 +129,8 @@ fn everything() -> Topology {
     let windows = JoinWindows::of(seconds(2), seconds(4)).grace(seconds(1));
     let buffers = JoinBuffers::json("pairs");
     let other = app.stream(&right).shared();
-    stream.outer_join(other.clone(), windows, &buffers, |_, l, r| l.or(r).copied());
+    let pairs = stream.outer_join(other.clone(), windows, &buffers, |_, l, r| l.or(r).copied());
+    pairs.to(&Topic::json("pairs"));
     let others = other.to_table(&Table::json("others"));
     let points_to = |_: &String, value: &i64| Some(format!("k{}", value.rem_euclid(3)));
     held.fk_left_join(&others, &Table::json("foreign"), points_to, |_, l, r| {
@@ -237,7 +238,8 @@ fn clocks() -> Topology {
     let sliding = stream.clone().group_by_key().window(Sliding::of(seconds(3)));
     sliding.count(&Table::new("l"));
     let ticks = stream.process::<String, i64>("p").on_stream_time(seconds(3), |_, _| Ok(()));
-    ticks.on_wall_clock(seconds(7), |_, _| Ok(())).each(|_, _| Ok(()));
+    let ticks = ticks.on_wall_clock(seconds(7), |_, _| Ok(()));
+    ticks.each(|record, cx| cx.forward(record)).to(&Topic::new("p"));
     app.build().expect("valid")
 }
 

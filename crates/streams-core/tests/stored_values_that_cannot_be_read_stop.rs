@@ -2,6 +2,8 @@
 //! stops, whatever the source's error policy and whatever user code makes of the error, and says
 //! which table, which key and why. Otherwise one good record after the other would be passed over.
 
+#![allow(unreachable_pub, reason = "a module of a test program")]
+
 mod bare;
 
 use std::sync::Arc;
@@ -159,14 +161,16 @@ fn of_buffers_and_stores_of_joins() {
     stops("pairs-right", "\"ann\"", |app, codec| {
         let stream = app.stream(&input()).shared();
         let buffers = JoinBuffers::with("pairs", Bytes, Bytes, codec);
-        stream.clone().join(stream, JoinWindows::within(seconds(9)), &buffers, |_, l, r| l + r);
+        let windows = JoinWindows::within(seconds(9));
+        stream.clone().join(stream, windows, &buffers, |_, l, r| l + r).to(&output());
     });
     stops("late-unmatched", "\"ann\"", |app, codec| {
         let stream = app.stream(&input()).shared();
         let nothing = stream.clone().filter(|_, _| false);
         let windows = JoinWindows::within(Duration::from_millis(500));
         let buffers = JoinBuffers::with("late", Bytes, codec, Bytes);
-        stream.left_join(nothing, windows, &buffers, |_, l, r| l + r.unwrap_or(&0));
+        let joined = stream.left_join(nothing, windows, &buffers, |_, l, r| l + r.unwrap_or(&0));
+        joined.to(&output());
     });
 }
 
@@ -192,7 +196,7 @@ fn whatever_a_processor_makes_of_it() {
         stops("seen", "\"ann\"", |app, codec| {
             let table = Table::<String, i64>::with("seen", Bytes, codec);
             let process = app.stream(&input()).process::<String, i64>("look").table(&table);
-            process.each(move |record, cx| {
+            let looked = process.each(move |record, cx| {
                 let mut seen = cx.table(&table)?;
                 match (seen.get(&record.key), what) {
                     (Ok(_), _) => seen.put(&record.key, &record.value),
@@ -201,6 +205,7 @@ fn whatever_a_processor_makes_of_it() {
                     (Err(error), _) => Err(ProcessError::new(format!("{error:?}"))),
                 }
             });
+            looked.to(&output());
         });
     }
 }
