@@ -1,4 +1,4 @@
-//! What was committed with an offset and cannot be (a reader behind the end of its partition, a
+//! What was committed with an offset and cannot be (a reader beyond the end of its partition, a
 //! stream time that no record has) stops the application, with the partition and what it is.
 //! Otherwise records would be passed over, or all be late, without a word.
 
@@ -70,12 +70,12 @@ async fn ended(id: &str, metadata: &str, wait: Duration) -> Result<(), AppError>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_behind_the_end_and_a_time_that_cannot_be() {
+async fn a_reader_beyond_the_end_and_a_time_that_cannot_be() {
     let cases = [
         ("late", "hw1;t:counts:9223372036854775807", "stream time of counts is"),
         ("early", "hw1;t:counts:-1", "stream time of counts is"),
         ("far", "hw1;p::9223372036854775807", "the position is"),
-        ("behind", "hw1;p::6", "a reader is at 6, and the partition ends at 5"),
+        ("beyond", "hw1;p::6", "a reader is at 6, and the partition ends at 5"),
     ];
     for (id, metadata, words) in cases {
         // A broker that was replaced may know an older end: it is asked for ten seconds.
