@@ -84,7 +84,7 @@ pub struct RestoreError {
 
 const SEQUENCE: [u8; 4] = [0; 4];
 
-/// Far behind the time of any record, with room for sums with the lengths of windows.
+/// Far later than any record, with room for sums with the lengths of windows.
 const TIME_MAX: Timestamp = Timestamp::MAX / 8;
 
 impl TableSpec {

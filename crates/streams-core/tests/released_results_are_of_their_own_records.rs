@@ -93,6 +93,23 @@ fn what_a_full_buffer_lets_go_has_the_headers_of_its_own_record() {
     assert_eq!(found, [own("a", 1), own("b", 2)]);
 }
 
+#[test]
+fn a_join_with_what_a_change_waits_to_replace_has_no_time_of_that_change() {
+    let app = Builder::new("t");
+    let table = app.table(&input(), &Table::new("latest"));
+    let held = table.suppress(Suppress::until_time_limit(seconds(10)), "held");
+    let other = app.table(&Topic::<String, i64>::new("other"), &Table::new("others"));
+    let joined = held.join(&other, |_, left, right| left + right).to_stream();
+    joined.flat_map_values(|value| value).to(&output());
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    for (key, at_s) in [("a", 1), ("c", 20), ("a", 30)] {
+        send(&mut test, "in", key, at_s);
+    }
+    // What waits since 30 s is not seen yet, nor is its time.
+    send(&mut test, "other", "a", 25);
+    assert_eq!(results(&mut test), [own("a", 25)]);
+}
+
 fn windowed(closes: impl FnOnce(&Builder)) -> Topology {
     let app = Builder::new("t");
     closes(&app);
