@@ -84,9 +84,54 @@ pub(crate) fn machine_paths(file: &File) -> Vec<String> {
     violations
 }
 
+/// Crates that a user of the facade does not depend on: an example that imports one cannot be
+/// pasted.
+const INTERNAL: [&str; 6] = [
+    "headwater_streams_core",
+    "headwater_runtime",
+    "headwater_state",
+    "streams_core",
+    "runtime",
+    "state",
+];
+
+/// Examples in the documentation import what a user's program can, and show that they do.
+pub(crate) fn imports_of_examples(file: &File) -> Vec<String> {
+    let imports = file.text.lines().enumerate().filter_map(|(at, line)| {
+        let line = line.trim_start();
+        let text = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))?.trim_start();
+        let (is_hidden, text) = match text.strip_prefix("# ") {
+            Some(text) => (true, text),
+            None => (false, text),
+        };
+        let name = text.strip_prefix("use ")?.split("::").next()?;
+        let is_ours = name.starts_with("headwater") || INTERNAL.contains(&name);
+        let why = match (INTERNAL.contains(&name), is_hidden && is_ours) {
+            (true, _) => "is no crate of the user's",
+            (false, true) => "is hidden: who pastes the example has no import",
+            (false, false) => return None,
+        };
+        text.ends_with(';').then(|| format!("{}:{}: `use {name}` {why}", file.path, at + 1))
+    });
+    imports.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_example_that_nobody_can_paste_is_found() {
+        let of = |text: &str| {
+            let file = File { path: "a.rs".to_owned(), text: text.to_owned() };
+            imports_of_examples(&file).len()
+        };
+        assert_eq!(of("/// use headwater::Builder;\n/// use std::fmt;\nuse runtime::App;"), 0);
+        assert_eq!(of("/// use streams_core::Builder;"), 1);
+        assert_eq!(of("    //! # use headwater_runtime::Config;"), 1);
+        assert_eq!(of("/// # use headwater_testkit::TopologyTest;"), 1);
+        assert_eq!(of("/// Those who use state::all of it."), 0);
+    }
 
     #[test]
     fn a_crate_that_the_map_forgot_is_found() {

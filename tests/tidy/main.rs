@@ -45,6 +45,11 @@ fn examples_are_short() {
 }
 
 #[test]
+fn examples_can_be_pasted() {
+    assert_clean(over_rust_files(documents::imports_of_examples));
+}
+
+#[test]
 fn dependencies_point_inward() {
     let manifests: Vec<File> =
         files().into_iter().filter(|file| file.path.ends_with("Cargo.toml")).collect();

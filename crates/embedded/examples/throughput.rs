@@ -1,13 +1,14 @@
 //! How fast the log is: one producer and one fetcher on one thread, in transactions of 1,000
 //! records.
 //!
-//! `cargo run --release -p headwater-embedded --example throughput [directory]`
+//! `cargo run --release -p headwater-embedded --example throughput [directory [read]]`; with `read`
+//! the log is one that is verified when it is read, which is written in another way.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headwater_embedded::EmbeddedLog;
+use headwater_embedded::{EmbeddedLog, LogOptions, Verify};
 use runtime::transport::{
     MemberConfig, MemberEvent, NewTopic, Outgoing, ProducerConfig, Transport,
 };
@@ -17,7 +18,7 @@ const PARTITIONS: i32 = 4;
 
 fn main() {
     let log = match std::env::args().nth(1) {
-        Some(directory) => EmbeddedLog::open(directory).unwrap(),
+        Some(directory) => options().open(directory).unwrap(),
         None => EmbeddedLog::in_memory(),
     };
     let topic: Arc<str> = "speed".into();
@@ -82,6 +83,13 @@ fn main() {
     }
     assert_eq!((fetched, bytes), (RECORDS, RECORDS * value.len()));
     report(producing, fetching);
+}
+
+fn options() -> LogOptions {
+    match std::env::args().nth(2).as_deref() {
+        Some("read") => LogOptions::default().verify(Verify::WhenRead),
+        _ => LogOptions::default(),
+    }
 }
 
 fn report(producing: Duration, fetching: Duration) {

@@ -14,9 +14,9 @@
 //! opened without what is damaged ([`Damaged`]).
 //!
 //! ```
-//! # use headwater_embedded::EmbeddedLog;
-//! # use runtime::transport::{Transport, NewTopic};
-//! # use std::time::Duration;
+//! use headwater_embedded::EmbeddedLog;
+//! use headwater::spi::transport::{Transport, NewTopic};
+//! use std::time::Duration;
 //! let log = EmbeddedLog::in_memory();
 //! let orders = NewTopic {
 //!     name: "orders".into(),
@@ -25,7 +25,7 @@
 //!     config: vec![],
 //! };
 //! log.admin()?.create(&orders, Duration::ZERO)?;
-//! # Ok::<_, runtime::transport::TransportError>(())
+//! # Ok::<_, headwater::spi::transport::TransportError>(())
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -164,6 +164,11 @@ fn job(
 }
 
 impl Job {
+    /// The partition and its name.
+    pub(crate) fn at(&self) -> (PartitionId, &TopicPartition) {
+        (self.id, &self.name)
+    }
+
     pub(crate) fn is_committed(&self, segment: &Segment) -> bool {
         !self.aborted.cover(segment)
     }

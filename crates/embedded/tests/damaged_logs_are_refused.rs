@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use damage::Chance;
 use damage::contents::{Contents, append, read};
 use damage::images::damage;
-use damage::workload::{LOGS, build, copy, options};
-use headwater_embedded::{Damaged, EmbeddedLog, LogOptions, Verify};
+use damage::workload::{LOGS, build, copy, create_topics, options};
+use headwater_embedded::{Damaged, EmbeddedLog, LeftOut, LogOptions, Verify};
 
 const LOGS_VAR: &str = "HEADWATER_TEST_LOGS";
 const FIRST_VAR: &str = "HEADWATER_TEST_FIRST";
@@ -69,6 +69,40 @@ fn damaged_logs_are_refused() {
     assert!(violations.is_empty(), "{} violations: {violations:#?}", violations.len());
     let refused: u64 = outcomes.iter().filter(|(k, _)| k.starts_with("refused")).map(|o| o.1).sum();
     assert!(count < 100 || refused * 4 > count, "too few were noticed to mean anything");
+}
+
+/// One bit of one record: the error says which, when it is opened or when it is read.
+#[test]
+fn the_error_says_what_and_where() {
+    const TEXTS: [&str; 3] = ["before", "the needle in it", "behind"];
+    for (verify, place) in [
+        (Verify::WhenOpened, "from offset 1 to before 4"),
+        (Verify::WhenRead, "the records from offset 2 on"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(verify, 0);
+        let log = options.clone().open(directory.path()).unwrap();
+        create_topics(&log);
+        TEXTS.iter().for_each(|text| append(&log, text).unwrap());
+        drop(log);
+        let database = directory.path().join("log.redb");
+        let mut bytes = fs::read(&database).unwrap();
+        let places: Vec<_> =
+            (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"the needle")).collect();
+        places.iter().for_each(|at| bytes[*at] ^= 1);
+        fs::write(&database, bytes).unwrap();
+        let error = options.clone().open(directory.path()).and_then(|log| read(&log)).unwrap_err();
+        let error = error.to_string();
+        for word in [directory.path().to_str().unwrap(), "orders-0", place, "damaged=skip"] {
+            assert!(error.contains(word), "{verify:?}, {word}: {error}");
+        }
+        let log = options.damaged(Damaged::Skip).open(directory.path()).unwrap();
+        let places = log.left_out().iter().filter(|what| matches!(what, LeftOut::Records { .. }));
+        assert_eq!(places.count(), 3, "{:?}", log.left_out());
+        let seen = read(&log).unwrap();
+        let counts = TEXTS.map(|text| seen.count(text));
+        assert_eq!(counts, [3, 0, 3]);
+    }
 }
 
 /// The lines a child has written before it ended, by itself or not.
@@ -141,10 +175,11 @@ fn look_at(
 ) -> Result<String, String> {
     let directory = tempfile::tempdir().unwrap();
     let mut chance = Chance(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-    let (number, done) = damage(logs, directory.path(), &mut chance);
-    *what = format!("log {number}, {done}");
-    let whole = &whole[number as usize];
     let verify = [Verify::WhenOpened, Verify::WhenRead][chance.below(2) as usize];
+    let is_verified = verify == Verify::WhenOpened;
+    let (number, done) = damage(logs, directory.path(), is_verified, &mut chance);
+    *what = format!("log {number}, {verify:?}, {done}");
+    let whole = &whole[number as usize];
     let cache_bytes = [0, 1 << 20][chance.below(2) as usize];
     let options = options(verify, cache_bytes);
     match chance.below(4) {

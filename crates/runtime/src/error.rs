@@ -166,7 +166,7 @@ pub enum AppError {
         /// The table.
         table: Arc<str>,
         /// The record, and what is wrong with it.
-        error: RecordError,
+        error: Box<RecordError>,
     },
     /// A changelog holds something else than its table's entries.
     #[error("partition {partition}: {error}")]

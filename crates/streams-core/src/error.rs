@@ -272,7 +272,7 @@ pub enum TaskError {
         /// The task.
         task: crate::task::TaskId,
         /// The record and what was wrong.
-        error: RecordError,
+        error: Box<RecordError>,
     },
     /// The store failed.
     #[error("task {task}: {error}")]

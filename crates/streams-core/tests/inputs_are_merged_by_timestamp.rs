@@ -27,13 +27,13 @@ fn topology(inputs: usize, extracts: bool, seen: &Seen) -> Topology {
         };
         let seen = Arc::clone(seen);
         app.stream_with(&topic, consumed)
-            .peek(move |_, value| seen.lock().unwrap().push((number, *value)))
+            .peek(move |_, value| seen.lock().expect("no panic").push((number, *value)))
     };
     match inputs {
         2 => stream(0).merge(stream(1)).to(&out),
         _ => stream(0).merge(stream(1)).merge(stream(2)).to(&out),
     }
-    app.build().unwrap()
+    app.build().expect("valid")
 }
 
 fn record(offset: usize, value: i64, timestamp: Timestamp) -> OwnedRecord {
@@ -84,12 +84,12 @@ fn fed(
             task.observe(input, at_end, !at_end);
         }
         let mut effects = Effects::new();
-        task.step(0, steps.max(1), &mut effects).unwrap();
+        task.step(0, steps.max(1), &mut effects).expect("no record stops it");
         while steps == usize::MAX && task.is_ready() {
-            task.step(0, usize::MAX, &mut effects).unwrap();
+            task.step(0, usize::MAX, &mut effects).expect("no record stops it");
         }
     }
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock().expect("no panic");
     seen.clone()
 }
 
@@ -107,7 +107,7 @@ proptest! {
 fn step(task: &mut Task) -> usize {
     let mut processed = 0;
     loop {
-        let step = task.step(0, 100, &mut Effects::new()).unwrap();
+        let step = task.step(0, 100, &mut Effects::new()).expect("no record stops it");
         processed += step.processed;
         if !step.more {
             return processed;
@@ -132,7 +132,7 @@ fn an_empty_queue_is_not_an_idle_input() {
     assert_eq!(step(&mut task), 1, "the oldest, and then the first may have more again");
     task.observe(0, true, false);
     assert_eq!(step(&mut task), 1);
-    assert_eq!(*seen.lock().unwrap(), [(0, 5), (1, 7)]);
+    assert_eq!(*seen.lock().expect("no panic"), [(0, 5), (1, 7)]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn an_error_at_a_head_does_not_hold_anything_up() {
     step(&mut task);
     assert_eq!(task.metrics().skipped, 3);
     assert_eq!(
-        *seen.lock().unwrap(),
+        *seen.lock().expect("no panic"),
         [(1, 6), (1, 2), (0, 4)],
         "900 is the undecodable one's time"
     );
@@ -167,14 +167,14 @@ fn a_panic_while_the_turn_is_decided_is_its_own_records() {
             });
         let seen = Arc::clone(&seen);
         app.stream_with(&topic, consumed)
-            .peek(move |_, value| seen.lock().unwrap().push((0, *value)))
+            .peek(move |_, value| seen.lock().expect("no panic").push((0, *value)))
     });
     a.merge(b).to(&Topic::new("out"));
-    let mut task = bare::task(app.build().unwrap());
+    let mut task = bare::task(app.build().expect("valid"));
     task.enqueue(0, batch(vec![record(0, 1, 1), record(1, 3, 3), record(2, 4, 4)]));
     task.enqueue(1, batch(vec![record(0, 2, 2), record(1, 5, 5)]));
     (0..2).for_each(|input| task.observe(input, true, false));
     step(&mut task);
-    let seen: Vec<_> = seen.lock().unwrap().iter().map(|(_, value)| *value).collect();
+    let seen: Vec<_> = seen.lock().expect("no panic").iter().map(|(_, value)| *value).collect();
     assert_eq!((seen, task.metrics().skipped), (vec![1, 2, 4, 5], 1));
 }

@@ -249,7 +249,9 @@ impl World {
                 ..OwnedRecord::default()
             };
             if &**effect.topic == "out" {
-                let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap()).into();
+                let text = |bytes: Option<&[u8]>| {
+                    String::from_utf8_lossy(bytes.unwrap_or_default()).into()
+                };
                 self.out.push((text(effect.key), effect.timestamp, text(effect.value)));
             } else {
                 self.changelogs.entry(Arc::clone(effect.topic)).or_default().push(record);

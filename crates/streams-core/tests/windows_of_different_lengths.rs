@@ -170,11 +170,24 @@ fn each_ends_where_it_does_wherever_it_is_read_back() {
 
 #[test]
 fn each_of_several_streams_is_closed_when_it_is_over() {
+    let returns = Topic::<Key, i64>::new("returns");
     let app = Builder::new("shop");
     let add = |all: &mut u64, _: &Key, _: i64| *all += 1;
     let both = app.stream(&sales()).group_by_key().cogroup(add);
-    let both = both.with(app.stream(&Topic::new("returns")).group_by_key(), add);
+    let both = both.with(app.stream(&returns).group_by_key(), add);
     let counts = both.window(days()).aggregate(&table(), || 0);
     counts.closed().map(|window, n| (name(&window), n)).to(&totals());
-    each_day_ends_by_itself(TopologyTest::new(app.build().expect("valid")), true);
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    for (start, end) in days().bounds().windows(2).take(9).map(|ends| (ends[0], ends[1])) {
+        // Of both streams, and one is ahead.
+        test.send_record(&returns, Record::new("tea".into(), 1, end - 1)).expect("processed");
+        send(&mut test, end - 1);
+        send(&mut test, end + HOUR);
+        assert_eq!(taken(&mut test), [], "the other one has not passed it");
+        test.crash().expect("restores");
+        test.send_record(&returns, Record::new("tea".into(), 1, end + HOUR)).expect("processed");
+        let hours = format!("tea {}..{}", start / HOUR, end / HOUR);
+        let n = if start == 0 { 2 } else { 4 };
+        assert_eq!(taken(&mut test), [(hours, n)]);
+    }
 }

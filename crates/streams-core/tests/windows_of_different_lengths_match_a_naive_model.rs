@@ -146,10 +146,12 @@ proptest! {
     fn windows_of_different_lengths_match_a_naive_model(
         layout in windows(), grace in 0..8_i64, retention in prop_oneof![Just(0), Just(500_i64)],
         steps in steps(), mishaps in Mishaps::any(), suppressed in any::<bool>(),
+        portion in prop::option::of(1..4_usize),
     ) {
         let windows = Ragged::of(&layout, grace, retention);
         let mut test = TopologyTest::new(topology(windows.clone(), suppressed));
         mishaps.begin(&mut test);
+        portion.into_iter().for_each(|entries| test.portions(entries));
         let mut open = BTreeMap::<(Timestamp, String), Vec<i64>>::new();
         // What is held back is let go by the time of the changes; a record for no window makes none.
         let (mut time, mut changes_time) = (0, 0);

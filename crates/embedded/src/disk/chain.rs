@@ -93,18 +93,20 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Takes a sealed segment apart; an error says where it should have been.
+/// Takes a sealed segment of a partition apart; an error says where it should have been.
 pub(super) fn open_segment(
     seal: Seal,
     log: Format,
-    name: &TopicPartition,
+    (id, name): (PartitionId, &TopicPartition),
     key: &[u8],
     value: &[u8],
 ) -> RedbResult<Linked> {
-    let at = || match layout::read_place(key) {
-        Some((_, base)) => format!("{name}: the records from offset {base} on"),
-        None => format!("{name}: records at an unreadable offset"),
+    // A range of a damaged tree may come to rows that do not lie in it.
+    let base = match layout::read_place(key) {
+        Some((of, base)) if of == id => base,
+        _ => return Err(corrupt(format!("{name}: records of another partition"))),
     };
+    let at = || format!("{name}: the records from offset {base} on");
     let value = match log {
         Format::One => value,
         Format::Two(_) => layout::unseal(seal, SEGMENTS, key, value)

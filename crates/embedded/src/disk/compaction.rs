@@ -7,7 +7,7 @@ use runtime::transport::Result;
 
 use super::chain::{Chain, open_segment, partition_row};
 use super::layout::{self, corrupt, place};
-use super::ledger::{Ledger, put_segment, relink};
+use super::ledger::Ledger;
 use super::{Bytes, Disk, PARTITIONS, RedbResult, SEGMENTS};
 use crate::compact::{Latest, Rewriter};
 use crate::maintain::Job;
@@ -53,7 +53,7 @@ impl Disk {
         for row in table.range(&place(job.id, 0)[..]..&place(job.id, job.end)[..])? {
             let (key, value) = row?;
             let (key, value) = (key.value(), value.value());
-            let linked = open_segment(self.seal(), self.format, &job.name, key, value)?;
+            let linked = open_segment(self.seal(), self.format, job.at(), key, value)?;
             let segment = chain.follow(linked)?;
             if job.is_committed(&segment) {
                 latest.learn(&segment);
@@ -76,7 +76,7 @@ impl Disk {
         for row in table.range(&place(job.id, step.from)[..]..&place(job.id, job.end)[..])? {
             let (key, value) = row?;
             let (key, value) = (key.value(), value.value());
-            let linked = open_segment(ledger.seal, self.format, &job.name, key, value)?;
+            let linked = open_segment(ledger.seal, self.format, job.at(), key, value)?;
             if read > STEP_BYTES {
                 next = Some(linked.segment.base);
                 break;
@@ -89,7 +89,7 @@ impl Disk {
             }
         }
         for key in &keys {
-            table.remove(&key[..])?;
+            ledger.remove_segment(&mut table, key)?;
         }
         let kept = rewriter.finish();
         step.bytes += kept.iter().map(|segment| segment.chunk.weight() as u64).sum::<u64>();
@@ -120,7 +120,7 @@ impl Disk {
             None => None,
         };
         if let Some(key) = next {
-            return relink(&mut table, ledger.seal, &key, after);
+            return ledger.relink(&mut table, &key, after);
         }
         *ledger.end_mut(job.id) = after;
         let key = layout::id(job.id);
@@ -136,14 +136,14 @@ impl Disk {
 
 fn put_kept(
     table: &mut Bytes<'_>,
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     job: &Job,
     kept: &[Segment],
     after: &mut i64,
 ) -> RedbResult<()> {
     let mut value = Vec::new();
     for segment in kept {
-        put_segment(table, ledger.seal, job.id, segment, *after, &mut value)?;
+        ledger.put_segment(table, job.id, segment, *after, &mut value)?;
         *after = segment.last() + 1;
     }
     Ok(())

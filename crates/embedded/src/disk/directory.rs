@@ -16,7 +16,7 @@ use super::mark::{self, Content, Found, Mark};
 use super::recovery::{Kind, initialise, kind, why_refused};
 use super::rescue;
 use super::seal::{LogId, Seal, new_log_id};
-use super::{Disk, RedbResult, Writer, cause};
+use super::{ADVICE, Disk, RedbResult, Writer, cause};
 use crate::damage::LeftOut;
 use crate::error::{fatal, refused};
 use crate::state::State;
@@ -26,6 +26,9 @@ const PAGE_CACHE_BYTES: usize = 32 << 20;
 
 /// The database in the log's directory.
 pub(super) const FILE: &str = "log.redb";
+
+/// How many damaged places an error names.
+const PLACES_MAX: usize = 8;
 
 /// How a log is opened.
 #[derive(Clone, Copy, Debug)]
@@ -162,9 +165,30 @@ impl Directory {
         };
         opened.map_err(|failure| match failure {
             Failure::Final(error) => error,
-            Failure::Damage(error) => fatal(self.context(), cause(&error)),
+            Failure::Damage(error) => fatal(self.context(), self.describe(found, &error)),
             Failure::Old => fatal(self.context(), "its format is still the old one"),
         })
+    }
+
+    /// What is damaged, and what can be done about it.
+    fn describe(&self, found: Found, error: &redb::Error) -> String {
+        let redb::Error::Corrupted(what) = error else { return cause(error) };
+        let said = match found {
+            Found::Says(said) => Some(said),
+            Found::Nothing | Found::Damaged => None,
+        };
+        let Ok(left_out) = rescue::survey(&self.path, said) else {
+            let why = "too much of it to open the rest; take the directory back from a backup";
+            return format!("it is damaged: {what}; {why}");
+        };
+        let mut places: Vec<_> = left_out.iter().take(PLACES_MAX).map(|p| p.to_string()).collect();
+        if left_out.len() > PLACES_MAX {
+            places.push(format!("and {} places more", left_out.len() - PLACES_MAX));
+        }
+        match places.is_empty() {
+            true => format!("it is damaged: {what}; {ADVICE}"),
+            false => format!("it is damaged: {what}; damaged are {}; {ADVICE}", places.join(", ")),
+        }
     }
 
     fn context(&self) -> String {

@@ -252,7 +252,8 @@ pub(super) fn read_partition(value: &[u8]) -> Option<PartitionRow> {
     is_possible.then_some(row)
 }
 
-/// Commits, next producer id, and for each counted table its rows and the sum of their checksums.
+/// Commits, next producer id, and for each counted table its rows and the sum of their checksums,
+/// in the order of [`COUNTED`](super::ledger::COUNTED).
 pub(super) fn ledger(ledger: &Ledger) -> Vec<u8> {
     let mut out = ledger.commits.to_le_bytes().to_vec();
     out.extend_from_slice(&ledger.producers.to_le_bytes());

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::partition::{PartitionId, Segment};
 
-/// The tables whose rows are counted. Segments are not among them: they name each other.
-pub(super) const COUNTED: [Definition; 5] = [TOPICS, PARTITIONS, ABORTED, TRANSACTIONAL, OFFSETS];
+/// The tables whose rows are counted. Segments also name each other, for those who read only some.
+pub(super) const COUNTED: [Definition; 6] =
+    [TOPICS, PARTITIONS, SEGMENTS, ABORTED, TRANSACTIONAL, OFFSETS];
 
 /// How many rows a table has, and what their checksums add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Sum {
         Ok(())
     }
 
-    fn remove(&mut self, sealed: &[u8]) -> RedbResult<()> {
+    pub(super) fn remove(&mut self, sealed: &[u8]) -> RedbResult<()> {
         let checksum = checksum_of(sealed).ok_or_else(|| corrupt("a row without a checksum"))?;
         self.rows = self.rows.wrapping_sub(1);
         self.checksums = self.checksums.wrapping_sub(checksum.into());
@@ -53,6 +54,12 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(seal: Seal) -> Self {
         Self { seal, commits: 0, producers: 0, sums: Default::default(), ends: Vec::new() }
+    }
+
+    /// The account of a table.
+    pub(super) fn sum(&self, table: Definition) -> Sum {
+        let index = COUNTED.iter().position(|counted| counted.name() == table.name());
+        index.and_then(|index| self.sums.get(index)).copied().unwrap_or_default()
     }
 
     /// The account of a table; `None` if it is not counted.
@@ -94,17 +101,42 @@ impl Ledger {
         id: PartitionId,
         before: i64,
     ) -> RedbResult<()> {
-        let mut rows: Bytes<'_> = transaction.open_table(ABORTED)?;
+        self.remove_where(transaction, ABORTED, id, before, |_, _| true)
+    }
+
+    /// Removes the segments of a partition that end below `start`.
+    pub(super) fn trim(
+        &mut self,
+        transaction: &WriteTransaction,
+        id: PartitionId,
+        start: i64,
+    ) -> RedbResult<()> {
+        self.remove_where(transaction, SEGMENTS, id, start, |key, value| {
+            layout::last_offset(key, value).is_some_and(|last| last < start)
+        })
+    }
+
+    /// Removes rows of a partition that lie below `before`.
+    fn remove_where(
+        &mut self,
+        transaction: &WriteTransaction,
+        table: Definition,
+        id: PartitionId,
+        before: i64,
+        goes: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> RedbResult<()> {
+        let mut rows: Bytes<'_> = transaction.open_table(table)?;
         let (from, to) = (layout::place(id, 0), layout::place(id, before));
-        let mut failed = Ok(());
-        if let Some(sum) = self.sum_mut(ABORTED) {
-            rows.retain_in(&from[..]..&to[..], |_, value| {
-                if failed.is_ok() {
-                    failed = sum.remove(value);
-                }
-                false
-            })?;
-        }
+        let (mut unused, mut failed) = (Sum::default(), Ok(()));
+        let sum = self.sum_mut(table).unwrap_or(&mut unused);
+        rows.retain_in(&from[..]..&to[..], |key, value| {
+            let is_there = layout::read_place(key).is_some_and(|(of, at)| of == id && at < before);
+            let goes = is_there && failed.is_ok() && goes(key, value);
+            if goes {
+                failed = sum.remove(value);
+            }
+            !goes
+        })?;
         failed
     }
 
@@ -114,15 +146,64 @@ impl Ledger {
         transaction: &WriteTransaction,
         segments: impl Iterator<Item = &'a (PartitionId, Segment)>,
     ) -> RedbResult<()> {
-        let seal = self.seal;
         let mut table: Bytes<'_> = transaction.open_table(SEGMENTS)?;
-        let mut value = Vec::new();
+        let mut buffer = Vec::new();
         for (id, segment) in segments {
-            let end = self.end_mut(*id);
-            put_segment(&mut table, seal, *id, segment, *end, &mut value)?;
-            *end = segment.last() + 1;
+            let after = *self.end_mut(*id);
+            self.put_segment(&mut table, *id, segment, after, &mut buffer)?;
+            *self.end_mut(*id) = segment.last() + 1;
         }
         Ok(())
+    }
+
+    /// Writes a segment that follows one that ends at `after`; `buffer` only saves allocations.
+    pub(super) fn put_segment(
+        &mut self,
+        table: &mut Bytes<'_>,
+        id: PartitionId,
+        segment: &Segment,
+        after: i64,
+        buffer: &mut Vec<u8>,
+    ) -> RedbResult<()> {
+        layout::segment(segment, after, buffer);
+        self.insert_segment(table, &layout::place(id, segment.base), buffer)
+    }
+
+    fn insert_segment(
+        &mut self,
+        table: &mut Bytes<'_>,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> RedbResult<()> {
+        self.seal.add(SEGMENTS.name(), key, value);
+        let former = table.insert(key, &value[..])?;
+        if let Some(sum) = self.sum_mut(SEGMENTS) {
+            former.map_or(Ok(()), |former| sum.remove(former.value()))?;
+            sum.add(value)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_segment(&mut self, table: &mut Bytes<'_>, key: &[u8]) -> RedbResult<()> {
+        match (table.remove(key)?, self.sum_mut(SEGMENTS)) {
+            (Some(former), Some(sum)) => sum.remove(former.value()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the segment at `key` follow one that ends at `after`.
+    pub(super) fn relink(
+        &mut self,
+        table: &mut Bytes<'_>,
+        key: &[u8],
+        after: i64,
+    ) -> RedbResult<()> {
+        let mut value = match table.get(key)? {
+            Some(row) => layout::unseal(self.seal, SEGMENTS, key, row.value())?.to_vec(),
+            None => return Err(corrupt("a segment is missing")),
+        };
+        layout::set_after(&mut value, after);
+        self.insert_segment(table, key, &mut value)
     }
 
     /// Writes the account itself, as of one commit more.
@@ -131,32 +212,4 @@ impl Ledger {
         let row = layout::ledger(self);
         self.put(transaction, META, layout::LEDGER, row)
     }
-}
-
-/// Writes a segment that follows one that ends at `after`; `buffer` only saves allocations.
-pub(super) fn put_segment(
-    table: &mut Bytes<'_>,
-    seal: Seal,
-    id: PartitionId,
-    segment: &Segment,
-    after: i64,
-    buffer: &mut Vec<u8>,
-) -> RedbResult<()> {
-    let key = layout::place(id, segment.base);
-    layout::segment(segment, after, buffer);
-    seal.add(SEGMENTS.name(), &key, buffer);
-    table.insert(&key[..], &buffer[..])?;
-    Ok(())
-}
-
-/// Makes the segment at `key` follow one that ends at `after`.
-pub(super) fn relink(table: &mut Bytes<'_>, seal: Seal, key: &[u8], after: i64) -> RedbResult<()> {
-    let mut value = match table.get(key)? {
-        Some(row) => layout::unseal(seal, SEGMENTS, key, row.value())?.to_vec(),
-        None => return Err(corrupt("a segment is missing")),
-    };
-    layout::set_after(&mut value, after);
-    seal.add(SEGMENTS.name(), key, &mut value);
-    table.insert(key, &value[..])?;
-    Ok(())
 }

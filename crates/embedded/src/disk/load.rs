@@ -213,6 +213,7 @@ impl Snapshot {
         mut take: impl FnMut(PartitionId, Segment) -> RedbResult<()>,
     ) -> RedbResult<()> {
         let table = self.read.open_table(SEGMENTS)?;
+        let mut found = Sum::default();
         for (id, row) in (0..).zip(&loaded.rows) {
             let name = &loaded.state.partition(id).name;
             let (from, to) = (layout::place(id, 0), layout::place(id, i64::MAX));
@@ -224,7 +225,8 @@ impl Snapshot {
             let mut follow = |chain: &mut Chain<'_>, row: Row| {
                 let (key, value) = row?;
                 let (key, value) = (key.value(), value.value());
-                let linked = open_segment(self.seal, self.format, name, key, value)?;
+                let linked = open_segment(self.seal, self.format, (id, name), key, value)?;
+                found.add(value)?;
                 take(id, chain.follow(linked)?)
             };
             match only_last {
@@ -239,9 +241,13 @@ impl Snapshot {
             chain.finish()?;
         }
         let beyond = layout::place(loaded.rows.len() as PartitionId, 0);
-        match table.range(&beyond[..]..)?.next() {
-            Some(_) => Err(corrupt("there are records of a partition that does not exist")),
-            None => Ok(()),
+        if table.range(&beyond[..]..)?.next().is_some() {
+            return Err(corrupt("there are records of a partition that does not exist"));
+        }
+        let is_other = self.format != Format::One && loaded.ledger.sum(SEGMENTS) != found;
+        match is_other && !only_last {
+            true => Err(corrupt("there are records that were deleted or written anew since")),
+            false => Ok(()),
         }
     }
 }

@@ -246,7 +246,7 @@ impl Disk {
                 ledger.put(transaction, PARTITIONS, &key, value)?;
             }
             for (id, start) in &batch.trims {
-                trim(transaction, *id, *start)?;
+                ledger.trim(transaction, *id, *start)?;
                 ledger.forget_aborted(transaction, *id, *start)?;
             }
             Ok(())
@@ -288,7 +288,8 @@ impl Disk {
         let (mut segments, mut bytes) = (Vec::new(), 0);
         for row in table.range(&begin[..]..=&layout::place(range.id, i64::MAX)[..])? {
             let (key, value) = row?;
-            let linked = open_segment(seal, self.format, name, key.value(), value.value())?;
+            let linked =
+                open_segment(seal, self.format, (range.id, name), key.value(), value.value())?;
             let segment = chain.follow(linked)?;
             if segment.base >= range.to {
                 return Ok((segments, range.to));
@@ -322,7 +323,8 @@ impl Disk {
         let mut last = None;
         for row in table.range(&from[..]..&to[..])? {
             let (key, value) = row?;
-            let linked = open_segment(seal, self.format, name, key.value(), value.value())?;
+            let linked =
+                open_segment(seal, self.format, (range.id, name), key.value(), value.value())?;
             let segment = chain.follow(linked)?;
             if segment.last() < range.from {
                 continue;
@@ -353,13 +355,4 @@ fn cause(error: &redb::Error) -> String {
         redb::Error::Corrupted(what) => format!("it is damaged: {what}; {ADVICE}"),
         error => error.to_string(),
     }
-}
-
-/// Deletes segments that end below `start`.
-fn trim(transaction: &WriteTransaction, id: PartitionId, start: i64) -> RedbResult<()> {
-    let (from, to) = (layout::place(id, 0), layout::place(id, start));
-    let mut segments: Bytes<'_> = transaction.open_table(SEGMENTS)?;
-    Ok(segments.retain_in(&from[..]..&to[..], |key, value| {
-        layout::last_offset(key, value).is_none_or(|last| last >= start)
-    })?)
 }

@@ -14,6 +14,7 @@ use super::chain::open_segment;
 use super::directory::{FILE, Opening, file_storage, give_up, open_database};
 use super::guard::guarded;
 use super::layout::{self, Format, Linked, corrupt};
+use super::ledger::Sum;
 use super::load::{Loaded, Snapshot};
 use super::mark::Content;
 use super::recovery::{Kind, initialise, kind};
@@ -53,10 +54,23 @@ pub(super) fn upgrade(directory: &Path, log: LogId) -> RedbResult<()> {
 
 /// Copies what is left of a damaged log; returns its id and what is not in the copy.
 pub(super) fn rescue(directory: &Path, said: Option<Content>) -> RedbResult<(LogId, Vec<LeftOut>)> {
+    read_wreck(directory, said, true)
+}
+
+/// Only says what would not be in the copy.
+pub(super) fn survey(directory: &Path, said: Option<Content>) -> RedbResult<Vec<LeftOut>> {
+    Ok(read_wreck(directory, said, false)?.1)
+}
+
+fn read_wreck(
+    directory: &Path,
+    said: Option<Content>,
+    copies: bool,
+) -> RedbResult<(LogId, Vec<LeftOut>)> {
     let mut result = Err(corrupt("nothing of it can be read"));
     // The commit before the last one is read if there is nothing else.
     for flipped in [0, PRIMARY] {
-        result = guarded(|| rescue_commit(directory, said, flipped));
+        result = guarded(|| read_commit(directory, said, flipped, copies));
         if result.is_ok() {
             break;
         }
@@ -64,10 +78,11 @@ pub(super) fn rescue(directory: &Path, said: Option<Content>) -> RedbResult<(Log
     result
 }
 
-fn rescue_commit(
+fn read_commit(
     directory: &Path,
     said: Option<Content>,
     flipped: u8,
+    copies: bool,
 ) -> RedbResult<(LogId, Vec<LeftOut>)> {
     let wreck = Wreck::open(&directory.join(FILE), flipped)?;
     let mut builder = redb::Builder::new();
@@ -93,14 +108,30 @@ fn rescue_commit(
         left_out.push(LeftOut::Offsets(loaded.offsets_lost));
     }
     let commits = loaded.ledger.commits.max(said.map_or(0, |said| said.commits));
-    let mut copy = Copy::begin(directory, &log, commits)?;
+    let mut copy = match copies {
+        true => Copy::begin(directory, &log, commits)?,
+        false => Copy::default(),
+    };
     for id in 0..loaded.rows.len() as PartitionId {
         let read = database.begin_read()?;
         Remains { read, loaded: &loaded, log, id }.copy(&mut copy, &mut left_out)?;
     }
+    // Where something is missing rows are missing, at least one for each place.
+    let places = left_out.iter().filter(|what| matches!(what, LeftOut::Records { .. })).count();
+    let expected = loaded.ledger.sum(SEGMENTS);
+    let is_possible = match places as u64 {
+        0 => copy.found == expected,
+        places => copy.found.rows.saturating_add(places) <= expected.rows,
+    };
+    if !is_possible {
+        return Err(corrupt(REPLAYED));
+    }
     copy.finish(&mut loaded.state)?;
     Ok((log, left_out))
 }
+
+/// What cannot be left out, for nothing tells which of the records are the right ones.
+const REPLAYED: &str = "there are records that were deleted or written anew since";
 
 /// A partition that may have lost records.
 struct Remains<'a> {
@@ -121,11 +152,17 @@ impl Remains<'_> {
             left_out.push(LeftOut::Records { partition: name.clone(), from, to });
         };
         let mut take = |key: &[u8], value: &[u8]| {
-            let Ok(linked) = open_segment(seal, format, name, key, value) else { return Ok(()) };
+            let Ok(linked) = open_segment(seal, format, (self.id, name), key, value) else {
+                return Ok(());
+            };
             let Linked { segment, after } = linked;
-            if segment.base < copied || segment.last() >= row.end {
+            if segment.last() >= row.end {
                 return Ok(());
             }
+            if copied > 0 && (segment.base < copied || after < copied) {
+                return Err(corrupt(format!("{name}: {REPLAYED}")));
+            }
+            copy.found.add(value)?;
             if after > reached {
                 lost(reached, segment.base);
             }
@@ -210,11 +247,14 @@ impl Remains<'_> {
     }
 }
 
-/// A new log that is being written.
+/// A new log that is being written; by default none, and what is put into it is only looked at.
+#[derive(Default)]
 struct Copy {
-    disk: Disk,
+    disk: Option<Disk>,
     waiting: Vec<(PartitionId, Segment)>,
     bytes: usize,
+    /// The rows of segments that were copied, as the old log had them.
+    found: Sum,
 }
 
 impl Copy {
@@ -234,7 +274,7 @@ impl Copy {
         let mut ledger = ledger.load(false)?.ledger;
         ledger.commits = ledger.commits.max(commits);
         disk.lock().ledger = ledger;
-        Ok(Self { disk, waiting: Vec::new(), bytes: 0 })
+        Ok(Self { disk: Some(disk), waiting: Vec::new(), bytes: 0, found: Sum::default() })
     }
 
     fn put(&mut self, id: PartitionId, segment: Segment) -> RedbResult<()> {
@@ -246,7 +286,8 @@ impl Copy {
     fn flush(&mut self) -> RedbResult<()> {
         self.bytes = 0;
         let segments = std::mem::take(&mut self.waiting);
-        self.disk.commit(&mut self.disk.lock(), 0, |transaction, ledger| {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        disk.commit(&mut disk.lock(), 0, |transaction, ledger| {
             ledger.append(transaction, segments.iter())
         })
     }
@@ -254,9 +295,10 @@ impl Copy {
     /// Writes what the small tables hold, and closes the copy.
     fn finish(mut self, state: &mut State) -> RedbResult<()> {
         self.flush()?;
+        let Some(disk) = self.disk else { return Ok(()) };
         state.dirty = Some(everything(state));
-        let batch: Batch = self.disk.take_batch(state);
-        self.disk.write_batch(&mut self.disk.lock(), &batch)
+        let batch: Batch = disk.take_batch(state);
+        disk.write_batch(&mut disk.lock(), &batch)
     }
 }
 
@@ -290,7 +332,7 @@ struct Wreck {
 impl Wreck {
     fn open(path: &Path, flipped: u8) -> RedbResult<Self> {
         let file = File::open(path)?;
-        let left = file.metadata()?.len().saturating_mul(64);
+        let left = file.metadata()?.len().saturating_mul(32);
         Ok(Self { file: FileBackend::new(file)?, flipped, left: AtomicU64::new(left) })
     }
 }

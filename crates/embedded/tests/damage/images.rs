@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::Chance;
 use super::workload::{LOGS, copy};
@@ -18,8 +18,13 @@ const TABLES: [&str; 7] =
     ["meta", "topics", "partitions", "segments", "aborted", "transactional", "offsets"];
 
 /// Copies one of the logs below `logs` to `directory` and damages it; returns which, and what was
-/// done to it.
-pub(crate) fn damage(logs: &Path, directory: &Path, chance: &mut Chance) -> (u64, String) {
+/// done to it. Some damage can only be seen if all of a log is `verified`.
+pub(crate) fn damage(
+    logs: &Path,
+    directory: &Path,
+    verified: bool,
+    chance: &mut Chance,
+) -> (u64, String) {
     let number = chance.below(LOGS);
     let log = logs.join(number.to_string());
     copy(&log.join("late"), directory);
@@ -33,6 +38,7 @@ pub(crate) fn damage(logs: &Path, directory: &Path, chance: &mut Chance) -> (u64
         58..64 => exchange_pages(&database, chance),
         64..70 => stale_page(&database, &log.join("early").join(DATABASE), chance),
         70..78 => other_file(logs, &log, number, directory, chance),
+        78..84 if verified => earlier_row(&database, &log.join("early").join(DATABASE), chance),
         _ => rows(&database, chance),
     };
     (number, what)
@@ -159,10 +165,22 @@ fn rows_of(database: &Database, table: Definition) -> Vec<Row> {
 /// Rows that the log has not written, in pages that are right.
 fn rows(path: &Path, chance: &mut Chance) -> String {
     let database = Database::create(path).unwrap();
-    let name = TABLES[chance.below(TABLES.len() as u64) as usize];
+    let name = some_table(chance);
     let table = Definition::new(name);
     let all = rows_of(&database, table);
     let (what, changes) = hostile(&all, chance);
+    change(&database, table, changes);
+    format!("{name}: {what} of {} rows", all.len())
+}
+
+fn some_table(chance: &mut Chance) -> &'static str {
+    match chance.below(2) {
+        0 => "segments",
+        _ => TABLES[chance.below(TABLES.len() as u64) as usize],
+    }
+}
+
+fn change(database: &Database, table: Definition, changes: Vec<Change>) {
     let transaction = database.begin_write().unwrap();
     {
         let mut table = transaction.open_table(table).unwrap();
@@ -172,10 +190,27 @@ fn rows(path: &Path, chance: &mut Chance) -> String {
                 None => table.remove(&key[..]).unwrap(),
             };
         }
-        assert!(table.len().unwrap() < 1_000_000);
     }
     transaction.commit().unwrap();
-    format!("{name}: {what} of {} rows", all.len())
+}
+
+/// A row as the log itself has written it, but earlier.
+fn earlier_row(path: &Path, early: &Path, chance: &mut Chance) -> String {
+    let name = some_table(chance);
+    let table = Definition::new(name);
+    let copied = path.with_extension("early");
+    fs::copy(early, &copied).unwrap();
+    let former = rows_of(&Database::create(&copied).unwrap(), table);
+    fs::remove_file(copied).unwrap();
+    let database = Database::create(path).unwrap();
+    let now = rows_of(&database, table);
+    let mut gone: Vec<_> = former.into_iter().filter(|row| !now.contains(row)).collect();
+    if gone.is_empty() {
+        return format!("{name}: nothing, it is as it was");
+    }
+    let (key, value) = gone.swap_remove(chance.below(gone.len() as u64) as usize);
+    change(&database, table, vec![(key, Some(value))]);
+    format!("{name}: a row as it was earlier")
 }
 
 type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -189,8 +224,8 @@ fn hostile(all: &[Row], chance: &mut Chance) -> (String, Vec<Change>) {
     let index = chance.below(all.len() as u64) as usize;
     let (key, mut value) = all[index].clone();
     let (other_key, other_value) = all[chance.below(all.len() as u64) as usize].clone();
-    match chance.below(8) {
-        0 => (format!("no row {index}"), vec![(key, None)]),
+    match chance.below(12) {
+        0 | 8..12 => (format!("no row {index}"), vec![(key, None)]),
         1 => {
             ("two rows exchanged".into(), vec![(key, Some(other_value)), (other_key, Some(value))])
         }

@@ -57,11 +57,7 @@ pub(crate) fn build(directory: &Path, number: u64) {
     let mut chance = Chance(number);
     let verify = if number % 4 < 2 { Verify::WhenOpened } else { Verify::WhenRead };
     let log = options(verify, 20_000).open(&work).unwrap();
-    for (name, partitions, policy) in TOPICS {
-        let config = vec![("cleanup.policy".to_owned(), policy.to_owned())];
-        let topic = NewTopic { name: name.into(), partitions, replication: None, config };
-        log.admin().unwrap().create(&topic, NOW).unwrap();
-    }
+    create_topics(&log);
     let steps = 30 + chance.below(50);
     let mut writer = Some(Writer::new(&log));
     for step in 0..steps {
@@ -75,12 +71,20 @@ pub(crate) fn build(directory: &Path, number: u64) {
     if let Some(writer) = &mut writer {
         writer.leave_open(&mut chance);
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         writer.take();
         drop(log);
         copy(&work, &directory.join("late"));
     } else {
         copy(&work, &directory.join("late"));
+    }
+}
+
+pub(crate) fn create_topics(log: &EmbeddedLog) {
+    for (name, partitions, policy) in TOPICS {
+        let config = vec![("cleanup.policy".to_owned(), policy.to_owned())];
+        let topic = NewTopic { name: name.into(), partitions, replication: None, config };
+        log.admin().unwrap().create(&topic, NOW).unwrap();
     }
 }
 

@@ -101,8 +101,7 @@ impl Intake {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.is_woken = false;
-        let quota = state.quota(&self.share);
-        let (fetched, made_space) = state.hand_out(most, quota);
+        let (fetched, made_space) = state.hand_out(most, &self.share);
         if fetched.is_empty()
             && let Some(failure) = state.take_failure()
         {
@@ -183,18 +182,18 @@ impl Intake {
                 return None;
             }
             let now = Instant::now();
-            let quota = state.quota(&self.share);
-            let due = state.due(hand, quota, now).into_iter().chain(until).min();
+            let room = state.room(&self.share);
+            let due = state.due(hand, room, now).into_iter().chain(until).min();
             state = match due {
                 Some(due) if due <= now => {
-                    let partition_bytes = self.settings.partition_bytes.min(quota);
-                    let (asks, is_all) = state.asks(hand, quota, partition_bytes, now);
+                    let partition_bytes = self.settings.partition_bytes.min(room.quota);
+                    let (asks, is_all) = state.asks(hand, room, partition_bytes, now);
                     let is_fresh = state.fresh_until.is_some_and(|until| until > now);
                     let longest = self.settings.wait;
                     let wait = if is_all && !is_fresh { longest } else { SHORT.min(longest) };
                     let bytes = (self.share.bytes() / 4)
                         .clamp(QUOTA_MIN, self.settings.answer_bytes.max(QUOTA_MIN));
-                    return Some(Asks { asks, wait, bytes, decoded_bytes: quota });
+                    return Some(Asks { asks, wait, bytes, decoded_bytes: room.quota });
                 }
                 Some(due) => {
                     let waited = self.work.wait_timeout(state, due - now);
@@ -321,6 +320,54 @@ mod tests {
         let (aborted, spare, bytes_max) = (&mut Vec::new(), &Arc::default(), usize::MAX);
         let mut decoder = Decoder { from: 0, read_committed: true, aborted, bytes_max, spare };
         Came::Records(decoder.decode(&bytes).expect("good"), end)
+    }
+
+    /// Answers as a broker does that has much of each: in the order of the request, as far as the
+    /// request's bytes reach.
+    fn answer_much(intake: &Intake) -> Vec<Number> {
+        let text = "x".repeat(60 << 10);
+        let taken = intake.take(1, Some(Instant::now())).expect("open");
+        let mut left = taken.bytes;
+        let came = taken.asks.iter().map(|ask| {
+            let texts = [&*text];
+            let fits = left >= text.len();
+            left = left.saturating_sub(text.len());
+            (ask.number, answered(if fits { &texts } else { &[] }, 1_000))
+        });
+        intake.settle(came.collect::<Vec<_>>());
+        taken.asks.into_iter().map(|ask| ask.number).collect()
+    }
+
+    #[test]
+    fn many_partitions_share_what_may_wait() {
+        let kafka = KafkaConfig::new("a:1").expect("brokers");
+        let settings = PullSettings::new(&kafka, true).expect("known");
+        let share = 1 << 20;
+        let intake = Intake::new(settings, Share::new(share));
+        let places: Vec<_> = (0..200).map(|number| TopicPartition::new("t", number)).collect();
+        places.iter().for_each(|place| intake.add(place, Some(0)));
+        let asks = intake.take(FINDER, None).expect("open").asks;
+        let leader = Leader { broker: 1, epoch: 5 };
+        intake.settle(asks.into_iter().map(|ask| (ask.number, Came::Leader(leader))));
+        while !answer_much(&intake).is_empty() {}
+        let most = share + share / 4 + (64 << 10);
+        assert!(intake.waiting_bytes() >= share, "there was more");
+        assert!(intake.waiting_bytes() <= most, "{} wait, of {most}", intake.waiting_bytes());
+
+        // What is paused does not keep the others from being read.
+        let waits = |place: &TopicPartition| {
+            let state = intake.state();
+            state.partitions[&state.numbers[place]].bytes > 0
+        };
+        let (full, empty): (Vec<_>, Vec<_>) = places.iter().partition(|place| waits(place));
+        full.iter().for_each(|place| intake.pause(place, true));
+        intake.poll(Duration::ZERO, 1_000).expect("nothing failed");
+        assert_eq!(answer_much(&intake).len(), empty.len());
+        // And once it is taken, more of it may come.
+        full.iter().for_each(|place| intake.pause(place, false));
+        while intake.poll(Duration::ZERO, 1_000).is_ok_and(|fetched| !fetched.is_empty()) {}
+        assert_eq!(intake.waiting_bytes(), 0);
+        assert_eq!(answer_much(&intake).len(), places.len());
     }
 
     #[test]

@@ -103,11 +103,6 @@ impl Partition {
         (self.hand, self.leader_epoch) = (leader.broker, leader.epoch);
     }
 
-    /// Whether more may wait than does, of `quota` bytes. A paused one may be resumed any moment.
-    pub(super) fn has_space(&self, quota: usize) -> bool {
-        self.bytes < quota
-    }
-
     /// How many bytes to ask for, of `most`.
     pub(super) fn appetite(&self, most: usize) -> usize {
         self.appetite.min(most)

@@ -69,15 +69,41 @@ impl Came {
     }
 }
 
-/// What may wait of each partition is the same part of all, within these bounds. Were it not its
-/// own, partitions that are paused could keep those from being read that they are waiting for.
+/// What may wait of each partition is the same part of all, within these bounds.
 pub(super) const QUOTA_MIN: usize = 64 << 10;
 const QUOTA_MAX: usize = 2 << 20;
 
-impl State {
+/// How much more may be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
     /// Bytes of each partition that may wait.
-    pub(super) fn quota(&self, share: &Share) -> usize {
-        (share.bytes() / self.partitions.len().max(1)).clamp(QUOTA_MIN, QUOTA_MAX)
+    pub(super) quota: usize,
+    /// All of them together have what they may.
+    is_full: bool,
+    /// Something waits that is not paused.
+    has_ready: bool,
+}
+
+impl Room {
+    /// Whether more of a partition may be fetched. A paused one may be resumed any moment, so it
+    /// has a part of its own; but partitions that are paused must not keep those from being read
+    /// that they are waiting for. With many partitions the least part of each is too much for all:
+    /// then only those are read of which nothing waits, and only when nothing else can be taken.
+    fn has_space(&self, one: &Partition) -> bool {
+        let is_wanted_now = || one.bytes == 0 && !one.is_paused && !self.has_ready;
+        one.bytes < self.quota && (!self.is_full || is_wanted_now())
+    }
+}
+
+impl State {
+    pub(super) fn room(&self, share: &Share) -> Room {
+        let share = share.bytes();
+        let waiting: usize = self.partitions.values().map(|one| one.bytes).sum();
+        Room {
+            quota: (share / self.partitions.len().max(1)).clamp(QUOTA_MIN, QUOTA_MAX),
+            is_full: waiting >= share,
+            has_ready: !self.ready.is_empty(),
+        }
     }
 
     pub(super) fn remove(&mut self, place: &TopicPartition) -> Option<Partition> {
@@ -97,8 +123,9 @@ impl State {
         self.partitions.get_mut(&number)?.failure.take()
     }
 
-    /// Records of those who have some, in turn; and whether one of them has space again.
-    pub(super) fn hand_out(&mut self, most: usize, quota: usize) -> (Vec<Fetched>, bool) {
+    /// Records of those who have some, in turn; and whether there is space again.
+    pub(super) fn hand_out(&mut self, most: usize, share: &Share) -> (Vec<Fetched>, bool) {
+        let room = self.room(share);
         let (mut fetched, mut left, mut made_space) = (Vec::new(), most.max(1), false);
         while left > 0
             && let Some(number) = self.ready.pop_front()
@@ -108,9 +135,9 @@ impl State {
             if partition.is_paused {
                 continue;
             }
-            let had_space = partition.has_space(quota);
+            let had_space = partition.bytes < room.quota;
             let Some(batch) = partition.take(left) else { continue };
-            made_space |= !had_space && partition.has_space(quota);
+            made_space |= !had_space && partition.bytes < room.quota;
             if partition.has_waiting() {
                 partition.is_ready = true;
                 self.ready.push_back(number);
@@ -118,13 +145,14 @@ impl State {
             left = left.saturating_sub(batch.range.len());
             fetched.push(Fetched { partition: partition.place.clone(), batch: Box::new(batch) });
         }
+        made_space |= self.room(share) != room;
         (fetched, made_space)
     }
 
     /// When something is to be done for `hand`.
-    pub(super) fn due(&self, hand: Hand, quota: usize, now: Instant) -> Option<Instant> {
+    pub(super) fn due(&self, hand: Hand, room: Room, now: Instant) -> Option<Instant> {
         let wanted = self.partitions.values().filter(|one| one.hand == hand && one.is_wanted());
-        let wanted = wanted.filter(|one| hand == FINDER || one.has_space(quota));
+        let wanted = wanted.filter(|one| hand == FINDER || room.has_space(one));
         wanted.map(|one| one.due(now)).min()
     }
 
@@ -133,7 +161,7 @@ impl State {
     pub(super) fn asks(
         &mut self,
         hand: Hand,
-        quota: usize,
+        room: Room,
         most: usize,
         now: Instant,
     ) -> (Vec<Ask>, bool) {
@@ -142,7 +170,7 @@ impl State {
             if one.hand != hand || one.is_failed {
                 continue;
             }
-            let has_space = hand == FINDER || one.has_space(quota);
+            let has_space = hand == FINDER || room.has_space(one);
             if !one.is_wanted() || !has_space || one.due(now) > now {
                 // One that is paused has enough for a while.
                 is_all &= one.is_paused;

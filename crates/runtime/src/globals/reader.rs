@@ -132,7 +132,10 @@ impl GlobalReader {
                     tracing::warn!(table = %source.name(), %error, "a record is no row: skipped");
                     self.status.global_skipped(source.name());
                 }
-                Err(error) => return Err(AppError::Global { table: source.name().clone(), error }),
+                Err(error) => {
+                    let (table, error) = (source.name().clone(), Box::new(error));
+                    return Err(AppError::Global { table, error });
+                }
             }
         }
         let position = batch.record(last).offset + 1;

@@ -78,7 +78,8 @@ impl<'b, K: 'static, A: 'static> Cogrouped<'b, K, A> {
     }
 
     /// Parts each group by time. Each stream has a stream time of its own: a record is late when
-    /// its own stream is past its windows.
+    /// its own stream is past its windows, and a window is closed when all streams are past it that
+    /// have had a record.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic, Tumbling};

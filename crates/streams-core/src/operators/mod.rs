@@ -69,10 +69,10 @@ pub(crate) trait ReceiveRaw: Send + Sync {
 }
 
 /// How far closing the windows of a table has come.
-pub(crate) struct Closing<'c> {
+pub(crate) struct Closing {
     pub(crate) clock: ClockIndex,
     pub(crate) table: TableIndex,
-    pub(crate) pass: &'c Pass,
+    pub(crate) pass: Pass,
 }
 
 /// What an operator does other than on a record's arrival.
@@ -98,7 +98,7 @@ pub(crate) trait Hook: Send + Sync {
     }
 
     /// Where it is, if it is in the middle of closing windows that stay in their table.
-    fn closing<'c>(&self, _cx: &'c Cx) -> Option<Closing<'c>> {
+    fn closing(&self, _cx: &Cx) -> Option<Closing> {
         None
     }
 

@@ -5,7 +5,6 @@ use super::Task;
 use super::progress::{METADATA_MAX, Progress, ProgressText};
 use super::{Resume, Step};
 use crate::cx::Origin;
-use crate::due::Pass;
 use crate::error::TaskError;
 use crate::operators::Closing;
 use crate::store::StoreError;
@@ -95,7 +94,7 @@ impl Task {
         if closing.is_empty() {
             return Ok(());
         }
-        let name = |closing: &Closing<'_>| &self.topology.clock_names[closing.clock];
+        let name = |closing: &Closing| &self.topology.clock_names[closing.clock];
         let tables = sub.tables.iter().map(|table| table.name().len() + ENTRY_BYTES);
         // A name and two times.
         let names = closing.iter().map(|closing| name(closing).len() + 3 * ENTRY_BYTES);
@@ -103,7 +102,7 @@ impl Task {
         // Two digits for a byte; the first one tells where entries found by time begin.
         let room = (METADATA_MAX.saturating_sub(taken) / closing.len() / 2).max(1);
         for closing in &closing {
-            let mut pass = Pass::clone(closing.pass);
+            let mut pass = closing.pass.clone();
             pass.key.truncate(KEY_BYTES_MAX.min(room));
             if pass.key.len() < closing.pass.key.len() {
                 pass.skip += self.entries_between(closing, &pass.key)?;
@@ -114,7 +113,7 @@ impl Task {
     }
 
     /// How many entries there are from the beginning of a key up to the key.
-    fn entries_between(&self, closing: &Closing<'_>, from: &[u8]) -> Result<u64, StoreError> {
+    fn entries_between(&self, closing: &Closing, from: &[u8]) -> Result<u64, StoreError> {
         let mut count = 0;
         self.cx().tables.scan(closing.table, from, Some(&closing.pass.key), &mut |_, _, _| {
             count += 1;

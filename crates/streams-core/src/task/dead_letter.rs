@@ -61,13 +61,15 @@ impl Task {
             cause,
         };
         match &source.policy {
-            ErrorPolicy::Fail => return Err(TaskError::Record { task: self.id, error }),
+            ErrorPolicy::Fail => {
+                return Err(TaskError::Record { task: self.id, error: error.into() });
+            }
             ErrorPolicy::Skip => self.cx_mut().metrics.skipped += 1,
             ErrorPolicy::DeadLetter(topic) => {
                 if let Err(refused) = self.send_dead_letter(topic, record, &error) {
                     let (cause, refused) = (Box::new(error.cause), Box::new(refused));
                     error.cause = Cause::NoDeadLetter { cause, refused };
-                    return Err(TaskError::Record { task: self.id, error });
+                    return Err(TaskError::Record { task: self.id, error: error.into() });
                 }
                 self.cx_mut().metrics.dead_lettered += 1;
             }

@@ -4,10 +4,10 @@
 //! It travels in the offset's metadata, so that it is committed in the same transaction as the
 //! records it belongs to. The text is `hw1` followed by entries `;t:{table}:{milliseconds}`,
 //! `;p:{reader}:{offset}`, `;c:{table}:{offset}` and, while windows are being closed,
-//! `;o:{table}:{since}:{to}:{key}`: those that were due at the stream time `since` are closed, those
-//! due at `to` are being closed, and the first of them that is left has that key, in hexadecimal
-//! digits. Of a key that is too long only the first bytes are there, and `+{how many from there on
-//! are done with}`.
+//! `;o:{table}:{since}:{to}:{key}`: those that were due at the stream time `since` are closed,
+//! those due at `to` are being closed, and the first of them that is left has that key, in
+//! hexadecimal digits. Of a key that is too long only the first bytes are there, and `+{how many
+//! from there on are done with}`.
 
 use std::fmt::Write;
 

@@ -62,9 +62,9 @@ pub enum Naming {
 /// the same window for ever.
 ///
 /// ```
-/// # use headwater_streams_core::{Builder, Record, Table, Timestamp, Topic};
-/// # use headwater_testkit::TopologyTest;
-/// use headwater_streams_core::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
+/// use headwater::{Builder, Record, Table, Timestamp, Topic};
+/// use headwater_testkit::TopologyTest;
+/// use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
 ///
 /// /// The days of a place: each from one of these moments to the next.
 /// #[derive(Clone)]

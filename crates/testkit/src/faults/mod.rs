@@ -2,9 +2,9 @@
 //! stands still, on the word of a test or of a seed.
 //!
 //! ```
-//! # use headwater_testkit::faults::{Call, Fault, Faults};
-//! # use runtime::transport::ErrorKind;
-//! # fn example(log: std::sync::Arc<dyn runtime::transport::Transport>) {
+//! use headwater_testkit::faults::{Call, Fault, Faults};
+//! use headwater::spi::transport::ErrorKind;
+//! # fn example(log: std::sync::Arc<dyn headwater::spi::transport::Transport>) {
 //! let faults = Faults::new();
 //! let transport = faults.on(log);
 //! // The next commit happens, but nobody is told; the one after it is fenced.

@@ -41,7 +41,7 @@ use world::{Slot, World};
 ///
 /// ```
 /// use headwater_testkit::{Simulation, simulate};
-/// use streams_core::{Builder, Record, Table, Topic};
+/// use headwater::{Builder, Record, Table, Topic};
 ///
 /// let (words, counts) = (Topic::<String, u64>::new("words"), Topic::<String, u64>::new("counts"));
 /// let topology = || {

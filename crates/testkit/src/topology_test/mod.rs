@@ -23,7 +23,7 @@ use run::{Abort, Tasks, World};
 ///
 /// ```
 /// use headwater_testkit::TopologyTest;
-/// use streams_core::{Builder, Topic};
+/// use headwater::{Builder, Topic};
 ///
 /// let words = Topic::<String, String>::new("words");
 /// let lengths = Topic::<String, u32>::new("lengths");
@@ -239,7 +239,7 @@ impl TopologyTest {
     ///
     /// ```
     /// use headwater_testkit::TopologyTest;
-    /// use streams_core::{Builder, Table, Topic};
+    /// use headwater::{Builder, Table, Topic};
     ///
     /// let words = Topic::<String, String>::new("words");
     /// let counts = Topic::<String, u64>::new("counts");
@@ -274,7 +274,7 @@ impl TopologyTest {
     /// ```
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// use streams_core::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
     ///
     /// let (words, out) = (Topic::<String, i64>::new("words"), Topic::<String, i64>::new("out"));
     /// let app = Builder::new("counts");
@@ -298,8 +298,8 @@ impl TopologyTest {
     /// what is larger is an error of the record that made it so, as it is with a broker.
     ///
     /// ```
-    /// # use headwater_testkit::TopologyTest;
-    /// # use streams_core::{Builder, Topic};
+    /// use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
     /// let words = Topic::<String, String>::new("words");
     /// let app = Builder::new("copy");
     /// app.stream(&words).to(&Topic::new("copies"));

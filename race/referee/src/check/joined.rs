@@ -146,7 +146,10 @@ mod tests {
 
     #[test]
     fn missing_and_repeated_orders_do_not() {
-        assert_eq!(complaint(|orders| drop(orders.remove(7))), "1 orders missing");
+        let missing = complaint(|orders| {
+            orders.remove(7);
+        });
+        assert_eq!(missing, "1 orders missing");
         assert_eq!(complaint(|orders| orders.push(orders[7])), "1 orders too many");
     }
 

@@ -26,19 +26,20 @@ where
         if cx.clocks[self.clock].time == Clock::UNKNOWN {
             return Ok(());
         }
-        let time = self.passed(cx);
+        let forget_at = self.forget_at(cx);
         if self.ports.closed.is_connected() {
+            let time = self.passed(cx);
             while self.has_to_close(time, cx) {
                 if !self.send_closed(time, cx)? {
-                    if cx.clocks[self.clock].next_forget <= time {
-                        self.begin_to_forget(time, cx);
+                    if cx.clocks[self.clock].next_forget <= forget_at {
+                        self.begin_to_forget(forget_at, cx);
                     }
                     return Ok(());
                 }
             }
         }
-        while self.has_to_forget(time, cx) {
-            if !self.forget(time, cx)? {
+        while self.has_to_forget(forget_at, cx) {
+            if !self.forget(forget_at, cx)? {
                 return Ok(());
             }
         }
@@ -55,20 +56,19 @@ where
         (clock.next_forget <= at || clock.forgetting.is_some()) && at != Clock::UNKNOWN
     }
 
-    /// Stream time as any operator on the table knows it. Of several streams that write the table,
-    /// the one that is ahead closes for all: one that is silent must not keep windows open.
+    /// The least stream time of the operators on the table, of those that have had a record: a
+    /// window is complete when none of them takes another record for it.
     fn passed(&self, cx: &Cx) -> Timestamp {
         let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
-        times.fold(cx.clocks[self.clock].time, Timestamp::max)
+        times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
     }
 
     /// Whether a window changes no more. Where windows are sent when they close, that is so for a
     /// closed one, however long it is kept: changed, it would be sent again with the same records.
     pub(super) fn is_done(&self, window: Window, cx: &Cx) -> bool {
-        let passed = self.passed(cx);
         match self.ports.closed.is_connected() {
-            true => self.closes_at(window) <= passed,
-            false => self.forgotten_at(window) <= passed,
+            true => self.closes_at(window) <= self.passed(cx),
+            false => self.forgotten_at(window) <= self.forget_at(cx),
         }
     }
 
@@ -114,6 +114,16 @@ where
         pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
     }
 
+    /// The stream time by which windows are forgotten: as far as any operator on the table knows
+    /// it, but nothing is forgotten before it was closed.
+    pub(super) fn forget_at(&self, cx: &Cx) -> Timestamp {
+        if self.ports.closed.is_connected() {
+            return self.passed(cx);
+        }
+        let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
+        times.fold(cx.clocks[self.clock].time, Timestamp::max)
+    }
+
     /// Sends the windows that were not closed yet and are due at `time`: a portion of them. Whether
     /// none is left.
     fn send_closed(&self, time: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
@@ -142,7 +152,7 @@ where
         }
         clock.first_open.lower(pass.first);
         clock.next_close = clock.next_close.min(pass.next);
-        clock.closed_at = pass.to;
+        clock.closed_at = clock.closed_at.max(pass.to);
         Ok(true)
     }
 
@@ -311,7 +321,7 @@ where
     F: Send + Sync,
     M: Send + Sync,
 {
-    /// What any of them had passed at the commit was closed then.
+    /// What was due by the least of their stream times at the commit was closed then.
     fn on_resume(&self, cx: &mut Cx) {
         cx.clocks[self.first_clock].closed_at = self.passed(cx);
     }
@@ -320,9 +330,17 @@ where
         self.close(cx)
     }
 
-    fn closing<'c>(&self, cx: &'c Cx) -> Option<Closing<'c>> {
-        // One for all operators on the table.
-        let pass = cx.clocks[self.clock].closing.as_ref();
+    fn closing(&self, cx: &Cx) -> Option<Closing> {
+        // The first one says it for all operators on the table.
+        if self.clock != self.first_clock {
+            return None;
+        }
+        let Clock { closing, closed_at, .. } = &cx.clocks[self.clock];
+        let pass = closing.as_deref().cloned().or_else(|| {
+            // Another stream had its first record after windows were closed that it is not past.
+            let is_ahead = self.siblings.len() > 1 && *closed_at > self.passed(cx);
+            is_ahead.then(|| Pass::begin(*closed_at, *closed_at, vec![u8::MAX]))
+        });
         pass.map(|pass| Closing { clock: self.clock, table: self.index, pass })
     }
 
