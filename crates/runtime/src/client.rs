@@ -17,6 +17,9 @@ use crate::transport::{
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What is waited for a record at most: `Duration::MAX` from now is no moment.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A plain client: creates topics, writes records, reads what was committed. Calls block.
 #[derive(Clone)]
 pub struct Client {
@@ -362,14 +365,14 @@ pub struct ReadRecord<K, V> {
 }
 
 impl<K: 'static, V: 'static> TopicReader<K, V> {
-    /// The next record; waits at most `wait`.
+    /// The next record; waits at most `wait`, and at most a day.
     ///
     /// # Errors
     /// The log fails, or the next record cannot be read: that is said once, in its place, and the
     /// next call goes on behind it.
     pub fn next(&mut self, wait: Duration) -> Result<Option<ReadRecord<K, V>>, ClientError> {
         if self.pending.is_empty() {
-            self.poll(wait)?;
+            self.poll(wait.min(WAIT_MAX))?;
         }
         self.pending.pop_front().transpose()
     }

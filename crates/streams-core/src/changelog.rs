@@ -84,6 +84,9 @@ pub struct RestoreError {
 
 const SEQUENCE: [u8; 4] = [0; 4];
 
+/// Far later than any record, with room for sums with the lengths of windows.
+const TIME_MAX: Timestamp = Timestamp::MAX / 8;
+
 impl TableSpec {
     /// The table's name.
     pub fn name(&self) -> &Arc<str> {
@@ -102,6 +105,10 @@ impl TableSpec {
         entries: &mut Entries,
     ) -> Result<(), RestoreError> {
         let key = record.key.ok_or_else(|| self.broken(record, "its key is null"))?;
+        // −1 is Kafka's "no timestamp".
+        if record.value.is_some() && !(-1..=TIME_MAX).contains(&record.timestamp) {
+            return Err(self.broken(record, "its timestamp is none that a row can have"));
+        }
         let timestamp = record.timestamp.to_be_bytes();
         let parts = record.value.map(|value| [&timestamp[..], value]);
         let value = parts.as_ref().map(|parts| &parts[..]);
@@ -110,15 +117,31 @@ impl TableSpec {
             Layout::KeyValue | Layout::Ordered => entries.push_parts(&[key], value),
             Layout::Window => {
                 let (key, start) = window_and_key(key).ok_or_else(too_short)?;
+                self.check_times(record, start)?;
                 entries.push_parts(&[start, key], value);
             }
             Layout::Keyed(suffix) => {
                 let split = key.len().checked_sub(suffix).ok_or_else(too_short)?;
                 let (of_key, suffix) = key.split_at(split);
+                self.check_times(record, suffix)?;
                 let found = value.map(|_| &[][..]);
                 entries.push_parts(&[&[BY_TIME], suffix, of_key], found);
                 entries.push_parts(&[&[BY_KEY], &length(of_key), key], value);
             }
+        }
+        Ok(())
+    }
+
+    /// A suffix has one time, or the end and the start of a session.
+    fn check_times(&self, record: &RawRecord<'_>, suffix: &[u8]) -> Result<(), RestoreError> {
+        let (times, _) = suffix.as_chunks::<8>();
+        let mut latest = TIME_MAX;
+        for time in times {
+            let time = i64::from_be_bytes(*time);
+            if !(0..=latest).contains(&time) {
+                return Err(self.broken(record, "its key has a time that none can have"));
+            }
+            latest = time;
         }
         Ok(())
     }
@@ -318,5 +341,29 @@ mod tests {
         assert!(restored(&plain, &record(None, None)).is_err());
         let error = restored(&spec(Layout::Window), &record(Some(b"short"), None)).unwrap_err();
         assert!(error.to_string().contains("offset 7 of the changelog shop-sales-changelog"));
+    }
+
+    #[test]
+    fn times_that_none_can_have_are_refused_with_their_offset() {
+        let times = |all: &[i64]| all.iter().flat_map(|time| time.to_be_bytes()).collect();
+        let keyed = |all: &[i64], rest: &[u8]| [times(all), rest.to_vec()].concat();
+        let refused = [
+            (Layout::Window, keyed(&[i64::MAX], &[0; 4])),
+            (Layout::Window, keyed(&[-1], &[0; 4])),
+            (Layout::Keyed(12), keyed(&[i64::MAX - 1], &[0; 4])),
+            (Layout::Keyed(12), keyed(&[i64::MIN], &[0; 4])),
+            (Layout::Keyed(16), keyed(&[7, 8], &[])),
+            (Layout::Keyed(16), keyed(&[7, -8], &[])),
+        ];
+        for (layout, key) in refused {
+            let error = restored(&spec(layout), &record(Some(&key), None)).unwrap_err();
+            assert!(error.to_string().contains("offset 7"), "{error}");
+        }
+        let accepted: Vec<u8> = times(&[8, 8]);
+        assert!(restored(&spec(Layout::Keyed(16)), &record(Some(&accepted), None)).is_ok());
+        let late = RawRecord { timestamp: i64::MAX, ..record(Some(b"k"), Some(b"v")) };
+        assert!(restored(&spec(Layout::KeyValue), &late).is_err());
+        let gone = RawRecord { value: None, ..late };
+        assert!(restored(&spec(Layout::KeyValue), &gone).is_ok(), "nothing is read of it");
     }
 }

@@ -1,5 +1,6 @@
 //! What an operator sees while it processes a record: the task's tables, its time, its effects.
 
+use std::mem;
 use std::sync::Arc;
 
 use crate::codec::Codec;
@@ -10,7 +11,6 @@ use crate::global::Globals;
 use crate::limits::TopicLimits;
 use crate::moment::Moment;
 use crate::record::{Headers, Record, Timestamp};
-use crate::store::StoreError;
 use crate::tables::Tables;
 use crate::task::TaskMetrics;
 use crate::window::Plan;
@@ -38,8 +38,8 @@ pub struct Cx {
     pub(crate) headers: Headers,
     /// The highest record timestamp that the task has seen since it started.
     pub(crate) latest: Timestamp,
-    /// The store failed under an agent, which may make of that what it likes.
-    pub(crate) store_failure: Option<StoreError>,
+    /// The task must stop, whatever an agent or a processor made of the error that it got.
+    pub(crate) stop: Option<Failure>,
     pub(crate) metrics: TaskMetrics,
     /// The records that were too late since somebody last asked.
     pub(crate) late: Option<Late>,
@@ -211,6 +211,27 @@ impl Cx {
         let records = self.late.take().map_or(1, |before| before.records + 1);
         let (table, origin) = (Arc::clone(table), self.origin);
         self.late = Some(Late { records, table, origin, timestamp, stream_time });
+    }
+
+    /// Does `work` with these headers in place of the record's: for what the record only lets out.
+    pub(crate) fn with_headers<T>(
+        &mut self,
+        headers: Headers,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let of_record = mem::replace(&mut self.headers, headers);
+        let result = work(self);
+        self.headers = of_record;
+        result
+    }
+
+    /// An error on its way to user code: one that is not for user code to decide about is kept.
+    pub(crate) fn told(&mut self, failure: Failure) -> String {
+        let text = failure.to_string();
+        if failure.stops() {
+            self.stop.get_or_insert(failure);
+        }
+        text
     }
 
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {

@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::codec::CodecError;
-use crate::record::Timestamp;
+use crate::record::{Timestamp, TopicPartition};
 use crate::store::StoreError;
+use crate::stored::StoredError;
 
 /// Makes `Debug` write what `Display` does. `main` prints the error that it returns by `Debug`, and
 /// so do `unwrap` and `expect`: what they print is for people too.
@@ -34,8 +35,12 @@ pub struct Failure(Box<FailureKind>);
 
 #[derive(Debug)]
 pub(crate) enum FailureKind {
+    /// Of the record: its source's error policy decides.
     Record(Cause),
+    /// Of the store: the task cannot go on.
     Store(StoreError),
+    /// Of what a table holds: the task cannot go on.
+    Stored(StoredError),
 }
 
 impl Failure {
@@ -46,6 +51,33 @@ impl Failure {
 
     pub(crate) fn kind(self) -> FailureKind {
         *self.0
+    }
+
+    /// Whether the task must stop, whatever a policy or user code says.
+    pub(crate) fn stops(&self) -> bool {
+        !matches!(*self.0, FailureKind::Record(_))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            FailureKind::Record(cause) => cause.fmt(f),
+            FailureKind::Store(error) => error.fmt(f),
+            FailureKind::Stored(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<FailureKind> for Failure {
+    fn from(kind: FailureKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl From<StoredError> for Failure {
+    fn from(error: StoredError) -> Self {
+        FailureKind::Stored(error).into()
     }
 }
 
@@ -249,6 +281,27 @@ pub enum TaskError {
         task: crate::task::TaskId,
         /// What the store said.
         error: StoreError,
+    },
+    /// What a table holds cannot be read.
+    #[error("task {task}: {error}")]
+    Stored {
+        /// The task.
+        task: crate::task::TaskId,
+        /// The table, the key and why.
+        error: StoredError,
+    },
+    /// What was committed with an input's offset cannot be.
+    #[error(
+        "task {task}: what was committed for {partition} with its offset cannot be: {why}. Reset \
+         the group's offsets to where it is to go on"
+    )]
+    Progress {
+        /// The task.
+        task: crate::task::TaskId,
+        /// The input's partition.
+        partition: TopicPartition,
+        /// What is wrong.
+        why: String,
     },
     /// Something outside any record failed: a punctuation, a per-commit output, an agent that
     /// ended.

@@ -7,6 +7,7 @@ use crate::error::{Cause, Failure, RecordError};
 use crate::policy::ErrorPolicy;
 use crate::record::RawRecord;
 use crate::store::StoreError;
+use crate::stored;
 use crate::table::Table;
 use crate::topic::Topic;
 use crate::topology::Terms;
@@ -121,6 +122,7 @@ impl<K: 'static, V: 'static> GlobalTable<K, V> {
         {
             return Ok(None);
         }
-        self.table.value.decode(Some(&value)).map(Some).map_err(failed)
+        let Table { name, value: codec, .. } = &self.table;
+        stored::value(name, &**codec, &value, || stored::shown(&key_bytes)).map(Some)
     }
 }

@@ -37,6 +37,7 @@ mod partition;
 mod policy;
 mod record;
 mod store;
+mod stored;
 mod table;
 mod tables;
 mod task;
@@ -66,6 +67,7 @@ pub use record::{
     Headers, OwnedBatch, OwnedRecord, RawRecord, Record, RecordBatch, Timestamp, TopicPartition,
 };
 pub use store::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
+pub use stored::StoredError;
 pub use table::Table;
 pub use task::{InputOffset, LateRecords, Resume, Step, Task, TaskCommit, TaskId, TaskMetrics};
 pub use topic::Topic;

@@ -16,7 +16,19 @@ impl ConfigError {
     pub fn new(why: impl Into<String>) -> Self {
         Self(why.into())
     }
+
+    /// What is wrong, without the words that say where.
+    pub(super) fn why(&self) -> &str {
+        &self.0
+    }
 }
+
+/// As long as Kafka's protocol can say, 24 days and some hours, for all: a sum of two of them is
+/// still a time.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// Threads of one kind; each has buffers of its own.
+const THREADS_MAX: usize = 1_000;
 
 /// Below this, overlays and queues would commit after every few records.
 const MEMORY_MIN: u64 = 16 << 20;
@@ -36,9 +48,7 @@ impl Config {
         if let Some((name, _)) = positive.iter().find(|(_, positive)| !positive) {
             return Err(ConfigError::new(format!("{name} must be greater than zero")));
         }
-        if self.memory.0 < MEMORY_MIN {
-            return Err(ConfigError::new("memory must be at least 16MiB"));
-        }
+        self.within_limits()?;
         if self.heartbeat_interval * 3 > self.session_timeout {
             return Err(ConfigError::new(
                 "heartbeat_interval must be at most a third of session_timeout, or one lost \
@@ -52,5 +62,37 @@ impl Config {
             return Err(ConfigError::new("tables = \"rocksdb\" needs a state_dir"));
         }
         Ok(self)
+    }
+
+    /// Numbers that no machine has would overflow, or be cut by whoever they are given to.
+    fn within_limits(&self) -> Result<(), ConfigError> {
+        let durations = [
+            ("commit_interval", self.commit_interval()),
+            ("session_timeout", self.session_timeout),
+            ("heartbeat_interval", self.heartbeat_interval),
+            ("transaction_timeout", self.transaction_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("request_timeout", self.request_timeout),
+            ("shutdown_timeout", self.shutdown_timeout),
+        ];
+        if let Some((name, _)) = durations.iter().find(|(_, length)| *length > LONGEST) {
+            return Err(ConfigError::new(format!("{name} must be at most 24 days")));
+        }
+        let threads =
+            [("worker_threads", self.worker_threads), ("restore_threads", self.restore_threads)];
+        if let Some((name, _)) = threads.iter().find(|(_, count)| *count > THREADS_MAX) {
+            return Err(ConfigError::new(format!("{name} must be at most {THREADS_MAX}")));
+        }
+        if i32::try_from(self.poll_records_max).is_err() {
+            return Err(ConfigError::new(format!("poll_records_max must be at most {}", i32::MAX)));
+        }
+        if !(MEMORY_MIN..=i64::MAX as u64).contains(&self.memory.0) {
+            return Err(ConfigError::new("memory must be at least 16MiB and less than 8 EiB"));
+        }
+        let is_count = |replicas: i32| (1..=i32::from(i16::MAX)).contains(&replicas);
+        if !self.replication.is_none_or(is_count) {
+            return Err(ConfigError::new("replication must be a number of replicas, or absent"));
+        }
+        Ok(())
     }
 }

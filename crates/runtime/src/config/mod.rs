@@ -263,7 +263,8 @@ impl Config {
 }
 
 impl fmt::Debug for Config {
-    /// As TOML, with the values of Kafka properties left out: they hold passwords.
+    /// As TOML, with the values of Kafka properties left out, and what stands before an `@` in the
+    /// broker's URL: they hold passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.clone();
         let KafkaProperties { common, consumer, producer, admin, .. } = &mut shown.kafka;
@@ -271,7 +272,17 @@ impl fmt::Debug for Config {
         {
             *value = "…".to_owned();
         }
-        f.write_str(&toml::to_string(&shown).map_err(|_| fmt::Error)?)
+        if let (Some(scheme), Some(at)) = (shown.broker.find(':'), shown.broker.rfind('@')) {
+            shown.broker.replace_range(scheme.min(at) + 1..at, "…");
+        }
+        // TOML is text, and has signed numbers.
+        let text = |dir: PathBuf| dir.to_string_lossy().into_owned().into();
+        shown.state_dir = shown.state_dir.map(text);
+        shown.memory.0 = shown.memory.0.min(i64::MAX as u64);
+        match toml::to_string(&shown) {
+            Ok(text) => f.write_str(&text),
+            Err(error) => write!(f, "a configuration that TOML has no words for: {error}"),
+        }
     }
 }
 

@@ -60,12 +60,18 @@ impl Serialize for ByteSize {
     }
 }
 
-/// serde for durations such as `100ms`, `10s`, `2m`.
+/// serde for durations such as `100ms`, `10s`, `2m`; what is no whole number of milliseconds is
+/// written as `1500us` or `10ns`.
 pub(super) mod duration {
     use super::*;
 
     pub(crate) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("{}ms", value.as_millis()))
+        let text = match value.subsec_nanos() {
+            nanos if nanos % 1_000_000 == 0 => format!("{}ms", value.as_millis()),
+            nanos if nanos % 1_000 == 0 => format!("{}us", value.as_micros()),
+            _ => format!("{}ns", value.as_nanos()),
+        };
+        to.serialize_str(&text)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
@@ -80,6 +86,8 @@ pub(super) mod duration {
         let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
         let number: u64 = number.parse().ok()?;
         match unit.trim() {
+            "ns" => Some(Duration::from_nanos(number)),
+            "us" => Some(Duration::from_micros(number)),
             "ms" => Some(Duration::from_millis(number)),
             "s" => Some(Duration::from_secs(number)),
             "m" => number.checked_mul(60).map(Duration::from_secs),

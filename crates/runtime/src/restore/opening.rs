@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use streams_core::{Resume, Start, Store, StoreError, StoreProvider, TableName, TopicPartition};
+use streams_core::{
+    Resume, Start, Store, StoreError, StoreProvider, TableName, TaskError, TopicPartition,
+};
 
 use super::Restorer;
 use super::changelog::TableRestore;
@@ -114,6 +116,25 @@ impl Restorer {
                 }
             }
             opening.resume = resume;
+            match beyond_the_end(opening, &mut **reader) {
+                Ok(None) => {}
+                // Whoever led it and was replaced may know an older end.
+                Ok(Some((partition, _, end))) if self.misfit.waited(now) < LEADERS_SETTLE => {
+                    let why = format!("it ends at {end}, and a reader was further");
+                    let error =
+                        TransportError::new(ErrorKind::Retriable, partition.to_string(), why);
+                    return self.misfit.or_later(now, error, "a partition ends too early");
+                }
+                Ok(Some((partition, position, end))) => {
+                    let task = opening.assignment.task;
+                    let why = format!("a reader is at {position}, and the partition ends at {end}");
+                    return Err(TaskError::Progress { task, partition, why }.into());
+                }
+                Err(error) => {
+                    let what = "where a topic ends is not known yet";
+                    return self.delay.or_later(now, error, what);
+                }
+            }
             opening.stage = Stage::Ends;
             reach(failpoint::RESTORE_OFFSETS);
         }
@@ -195,6 +216,22 @@ pub(crate) fn open_or_rebuild(
         }
         other => other,
     }
+}
+
+/// An input of which a reader is said to be further than there are records: partition, position and
+/// end. Everything up to there would be passed over.
+fn beyond_the_end(
+    opening: &Opening,
+    reader: &mut dyn crate::transport::Reader,
+) -> Result<Option<(TopicPartition, i64, i64)>, TransportError> {
+    for (partition, resume) in opening.assignment.partitions.iter().zip(&opening.resume) {
+        let Some(position) = resume.furthest() else { continue };
+        let (_, end) = reader.bounds(partition, LOOK_UP)?;
+        if position > end {
+            return Ok(Some((partition.clone(), position, end)));
+        }
+    }
+    Ok(None)
 }
 
 /// Where an input goes on: where the group committed, or where the source is to begin.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::records::lock;
 use crate::cx::{Cx, Outlet};
-use crate::error::{Failure, FailureKind};
+use crate::error::Failure;
 use crate::operators::table_access::{get_row, set_row};
 use crate::record::{Headers, Record, Timestamp};
 use crate::table::Table;
@@ -130,14 +130,7 @@ impl Context {
         let Some(cx) = loan.as_mut() else {
             return Err(AgentError::Outside { agent: agent() });
         };
-        act(cx).map_err(|failure| {
-            let cause = match failure.kind() {
-                FailureKind::Record(cause) => cause.to_string(),
-                // No fault of the record, and not for the agent to decide about.
-                FailureKind::Store(error) => cx.store_failure.insert(error).to_string(),
-            };
-            AgentError::Failed { agent: agent(), cause }
-        })
+        act(cx).map_err(|failure| AgentError::Failed { agent: agent(), cause: cx.told(failure) })
     }
 
     fn index(&self, table: &Arc<str>, access: Access) -> Result<TableIndex, AgentError> {

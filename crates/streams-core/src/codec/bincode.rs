@@ -1,13 +1,17 @@
 //! bincode 2, for those who have data in it.
 
+use std::marker::PhantomData;
+
 use ::bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::guarded::Guarded;
+use super::nesting::{Bounded, Bounds, Budget, Exceeded, Levels, explained};
 use super::{Codec, CodecError, Format, present};
 
 /// bincode's `standard` format with a limit of `MAX` bytes (default 1 MiB) on what a value may ask
-/// for when decoded.
+/// for when decoded. A value may be nested 256 levels deep, `Some` and newtypes included.
 ///
 /// Without a limit a corrupt length makes bincode allocate until the process is aborted. bincode is
 /// no longer maintained (RUSTSEC-2025-0141); for new data prefer JSON or postcard.
@@ -22,21 +26,37 @@ impl<const MAX: usize> Bincode<MAX> {
 
 impl<T: Serialize + DeserializeOwned, const MAX: usize> Codec<T> for Bincode<MAX> {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        ::bincode::serde::encode_into_std_write(value, out, Self::config())
-            .map_err(CodecError::new)?;
+        let exceeded = Exceeded::default();
+        let shallow = Shallow { value, exceeded: &exceeded };
+        ::bincode::serde::encode_into_std_write(shallow, out, Self::config())
+            .map_err(|error| explained(error, &exceeded))?;
         Ok(true)
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
         let bytes = present(bytes)?;
-        let (value, used) =
-            ::bincode::serde::decode_from_slice(bytes, Self::config()).map_err(CodecError::new)?;
+        let budget = Budget::new(bytes);
+        let seed = Bounded { from: PhantomData::<T>, bounds: Bounds::new(&budget) };
+        let decoded = ::bincode::serde::seed_decode_from_slice(seed, bytes, Self::config());
+        let (value, used) = decoded.map_err(|error| explained(error, &budget.exceeded))?;
         trailing(used, bytes.len())?;
         Ok(value)
     }
 
     fn format(&self) -> Format {
         Format::named("bincode")
+    }
+}
+
+/// A value that is not nested too deep.
+struct Shallow<'v, T> {
+    value: &'v T,
+    exceeded: &'v Exceeded,
+}
+
+impl<T: Serialize> Serialize for Shallow<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(Guarded::new(to, Levels::all(self.exceeded)))
     }
 }
 

@@ -1,24 +1,114 @@
 //! JSON through serde.
 
-use super::{Codec, CodecError, Format, JsonValue, present};
+use std::io;
 
-/// JSON text. Null bytes are refused; JSON's own `null` is a value like others.
+use serde_json::ser::Formatter;
+
+use super::guarded::{Finite, Guarded};
+use super::null::{Absent, Present, is_none};
+use super::{Codec, CodecError, Format, JsonValue};
+
+/// JSON text. It reads back what it writes, floats bit for bit; what JSON cannot carry is an error
+/// of the value: NaN and infinities, and lists and objects nested more than 127 levels deep.
 ///
-/// `Option<T>` behind [`Nullable`](super::Nullable)`(Json)` maps `None` to null bytes, a tombstone.
+/// `None` is null bytes: a tombstone as a value, no key as a key. Within a value it is JSON's
+/// `null`, and the text `null` by itself is read as `None` where the type holds no other null.
+/// Types that are no `Option` refuse null bytes.
+///
+/// ```
+/// use headwater_streams_core::codec::{Codec, Json};
+/// let mut bytes = Vec::new();
+/// assert!(!Json.encode(&None::<f64>, &mut bytes)?);
+/// let back: Option<f64> = Json.decode(None)?;
+/// assert_eq!(back, None);
+/// assert!(Json.encode(&f64::NAN, &mut bytes).is_err());
+/// # Ok::<(), headwater_streams_core::CodecError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
+const NULL: &[u8] = b"null";
+
 impl<T: JsonValue> Codec<T> for Json {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        serde_json::to_writer(out, value).map_err(CodecError::new)?;
+        let start = out.len();
+        let mut to = serde_json::Serializer::with_formatter(&mut *out, Compact { left: LEVELS });
+        value.serialize(Guarded::new(&mut to, Finite)).map_err(CodecError::new)?;
+        let is_null = &out[start..] == NULL;
+        // What could not be read back from null bytes stays text.
+        if is_null && is_none(value) && T::deserialize(Absent).is_ok() {
+            out.truncate(start);
+            return Ok(false);
+        }
         Ok(true)
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
-        serde_json::from_slice(present(bytes)?).map_err(CodecError::new)
+        let Some(bytes) = bytes else {
+            return T::deserialize(Absent).map_err(|_| CodecError::null());
+        };
+        // `Some` of something that is null, `Some(None)` for one.
+        if bytes == NULL
+            && let Ok(value) = T::deserialize(Present)
+        {
+            return Ok(value);
+        }
+        serde_json::from_slice(bytes).map_err(CodecError::new)
     }
 
     fn format(&self) -> Format {
         Format::named("JSON")
+    }
+}
+
+/// As many lists and objects within each other as serde_json reads.
+const LEVELS: u8 = 127;
+
+/// serde_json's compact form, not too deep.
+struct Compact {
+    left: u8,
+}
+
+impl Compact {
+    #[inline]
+    fn enter(&mut self) -> io::Result<()> {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(too_deep()),
+        }
+    }
+}
+
+#[cold]
+fn too_deep() -> io::Error {
+    io::Error::other(format!("the value is nested more than {LEVELS} levels deep"))
+}
+
+impl Formatter for Compact {
+    #[inline]
+    fn begin_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"[")
+    }
+
+    #[inline]
+    fn end_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.left += 1;
+        writer.write_all(b"]")
+    }
+
+    #[inline]
+    fn begin_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"{")
+    }
+
+    #[inline]
+    fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.left += 1;
+        writer.write_all(b"}")
     }
 }

@@ -5,8 +5,13 @@ mod bincode;
 mod bounds;
 mod changed;
 mod format;
+mod guarded;
+mod held;
 mod json;
 mod natural;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+mod nesting;
+mod null;
 #[cfg(feature = "postcard")]
 mod postcard;
 mod text;
@@ -22,6 +27,7 @@ pub use self::postcard::Postcard;
 pub use bounds::{JsonValue, NaturalKey};
 pub(crate) use changed::Changed;
 pub use format::Format;
+pub(crate) use held::Held;
 pub use json::Json;
 pub use natural::{Bytes, Natural, Nullable};
 pub use text::Text;

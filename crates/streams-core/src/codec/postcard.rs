@@ -1,23 +1,35 @@
 //! postcard: compact and maintained.
 
+use ::postcard::Deserializer;
+use ::postcard::ser_flavors::io::WriteFlavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::guarded::Guarded;
+use super::nesting::{Bounded, Bounds, Budget, Exceeded, Levels, explained};
 use super::{Codec, CodecError, Format, present};
 
-/// The postcard format; the compact choice for internal topics and tables.
+/// The postcard format; the compact choice for internal topics and tables. A value may be nested
+/// 256 levels deep, `Some` and newtypes included.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Postcard;
 
 impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError> {
-        ::postcard::to_io(value, out).map_err(CodecError::new)?;
+        let mut serializer = ::postcard::Serializer { output: WriteFlavor::new(out) };
+        let exceeded = Exceeded::default();
+        let written = value.serialize(Guarded::new(&mut serializer, Levels::all(&exceeded)));
+        written.map_err(|error| explained(error, &exceeded))?;
         Ok(true)
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
-        let (value, rest) =
-            ::postcard::take_from_bytes(present(bytes)?).map_err(CodecError::new)?;
+        let bytes = present(bytes)?;
+        let (budget, mut from) = (Budget::new(bytes), Deserializer::from_bytes(bytes));
+        let bounded = Bounded { from: &mut from, bounds: Bounds::new(&budget) };
+        let read = T::deserialize(bounded);
+        let value = read.map_err(|error| explained(error, &budget.exceeded))?;
+        let rest = from.finalize().map_err(CodecError::new)?;
         if rest.is_empty() {
             return Ok(value);
         }

@@ -15,6 +15,9 @@ pub struct TimeWindowed<K> {
     ends: Ends,
 }
 
+/// Lengths of windows are far below, so sums of them with such a time are times.
+const START_MAX: Timestamp = Timestamp::MAX / 8;
+
 /// Where the window with a certain start ends.
 enum Ends {
     /// All are of one size.
@@ -28,11 +31,16 @@ impl Ends {
         Self::By(Arc::new(move |start| windows.starting_at(start).end))
     }
 
-    fn end(&self, start: Timestamp) -> Timestamp {
-        match self {
-            Self::After(size_ms) => start.saturating_add(*size_ms),
-            Self::By(end) => end(start),
-        }
+    /// The end of a window that begins at `start`, if there can be one: no record is older than
+    /// time 0, or so late that kinds could not add their lengths to it. Bytes of other keys, read
+    /// as a windowed one, seldom are one.
+    fn end(&self, start: Timestamp) -> Result<Timestamp, CodecError> {
+        let end = match self {
+            Self::After(size_ms) => start.checked_add(*size_ms),
+            Self::By(end) => (0..=START_MAX).contains(&start).then(|| end(start)),
+        };
+        end.filter(|end| 0 <= start && start <= *end)
+            .ok_or_else(|| CodecError::new(format!("no window begins at {start}: no windowed key")))
     }
 }
 
@@ -80,6 +88,7 @@ impl<K: 'static> TimeWindowed<K> {
 
 impl<K: 'static> Codec<Windowed<K>> for TimeWindowed<K> {
     fn encode(&self, value: &Windowed<K>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        self.ends.end(value.start)?;
         if !self.key.encode(&value.key, out)? {
             return Err(CodecError::null());
         }
@@ -93,7 +102,8 @@ impl<K: 'static> Codec<Windowed<K>> for TimeWindowed<K> {
             .split_last_chunk::<8>()
             .ok_or_else(|| CodecError::new(format!("{} bytes hold no window", bytes.len())))?;
         let start = i64::from_be_bytes(*start);
-        Ok(Windowed { key: self.key.decode(Some(key))?, start, end: self.ends.end(start) })
+        let end = self.ends.end(start)?;
+        Ok(Windowed { key: self.key.decode(Some(key))?, start, end })
     }
 }
 
@@ -123,6 +133,7 @@ impl<K: 'static> SessionWindowed<K> {
 
 impl<K: 'static> Codec<Windowed<K>> for SessionWindowed<K> {
     fn encode(&self, value: &Windowed<K>, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        in_order(value.start, value.end)?;
         if !self.0.encode(&value.key, out)? {
             return Err(CodecError::null());
         }
@@ -139,8 +150,16 @@ impl<K: 'static> Codec<Windowed<K>> for SessionWindowed<K> {
         let (key, end, start) = split
             .ok_or_else(|| CodecError::new(format!("{} bytes hold no session", bytes.len())))?;
         let (start, end) = (i64::from_be_bytes(start), i64::from_be_bytes(end));
+        in_order(start, end)?;
         Ok(Windowed { key: self.0.decode(Some(key))?, start, end })
     }
+}
+
+fn in_order(start: Timestamp, end: Timestamp) -> Result<(), CodecError> {
+    if 0 <= start && start <= end {
+        return Ok(());
+    }
+    Err(CodecError::new(format!("no session lasts from {start} to {end}: no windowed key")))
 }
 
 /// The codec of the keys of a windowed table.
@@ -172,14 +191,17 @@ impl<K: 'static> Codec<Windowed<K>> for ChangelogKey<K> {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Windowed<K>, CodecError> {
         let bytes = present(bytes)?;
-        let length = bytes.len().saturating_sub(if self.has_sequence { 4 } else { 0 });
-        self.window_key.decode(Some(&bytes[..length]))
+        let length = bytes.len().checked_sub(if self.has_sequence { 4 } else { 0 });
+        let windowed = length.and_then(|length| bytes.get(..length));
+        let short = || CodecError::new(format!("{} bytes hold no window", bytes.len()));
+        self.window_key.decode(Some(windowed.ok_or_else(short)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::Tumbling;
 
     #[test]
     fn key_then_big_endian_start() {
@@ -189,5 +211,31 @@ mod tests {
         codec.encode(&windowed, &mut bytes).expect("encodes");
         assert_eq!(bytes, [b'k', 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(codec.decode(Some(&bytes)).expect("decodes"), windowed);
+    }
+
+    #[test]
+    fn ordinary_keys_are_no_windows_and_no_panic() {
+        let time = TimeWindowed::<Vec<u8>>::of(Duration::from_secs(1));
+        let session = SessionWindowed::<Vec<u8>>::new();
+        let key = [0xff; 24];
+        assert!(time.decode(Some(&key)).is_err() && session.decode(Some(&key)).is_err());
+        let last = [&[0x7f][..], &[0xff; 7]].concat().repeat(2);
+        let error = time.decode(Some(&last)).unwrap_err().to_string();
+        assert!(error.contains("begins at 9223372036854775807"), "{error}");
+        assert!(session.decode(Some(&last)).is_ok());
+        let turned = [8_i64, 9].map(i64::to_be_bytes).concat();
+        assert!(session.decode(Some(&turned)).unwrap_err().to_string().contains("from 9 to 8"));
+        let by = TimeWindowed::<Vec<u8>>::by(Tumbling::of(Duration::from_secs(1)));
+        assert!(by.decode(Some(&key)).is_err() && by.decode(Some(&last)).is_err());
+        // What would not be read back is not written.
+        let mut bytes = Vec::new();
+        let windowed = |start, end| Windowed { key: vec![1], start, end };
+        assert!(time.encode(&windowed(-1, 999), &mut bytes).is_err());
+        assert!(time.encode(&windowed(i64::MAX, 0), &mut bytes).is_err());
+        assert!(by.encode(&windowed(-1, 999), &mut bytes).is_err());
+        assert!(by.encode(&windowed(i64::MAX, 0), &mut bytes).is_err());
+        assert!(session.encode(&windowed(9, 8), &mut bytes).is_err());
+        let changelog = ChangelogKey { window_key: Arc::new(time), has_sequence: true };
+        assert!(changelog.decode(Some(&[0; 3])).is_err());
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::chain::{Port, Receive};
 use crate::change::Change;
-use crate::codec::{Codec, CodecError};
+use crate::codec::Codec;
 use crate::cx::Cx;
 use crate::error::{Cause, Failure};
 use crate::record::{Record, Timestamp};
+use crate::stored;
 use crate::table::Table;
 use crate::tables::TableIndex;
 
@@ -79,9 +80,9 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
         let (mut at, mut base, mut old) = (record.timestamp, None, None);
         if let Some((latest, bytes)) = cx.tables.get(self.index, key)? {
             at = at.max(latest);
-            base = Some(read(&self.table, bytes)?);
+            base = Some(read(&self.table, key, bytes)?);
             if self.changes.is_connected() {
-                old = Some(read(&self.table, bytes)?);
+                old = Some(read(&self.table, key, bytes)?);
             }
         }
         let value = self.aggregation.add(base, &record.key, record.value)?;
@@ -97,10 +98,10 @@ impl<K: 'static, A: 'static, F: Send + Sync> Hook for Aggregate<K, A, F> {
             return Ok(());
         }
         let mut records = Vec::new();
-        for (key, value) in cx.tables.written(self.index) {
+        for (bytes, value) in cx.tables.written(self.index) {
             let Some((timestamp, value)) = value else { continue };
-            let key = read_key(&self.table, key)?;
-            records.push(Record { key, value: read(&self.table, value)?, timestamp });
+            let key = read_key(&self.table, bytes)?;
+            records.push(Record { key, value: read(&self.table, bytes, value)?, timestamp });
         }
         records.into_iter().try_for_each(|record| self.latest.receive(record, cx))
     }
@@ -116,7 +117,7 @@ pub(crate) fn get_row<K: 'static, V: 'static>(
     let mut bytes = Vec::new();
     write_key(&table.name, &*table.key, key, &mut bytes)?;
     let found = cx.tables.get(index, &bytes)?;
-    found.map(|(_, value)| read(table, value)).transpose()
+    found.map(|(_, value)| read(table, &bytes, value)).transpose()
 }
 
 /// Sets the value that a table has for `key`, or deletes it.
@@ -160,21 +161,16 @@ pub(crate) fn key_bytes<K: 'static>(
 
 /// Reads a key back from its table.
 pub(crate) fn read_key<K: 'static, A>(table: &Table<K, A>, bytes: &[u8]) -> Result<K, Failure> {
-    table.key.decode(Some(bytes)).map_err(|error| broken(table, error))
+    stored::key(&table.name, &*table.key, bytes)
 }
 
-/// Reads an aggregate back from its table.
+/// Reads the value of a key back from its table.
 pub(crate) fn read<K: 'static, A: 'static>(
     table: &Table<K, A>,
+    key: &[u8],
     bytes: &[u8],
 ) -> Result<A, Failure> {
-    table.value.decode(Some(bytes)).map_err(|error| broken(table, error))
-}
-
-fn broken<K, A>(table: &Table<K, A>, error: CodecError) -> Failure {
-    let why = format!("an entry that the table holds cannot be read back: {error}");
-    let source = CodecError::new(why);
-    Cause::Encode { target: Arc::clone(&table.name), source }.into()
+    stored::value(&table.name, &*table.value, bytes, || stored::shown(key))
 }
 
 /// Writes a row with its timestamp, or deletes it: also if its value encodes to null. Tells whether

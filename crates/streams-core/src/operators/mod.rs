@@ -42,7 +42,9 @@ pub(crate) mod table_access {
         get_row, key_bytes, read, read_key, set_row, write_key, write_row,
     };
 }
-pub(crate) use decode::{Decode, check_timestamp, decode, event_time, is_acceptable};
+pub(crate) use decode::{
+    Decode, TIMESTAMP_MAX, check_timestamp, decode, event_time, is_acceptable,
+};
 pub(crate) use process::{Forward, Processor, Punctuate, Punctuator};
 pub use process::{Output, ProcessContext, ProcessError};
 pub(crate) use process_table::Held;

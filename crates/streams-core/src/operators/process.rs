@@ -29,7 +29,10 @@ pub struct ProcessError(Kind);
 
 enum Kind {
     User(BoxError),
-    Other(Failure),
+    /// Of the record, by what it was handed on to.
+    Record(Failure),
+    /// Nothing to decide about: the task keeps the error itself, and stops.
+    Stop(String),
 }
 
 impl ProcessError {
@@ -41,7 +44,11 @@ impl ProcessError {
     fn into_failure(self, operator: &Arc<str>) -> Failure {
         match self.0 {
             Kind::User(source) => Cause::User { operator: Arc::clone(operator), source }.into(),
-            Kind::Other(failure) => failure,
+            Kind::Record(failure) => failure,
+            Kind::Stop(text) => {
+                let operator = Arc::clone(operator);
+                Cause::User { operator, source: text.into() }.into()
+            }
         }
     }
 }
@@ -50,7 +57,8 @@ impl fmt::Debug for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::User(error) => fmt::Debug::fmt(error, f),
-            Kind::Other(failure) => fmt::Debug::fmt(failure, f),
+            Kind::Record(failure) => fmt::Debug::fmt(failure, f),
+            Kind::Stop(text) => f.write_str(text),
         }
     }
 }
@@ -61,8 +69,9 @@ impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
     }
 }
 
-pub(super) fn other(failure: Failure) -> ProcessError {
-    ProcessError(Kind::Other(failure))
+/// A failure on its way to user code.
+pub(super) fn told(failure: Failure, cx: &mut Cx) -> ProcessError {
+    ProcessError(if failure.stops() { Kind::Stop(cx.told(failure)) } else { Kind::Record(failure) })
 }
 
 /// A further output of a processor; see [`Process::output`](crate::Process::output).
@@ -84,10 +93,21 @@ pub(crate) struct Forward<K, V> {
     pub(crate) next: Port<K, V>,
 }
 
+impl<K, V> Forward<K, V> {
+    /// What user code returned; what must stop the task counts, whatever it made of that.
+    fn done(&self, result: Result<(), ProcessError>, cx: &mut Cx) -> Result<(), Failure> {
+        match cx.stop.take() {
+            Some(failure) => Err(failure),
+            None => result.map_err(|error| error.into_failure(&self.name)),
+        }
+    }
+}
+
 impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
     /// Hands a record on.
     pub fn forward(&mut self, record: Record<K, V>) -> Result<(), ProcessError> {
-        self.forward.next.receive(record, self.cx).map_err(other)
+        let handed_on = self.forward.next.receive(record, self.cx);
+        handed_on.map_err(|failure| told(failure, self.cx))
     }
 
     /// Hands a record on to a further output.
@@ -96,7 +116,8 @@ impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
         output: &Output<K2, V2>,
         record: Record<K2, V2>,
     ) -> Result<(), ProcessError> {
-        output.0.receive(record, self.cx).map_err(other)
+        let handed_on = output.0.receive(record, self.cx);
+        handed_on.map_err(|failure| told(failure, self.cx))
     }
 
     /// A table that was declared with [`Process::table`](crate::Process::table) or
@@ -183,7 +204,7 @@ where
         let (time, timestamp) = (clock.time, record.timestamp);
         let mut context = ProcessContext { cx, forward: &self.forward, timestamp };
         let done = (self.each)(record, &mut context);
-        done.map_err(|error| error.into_failure(&self.forward.name))?;
+        self.forward.done(done, cx)?;
         for punctuator in self.punctuators.iter().filter(|one| one.wall_clock.is_none()) {
             let every = punctuator.every_ms;
             // However many multiples have passed: once.
@@ -202,11 +223,11 @@ impl<K2: 'static, V2: 'static, F> Processor<K2, V2, F> {
         at: Timestamp,
         cx: &mut Cx,
     ) -> Result<(), Failure> {
-        let headers = std::mem::take(&mut cx.headers);
-        let mut context = ProcessContext { cx, forward: &self.forward, timestamp: at };
-        let done = (punctuator.act)(at, &mut context);
-        cx.headers = headers;
-        done.map_err(|error| error.into_failure(&self.forward.name))
+        cx.with_headers(Headers::new(), |cx| {
+            let mut context = ProcessContext { cx, forward: &self.forward, timestamp: at };
+            let done = (punctuator.act)(at, &mut context);
+            self.forward.done(done, cx)
+        })
     }
 
     fn wall_clocks(&self) -> impl Iterator<Item = (&Punctuator<K2, V2>, ClockIndex)> {

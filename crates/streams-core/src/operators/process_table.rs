@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::Arc;
 
-use super::process::{ProcessError, other};
+use super::process::{ProcessError, told};
 use super::table_access::{get_row, read, read_key, set_row, write_key};
 use crate::cx::Cx;
 use crate::error::Failure;
@@ -32,7 +32,8 @@ pub struct ProcessTable<'c, K, V> {
 impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// The value of `key`.
     pub fn get(&mut self, key: &K) -> Result<Option<V>, ProcessError> {
-        get_row(self.table, self.held.index, key, self.cx).map_err(other)
+        let row = get_row(self.table, self.held.index, key, self.cx);
+        row.map_err(|failure| told(failure, self.cx))
     }
 
     /// Sets the value of `key`; a value that encodes to null deletes it.
@@ -169,11 +170,11 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
         }
     }
 
-    fn bound(&self, key: Bound<&K>) -> Result<Bound<Vec<u8>>, ProcessError> {
-        let encode = |key: &K| {
+    fn bound(&mut self, key: Bound<&K>) -> Result<Bound<Vec<u8>>, ProcessError> {
+        let mut encode = |key: &K| {
             let mut bytes = Vec::new();
             let written = write_key(&self.table.name, &*self.table.key, key, &mut bytes);
-            written.map(|()| bytes).map_err(other)
+            written.map(|()| bytes).map_err(|failure| told(failure, self.cx))
         };
         Ok(match key {
             Bound::Included(key) => Bound::Included(encode(key)?),
@@ -188,7 +189,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
             let why = "something else writes it: a table has one writer";
             return Err(ProcessError::new(format!("the table {name} is only read here; {why}")));
         }
-        set_row(self.table, self.held.index, key, value, self.timestamp, self.cx).map_err(other)
+        let set = set_row(self.table, self.held.index, key, value, self.timestamp, self.cx);
+        set.map_err(|failure| told(failure, self.cx))
     }
 }
 
@@ -234,7 +236,7 @@ impl<K: 'static, V: 'static> ProcessRows<'_, K, V> {
         let Self { cx, table, index, from, to, page, is_done } = self;
         let (mut bytes, mut next) = (0, None);
         cx.tables.scan(*index, from, to.as_deref(), &mut |key, _, value| {
-            let row = read_key(table, key).and_then(|key| Ok((key, read(table, value)?)));
+            let row = read(table, key, value).and_then(|value| Ok((read_key(table, key)?, value)));
             bytes += key.len() + value.len();
             let is_broken = row.is_err();
             page.push_back(row);
@@ -266,7 +268,8 @@ impl<K: 'static, V: 'static> Iterator for ProcessRows<'_, K, V> {
             self.is_done = true;
             self.page.push_back(Err(failure));
         }
-        Some(self.page.pop_front()?.map_err(other))
+        let row = self.page.pop_front()?;
+        Some(row.map_err(|failure| told(failure, self.cx)))
     }
 }
 

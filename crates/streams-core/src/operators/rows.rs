@@ -7,6 +7,7 @@ use super::table_access::{key_bytes, read};
 use crate::cx::Cx;
 use crate::error::Failure;
 use crate::record::Timestamp;
+use crate::stored;
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::window::{Window, Windowed, Windows};
@@ -44,7 +45,7 @@ impl<K: 'static, V: 'static> StoredRows<K, V> {
             return Ok(None);
         }
         let row = cx.tables.get(self.index, bytes)?;
-        row.map(|(timestamp, value)| Ok((read(&self.table, value)?, timestamp))).transpose()
+        row.map(|(timestamp, value)| Ok((read(&self.table, bytes, value)?, timestamp))).transpose()
     }
 }
 
@@ -66,8 +67,16 @@ impl<K: 'static, V: 'static, W: Windows> Rows<Windowed<K>, V> for WindowRows<K, 
         if is_null {
             return Ok(None);
         }
+        let Table { name, value: codec, .. } = &self.table;
         let row = cx.tables.get(self.index, &bytes)?;
-        row.map(|(timestamp, value)| Ok((read(&self.table, value)?, timestamp))).transpose()
+        row.map(|(timestamp, value)| {
+            let shown = || {
+                let (_, key) = self.windows.naming().read(&self.windows, &bytes);
+                stored::shown_in_window(key, window)
+            };
+            Ok((stored::value(name, &**codec, value, shown)?, timestamp))
+        })
+        .transpose()
     }
 }
 

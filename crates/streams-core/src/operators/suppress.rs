@@ -12,11 +12,12 @@ use crate::change::Change;
 use crate::changelog::{
     BY_KEY, BY_TIME, by_key, by_time, end_of, key_and_suffix, since, write_prefix,
 };
-use crate::codec::{Changed, Codec, CodecError};
+use crate::codec::{Codec, Held};
 use crate::cx::{Clock, ClockIndex, Cx};
 use crate::due::Frontier;
 use crate::error::{Cause, Failure};
-use crate::record::{Record, Timestamp};
+use crate::record::{Headers, Record, Timestamp};
+use crate::stored;
 use crate::tables::TableIndex;
 
 /// When a change may leave.
@@ -53,12 +54,12 @@ pub(crate) struct Suppress<K, V> {
 }
 
 /// The changes that wait, by key and by time. An entry's key ends with the time that it waits by
-/// and four bytes of zero.
+/// and four bytes of zero; its value has the headers of its record.
 pub(crate) struct SuppressBuffer<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) index: TableIndex,
     pub(crate) key: Arc<dyn Codec<K>>,
-    pub(crate) value: Changed<V>,
+    pub(crate) value: Held<V>,
 }
 
 const SUFFIX: usize = 12;
@@ -130,7 +131,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
         clock.first_open.lower_to(since, &by_time(&store_key, SUFFIX));
         if let Some((records, bytes)) = &mut clock.held {
             *records += u64::from(replaced.is_none());
-            *bytes = *bytes + length - replaced.unwrap_or(0);
+            *bytes = (*bytes + length).saturating_sub(replaced.unwrap_or(0));
         }
         Ok(())
     }
@@ -174,17 +175,19 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
             return Ok(());
         };
         let length = (store_key.len() + bytes.len()) as u64;
-        let change = self.buffer.read(bytes)?;
-        let (key, _) = key_and_suffix(store_key, SUFFIX);
-        let key = self.buffer.key.decode(Some(key)).map_err(|error| self.buffer.broken(error))?;
+        let (change, headers) = self.buffer.read(store_key, bytes)?;
+        let key = stored::key(&self.buffer.name, &*self.buffer.key, inner(store_key))?;
         cx.tables.delete(self.buffer.index, store_key);
         if let Some((records, bytes)) = &mut cx.clocks[self.clock].held {
-            *records -= 1;
-            *bytes -= length;
+            *records = records.saturating_sub(1);
+            *bytes = bytes.saturating_sub(length);
         }
         // A window that is no more has no final result.
         if change.new.is_some() || matches!(self.until, Until::Limit(_)) {
-            self.changes.receive(Record { key, value: change, timestamp }, cx)?;
+            // A later record lets it go, and its headers are not this one's.
+            cx.with_headers(headers, |cx| {
+                self.changes.receive(Record { key, value: change, timestamp }, cx)
+            })?;
         }
         Ok(())
     }
@@ -240,7 +243,8 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         let Some((store_key, value)) = found else { return Ok(None) };
         let bytes = (store_key.len() + value.len()) as u64;
         let since = time(&store_key[prefix.len()..]);
-        Ok(Some(Waiting { since, bytes, change: self.read(&value)? }))
+        let (change, _) = self.read(&store_key, &value)?;
+        Ok(Some(Waiting { since, bytes, change }))
     }
 
     /// At most so many entries that wait since `to` or before, from `first` on: since when, and
@@ -274,21 +278,22 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         cx: &mut Cx,
     ) -> Result<u64, Failure> {
         let mut stored = timestamp.to_be_bytes().to_vec();
-        let encoded = self.value.encode(change, &mut stored);
+        let encoded = self.value.write(change, &cx.headers, &mut stored);
         encoded.map_err(|source| Cause::Encode { target: Arc::clone(&self.name), source })?;
         cx.tables.put_stamped(self.index, store_key, &stored)?;
         Ok((store_key.len() + stored.len() - timestamp.to_be_bytes().len()) as u64)
     }
 
-    fn read(&self, bytes: &[u8]) -> Result<Change<V>, Failure> {
-        self.value.decode(Some(bytes)).map_err(|error| self.broken(error))
+    fn read(&self, store_key: &[u8], bytes: &[u8]) -> Result<(Change<V>, Headers), Failure> {
+        self.value.read(bytes).map_err(|error| {
+            stored::broken(&self.name, "value", stored::shown(inner(store_key)), error)
+        })
     }
+}
 
-    fn broken(&self, error: CodecError) -> Failure {
-        let why = format!("an entry that the buffer holds cannot be read back: {error}");
-        let source = CodecError::new(why);
-        Cause::Encode { target: Arc::clone(&self.name), source }.into()
-    }
+/// The key within a store key.
+fn inner(store_key: &[u8]) -> &[u8] {
+    key_and_suffix(store_key, SUFFIX).0
 }
 
 /// The store key of what waits since then under a key, given as what its store keys begin with.
@@ -300,6 +305,10 @@ fn entry_key(prefix: &[u8], since: Timestamp) -> Vec<u8> {
 fn time(bytes: &[u8]) -> Timestamp {
     bytes.first_chunk::<8>().map_or(Clock::UNKNOWN, |bytes| i64::from_be_bytes(*bytes))
 }
+
+/// The timestamp of a row that is kept only as what a change replaces, as in Kafka Streams: it is
+/// less than that of whatever looks it up.
+const NO_TIME: Timestamp = -1;
 
 /// The rows behind a suppress: where a change waits, the row is still the old one.
 pub(crate) struct SuppressedRows<K, V> {
@@ -318,10 +327,7 @@ impl<K: 'static, V: 'static> Rows<K, V> for SuppressedRows<K, V> {
             return Ok(None);
         }
         match self.buffer.find(&prefix, cx)? {
-            Some(waiting) => {
-                let timestamp = waiting.since;
-                Ok(waiting.change.old.map(|value| (value, timestamp)))
-            }
+            Some(waiting) => Ok(waiting.change.old.map(|value| (value, NO_TIME))),
             None => self.rows.get(key, cx),
         }
     }

@@ -65,7 +65,7 @@ fn replace_row<K: 'static, V: 'static>(
 ) -> Result<Change<V>, Failure> {
     write_key(&table.name, &*table.key, key, bytes)?;
     let old = match cx.tables.get(index, bytes)? {
-        Some((_, old)) => Some(read(table, old)?),
+        Some((_, old)) => Some(read(table, bytes, old)?),
         None => None,
     };
     let is_there = write_row(table, index, bytes, new.as_ref(), timestamp, cx)?;

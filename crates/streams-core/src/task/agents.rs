@@ -4,11 +4,10 @@ use std::mem;
 
 use super::Task;
 use crate::agent::{AgentRunner, Poll, Running};
-use crate::cx::RecordMark;
+use crate::cx::{Origin, RecordMark};
 use crate::effect::Effects;
 use crate::error::{Cause, Failure, TaskError};
-use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp};
-use crate::store::StoreError;
+use crate::record::{Headers, OwnedRecord, RawRecord, RecordBatch, Timestamp};
 use crate::topology::Source;
 
 /// An agent of one input.
@@ -21,6 +20,9 @@ pub(crate) struct AgentSlot {
     /// Copies of the records of that batch, where the error policy may have to do something with
     /// them.
     kept: Vec<OwnedRecord>,
+    /// The place and the headers of the last record of a batch in the making: what the agent sends
+    /// when its time has come is of that record, whichever the task has processed since.
+    pub(super) last: (Origin, Headers),
 }
 
 /// Why a task cannot step: an agent awaits something of its own.
@@ -46,7 +48,8 @@ impl Parked {
 
 impl AgentSlot {
     pub(crate) fn new(runner: &std::sync::Arc<dyn AgentRunner>) -> Self {
-        Self { running: runner.start(), from: 0, unacknowledged: None, kept: Vec::new() }
+        let (kept, last) = (Vec::new(), (Origin::default(), Headers::new()));
+        Self { running: runner.start(), from: 0, unacknowledged: None, kept, last }
     }
 
     pub(crate) fn resume(&mut self, from: i64) {
@@ -73,7 +76,7 @@ impl Task {
                 let runner = std::sync::Arc::clone(&self.source(input).agents[agent]);
                 self.inputs[input].agents[agent].restart(&*runner);
                 let polled = self.poll_agent(input, agent);
-                match polled.map_err(|error| self.store_error(error))? {
+                match polled.map_err(|failure| self.stopped(failure))? {
                     Poll::Ended(cause) => return Err(self.other(cause.to_string())),
                     Poll::Busy => {
                         self.park(Parked::new((input, agent), false, None));
@@ -138,7 +141,12 @@ impl Task {
                 slot.kept.clear();
                 Ok(false)
             }
-            Poll::Collecting => Ok(false),
+            Poll::Collecting => {
+                let cx = self.cx();
+                let last = (cx.origin, cx.headers.clone());
+                self.inputs[input].agents[agent].last = last;
+                Ok(false)
+            }
             Poll::Busy => Ok(true),
             Poll::Ended(cause) => {
                 let runner = std::sync::Arc::clone(&self.source(input).agents[agent]);
@@ -169,14 +177,14 @@ impl Task {
         agents.filter_map(|slot| slot.running.deadline()).min()
     }
 
-    /// A store that failed under the agent counts, whatever the agent made of it.
-    fn poll_agent(&mut self, input: usize, agent: usize) -> Result<Poll, StoreError> {
+    /// What must stop the task counts, whatever the agent made of it.
+    fn poll_agent(&mut self, input: usize, agent: usize) -> Result<Poll, Failure> {
         let cx = self.take_cx();
         let slot = &mut self.inputs[input].agents[agent];
         let (mut cx, poll) = slot.running.poll(cx, &self.waker);
-        let failed = cx.store_failure.take();
+        let stop = cx.stop.take();
         self.cx = Some(cx);
-        failed.map_or(Ok(poll), Err)
+        stop.map_or(Ok(poll), Err)
     }
 
     /// Waits for an agent. The task has something to commit then, at the latest when the agent is

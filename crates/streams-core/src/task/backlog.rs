@@ -72,7 +72,8 @@ impl Task {
         let sub = &topology.sub_topologies[self.id.sub_topology];
         let cx = self.cx_mut();
         for resume in inputs {
-            let progress = Progress::parse(&resume.metadata);
+            // Whoever resumes has read it.
+            let progress = Progress::parse(&resume.metadata).unwrap_or_default();
             for &clock in &sub.clocks {
                 if let Some(pass) = progress.closing(&topology.clock_names[clock]) {
                     cx.clocks[clock].closing = Some(Box::new(pass.clone()));

@@ -7,7 +7,7 @@ use super::agents::Parked;
 use super::progress::{Progress, ProgressText};
 use crate::cx::{Clock, Cx};
 use crate::effect::Effects;
-use crate::error::{Failure, FailureKind, RecordError, TaskError};
+use crate::error::{Failure, RecordError, TaskError};
 use crate::moment::Moment;
 use crate::operators::Hook;
 use crate::record::Timestamp;
@@ -93,6 +93,9 @@ impl Task {
         let mark = self.cx_mut().begin_record(undoable);
         self.touched = true;
         let first = self.first_of_batch(input, agent);
+        let (origin, headers) = self.inputs[input].agents[agent].last.clone();
+        let cx = self.cx_mut();
+        (cx.origin, cx.headers) = (origin, headers);
         match self.settle(input, agent) {
             Ok(false) => Ok(Vec::new()),
             Ok(true) => {
@@ -135,7 +138,7 @@ impl Task {
         }
         self.lend_effects(effects, Self::write_commit)?;
         self.touched = false;
-        Ok(TaskCommit { offsets: self.offsets().map_err(|error| self.store_error(error))? })
+        Ok(TaskCommit { offsets: self.offsets().map_err(|error| self.stopped(error.into()))? })
     }
 
     fn write_commit(&mut self) -> Result<(), TaskError> {
@@ -221,9 +224,8 @@ impl Task {
             Ok(Err(failure)) => failure,
             Err(panic) => crate::error::Cause::Panic(crate::agent::panic_text(&*panic)).into(),
         };
-        Err(match failure.kind() {
-            FailureKind::Record(cause) => self.other(cause.to_string()),
-            FailureKind::Store(error) => self.store_error(error),
-        })
+        // User code may have made a panic of what must stop the task.
+        let failure = self.cx_mut().stop.take().unwrap_or(failure);
+        Err(self.stopped(failure))
     }
 }

@@ -29,12 +29,12 @@ pub use step::Step;
 use crate::cx::{Clock, Cx, Origin};
 use crate::due::{PORTION, Portion};
 use crate::effect::Effects;
-use crate::error::TaskError;
+use crate::error::{Failure, FailureKind, TaskError};
 use crate::global::{Globals, NoGlobals};
 use crate::limits::{DefaultLimits, TopicLimits};
 use crate::moment::Moment;
-use crate::record::{Headers, RecordBatch, Timestamp};
-use crate::store::{Store, StoreError};
+use crate::record::{Headers, RecordBatch, Timestamp, TopicPartition};
+use crate::store::Store;
 use crate::tables::Tables;
 use crate::topology::{SubTopology, Topology};
 use input::Input;
@@ -75,13 +75,20 @@ impl Resume {
     /// The next offset that operators have not processed: it may lie ahead of what was committed,
     /// by what an agent has not acknowledged.
     pub fn processed(&self) -> i64 {
-        let position = Progress::parse(&self.metadata).position(Progress::OPERATORS);
-        position.unwrap_or(self.offset).max(self.offset)
+        // A text that cannot be stops the task when it resumes.
+        let progress = Progress::parse(&self.metadata).unwrap_or_default();
+        progress.position(Progress::OPERATORS).unwrap_or(self.offset).max(self.offset)
     }
 
     /// Where the changelog of a table ended at that commit, if it was noted.
     pub fn changelog_end(&self, table: &str) -> Option<i64> {
-        Progress::parse(&self.metadata).changelog(table)
+        Progress::parse(&self.metadata).ok()?.changelog(table)
+    }
+
+    /// How far a reader of the input was at that commit that was ahead of the offset: no further
+    /// than the partition's end.
+    pub fn furthest(&self) -> Option<i64> {
+        Progress::parse(&self.metadata).ok()?.furthest()
     }
 }
 
@@ -105,7 +112,7 @@ impl Task {
             origin: Origin::default(),
             headers: Headers::new(),
             latest: 0,
-            store_failure: None,
+            stop: None,
             metrics: TaskMetrics::default(),
             late: None,
             key_buffer: Vec::new(),
@@ -147,7 +154,10 @@ impl Task {
         let sub = &topology.sub_topologies[self.id.sub_topology];
         let mut times = vec![Clock::UNKNOWN; topology.clock_names.len()];
         for ((input, source), resume) in self.inputs.iter_mut().zip(&sub.sources).zip(inputs) {
-            let progress = Progress::parse(&resume.metadata);
+            let progress = Progress::parse(&resume.metadata).map_err(|why| {
+                let partition = TopicPartition::new(Arc::clone(&source.topic), self.id.partition);
+                TaskError::Progress { task: self.id, partition, why }
+            })?;
             for &clock in &sub.clocks {
                 times[clock] = times[clock].max(progress.time(&topology.clock_names[clock]));
             }
@@ -248,7 +258,7 @@ impl Task {
     fn discard(&mut self) {
         self.parked = None;
         let cx = self.cx_mut();
-        cx.store_failure = None;
+        cx.stop = None;
         cx.tables.discard();
         cx.effects.clear();
     }
@@ -276,7 +286,12 @@ impl Task {
         TaskError::Other { task: self.id, cause }
     }
 
-    fn store_error(&self, error: StoreError) -> TaskError {
-        TaskError::Store { task: self.id, error }
+    /// Outside any record, or where no policy applies.
+    fn stopped(&self, failure: Failure) -> TaskError {
+        match failure.kind() {
+            FailureKind::Record(cause) => self.other(cause.to_string()),
+            FailureKind::Store(error) => TaskError::Store { task: self.id, error },
+            FailureKind::Stored(error) => TaskError::Stored { task: self.id, error },
+        }
     }
 }

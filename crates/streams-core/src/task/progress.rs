@@ -11,13 +11,24 @@
 
 use std::fmt::Write;
 
-use crate::due::Pass;
+use crate::due::{Frontier, Pass};
+use crate::operators::TIMESTAMP_MAX;
 use crate::record::Timestamp;
 
 const VERSION: &str = "hw1";
 
 /// What fits beside an offset, of the 4,096 bytes that Kafka allows by default.
 pub(crate) const METADATA_MAX: usize = 4_000;
+
+/// Stream times that were committed are not beyond this: sources refuse records later than the
+/// year 9999, and idle input does not let time go on for a century.
+const TIME_MAX: Timestamp = TIMESTAMP_MAX + 100 * 366 * 24 * 60 * 60 * 1000;
+
+/// Offsets that were committed are not beyond this.
+const OFFSET_MAX: i64 = i64::MAX / 2;
+
+/// No table has so many windows.
+const SKIP_MAX: u64 = u64::MAX / 2;
 
 /// Parsed metadata. Text that is not ours (another program committed for this group) holds no
 /// progress.
@@ -40,17 +51,24 @@ impl<'a> Progress<'a> {
     /// never empty.
     pub(crate) const OPERATORS: &'static str = "";
 
-    pub(crate) fn parse(metadata: &'a str) -> Self {
+    /// An error is in words: what cannot be.
+    pub(crate) fn parse(metadata: &'a str) -> Result<Self, String> {
         let mut parts = metadata.split(';');
         if parts.next() != Some(VERSION) {
-            return Self::default();
+            return Ok(Self::default());
         }
         let mut progress = Self::default();
         for part in parts {
-            progress.entries.extend(entry(part));
-            progress.closing.extend(closing(part));
+            progress.entries.extend(entry(part)?);
+            progress.closing.extend(closing(part)?);
         }
-        progress
+        Ok(progress)
+    }
+
+    /// The furthest position of a reader that was ahead of the committed offset.
+    pub(crate) fn furthest(&self) -> Option<i64> {
+        let positions = self.entries.iter().filter(|(kind, _, _)| *kind == Kind::Position);
+        positions.map(|(_, _, position)| *position).max()
     }
 
     /// The stream time kept for a table, `Timestamp::MIN` if there is none.
@@ -79,28 +97,46 @@ impl<'a> Progress<'a> {
     }
 }
 
-fn entry(text: &str) -> Option<(Kind, &str, i64)> {
-    let (kind, rest) = text.split_once(':')?;
-    let (name, value) = rest.split_once(':')?;
-    let kind = match kind {
-        "t" => Kind::Time,
-        "p" => Kind::Position,
-        "c" => Kind::Changelog,
-        _ => return None,
+/// `None` for kinds that another version knows.
+fn entry(text: &str) -> Result<Option<(Kind, &str, i64)>, String> {
+    let (kind, what, max) = match text.split(':').next() {
+        Some("t") => (Kind::Time, "stream time", TIME_MAX),
+        Some("p") => (Kind::Position, "position", OFFSET_MAX),
+        Some("c") => (Kind::Changelog, "changelog end", OFFSET_MAX),
+        _ => return Ok(None),
     };
-    Some((kind, name, value.parse().ok()?))
+    let parts = text.split_once(':').and_then(|(_, rest)| rest.split_once(':'));
+    let Some((name, value)) = parts else {
+        return Err(format!("{text:?} has no name and no number"));
+    };
+    let plausible = value.parse().ok().filter(|value| (0..=max).contains(value));
+    let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
+    let value = plausible.ok_or_else(|| format!("the {what}{of} is {value:?}"))?;
+    Ok(Some((kind, name, value)))
 }
 
-fn closing(text: &str) -> Option<(&str, Pass)> {
-    let mut parts = text.strip_prefix("o:")?.split(':');
+/// `None` for entries that are about something else.
+fn closing(text: &str) -> Result<Option<(&str, Pass)>, String> {
+    let Some(entry) = text.strip_prefix("o:") else { return Ok(None) };
+    let broken = || format!("{text:?} does not say how far the windows of a table are closed");
+    pass(entry).map(Some).ok_or_else(broken)
+}
+
+fn pass(entry: &str) -> Option<(&str, Pass)> {
+    let mut parts = entry.split(':');
     let (name, since, to, place) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_time = |time: &Timestamp| (0..=TIME_MAX).contains(time);
+    let since = since.parse().ok().filter(|time| is_time(time) || *time == Frontier::UNKNOWN)?;
+    let to = to.parse().ok().filter(is_time)?;
     let (digits, skip) = place.split_once('+').unwrap_or((place, "0"));
+    // There is room for what is added to it.
+    let skip = skip.parse().ok().filter(|skip| *skip <= SKIP_MAX)?;
     let pairs = digits.as_bytes().chunks(2).map(|pair| {
         let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
         u8::from_str_radix(pair, 16).ok()
     });
     let key = pairs.collect::<Option<_>>()?;
-    Some((name, Pass::resumed(since.parse().ok()?, to.parse().ok()?, key, skip.parse().ok()?)))
+    parts.next().is_none().then(|| (name, Pass::resumed(since, to, key, skip)))
 }
 
 /// Writes metadata; nothing at all if there is nothing to keep.
@@ -165,15 +201,16 @@ mod tests {
     #[test]
     fn reads_back_what_it_wrote() {
         let mut text = ProgressText::default();
-        text.time("sales", -5);
+        text.time("sales", 5);
         text.position("", 7);
         text.position("agent", 9);
         let mut text = ProgressText::of(text.into_string());
         text.changelog("sales", 11);
         let text = text.into_string();
-        assert_eq!(text, "hw1;t:sales:-5;p::7;p:agent:9;c:sales:11");
-        let progress = Progress::parse(&text);
-        assert_eq!(progress.time("sales"), -5);
+        assert_eq!(text, "hw1;t:sales:5;p::7;p:agent:9;c:sales:11");
+        let progress = Progress::parse(&text).expect("plausible");
+        assert_eq!(progress.time("sales"), 5);
+        assert_eq!(progress.furthest(), Some(9));
         assert_eq!(progress.time("agent"), Timestamp::MIN);
         assert_eq!(progress.position(Progress::OPERATORS), Some(7));
         assert_eq!(progress.position("agent"), Some(9));
@@ -183,28 +220,60 @@ mod tests {
     #[test]
     fn reads_back_where_windows_are_being_closed() {
         let passes = [
-            ("sales", Pass::resumed(-5, 7, vec![0, 255, b';', b':', b'+'], 0)),
+            ("sales", Pass::resumed(5, 7, vec![0, 255, b';', b':', b'+'], 0)),
             ("sales/1", Pass::resumed(i64::MIN, 12, b"k".to_vec(), 12)),
         ];
         let mut text = ProgressText::default();
         passes.iter().for_each(|(table, pass)| text.closing(table, pass));
         let text = text.into_string();
         let expected =
-            "hw1;o:sales:-5:7:00ff3b3a2b;o:sales/1:-9223372036854775808:12:6b+12".to_owned();
+            "hw1;o:sales:5:7:00ff3b3a2b;o:sales/1:-9223372036854775808:12:6b+12".to_owned();
         assert_eq!(text, expected);
-        let progress = Progress::parse(&text);
+        let progress = Progress::parse(&text).expect("plausible");
         passes.iter().for_each(|(table, pass)| assert_eq!(progress.closing(table), Some(pass)));
         assert_eq!(progress.closing("other"), None);
-        for broken in ["o:a:1:2:0", "o:a:1:2:+x", "o:a:1:2", "o:a:1:2:é1", "o:a:1:x:00", "o:a"] {
-            let text = format!("hw1;{broken}");
-            assert_eq!(Progress::parse(&text).closing("a"), None, "{broken}");
+        let broken = [
+            "o:a:1:2:0",
+            "o:a:1:2:+x",
+            "o:a:1:2",
+            "o:a:1:2:é1",
+            "o:a:1:x:00",
+            "o:a",
+            "o:a:-1:2:00",
+            "o:a:9223372036854775807:2:00",
+            "o:a:1:-9223372036854775808:00",
+            "o:a:1:9223372036854775807:00",
+            "o:a:1:2:00+18446744073709551615",
+            "o:a:1:2:00:7",
+        ];
+        for broken in broken {
+            let error = Progress::parse(&format!("hw1;{broken}")).expect_err(broken);
+            assert!(error.contains(broken) && error.contains("windows"), "{error}");
         }
     }
 
     #[test]
     fn foreign_metadata_holds_nothing() {
-        for text in ["", "hw1", "hw9;t:a:1", "AQAAAXs=", "hw1;x:a:1;t:a;t:a:b"] {
-            assert_eq!(Progress::parse(text), Progress::default(), "{text}");
+        for text in ["", "hw1", "hw9;t:a:-1", "AQAAAXs=", "hw1;x:a:-1;"] {
+            assert_eq!(Progress::parse(text), Ok(Progress::default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error_that_names_it() {
+        let refused = [
+            ("hw1;t:a:-1", "the stream time of a is \"-1\""),
+            ("hw1;t:b:1;t:a:9223372036854775807", "stream time of a"),
+            ("hw1;t:a:1000000000000000", "stream time of a"),
+            ("hw1;p::9223372036854775807", "the position is \"9223372036854775807\""),
+            ("hw1;p:agent:-7", "the position of agent is"),
+            ("hw1;c:a:9223372036854775808", "the changelog end of a"),
+            ("hw1;t:a", "\"t:a\" has no name"),
+            ("hw1;t:a:b", "\"b\""),
+        ];
+        for (text, words) in refused {
+            let error = Progress::parse(text).expect_err(text);
+            assert!(error.contains(words), "{text}: {error}");
         }
     }
 }

@@ -204,9 +204,11 @@ impl Task {
         failure: Failure,
         mark: Option<RecordMark>,
     ) -> Result<Vec<RecordError>, TaskError> {
+        // User code may have made something else of what must stop the task, or a panic.
+        let failure = self.cx_mut().stop.take().unwrap_or(failure);
         let cause = match failure.kind() {
             FailureKind::Record(cause) => cause,
-            FailureKind::Store(error) => return Err(self.store_error(error)),
+            kind => return Err(self.stopped(kind.into())),
         };
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);

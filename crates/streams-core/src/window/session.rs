@@ -59,11 +59,11 @@ impl Windows for Session {
     }
 
     fn near_from(&self, timestamp: Timestamp) -> Timestamp {
-        (timestamp - self.gap_ms).max(0)
+        timestamp.saturating_sub(self.gap_ms).max(0)
     }
 
     fn is_near(&self, window: Window, timestamp: Timestamp) -> bool {
-        window.start <= timestamp + self.gap_ms
+        window.start <= timestamp.saturating_add(self.gap_ms)
     }
 
     fn place(&self, timestamp: Timestamp, time: Timestamp, near: &[Near], plan: &mut Plan) {
@@ -72,7 +72,7 @@ impl Windows for Session {
             start: all.start.min(near.window.start),
             end: all.end.max(near.window.end),
         });
-        if merged.end + self.gap_ms + self.terms.grace_ms < time {
+        if merged.end.saturating_add(self.gap_ms + self.terms.grace_ms) < time {
             return;
         }
         if merged != instant {

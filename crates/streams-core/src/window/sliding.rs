@@ -49,20 +49,20 @@ impl Windows for Sliding {
     }
 
     fn starting_at(&self, start: Timestamp) -> Window {
-        Window { start, end: start + self.difference_ms }
+        Window { start, end: start.saturating_add(self.difference_ms) }
     }
 
     fn near_from(&self, timestamp: Timestamp) -> Timestamp {
-        (timestamp - 2 * self.difference_ms).max(0)
+        timestamp.saturating_sub(2 * self.difference_ms).max(0)
     }
 
     fn is_near(&self, window: Window, timestamp: Timestamp) -> bool {
         // One more: the record's own right window, if it is there.
-        window.start <= timestamp + 1
+        window.start <= timestamp.saturating_add(1)
     }
 
     fn place(&self, timestamp: Timestamp, time: Timestamp, near: &[Near], plan: &mut Plan) {
-        if timestamp + self.difference_ms + self.terms.grace_ms < time {
+        if timestamp.saturating_add(self.difference_ms + self.terms.grace_ms) < time {
             return;
         }
         let record = Arrival { windows: self, timestamp, near };
@@ -72,7 +72,7 @@ impl Windows for Sliding {
             record.usual(plan)
         }
         // Each window is late by itself.
-        plan.steps.retain(|step| step.window.end + self.terms.grace_ms >= time);
+        plan.steps.retain(|step| step.window.end.saturating_add(self.terms.grace_ms) >= time);
         // The record's left window can be the right window of the one before it.
         plan.steps.sort_by_key(|step| step.window);
         plan.steps.dedup_by_key(|step| step.window);
@@ -140,7 +140,7 @@ impl Arrival<'_> {
         }
         self.right_of_previous(previous, plan);
         if !has_left {
-            let start = at - self.windows.difference_ms;
+            let start = at.saturating_sub(self.windows.difference_ms);
             // The last window that ends before the record holds just those records of its left
             // window that came before, if there are any.
             let base = match before.filter(|_| previous.is_some_and(|latest| latest >= start)) {
@@ -174,7 +174,7 @@ impl Arrival<'_> {
 
     /// The record is the first in the right window of the one before it.
     fn right_of_previous(&self, previous: Option<Timestamp>, plan: &mut Plan) {
-        let Some(start) = previous.map(|previous| previous + 1) else { return };
+        let Some(start) = previous.map(|previous| previous.saturating_add(1)) else { return };
         let window = self.windows.starting_at(start);
         if !self.has(start) && window.end >= self.timestamp {
             plan.add(window, Base::Fresh);
@@ -183,7 +183,7 @@ impl Arrival<'_> {
 
     /// The record's own right window, if there are later records.
     fn right(&self, holds_later: Option<usize>, plan: &mut Plan) {
-        let start = self.timestamp + 1;
+        let start = self.timestamp.saturating_add(1);
         let later = holds_later.filter(|index| self.near[*index].latest > self.timestamp);
         if let Some(index) = later.filter(|_| !self.has(start)) {
             plan.copy(self.windows.starting_at(start), index);

@@ -7,7 +7,7 @@ use super::TableStream;
 use crate::builder::Types;
 use crate::chain::Chain;
 use crate::changelog::Layout;
-use crate::codec::{Changed, Codec, Json, JsonValue};
+use crate::codec::{Changed, Codec, Held, Json, JsonValue};
 use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
 use crate::window::millis;
 
@@ -79,7 +79,7 @@ impl Suppress {
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// Holds changes back as `suppress` says: fewer updates, or only final ones. What is held is
     /// kept under `name`, with a changelog, values as JSON. Stream time is that of the changes that
-    /// reach it.
+    /// reach it. A change that is let go has the timestamp and the headers of its own record.
     ///
     /// With sliding windows and sessions, whose end belongs to them, a record at just the moment of
     /// the close still changes the window, and a second result follows, as in Kafka Streams; so it
@@ -156,7 +156,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             name,
             index,
             key: Arc::clone(&self.key),
-            value: Changed(codec),
+            value: Held(Changed(codec)),
         });
         let rows = SuppressedRows { buffer: Arc::clone(&buffer), rows: Arc::clone(&self.rows) };
         let suppressed = self.next(node, Arc::new(rows));

@@ -127,8 +127,11 @@ where
         let Record { key, value: Reply { version, found }, timestamp } = record;
         let mut key_bytes = Vec::new();
         write_key(&left.name, &*left.key, &key, &mut key_bytes)?;
-        let current = cx.tables.get(left.index, &key_bytes)?;
-        if current.map_or(&DELETED[..], |(_, current)| current) != &version[..] {
+        let current = match cx.tables.get(left.index, &key_bytes)? {
+            Some((_, stored)) => super::version(&left.name, &key_bytes, stored)?,
+            None => DELETED,
+        };
+        if current != version {
             return Ok(());
         }
         let row = match found {

@@ -13,6 +13,12 @@ mod left;
 mod messages;
 mod right;
 
+use std::sync::Arc;
+
+use crate::codec::CodecError;
+use crate::error::Failure;
+use crate::stored;
+
 pub(crate) use left::{Ask, Join, Left};
 pub(crate) use messages::{QuestionCodec, ReplyCodec};
 pub(crate) use right::{Answer, Right, Tell};
@@ -20,6 +26,14 @@ pub(crate) use right::{Answer, Right, Tell};
 /// What distinguishes the changes of a row.
 pub(crate) const VERSION: usize = 16;
 pub(crate) type Version = [u8; VERSION];
+
+/// A version as a table of the join holds it for `key`.
+fn version(table: &Arc<str>, key: &[u8], stored: &[u8]) -> Result<Version, Failure> {
+    stored.try_into().map_err(|_| {
+        let why = format!("{} bytes, where a version has {VERSION}", stored.len());
+        stored::broken(table, "value", stored::shown(key), CodecError::new(why))
+    })
+}
 
 /// What is asked of the right side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Found, Question, ReplyCodec, Version, Wish};
+use super::{Found, Question, ReplyCodec, Version, Wish, version};
 use crate::chain::Receive;
 use crate::change::Change;
 use crate::changelog::end_of;
@@ -67,11 +67,18 @@ impl<F: 'static, W: 'static> Receive<F, Change<W>> for Tell<F, W> {
         let prefix = right.prefix(&record.key)?;
         let mut askers: Vec<(Box<[u8]>, Version)> = Vec::new();
         let end = end_of(&prefix);
-        cx.tables.scan(right.index, &prefix, end.as_deref(), &mut |entry, _, version| {
+        let mut broken = None;
+        cx.tables.scan(right.index, &prefix, end.as_deref(), &mut |entry, _, stored| {
             let asker = entry.get(prefix.len()..).unwrap_or_default();
-            askers.extend(version.try_into().ok().map(|version| (asker.into(), version)));
-            ControlFlow::Continue(())
+            match version(&right.name, asker, stored) {
+                Ok(version) => askers.push((asker.into(), version)),
+                Err(failure) => broken = Some(failure),
+            }
+            if broken.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
+        if let Some(failure) = broken {
+            return Err(failure);
+        }
         let found = record.value.new.map_or(Found::Nothing, Found::Row);
         askers.iter().try_for_each(|(asker, version)| {
             right.send(asker, version, &found, record.timestamp, cx)

@@ -4,14 +4,17 @@
 //! tells records with the same key and timestamp apart.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use super::{Side, StreamJoin};
+use super::{JoinSide, Side, StreamJoin};
 use crate::changelog::{self, prefix, since};
+use crate::codec::CodecError;
 use crate::cx::Cx;
 use crate::dsl::JoinWindows;
 use crate::due::Frontier;
 use crate::error::Failure;
 use crate::record::Timestamp;
+use crate::stored;
 use crate::tables::TableIndex;
 
 /// Where a record is in a buffer.
@@ -51,7 +54,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         let oldest = clock.time.saturating_sub(self.retention(side));
         if place.timestamp > oldest {
             clock.first_kept.lower(place.timestamp);
-            let sequence = next_sequence(own.table, place, 0, cx)?;
+            let sequence = next_sequence(own, place, 0, cx)?;
             put(own.table, place, sequence, value, cx)?;
         }
         self.forget(side, cx)
@@ -121,14 +124,27 @@ pub(super) fn between(
 
 /// The first sequence number from `first` on that is free for a key and timestamp.
 pub(super) fn next_sequence(
-    table: TableIndex,
+    side: &JoinSide,
     place: Place<'_>,
     first: u32,
     cx: &Cx,
 ) -> Result<u32, Failure> {
-    let same = between(table, place.key, place.timestamp, place.timestamp, cx)?;
+    let same = between(side.table, place.key, place.timestamp, place.timestamp, cx)?;
     let numbers = same.iter().map(|(key, _, _)| sequence(key));
-    Ok(numbers.filter(|number| *number >= first).max().map_or(first, |last| last + 1))
+    let last = numbers.filter(|number| *number >= first).max();
+    after(last, first, u32::MAX).ok_or_else(|| no_number(&side.name, place))
+}
+
+/// The number after `last`, or `first`; it must be below `end`.
+pub(super) fn after(last: Option<u32>, first: u32, end: u32) -> Option<u32> {
+    last.map_or(Some(first), |last| last.checked_add(1)).filter(|number| *number < end)
+}
+
+/// The numbers of a key and timestamp are used up: no join has written that.
+pub(super) fn no_number(table: &Arc<str>, place: Place<'_>) -> Failure {
+    let key = format!("{} at {}", stored::shown(place.key), place.timestamp);
+    let why = CodecError::new("its number is the highest that there is");
+    stored::broken(table, "key", key, why)
 }
 
 /// Writes an entry, with its record's timestamp.

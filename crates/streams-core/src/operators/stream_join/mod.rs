@@ -19,6 +19,7 @@ use crate::cx::{ClockIndex, Cx};
 use crate::dsl::JoinWindows;
 use crate::error::{Cause, Failure};
 use crate::record::{Record, Timestamp};
+use crate::stored;
 use crate::tables::TableIndex;
 
 pub(crate) struct StreamJoin<K, V, W, O, F> {
@@ -73,7 +74,7 @@ where
             Arrival::Nothing => Ok(()),
             Arrival::Alone => join.send(key, Some(&value), None, timestamp, cx),
             Arrival::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
-                let partner = join.read(&*join.right_value, &bytes)?;
+                let partner = join.partner(Side::Right, &*join.right_value, &key, &bytes)?;
                 join.send(key.clone(), Some(&value), Some(&partner), timestamp.max(at), cx)
             }),
         }
@@ -96,7 +97,7 @@ where
             Arrival::Nothing => Ok(()),
             Arrival::Alone => join.send(key, None, Some(&value), timestamp, cx),
             Arrival::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
-                let partner = join.read(&*join.left_value, &bytes)?;
+                let partner = join.partner(Side::Left, &*join.left_value, &key, &bytes)?;
                 join.send(key.clone(), Some(&partner), Some(&value), timestamp.max(at), cx)
             }),
         }
@@ -207,11 +208,23 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         }
     }
 
-    fn read<T: 'static>(&self, codec: &dyn Codec<T>, bytes: &[u8]) -> Result<T, Failure> {
-        let name = &self.left.name;
-        codec
-            .decode(Some(bytes))
-            .map_err(|source| Cause::Encode { target: Arc::clone(name), source }.into())
+    /// Reads a partner of a record with `key` back, from the buffer of its side.
+    fn partner<T: 'static>(
+        &self,
+        side: Side,
+        codec: &dyn Codec<T>,
+        key: &K,
+        bytes: &[u8],
+    ) -> Result<T, Failure>
+    where
+        K: 'static,
+    {
+        stored::value(&self.own(side).name, codec, bytes, || {
+            let mut key_bytes = Vec::new();
+            // It was encoded to find the partner.
+            let _ = self.key.encode(key, &mut key_bytes);
+            stored::shown(&key_bytes)
+        })
     }
 }
 

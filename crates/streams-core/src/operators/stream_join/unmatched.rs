@@ -2,14 +2,17 @@
 //!
 //! They lie as in the buffers; the highest bit of the sequence number tells the side.
 
-use super::buffer::{Place, SUFFIX, between, next_sequence, put, sequence, waiting};
+use super::buffer::{
+    Place, SUFFIX, after, between, next_sequence, no_number, put, sequence, waiting,
+};
 use super::{JoinSide, Side, StreamJoin};
 use crate::changelog::{by_key, key_and_suffix};
 use crate::cx::{Clock, Cx};
 use crate::due::Frontier;
 use crate::error::Failure;
 use crate::operators::Hook;
-use crate::record::Timestamp;
+use crate::record::{Headers, Timestamp};
+use crate::stored;
 
 const RIGHT: u32 = 1 << 31;
 
@@ -27,12 +30,13 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         // Left numbers stay below the right ones: nobody has two thousand million records with
         // the same key and timestamp.
         let number = match side {
-            Side::Right => next_sequence(unmatched.table, place, first, cx)?,
+            Side::Right => next_sequence(unmatched, place, first, cx)?,
             Side::Left => {
                 let same =
                     between(unmatched.table, place.key, place.timestamp, place.timestamp, cx)?;
                 let lefts = same.iter().map(|(key, _, _)| sequence(key)).filter(|n| *n < RIGHT);
-                lefts.max().map_or(0, |last| last + 1)
+                // The last of them would make it a right one.
+                after(lefts.max(), 0, RIGHT).ok_or_else(|| no_number(&unmatched.name, place))?
             }
         };
         put(unmatched.table, place, number, value, cx)?;
@@ -170,19 +174,19 @@ where
         let Some((timestamp, bytes)) = cx.tables.get(unmatched.table, store_key)? else {
             return Ok(());
         };
-        let key = self.read(&*self.key, key_and_suffix(store_key, SUFFIX).0)?;
-        match side {
-            Side::Left => {
-                let value = self.read(&*self.left_value, bytes)?;
-                cx.tables.delete(unmatched.table, store_key);
-                self.send(key, Some(&value), None, timestamp, cx)
-            }
-            Side::Right => {
-                let value = self.read(&*self.right_value, bytes)?;
-                cx.tables.delete(unmatched.table, store_key);
-                self.send(key, None, Some(&value), timestamp, cx)
-            }
-        }
+        let name = &unmatched.name;
+        let (key_bytes, _) = key_and_suffix(store_key, SUFFIX);
+        let key = stored::key(name, &*self.key, key_bytes)?;
+        let shown = || stored::shown(key_bytes);
+        let (left, right) = match side {
+            Side::Left => (Some(stored::value(name, &*self.left_value, bytes, shown)?), None),
+            Side::Right => (None, Some(stored::value(name, &*self.right_value, bytes, shown)?)),
+        };
+        cx.tables.delete(unmatched.table, store_key);
+        // A later record lets it out, and it is not that one's result: it has no headers.
+        cx.with_headers(Headers::new(), |cx| {
+            self.send(key, left.as_ref(), right.as_ref(), timestamp, cx)
+        })
     }
 }
 

@@ -9,9 +9,9 @@ use crate::changelog::by_time;
 use crate::cx::{Clock, Cx};
 use crate::due::{Frontier, Pass};
 use crate::error::Failure;
-use crate::operators::table_access::{read, read_key};
+use crate::operators::table_access::read_key;
 use crate::operators::{Closing, Hook};
-use crate::record::{Record, Timestamp};
+use crate::record::{Headers, Record, Timestamp};
 use crate::window::{Naming, Window, Windowed, Windows};
 
 impl<K, A, W, F, M> WindowAggregate<K, A, W, F, M>
@@ -140,7 +140,7 @@ where
                 return Ok(false);
             }
             if let Some(record) = self.read_window(*window, store_key, cx)? {
-                self.ports.closed.receive(record, cx)?;
+                self.let_out(record, cx)?;
             }
         }
         let clock = &mut cx.clocks[self.first_clock];
@@ -154,6 +154,16 @@ where
         clock.next_close = clock.next_close.min(pass.next);
         clock.closed_at = clock.closed_at.max(pass.to);
         Ok(true)
+    }
+
+    /// Sends a closed window. A later record closes it, and it is not that one's result: it has no
+    /// headers.
+    pub(super) fn let_out(
+        &self,
+        record: Record<Windowed<K>, A>,
+        cx: &mut Cx,
+    ) -> Result<(), Failure> {
+        cx.with_headers(Headers::new(), |cx| self.ports.closed.receive(record, cx))
     }
 
     /// Goes on with closing, or begins. What comes while it lasts is noted besides.
@@ -273,7 +283,7 @@ where
         let Some((timestamp, bytes)) = cx.tables.get(self.index, store_key)? else {
             return Ok(None);
         };
-        let value = read(&self.table, bytes)?;
+        let value = self.read(window, store_key, bytes)?;
         let key = read_key(&self.table, naming.read(&self.windows, store_key).1)?;
         let key = Windowed { key, start: window.start, end: window.end };
         Ok(Some(Record { key, value, timestamp }))

@@ -18,11 +18,12 @@ use crate::changelog::{end_of, write_prefix};
 use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
 use crate::record::{Record, Timestamp};
+use crate::stored;
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::window::{Base, Naming, Near, Plan, Step, Window, Windowed, Windows};
 
-use super::aggregate::{Aggregation, read, write_key, write_row};
+use super::aggregate::{Aggregation, write_key, write_row};
 
 pub(crate) struct WindowAggregate<K, A, W, F, M> {
     pub(crate) table: Table<K, A>,
@@ -177,14 +178,15 @@ where
         if self.is_left_to_close(near.window, buffer, cx)
             && let Some(record) = self.read_window(near.window, buffer, cx)?
         {
-            self.ports.closed.receive(record, cx)?;
+            self.let_out(record, cx)?;
         }
         cx.tables.delete(self.index, buffer);
         if !self.ports.changes.is_connected() {
             return Ok(());
         }
         let Window { start, end } = near.window;
-        let change = Change { old: Some(read(&self.table, &near.value)?), new: None };
+        let old = self.read(near.window, buffer, &near.value)?;
+        let change = Change { old: Some(old), new: None };
         let key = Windowed { key: key.clone(), start, end };
         self.ports.changes.receive(Record { key, value: change, timestamp: end }, cx)
     }
@@ -263,27 +265,44 @@ where
             Base::Stored => match cx.tables.get(self.index, store_key)? {
                 None => Ok((None, None, None)),
                 Some((latest, bytes)) => {
-                    let old = wants_old.then(|| read(&self.table, bytes)).transpose()?;
-                    Ok((Some(read(&self.table, bytes)?), Some(latest), old))
+                    let read = || self.read(step.window, store_key, bytes);
+                    let old = wants_old.then(read).transpose()?;
+                    Ok((Some(read()?), Some(latest), old))
                 }
             },
             Base::Near(index) => {
                 let base = &near[index];
                 let old = Some(base).filter(itself);
-                let old = old.map(|near| read(&self.table, &near.value)).transpose()?;
-                Ok((Some(read(&self.table, &base.value)?), Some(base.latest), old))
+                let old = old.map(|near| self.read_near(near, store_key)).transpose()?;
+                Ok((Some(self.read_near(base, store_key)?), Some(base.latest), old))
             }
             Base::Merged => {
                 let mut merged = None;
                 for near in near {
-                    let next = read(&self.table, &near.value)?;
+                    let next = self.read_near(near, store_key)?;
                     merged = self.merge.add(merged, key, next)?;
                 }
                 let old = near.iter().find(itself);
-                let old = old.map(|near| read(&self.table, &near.value)).transpose()?;
+                let old = old.map(|near| self.read_near(near, store_key)).transpose()?;
                 Ok((merged, near.iter().map(|near| near.latest).max(), old))
             }
         }
+    }
+}
+
+impl<K: 'static, A: 'static, W: Windows, F, M> WindowAggregate<K, A, W, F, M> {
+    /// Reads the aggregate of a window back. The store key is for its key only.
+    fn read(&self, window: Window, store_key: &[u8], bytes: &[u8]) -> Result<A, Failure> {
+        let Table { name, value, .. } = &self.table;
+        stored::value(name, &**value, bytes, || {
+            let (_, key) = self.windows.naming().read(&self.windows, store_key);
+            stored::shown_in_window(key, window)
+        })
+    }
+
+    /// That of a neighbour of the window with this store key.
+    fn read_near(&self, near: &Near, store_key: &[u8]) -> Result<A, Failure> {
+        self.read(near.window, store_key, &near.value)
     }
 }
 
