@@ -155,6 +155,41 @@ fn an_unmatched_result_has_no_headers_and_the_next_result_has_its_own() {
     assert_eq!(results(&mut test), [none("a", 1), own("b", 10)]);
 }
 
+/// A record does a portion of what it makes due; the rest comes before the next record.
+fn run_in_portions(topology: Topology, records: &[(&str, i64)]) -> Vec<(String, i64, String)> {
+    let mut test = TopologyTest::new(topology);
+    test.portions(1);
+    for (key, at_s) in records {
+        send(&mut test, "in", key, *at_s);
+    }
+    results(&mut test)
+}
+
+#[test]
+fn what_a_later_portion_lets_out_is_of_its_own_record_too() {
+    let records = [("a", 1), ("b", 2), ("c", 3), ("b", 100)];
+    let closed = windowed(|app| {
+        let windows = app.stream(&input()).group_by_key().window(Tumbling::of(seconds(10)));
+        let closed = windows.reduce(&Table::new("sum"), |a, b| a + b).closed();
+        closed.select_key(|window, _| window.key.clone()).to(&output());
+    });
+    assert_eq!(run_in_portions(closed, &records), [none("a", 1), none("b", 2), none("c", 3)]);
+
+    let alone = windowed(|app| {
+        let (left, right) = (app.stream(&input()), app.stream(&Topic::new("right")));
+        let windows = JoinWindows::within(seconds(10));
+        let joined = |_: &String, left: &i64, right: Option<&i64>| left + right.unwrap_or(&0);
+        left.left_join(right, windows, &JoinBuffers::json("pairs"), joined).to(&output());
+    });
+    // What waits under the key of the record in hand is sent by that record.
+    assert_eq!(run_in_portions(alone, &records), [none("a", 1), none("b", 2), none("c", 3)]);
+
+    let limit = Suppress::until_time_limit(seconds(10));
+    let records = [("a", 1), ("b", 2), ("c", 3), ("d", 100)];
+    let held = run_in_portions(suppressed(limit), &records);
+    assert_eq!(held, [own("a", 1), own("b", 2), own("c", 3)]);
+}
+
 #[test]
 fn a_stream_time_punctuation_has_no_headers_and_the_record_keeps_its_own() {
     let topology = windowed(|app| {

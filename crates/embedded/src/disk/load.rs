@@ -159,17 +159,22 @@ impl Snapshot {
         if !forgiving {
             return self.each(OFFSETS, ledger, put).map(|()| 0);
         }
-        let expected = ledger.sum_mut(OFFSETS).map_or(0, |sum| sum.rows);
-        let (mut found, mut unread) = (0, 0);
+        let expected = ledger.sum(OFFSETS);
+        let (mut found, mut unread) = (Sum::default(), 0);
         for row in self.read.open_table(OFFSETS)?.iter()? {
             let (key, value) = row?;
             let opened = self.unseal(OFFSETS, key.value(), value.value());
             match opened.ok().and_then(|value| put(key.value(), value)) {
-                Some(()) => found += 1,
+                Some(()) => found.add(value.value())?,
                 None => unread += 1,
             }
         }
-        Ok(unread.max(expected.saturating_sub(found)))
+        // An offset that was once committed, in the place of a later one, cannot be told from it.
+        let lost = unread.max(expected.rows.saturating_sub(found.rows));
+        match lost == 0 && found != expected {
+            true => Err(corrupt("there are committed offsets that are not the last ones")),
+            false => Ok(lost),
+        }
     }
 
     fn unseal<'a>(&self, table: Definition, key: &[u8], value: &'a [u8]) -> RedbResult<&'a [u8]> {
