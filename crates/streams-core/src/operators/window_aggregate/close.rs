@@ -63,6 +63,15 @@ where
         times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
     }
 
+    /// With which stream time an operator begins at its first record: what the others on the table
+    /// have closed is closed for it too, and must not be open again after a restart.
+    pub(super) fn first_time(&self, cx: &Cx) -> Timestamp {
+        match cx.clocks[self.clock].time {
+            Clock::UNKNOWN if self.siblings.len() > 1 => self.passed(cx),
+            _ => Clock::UNKNOWN,
+        }
+    }
+
     /// Whether a window changes no more. Where windows are sent when they close, that is so for a
     /// closed one, however long it is kept: changed, it would be sent again with the same records.
     pub(super) fn is_done(&self, window: Window, cx: &Cx) -> bool {

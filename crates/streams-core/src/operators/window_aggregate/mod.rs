@@ -79,8 +79,9 @@ where
 {
     fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
         let arrival = cx.elapsed;
+        let first = self.first_time(cx);
         let clock = &mut cx.clocks[self.clock];
-        clock.time = clock.time.max(record.timestamp);
+        clock.time = clock.time.max(record.timestamp).max(first);
         (clock.arrival, clock.anchor) = (arrival, arrival);
         let (mut key, mut plan) = (mem::take(&mut cx.key_buffer), mem::take(&mut cx.plan));
         let result = self.place(record, &mut key, &mut plan, cx);
