@@ -63,11 +63,19 @@ where
         times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
     }
 
+    /// The stream time by which windows were closed, or are being closed. That is later than all
+    /// operators have passed if one of them had its first record since.
+    fn closed_to(&self, cx: &Cx) -> Timestamp {
+        let first = &cx.clocks[self.first_clock];
+        let begun = first.closing.as_ref().map_or(first.closed_at, |pass| pass.to);
+        self.passed(cx).max(first.closed_at).max(begun)
+    }
+
     /// Whether a window changes no more. Where windows are sent when they close, that is so for a
     /// closed one, however long it is kept: changed, it would be sent again with the same records.
     pub(super) fn is_done(&self, window: Window, cx: &Cx) -> bool {
         match self.ports.closed.is_connected() {
-            true => self.closes_at(window) <= self.passed(cx),
+            true => self.closes_at(window) <= self.closed_to(cx),
             false => self.forgotten_at(window) <= self.forget_at(cx),
         }
     }
