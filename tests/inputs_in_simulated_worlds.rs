@@ -1,6 +1,6 @@
-//! Joins, merges, extracted timestamps, windows of different lengths in simulated worlds where everything goes wrong: what
-//! comes out is what comes out of the same records without any fault, processed in the order of
-//! their timestamps.
+//! Joins, merges, extracted timestamps, windows of different lengths in simulated worlds where
+//! everything goes wrong: what comes out is what comes out of the same records without any fault,
+//! processed in the order of their timestamps.
 //!
 //! All input is there before the start; instances die, stand still and share the tasks out again,
 //! fetches bring little, the leader of one input is away while the others answer.

@@ -64,8 +64,8 @@ fn joined(id: &str) -> Topic<String, Joined> {
     Topic::json(format!("{id}-joined"))
 }
 
-/// Events are numbered by time, a millisecond apart: there are no ties. Every third is a new version
-/// of a customer, with its number as the version; the others are orders.
+/// Events are numbered by time, a millisecond apart: there are no ties. Every third is a new
+/// version of a customer, with its number as the version; the others are orders.
 fn is_order(number: u64) -> bool {
     !number.is_multiple_of(3)
 }

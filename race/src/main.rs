@@ -41,7 +41,7 @@ fn topology(job: &str) -> Result<Topology, Box<dyn Error>> {
                 .map(Sales::of)
                 .to(&Topic::with(output, Utf8, Json));
         }
-        // The whole order travels through the repartition topic, as Kafka Streams' `groupBy` has it.
+        // The whole order travels through the repartition topic, as in Kafka Streams' `groupBy`.
         "J4" => app
             .stream(&input)
             .group_by_with("by-customer", |_, order| order.customer_id.clone(), Utf8, Json)

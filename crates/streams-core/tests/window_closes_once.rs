@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use headwater_streams_core::{Builder, Record, Table, Topic, Topology, Tumbling, Windowed};
+use headwater_streams_core::{
+    Builder, Record, Session, Table, Topic, Topology, Tumbling, Windowed,
+};
 use headwater_testkit::TopologyTest;
 
 type Key = String;
@@ -135,4 +137,30 @@ fn of_a_cogrouped_table_when_all_streams_have_passed_it() {
     send(&outs, 30, 70, &[6]);
     send(&outs, 300, 130, &[]);
     send(&ins, 1_000, 200, &[70]);
+}
+
+#[test]
+fn of_a_cogrouped_table_although_another_stream_begins_late() {
+    let (ins, outs) = (Topic::<Key, i64>::new("ins"), Topic::<Key, i64>::new("outs"));
+    let app = Builder::new("t");
+    let both = app.stream(&ins).group_by_key().cogroup(|sum: &mut i64, _, n| *sum += n);
+    let both = both.with(app.stream(&outs).group_by_key(), |sum, _, n| *sum -= n);
+    let windows =
+        both.window(Session::of(Duration::from_secs(2)).retention(Duration::from_secs(9)));
+    let sums = windows.aggregate_merging(&Table::new("sums"), || 0, |_, a, b| a + b).closed();
+    sums.map(|window, sum| (window.key, sum)).to(&totals());
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    let mut send = |topic: &Topic<Key, i64>, amount, seconds: i64, expected: &[i64]| {
+        let record = Record::new("tea".to_owned(), amount, seconds * 1_000);
+        test.send_record(topic, record).expect("processed");
+        let sums: Vec<_> = taken(&mut test).into_iter().map(|(_, sum)| sum).collect();
+        assert_eq!(sums, expected, "after {amount} at {seconds} s");
+        test.crash().expect("restores");
+    };
+    send(&ins, 10, 0, &[]);
+    send(&ins, 100, 3, &[10]);
+    // It would join the session that is closed, which lies there still.
+    send(&outs, 1, 2, &[]);
+    send(&outs, 2, 20, &[]);
+    send(&ins, 200, 20, &[99]);
 }

@@ -39,7 +39,7 @@ pub(crate) struct FetchedPart<'a> {
     pub(crate) code: Code,
     /// The offset behind the last record that all replicas have.
     pub(crate) high_watermark: i64,
-    /// The offset of the first record whose transaction is open; the high watermark if there is none.
+    /// The offset of the first record whose transaction is open, or else the high watermark.
     pub(crate) last_stable: i64,
     /// Transactions that were aborted: producer, first offset.
     pub(crate) aborted: Vec<(i64, i64)>,

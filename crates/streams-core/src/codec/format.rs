@@ -8,7 +8,7 @@ use std::fmt;
 /// next start sees that a table's entries are to be read as something else.
 ///
 /// ```
-/// use headwater_streams_core::codec::{Bytes, Codec, Format, Json, Text};
+/// use headwater::codec::{Bytes, Codec, Format, Json, Text};
 /// let text: &dyn Codec<String> = &Bytes;
 /// assert_eq!(text.format(), Format::named("UTF-8 text"));
 /// let digits: &dyn Codec<u64> = &Text;

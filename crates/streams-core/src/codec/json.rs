@@ -16,13 +16,13 @@ use super::{Codec, CodecError, Format, JsonValue};
 /// Types that are no `Option` refuse null bytes.
 ///
 /// ```
-/// use headwater_streams_core::codec::{Codec, Json};
+/// use headwater::codec::{Codec, Json};
 /// let mut bytes = Vec::new();
 /// assert!(!Json.encode(&None::<f64>, &mut bytes)?);
 /// let back: Option<f64> = Json.decode(None)?;
 /// assert_eq!(back, None);
 /// assert!(Json.encode(&f64::NAN, &mut bytes).is_err());
-/// # Ok::<(), headwater_streams_core::CodecError>(())
+/// # Ok::<(), headwater::CodecError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;

@@ -344,12 +344,7 @@ where
         if self.clock != self.first_clock {
             return None;
         }
-        let Clock { closing, closed_at, .. } = &cx.clocks[self.clock];
-        let pass = closing.as_deref().cloned().or_else(|| {
-            // Another stream had its first record after windows were closed that it is not past.
-            let is_ahead = self.siblings.len() > 1 && *closed_at > self.passed(cx);
-            is_ahead.then(|| Pass::begin(*closed_at, *closed_at, vec![u8::MAX]))
-        });
+        let pass = cx.clocks[self.clock].closing.as_deref().cloned();
         pass.map(|pass| Closing { clock: self.clock, table: self.index, pass })
     }
 
