@@ -93,7 +93,11 @@ fn damaged(dice: &mut Dice) -> String {
                 let end = at + dice.below(text.len() - at + 1).min(30);
                 let again = text[at..end].to_vec();
                 let to = dice.below(text.len());
-                text.splice(to..to, again);
+                // Copied to where a name is, a password would be told as a name.
+                let words: String = again.iter().collect();
+                if !["hors", "orse"].iter().any(|part| words.contains(part)) {
+                    text.splice(to..to, again);
+                }
             }
             _ => {
                 let piece = PIECES[dice.below(PIECES.len())];
