@@ -39,9 +39,8 @@ async fn share_nothing(config: Config, client: Client, id: &str) {
     client.create_topic(&input, 2).expect("created");
     let (first, second) = (id.to_owned(), format!("{id}-b"));
     // An application of this id was killed when it had created its topic, and before it noted it.
-    let config_of_changelog = [("cleanup.policy", "compact"), ("delete.retention.ms", "86400000")];
     let changelog = format!("{id}-b-c-changelog");
-    client.create_topic_with(&changelog, 2, &config_of_changelog).expect("created");
+    client.create_topic_with(&changelog, 2, &support::CHANGELOG).expect("created");
     starts(counting(&first, "b-c", None, &input), &config).await.expect("its own topic");
     starts(counting(&first, "b-c", None, &input), &config).await.expect("its own topic");
 

@@ -154,7 +154,7 @@ async fn other_windows(config: Config, client: Client, id: &str) {
     }
     let second = Duration::from_secs(1);
     let changelog = format!("{id}-windows-changelog");
-    client.create_topic_with(&changelog, 2, &[("cleanup.policy", "compact")]).expect("created");
+    client.create_topic_with(&changelog, 2, &support::CHANGELOG).expect("created");
     // Noted by a version that did not know of windows: unknown, so it goes on, and notes it.
     note(&client, id, &format!("consumes {id}-in\ntable windows of windows, from {id}-in"));
     runs(windowed(id, Tumbling::of(second)), &config, &client, id, 1).await;
@@ -209,7 +209,7 @@ async fn empty_tables(config: Config, client: Client, id: &str) {
         client.create_topic(&format!("{id}-{topic}"), 2).expect("created");
     }
     let changelog = format!("{id}-windows-changelog");
-    client.create_topic_with(&changelog, 2, &[("cleanup.policy", "compact")]).expect("created");
+    client.create_topic_with(&changelog, 2, &support::CHANGELOG).expect("created");
     let old = format!("consumes {id}-in\ntable windows of keys and times, from {id}-in");
     note(&client, id, &old);
     let windows = || windowed(id, Tumbling::of(Duration::from_secs(1)));

@@ -85,6 +85,15 @@ pub fn rounds() -> usize {
     std::env::var("HEADWATER_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number"))
 }
 
+/// What a changelog that is made by hand must have to pass for the application's own.
+pub const CHANGELOG: [(&str, &str); 5] = [
+    ("cleanup.policy", "compact"),
+    ("delete.retention.ms", "86400000"),
+    ("message.timestamp.type", "CreateTime"),
+    ("message.timestamp.before.max.ms", "9223372036854775807"),
+    ("message.timestamp.after.max.ms", "9223372036854775807"),
+];
+
 /// Waits until something is true.
 pub async fn soon(what: &str, within: Duration, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + within;
