@@ -37,6 +37,8 @@ impl Driver {
         let id = TaskId { sub_topology: 0, partition: 0 };
         let mut task = Task::new(Arc::new(topology), id, store);
         task.resume(&resume, 0).expect("there is an offset for each input");
+        // There is no log that could have more than what is queued.
+        (0..offsets.len()).for_each(|input| task.observe(input, true, false));
         Self { task, effects: Effects::new(), offsets, changelogs }
     }
 
