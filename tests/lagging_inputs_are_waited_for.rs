@@ -37,7 +37,9 @@ impl Shop {
         };
         let inputs = [shop.names.name(), shop.orders.name()];
         for topic in inputs.into_iter().chain([shop.joined.name(), shop.seen.name()]) {
-            client.create_topic(topic, PARTITIONS).expect("created");
+            // The times are of 1970: Kafka would delete such records after a moment.
+            let config = [("retention.ms", "-1")];
+            client.create_topic_with(topic, PARTITIONS, &config).expect("created");
         }
         shop
     }
