@@ -16,7 +16,8 @@ const RECORDS: i64 = 10_000;
 const KEYS: i64 = 100;
 const PARTITIONS: i32 = 3;
 
-/// The topics of one test. Name `i` is written at time `2 i`, order `i` at `2 i + 1`.
+/// The topics of one test. Name `i` is of the time `2 i + 1`, order `i` of `2 i + 2`: librdkafka
+/// would take a time of 0 for now.
 struct Shop {
     id: String,
     names: Topic<String, i64>,
@@ -71,7 +72,7 @@ impl Shop {
         for (topic, late) in [(&self.names, 0), (&self.orders, 1)] {
             for number in round * RECORDS..(round + 1) * RECORDS {
                 let key = format!("k{}", number % KEYS);
-                writer.send(topic, &key, &number, 2 * number + late).expect("sent");
+                writer.send(topic, &key, &number, 1 + 2 * number + late).expect("sent");
             }
             writer.flush().expect("flushed");
         }

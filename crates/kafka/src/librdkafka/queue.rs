@@ -71,24 +71,19 @@ impl Queue {
 
     /// Waits at most `timeout` for a message, then takes what is there, at most `max`.
     ///
-    /// Only the first is waited for: the batch call alone would wait out its time unless it got all
-    /// `max`.
+    /// One by one: the batch call takes the end of a partition for a record, and goes on one offset
+    /// too late when the partition is resumed after a pause, its own pauses in rebalances included.
     pub(crate) fn take(&self, timeout: Duration, max: usize, into: &mut Vec<Message>) {
-        // SAFETY: the queue is alive; the call returns an owned message or null.
-        let first = unsafe { rd::rd_kafka_consume_queue(self.ptr, millis(timeout)) };
-        if first.is_null() {
-            return;
+        let mut wait = millis(timeout);
+        for _ in 0..max.max(1) {
+            // SAFETY: the queue is alive; the call returns an owned message or null.
+            let message = unsafe { rd::rd_kafka_consume_queue(self.ptr, wait) };
+            if message.is_null() {
+                return;
+            }
+            into.push(Message(message));
+            wait = 0;
         }
-        let mut messages = vec![first];
-        messages.resize(max.max(1), ptr::null_mut());
-        // SAFETY: the slice behind the first element is valid for `len` pointers; the call fills in
-        // owned messages and says how many.
-        let taken = unsafe {
-            let rest = &mut messages[1..];
-            rd::rd_kafka_consume_batch_queue(self.ptr, 0, rest.as_mut_ptr(), rest.len())
-        };
-        let count = 1 + usize::try_from(taken).unwrap_or(0);
-        into.extend(messages[..count].iter().map(|ptr| Message(*ptr)));
     }
 }
 

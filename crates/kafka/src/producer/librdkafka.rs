@@ -204,6 +204,8 @@ impl LibrdkafkaProducer {
         let headers_ptr = headers.as_ref().map_or(ptr::null_mut(), NativeHeaders::ptr);
         let (key, key_length) = raw(record.key);
         let (value, value_length) = raw(record.value);
+        // librdkafka takes 0 for now: a millisecond later is the least that is wrong.
+        let timestamp = record.timestamp.max(1);
         // SAFETY: all pointers are valid during the call, which copies key and value; the arguments
         // are pairs of a tag and what the tag calls for, ended by VTYPE_END. On success
         // librdkafka owns the headers.
@@ -225,7 +227,7 @@ impl LibrdkafkaProducer {
                 vtype::RD_KAFKA_VTYPE_OPAQUE,
                 tracked.unwrap_or(0) as *mut c_void,
                 vtype::RD_KAFKA_VTYPE_TIMESTAMP,
-                record.timestamp,
+                timestamp,
                 vtype::RD_KAFKA_VTYPE_HEADERS,
                 headers_ptr,
                 vtype::RD_KAFKA_VTYPE_END,
