@@ -171,7 +171,7 @@ fn spellings(config: &[(String, String)]) -> Vec<Vec<(&str, &str)>> {
     let given: Vec<_> = config.iter().map(|(name, value)| (&**name, &**value)).collect();
     let any = i64::MAX.to_string();
     let is_unbounded = |bound: &&str| given.iter().any(|(name, ms)| name == bound && *ms == any);
-    if !BOUNDS.iter().all(|bound| is_unbounded(&bound)) {
+    if !BOUNDS.iter().all(is_unbounded) {
         return vec![given];
     }
     let old = given.iter().find(|(name, _)| *name == BOUNDS[0]).map(|(_, any)| (OLD_BOUND, *any));

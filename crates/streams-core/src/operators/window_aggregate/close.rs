@@ -74,10 +74,10 @@ where
 
     /// Whether a window changes no more. Where windows are sent when they close, that is so for a
     /// closed one, however long it is kept: changed, it would be sent again with the same records.
-    pub(super) fn is_done(&self, window: Window, cx: &Cx) -> bool {
+    pub(super) fn is_done(&self, window: Window, forget_at: Timestamp) -> bool {
         match self.ports.closed.is_connected() {
-            true => self.closes_at(window) <= self.passed(cx),
-            false => self.forgotten_at(window) <= self.forget_at(cx),
+            true => self.closes_at(window) <= forget_at,
+            false => self.forgotten_at(window) <= forget_at,
         }
     }
 

@@ -116,7 +116,8 @@ where
         let time = cx.clocks[self.clock].time;
         plan.clear();
         self.windows.place(record.timestamp, time, &near, plan);
-        plan.steps.retain(|step| !self.is_done(step.window, cx));
+        let forget_at = self.forget_at(cx);
+        plan.steps.retain(|step| !self.is_done(step.window, forget_at));
         if plan.steps.is_empty() {
             cx.drop_late(&self.table.name, record.timestamp, time);
         }
@@ -144,13 +145,14 @@ where
         write_prefix(key, |out| write_key(&self.table.name, &*self.table.key, &record.key, out))?;
         let end = end_of(key);
         key.extend_from_slice(&self.windows.near_from(at).to_be_bytes());
+        let forget_at = self.forget_at(cx);
         let mut near = Vec::new();
         cx.tables.scan(self.index, key, end.as_deref(), &mut |found, latest, value| {
             let (window, _) = naming.read(&self.windows, found);
             if !self.windows.is_near(window, at) {
                 return ControlFlow::Break(());
             }
-            let is_done = naming == Naming::EndAndStart && self.is_done(window, cx);
+            let is_done = naming == Naming::EndAndStart && self.is_done(window, forget_at);
             if !is_done && !self.is_gone(window, cx) {
                 near.push(Near { window, latest, value: value.into() });
             }
