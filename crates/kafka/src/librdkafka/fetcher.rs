@@ -78,25 +78,24 @@ impl KafkaFetcher {
         let mut run: Vec<Message> = Vec::new();
         for message in mem::take(&mut self.messages) {
             if message.raw().err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                // The end comes after the records before it.
+                fetched.extend(self.fetched(mem::take(&mut run)));
                 if !self.is_outdated(&message) {
                     self.note_end(&message);
                     partition_event(&message)?;
                 }
                 continue;
             }
-            self.note_position(&message);
             let same = run.first().is_some_and(|first| {
                 let (a, b) = (first.raw(), message.raw());
                 a.rkt == b.rkt && a.partition == b.partition
             });
-            if !same && !run.is_empty() {
+            if !same {
                 fetched.extend(self.fetched(mem::take(&mut run)));
             }
             run.push(message);
         }
-        if !run.is_empty() {
-            fetched.extend(self.fetched(run));
-        }
+        fetched.extend(self.fetched(run));
         Ok(fetched)
     }
 
@@ -112,32 +111,25 @@ impl KafkaFetcher {
     /// Queues keep the order: everything before the event was taken.
     fn note_end(&mut self, event: &Message) {
         let is_end = RDKafkaErrorCode::from(event.raw().err) == RDKafkaErrorCode::PartitionEOF;
-        if let Some(added) = self.added_mut(event) {
+        if let Some((_, added)) = self.added_mut(event) {
             added.is_at_end = is_end;
             added.position = added.position.max(event.raw().offset);
         }
     }
 
-    fn note_position(&mut self, message: &Message) {
-        if let Some(added) = self.added_mut(message) {
-            added.is_at_end = false;
-            added.position = message.raw().offset + 1;
-        }
-    }
-
-    fn added_mut(&mut self, message: &Message) -> Option<&mut Added> {
+    fn added_mut(&mut self, message: &Message) -> Option<(&TopicPartition, &mut Added)> {
         let (topic, number) = (message.topic(), message.raw().partition);
         let mut known = self.partitions.iter_mut();
-        let found = known.find(|(one, _)| one.partition == number && &*one.topic == topic);
-        found.map(|(_, added)| added)
+        known.find(|(one, _)| one.partition == number && &*one.topic == topic)
     }
 
-    fn fetched(&self, messages: Vec<Message>) -> Option<Fetched> {
-        let first = messages.first()?;
-        let (topic, number) = (first.topic(), first.raw().partition);
-        let mut known = self.partitions.keys();
+    fn fetched(&mut self, messages: Vec<Message>) -> Option<Fetched> {
+        let last = messages.last()?;
         // Removed a moment ago: whoever has it now fetches from its own offset.
-        let partition = known.find(|one| one.partition == number && &*one.topic == topic)?.clone();
+        let (partition, added) = self.added_mut(last)?;
+        added.is_at_end = false;
+        added.position = last.raw().offset + 1;
+        let partition = partition.clone();
         let batch = Box::new(MessageBatch::new(messages, Arc::clone(&self.consumer)));
         Some(Fetched { partition, batch })
     }

@@ -133,7 +133,7 @@ where
     }
 
     /// The windows of the record's key that its kind wants to see. Where windows are merged those
-    /// that are `done` are not among them.
+    /// that are done are not among them.
     fn find_near<V>(
         &self,
         record: &Record<K, V>,
