@@ -3,6 +3,7 @@
 //! wakes an agent runs it.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
+#![expect(clippy::disallowed_methods, reason = "one test does on a thread what it must not")]
 
 mod bare;
 
