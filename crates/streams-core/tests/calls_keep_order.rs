@@ -14,7 +14,7 @@ use std::time::Duration;
 use bare::{records, task};
 use headwater_streams_core::{
     Async, Backoff, Builder, Call, Consumed, Effects, ErrorPolicy, Resume, Table, Task, Topic,
-    Topology,
+    Topology, Tumbling,
 };
 use headwater_testkit::{Dice, TopologyTest};
 
@@ -258,6 +258,54 @@ fn operators_before_and_tables_behind_are_as_without_calls() {
     test.crash().expect("restores");
     test.send(&orders(), "k".into(), 1).expect("processed");
     assert_eq!(test.table(&counts, &"k".into()).expect("reads"), Some(6));
+}
+
+#[test]
+fn a_record_of_which_one_part_fails_leaves_nothing_of_the_others() {
+    let app = Builder::new("t");
+    app.on_error(ErrorPolicy::Skip);
+    app.stream(&orders())
+        .flat_map_values(|value| [value, -value])
+        .map_async("ask", Async::in_flight(8), |call: Call<String, i64>| async move {
+            Ok::<_, String>(call.record.value)
+        })
+        .try_map_values(|value| if value == -2 { Err("refused") } else { Ok(value) })
+        .to(&out());
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    for value in [1, 2, 3] {
+        test.send(&orders(), "k".into(), value).expect("is dealt with");
+    }
+    let values: Vec<_> = test.take(&out()).expect("decodes").iter().map(|sent| sent.1).collect();
+    assert_eq!(values, [1, -1, 3, -3]);
+}
+
+#[test]
+fn idle_windows_wait_for_what_is_in_flight() {
+    let service = Service::default();
+    let asked = service.clone();
+    let app = Builder::new("t");
+    let windows = Tumbling::of(Duration::from_secs(60)).idle_after(Duration::from_secs(5));
+    app.stream(&orders())
+        .map_async("ask", Async::in_flight(8), move |call| asked.clone().ask(call))
+        .group_by_key()
+        .window(windows)
+        .count(&Table::new("counts"))
+        .closed()
+        .map(|window, count| (window.key, count as i64))
+        .to(&out());
+    let mut task = task(app.build().expect("valid"));
+    task.enqueue(0, records(&[("a", 1), ("a", 2)]));
+    turn_at(&mut task, 0);
+    service.answer("orders-0-0", 1, Ok(10));
+    turn_at(&mut task, 0);
+    for now in [10_000, 70_000, 200_000] {
+        task.observe(0, true, false);
+        assert_eq!(turn_at(&mut task, now), [0; 0], "its second record is in flight");
+    }
+    service.answer("orders-0-1", 1, Ok(20));
+    let closed: Vec<_> =
+        [200_000, 300_000, 400_000].into_iter().flat_map(|now| turn_at(&mut task, now)).collect();
+    assert_eq!(closed, [2]);
 }
 
 #[test]
