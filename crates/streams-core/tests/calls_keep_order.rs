@@ -1,5 +1,5 @@
-//! `map_async`: calls side by side, their results in the order of the records, whatever each of them
-//! takes; and after a restart what was in flight is called again, and nothing else.
+//! `map_async`: calls side by side, their results in the order of the records, whatever each of
+//! them takes; and after a restart what was in flight is called again, and nothing else.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
