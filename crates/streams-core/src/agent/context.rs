@@ -91,8 +91,7 @@ impl Context {
         key: K,
         value: V,
     ) -> Result<(), AgentError> {
-        let timestamp = self.timestamp()?;
-        self.send_at(topic, Record { key, value, timestamp })
+        self.send_with(topic, |cx| Record { key, value, timestamp: cx.origin.timestamp })
     }
 
     /// Sends a record with a timestamp of its own.
@@ -101,12 +100,23 @@ impl Context {
         topic: &Topic<K, V>,
         record: Record<K, V>,
     ) -> Result<(), AgentError> {
+        self.send_with(topic, |_| record)
+    }
+
+    fn send_with<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        record: impl FnOnce(&Cx) -> Record<K, V>,
+    ) -> Result<(), AgentError> {
         if !self.declared.topics.contains(&topic.name) {
             let (agent, topic) = (Arc::clone(&self.declared.agent), Arc::clone(&topic.name));
             return Err(AgentError::UndeclaredTopic { agent, topic });
         }
         let to = Outlet { topic: &topic.name, key: &*topic.key, value: &*topic.value };
-        self.with(|cx| cx.send(to, &record))
+        self.with(|cx| {
+            let record = record(cx);
+            cx.send(to, &record)
+        })
     }
 
     /// Access to a table that was declared with `writes` or `reads`.

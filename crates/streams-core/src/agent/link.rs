@@ -10,8 +10,8 @@ use super::StartedFor;
 use super::running::Polled;
 use crate::cx::{Cx, Origin};
 use crate::effect::{Effects, Mark};
+use crate::layer::Layer;
 use crate::record::{Headers, Timestamp};
-use crate::tables::Layer;
 
 /// Records that an agent is given in one poll: whatever waits for it, other tasks have their turn.
 const RECORDS_PER_POLL: usize = 32;
@@ -117,6 +117,15 @@ impl Link {
         state.now = cx.elapsed;
         state.allowance = RECORDS_PER_POLL;
         state.cx = Some(cx);
+        // What is there may be waited for deep in the agent, by something that is polled only when
+        // it was woken.
+        let is_deep = |waiter: &mut Waker| !self.wakeup.is_behind(waiter);
+        let waiter = state.waiter.take_if(is_deep);
+        drop(state);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        // Before the poll, not after: what wakes it meanwhile must not be forgotten.
         self.wakeup.clear();
         POLLED.set(self.address());
     }
@@ -142,9 +151,8 @@ impl Link {
             acknowledged: mem::take(&mut state.acknowledged),
             in_hand: state.in_hand,
             is_waiting: state.waiting.is_some(),
-            refused: None,
-            ended: None,
             asked_from_outside: state.asked_from_outside,
+            failure: None,
         };
         (cx, polled)
     }
@@ -159,15 +167,6 @@ impl Link {
     pub(crate) fn asked_from_outside(&self) {
         self.state().asked_from_outside = true;
         Waker::from(Arc::clone(&self.wakeup)).wake();
-    }
-
-    /// There is something for a wait, which may lie deep in the agent.
-    pub(crate) fn wake_waiter(&self) {
-        let waiter = self.state().waiter.take();
-        // The task is about to poll the agent itself.
-        if let Some(waiter) = waiter.filter(|waiter| !self.wakeup.is_behind(waiter)) {
-            waiter.wake();
-        }
     }
 
     fn address(&self) -> usize {
@@ -249,7 +248,6 @@ impl Wakeup {
 
     /// The agent is about to be polled.
     pub(crate) fn clear(&self) {
-        // Before the poll, not after: what wakes it meanwhile must not be forgotten.
         self.is_woken.store(false, Ordering::Release);
     }
 

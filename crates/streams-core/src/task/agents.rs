@@ -12,7 +12,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::Task;
-use crate::agent::{Polled, Running, StartedFor};
+use super::input::Input;
+use crate::agent::{PollFailure, Polled, Running, StartedFor};
 use crate::cx::Origin;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
 use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp, TopicPartition};
@@ -103,7 +104,7 @@ impl Task {
                 let running = self.new_agent(input, agent);
                 self.inputs[input].agents.push(AgentSlot::new(running, from));
                 let polled = self.poll_agent(input, agent)?;
-                if let Some(cause) = polled.ended {
+                if let Some(PollFailure::Agent(cause)) = polled.failure.as_deref() {
                     return Err(self.other(cause.to_string()));
                 }
             }
@@ -143,16 +144,18 @@ impl Task {
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
         let origin = self.cx().origin;
-        if let Err(failure) = self.deliver(input, agent, record, origin) {
-            let cause = self.record_cause(failure)?;
-            failed.push(self.apply_policy(input, &OwnedRecord::of(batch, index), cause)?);
-            return Ok(());
-        }
-        let elapsed = self.cx().elapsed;
+        let is_due = match self.deliver(input, agent, record, origin) {
+            Ok(is_due) => is_due,
+            Err(failure) => {
+                let cause = self.record_cause(failure)?;
+                failed.push(self.apply_policy(input, &OwnedRecord::of(batch, index), cause)?);
+                return Ok(());
+            }
+        };
         let slot = &mut self.inputs[input].agents[agent];
         // Most agents are done with a record at once. Only of others a copy is kept.
         let is_first = slot.pending.is_empty();
-        if !slot.running.is_due(elapsed) {
+        if !is_due {
             slot.push(OwnedRecord::of(batch, index));
             return Ok(());
         }
@@ -175,7 +178,7 @@ impl Task {
         agent: usize,
         record: &RawRecord<'_>,
         origin: Origin,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let mut cx = self.take_cx();
         let headers = mem::take(&mut cx.headers);
         let running = &mut self.inputs[input].agents[agent].running;
@@ -229,15 +232,17 @@ impl Task {
             slot.pop();
             self.touched = true;
         }
-        if let Some(cause) = polled.refused
-            && let Some(record) = slot.pop()
-        {
-            self.touched = true;
-            failed.push(self.apply_policy(input, &record, cause)?);
-        }
-        match polled.ended {
-            Some(cause) => self.agent_failed(input, agent, polled.in_hand, cause, failed),
-            None => Ok(()),
+        let Some(failure) = polled.failure else { return Ok(()) };
+        match *failure {
+            PollFailure::Agent(cause) => {
+                self.agent_failed(input, agent, polled.in_hand, cause, failed)
+            }
+            PollFailure::Record(cause) => {
+                let Some(record) = slot.pop() else { return Ok(()) };
+                self.touched = true;
+                failed.push(self.apply_policy(input, &record, cause)?);
+                Ok(())
+            }
         }
     }
 
@@ -376,10 +381,9 @@ impl Task {
         agents.any(|(slot, runner)| runner.feeds_operators() && !slot.pending.is_empty())
     }
 
-    /// Whether an agent is so far behind the operators of its input that they wait for it.
+    /// Whether an agent is so far behind the operators of an input that they wait for it.
     pub(super) fn waits_for_agents(&self) -> bool {
-        let agents = self.inputs.iter().flat_map(|input| &input.agents);
-        agents.into_iter().any(AgentSlot::is_far_behind)
+        self.inputs.iter().any(Input::waits_for_agents)
     }
 
     pub(super) fn source(&self, input: usize) -> &Source {

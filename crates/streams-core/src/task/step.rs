@@ -112,15 +112,16 @@ impl Task {
                 }
                 if has_agents {
                     // The operators are done: what agents make of the record takes nothing back.
-                    mark = None;
-                    self.cx_mut().begin_record(false);
+                    if mark.take().is_some() {
+                        self.cx_mut().begin_record(false);
+                    }
                     if let Err(error) = self.run_agents(input, batch, *next, failed) {
                         return Run::Ended(error);
                     }
                 }
                 self.pass(input, batch, *next);
                 *next += 1;
-                if self.is_behind() || (has_agents && self.waits_for_agents()) {
+                if self.is_behind() || self.inputs[input].waits_for_agents() {
                     break;
                 }
             }
