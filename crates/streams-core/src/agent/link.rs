@@ -28,6 +28,15 @@ pub(crate) enum Waiting {
     Batch { count: usize, within_ms: i64 },
 }
 
+/// What becomes of what an agent sent and wrote for records that it acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// It is the task's.
+    Done,
+    /// What was sent is kept for somebody who puts it in order; nothing may have been written.
+    Kept,
+}
+
 /// What there is for it to be given.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Queued {
@@ -72,10 +81,13 @@ pub(crate) struct State {
     pub(crate) now: Timestamp,
     /// Its records were asked for by something that is not the agent.
     pub(crate) asked_from_outside: bool,
+    /// What was acknowledged, where somebody else has to put it in order: records at a time, and
+    /// what was sent for them.
+    kept: Option<Vec<(usize, Effects)>>,
 }
 
 impl Link {
-    pub(crate) fn new(task: &StartedFor<'_>) -> Arc<Self> {
+    pub(crate) fn new(task: &StartedFor<'_>, acknowledged: Acknowledged) -> Arc<Self> {
         let state = State {
             cx: None,
             waiting: None,
@@ -92,6 +104,7 @@ impl Link {
             written: Layer::default(),
             now: 0,
             asked_from_outside: false,
+            kept: (acknowledged == Acknowledged::Kept).then(Vec::new),
         };
         Arc::new(Self { state: Mutex::new(state), wakeup: Wakeup::new(task.waker) })
     }
@@ -177,11 +190,27 @@ impl Link {
 impl State {
     /// The agent is done with what it has in hand: its sends and writes are the task's now.
     pub(crate) fn acknowledge(&mut self) {
-        self.acknowledged += self.in_hand;
-        self.in_hand = 0;
+        let acknowledged = mem::take(&mut self.in_hand);
+        self.acknowledged += acknowledged;
         let Some(cx) = self.cx.as_mut() else { return };
+        if let Some(kept) = &mut self.kept {
+            if acknowledged > 0 || cx.effects.len() > self.unacknowledged.records() {
+                kept.push((acknowledged, cx.effects.split_off(self.unacknowledged)));
+            }
+            return;
+        }
         cx.tables.absorb_layer();
         self.unacknowledged = cx.effects.mark();
+    }
+
+    /// Whether what is acknowledged is to be put in order by somebody else.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// What was acknowledged and is to be put in order.
+    pub(crate) fn take_kept(&mut self) -> Vec<(usize, Effects)> {
+        self.kept.as_mut().map(mem::take).unwrap_or_default()
     }
 
     /// The agent was given records, of which this is the last.

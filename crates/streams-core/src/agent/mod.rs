@@ -14,9 +14,11 @@
 //! future: a task that it spawns gets an error from them.
 
 mod builder;
+mod concurrent;
 mod context;
 mod link;
 mod records;
+mod runner;
 mod running;
 
 use std::sync::Arc;

@@ -129,7 +129,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
                     decoded.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic))));
                 let mut inbox = lock(&self.inbox);
                 inbox.push_back(delivered(decoded?));
-                return Ok(self.is_due_with(queued(&inbox), now));
+                Ok(self.is_due_with(queued(&inbox), now))
             }
             Source::Stream(intake) => {
                 let records = intake.take_in(raw, cx)?;
@@ -177,7 +177,8 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
             Err(panic) => Some(Cause::Panic(panic_text(&*panic))),
         };
         outcome.failure = ended.map(|cause| Box::new(PollFailure::Agent(cause)));
-        if let Source::Stream(_) = self.source {
+        // Of several futures side by side the acknowledged ones are counted one by one.
+        if matches!(self.source, Source::Stream(_)) && !self.link.state().is_kept() {
             outcome.acknowledged = self.of_topic_acknowledged(outcome.acknowledged);
             outcome.in_hand = self.of_topic_in_hand(outcome.in_hand);
         }
@@ -209,7 +210,7 @@ impl<K: 'static, V: 'static> RunningAgent<K, V> {
 
     /// How many records of the topic are done with, now that so many more are that the agent was
     /// given.
-    fn of_topic_acknowledged(&mut self, acknowledged: usize) -> usize {
+    pub(super) fn of_topic_acknowledged(&mut self, acknowledged: usize) -> usize {
         self.of_first += acknowledged;
         let mut done = 0;
         while self.made_of_one.front().is_some_and(|made| *made <= self.of_first) {
