@@ -14,7 +14,7 @@ use crate::layer::Layer;
 use crate::record::{Headers, Timestamp};
 
 /// Records that an agent is given in one poll: whatever waits for it, other tasks have their turn.
-const RECORDS_PER_POLL: usize = 32;
+pub(crate) const RECORDS_PER_POLL: usize = 32;
 
 thread_local! {
     /// The address of the link whose agent this thread polls, 0 for none.

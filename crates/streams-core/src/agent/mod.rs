@@ -34,7 +34,7 @@ pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};
 pub use records::Records;
 
-pub(crate) use link::Wakeup;
+pub(crate) use link::{RECORDS_PER_POLL, Wakeup};
 pub(crate) use running::{PollFailure, Polled, Running, panic_text};
 
 /// The task, and its input, that an agent is started for.
