@@ -14,6 +14,7 @@
 //! | [`chain`] | how operators are fused |
 
 pub mod agent;
+mod backoff;
 mod builder;
 pub mod chain;
 mod change;
@@ -45,6 +46,7 @@ mod topic;
 mod topology;
 pub mod window;
 
+pub use backoff::Backoff;
 pub use builder::Builder;
 pub use change::Change;
 pub use changelog::{RestoreError, TableSpec};
@@ -62,7 +64,7 @@ pub use limits::{MAX_MESSAGE_BYTES, RecordLimits, TopicLimits, record_bytes};
 pub use moment::Moment;
 pub use operators::{Output, ProcessContext, ProcessError, ProcessRows, ProcessTable};
 pub use partition::partition_for;
-pub use policy::{Consumed, ErrorPolicy, Start};
+pub use policy::{Consumed, ErrorPolicy, Retry, Start};
 pub use record::{
     Headers, OwnedBatch, OwnedRecord, RawRecord, Record, RecordBatch, Timestamp, TopicPartition,
 };

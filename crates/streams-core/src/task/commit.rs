@@ -115,7 +115,8 @@ impl Task {
         }
         let cx = self.cx();
         let hooks = self.sub_topology().hooks.iter();
-        hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline()).min()
+        let wakeups = hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline());
+        wakeups.chain(self.next_retry()).min()
     }
 
     /// False while an agent is in the middle of a record: what it did so far may not be committed

@@ -26,7 +26,7 @@ impl Task {
     /// Whether a step would process a record, or do more of what is due.
     pub fn is_ready(&self) -> bool {
         let has_record = || self.has_queued() && self.missing().next().is_none();
-        self.parked.is_none() && (self.is_behind() || has_record())
+        self.parked.is_none() && (self.is_behind() || self.has_due_retry() || has_record())
     }
 
     /// The inputs that have no record queued and are waited for, while others have some.
@@ -44,7 +44,8 @@ impl Task {
     /// Whether everything is processed that is known to be there: nothing is queued, and each log
     /// has said that it has nothing more, and nothing that is due is left.
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_behind() && self.inputs.iter().all(|input| input.is_empty() && input.at_end)
+        let has_due = self.is_behind() || self.has_due_retry();
+        !has_due && self.inputs.iter().all(|input| input.is_empty() && input.at_end)
     }
 
     /// Whether it does something when it has been idle for a while, so that it has to
