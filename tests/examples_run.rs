@@ -36,6 +36,7 @@ fn each_example_runs() {
         ("agent", "100 events processed, 100 counted"),
         ("consumer_group", "one has come: each of 6 partitions has exactly one owner"),
         ("produce", "one more: partition"),
+        ("retries", "99 paid, 1 refused, none lost"),
     ] {
         says(name, &[], expected);
     }

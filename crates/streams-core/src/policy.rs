@@ -60,7 +60,8 @@ impl ErrorPolicy {
     /// static SERVICE_IS_AWAY: AtomicBool = AtomicBool::new(true);
     /// # let second = Duration::from_secs(1);
     ///
-    /// let (orders, paid) = (Topic::<String, u64>::new("orders"), Topic::<String, u64>::new("paid"));
+    /// let orders = Topic::<String, u64>::new("orders");
+    /// let paid = Topic::<String, u64>::new("paid");
     /// let policy = ErrorPolicy::retry(5, Backoff::exponential(second, 60 * second))
     ///     .hold_key()
     ///     .then(ErrorPolicy::dead_letter("orders-dead"));

@@ -13,7 +13,8 @@ pub struct TaskMetrics {
     pub dead_lettered: u64,
     /// Records that were too late for every window.
     pub dropped_late: u64,
-    /// Attempts at records that had failed before; see [`ErrorPolicy::retry`](crate::ErrorPolicy::retry).
+    /// Attempts at records that had failed before
+    /// ([`ErrorPolicy::retry`](crate::ErrorPolicy::retry)).
     pub retries: u64,
     /// Records that wait to be tried again, and those that wait behind them: not a counter, but how
     /// many there are now.

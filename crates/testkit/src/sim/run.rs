@@ -146,8 +146,8 @@ impl Run<'_> {
         Ok(tasks.collect())
     }
 
-    /// A partition of a source that nobody has, or with records that its owner has not processed, or
-    /// tries again.
+    /// Records that wait to be tried again, a partition of a source that nobody has, or one with
+    /// records that its owner has not processed.
     fn left_to_do(&self, statuses: &[Status]) -> Result<Option<String>, String> {
         let mut tasks = statuses.iter().flat_map(|status| &status.tasks);
         if let Some((task, status)) = tasks.find(|(_, status)| status.waiting > 0) {
