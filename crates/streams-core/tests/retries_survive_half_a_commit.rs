@@ -178,11 +178,11 @@ fn what_finds_rows_that_are_lost_finds_nothing_and_holds_nothing() {
     drop(first);
     lose(&stores, 0);
     let mut second = task(retry().hold_key(), &stores, 0, 500);
-    let all = [("c", 2_000), ("a", 0)];
+    let all = [("c", 2_000), ("a", 0), ("b", 2_000), ("b", 0)];
     second.enqueue(0, records(&all));
     assert_eq!(step(&mut second, 500, 10), ["a"]);
     assert!(step(&mut second, 1_000, 10).is_empty());
-    assert_eq!(step(&mut second, 2_500, 10), ["c"]);
+    assert_eq!(step(&mut second, 2_500, 10), ["c", "b", "b"]);
     assert_eq!((second.metrics().waiting, second.next_wakeup()), (0, None));
 }
 

@@ -147,9 +147,10 @@ impl Queue {
     ) -> Result<(), Failure> {
         let (place, offset) = (&waiting.place, waiting.record.offset);
         let is_new = tables.get(self.table, &place.record(offset))?.is_none();
+        let is_first = self.holds && place.can_hold() && !self.holds(tables, place)?;
         self.write(tables, waiting, elapsed)?;
         self.waiting += u64::from(is_new);
-        if self.holds && place.can_hold() && self.first_of(tables, place)?.is_none() {
+        if is_first {
             self.put(tables, &place.first(), &offset.to_be_bytes())?;
         }
         Ok(())
