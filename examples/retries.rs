@@ -30,9 +30,9 @@ impl Bank {
 
 fn topology(bank: Bank) -> Result<Topology, headwater::BuildError> {
     let payments = Topic::<String, i64>::new("example-payments");
-    // After 0.1 s, 0.2 s, 0.4 s, … and every second at last; each up to a fifth earlier.
+    // After 0.1 s, 0.2 s, 0.4 s, … and every second at last; each up to a quarter earlier.
     let backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(1));
-    let policy = ErrorPolicy::retry(8, backoff.jitter(20))
+    let policy = ErrorPolicy::retry(8, backoff)
         .hold_key()
         .then(ErrorPolicy::dead_letter("example-payments-dead"));
 

@@ -62,7 +62,7 @@ impl ErrorPolicy {
     ///
     /// let orders = Topic::<String, u64>::new("orders");
     /// let paid = Topic::<String, u64>::new("paid");
-    /// let policy = ErrorPolicy::retry(5, Backoff::exponential(second, 60 * second))
+    /// let policy = ErrorPolicy::retry(5, Backoff::fixed(second))
     ///     .hold_key()
     ///     .then(ErrorPolicy::dead_letter("orders-dead"));
     /// let app = Builder::new("payments");

@@ -32,7 +32,7 @@ fn dead() -> Topic<Option<String>, Call> {
 }
 
 fn twice() -> Retry {
-    ErrorPolicy::retry(2, Backoff::exponential(SECOND, 3 * SECOND))
+    ErrorPolicy::retry(2, Backoff::exponential(SECOND, 3 * SECOND).jitter(0))
 }
 
 fn topology(retry: Retry) -> Topology {

@@ -172,7 +172,7 @@ fn what_would_be_wrong_again_is_not_tried_again_unless_codecs_are() {
 
 #[test]
 fn waits_become_longer_as_the_backoff_says() {
-    let backoff = Backoff::exponential(SECOND, 4 * SECOND);
+    let backoff = Backoff::exponential(SECOND, 4 * SECOND).jitter(0);
     let policy = ErrorPolicy::retry(5, backoff).then(ErrorPolicy::Skip);
     let mut test = TopologyTest::new(topology(policy));
     send(&mut test, "a", i64::MAX);

@@ -23,6 +23,7 @@ use crate::moment::Moment;
 use crate::policy::Retry;
 use crate::record::{OwnedBatch, OwnedRecord, RecordBatch, Timestamp};
 use crate::topology::{SubTopology, Topology};
+use crate::window::millis;
 
 /// The reader of a source that its operators are.
 const OPERATORS: &str = "";
@@ -217,7 +218,8 @@ impl Task {
     ) -> Result<RecordError, TaskError> {
         let (attempt, of) = (waiting.attempts, retry.attempts_in_all());
         if attempt < of && retry.is_worth(&cause) {
-            let wait_ms = retry.backoff.wait_ms(attempt, self.seed(waiting.record.offset));
+            let wait = retry.backoff.after(attempt, self.seed(waiting.record.offset));
+            let wait_ms = millis(wait);
             let refused = self.refused(input, |queue, cx| {
                 let elapsed = cx.elapsed;
                 waiting.due = queue.date(elapsed).saturating_add(wait_ms).max(HELD + 1);
