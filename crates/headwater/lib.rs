@@ -85,8 +85,8 @@ pub mod prelude {
     pub use crate::agent::{AgentResult, Context, Records};
     pub use crate::chain::Chain;
     pub use crate::{
-        App, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping, JoinBuffers,
-        JoinWindows, Record, Session, Sliding, Start, Stream, Suppress, Table, TableStream, Topic,
-        Topology, Tumbling, Windowed, shutdown_signal,
+        App, Backoff, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping,
+        JoinBuffers, JoinWindows, Record, Session, Sliding, Start, Stream, Suppress, Table,
+        TableStream, Topic, Topology, Tumbling, Windowed, shutdown_signal,
     };
 }

@@ -129,7 +129,9 @@ impl ErrorPolicy {
 ///   [codecs' errors](Self::with_codec_errors).
 /// * A record that is too large for the table's changelog goes to [`then`](Self::then) at once; the
 ///   error says why. It takes some bytes more there than in its topic, its headers included.
-/// * The policy of a source with agents cannot be this one; `build()` refuses it.
+/// * Each reader of the source has its own records there, under its name: the operators, each
+///   agent, each `map_async` (after the attempts that it makes itself). One of them tries a record
+///   again without the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "`then` makes a policy of it"]
 pub struct Retry {
@@ -146,7 +148,9 @@ impl Retry {
     /// keys go on. Keys are compared as they are in the topic, in bytes. A null key holds nothing.
     ///
     /// A later record that is too large for the table can neither wait nor go first: it goes to
-    /// [`then`](Self::then).
+    /// [`then`](Self::then). An agent that takes batches is given the records of one that failed
+    /// one by one, whatever a [`BatchError`](crate::agent::BatchError) says. A source with a
+    /// `map_async` cannot hold keys; `build()` refuses it.
     pub fn hold_key(self) -> Self {
         Self { hold_key: true, ..self }
     }

@@ -4,8 +4,11 @@
 mod mishaps;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use headwater_streams_core::agent::{Context, Records};
 use headwater_streams_core::{
     Backoff, Builder, Consumed, ErrorPolicy, OwnedRecord, ProcessError, Retry, Table, Topic,
     Topology,
@@ -33,6 +36,34 @@ fn dead() -> Topic<Option<String>, Call> {
 
 fn twice() -> Retry {
     ErrorPolicy::retry(2, Backoff::exponential(SECOND, 3 * SECOND).jitter(0))
+}
+
+/// The clock of an agent, which has none of its own in these tests.
+type Now = Arc<AtomicI64>;
+
+/// The same as an agent.
+fn with_agent(retry: Retry, now: &Now) -> Topology {
+    let app = Builder::new("t");
+    let consumed = Consumed::new().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
+    let counted = Topic::<Option<String>, u64>::new("counted");
+    let counts = Table::<Option<String>, u64>::new("counts");
+    let agent = app.agent("call", &input()).consumed(consumed).writes(&counts);
+    let now = Arc::clone(now);
+    agent.sends(&output()).sends(&counted).run(move |mut calls: Records<_, Call>, cx: Context| {
+        let (now, counts, counted) = (Arc::clone(&now), counts.clone(), counted.clone());
+        async move {
+            while let Some(call) = calls.next().await {
+                let count = cx.table(&counts).update(&call.key, |count| *count += 1)?;
+                cx.send(&counted, call.key.clone(), count)?;
+                if now.load(Ordering::Relaxed) < call.value.1 {
+                    return Err("away".into());
+                }
+                cx.send(&output(), call.key, call.value)?;
+            }
+            Ok(())
+        }
+    });
+    app.build().expect("valid")
 }
 
 fn topology(retry: Retry) -> Topology {
@@ -245,9 +276,24 @@ fn by_key(
     all
 }
 
-fn compare(holds: bool, steps: &[Step], mishaps: &Mishaps) -> Result<(), TestCaseError> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reader {
+    Operators,
+    Agent,
+}
+
+fn compare(
+    reader: Reader,
+    holds: bool,
+    steps: &[Step],
+    mishaps: &Mishaps,
+) -> Result<(), TestCaseError> {
     let retry = if holds { twice().hold_key() } else { twice() };
-    let mut test = TopologyTest::new(topology(retry));
+    let clock = Now::default();
+    let mut test = TopologyTest::new(match reader {
+        Reader::Operators => topology(retry),
+        Reader::Agent => with_agent(retry, &clock),
+    });
     let mut model = Model { holds, queues: BTreeMap::new(), results: Results::default() };
     mishaps.begin(&mut test);
     let mut now = 0;
@@ -260,7 +306,9 @@ fn compare(holds: bool, steps: &[Step], mishaps: &Mishaps) -> Result<(), TestCas
                 model.send(format!("k{key}"), call, now);
             }
             Step::Advance(by) => {
+                // What the test runs before time passes finds nothing to do.
                 now += by;
+                clock.store(now, Ordering::Relaxed);
                 test.advance(Duration::from_millis(*by as u64)).expect("runs");
                 model.run(now);
             }
@@ -290,11 +338,24 @@ fn compare(holds: bool, steps: &[Step], mishaps: &Mishaps) -> Result<(), TestCas
 proptest! {
     #[test]
     fn held_keys_are_what_the_model_says(steps in steps(), mishaps in Mishaps::any()) {
-        compare(true, &steps, &mishaps)?;
+        compare(Reader::Operators, true, &steps, &mishaps)?;
     }
 
     #[test]
     fn so_are_those_that_are_not_held(steps in steps(), mishaps in Mishaps::any()) {
-        compare(false, &steps, &mishaps)?;
+        compare(Reader::Operators, false, &steps, &mishaps)?;
+    }
+
+    #[test]
+    fn held_keys_of_an_agent_are_what_the_model_says(
+        steps in steps(),
+        mishaps in Mishaps::any(),
+    ) {
+        compare(Reader::Agent, true, &steps, &mishaps)?;
+    }
+
+    #[test]
+    fn so_are_those_of_an_agent_that_are_not_held(steps in steps(), mishaps in Mishaps::any()) {
+        compare(Reader::Agent, false, &steps, &mishaps)?;
     }
 }

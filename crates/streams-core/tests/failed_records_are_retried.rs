@@ -5,7 +5,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use headwater_streams_core::agent::Records;
 use headwater_streams_core::{
     Backoff, Builder, Consumed, ErrorPolicy, Headers, OwnedRecord, ProcessError, Record, Retry,
     Table, Topic, Topology, Tumbling,
@@ -378,12 +377,4 @@ fn what_cannot_be_meant_is_refused() {
         .join_global(&rows, |_, key| key.to_string(), |_, _, row| *row)
         .to(&Topic::new("joined"));
     assert!(problems(app).contains("the global table rows cannot have its records tried again"));
-
-    let app = Builder::new("t");
-    app.on_error(three_times().then(ErrorPolicy::Skip));
-    app.agent("watch", &input()).run(|mut all: Records<String, i64>, _| async move {
-        while all.next().await.is_some() {}
-        Ok(())
-    });
-    assert!(problems(app).contains("the agent watch reads in, whose error policy tries"));
 }

@@ -9,6 +9,7 @@
 //! And effects other than sends and tables (a call to a web service) happen at least once: after a
 //! rewind the record comes again.
 
+mod batch_error;
 mod builder;
 mod context;
 mod link;
@@ -23,6 +24,7 @@ use crate::policy::ErrorPolicy;
 use crate::record::{RawRecord, Timestamp};
 use crate::topology::Source;
 
+pub use batch_error::BatchError;
 pub(crate) use builder::From;
 pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};

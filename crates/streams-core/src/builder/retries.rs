@@ -42,12 +42,13 @@ fn problem(source: &SourceDraft, retry: &Retry) -> Option<String> {
              `then` another policy, and the first one more attempts"
         ));
     }
-    if let Some(agent) = source.agents.first() {
+    let calls = source.agents.iter().find(|agent| agent.feeds_operators());
+    if let Some(calls) = calls.filter(|_| retry.hold_key) {
         return Some(format!(
-            "the agent {} reads {topic}, whose error policy tries records again: an agent cannot \
-             be given a record again later. Give the topic of the agent another policy, and let \
-             the agent try again itself",
-            agent.name()
+            "the error policy of {topic} holds keys back, and map_async {} calls with several \
+             records of a key at once: let it repeat its calls itself, by Async::retry, or do \
+             without hold_key",
+            calls.name()
         ));
     }
     None

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use super::Task;
+use super::retries::OPERATORS;
 use crate::effect::Effect;
 use crate::error::{Cause, RecordError, TaskError};
 use crate::limits::Outbound;
@@ -46,8 +47,9 @@ struct Detail {
 }
 
 impl Task {
-    /// Applies the source's error policy to a record whose effects were taken back already. An
-    /// error is for the policy to fail; otherwise the record counts as done.
+    /// Applies the source's error policy to a record that failed in the operators, and whose effects
+    /// were taken back already. An error is for the policy to fail; otherwise the record counts as
+    /// done.
     pub(super) fn apply_policy(
         &mut self,
         input: usize,
@@ -56,7 +58,7 @@ impl Task {
     ) -> Result<RecordError, TaskError> {
         let topology = Arc::clone(&self.topology);
         match &topology.sub_topologies[self.id.sub_topology].sources[input].policy {
-            ErrorPolicy::Retry(retry) => self.wait_or_end(input, record, cause, retry),
+            ErrorPolicy::Retry(retry) => self.wait_or_end(input, OPERATORS, record, cause, retry),
             policy => self.end(input, record, cause, policy),
         }
     }

@@ -136,6 +136,13 @@ impl Topology {
     }
 }
 
+impl Source {
+    /// The number of the agent of that name.
+    pub(crate) fn agent(&self, name: &str) -> Option<usize> {
+        self.agents.iter().position(|agent| **agent.name() == *name)
+    }
+}
+
 impl SubTopology {
     pub(crate) fn empty(id: usize) -> Self {
         Self {

@@ -3,9 +3,11 @@
 //!
 //! They wait in a table of the task (`rows.rs` has its bytes, `queue.rs` its order), so what a
 //! record does when it is tried again, and that it waits no longer, is committed at once. Each row
-//! says which reader of the source it is for. So far that is always the operators.
+//! says which reader of the source it is for: the operators, or one of the agents, which may have
+//! it in hand for a while (`readers.rs`).
 
 mod queue;
+mod readers;
 mod rows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,8 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::queue::Queue;
-use self::rows::{HELD, Place, Waiting};
+pub(super) use self::rows::Waiting;
+use self::rows::{HELD, Place};
 use super::Task;
+use super::progress::Progress;
 use super::step::Step;
 use crate::agent::panic_text;
 use crate::cx::Cx;
@@ -25,8 +29,8 @@ use crate::record::{OwnedBatch, OwnedRecord, RecordBatch, Timestamp};
 use crate::topology::{SubTopology, Topology};
 use crate::window::millis;
 
-/// The reader of a source that its operators are.
-const OPERATORS: &str = "";
+/// The name of the reader of a source that its operators are.
+pub(super) const OPERATORS: &str = Progress::OPERATORS;
 
 /// What waits of a task's inputs.
 pub(super) struct Retries {
@@ -71,16 +75,25 @@ impl Retries {
 impl Task {
     /// Takes over what waits in the tables.
     pub(super) fn resume_retries(&mut self, now: Moment) -> Result<(), TaskError> {
-        for input in 0..self.inputs.len() {
-            let from = self.inputs[input].operators_from;
-            self.with_queue(input, |queue, cx| queue.resume(&mut cx.tables, from, now))?;
+        let topology = Arc::clone(&self.topology);
+        let sources = &topology.sub_topologies[self.id.sub_topology].sources;
+        for (input, source) in sources.iter().enumerate() {
+            let operators = self.inputs[input].operators_from;
+            let agents = self.inputs[input].agents_from.clone();
+            let position = |reader: &str| match reader {
+                OPERATORS => operators,
+                // What waits for an agent that is gone does not come again.
+                _ => source.agent(reader).map_or(i64::MAX, |agent| agents[agent]),
+            };
+            self.with_queue(input, |queue, cx| queue.resume(&mut cx.tables, &position, now))?;
         }
         Ok(())
     }
 
     /// Whether a record's time to be tried again has come.
     pub(super) fn has_due_retry(&self) -> bool {
-        self.retries.next_due().is_some_and(|due| due <= self.cx().elapsed)
+        let due = self.retries.next_due().filter(|due| *due <= self.cx().elapsed);
+        due.is_some() && !self.waits_for_agents()
     }
 
     /// When the next record is due, unless one is already: that is done by the next step.
@@ -106,7 +119,7 @@ impl Task {
     /// Processes the next record of an input, or puts it behind others.
     pub(super) fn step_one(&mut self, input: usize, step: &mut Step) -> Result<(), TaskError> {
         let Some((batch, index)) = self.inputs[input].take_batch() else { return Ok(()) };
-        let waits = self.wait_behind(input, &*batch, index, step);
+        let waits = self.step_behind(input, &*batch, index, step);
         let is_done = matches!(waits, Ok(true));
         if is_done {
             self.pass(input, &*batch, index);
@@ -116,8 +129,9 @@ impl Task {
         if waits? { Ok(()) } else { self.step_input(input, step.processed + 1, step) }
     }
 
-    /// Puts a record behind those of its key that wait, if there are any. `false`: there are none.
-    fn wait_behind(
+    /// Puts the operators' part of a record behind others, if it has to wait, and gives it to the
+    /// agents, which decide for themselves. `false`: it need not wait.
+    fn step_behind(
         &mut self,
         input: usize,
         batch: &dyn RecordBatch,
@@ -129,34 +143,49 @@ impl Task {
             return Ok(false);
         }
         let place = Place::new(OPERATORS, raw.key);
+        // What is written from here on belongs to no record that could be taken back.
+        self.begin(input, batch, index, false);
+        let record = || OwnedRecord::of(batch, index);
+        if !self.wait_behind(input, place, record, &mut step.failed)? {
+            return Ok(false);
+        }
+        self.run_agents(input, batch, index, &mut step.failed)?;
+        Ok(true)
+    }
+
+    /// Puts a record behind those of its place that wait, if there are any. `false`: there are
+    /// none.
+    fn wait_behind(
+        &mut self,
+        input: usize,
+        place: Place,
+        record: impl FnOnce() -> OwnedRecord,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<bool, TaskError> {
         let holds = self.with_queue(input, |queue, cx| queue.holds(&mut cx.tables, &place))?;
         if holds != Some(true) {
             return Ok(false);
         }
-        let record = OwnedRecord::of(batch, index);
-        let waiting = Waiting { place, due: HELD, attempts: 0, record };
-        // What is written from here on belongs to no record that could be taken back.
-        self.cx_mut().begin_record(false);
-        if let Some(refused) =
-            self.refused(input, |queue, cx| queue.add(&mut cx.tables, &waiting, cx.elapsed))?
-        {
-            let topology = Arc::clone(&self.topology);
-            if let Some(retry) = self.retry_of(&topology, input) {
-                step.failed.push(self.end(input, &waiting.record, refused, &retry.then)?);
-            }
+        let waiting = Waiting { place, due: HELD, attempts: 0, record: record() };
+        let refused =
+            self.refused(input, |queue, cx| queue.add(&mut cx.tables, &waiting, cx.elapsed))?;
+        let topology = Arc::clone(&self.topology);
+        if let Some((refused, retry)) = refused.zip(self.retry_of(&topology, input)) {
+            failed.push(self.end(input, &waiting.record, refused, &retry.then)?);
         }
         Ok(true)
     }
 
-    /// A record has failed for the first time: it waits from now on, or has its end.
+    /// A record has failed for the first time at a reader: it waits from now on, or has its end.
     pub(super) fn wait_or_end(
         &mut self,
         input: usize,
+        reader: &str,
         record: &OwnedRecord,
         cause: Cause,
         retry: &Retry,
     ) -> Result<RecordError, TaskError> {
-        let place = Place::new(OPERATORS, record.key.as_deref());
+        let place = Place::new(reader, record.key.as_deref());
         let waiting = Waiting { place, due: HELD, attempts: 1, record: record.clone() };
         self.try_later_or_end(input, waiting, None, cause, retry)
     }
@@ -170,14 +199,16 @@ impl Task {
         let Some(found) = self.with_queue(input, due)?.flatten() else { return Ok(false) };
         self.touched = true;
         step.processed += 1;
+        if found.place.reader() != OPERATORS {
+            self.give_again(input, found, &mut step.failed)?;
+            return Ok(true);
+        }
         let batch = OwnedBatch::from(vec![found.record.clone()]);
         let mark = self.begin(input, &batch, 0, true);
         let failure = self.run_operators(input, &batch);
         let failure = self.cx_mut().stop.take().map_or(failure, Err);
-        let is_retry = u64::from(found.attempts > 0);
         let Err(failure) = failure else {
-            self.cx_mut().metrics.retries += is_retry;
-            self.with_queue(input, |queue, cx| queue.remove(&mut cx.tables, &found))?;
+            self.succeeded(input, &found)?;
             return Ok(true);
         };
         let cause = match failure.kind() {
@@ -187,14 +218,31 @@ impl Task {
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);
         }
-        self.cx_mut().metrics.retries += is_retry;
+        self.failed_again(input, found, cause, &mut step.failed)?;
+        Ok(true)
+    }
+
+    /// A record that waited has succeeded.
+    pub(super) fn succeeded(&mut self, input: usize, found: &Waiting) -> Result<(), TaskError> {
+        self.cx_mut().metrics.retries += u64::from(found.attempts > 0);
+        self.with_queue(input, |queue, cx| queue.remove(&mut cx.tables, found)).map(drop)
+    }
+
+    /// A record that waited has failed: once more, unless it only waited for others.
+    fn failed_again(
+        &mut self,
+        input: usize,
+        found: Waiting,
+        cause: Cause,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        self.cx_mut().metrics.retries += u64::from(found.attempts > 0);
         let topology = Arc::clone(&self.topology);
         if let Some(retry) = self.retry_of(&topology, input) {
             let again = Waiting { attempts: found.attempts.saturating_add(1), ..found.clone() };
-            let error = self.try_later_or_end(input, again, Some(&found), cause, retry)?;
-            step.failed.push(error);
+            failed.push(self.try_later_or_end(input, again, Some(&found), cause, retry)?);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The operators alone, with the one record of a batch. A panic of user code is an error.

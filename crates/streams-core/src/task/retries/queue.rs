@@ -45,13 +45,13 @@ impl Queue {
         Self { table, name, holds, waiting: 0, next, date: 0, anchor: 0 }
     }
 
-    /// Takes over what waits. Records from `position` on come again: they are processed then, and
-    /// do not wait twice. Under at-least-once there may be rows whose commit failed half-way: the
+    /// Takes over what waits. Records from the `position` of their reader on come again: they are
+    /// processed then, and do not wait twice. Under at-least-once there may be rows whose commit failed half-way: the
     /// rest is mended, so that no record is forgotten and no key waits for ever.
     pub(super) fn resume(
         &mut self,
         tables: &mut Tables,
-        position: i64,
+        position: &dyn Fn(&str) -> i64,
         now: Moment,
     ) -> Result<(), Failure> {
         (self.waiting, self.date, self.anchor) = (0, now.date.max(0), now.elapsed_ms);
@@ -77,11 +77,11 @@ impl Queue {
         tables: &mut Tables,
         row: &Row,
         before: Option<&Place>,
-        position: i64,
+        position: &dyn Fn(&str) -> i64,
     ) -> Result<Option<Place>, Failure> {
         let parts = rows::place_and_offset(&row.key).zip(row.due);
         let ((place, offset), due) = parts.ok_or_else(|| self.broken(&row.key))?;
-        if offset >= position {
+        if offset >= position(place.reader()) {
             tables.delete(self.table, &row.key);
             tables.delete(self.table, &place.due(due, offset));
             return Ok(None);
@@ -154,6 +154,16 @@ impl Queue {
             self.put(tables, &place.first(), &offset.to_be_bytes())?;
         }
         Ok(())
+    }
+
+    /// A reader has the record in hand from now on. Its row stays until that has an end: whoever
+    /// goes on after a crash finds it there, and gives it again.
+    pub(super) fn take_in_hand(
+        &mut self,
+        tables: &mut Tables,
+        found: &Waiting,
+    ) -> Result<(), Failure> {
+        self.forget(tables, &found.place.due(found.due, found.record.offset))
     }
 
     /// The record waits again, until another time.

@@ -31,7 +31,7 @@ const NULL: u32 = u32::MAX;
 /// Whose record it is, in bytes: the reader's name with its length before it, then the key with its
 /// own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place(Box<[u8]>);
+pub(in crate::task) struct Place(Box<[u8]>);
 
 impl Place {
     pub(super) fn new(reader: &str, key: Option<&[u8]>) -> Self {
@@ -49,6 +49,13 @@ impl Place {
         let mut rest = rest.get(usize::from(*length)..)?;
         let key = pop(&mut rest)?;
         rest.is_empty().then_some(key)
+    }
+
+    /// The reader's name.
+    pub(super) fn reader(&self) -> &str {
+        let parts = self.0.split_first();
+        let name = parts.and_then(|(length, rest)| rest.get(..usize::from(*length)));
+        std::str::from_utf8(name.unwrap_or_default()).unwrap_or_default()
     }
 
     /// Whether others can wait behind a record: not behind one with a null key.
@@ -91,7 +98,7 @@ pub(super) fn due_and_place(key: &[u8]) -> Option<(Timestamp, i64, Place)> {
 
 /// A record that waits.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Waiting {
+pub(in crate::task) struct Waiting {
     pub(super) place: Place,
     /// When it is tried again; [`HELD`] if it waits behind another one.
     pub(super) due: Timestamp,
@@ -101,6 +108,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    pub(in crate::task) fn record(&self) -> &OwnedRecord {
+        &self.record
+    }
+
     /// The value of its row, with the date in front that tables have there.
     pub(super) fn stored(&self, at: Timestamp) -> Vec<u8> {
         let OwnedRecord { timestamp, value, headers, .. } = &self.record;
@@ -191,6 +202,7 @@ mod tests {
             let stored = one.stored(9);
             let (place, offset) = place_and_offset(&one.place.record(7)).expect("a record's key");
             assert_eq!((&place, offset, place.can_hold()), (&one.place, 7, key.is_some()));
+            assert_eq!(place.reader(), "agent");
             assert_eq!(Waiting::read(place, offset, &stored[8..]), Some(one.clone()));
             let found = due_and_place(&one.place.due(258, 7)).expect("a key of what is due");
             assert_eq!(found, (258, 7, one.place));
