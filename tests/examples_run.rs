@@ -38,6 +38,7 @@ fn each_example_runs() {
         ("produce", "one more: partition"),
         ("enrichment", "300 orders priced; the service refused"),
         ("database_writer", "1000 orders in the database, 349500 cents"),
+        ("retries", "99 paid, 1 refused, none lost"),
     ] {
         says(name, &[], expected);
     }

@@ -63,9 +63,9 @@ pub use streams_core::{
     Codec, CodecError, Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable,
     Grouped, Headers, Hopping, JoinBuffers, JoinWindows, JsonValue, Natural, NaturalKey, Output,
     Process, ProcessContext, ProcessError, ProcessRows, ProcessTable, Record, RecordError,
-    RecordId, Session, Sliding, Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId,
-    Timestamp, Topic, TopicPartition, Topology, Tumbling, WindowAggregated, WindowCogrouped,
-    WindowGrouped, Windowed, Windows, agent, chain, codec, partition_for, window,
+    RecordId, Retry, Session, Sliding, Start, Stream, Suppress, Table, TableGrouped, TableStream,
+    TaskId, Timestamp, Topic, TopicPartition, Topology, Tumbling, WindowAggregated,
+    WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain, codec, partition_for, window,
 };
 
 #[cfg(feature = "failpoints")]
@@ -85,8 +85,8 @@ pub mod prelude {
     pub use crate::agent::{AgentResult, Context, Records};
     pub use crate::chain::Chain;
     pub use crate::{
-        App, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping, JoinBuffers,
-        JoinWindows, Record, Session, Sliding, Start, Stream, Suppress, Table, TableStream, Topic,
-        Topology, Tumbling, Windowed, shutdown_signal,
+        App, Backoff, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping,
+        JoinBuffers, JoinWindows, Record, Session, Sliding, Start, Stream, Suppress, Table,
+        TableStream, Topic, Topology, Tumbling, Windowed, shutdown_signal,
     };
 }

@@ -43,6 +43,9 @@ pub(crate) enum Layout {
     /// The key's length (4 bytes, big-endian) keeps the entries of a key together: without it those
     /// of every key that begins like this one would lie among them.
     Keyed(usize),
+    /// Records that wait to be tried again, with what finds them by time and by key
+    /// (`task/retries`). Keys as they are, and often read in ranges.
+    Retries,
 }
 
 impl Layout {
@@ -53,6 +56,7 @@ impl Layout {
             Self::Ordered => "ordered keys",
             Self::Window => "windows",
             Self::Keyed(_) => "keys and times",
+            Self::Retries => "records to be tried again",
         }
     }
 }
@@ -114,7 +118,9 @@ impl TableSpec {
         let value = parts.as_ref().map(|parts| &parts[..]);
         let too_short = || self.broken(record, "its key is too short for a window");
         match self.layout {
-            Layout::KeyValue | Layout::Ordered => entries.push_parts(&[key], value),
+            Layout::KeyValue | Layout::Ordered | Layout::Retries => {
+                entries.push_parts(&[key], value)
+            }
             Layout::Window => {
                 let (key, start) = window_and_key(key).ok_or_else(too_short)?;
                 self.check_times(record, start)?;
@@ -160,7 +166,8 @@ impl TableSpec {
 
     /// Whether its entries are often read in ranges.
     pub(crate) fn is_ordered(&self) -> bool {
-        self.is_ranged || matches!(self.layout, Layout::Keyed(_) | Layout::Ordered)
+        let is_ranged = matches!(self.layout, Layout::Keyed(_) | Layout::Ordered | Layout::Retries);
+        self.is_ranged || is_ranged
     }
 
     fn broken(&self, record: &RawRecord<'_>, why: &'static str) -> RestoreError {

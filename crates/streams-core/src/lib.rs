@@ -67,7 +67,7 @@ pub use limits::{MAX_MESSAGE_BYTES, RecordLimits, TopicLimits, record_bytes};
 pub use moment::Moment;
 pub use operators::{Output, ProcessContext, ProcessError, ProcessRows, ProcessTable};
 pub use partition::partition_for;
-pub use policy::{Consumed, ErrorPolicy, Start};
+pub use policy::{Consumed, ErrorPolicy, Retry, Start};
 pub use record::{
     Headers, OwnedBatch, OwnedRecord, RawRecord, Record, RecordBatch, Timestamp, TopicPartition,
 };

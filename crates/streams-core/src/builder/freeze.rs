@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::graph::{Graph, NodeKind, TableDraft};
-use super::{own_topics, types};
+use super::{own_topics, retries, types};
 use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
@@ -19,6 +19,7 @@ const ENTRY_BYTES: usize = 24;
 
 pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
     std::mem::take(&mut graph.at_freeze).into_iter().for_each(|freeze| freeze());
+    retries::declare(&mut graph);
     let component = components(&graph);
     check(&mut graph);
     check_globals(&mut graph);
@@ -157,6 +158,7 @@ fn sub_topologies(graph: &mut Graph, component: &[usize]) -> Vec<SubTopology> {
             topic: draft.topic,
             kind: draft.kind,
             start: draft.start,
+            retries: draft.retries,
             max_ahead_ms: draft.max_ahead_ms,
             receivers: draft.receivers.into(),
             agents: draft.agents.into(),
@@ -288,10 +290,7 @@ fn sink_topics(graph: &Graph) -> Vec<Arc<str>> {
         }
     }
     let policies = graph.sources.iter().filter_map(|source| source.policy.as_ref());
-    for policy in policies.chain([&graph.default_policy]) {
-        if let ErrorPolicy::DeadLetter(topic) = policy {
-            topics.insert(Arc::clone(topic));
-        }
-    }
+    let policies = policies.chain([&graph.default_policy]);
+    topics.extend(policies.filter_map(ErrorPolicy::dead_letters).map(Arc::clone));
     topics.into_iter().collect()
 }

@@ -43,6 +43,8 @@ pub(crate) struct SourceDraft {
     pub(crate) kind: SourceKind,
     pub(crate) start: Start,
     pub(crate) policy: Option<ErrorPolicy>,
+    /// The table of those that wait to be tried again, once the policy is known.
+    pub(crate) retries: Option<TableIndex>,
     pub(crate) max_ahead_ms: Option<i64>,
     pub(crate) node: NodeId,
     pub(crate) receivers: Vec<Box<dyn ReceiveRaw>>,
@@ -147,17 +149,16 @@ impl Graph {
         }
         self.check_name("the topic", topic);
         let node = self.add_node(NodeKind::Source(Arc::clone(topic)), &[]);
-        let (receivers, agents) = (Vec::new(), Vec::new());
-        let topic = Arc::clone(topic);
         self.sources.push(SourceDraft {
-            topic,
+            topic: Arc::clone(topic),
             kind,
             start,
             policy,
+            retries: None,
             max_ahead_ms,
             node,
-            receivers,
-            agents,
+            receivers: Vec::new(),
+            agents: Vec::new(),
         });
         node
     }

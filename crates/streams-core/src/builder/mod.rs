@@ -4,6 +4,7 @@ mod freeze;
 mod graph;
 mod names;
 mod own_topics;
+mod retries;
 mod types;
 
 use std::cell::RefCell;

@@ -58,11 +58,8 @@ fn consumed(graph: &Graph) -> BTreeSet<Arc<str>> {
 
 fn dead_letters(graph: &Graph) -> BTreeSet<Arc<str>> {
     let policies = graph.sources.iter().filter_map(|source| source.policy.as_ref());
-    let letters = policies.chain([&graph.default_policy]).filter_map(|policy| match policy {
-        ErrorPolicy::DeadLetter(topic) => Some(Arc::clone(topic)),
-        _ => None,
-    });
-    letters.collect()
+    let policies = policies.chain([&graph.default_policy]);
+    policies.filter_map(ErrorPolicy::dead_letters).map(Arc::clone).collect()
 }
 
 fn sinks(graph: &Graph) -> impl Iterator<Item = Arc<str>> {

@@ -362,6 +362,10 @@ where
     }
 
     fn give_alone(&mut self, _: usize) {}
+
+    fn of_topic(&self, index: usize) -> usize {
+        index
+    }
 }
 
 fn failed(name: &str, source: crate::error::BoxError) -> Cause {

@@ -84,7 +84,8 @@ impl Task {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let cx = self.cx();
         let hooks = self.sub_topology().hooks.iter();
-        hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline()).min()
+        let wakeups = hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline());
+        wakeups.chain(self.next_retry()).min()
     }
 
     /// Whether there is anything to commit.

@@ -32,7 +32,7 @@ impl Task {
     /// Whether a step would do something.
     pub(super) fn has_more(&self) -> bool {
         let has_record = || self.has_queued() && self.missing().next().is_none();
-        self.is_behind() || (has_record() && !self.waits_for_agents())
+        self.is_behind() || self.has_due_retry() || (has_record() && !self.waits_for_agents())
     }
 
     /// The inputs that have no record queued and are waited for, while others have some.
@@ -51,6 +51,7 @@ impl Task {
     /// has said that it has nothing more, and nothing that is due is left.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_behind()
+            && !self.has_due_retry()
             && !self.awaits_results()
             && self.inputs.iter().all(|input| input.is_empty() && input.at_end)
     }

@@ -14,6 +14,7 @@ mod late;
 mod merge;
 mod metrics;
 mod progress;
+mod retries;
 mod step;
 
 use std::mem;
@@ -41,6 +42,7 @@ use crate::topology::{SubTopology, Topology};
 use input::Input;
 pub(crate) use progress::METADATA_MAX;
 use progress::Progress;
+use retries::Retries;
 
 /// One partition of a sub-topology.
 pub struct Task {
@@ -55,6 +57,7 @@ pub struct Task {
     touched: bool,
     /// Entries of what is due that a step does at most.
     portion_max: usize,
+    retries: Retries,
 }
 
 /// Where an input goes on; see [`Task::resume`].
@@ -121,6 +124,7 @@ impl Task {
             portion: Portion::default(),
             portion_max: PORTION,
         };
+        let retries = Retries::new(&topology, sub);
         Self {
             id,
             inputs,
@@ -128,6 +132,7 @@ impl Task {
             waker: Waker::noop().clone(),
             touched: false,
             portion_max: usize::MAX,
+            retries,
             topology,
         }
     }
@@ -163,14 +168,15 @@ impl Task {
             input.resume(resume.offset, &progress, source);
         }
         self.touched = inputs.iter().any(|resume| !resume.committed);
-        let cx = self.cx_mut();
-        cx.set_moment(now.into());
+        let (now, cx) = (now.into(), self.cx_mut());
+        cx.set_moment(now);
         // What is at the log for it is not known yet.
         cx.nothing_until = Timestamp::MIN;
         let elapsed = cx.elapsed;
         cx.clocks = times.into_iter().map(|time| Clock::new(time, elapsed)).collect();
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);
+        self.resume_retries(now)?;
         self.start_agents()
     }
 
@@ -219,7 +225,7 @@ impl Task {
 
     /// What it has done since it was made.
     pub fn metrics(&self) -> TaskMetrics {
-        self.cx().metrics
+        TaskMetrics { waiting: self.retries.waiting(), ..self.cx().metrics }
     }
 
     /// About how many bytes of uncommitted table entries it holds in memory.

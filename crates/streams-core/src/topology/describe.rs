@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
-use std::sync::Arc;
 
 use super::{Source, SourceKind, SubTopology, Topology};
 use crate::builder::{Node, NodeKind};
@@ -73,7 +72,7 @@ impl<'a> Description<'a> {
         }
         for (id, node) in self.topology.nodes.iter().enumerate() {
             let NodeKind::Source(topic) = &node.kind else { continue };
-            if let Some(dead) = self.source(topic).and_then(dead_letters) {
+            if let Some(dead) = self.source(topic).and_then(|one| one.policy.dead_letters()) {
                 topics.insert(format!("n{id} -. failed .-> t_{dead}[({dead})]"));
             }
         }
@@ -156,12 +155,10 @@ fn write_policy(f: &mut fmt::Formatter<'_>, topic: &str, policy: &ErrorPolicy) -
         ErrorPolicy::DeadLetter(dead) => {
             writeln!(f, "  sends records of {topic} that fail to {dead}, a dead-letter topic")
         }
-    }
-}
-
-fn dead_letters(source: &Source) -> Option<&Arc<str>> {
-    match &source.policy {
-        ErrorPolicy::DeadLetter(topic) => Some(topic),
-        _ => None,
+        ErrorPolicy::Retry(retry) => {
+            let (attempts, held) = (retry.attempts, if retry.hold_key { ", in order" } else { "" });
+            writeln!(f, "  tries records of {topic} that fail again, {attempts} times{held}")?;
+            write_policy(f, topic, &retry.then)
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::cx::ClockIndex;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
+use crate::tables::TableIndex;
 
 pub use describe::Description;
 pub(crate) use shape::Terms;
@@ -54,6 +55,8 @@ pub struct Source {
     pub start: Start,
     /// What happens to records that cannot be processed.
     pub policy: ErrorPolicy,
+    /// The table of those that wait to be tried again, if that is the policy.
+    pub(crate) retries: Option<TableIndex>,
     pub(crate) max_ahead_ms: Option<i64>,
     /// Whether any of those that follow has a timestamp extractor.
     pub(crate) extracts_times: bool,
@@ -130,6 +133,13 @@ impl Topology {
     /// What it is made of, as text or as a graph.
     pub fn describe(&self) -> Description<'_> {
         Description::of(self)
+    }
+}
+
+impl Source {
+    /// The number of the agent of that name.
+    pub(crate) fn agent(&self, name: &str) -> Option<usize> {
+        self.agents.iter().position(|agent| **agent.name() == *name)
     }
 }
 

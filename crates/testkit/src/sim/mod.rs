@@ -218,7 +218,7 @@ impl Simulation {
     }
 
     /// Runs it: first everything goes wrong that the seed wants, then nothing any more, until
-    /// every input is processed.
+    /// every input is processed and no record waits to be tried again.
     ///
     /// # Errors
     /// The application does not come to an end, an instance ends with an error although nothing

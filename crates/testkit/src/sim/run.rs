@@ -138,15 +138,24 @@ impl Run<'_> {
             let tasks = status.tasks.iter();
             let tasks = tasks.map(|(task, status)| {
                 let inputs = status.inputs.iter().map(|input| input.position);
-                format!("{task} {:?} {:?}", status.state, inputs.collect::<Vec<_>>())
+                let (inputs, waiting) = (inputs.collect::<Vec<_>>(), status.waiting);
+                format!("{task} {:?} {inputs:?}, {waiting} to be tried again", status.state)
             });
             tasks.collect::<Vec<_>>().join(", ")
         });
         Ok(tasks.collect())
     }
 
-    /// A partition of a source that nobody has, or with records that its owner has not processed.
+    /// Records that wait to be tried again, a partition of a source that nobody has, or one with
+    /// records that its owner has not processed.
     fn left_to_do(&self, statuses: &[Status]) -> Result<Option<String>, String> {
+        let mut tasks = statuses.iter().flat_map(|status| &status.tasks);
+        if let Some((task, status)) = tasks.find(|(_, status)| status.waiting > 0) {
+            return Ok(Some(format!(
+                "{} records of {task} wait to be tried again",
+                status.waiting
+            )));
+        }
         let topology = (self.world.topology)();
         for source in topology.sub_topologies().iter().flat_map(|sub| sub.sources()) {
             for partition in check::partitions(self.world, &source.topic)? {
