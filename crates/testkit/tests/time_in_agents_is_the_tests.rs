@@ -2,6 +2,8 @@
 //! the test lets pass at once, nothing that an agent has sent is lost while it waits, and nothing
 //! fires by itself.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -227,6 +229,55 @@ fn join_and_channels_and_what_was_spawned_go_on() {
     assert!(taken(&mut test).is_empty());
     pass(&mut test, 1);
     assert_eq!(taken(&mut test), [note("a", 6)]);
+}
+
+#[test]
+fn what_takes_no_time_is_done_at_once() {
+    let mut test = agent(|mut orders, cx| async move {
+        while let Some(order) = orders.next().await {
+            let answer = tokio::spawn(async move {
+                tokio::task::yield_now().await;
+                order.value + 1
+            });
+            cx.send(&notes(), order.key, answer.await?)?;
+        }
+        Ok(())
+    });
+    order(&mut test, "a", 1);
+    assert_eq!(taken(&mut test), [note("a", 2)]);
+}
+
+/// Spawns a task that counts itself after 50 milliseconds.
+fn with_ghosts(count: &Arc<AtomicU64>) -> TopologyTest {
+    let count = Arc::clone(count);
+    agent(move |mut orders, _| {
+        let count = Arc::clone(&count);
+        async move {
+            while orders.next().await.is_some() {
+                let count = Arc::clone(&count);
+                let counted = tokio::spawn(async move {
+                    sleep(millis(50)).await;
+                    count.fetch_add(1, Ordering::Relaxed);
+                });
+                counted.await?;
+            }
+            Ok(())
+        }
+    })
+}
+
+#[test]
+fn a_crash_ends_what_was_spawned() {
+    let count = Arc::default();
+    let mut test = with_ghosts(&count);
+    order(&mut test, "a", 1);
+    pass(&mut test, 49);
+    test.crash().expect("it restores");
+    pass(&mut test, 49);
+    assert_eq!(count.load(Ordering::Relaxed), 0, "of the first life");
+    pass(&mut test, 1);
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    drop(test);
 }
 
 #[test]
