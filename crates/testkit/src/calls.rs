@@ -336,6 +336,27 @@ mod tests {
         assert!(found.iter().all(|latency| range.contains(latency)));
     }
 
+    #[tokio::test]
+    async fn calls_are_counted_by_what_became_of_them() {
+        let count =
+            |begun, served, failed, unfinished| CallCounts { begun, served, failed, unfinished };
+        let lost = Calls::new(1).losing_answers(1.0);
+        let error = lost.call("a").await.expect_err("its answer is lost");
+        assert!(matches!(error, CallError::AnswerLost { attempt: 1, .. }), "{error}");
+        assert_eq!(lost.of("a"), count(1, 1, 1, 0));
+        let failed = Calls::new(1).failing(1.0);
+        assert!(failed.call("a").await.is_err() && failed.call("a").await.is_err());
+        assert_eq!(failed.of("a"), count(2, 0, 2, 0));
+        let away = Calls::new(1).away(Duration::ZERO..Duration::from_secs(3_600));
+        assert!(matches!(away.call(7).await, Err(CallError::Away { .. })));
+        let (fine, hung) = (Calls::new(1), Calls::new(1).hanging(1.0));
+        assert_eq!((fine.call("a").await, fine.of("a")), (Ok(()), count(1, 1, 0, 0)));
+        let in_time = tokio::time::timeout(Duration::from_millis(1), hung.call("a"));
+        assert!(in_time.await.is_err());
+        assert_eq!((hung.of("a"), hung.in_flight_max()), (count(1, 0, 0, 1), 1));
+        assert_eq!(lock(&hung.seen).in_flight, 0);
+    }
+
     #[test]
     fn a_fate_depends_on_seed_id_and_attempt() {
         let one = |seed, id: &str, attempt| {
