@@ -43,10 +43,10 @@ impl Written {
         }
     }
 
-    fn insert(&mut self, key: &[u8], value: Value) {
+    fn insert(&mut self, key: Key, value: Value) {
         match self {
             Self::Hashed(map) => map.insert(key, value),
-            Self::Ordered(map) => drop(map.insert(key.into(), value)),
+            Self::Ordered(map) => drop(map.insert(key, value)),
         }
     }
 
@@ -123,8 +123,31 @@ impl Overlay {
             return previous;
         }
         self.bytes += key.len() + length + ENTRY_OVERHEAD;
-        self.entries.insert(key, value.map(Into::into));
+        self.entries.insert(key.into(), value.map(Into::into));
         Previous::Absent
+    }
+
+    /// Moves all that was written to `newer` here.
+    pub(crate) fn absorb(&mut self, newer: &mut Self) {
+        match &mut newer.entries {
+            Written::Hashed(map) => map.drain().for_each(|(key, value)| self.put_owned(key, value)),
+            Written::Ordered(map) => {
+                std::mem::take(map).into_iter().for_each(|(key, value)| self.put_owned(key, value));
+            }
+        }
+        newer.bytes = 0;
+    }
+
+    fn put_owned(&mut self, key: Key, value: Value) {
+        let length = value.as_ref().map_or(0, |value| value.len());
+        if let Some(slot) = self.entries.get_mut(&key) {
+            let before = slot.as_ref().map_or(0, |value| value.len());
+            self.bytes = self.bytes + length - before;
+            *slot = value;
+            return;
+        }
+        self.bytes += key.len() + length + ENTRY_OVERHEAD;
+        self.entries.insert(key, value);
     }
 
     /// Takes back a write.

@@ -1,14 +1,19 @@
 //! The description of an agent: what it consumes, which tables and topics it uses.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::Duration;
 
-use super::AgentRunner;
 use super::context::{Access, Context, Declared};
-use super::records::{Inbox, Records};
-use super::running::{Running, RunningAgent};
+use super::link::Link;
+use super::records::Records;
+use super::running::{Running, RunningAgent, Source};
+use super::{AgentRunner, StartedFor};
 use crate::builder::{Builder, NodeId, NodeKind, Types};
+use crate::calls::Intake;
 use crate::changelog::Layout;
 use crate::error::BoxError;
 use crate::operators::event_time;
@@ -22,6 +27,20 @@ use crate::topology::SourceKind;
 /// What an agent returns: an error is handled by the source's error policy; returning without one
 /// is an error too, for an agent lives as long as its task.
 pub type AgentResult = Result<(), BoxError>;
+
+/// What an agent stands on.
+pub(crate) enum From<K, V> {
+    Topic {
+        topic: Topic<K, V>,
+        consumed: Consumed<K, V>,
+    },
+    /// Operators on a topic. Without an intake it was refused.
+    Stream {
+        topic: Arc<str>,
+        intake: Option<Intake<K, V>>,
+        node: NodeId,
+    },
+}
 
 /// Describes an agent; see [`Builder::agent`].
 ///
@@ -55,34 +74,39 @@ pub type AgentResult = Result<(), BoxError>;
 pub struct AgentBuilder<'b, K, V> {
     builder: &'b Builder,
     name: Arc<str>,
-    topic: Topic<K, V>,
-    consumed: Consumed<K, V>,
+    from: From<K, V>,
     tables: Vec<(Arc<str>, TableIndex, Access)>,
     topics: Vec<Arc<str>>,
+    limit: Option<Duration>,
     node: Option<NodeId>,
 }
 
 impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
-    pub(crate) fn new(builder: &'b Builder, name: &str, topic: &Topic<K, V>) -> Self {
+    pub(crate) fn new(builder: &'b Builder, name: &str, from: From<K, V>) -> Self {
         builder.graph(|graph| graph.check_name("the agent", name));
         Self {
             builder,
             name: name.into(),
-            topic: topic.clone(),
-            consumed: Consumed::new(),
+            from,
             tables: Vec::new(),
             topics: Vec::new(),
+            limit: None,
             node: None,
         }
     }
 
-    /// How the topic is consumed. The first thing to say, if at all.
-    pub fn consumed(mut self, consumed: Consumed<K, V>) -> Self {
-        if self.node.is_some() {
-            let problem = format!("the agent {}: consumed() comes before tables", self.name);
-            self.builder.problem(problem);
-        }
-        self.consumed = consumed;
+    /// How the topic is consumed. The first thing to say, if at all; an agent on a stream says it
+    /// with [`stream_with`](Builder::stream_with).
+    pub fn consumed(mut self, with: Consumed<K, V>) -> Self {
+        let problem = match &mut self.from {
+            _ if self.node.is_some() => "consumed() comes before tables",
+            From::Stream { .. } => "the stream that it stands on says how the topic is consumed",
+            From::Topic { consumed, .. } => {
+                *consumed = with;
+                return self;
+            }
+        };
+        self.builder.problem(format!("the agent {}: {problem}", self.name));
         self
     }
 
@@ -121,6 +145,15 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self
     }
 
+    /// How long the agent may take for a record, or for a batch: from when it is given until it
+    /// asks for the next. What takes longer has failed, its future is dropped, and the source's
+    /// error policy decides. Default: any time; the application warns of a record that has taken
+    /// 30 s, with its place.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// The function to run, once per partition: it is called with the partition's records and a
     /// context, and what it returns runs until the task closes.
     pub fn run<F, Fut>(mut self, function: F)
@@ -134,15 +167,24 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         let start = Box::new(move |records, cx| {
             Box::pin(function(records, cx)) as Pin<Box<dyn Future<Output = AgentResult> + Send>>
         });
+        let (topic, source) = match self.from {
+            From::Topic { topic, consumed } => {
+                let (name, timestamps) = (Arc::clone(&topic.name), consumed.timestamps);
+                (name, Source::Topic { topic, timestamps })
+            }
+            From::Stream { topic, intake, .. } => {
+                let Some(intake) = intake else { return };
+                (topic, Source::Stream(Arc::new(intake)))
+            }
+        };
         let runner = Runner {
             name: self.name,
-            topic: self.topic,
-            timestamps: self.consumed.timestamps,
+            source,
             declared: Arc::new(declared),
+            limit: self.limit,
             start,
         };
-        let name = Arc::clone(&runner.topic.name);
-        self.builder.graph(|graph| graph.add_agent(&name, Arc::new(runner)));
+        self.builder.graph(|graph| graph.add_agent(&topic, Arc::new(runner)));
     }
 
     /// The agent's node in the graph, with its source; made when first needed.
@@ -150,16 +192,18 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         if let Some(node) = self.node {
             return node;
         }
-        let Consumed { start, policy, max_ahead_ms, .. } = &self.consumed;
         let node = self.builder.graph(|graph| {
-            let source = graph.add_source(
-                &self.topic.name,
-                SourceKind::User,
-                *start,
-                policy.clone(),
-                *max_ahead_ms,
-            );
-            graph.add_node(NodeKind::Agent(Arc::clone(&self.name)), &[source])
+            let parent = match &self.from {
+                From::Stream { node, .. } => *node,
+                From::Topic { topic, consumed } => graph.add_source(
+                    &topic.name,
+                    SourceKind::User,
+                    consumed.start,
+                    consumed.policy.clone(),
+                    consumed.max_ahead_ms,
+                ),
+            };
+            graph.add_node(NodeKind::Agent(Arc::clone(&self.name)), &[parent])
         });
         self.node = Some(node);
         node
@@ -174,9 +218,9 @@ type Start<K, V> = Box<
 
 struct Runner<K, V> {
     name: Arc<str>,
-    topic: Topic<K, V>,
-    timestamps: Option<crate::policy::Extractor<K, V>>,
+    source: Source<K, V>,
     declared: Arc<Declared>,
+    limit: Option<Duration>,
     start: Start<K, V>,
 }
 
@@ -185,26 +229,48 @@ impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
         &self.name
     }
 
-    fn start(&self) -> Box<dyn Running> {
-        let inbox = Arc::new(Mutex::new(Inbox::new()));
-        let loan = Arc::new(Mutex::new(None));
-        let context = Context { loan: Arc::clone(&loan), declared: Arc::clone(&self.declared) };
-        let future = (self.start)(Records { inbox: Arc::clone(&inbox) }, context);
+    fn start(&self, task: &StartedFor<'_>) -> Box<dyn Running> {
+        let inbox = Arc::new(Mutex::new(VecDeque::new()));
+        let link = Link::new(task);
+        let context = Context {
+            link: Arc::clone(&link),
+            declared: Arc::clone(&self.declared),
+            topic: Arc::clone(task.topic),
+            partition: task.partition,
+        };
+        let records = Records { inbox: Arc::clone(&inbox), link: Arc::clone(&link) };
+        let future = (self.start)(records, context);
         Box::new(RunningAgent {
             name: Arc::clone(&self.name),
-            topic: self.topic.clone(),
-            timestamps: self.timestamps.clone(),
+            source: self.source.clone(),
+            made_of_one: VecDeque::new(),
+            of_first: 0,
             inbox,
-            loan,
+            waker: Waker::from(Arc::clone(&link.wakeup)),
+            link,
             future,
         })
     }
 
+    fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    fn feeds_operators(&self) -> bool {
+        false
+    }
+
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
-        event_time(&self.topic, self.timestamps.as_ref(), record)
+        match &self.source {
+            Source::Topic { topic, timestamps } => event_time(topic, timestamps.as_ref(), record),
+            Source::Stream(intake) => intake.event_time(record),
+        }
     }
 
     fn extracts_times(&self) -> bool {
-        self.timestamps.is_some()
+        match &self.source {
+            Source::Topic { timestamps, .. } => timestamps.is_some(),
+            Source::Stream(intake) => intake.extracts_times(),
+        }
     }
 }

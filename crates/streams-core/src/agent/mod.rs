@@ -11,24 +11,56 @@
 
 mod builder;
 mod context;
+mod link;
 mod records;
 mod running;
 
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
+use crate::policy::ErrorPolicy;
 use crate::record::{RawRecord, Timestamp};
+use crate::topology::Source;
 
+pub(crate) use builder::From;
 pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};
 pub use records::Records;
 
-pub(crate) use running::{Poll, Running, panic_text};
+pub(crate) use link::Wakeup;
+pub(crate) use running::{Polled, Running, panic_text};
 
-/// Starts an agent's future, once per task.
+/// The task, and its input, that an agent is started for.
+pub(crate) struct StartedFor<'t> {
+    pub(crate) input: u32,
+    pub(crate) topic: &'t Arc<str>,
+    pub(crate) partition: i32,
+    /// Whether the input's error policy lets the task go on after a record that failed.
+    pub(crate) is_undoable: bool,
+    /// Whom to wake when something wakes the agent.
+    pub(crate) waker: &'t Waker,
+}
+
+impl<'t> StartedFor<'t> {
+    pub(crate) fn new(source: &'t Source, input: usize, partition: i32, waker: &'t Waker) -> Self {
+        let is_undoable = source.policy != ErrorPolicy::Fail;
+        Self { input: input as u32, topic: &source.topic, partition, is_undoable, waker }
+    }
+}
+
+/// A reader of its own: an agent, or the calls of a stream. Started once per task.
 pub(crate) trait AgentRunner: Send + Sync {
     fn name(&self) -> &Arc<str>;
 
-    fn start(&self) -> Box<dyn Running>;
+    /// A new one, not yet polled.
+    fn start(&self, task: &StartedFor<'_>) -> Box<dyn Running>;
+
+    /// How long it may take for a record.
+    fn limit(&self) -> Option<Duration>;
+
+    /// Whether operators stand behind it, which nothing must take for idle while it has records.
+    fn feeds_operators(&self) -> bool;
 
     /// The time that its extractor finds in the record.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;
