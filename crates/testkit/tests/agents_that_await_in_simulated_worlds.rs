@@ -1,6 +1,6 @@
-//! Agents that await calls, time-outs and timers in simulated worlds where everything goes wrong:
-//! what they send and keep is what one process sends and keeps that handles one record after the
-//! other, and every record's call was answered.
+//! Agents that await calls, time-outs and timers, and calls of `map_async`, in simulated worlds
+//! where everything goes wrong: what they send and keep is what one process sends and keeps that
+//! handles one record after the other, and every record's call was answered.
 //!
 //! `HEADWATER_SEEDS=10000 cargo test --release -p headwater-testkit --test
 //! agents_that_await_in_simulated_worlds`; `HEADWATER_SEED=7` runs that seed alone and prints its
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
-use headwater_testkit::{Calls, Outcome, Simulation, simulate};
+use headwater::{Async, Backoff, Call};
+use headwater_testkit::{CallError, Calls, Outcome, Simulation, simulate};
 use tokio::time::{sleep, timeout};
 
 const RECORDS: u64 = 60;
@@ -32,6 +33,14 @@ fn paid() -> Topic<String, String> {
 
 fn batched() -> Topic<String, u64> {
     Topic::new("batched")
+}
+
+fn priced() -> Topic<String, u64> {
+    Topic::new("priced")
+}
+
+fn prices() -> Table<String, u64> {
+    Table::new("prices")
 }
 
 fn payments() -> Table<String, u64> {
@@ -65,10 +74,32 @@ async fn collect(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
     }
 }
 
+/// Calls side by side, whose results go to a topic and into a table.
+fn price(app: &Builder, service: &Calls) {
+    let settings = Async::in_flight(5)
+        .timeout(millis(300))
+        .retry(1_000, Backoff::exponential(millis(20), millis(500)))
+        .serial_per_key();
+    let service = service.clone();
+    let answered = app
+        .stream(&orders())
+        .map_async("price", settings, move |call: Call<String, u64>| {
+            let service = service.clone();
+            async move {
+                service.call(&call.id).await?;
+                Ok::<_, CallError>(call.record.value * 2)
+            }
+        })
+        .shared();
+    answered.clone().to(&priced());
+    answered.group_by_key().reduce(&prices(), |sum, price| sum + price).to(&Topic::new("sums"));
+}
+
 fn topology(service: &Calls) -> Topology {
     let app = Builder::new("payments");
     let events = app.stream(&orders());
     events.group_by_key().count(&Table::new("seen")).to(&Topic::new("counts"));
+    price(&app, service);
     let service = service.clone();
     app.agent("pay", &orders())
         .writes(&payments())
@@ -92,7 +123,7 @@ fn world(seed: u64) -> Simulation {
             config.transaction_timeout = Duration::from_secs(10);
         })
         .feed(&orders(), RECORDS, |dice, n| Record::new(format!("user-{}", dice.below(7)), n, 0));
-    for topic in ["orders", "paid", "batched", "counts"] {
+    for topic in ["orders", "paid", "batched", "priced", "sums", "counts"] {
         simulation = simulation.topic(topic, PARTITIONS);
     }
     simulation.check(move |outcome| judge(outcome, &service))
@@ -103,7 +134,10 @@ fn world(seed: u64) -> Simulation {
 fn judge(outcome: &Outcome, service: &Calls) -> Result<(), Box<dyn Error>> {
     let orders = outcome.committed(&orders())?;
     let (mut numbers, mut expected) = (BTreeMap::<String, u64>::new(), Vec::new());
+    let (mut sums, mut doubled) = (BTreeMap::<String, u64>::new(), Vec::new());
     for Record { key, value, .. } in &orders {
+        *sums.entry(key.clone()).or_default() += value * 2;
+        doubled.push((key.clone(), value * 2));
         let number = numbers.entry(key.clone()).or_default();
         *number += 1;
         expected.push((key.clone(), format!("{value} is begun as number {number}")));
@@ -113,6 +147,12 @@ fn judge(outcome: &Outcome, service: &Calls) -> Result<(), Box<dyn Error>> {
     assert_eq!(orders.len() as u64, RECORDS);
     assert_eq!(pairs(outcome.committed(&paid())?), expected);
     assert_eq!(outcome.table_rows(&payments())?, numbers);
+    assert_eq!(pairs(outcome.committed(&priced())?), doubled);
+    assert_eq!(outcome.table_rows(&prices())?, sums);
+    let answered = service.counts().into_iter().filter(|(id, _)| id.starts_with("orders-"));
+    let answered: Vec<_> = answered.collect();
+    assert_eq!(answered.len() as u64, RECORDS);
+    assert!(answered.iter().all(|(_, counts)| counts.served > 0), "{answered:?}");
     assert_eq!(pairs(outcome.committed(&batched())?), pairs(orders));
     Ok(())
 }

@@ -148,11 +148,12 @@ impl Tasks {
                     moved |= self.turn(index, usize::MAX, world)?;
                 }
             }
-            // What agents spawned may wake them.
+            // What agents spawned may wake them, as what they await does.
             let is_woken = time.as_ref().is_some_and(|time| time.settle());
+            let is_ready = is_woken || self.tasks.iter().any(Task::is_ready);
             fruitless = if moved { 0 } else { fruitless + 1 };
-            if !moved && (!is_woken || fruitless > FRUITLESS_MAX) {
-                return if is_woken { Err(TestError::Restless) } else { Ok(()) };
+            if !moved && (!is_ready || fruitless > FRUITLESS_MAX) {
+                return if is_ready { Err(TestError::Restless) } else { Ok(()) };
             }
         }
     }
@@ -190,8 +191,7 @@ impl Tasks {
                 commit(task, world, effects)?;
             }
         }
-        // What woke an agent meanwhile runs it again.
-        Ok(moved | self.tasks[index].is_ready())
+        Ok(moved)
     }
 
     /// Goes back to what is committed; stores know nothing else.
