@@ -35,6 +35,10 @@ fn batched() -> Topic<String, u64> {
     Topic::new("batched")
 }
 
+fn rated() -> Topic<String, u64> {
+    Topic::new("rated")
+}
+
 fn priced() -> Topic<String, u64> {
     Topic::new("priced")
 }
@@ -74,6 +78,18 @@ async fn collect(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
     }
 }
 
+/// One of several side by side; the records of a key are one's.
+async fn rate(mut orders: Records<String, u64>, cx: Context, service: Calls) -> AgentResult {
+    while let Some(Record { key, value, .. }) = orders.next().await {
+        let id = format!("rate {value}");
+        while !matches!(timeout(millis(350), service.call(&id)).await, Ok(Ok(()))) {
+            sleep(millis(30)).await;
+        }
+        cx.send(&rated(), key, value)?;
+    }
+    Ok(())
+}
+
 /// Calls side by side, whose results go to a topic and into a table.
 fn price(app: &Builder, service: &Calls) {
     let settings = Async::in_flight(5)
@@ -100,11 +116,15 @@ fn topology(service: &Calls) -> Topology {
     let events = app.stream(&orders());
     events.group_by_key().count(&Table::new("seen")).to(&Topic::new("counts"));
     price(&app, service);
-    let service = service.clone();
+    let (service, rater) = (service.clone(), service.clone());
     app.agent("pay", &orders())
         .writes(&payments())
         .sends(&paid())
         .run(move |orders, cx| pay(orders, cx, service.clone()));
+    app.agent("rate", &orders())
+        .sends(&rated())
+        .concurrency(3)
+        .run(move |orders, cx| rate(orders, cx, rater.clone()));
     app.agent("collect", &orders()).sends(&batched()).run(collect);
     app.build().expect("valid")
 }
@@ -123,7 +143,7 @@ fn world(seed: u64) -> Simulation {
             config.transaction_timeout = Duration::from_secs(10);
         })
         .feed(&orders(), RECORDS, |dice, n| Record::new(format!("user-{}", dice.below(7)), n, 0));
-    for topic in ["orders", "paid", "batched", "priced", "sums", "counts"] {
+    for topic in ["orders", "paid", "batched", "priced", "rated", "sums", "counts"] {
         simulation = simulation.topic(topic, PARTITIONS);
     }
     simulation.check(move |outcome| judge(outcome, &service))
@@ -153,6 +173,7 @@ fn judge(outcome: &Outcome, service: &Calls) -> Result<(), Box<dyn Error>> {
     let answered: Vec<_> = answered.collect();
     assert_eq!(answered.len() as u64, RECORDS);
     assert!(answered.iter().all(|(_, counts)| counts.served > 0), "{answered:?}");
+    assert_eq!(pairs(outcome.committed(&rated())?), pairs(orders.clone()));
     assert_eq!(pairs(outcome.committed(&batched())?), pairs(orders));
     Ok(())
 }
