@@ -61,11 +61,11 @@ pub use runtime::{
 pub use streams_core::{
     Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,
     Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable, Grouped, Headers,
-    Hopping, JoinBuffers, JoinWindows, JsonValue, Natural, NaturalKey, Output, Process,
+    Hopping, JoinBuffers, JoinWindows, JsonValue, Missed, Natural, NaturalKey, Output, Process,
     ProcessContext, ProcessError, ProcessRows, ProcessTable, Record, RecordError, Session, Sliding,
-    Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId, Timestamp, Topic,
-    TopicPartition, Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed,
-    Windows, agent, chain, codec, partition_for, window,
+    Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId, Tick, Ticks, Timestamp,
+    Topic, TopicPartition, Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped,
+    Windowed, Windows, agent, chain, codec, partition_for, window,
 };
 
 #[cfg(feature = "failpoints")]
@@ -86,7 +86,7 @@ pub mod prelude {
     pub use crate::chain::Chain;
     pub use crate::{
         App, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping, JoinBuffers,
-        JoinWindows, Record, Session, Sliding, Start, Stream, Suppress, Table, TableStream, Topic,
-        Topology, Tumbling, Windowed, shutdown_signal,
+        JoinWindows, Missed, Record, Session, Sliding, Start, Stream, Suppress, Table, TableStream,
+        Tick, Topic, Topology, Tumbling, Windowed, shutdown_signal,
     };
 }

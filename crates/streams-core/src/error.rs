@@ -193,6 +193,17 @@ pub enum Cause {
         /// Why the dead-letter topic does not take it.
         refused: Box<Self>,
     },
+    /// What was to be done on a tick failed.
+    #[error("on the tick of {stream} at {time}: {cause}")]
+    Tick {
+        /// The name of the ticks.
+        stream: Arc<str>,
+        /// When it was due, in milliseconds since the Unix epoch.
+        time: Timestamp,
+        /// What was wrong.
+        #[source]
+        cause: Box<Self>,
+    },
     /// The buffer of a `suppress` is full, and it was told to fail then.
     #[error("the buffer {table} is full: {records} records, {bytes} bytes")]
     BufferFull {
@@ -230,6 +241,7 @@ impl Cause {
             Self::EntryTooLarge { .. } => "headwater::Cause::EntryTooLarge",
             Self::RefusedTimestamp { .. } => "headwater::Cause::RefusedTimestamp",
             Self::NoDeadLetter { .. } => "headwater::Cause::NoDeadLetter",
+            Self::Tick { .. } => "headwater::Cause::Tick",
             Self::BufferFull { .. } => "headwater::Cause::BufferFull",
             Self::User { .. } => "headwater::Cause::User",
             Self::Panic(_) => "headwater::Cause::Panic",

@@ -149,8 +149,11 @@ fn kept(topology: &Topology, before: &BTreeSet<String>) -> BTreeSet<Arc<str>> {
     let tables = topology.sub_topologies().iter().flat_map(|sub| sub.tables());
     let changelogs = tables.filter(|table| had(table.name())).map(|table| table.changelog());
     let internal = topology.internal_topics().iter().map(|topic| &topic.name);
-    let re_keying = internal.filter(|name| before.contains(&format!("re-keys by {name}")));
-    changelogs.chain(re_keying).map(Arc::clone).collect()
+    let had_own = |name: &&Arc<str>| {
+        let lines = ["re-keys by", "ticks by"].map(|line| format!("{line} {name}"));
+        lines.iter().any(|line| before.contains(line))
+    };
+    changelogs.chain(internal.filter(had_own)).map(Arc::clone).collect()
 }
 
 fn difference(before: &BTreeSet<String>, now: &BTreeSet<String>) -> String {

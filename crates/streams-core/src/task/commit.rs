@@ -115,7 +115,8 @@ impl Task {
         }
         let cx = self.cx();
         let hooks = self.sub_topology().hooks.iter();
-        hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline()).min()
+        let hooks = hooks.filter_map(|hook| hook.next_wakeup(cx));
+        hooks.chain(self.agents_deadline()).chain(self.next_tick()).min()
     }
 
     /// False while an agent is in the middle of a record: what it did so far may not be committed
@@ -196,6 +197,7 @@ impl Task {
             }
         }
         if input == 0 {
+            self.write_ticks(&mut text);
             self.write_cursors(&mut text)?;
         }
         Ok(text.into_string())

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::agents::AgentSlot;
 use super::progress::Progress;
 use crate::record::{RawRecord, RecordBatch, Timestamp};
-use crate::topology::Source;
+use crate::topology::{Source, SourceKind};
 
 /// The records of one source partition that wait, and how far each reader of them has come.
 pub(crate) struct Input {
@@ -26,6 +26,8 @@ pub(crate) struct Input {
     pub(crate) at_end: bool,
     /// If nothing is queued, the next record is waited for.
     pub(crate) awaited: bool,
+    /// Its topic is there for the sake of ticks, and has no records.
+    pub(crate) is_ticks: bool,
 }
 
 impl Input {
@@ -40,6 +42,7 @@ impl Input {
             head_time: None,
             at_end: false,
             awaited: true,
+            is_ticks: source.kind == SourceKind::Ticks,
         }
     }
 
@@ -49,7 +52,7 @@ impl Input {
         self.next = 0;
         self.head_time = None;
         self.at_end = false;
-        self.awaited = true;
+        self.awaited = !self.is_ticks;
         self.position = offset;
         self.operators_from = progress.position(Progress::OPERATORS).unwrap_or(offset).max(offset);
         for (slot, agent) in self.agents.iter_mut().zip(&source.agents) {

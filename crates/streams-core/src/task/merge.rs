@@ -19,14 +19,14 @@ impl Task {
     pub fn observe(&mut self, input: usize, at_end: bool, awaited: bool) {
         if let Some(input) = self.inputs.get_mut(input) {
             input.at_end = at_end;
-            input.awaited = awaited;
+            input.awaited = awaited && !input.is_ticks;
         }
     }
 
-    /// Whether a step would process a record, or do more of what is due.
+    /// Whether a step would process a record or a tick, or do more of what is due.
     pub fn is_ready(&self) -> bool {
         let has_record = || self.has_queued() && self.missing().next().is_none();
-        self.parked.is_none() && (self.is_behind() || has_record())
+        self.parked.is_none() && (self.is_behind() || self.has_tick() || has_record())
     }
 
     /// The inputs that have no record queued and are waited for, while others have some.

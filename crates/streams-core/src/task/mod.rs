@@ -15,6 +15,7 @@ mod merge;
 mod metrics;
 mod progress;
 mod step;
+mod ticks;
 
 use std::mem;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use crate::moment::Moment;
 use crate::record::{Headers, RecordBatch, Timestamp, TopicPartition};
 use crate::store::Store;
 use crate::tables::Tables;
+use crate::tick::Ticking;
 use crate::topology::{SubTopology, Topology};
 use input::Input;
 pub(crate) use progress::METADATA_MAX;
@@ -56,6 +58,8 @@ pub struct Task {
     touched: bool,
     /// Entries of what is due that a step does at most.
     portion_max: usize,
+    /// How far its ticks have come, in the order of the sub-topology's.
+    ticks: Vec<Ticking>,
 }
 
 /// Where an input goes on; see [`Task::resume`].
@@ -129,6 +133,7 @@ impl Task {
             waker: Waker::noop().clone(),
             touched: false,
             portion_max: usize::MAX,
+            ticks: Vec::new(),
             topology,
         }
     }
@@ -172,6 +177,7 @@ impl Task {
         cx.clocks = times.into_iter().map(|time| Clock::new(time, elapsed)).collect();
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);
+        self.resume_ticks(inputs);
         self.start_agents()
     }
 

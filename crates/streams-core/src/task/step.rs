@@ -56,6 +56,9 @@ impl Task {
             if self.is_behind() && !self.catch_up(records_max, &mut step)? {
                 break;
             }
+            if self.tick(&mut step)? {
+                continue;
+            }
             let Some(input) = self.oldest_input() else { break };
             self.step_input(input, records_max, &mut step)?;
         }
