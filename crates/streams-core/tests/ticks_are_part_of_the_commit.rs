@@ -7,7 +7,7 @@ mod bare;
 
 use std::time::Duration;
 
-use bare::task;
+use bare::{records, task};
 use headwater_streams_core::{
     Builder, Effects, ErrorPolicy, InternalKind, Missed, OwnedRecord, PartitionCount, Record,
     Resume, Table, Task, Tick, Topic, Topology,
@@ -345,14 +345,17 @@ fn several_come_in_the_order_of_their_times() {
 #[test]
 fn records_that_are_merged_with_ticks_do_not_wait_for_them() {
     let app = Builder::new("t");
-    let numbers = Topic::<String, i64>::new("numbers");
     let ticks = app.every("beat", SECOND).map_values(|tick| tick.time);
-    app.stream(&numbers).merge(ticks).to(&sums());
-    let mut test = TopologyTest::new(app.build().expect("valid"));
-    test.send(&numbers, "a".into(), 7).expect("processed");
-    assert_eq!(test.take(&sums()).expect("decodes"), [("a".to_owned(), 7)]);
-    advance(&mut test, 1_000);
-    assert_eq!(test.take(&sums()).expect("decodes"), [("beat".to_owned(), 1_000)]);
+    app.stream(&Topic::<String, i64>::new("numbers")).merge(ticks).to(&sums());
+    let mut task = task(app.build().expect("valid"));
+    // Neither log has said that there is nothing more, and both are to be waited for.
+    (0..2).for_each(|input| task.observe(input, false, true));
+    task.enqueue(1, records(&[("a", 7)]));
+    assert_eq!(task.missing().collect::<Vec<_>>(), [0_usize; 0]);
+    let mut effects = Effects::new();
+    assert_eq!(task.step(1_000, 10, &mut effects).expect("steps").processed, 2);
+    let keys: Vec<_> = effects.iter().map(|effect| effect.key.map(<[u8]>::to_vec)).collect();
+    assert_eq!(keys, [Some(b"beat".to_vec()), Some(b"a".to_vec())]);
 }
 
 #[test]
