@@ -41,6 +41,7 @@
 //! |---|---|
 //! | describe an application | [`Builder`], [`Stream`], [`Grouped`], [`TableStream`] |
 //! | write a processor of your own | [`Stream::process`], [`agent`] |
+//! | do something at an interval or by the calendar | [`Builder::every`], [`Builder::cron`] |
 //! | run it | [`App`], [`Config`], [`StatusHandle`] |
 //! | feed it, and see what came out | [`client`], [`Client`] |
 //! | test it | `TopologyTest` and `Simulation` in `headwater-testkit` |

@@ -185,6 +185,19 @@ mod tests {
     }
 
     #[test]
+    fn what_it_had_must_be_there() {
+        let app = Builder::new("shop");
+        app.every("beat", std::time::Duration::from_secs(1)).map_values(|_| 7).to(&Topic::new("o"));
+        let input = app.stream(&Topic::<String, u64>::new("in"));
+        input.group_by("by-it", |key, _| key.clone()).count(&Table::new("t"));
+        let topology = app.build().expect("valid");
+        assert!(kept(&topology, &BTreeSet::new()).is_empty());
+        let kept: Vec<_> = kept(&topology, &topology.shape()).into_iter().collect();
+        let expected = ["shop-beat-ticks", "shop-by-it-repartition", "shop-t-changelog"];
+        assert_eq!(kept, expected.map(Arc::from));
+    }
+
+    #[test]
     fn only_what_would_be_taken_for_something_else_is_misread() {
         use streams_core::{Session, Tumbling};
         let second = std::time::Duration::from_secs(1);

@@ -91,8 +91,8 @@ impl Builder {
     ///
     /// **When clocks are put forward or back.** If the expression chooses hours, each local time
     /// happens once: one that clocks jump over, at the jump; one that they show twice, the first
-    /// time. If it leaves the hours open (`*`, `*/2`), it goes on as time does: nothing for what was
-    /// jumped over, twice what comes twice.
+    /// time. If it leaves the hours open (`*`, `*/2`), it goes on as time does: nothing for what
+    /// was jumped over, twice what comes twice.
     ///
     /// **If the date is set** forth, what it passes over was missed. If it is set back by not more
     /// than one interval, nothing happens until it has come again: no tick comes twice. If by more,
@@ -116,7 +116,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// use std::time::Duration;
     /// use headwater::{Builder, Record, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (words, sizes) = (Topic::<String, i64>::new("words"), Topic::<String, u64>::new("sizes"));
+    /// let words = Topic::<String, i64>::new("words");
+    /// let sizes = Topic::<String, u64>::new("sizes");
     /// let counts = Table::<String, u64>::new("counts");
     /// let app = Builder::new("example");
     /// let input = app.stream(&words);

@@ -196,8 +196,7 @@ impl Field {
     }
 
     fn value(&self, text: &str) -> Result<u32, String> {
-        let is_called = |name: &&str| name.eq_ignore_ascii_case(text);
-        let named = self.names.iter().position(|name| is_called(&name));
+        let named = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
         let number = named.map(|place| place as u32 + self.first).or_else(|| text.parse().ok());
         number.filter(|number| (self.first..=self.last).contains(number)).ok_or_else(|| {
             let Self { name, first, last, .. } = self;
