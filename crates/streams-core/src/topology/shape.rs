@@ -8,8 +8,8 @@ impl Topology {
     /// What must be the same in the next version of a program, for its state to be found again, one
     /// line each: the topics it consumes, its repartition topics, its ticks, its tables with what
     /// feeds them, their windows, and how their keys and values are written, where the codec has a
-    /// name for it ([`Codec::format`](crate::Codec::format)). Operators without state are no part of
-    /// it, nor is what changes no stored bytes: grace, retention, the windows of a join.
+    /// name for it ([`Codec::format`](crate::Codec::format)). Operators without state are no part
+    /// of it, nor is what changes no stored bytes: grace, retention, the windows of a join.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
