@@ -14,6 +14,7 @@ use headwater::{Timestamp, Topology};
 use runtime::stepped::{SteppedApp, SteppedParts};
 use runtime::transport::Transport;
 use runtime::{Clock, ManualClock};
+use support::ticks::{all_are_there, chains};
 use testkit::faults::SurvivingStores;
 use testkit::{Dice, Incident, Outcome, Simulation, simulate};
 
@@ -49,22 +50,6 @@ fn topology() -> Topology {
     }
     app.cron("cron", "* * * * * *", "Europe/Berlin").missed(Missed::All).to(&ticks());
     app.build().expect("valid")
-}
-
-/// The ticks of each stream in order, if each begins where the one before it ended.
-fn chains(ticks: Vec<Tick>) -> Result<Vec<Tick>, String> {
-    let pairs = ticks.iter().zip(ticks.iter().skip(1));
-    for (tick, next) in pairs {
-        if next.previous != tick.time || next.time <= next.previous {
-            return Err(format!("{next:?} after {tick:?}"));
-        }
-    }
-    Ok(ticks)
-}
-
-/// Whether they are due at `interval`, all of them.
-fn all_are_there(ticks: &[Tick], interval: Duration) -> bool {
-    ticks.iter().skip(1).all(|tick| tick.time - tick.previous == interval.as_millis() as i64)
 }
 
 fn judge(outcome: &Outcome) -> Result<(), Box<dyn std::error::Error>> {
