@@ -7,8 +7,9 @@ use crate::changelog::{Layout, TableSpec, by_time, unstamped};
 use crate::effect::{Destination, Effects};
 use crate::error::{Cause, Failure};
 use crate::hot::HotValues;
+use crate::layer::Layer;
 use crate::limits::{DefaultLimits, OVERHEAD_MAX, RecordLimits, TopicLimits, record_bytes, shown};
-use crate::overlay::{Overlay, Previous};
+use crate::overlay::{Overlay, Previous, Writes};
 use crate::record::{Headers, Timestamp};
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
 
@@ -23,6 +24,9 @@ pub(crate) struct Tables {
     /// Bytes of a store's key and value that each takes for sure.
     bytes_max: Box<[usize]>,
     overlays: Vec<Overlay>,
+    /// In front of the overlays while somebody works whose writes must stay apart.
+    layer: Layer,
+    is_layered: bool,
     /// Between the overlays and the store.
     hot: Vec<HotValues>,
     /// Topology-wide number → number in this task's store.
@@ -34,16 +38,22 @@ pub(crate) struct Tables {
 
 impl Tables {
     pub(crate) fn new(store: Box<dyn Store>, specs: Arc<[TableSpec]>, local: Box<[usize]>) -> Self {
-        let overlay = |spec: &TableSpec| {
-            if spec.is_ordered() { Overlay::ordered() } else { Overlay::default() }
-        };
-        let overlays = specs.iter().map(overlay).collect();
+        let overlays = specs.iter().map(overlay_of).collect();
         let limit = store.cache_bytes() / specs.len().max(1);
         let hot = specs.iter().map(|_| HotValues::new(limit)).collect();
-        let (undo, buffer) = (None, Vec::new());
-        let (limits, bytes_max) = (Box::default(), Box::default());
-        let mut tables =
-            Self { store, specs, limits, bytes_max, overlays, hot, local, undo, buffer };
+        let mut tables = Self {
+            store,
+            specs,
+            limits: Box::default(),
+            bytes_max: Box::default(),
+            overlays,
+            layer: Layer::default(),
+            is_layered: false,
+            hot,
+            local,
+            undo: None,
+            buffer: Vec::new(),
+        };
         tables.set_limits(&DefaultLimits);
         tables
     }
@@ -64,6 +74,11 @@ impl Tables {
         key: &[u8],
     ) -> Result<Option<(Timestamp, &[u8])>, StoreError> {
         let local = self.local[table];
+        if self.is_layered
+            && let Some(written) = self.layer.get(local, key)
+        {
+            return Ok(written.map(unstamped));
+        }
         if let Some(written) = self.overlays[local].get(key) {
             return Ok(written.map(unstamped));
         }
@@ -143,6 +158,10 @@ impl Tables {
     }
 
     fn write_local(&mut self, local: usize, key: &[u8], stored: Option<&[u8]>) {
+        if self.is_layered {
+            self.layer.put(local, key, stored);
+            return;
+        }
         let previous = self.overlays[local].put(key, stored, self.undo.is_some());
         if let Some(undo) = &mut self.undo {
             undo.push((local, key.into(), previous));
@@ -158,29 +177,17 @@ impl Tables {
         visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let local = self.local[table];
-        let mut written = self.overlays[local].range(from, to).peekable();
-        let mut flow = ControlFlow::Continue(());
-        self.store.scan(local, from, to, &mut |key, stored| {
-            while let Some((newer, value)) = written.next_if(|(newer, _)| *newer <= key) {
-                if let Some(value) = value {
-                    flow = show(visit, newer, value);
-                }
-                if newer == key || flow.is_break() {
-                    return flow;
-                }
-            }
-            flow = show(visit, key, stored);
-            flow
-        })?;
-        for (key, value) in written {
-            if flow.is_break() {
-                break;
-            }
-            if let Some(value) = value {
-                flow = show(visit, key, value);
-            }
+        let mut shown = |key: &[u8], stored: &[u8]| {
+            let (timestamp, value) = unstamped(stored);
+            visit(key, timestamp, value)
+        };
+        let committed = |visit: Visit<'_>| self.store.scan(local, from, to, visit);
+        let overlay = self.overlays[local].range(from, to);
+        if !self.is_layered {
+            return merged(overlay, committed, &mut shown);
         }
-        Ok(())
+        let newer = self.layer.range(local, from, to);
+        merged(newer, |visit| merged(overlay, committed, visit), &mut shown)
     }
 
     /// What was written to `table` since the last commit: keys with new values, sorted.
@@ -259,6 +266,24 @@ impl Tables {
         }
     }
 
+    /// From now on writes go to `layer`, and are seen here only.
+    pub(crate) fn enter_layer(&mut self, layer: &mut Layer) {
+        std::mem::swap(&mut self.layer, layer);
+        self.is_layered = true;
+    }
+
+    /// Gives the layer back, with what was written and not absorbed.
+    pub(crate) fn leave_layer(&mut self, layer: &mut Layer) {
+        std::mem::swap(&mut self.layer, layer);
+        self.is_layered = false;
+    }
+
+    /// What was written to the layer belongs to the next commit.
+    pub(crate) fn absorb_layer(&mut self) {
+        let overlays = &mut self.overlays;
+        self.layer.drain(|table, key, value| drop(overlays[table].put(key, value, false)));
+    }
+
     pub(crate) fn begin_record(&mut self, undoable: bool) {
         self.undo = undoable.then(Vec::new);
     }
@@ -295,11 +320,38 @@ impl Tables {
     }
 }
 
-fn show(
-    visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,
-    key: &[u8],
-    stored: &[u8],
-) -> ControlFlow<()> {
-    let (timestamp, value) = unstamped(stored);
-    visit(key, timestamp, value)
+fn overlay_of(spec: &TableSpec) -> Overlay {
+    if spec.is_ordered() { Overlay::ordered() } else { Overlay::default() }
+}
+
+type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+/// Visits older entries with newer writes in front of them, both in key order.
+fn merged(
+    newer: Writes<'_>,
+    older: impl FnOnce(Visit<'_>) -> Result<(), StoreError>,
+    visit: Visit<'_>,
+) -> Result<(), StoreError> {
+    let mut newer = newer.peekable();
+    let mut flow = ControlFlow::Continue(());
+    older(&mut |key, stored| {
+        while let Some((written, value)) = newer.next_if(|(written, _)| *written <= key) {
+            if let Some(value) = value {
+                flow = visit(written, value);
+            }
+            if written == key || flow.is_break() {
+                return flow;
+            }
+        }
+        flow = visit(key, stored);
+        flow
+    })?;
+    for (key, value) in newer {
+        if flow.is_break() {
+            break;
+        }
+        if let Some(value) = value {
+            flow = visit(key, value);
+        }
+    }
+    Ok(())
 }

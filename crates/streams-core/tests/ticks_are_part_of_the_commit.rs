@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bare::{records, task};
 use headwater_streams_core::{
-    Builder, Effects, ErrorPolicy, InternalKind, Missed, OwnedRecord, PartitionCount, Record,
-    Resume, Table, Task, Tick, Topic, Topology,
+    Async, Builder, Effects, ErrorPolicy, InternalKind, Missed, OwnedRecord, PartitionCount,
+    Record, Resume, Table, Task, Tick, Topic, Topology,
 };
 use headwater_testkit::TopologyTest;
 
@@ -424,6 +424,14 @@ fn mistakes_are_found_before_start() {
     assert!(unused.contains("nothing is done with the ticks beat"), "{unused}");
     let twice = problems(&|app| (0..2).for_each(|_| app.every("beat", SECOND).to(&out())));
     assert!(twice.contains("the name beat of ticks is there twice"), "{twice}");
+    let called = problems(&|app| {
+        let calls =
+            app.every("beat", SECOND).map_async("ask", Async::in_flight(2), |call| async move {
+                Ok::<_, std::fmt::Error>(call.record.value.time)
+            });
+        calls.to(&sums());
+    });
+    assert!(called.contains(".repartition(") && called.contains(".map_async(\"ask\")"), "{called}");
     let bad_name = problems(&|app| app.every("a/b", SECOND).to(&out()));
     assert!(bad_name.contains("the ticks \"a/b\" has characters"), "{bad_name}");
     let taken = problems(&|app| {

@@ -1,9 +1,10 @@
 //! What an agent can do beside computing: tables and sends.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::records::lock;
+use super::link::Link;
+use crate::calls::RecordId;
 use crate::cx::{Cx, Outlet};
 use crate::error::Failure;
 use crate::operators::table_access::{get_row, set_row};
@@ -12,14 +13,13 @@ use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::topic::Topic;
 
-/// Holds the task's context while the agent is polled, and nothing otherwise.
-pub(crate) type Loan = Arc<Mutex<Option<Box<Cx>>>>;
-
 /// An agent's view of its task. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    pub(crate) loan: Loan,
+    pub(crate) link: Arc<Link>,
     pub(crate) declared: Arc<Declared>,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
 }
 
 /// What the agent's builder declared, so that the topology could be checked.
@@ -91,8 +91,7 @@ impl Context {
         key: K,
         value: V,
     ) -> Result<(), AgentError> {
-        let timestamp = self.timestamp()?;
-        self.send_at(topic, Record { key, value, timestamp })
+        self.send_with(topic, |cx| Record { key, value, timestamp: cx.origin.timestamp })
     }
 
     /// Sends a record with a timestamp of its own.
@@ -101,12 +100,23 @@ impl Context {
         topic: &Topic<K, V>,
         record: Record<K, V>,
     ) -> Result<(), AgentError> {
+        self.send_with(topic, |_| record)
+    }
+
+    fn send_with<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        record: impl FnOnce(&Cx) -> Record<K, V>,
+    ) -> Result<(), AgentError> {
         if !self.declared.topics.contains(&topic.name) {
             let (agent, topic) = (Arc::clone(&self.declared.agent), Arc::clone(&topic.name));
             return Err(AgentError::UndeclaredTopic { agent, topic });
         }
         let to = Outlet { topic: &topic.name, key: &*topic.key, value: &*topic.value };
-        self.with(|cx| cx.send(to, &record))
+        self.with(|cx| {
+            let record = record(cx);
+            cx.send(to, &record)
+        })
     }
 
     /// Access to a table that was declared with `writes` or `reads`.
@@ -119,15 +129,27 @@ impl Context {
         self.with(|cx| Ok(cx.origin.timestamp))
     }
 
+    /// Which record is in hand (of a batch: its last one): the same however often it comes again,
+    /// for an idempotency key. Of several records that operators have made of one, all have the
+    /// same.
+    pub fn id(&self) -> Result<RecordId, AgentError> {
+        let (topic, partition) = (Arc::clone(&self.topic), self.partition);
+        self.with(|cx| Ok(RecordId { topic, partition, offset: cx.origin.offset, index: 0 }))
+    }
+
     /// The headers of the record in hand (of a batch: of its last record).
     pub fn headers(&self) -> Result<Headers, AgentError> {
         self.with(|cx| Ok(cx.headers.clone()))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Cx) -> Result<T, Failure>) -> Result<T, AgentError> {
-        let mut loan = lock(&self.loan);
         let agent = || Arc::clone(&self.declared.agent);
-        let Some(cx) = loan.as_mut() else {
+        // Another thread would find the context there while this one polls the agent.
+        if !self.link.is_polled_here() {
+            return Err(AgentError::Outside { agent: agent() });
+        }
+        let mut state = self.link.state();
+        let Some(cx) = state.cx.as_mut() else {
             return Err(AgentError::Outside { agent: agent() });
         };
         act(cx).map_err(|failure| AgentError::Failed { agent: agent(), cause: cx.told(failure) })

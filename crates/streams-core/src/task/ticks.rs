@@ -8,7 +8,7 @@ use super::progress::{Progress, ProgressText};
 use super::{Resume, Step, Task};
 use crate::agent::panic_text;
 use crate::cx::{Origin, RecordMark};
-use crate::error::{Cause, Failure, FailureKind, TaskError};
+use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
 use crate::policy::ErrorPolicy;
 use crate::record::{Headers, OwnedRecord, Record, Timestamp};
 use crate::tick::{Tick, TickSource, Ticking};
@@ -90,14 +90,33 @@ impl Task {
         let run = catch_unwind(AssertUnwindSafe(|| source.next.receive(record, cx)));
         let run = run.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic)).into()));
         if let Err(failure) = run {
-            let copy = self.as_record(source, tick);
-            let failure = on_tick(failure, source, tick);
-            step.failed.extend(self.failed(source.input, Some(copy), failure, mark)?);
+            step.failed.push(self.tick_failed(source, tick, failure, mark)?);
         }
         let cx = self.cx_mut();
         cx.metrics.processed += 1;
         cx.latest = cx.latest.max(tick.time);
         Ok(())
+    }
+
+    /// Takes back what was done on a tick that failed, and applies the error policy to it.
+    fn tick_failed(
+        &mut self,
+        source: &TickSource,
+        tick: Tick,
+        failure: Failure,
+        mark: Option<RecordMark>,
+    ) -> Result<RecordError, TaskError> {
+        // User code may have made something else of what must stop the task, or a panic.
+        let failure = self.cx_mut().stop.take().unwrap_or(failure);
+        let cause = match failure.kind() {
+            FailureKind::Record(cause) => Box::new(cause),
+            kind => return Err(self.stopped(kind.into())),
+        };
+        if let Some(mark) = mark {
+            self.cx_mut().undo_record(mark);
+        }
+        let (record, stream) = (self.as_record(source, tick), source.name.as_str().into());
+        self.apply_policy(source.input, &record, Cause::Tick { stream, time: tick.time, cause })
     }
 
     fn begin_tick(&mut self, source: &TickSource, tick: Tick) -> Option<RecordMark> {
@@ -119,16 +138,5 @@ impl Task {
             value: serde_json::to_vec(&tick).ok().map(Into::into),
             headers: Headers::new(),
         }
-    }
-}
-
-/// Says which tick it was.
-fn on_tick(failure: Failure, source: &TickSource, tick: Tick) -> Failure {
-    match failure.kind() {
-        FailureKind::Record(cause) => {
-            let (stream, cause) = (source.name.as_str().into(), Box::new(cause));
-            Cause::Tick { stream, time: tick.time, cause }.into()
-        }
-        other => other.into(),
     }
 }
