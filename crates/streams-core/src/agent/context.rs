@@ -137,6 +137,33 @@ impl Context {
         self.with(|cx| Ok(RecordId { topic, partition, offset: cx.origin.offset, index: 0 }))
     }
 
+    /// Which records are in hand, in order: those of a batch, or one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headwater::agent::{AgentResult, Context, Records};
+    ///
+    /// async fn write(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
+    ///     loop {
+    ///         let batch = orders.take(100, Duration::from_millis(200)).await;
+    ///         for (id, order) in cx.ids()?.into_iter().zip(batch) {
+    ///             println!("insert ({id}, {}, {}) or ignore it", order.key, order.value);
+    ///         }
+    ///     }
+    /// }
+    /// # let app = headwater::Builder::new("writer");
+    /// # app.agent("write", &headwater::Topic::new("orders")).run(write);
+    /// # app.build()?;
+    /// # Ok::<(), headwater::BuildError>(())
+    /// ```
+    pub fn ids(&self) -> Result<Vec<RecordId>, AgentError> {
+        let last = self.id()?;
+        let state = self.link.state();
+        let of = |offset: &i64| RecordId { offset: *offset, ..last.clone() };
+        let batch: Vec<_> = state.batch().iter().map(of).collect();
+        Ok(if batch.is_empty() { vec![last] } else { batch })
+    }
+
     /// The headers of the record in hand (of a batch: of its last record).
     pub fn headers(&self) -> Result<Headers, AgentError> {
         self.with(|cx| Ok(cx.headers.clone()))

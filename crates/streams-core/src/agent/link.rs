@@ -69,6 +69,8 @@ pub(crate) struct State {
     /// The last record in hand: between polls here, in a poll the context has it.
     origin: Origin,
     headers: Headers,
+    /// The offsets of a batch in hand.
+    batch: Vec<i64>,
     /// When it was given, by the clock that never goes back.
     pub(crate) given_at: Timestamp,
     /// Where, in the context's effects, those begin that are not acknowledged.
@@ -98,6 +100,7 @@ impl Link {
             alone: 0,
             origin: Origin { input: task.input, ..Origin::default() },
             headers: Headers::new(),
+            batch: Vec::new(),
             given_at: 0,
             unacknowledged: Mark::default(),
             sent: Effects::new(),
@@ -223,6 +226,21 @@ impl State {
             cx.origin = origin;
             cx.headers = headers;
         }
+    }
+
+    /// The agent is given a batch, of which this is one.
+    pub(crate) fn note_in_batch(&mut self, offset: i64) {
+        self.batch.push(offset);
+    }
+
+    /// Nothing of a batch is in hand any more.
+    pub(crate) fn forget_batch(&mut self) {
+        self.batch.clear();
+    }
+
+    /// The offsets of the records in hand, if they are a batch.
+    pub(crate) fn batch(&self) -> &[i64] {
+        &self.batch
     }
 
     /// Whether that is what the agent waits for.

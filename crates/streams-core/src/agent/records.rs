@@ -110,9 +110,13 @@ impl Wait<'_> {
             Waiting::Batch { count, .. } if state.alone == 0 => count.min(inbox.len()),
             _ => 1,
         };
+        state.forget_batch();
         for number in 1..=count {
             let Some(delivered) = inbox.pop_front() else { break };
             let Delivered { record, mut origin, headers, .. } = delivered;
+            if count > 1 {
+                state.note_in_batch(origin.offset);
+            }
             if number == count {
                 origin.timestamp = record.timestamp;
                 state.give(count, origin, headers);
