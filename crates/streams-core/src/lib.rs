@@ -39,11 +39,13 @@ mod overlay;
 mod partition;
 mod policy;
 mod record;
+mod schedule;
 mod store;
 mod stored;
 mod table;
 mod tables;
 mod task;
+mod tick;
 mod topic;
 mod topology;
 pub mod window;
@@ -57,7 +59,8 @@ pub use codec::{Codec, CodecError, JsonValue, Natural, NaturalKey};
 pub use cx::Cx;
 pub use dsl::{
     Aggregated, BufferFull, Cogrouped, Grouped, JoinBuffers, JoinWindows, Process, SourceChain,
-    Stream, Suppress, TableGrouped, TableStream, WindowAggregated, WindowCogrouped, WindowGrouped,
+    Stream, Suppress, TableGrouped, TableStream, Ticks, WindowAggregated, WindowCogrouped,
+    WindowGrouped,
 };
 pub use effect::{Effect, Effects};
 pub use entries::Entries;
@@ -77,6 +80,7 @@ pub use table::Table;
 pub use task::{
     InputOffset, LateRecords, Resume, SlowAgent, Step, Task, TaskCommit, TaskId, TaskMetrics,
 };
+pub use tick::{Missed, Tick};
 pub use topic::Topic;
 pub use topology::{
     Description, InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology,

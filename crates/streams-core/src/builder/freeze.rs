@@ -10,6 +10,7 @@ use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
 use crate::task::METADATA_MAX;
+use crate::tick::TickSource;
 use crate::topology::{
     InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Terms, Topology,
 };
@@ -79,9 +80,14 @@ fn check(graph: &mut Graph) {
     if graph.sources.is_empty() {
         problems.push("it has no source: nothing is consumed".to_owned());
     }
-    for source in &graph.sources {
+    for source in graph.sources.iter().filter(|source| source.kind != SourceKind::Ticks) {
         if source.receivers.is_empty() && source.agents.is_empty() {
             problems.push(format!("nothing is done with the stream of {}", source.topic));
+        }
+    }
+    for ticks in graph.ticks.iter().filter(|ticks| ticks.next.is_none()) {
+        if let NodeKind::Ticks(shown) = &graph.nodes[ticks.node].kind {
+            problems.push(format!("nothing is done with the ticks {}", shown.name));
         }
     }
     for table in &graph.tables {
@@ -136,6 +142,7 @@ fn duplicates(graph: &Graph) -> Vec<String> {
             }
             NodeKind::Processor(name) => format!("the processor {name}"),
             NodeKind::Repartition(topic) => format!("the repartition topic {topic}"),
+            NodeKind::Ticks(ticks) => format!("the name {} of ticks", ticks.name),
             _ => continue,
         };
         if !seen.insert(name.clone()) {
@@ -172,7 +179,29 @@ fn sub_topologies(graph: &mut Graph, component: &[usize]) -> Vec<SubTopology> {
     for (node, hook) in std::mem::take(&mut graph.hooks) {
         all[component[node]].hooks.push(hook);
     }
+    place_ticks(graph, component, &mut all);
     all
+}
+
+fn place_ticks(graph: &mut Graph, component: &[usize], all: &mut [SubTopology]) {
+    for draft in std::mem::take(&mut graph.ticks) {
+        let sub = &mut all[component[draft.node]];
+        let NodeKind::Ticks(shown) = &graph.nodes[draft.node].kind else { continue };
+        // What is missing is a problem that was noted.
+        let (Some(schedule), Some(next)) = (draft.schedule, draft.next) else { continue };
+        let own = |source: &Source| shown.topic.as_ref() == Some(&source.topic);
+        let name = shown.name.to_string();
+        sub.ticks.push(TickSource {
+            schedule,
+            missed: draft.missed,
+            input: sub.sources.iter().position(own).unwrap_or(0),
+            // No other clock has such a name.
+            last_name: format!("{name}/tick"),
+            done_name: format!("{name}/done"),
+            name,
+            next,
+        });
+    }
 }
 
 fn place_tables(graph: &Graph, component: &[usize], all: &mut [SubTopology]) {
@@ -217,7 +246,8 @@ fn check_metadata(graph: &mut Graph, sub_topologies: &[SubTopology]) {
         let agents = sub.sources.iter().flat_map(|source| source.agents.iter());
         let agents = agents.map(|agent| agent.name().len());
         let tables = sub.tables.iter().map(|table| table.name().len());
-        let entries = clocks.chain(agents).chain(tables);
+        let ticks = sub.ticks.iter().flat_map(|one| [one.last_name.len(), one.done_name.len()]);
+        let entries = clocks.chain(agents).chain(tables).chain(ticks);
         let length: usize = entries.map(|name| name + ENTRY_BYTES).sum();
         if length > METADATA_MAX {
             graph.problems.push(format!(
@@ -239,7 +269,8 @@ fn internal_topics(
     for sub in sub_topologies {
         for source in sub.sources.iter().filter(|source| source.kind == SourceKind::Repartition) {
             let name = Arc::clone(&source.topic);
-            let has_user_source = sub.sources.iter().any(|other| other.kind == SourceKind::User);
+            let has_user_source =
+                sub.sources.iter().any(|other| other.kind != SourceKind::Repartition);
             let partitions = if has_user_source {
                 PartitionCount::LikeSources(sub.id)
             } else {
@@ -252,6 +283,13 @@ fn internal_topics(
                 config: config(&[("cleanup.policy", "delete"), ("retention.ms", "-1")]),
             });
         }
+        let ticks = sub.sources.iter().filter(|source| source.kind == SourceKind::Ticks);
+        topics.extend(ticks.map(|source| InternalTopic {
+            name: Arc::clone(&source.topic),
+            kind: InternalKind::Ticks,
+            partitions: PartitionCount::Exactly(1),
+            config: config(&[("cleanup.policy", "delete")]),
+        }));
         topics.extend(sub.tables.iter().map(|table| InternalTopic {
             name: Arc::clone(&table.changelog),
             kind: InternalKind::Changelog,

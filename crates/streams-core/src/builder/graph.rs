@@ -5,12 +5,15 @@ use std::sync::Arc;
 use super::names;
 use super::types::{Types, Use};
 use crate::agent::AgentRunner;
+use crate::chain::Receive;
 use crate::changelog::Layout;
 use crate::cx::ClockIndex;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
+use crate::schedule::Schedule;
 use crate::tables::TableIndex;
+use crate::tick::{Missed, Tick};
 use crate::topology::SourceKind;
 
 /// A node's number in the order of description.
@@ -36,6 +39,26 @@ pub(crate) enum NodeKind {
     Agent(Arc<str>),
     Calls(Arc<str>),
     Processor(Arc<str>),
+    Ticks(TicksNode),
+}
+
+/// What is shown of ticks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TicksNode {
+    pub(crate) name: Arc<str>,
+    /// When they come, in words.
+    pub(crate) schedule: String,
+    /// The topic of their own, if they are not those of each task of a stream.
+    pub(crate) topic: Option<Arc<str>>,
+}
+
+pub(crate) struct TickDraft {
+    pub(crate) node: NodeId,
+    /// `None`: its description was wrong, which is a problem that was noted.
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) missed: Missed,
+    /// `None`: nothing is done with them.
+    pub(crate) next: Option<Box<dyn Receive<String, Tick>>>,
 }
 
 pub(crate) struct SourceDraft {
@@ -49,6 +72,22 @@ pub(crate) struct SourceDraft {
     pub(crate) node: NodeId,
     pub(crate) receivers: Vec<Box<dyn ReceiveRaw>>,
     pub(crate) agents: Vec<Arc<dyn AgentRunner>>,
+}
+
+impl SourceDraft {
+    fn new(topic: Arc<str>, kind: SourceKind, node: NodeId) -> Self {
+        Self {
+            topic,
+            kind,
+            start: Start::Earliest,
+            policy: None,
+            retries: None,
+            max_ahead_ms: None,
+            node,
+            receivers: Vec::new(),
+            agents: Vec::new(),
+        }
+    }
 }
 
 pub(crate) struct TableDraft {
@@ -82,6 +121,7 @@ pub(crate) struct Graph {
     pub(crate) clocks: Vec<ClockDraft>,
     pub(crate) hooks: Vec<(NodeId, Arc<dyn Hook>)>,
     pub(crate) globals: Vec<GlobalSource>,
+    pub(crate) ticks: Vec<TickDraft>,
     pub(crate) topic_uses: Vec<Use>,
     pub(crate) table_uses: Vec<Use>,
     pub(crate) problems: Vec<String>,
@@ -100,6 +140,7 @@ impl Graph {
             clocks: Vec::new(),
             hooks: Vec::new(),
             globals: Vec::new(),
+            ticks: Vec::new(),
             topic_uses: Vec::new(),
             table_uses: Vec::new(),
             problems: Vec::new(),
@@ -135,11 +176,15 @@ impl Graph {
             let same = source.start == start
                 && source.policy == policy
                 && source.max_ahead_ms == max_ahead_ms;
-            let (node, is_same_kind) = (source.node, source.kind == kind);
-            if !is_same_kind {
+            let (node, other) = (source.node, source.kind);
+            if other != kind {
+                let what = match (other, kind) {
+                    (SourceKind::Ticks, _) | (_, SourceKind::Ticks) => "the topic of ticks",
+                    _ => "a repartition topic",
+                };
                 self.problems.push(format!(
-                    "the topic {topic} is a repartition topic of the application, and consumed as \
-                     one of the user's: give one of them another name"
+                    "the topic {topic} is {what} of the application, and consumed as one of the \
+                     user's: give one of them another name"
                 ));
             }
             if !same {
@@ -149,18 +194,40 @@ impl Graph {
         }
         self.check_name("the topic", topic);
         let node = self.add_node(NodeKind::Source(Arc::clone(topic)), &[]);
-        self.sources.push(SourceDraft {
-            topic: Arc::clone(topic),
-            kind,
-            start,
-            policy,
-            retries: None,
-            max_ahead_ms,
-            node,
-            receivers: Vec::new(),
-            agents: Vec::new(),
-        });
+        let draft = SourceDraft::new(Arc::clone(topic), kind, node);
+        self.sources.push(SourceDraft { start, policy, max_ahead_ms, ..draft });
         node
+    }
+
+    /// Registers ticks: those of the application, or of each task of the stream at `parent`. Their
+    /// number.
+    pub(crate) fn add_ticks(
+        &mut self,
+        name: &str,
+        described: String,
+        schedule: Result<Schedule, String>,
+        parent: Option<NodeId>,
+    ) -> usize {
+        self.check_name("the ticks", name);
+        let schedule = match schedule {
+            Ok(schedule) => Some(schedule),
+            Err(why) => {
+                self.problems.push(format!("the ticks {name} cannot come {described}: {why}"));
+                None
+            }
+        };
+        let topic: Option<Arc<str>> = match parent {
+            Some(_) => None,
+            None => Some(format!("{}-{name}-ticks", self.application_id).into()),
+        };
+        let name = name.into();
+        let shown = TicksNode { name, schedule: described, topic: topic.clone() };
+        let node = self.add_node(NodeKind::Ticks(shown), parent.as_slice());
+        if let Some(topic) = topic {
+            self.sources.push(SourceDraft::new(topic, SourceKind::Ticks, node));
+        }
+        self.ticks.push(TickDraft { node, schedule, missed: Missed::default(), next: None });
+        self.ticks.len() - 1
     }
 
     fn source_mut(&mut self, topic: &str) -> Option<&mut SourceDraft> {

@@ -19,7 +19,7 @@ use crate::policy::{Consumed, ErrorPolicy};
 use crate::topic::Topic;
 use crate::topology::{SourceKind, Topology};
 
-pub(crate) use graph::{Graph, Node, NodeId, NodeKind};
+pub(crate) use graph::{Graph, Node, NodeId, NodeKind, TicksNode};
 pub(crate) use types::Types;
 
 /// Collects the parts of an application.

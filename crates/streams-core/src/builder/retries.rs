@@ -10,7 +10,9 @@ pub(super) fn declare(graph: &mut Graph) {
     for index in 0..graph.sources.len() {
         let source = &graph.sources[index];
         let policy = source.policy.as_ref().unwrap_or(&graph.default_policy);
-        let Some(retry) = policy.retries() else { continue };
+        // A tick is no record that could be read again.
+        let retry = policy.retries().filter(|_| source.kind != SourceKind::Ticks);
+        let Some(retry) = retry else { continue };
         let problem = problem(source, retry);
         let (name, node) = (name(&graph.application_id, source), source.node);
         graph.problems.extend(problem);

@@ -77,6 +77,28 @@ impl TopologyTest {
         }
     }
 
+    /// The application starts at this date, in milliseconds since the Unix epoch. To be said before
+    /// anything runs; [`set_date`](Self::set_date) is for later.
+    ///
+    /// ```
+    /// use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    ///
+    /// let words = Topic::<String, String>::new("words");
+    /// let copies = Topic::<String, String>::new("copies");
+    /// let app = Builder::new("copy");
+    /// app.stream(&words).to(&copies);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?).at(1_700_000_000_000);
+    /// test.send(&words, "k".to_owned(), "stream".to_owned())?;
+    /// assert_eq!(test.take_records(&copies)?[0].timestamp, 1_700_000_000_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn at(mut self, date: Timestamp) -> Self {
+        self.now = Moment::from(date);
+        self
+    }
+
     /// Sends a record with the current time as its timestamp, and runs everything it causes.
     pub fn send<K: 'static, V: 'static>(
         &mut self,
