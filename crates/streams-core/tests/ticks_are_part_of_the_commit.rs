@@ -298,7 +298,10 @@ fn is_passed_over(policy: ErrorPolicy) {
     let sums = test.take(&sums()).expect("decodes");
     let expected = [("odd", 1), ("even", 2), ("odd", 4)];
     assert_eq!(sums, expected.map(|(key, sum)| (key.to_owned(), sum)));
-    assert_eq!(test.table(&Table::<String, i64>::new("count"), &"beat".into()).unwrap(), Some(3));
+    assert_eq!(
+        test.table(&Table::<String, i64>::new("count"), &"beat".into()).expect("reads"),
+        Some(3)
+    );
     let metrics = test.metrics();
     assert_eq!((metrics.processed - 3, metrics.skipped), (4, 1));
     assert!(test.failed()[0].contains("on the tick of beat at 2000"), "{:?}", test.failed());

@@ -229,8 +229,8 @@ impl Task {
         self.inputs.iter().map(Input::position).collect()
     }
 
-    /// When an agent's batch in the making has waited long enough, in milliseconds by the clock that
-    /// never goes back: what [`next_wakeup`](Self::next_wakeup) knows of agents alone.
+    /// When an agent's batch in the making has waited long enough, in milliseconds by the clock
+    /// that never goes back: what [`next_wakeup`](Self::next_wakeup) knows of agents alone.
     pub fn next_agent_wakeup(&self) -> Option<Timestamp> {
         self.agents_deadline()
     }

@@ -5,12 +5,16 @@
 //! writes is kept apart until it acknowledges; its committed position is the first record that it
 //! has not.
 
+mod failures;
+mod slow;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
+
+pub use slow::SlowAgent;
 
 use super::Task;
 use super::input::Input;
@@ -18,7 +22,7 @@ use super::retries::Waiting;
 use crate::agent::{PollFailure, Polled, RECORDS_PER_POLL, Running, StartedFor};
 use crate::cx::Origin;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
-use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp, TopicPartition};
+use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp};
 use crate::topology::Source;
 use crate::window::millis;
 
@@ -60,19 +64,6 @@ impl Pending {
     pub(super) fn again(row: Waiting) -> Self {
         Self { record: row.record().clone(), row: Some(Box::new(row)), blamed: None }
     }
-}
-
-/// A record that an agent has had in hand for a while; see [`Task::slow_agents`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlowAgent {
-    /// The agent's name.
-    pub agent: Arc<str>,
-    /// The record's place; of a batch, its first record's.
-    pub partition: TopicPartition,
-    /// See `partition`.
-    pub offset: i64,
-    /// How long it has had it.
-    pub since: Duration,
 }
 
 impl AgentSlot {
@@ -331,103 +322,6 @@ impl Task {
         }
     }
 
-    /// Records that a batch has blamed, and before which nothing is left, come to their end.
-    fn end_blamed(
-        &mut self,
-        input: usize,
-        agent: usize,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<(), TaskError> {
-        loop {
-            let slot = &mut self.inputs[input].agents[agent];
-            let blamed = slot.pending.front_mut().and_then(|first| first.blamed.take());
-            let Some((cause, pending)) = blamed.and_then(|cause| Some((cause, slot.pop()?))) else {
-                return Ok(());
-            };
-            self.agent_gave_up(input, agent, pending, cause, failed)?;
-        }
-    }
-
-    /// An agent ended with records in hand. One is dealt with by the error policy, and so is the
-    /// one of a batch that the agent blames. Otherwise nobody knows which of several it was: they
-    /// are given again, one by one.
-    fn agent_failed(
-        &mut self,
-        input: usize,
-        agent: usize,
-        in_hand: usize,
-        cause: Cause,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<(), TaskError> {
-        let running = self.new_agent(input, agent);
-        // Those of its key that came with it would overtake it before it has its end.
-        let holds = self.source(input).policy.retries().is_some_and(|retry| retry.hold_key);
-        let slot = &mut self.inputs[input].agents[agent];
-        let blamed = cause.blamed().map(|index| slot.running.of_topic(index));
-        let blamed = blamed.filter(|index| *index < in_hand && !holds);
-        slot.running = running;
-        slot.is_waiting = false;
-        let mut alone = 0;
-        match blamed {
-            Some(index) => {
-                let mut given = slot.pending.iter_mut().filter(|one| one.blamed.is_none());
-                if let Some(one) = given.nth(index) {
-                    one.blamed = Some(cause);
-                    self.touched = true;
-                }
-                self.end_blamed(input, agent, failed)?;
-            }
-            None if in_hand > 1 => alone = in_hand,
-            None => {
-                let pending = if in_hand == 1 { slot.pop() } else { None };
-                let Some(pending) = pending else { return Err(self.other(cause.to_string())) };
-                self.agent_gave_up(input, agent, pending, cause, failed)?;
-                self.end_blamed(input, agent, failed)?;
-            }
-        }
-        self.deliver_again(input, agent, failed)?;
-        if alone > 0 {
-            self.inputs[input].agents[agent].running.give_alone(alone);
-        }
-        Ok(())
-    }
-
-    /// Gives a new agent what the one before it has not acknowledged, unless it waits for others
-    /// now.
-    fn deliver_again(
-        &mut self,
-        input: usize,
-        agent: usize,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<(), TaskError> {
-        let slot = &mut self.inputs[input].agents[agent];
-        slot.pending_bytes = 0;
-        for pending in mem::take(&mut slot.pending) {
-            let Pending { record, row, blamed } = &pending;
-            let is_new = row.is_none() && blamed.is_none();
-            let (key, owned) = (record.key.as_deref(), || record.clone());
-            if is_new && self.agent_is_held(input, agent, key, owned, failed)? {
-                continue;
-            }
-            if blamed.is_none() {
-                let raw = RawRecord {
-                    offset: record.offset,
-                    timestamp: record.timestamp,
-                    key,
-                    value: record.value.as_deref(),
-                };
-                let OwnedRecord { offset, timestamp, .. } = *record;
-                let origin = Origin { input: input as u32, offset, timestamp };
-                self.cx_mut().headers.clone_from(&record.headers);
-                // It was decoded before; if that changes now, it is not the record's fault.
-                let again = self.deliver(input, agent, &raw, origin);
-                again.map_err(|failure| self.other(failure.to_string()))?;
-            }
-            self.inputs[input].agents[agent].push(pending);
-        }
-        Ok(())
-    }
-
     /// Polls the agents that something has woken, gives batches whose time has come, and ends what
     /// has taken too long.
     pub(super) fn advance_agents(
@@ -462,25 +356,6 @@ impl Task {
         self.settle(input, agent, polled, failed)
     }
 
-    fn end_if_too_long(
-        &mut self,
-        input: usize,
-        agent: usize,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<(), TaskError> {
-        let runner = &self.source(input).agents[agent];
-        let Some(limit) = runner.limit() else { return Ok(()) };
-        let since = self.inputs[input].agents[agent].running.busy_since();
-        let is_over = since.is_some_and(|since| since + millis(limit) <= self.cx().elapsed);
-        if !is_over {
-            return Ok(());
-        }
-        let operator = format!("agent {}", runner.name()).into();
-        let source = format!("it has not asked for the next record within {limit:?}").into();
-        let in_hand = self.inputs[input].agents[agent].running.in_hand();
-        self.agent_failed(input, agent, in_hand, Cause::User { operator, source }, failed)
-    }
-
     /// Whether something has woken an agent, or what one waits for is there.
     pub(super) fn has_woken_agents(&self) -> bool {
         let elapsed = self.cx().elapsed;
@@ -495,31 +370,6 @@ impl Task {
         let inputs = self.inputs.iter().zip(sources);
         let agents = inputs.flat_map(|(input, source)| input.agents.iter().zip(&source.agents));
         agents.filter_map(|(slot, runner)| slot.deadline(runner.limit())).min()
-    }
-
-    /// The agents that have had a record in hand for at least so long.
-    pub fn slow_agents(&self, at_least: Duration) -> Vec<SlowAgent> {
-        let mut slow = Vec::new();
-        for (input, source) in self.inputs.iter().zip(&self.sub_topology().sources) {
-            for (slot, runner) in input.agents.iter().zip(&source.agents) {
-                let Some(first) = slot.pending.front() else { continue };
-                let Some(began) = slot.running.busy_since() else { continue };
-                let taken = u64::try_from(self.cx().elapsed - began).unwrap_or(0);
-                let since = Duration::from_millis(taken);
-                if since >= at_least {
-                    slow.push(SlowAgent {
-                        agent: Arc::clone(runner.name()),
-                        partition: TopicPartition::new(
-                            Arc::clone(&source.topic),
-                            self.id.partition,
-                        ),
-                        offset: first.record.offset,
-                        since,
-                    });
-                }
-            }
-        }
-        slow
     }
 
     /// Whether calls are in flight, of which operators will have the results.
