@@ -37,6 +37,8 @@ fn each_example_runs() {
         ("consumer_group", "one has come: each of 6 partitions has exactly one owner"),
         ("produce", "one more: partition"),
         ("retries", "99 paid, 1 refused, none lost"),
+        ("enrichment", "300 orders priced; the service refused"),
+        ("database_writer", "1000 orders in the database, 349500 cents"),
     ] {
         says(name, &[], expected);
     }

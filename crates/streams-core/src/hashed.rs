@@ -50,9 +50,9 @@ impl Hashed {
     }
 
     /// Adds a key that is not there.
-    pub(crate) fn insert(&mut self, key: Key, value: Value) {
+    pub(crate) fn insert(&mut self, key: &[u8], value: Value) {
         self.find_by_hash();
-        self.entries.push((key, value));
+        self.entries.push((key.into(), value));
         self.note(self.entries.len() - 1);
     }
 
@@ -72,13 +72,6 @@ impl Hashed {
             }
         }
         Some(value)
-    }
-
-    /// Moves everything out; the memory for as much stays.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (Key, Value)> {
-        self.places.clear();
-        self.is_sorted = false;
-        self.entries.drain(..)
     }
 
     pub(crate) fn sort(&mut self) {
@@ -130,7 +123,7 @@ mod tests {
                     0 | 1 => {
                         match hashed.get_mut(&key) {
                             Some(there) => *there = value.clone(),
-                            None => hashed.insert(Box::from(key), value.clone()),
+                            None => hashed.insert(&key, value.clone()),
                         }
                         model.insert(Box::from(key), value);
                     }

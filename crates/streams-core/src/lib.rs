@@ -30,6 +30,7 @@ mod error;
 mod global;
 mod hashed;
 mod hot;
+mod layer;
 mod limits;
 mod moment;
 mod operators;

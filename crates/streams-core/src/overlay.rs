@@ -20,6 +20,9 @@ pub(crate) struct Overlay {
 pub(crate) type Key = Box<[u8]>;
 pub(crate) type Value = Option<Box<[u8]>>;
 
+/// Keys with what was written, `None` for a deletion.
+pub(crate) type Writes<'w> = Box<dyn Iterator<Item = (&'w [u8], Option<&'w [u8]>)> + 'w>;
+
 /// Most tables are asked for single keys; those that are asked for ranges, record by record, pay
 /// for an order.
 #[derive(Debug)]
@@ -43,10 +46,10 @@ impl Written {
         }
     }
 
-    fn insert(&mut self, key: Key, value: Value) {
+    fn insert(&mut self, key: &[u8], value: Value) {
         match self {
             Self::Hashed(map) => map.insert(key, value),
-            Self::Ordered(map) => drop(map.insert(key, value)),
+            Self::Ordered(map) => drop(map.insert(key.into(), value)),
         }
     }
 
@@ -123,31 +126,8 @@ impl Overlay {
             return previous;
         }
         self.bytes += key.len() + length + ENTRY_OVERHEAD;
-        self.entries.insert(key.into(), value.map(Into::into));
+        self.entries.insert(key, value.map(Into::into));
         Previous::Absent
-    }
-
-    /// Moves all that was written to `newer` here.
-    pub(crate) fn absorb(&mut self, newer: &mut Self) {
-        match &mut newer.entries {
-            Written::Hashed(map) => map.drain().for_each(|(key, value)| self.put_owned(key, value)),
-            Written::Ordered(map) => {
-                std::mem::take(map).into_iter().for_each(|(key, value)| self.put_owned(key, value));
-            }
-        }
-        newer.bytes = 0;
-    }
-
-    fn put_owned(&mut self, key: Key, value: Value) {
-        let length = value.as_ref().map_or(0, |value| value.len());
-        if let Some(slot) = self.entries.get_mut(&key) {
-            let before = slot.as_ref().map_or(0, |value| value.len());
-            self.bytes = self.bytes + length - before;
-            *slot = value;
-            return;
-        }
-        self.bytes += key.len() + length + ENTRY_OVERHEAD;
-        self.entries.insert(key, value);
     }
 
     /// Takes back a write.
@@ -167,11 +147,7 @@ impl Overlay {
     }
 
     /// The entries in `[from, to)`, sorted.
-    pub(crate) fn range<'a>(
-        &'a self,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a> {
+    pub(crate) fn range<'a>(&'a self, from: &[u8], to: Option<&[u8]>) -> Writes<'a> {
         let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
         if to.is_some_and(|to| to <= from) {
             return Box::new(std::iter::empty());

@@ -7,36 +7,14 @@ use crate::changelog::{Layout, TableSpec, by_time, unstamped};
 use crate::effect::{Destination, Effects};
 use crate::error::{Cause, Failure};
 use crate::hot::HotValues;
+use crate::layer::Layer;
 use crate::limits::{DefaultLimits, OVERHEAD_MAX, RecordLimits, TopicLimits, record_bytes, shown};
-use crate::overlay::{Overlay, Previous};
+use crate::overlay::{Overlay, Previous, Writes};
 use crate::record::{Headers, Timestamp};
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
 
 /// A table's number in the topology; tasks that do not have the table never meet it.
 pub(crate) type TableIndex = usize;
-
-/// Writes that are kept apart from what can be committed, until they are
-/// [absorbed](Tables::absorb_layer).
-#[derive(Debug, Default)]
-pub(crate) struct Layer {
-    /// By the table's number in the store; few tables have one.
-    overlays: Vec<(usize, Overlay)>,
-}
-
-impl Layer {
-    fn of(&self, local: usize) -> Option<&Overlay> {
-        self.overlays.iter().find(|(table, _)| *table == local).map(|(_, overlay)| overlay)
-    }
-
-    fn put(&mut self, local: usize, spec: &TableSpec, key: &[u8], stored: Option<&[u8]>) {
-        let known = self.overlays.iter().position(|(table, _)| *table == local);
-        let place = known.unwrap_or_else(|| {
-            self.overlays.push((local, overlay_of(spec)));
-            self.overlays.len() - 1
-        });
-        self.overlays[place].1.put(key, stored, false);
-    }
-}
 
 pub(crate) struct Tables {
     store: Box<dyn Store>,
@@ -97,7 +75,7 @@ impl Tables {
     ) -> Result<Option<(Timestamp, &[u8])>, StoreError> {
         let local = self.local[table];
         if self.is_layered
-            && let Some(written) = self.layer.of(local).and_then(|overlay| overlay.get(key))
+            && let Some(written) = self.layer.get(local, key)
         {
             return Ok(written.map(unstamped));
         }
@@ -181,7 +159,7 @@ impl Tables {
 
     fn write_local(&mut self, local: usize, key: &[u8], stored: Option<&[u8]>) {
         if self.is_layered {
-            self.layer.put(local, &self.specs[local], key, stored);
+            self.layer.put(local, key, stored);
             return;
         }
         let previous = self.overlays[local].put(key, stored, self.undo.is_some());
@@ -205,11 +183,11 @@ impl Tables {
         };
         let committed = |visit: Visit<'_>| self.store.scan(local, from, to, visit);
         let overlay = self.overlays[local].range(from, to);
-        let layer = self.layer.of(local).filter(|_| self.is_layered);
-        match layer.map(|layer| layer.range(from, to)) {
-            None => merged(overlay, committed, &mut shown),
-            Some(newer) => merged(newer, |visit| merged(overlay, committed, visit), &mut shown),
+        if !self.is_layered {
+            return merged(overlay, committed, &mut shown);
         }
+        let newer = self.layer.range(local, from, to);
+        merged(newer, |visit| merged(overlay, committed, visit), &mut shown)
     }
 
     /// What was written to `table` since the last commit: keys with new values, sorted.
@@ -302,9 +280,8 @@ impl Tables {
 
     /// What was written to the layer belongs to the next commit.
     pub(crate) fn absorb_layer(&mut self) {
-        for (table, overlay) in &mut self.layer.overlays {
-            self.overlays[*table].absorb(overlay);
-        }
+        let overlays = &mut self.overlays;
+        self.layer.drain(|table, key, value| drop(overlays[table].put(key, value, false)));
     }
 
     pub(crate) fn begin_record(&mut self, undoable: bool) {
@@ -348,8 +325,6 @@ fn overlay_of(spec: &TableSpec) -> Overlay {
 }
 
 type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
-type Writes<'w> = Box<dyn Iterator<Item = (&'w [u8], Option<&'w [u8]>)> + 'w>;
-
 /// Visits older entries with newer writes in front of them, both in key order.
 fn merged(
     newer: Writes<'_>,

@@ -1,6 +1,6 @@
-//! `select!`, time-outs, `join!`, channels and sets of futures do in an agent what they do elsewhere:
-//! a record counts as done while the agent waits for the next one, and at no other time; whatever
-//! wakes an agent runs it.
+//! `select!`, time-outs, `join!`, channels and sets of futures do in an agent what they do
+//! elsewhere: a record counts as done while the agent waits for the next one, and at no other time;
+//! whatever wakes an agent runs it.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 #![expect(clippy::disallowed_methods, reason = "one test does on a thread what it must not")]

@@ -1,14 +1,12 @@
-//! `map_async`: calls side by side, their results in the order of the records, whatever each of them
-//! takes; and after a restart what was in flight is called again, and nothing else.
+//! `map_async`: calls side by side, their results in the order of the records, whatever each of
+//! them takes; and after a restart what was in flight is called again, and nothing else.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
 mod bare;
+mod service;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bare::{records, task};
@@ -17,70 +15,7 @@ use headwater_streams_core::{
     Topology, Tumbling,
 };
 use headwater_testkit::{Dice, TopologyTest};
-
-type Answer = Result<i64, String>;
-
-/// A service that answers when it is told to.
-#[derive(Clone, Default)]
-struct Service(Arc<Mutex<Requests>>);
-
-#[derive(Default)]
-struct Requests {
-    /// Those that wait for an answer, by id and attempt.
-    open: BTreeMap<(String, u32), Option<Waker>>,
-    answers: BTreeMap<(String, u32), Answer>,
-    /// All that were ever made, in order.
-    made: Vec<String>,
-    most: usize,
-}
-
-impl Service {
-    async fn ask(self, call: Call<String, i64>) -> Answer {
-        let id = (call.id.to_string(), call.attempt);
-        let _gone = Gone(self.clone(), id.clone());
-        self.with(|requests| {
-            requests.open.insert(id.clone(), None);
-            requests.made.push(id.0.clone());
-            requests.most = requests.most.max(requests.open.len());
-        });
-        poll_fn(|context| {
-            self.with(|requests| match requests.answers.remove(&id) {
-                Some(answer) => Poll::Ready(answer),
-                None => {
-                    requests.open.insert(id.clone(), Some(context.waker().clone()));
-                    Poll::Pending
-                }
-            })
-        })
-        .await
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Requests) -> T) -> T {
-        work(&mut self.0.lock().expect("no panic"))
-    }
-
-    fn answer(&self, id: &str, attempt: u32, answer: Answer) {
-        let id = (id.to_owned(), attempt);
-        let waker = self.with(|requests| {
-            requests.answers.insert(id.clone(), answer);
-            requests.open.get(&id).cloned().expect("it was asked")
-        });
-        waker.expect("it waits").wake();
-    }
-
-    fn open(&self) -> Vec<String> {
-        self.with(|requests| requests.open.keys().map(|(id, _)| id.clone()).collect())
-    }
-}
-
-/// A request that is over, or that nobody waits for any more.
-struct Gone(Service, (String, u32));
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        self.0.with(|requests| requests.open.remove(&self.1));
-    }
-}
+use service::Service;
 
 fn orders() -> Topic<String, i64> {
     Topic::new("orders")
@@ -95,7 +30,9 @@ fn calling(service: &Service, settings: Async, policy: ErrorPolicy) -> Topology 
     let service = service.clone();
     let consumed = Consumed::new().on_error(policy);
     app.stream_with(&orders(), consumed)
-        .map_async("ask", settings, move |call| service.clone().ask(call))
+        .map_async("ask", settings, move |call: Call<_, i64>| {
+            service.clone().ask(call.id.to_string(), call.attempt)
+        })
         .to(&out());
     app.build().expect("valid")
 }
@@ -286,7 +223,9 @@ fn idle_windows_wait_for_what_is_in_flight() {
     let app = Builder::new("t");
     let windows = Tumbling::of(Duration::from_secs(60)).idle_after(Duration::from_secs(5));
     app.stream(&orders())
-        .map_async("ask", Async::in_flight(8), move |call| asked.clone().ask(call))
+        .map_async("ask", Async::in_flight(8), move |call: Call<_, i64>| {
+            asked.clone().ask(call.id.to_string(), call.attempt)
+        })
         .group_by_key()
         .window(windows)
         .count(&Table::new("counts"))

@@ -1,24 +1,19 @@
 //! The description of an agent: what it consumes, which tables and topics it uses.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::Waker;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::{Access, Context, Declared};
-use super::link::Link;
 use super::records::Records;
-use super::running::{Running, RunningAgent, Source};
-use super::{AgentRunner, StartedFor};
+use super::runner::{Agent, Runner};
+use super::running::Source;
 use crate::builder::{Builder, NodeId, NodeKind, Types};
 use crate::calls::Intake;
 use crate::changelog::Layout;
 use crate::error::BoxError;
-use crate::operators::event_time;
 use crate::policy::Consumed;
-use crate::record::{RawRecord, Timestamp};
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::topic::Topic;
@@ -78,6 +73,7 @@ pub struct AgentBuilder<'b, K, V> {
     tables: Vec<(Arc<str>, TableIndex, Access)>,
     topics: Vec<Arc<str>>,
     limit: Option<Duration>,
+    concurrency: usize,
     node: Option<NodeId>,
 }
 
@@ -91,6 +87,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             tables: Vec::new(),
             topics: Vec::new(),
             limit: None,
+            concurrency: 1,
             node: None,
         }
     }
@@ -154,6 +151,19 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self
     }
 
+    /// Runs the function that many times for each partition, side by side. Records of one key, by
+    /// its bytes, go to the same of them, one after the other. What they send comes in the order of
+    /// the records (of a batch, where its first record is), and is committed exactly once: what one
+    /// has sent for a record waits until the records before are done. Default: once.
+    ///
+    /// Several may read tables but not write them, for each would overwrite what the others have
+    /// not acknowledged; `build()` refuses it. Let them send, and group what they sent; or use
+    /// [`map_async`](crate::Stream::map_async), whose results go through any operators.
+    pub fn concurrency(mut self, agents: usize) -> Self {
+        self.concurrency = agents.max(1);
+        self
+    }
+
     /// The function to run, once per partition: it is called with the partition's records and a
     /// context, and what it returns runs until the task closes.
     pub fn run<F, Fut>(mut self, function: F)
@@ -162,6 +172,16 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         Fut: Future<Output = AgentResult> + Send + 'static,
     {
         self.node();
+        let written = self.tables.iter().find(|(_, _, access)| *access == Access::Write);
+        if let Some((table, ..)) = written.filter(|_| self.concurrency > 1) {
+            let problem = format!(
+                "the agent {}: concurrency({}) and writes(&{table}): several of them would \
+                 overwrite each other's rows; let them send, and group or process what they sent \
+                 by its key into the table",
+                self.name, self.concurrency
+            );
+            self.builder.problem(problem);
+        }
         let declared =
             Declared { agent: Arc::clone(&self.name), tables: self.tables, topics: self.topics };
         let start = Box::new(move |records, cx| {
@@ -177,13 +197,9 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
                 (topic, Source::Stream(Arc::new(intake)))
             }
         };
-        let runner = Runner {
-            name: self.name,
-            source,
-            declared: Arc::new(declared),
-            limit: self.limit,
-            start,
-        };
+        let agent = Agent { name: self.name, source, declared: Arc::new(declared), start };
+        let runner =
+            Runner { agent: Arc::new(agent), limit: self.limit, concurrency: self.concurrency };
         self.builder.graph(|graph| graph.add_agent(&topic, Arc::new(runner)));
     }
 
@@ -207,70 +223,5 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         });
         self.node = Some(node);
         node
-    }
-}
-
-type Start<K, V> = Box<
-    dyn Fn(Records<K, V>, Context) -> Pin<Box<dyn Future<Output = AgentResult> + Send>>
-        + Send
-        + Sync,
->;
-
-struct Runner<K, V> {
-    name: Arc<str>,
-    source: Source<K, V>,
-    declared: Arc<Declared>,
-    limit: Option<Duration>,
-    start: Start<K, V>,
-}
-
-impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn start(&self, task: &StartedFor<'_>) -> Box<dyn Running> {
-        let inbox = Arc::new(Mutex::new(VecDeque::new()));
-        let link = Link::new(task);
-        let context = Context {
-            link: Arc::clone(&link),
-            declared: Arc::clone(&self.declared),
-            topic: Arc::clone(task.topic),
-            partition: task.partition,
-        };
-        let records = Records { inbox: Arc::clone(&inbox), link: Arc::clone(&link) };
-        let future = (self.start)(records, context);
-        Box::new(RunningAgent {
-            name: Arc::clone(&self.name),
-            source: self.source.clone(),
-            made_of_one: VecDeque::new(),
-            of_first: 0,
-            inbox,
-            waker: Waker::from(Arc::clone(&link.wakeup)),
-            link,
-            future,
-        })
-    }
-
-    fn limit(&self) -> Option<Duration> {
-        self.limit
-    }
-
-    fn feeds_operators(&self) -> bool {
-        false
-    }
-
-    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
-        match &self.source {
-            Source::Topic { topic, timestamps } => event_time(topic, timestamps.as_ref(), record),
-            Source::Stream(intake) => intake.event_time(record),
-        }
-    }
-
-    fn extracts_times(&self) -> bool {
-        match &self.source {
-            Source::Topic { timestamps, .. } => timestamps.is_some(),
-            Source::Stream(intake) => intake.extracts_times(),
-        }
     }
 }

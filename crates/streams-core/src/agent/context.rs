@@ -91,8 +91,7 @@ impl Context {
         key: K,
         value: V,
     ) -> Result<(), AgentError> {
-        let timestamp = self.timestamp()?;
-        self.send_at(topic, Record { key, value, timestamp })
+        self.send_with(topic, |cx| Record { key, value, timestamp: cx.origin.timestamp })
     }
 
     /// Sends a record with a timestamp of its own.
@@ -101,12 +100,23 @@ impl Context {
         topic: &Topic<K, V>,
         record: Record<K, V>,
     ) -> Result<(), AgentError> {
+        self.send_with(topic, |_| record)
+    }
+
+    fn send_with<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        record: impl FnOnce(&Cx) -> Record<K, V>,
+    ) -> Result<(), AgentError> {
         if !self.declared.topics.contains(&topic.name) {
             let (agent, topic) = (Arc::clone(&self.declared.agent), Arc::clone(&topic.name));
             return Err(AgentError::UndeclaredTopic { agent, topic });
         }
         let to = Outlet { topic: &topic.name, key: &*topic.key, value: &*topic.value };
-        self.with(|cx| cx.send(to, &record))
+        self.with(|cx| {
+            let record = record(cx);
+            cx.send(to, &record)
+        })
     }
 
     /// Access to a table that was declared with `writes` or `reads`.
@@ -125,6 +135,33 @@ impl Context {
     pub fn id(&self) -> Result<RecordId, AgentError> {
         let (topic, partition) = (Arc::clone(&self.topic), self.partition);
         self.with(|cx| Ok(RecordId { topic, partition, offset: cx.origin.offset, index: 0 }))
+    }
+
+    /// Which records are in hand, in order: those of a batch, or one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headwater::agent::{AgentResult, Context, Records};
+    ///
+    /// async fn write(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
+    ///     loop {
+    ///         let batch = orders.take(100, Duration::from_millis(200)).await;
+    ///         for (id, order) in cx.ids()?.into_iter().zip(batch) {
+    ///             println!("insert ({id}, {}, {}) or ignore it", order.key, order.value);
+    ///         }
+    ///     }
+    /// }
+    /// # let app = headwater::Builder::new("writer");
+    /// # app.agent("write", &headwater::Topic::new("orders")).run(write);
+    /// # app.build()?;
+    /// # Ok::<(), headwater::BuildError>(())
+    /// ```
+    pub fn ids(&self) -> Result<Vec<RecordId>, AgentError> {
+        let last = self.id()?;
+        let state = self.link.state();
+        let of = |offset: &i64| RecordId { offset: *offset, ..last.clone() };
+        let batch: Vec<_> = state.batch().iter().map(of).collect();
+        Ok(if batch.is_empty() { vec![last] } else { batch })
     }
 
     /// The headers of the record in hand (of a batch: of its last record).

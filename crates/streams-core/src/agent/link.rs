@@ -10,11 +10,11 @@ use super::StartedFor;
 use super::running::Polled;
 use crate::cx::{Cx, Origin};
 use crate::effect::{Effects, Mark};
+use crate::layer::Layer;
 use crate::record::{Headers, Timestamp};
-use crate::tables::Layer;
 
 /// Records that an agent is given in one poll: whatever waits for it, other tasks have their turn.
-const RECORDS_PER_POLL: usize = 32;
+pub(crate) const RECORDS_PER_POLL: usize = 32;
 
 thread_local! {
     /// The address of the link whose agent this thread polls, 0 for none.
@@ -26,6 +26,15 @@ thread_local! {
 pub(crate) enum Waiting {
     One,
     Batch { count: usize, within_ms: i64 },
+}
+
+/// What becomes of what an agent sent and wrote for records that it acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// It is the task's.
+    Done,
+    /// What was sent is kept for somebody who puts it in order; nothing may have been written.
+    Kept,
 }
 
 /// What there is for it to be given.
@@ -60,6 +69,8 @@ pub(crate) struct State {
     /// The last record in hand: between polls here, in a poll the context has it.
     origin: Origin,
     headers: Headers,
+    /// The offsets of a batch in hand.
+    batch: Vec<i64>,
     /// When it was given, by the clock that never goes back.
     pub(crate) given_at: Timestamp,
     /// Where, in the context's effects, those begin that are not acknowledged.
@@ -72,10 +83,13 @@ pub(crate) struct State {
     pub(crate) now: Timestamp,
     /// Its records were asked for by something that is not the agent.
     pub(crate) asked_from_outside: bool,
+    /// What was acknowledged, where somebody else has to put it in order: records at a time, and
+    /// what was sent for them.
+    kept: Option<Vec<(usize, Effects)>>,
 }
 
 impl Link {
-    pub(crate) fn new(task: &StartedFor<'_>) -> Arc<Self> {
+    pub(crate) fn new(task: &StartedFor<'_>, acknowledged: Acknowledged) -> Arc<Self> {
         let state = State {
             cx: None,
             waiting: None,
@@ -86,12 +100,14 @@ impl Link {
             alone: 0,
             origin: Origin { input: task.input, ..Origin::default() },
             headers: Headers::new(),
+            batch: Vec::new(),
             given_at: 0,
             unacknowledged: Mark::default(),
             sent: Effects::new(),
             written: Layer::default(),
             now: 0,
             asked_from_outside: false,
+            kept: (acknowledged == Acknowledged::Kept).then(Vec::new),
         };
         Arc::new(Self { state: Mutex::new(state), wakeup: Wakeup::new(task.waker) })
     }
@@ -117,6 +133,15 @@ impl Link {
         state.now = cx.elapsed;
         state.allowance = RECORDS_PER_POLL;
         state.cx = Some(cx);
+        // What is there may be waited for deep in the agent, by something that is polled only when
+        // it was woken.
+        let is_deep = |waiter: &mut Waker| !self.wakeup.is_behind(waiter);
+        let waiter = state.waiter.take_if(is_deep);
+        drop(state);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        // Before the poll, not after: what wakes it meanwhile must not be forgotten.
         self.wakeup.clear();
         POLLED.set(self.address());
     }
@@ -142,9 +167,8 @@ impl Link {
             acknowledged: mem::take(&mut state.acknowledged),
             in_hand: state.in_hand,
             is_waiting: state.waiting.is_some(),
-            refused: None,
-            ended: None,
             asked_from_outside: state.asked_from_outside,
+            failure: None,
         };
         (cx, polled)
     }
@@ -161,15 +185,6 @@ impl Link {
         Waker::from(Arc::clone(&self.wakeup)).wake();
     }
 
-    /// There is something for a wait, which may lie deep in the agent.
-    pub(crate) fn wake_waiter(&self) {
-        let waiter = self.state().waiter.take();
-        // The task is about to poll the agent itself.
-        if let Some(waiter) = waiter.filter(|waiter| !self.wakeup.is_behind(waiter)) {
-            waiter.wake();
-        }
-    }
-
     fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
@@ -178,11 +193,27 @@ impl Link {
 impl State {
     /// The agent is done with what it has in hand: its sends and writes are the task's now.
     pub(crate) fn acknowledge(&mut self) {
-        self.acknowledged += self.in_hand;
-        self.in_hand = 0;
+        let acknowledged = mem::take(&mut self.in_hand);
+        self.acknowledged += acknowledged;
         let Some(cx) = self.cx.as_mut() else { return };
+        if let Some(kept) = &mut self.kept {
+            if acknowledged > 0 || cx.effects.len() > self.unacknowledged.records() {
+                kept.push((acknowledged, cx.effects.split_off(self.unacknowledged)));
+            }
+            return;
+        }
         cx.tables.absorb_layer();
         self.unacknowledged = cx.effects.mark();
+    }
+
+    /// Whether what is acknowledged is to be put in order by somebody else.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// What was acknowledged and is to be put in order.
+    pub(crate) fn take_kept(&mut self) -> Vec<(usize, Effects)> {
+        self.kept.as_mut().map(mem::take).unwrap_or_default()
     }
 
     /// The agent was given records, of which this is the last.
@@ -195,6 +226,21 @@ impl State {
             cx.origin = origin;
             cx.headers = headers;
         }
+    }
+
+    /// The agent is given a batch, of which this is one.
+    pub(crate) fn note_in_batch(&mut self, offset: i64) {
+        self.batch.push(offset);
+    }
+
+    /// Nothing of a batch is in hand any more.
+    pub(crate) fn forget_batch(&mut self) {
+        self.batch.clear();
+    }
+
+    /// The offsets of the records in hand, if they are a batch.
+    pub(crate) fn batch(&self) -> &[i64] {
+        &self.batch
     }
 
     /// Whether that is what the agent waits for.
@@ -249,7 +295,6 @@ impl Wakeup {
 
     /// The agent is about to be polled.
     pub(crate) fn clear(&self) {
-        // Before the poll, not after: what wakes it meanwhile must not be forgotten.
         self.is_woken.store(false, Ordering::Release);
     }
 

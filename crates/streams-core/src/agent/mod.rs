@@ -1,19 +1,25 @@
 //! Agents: `async` functions over the records of one partition.
 //!
-//! An agent runs once per task. The task itself polls it, with one record at a time; asking for the
-//! next record acknowledges the one before. Table access and sends are synchronous, on the task's
-//! own tables and effects, so an agent's effects are committed like an operator's: exactly once,
-//! with its record.
+//! An agent runs once per task, and the task polls it: when there is a record for it, and when
+//! something of its own (a timer, a channel, a socket) wakes it. While it waits for the next record
+//! it acknowledges those before; what it sent and wrote for them is committed with their offset,
+//! exactly once. Until then nobody sees it, and nothing waits for it: a commit in the meantime
+//! takes the rest of the task along, with the agent's position before its record. When the task
+//! moves, is rewound or stops, the future is dropped, and the record comes again.
 //!
-//! Two traps. Local variables do not survive a rebalance or a rewind: state belongs into a table.
-//! And effects other than sends and tables (a call to a web service) happen at least once: after a
-//! rewind the record comes again.
+//! Three traps. Local variables do not survive that: what is collected over several records, for a
+//! flush every minute say, belongs into a table, for its records are acknowledged. Effects other
+//! than sends and tables (a call to a web service) happen at least once;
+//! [`Context::id`] is the same each time. And [`Records`] and [`Context`] belong to the agent's own
+//! future: a task that it spawns gets an error from them.
 
 mod batch_error;
 mod builder;
+mod concurrent;
 mod context;
 mod link;
 mod records;
+mod runner;
 mod running;
 
 use std::sync::Arc;
@@ -30,8 +36,8 @@ pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};
 pub use records::Records;
 
-pub(crate) use link::Wakeup;
-pub(crate) use running::{Polled, Running, panic_text};
+pub(crate) use link::{RECORDS_PER_POLL, Wakeup};
+pub(crate) use running::{PollFailure, Polled, Running, panic_text};
 
 /// The task, and its input, that an agent is started for.
 pub(crate) struct StartedFor<'t> {
@@ -63,6 +69,10 @@ pub(crate) trait AgentRunner: Send + Sync {
 
     /// Whether operators stand behind it, which nothing must take for idle while it has records.
     fn feeds_operators(&self) -> bool;
+
+    /// Whether several records of a key may be with it at once, and one be done when an earlier one
+    /// fails.
+    fn is_side_by_side(&self) -> bool;
 
     /// The time that its extractor finds in the record.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;

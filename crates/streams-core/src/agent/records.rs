@@ -44,7 +44,7 @@ impl<K, V> Records<K, V> {
     /// it spawned for example, where nobody could tell which records are done: then the
     /// application ends with an error that says so.
     pub async fn next(&mut self) -> Option<Record<K, V>> {
-        let wait = Wait { link: &self.link };
+        let mut wait = Wait::new(&self.link);
         let mut next = None;
         poll_fn(|context| wait.poll(&self.inbox, Waiting::One, context, |one| next = Some(one)))
             .await;
@@ -60,7 +60,7 @@ impl<K, V> Records<K, V> {
     /// Outside of the agent's own future it never returns: see [`next`](Self::next).
     pub async fn take(&mut self, count: usize, within: Duration) -> Vec<Record<K, V>> {
         let what = Waiting::Batch { count: count.max(1), within_ms: millis(within) };
-        let wait = Wait { link: &self.link };
+        let mut wait = Wait::new(&self.link);
         let mut batch = Vec::new();
         poll_fn(|context| wait.poll(&self.inbox, what, context, |one| batch.push(one))).await;
         batch
@@ -70,11 +70,19 @@ impl<K, V> Records<K, V> {
 /// A wait for records, until it is abandoned or over.
 struct Wait<'r> {
     link: &'r Link,
+    /// It has given something.
+    is_over: bool,
+}
+
+impl<'r> Wait<'r> {
+    fn new(link: &'r Link) -> Self {
+        Self { link, is_over: false }
+    }
 }
 
 impl Wait<'_> {
     fn poll<K, V>(
-        &self,
+        &mut self,
         inbox: &Inbox<K, V>,
         what: Waiting,
         context: &task::Context<'_>,
@@ -96,14 +104,20 @@ impl Wait<'_> {
             return Poll::Pending;
         }
         state.waiting = None;
+        self.is_over = true;
         state.acknowledge();
         let count = match what {
             Waiting::Batch { count, .. } if state.alone == 0 => count.min(inbox.len()),
             _ => 1,
         };
-        for (number, delivered) in inbox.drain(..count).enumerate() {
+        state.forget_batch();
+        for number in 1..=count {
+            let Some(delivered) = inbox.pop_front() else { break };
             let Delivered { record, mut origin, headers, .. } = delivered;
-            if number + 1 == count {
+            if count > 1 {
+                state.note_in_batch(origin.offset);
+            }
+            if number == count {
                 origin.timestamp = record.timestamp;
                 state.give(count, origin, headers);
             }
@@ -122,6 +136,8 @@ pub(crate) fn queued<K, V>(inbox: &VecDeque<Delivered<K, V>>) -> Queued {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.link.state().waiting = None;
+        if !self.is_over {
+            self.link.state().waiting = None;
+        }
     }
 }

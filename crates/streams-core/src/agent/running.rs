@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{self, Waker};
 
 use super::builder::AgentResult;
-use super::link::{Link, lock};
+use super::link::{Link, Queued, lock};
 use super::records::{Delivered, Inbox, queued};
 use crate::calls::Intake;
 use crate::cx::{Cx, Origin};
@@ -28,24 +28,31 @@ pub(crate) struct Polled {
     pub(crate) in_hand: usize,
     /// Whether it waits for records.
     pub(crate) is_waiting: bool,
-    /// The record after those failed; the others go on.
-    pub(crate) refused: Option<Cause>,
-    /// It returned or panicked: the records in hand failed, and another one begins.
-    pub(crate) ended: Option<Cause>,
     /// Something that is not the agent asked for its records.
     pub(crate) asked_from_outside: bool,
+    pub(crate) failure: Option<Box<PollFailure>>,
+}
+
+/// What has failed in a poll.
+#[derive(Debug)]
+pub(crate) enum PollFailure {
+    /// The record after those that were acknowledged; the others go on.
+    Record(Cause),
+    /// The agent, which returned or panicked: the records in hand failed, and another one begins.
+    Agent(Cause),
 }
 
 /// The task's handle to an agent's future.
 pub(crate) trait Running: Send {
-    /// Queues a record for the agent. It is only polled afterwards.
+    /// Queues a record for the agent, which is only polled afterwards; whether that
+    /// [is due](Self::is_due).
     fn deliver(
         &mut self,
         raw: &RawRecord<'_>,
         origin: Origin,
         headers: &Headers,
         cx: &mut Cx,
-    ) -> Result<(), Failure>;
+    ) -> Result<bool, Failure>;
 
     /// Whether a poll would find something to do: what the agent waits for is there, or something
     /// of its own has woken it.
@@ -112,16 +119,21 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
         origin: Origin,
         headers: &Headers,
         cx: &mut Cx,
-    ) -> Result<(), Failure> {
-        let came_at = cx.elapsed;
-        let delivered = |record| Delivered { record, origin, headers: headers.clone(), came_at };
+    ) -> Result<bool, Failure> {
+        let now = cx.elapsed;
+        let delivered = |record| {
+            let headers = if headers.is_empty() { Headers::new() } else { headers.clone() };
+            Delivered { record, origin, headers, came_at: now }
+        };
         match &self.source {
             Source::Topic { topic, timestamps } => {
                 let decoded =
                     catch_unwind(AssertUnwindSafe(|| decoded(topic, timestamps.as_ref(), raw, cx)));
                 let decoded =
                     decoded.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic))));
-                lock(&self.inbox).push_back(delivered(decoded?));
+                let mut inbox = lock(&self.inbox);
+                inbox.push_back(delivered(decoded?));
+                Ok(self.is_due_with(queued(&inbox), now))
             }
             Source::Stream(intake) => {
                 let records = intake.take_in(raw, cx)?;
@@ -131,20 +143,14 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
                     self.waker.wake_by_ref();
                 }
                 lock(&self.inbox).extend(records.into_iter().map(delivered));
+                Ok(self.is_due(now))
             }
         }
-        Ok(())
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        if self.link.wakeup.is_woken() {
-            return true;
-        }
-        let mut state = self.link.state();
-        state.now = now;
-        let is_there = state.is_satisfied_by(queued(&lock(&self.inbox)));
-        drop(state);
-        is_there
+        let queued = queued(&lock(&self.inbox));
+        self.is_due_with(queued, now)
     }
 
     fn deadline(&self) -> Option<Timestamp> {
@@ -161,14 +167,11 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
     }
 
     fn poll(&mut self, cx: Box<Cx>) -> (Box<Cx>, Polled) {
-        // What is there may be waited for deep in the agent, by something that is polled only when
-        // it was woken.
-        self.link.wake_waiter();
         self.link.begin_poll(cx);
         let mut context = task::Context::from_waker(&self.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(&mut context)));
         let (cx, mut outcome) = self.link.end_poll();
-        outcome.ended = match polled {
+        let ended = match polled {
             Ok(task::Poll::Pending) => None,
             Ok(task::Poll::Ready(Ok(()))) => {
                 let why = "it returned, but an agent runs as long as its task";
@@ -177,8 +180,12 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
             Ok(task::Poll::Ready(Err(error))) => Some(self.failed(error)),
             Err(panic) => Some(Cause::Panic(panic_text(&*panic))),
         };
-        outcome.acknowledged = self.of_topic_acknowledged(outcome.acknowledged);
-        outcome.in_hand = self.of_topic_in_hand(outcome.in_hand);
+        outcome.failure = ended.map(|cause| Box::new(PollFailure::Agent(cause)));
+        // Of several futures side by side the acknowledged ones are counted one by one.
+        if matches!(self.source, Source::Stream(_)) && !self.link.state().is_kept() {
+            outcome.acknowledged = self.of_topic_acknowledged(outcome.acknowledged);
+            outcome.in_hand = self.of_topic_in_hand(outcome.in_hand);
+        }
         (cx, outcome)
     }
 
@@ -200,12 +207,18 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
 }
 
 impl<K: 'static, V: 'static> RunningAgent<K, V> {
+    fn is_due_with(&self, queued: Queued, now: Timestamp) -> bool {
+        if self.link.wakeup.is_woken() {
+            return true;
+        }
+        let mut state = self.link.state();
+        state.now = now;
+        state.is_satisfied_by(queued)
+    }
+
     /// How many records of the topic are done with, now that so many more are that the agent was
     /// given.
-    fn of_topic_acknowledged(&mut self, acknowledged: usize) -> usize {
-        if matches!(self.source, Source::Topic { .. }) {
-            return acknowledged;
-        }
+    pub(super) fn of_topic_acknowledged(&mut self, acknowledged: usize) -> usize {
         self.of_first += acknowledged;
         let mut done = 0;
         while self.made_of_one.front().is_some_and(|made| *made <= self.of_first) {

@@ -42,13 +42,13 @@ fn problem(source: &SourceDraft, retry: &Retry) -> Option<String> {
              `then` another policy, and the first one more attempts"
         ));
     }
-    let calls = source.agents.iter().find(|agent| agent.feeds_operators());
-    if let Some(calls) = calls.filter(|_| retry.hold_key) {
+    let reader = source.agents.iter().find(|agent| agent.is_side_by_side());
+    if let Some(reader) = reader.filter(|_| retry.hold_key) {
         return Some(format!(
-            "the error policy of {topic} holds keys back, and map_async {} calls with several \
-             records of a key at once: let it repeat its calls itself, by Async::retry, or do \
-             without hold_key",
-            calls.name()
+            "the error policy of {topic} holds keys back, and {} has several records at once: let \
+             a map_async repeat its calls itself, by Async::retry, an agent have one future, or \
+             do without hold_key",
+            reader.name()
         ));
     }
     None

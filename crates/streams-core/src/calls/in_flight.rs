@@ -12,7 +12,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::runner::{CallsRunner, Function};
 use super::{Async, Call, Intake, RecordId};
-use crate::agent::{Polled, Running, StartedFor, Wakeup, panic_text};
+use crate::agent::{PollFailure, Polled, Running, StartedFor, Wakeup, panic_text};
 use crate::chain::{Port, Receive};
 use crate::cx::{Cx, Origin};
 use crate::error::{Cause, Failure, FailureKind};
@@ -307,7 +307,7 @@ where
         origin: Origin,
         headers: &Headers,
         cx: &mut Cx,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let records = self.intake.take_in(raw, cx)?;
         let calls: Vec<_> = records
             .into_iter()
@@ -317,7 +317,7 @@ where
         let (headers, left, came_at) = (headers.clone(), calls.len(), cx.elapsed);
         self.entries.push_back(Entry { origin, headers, serial, calls, left, came_at });
         self.queue_calls();
-        Ok(())
+        Ok(self.is_due(came_at))
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
@@ -351,9 +351,8 @@ where
             acknowledged,
             in_hand: self.entries.len(),
             is_waiting: false,
-            refused,
-            ended: None,
             asked_from_outside: false,
+            failure: refused.map(|cause| Box::new(PollFailure::Record(cause))),
         };
         (cx, polled)
     }

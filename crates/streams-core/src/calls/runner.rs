@@ -72,6 +72,10 @@ where
         true
     }
 
+    fn is_side_by_side(&self) -> bool {
+        true
+    }
+
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
         self.intake.event_time(record)
     }

@@ -7,13 +7,15 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
 use super::Task;
+use super::input::Input;
 use super::retries::Waiting;
-use crate::agent::{Polled, Running, StartedFor};
+use crate::agent::{PollFailure, Polled, RECORDS_PER_POLL, Running, StartedFor};
 use crate::cx::Origin;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
 use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp, TopicPartition};
@@ -127,7 +129,7 @@ impl Task {
                 let running = self.new_agent(input, agent);
                 self.inputs[input].agents.push(AgentSlot::new(running, from));
                 let polled = self.poll_agent(input, agent)?;
-                if let Some(cause) = polled.ended {
+                if let Some(PollFailure::Agent(cause)) = polled.failure.as_deref() {
                     return Err(self.other(cause.to_string()));
                 }
             }
@@ -158,6 +160,57 @@ impl Task {
         Ok(())
     }
 
+    /// Whether nothing but one agent, which has nothing in hand, sees what this task is given.
+    pub(super) fn has_lone_agent(&self, input: usize) -> bool {
+        let [Input { agents, .. }] = &self.inputs[..] else { return false };
+        let [only] = &agents[..] else { return false };
+        only.pending.is_empty() && self.source(input).receivers.is_empty()
+    }
+
+    /// Gives it several records at a time, of these in the batch. Nobody else can tell that from
+    /// one by one; it costs a poll for all of them. How many were given.
+    pub(super) fn run_lone_agent(
+        &mut self,
+        input: usize,
+        batch: &dyn RecordBatch,
+        within: Range<usize>,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<usize, TaskError> {
+        let first = within.start;
+        let mut delivered = Vec::new();
+        let mut next = first;
+        while next < within.end.min(first + RECORDS_PER_POLL) {
+            let record = batch.record(next);
+            if record.offset >= self.inputs[input].agents[0].from {
+                self.begin(input, batch, next, false);
+                let (origin, owned) = (self.cx().origin, || OwnedRecord::of(batch, next));
+                if !self.agent_is_held(input, 0, record.key, owned, failed)? {
+                    match self.deliver(input, 0, &record, origin) {
+                        Ok(_) => delivered.push(next),
+                        Err(failure) => {
+                            let cause = self.record_cause(failure)?;
+                            self.agent_gave_up(input, 0, Pending::new(owned()), cause, failed)?;
+                        }
+                    }
+                }
+            }
+            self.pass(input, batch, next);
+            next += 1;
+        }
+        let elapsed = self.cx().elapsed;
+        let is_due = self.inputs[input].agents[0].running.is_due(elapsed);
+        let polled = if is_due { Some(self.poll_agent(input, 0)?) } else { None };
+        let done = polled.as_ref().map_or(0, |polled| polled.acknowledged).min(delivered.len());
+        let slot = &mut self.inputs[input].agents[0];
+        let others = delivered[done..].iter().map(|index| OwnedRecord::of(batch, *index));
+        others.for_each(|record| slot.push(Pending::new(record)));
+        if let Some(mut polled) = polled {
+            polled.acknowledged -= done;
+            self.settle(input, 0, polled, failed)?;
+        }
+        Ok(next - first)
+    }
+
     fn run_agent(
         &mut self,
         (input, agent): (usize, usize),
@@ -171,15 +224,17 @@ impl Task {
             return Ok(());
         }
         let origin = self.cx().origin;
-        if let Err(failure) = self.deliver(input, agent, record, origin) {
-            let (cause, pending) = (self.record_cause(failure)?, Pending::new(owned()));
-            return self.agent_gave_up(input, agent, pending, cause, failed);
-        }
-        let elapsed = self.cx().elapsed;
+        let is_due = match self.deliver(input, agent, record, origin) {
+            Ok(is_due) => is_due,
+            Err(failure) => {
+                let (cause, pending) = (self.record_cause(failure)?, Pending::new(owned()));
+                return self.agent_gave_up(input, agent, pending, cause, failed);
+            }
+        };
         let slot = &mut self.inputs[input].agents[agent];
         // Most agents are done with a record at once. Only of others a copy is kept.
         let is_first = slot.pending.is_empty();
-        if !slot.running.is_due(elapsed) {
+        if !is_due {
             slot.push(Pending::new(OwnedRecord::of(batch, index)));
             return Ok(());
         }
@@ -205,7 +260,7 @@ impl Task {
         agent: usize,
         record: &RawRecord<'_>,
         origin: Origin,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let mut cx = self.take_cx();
         let headers = mem::take(&mut cx.headers);
         let running = &mut self.inputs[input].agents[agent].running;
@@ -262,14 +317,16 @@ impl Task {
             }
             self.end_blamed(input, agent, failed)?;
         }
-        if let Some(cause) = polled.refused
-            && let Some(pending) = self.inputs[input].agents[agent].pop()
-        {
-            self.agent_gave_up(input, agent, pending, cause, failed)?;
-        }
-        match polled.ended {
-            Some(cause) => self.agent_failed(input, agent, polled.in_hand, cause, failed),
-            None => Ok(()),
+        let Some(failure) = polled.failure else { return Ok(()) };
+        match *failure {
+            PollFailure::Agent(cause) => {
+                self.agent_failed(input, agent, polled.in_hand, cause, failed)
+            }
+            PollFailure::Record(cause) => {
+                let pending = self.inputs[input].agents[agent].pop();
+                let Some(pending) = pending else { return Ok(()) };
+                self.agent_gave_up(input, agent, pending, cause, failed)
+            }
         }
     }
 
@@ -472,10 +529,9 @@ impl Task {
         agents.any(|(slot, runner)| runner.feeds_operators() && !slot.pending.is_empty())
     }
 
-    /// Whether an agent is so far behind the operators of its input that they wait for it.
+    /// Whether an agent is so far behind the operators of an input that they wait for it.
     pub(super) fn waits_for_agents(&self) -> bool {
-        let agents = self.inputs.iter().flat_map(|input| &input.agents);
-        agents.into_iter().any(AgentSlot::is_far_behind)
+        self.inputs.iter().any(Input::waits_for_agents)
     }
 
     pub(super) fn source(&self, input: usize) -> &Source {

@@ -87,6 +87,11 @@ impl Input {
         self.position
     }
 
+    /// Whether an agent is so far behind that the operators wait for it.
+    pub(crate) fn waits_for_agents(&self) -> bool {
+        self.agents.iter().any(AgentSlot::is_far_behind)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -115,21 +115,27 @@ impl Task {
         let mut mark = None;
         let run = catch_unwind(AssertUnwindSafe(|| {
             while *next < limit && self.is_due(input, batch, *next, until) {
-                mark = self.begin(input, batch, *next, undoable);
-                if let Err(failure) = self.process(input, batch, *next) {
-                    return Run::Failed(failure, mark.take());
-                }
-                if has_agents {
+                if has_agents && self.has_lone_agent(input) {
+                    match self.run_lone_agent(input, batch, *next..limit, failed) {
+                        Ok(records) => *next += records,
+                        Err(error) => return Run::Ended(error),
+                    }
+                } else {
+                    mark = self.begin(input, batch, *next, undoable);
+                    if let Err(failure) = self.process(input, batch, *next) {
+                        return Run::Failed(failure, mark.take());
+                    }
                     // The operators are done: what agents make of the record takes nothing back.
-                    mark = None;
-                    self.cx_mut().begin_record(false);
-                    if let Err(error) = self.run_agents(input, batch, *next, failed) {
+                    if has_agents && mark.take().is_some() {
+                        self.cx_mut().begin_record(false);
+                    }
+                    if has_agents && let Err(error) = self.run_agents(input, batch, *next, failed) {
                         return Run::Ended(error);
                     }
+                    self.pass(input, batch, *next);
+                    *next += 1;
                 }
-                self.pass(input, batch, *next);
-                *next += 1;
-                if self.is_behind() || (has_agents && self.waits_for_agents()) {
+                if self.is_behind() || self.inputs[input].waits_for_agents() {
                     break;
                 }
             }
