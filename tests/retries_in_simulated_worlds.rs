@@ -1,13 +1,16 @@
-//! Three instances whose records fail, while a service is away and because some are poisoned, in
-//! simulated worlds where everything goes wrong: no record is lost or done twice, those of a key
-//! keep their order, and the dead letters are the poisoned ones, each tried as often as it should.
+//! Three instances whose records fail, in operators and in an agent, while a service is away and
+//! because some are poisoned, in simulated worlds where everything goes wrong: no record is lost or
+//! done twice, those of a key keep their order, and the dead letters are the poisoned ones, each
+//! tried as often as it should.
 //!
 //! `HEADWATER_SEEDS=10000 cargo test --release --test retries_in_simulated_worlds`;
 //! `HEADWATER_SEED=7` runs that seed alone and prints its history.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use headwater::{ProcessError, Retry};
 use testkit::{Dice, Outcome, Simulation, simulate};
@@ -38,10 +41,14 @@ fn retry() -> Retry {
 
 /// Counts each record, then calls the service with it; behind a repartition topic, where order is
 /// not kept, it is called once more.
-fn topology() -> headwater::Topology {
+fn topology(tried: &Tried) -> headwater::Topology {
     let app = Builder::new("world");
     app.on_error(retry().then(ErrorPolicy::dead_letter("lost")));
     let held = retry().hold_key().then(ErrorPolicy::dead_letter("dead"));
+    let consumed = Consumed::new().on_error(held.clone());
+    let agent = app.agent("caller", &events()).consumed(consumed).sends(&by_agent());
+    let tried = Arc::clone(tried);
+    agent.run(move |events, cx| call(events, cx, Arc::clone(&tried)));
     let events = app.stream_with(&events(), Consumed::new().on_error(held)).shared();
     events.clone().group_by_key().count(&Table::new("counts")).to(&Topic::new("counts"));
     let called = events
@@ -64,16 +71,38 @@ fn topology() -> headwater::Topology {
     app.build().expect("valid")
 }
 
+fn by_agent() -> Topic<String, u64> {
+    Topic::new("called-by-agent")
+}
+
+/// How often the agent has tried each record, in whatever instance.
+type Tried = Arc<Mutex<BTreeMap<u64, u64>>>;
+
+/// Fails with some records a few times, and with poisoned ones each time.
+async fn call(mut events: Records<String, u64>, cx: Context, tried: Tried) -> AgentResult {
+    while let Some(Record { key, value, .. }) = events.next().await {
+        cx.send(&by_agent(), key, value)?;
+        let mut tried = tried.lock().map_err(|_| "another instance panicked")?;
+        let times = tried.entry(value).or_default();
+        *times += 1;
+        if is_poisoned(value) || *times <= value % 5 {
+            return Err("not this time".into());
+        }
+    }
+    Ok(())
+}
+
 fn event(_: &mut Dice, number: u64) -> Record<String, u64> {
     Record::new(format!("user-{}", number % KEYS), number, START + number as i64)
 }
 
 fn world(seed: u64) -> Simulation {
-    let mut simulation = Simulation::new(seed, topology)
+    let tried = Tried::default();
+    let mut simulation = Simulation::new(seed, move || topology(&tried))
         .config(|config| config.worker_threads = 1 + seed as usize % 2)
         .turns(3_000)
         .feed(&events(), RECORDS, event);
-    for topic in ["events", "counts", "called", "called-again", "dead", "lost"] {
+    for topic in ["events", "counts", "called", "called-again", "called-by-agent", "dead", "lost"] {
         simulation = simulation.topic(topic, 4);
     }
     simulation.check(|outcome| Ok(judge(outcome)?))
@@ -85,9 +114,11 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
     for number in (0..RECORDS).filter(|number| !is_poisoned(*number)) {
         expected.entry(format!("user-{}", number % KEYS)).or_default().push(number);
     }
-    let called = by_key(outcome, "called")?;
-    if called != expected {
-        return Err(format!("called in the order {called:?}, and not {expected:?}"));
+    for topic in ["called", "called-by-agent"] {
+        let called = by_key(outcome, topic)?;
+        if called != expected {
+            return Err(format!("{topic} in the order {called:?}, and not {expected:?}"));
+        }
     }
     let mut again = by_key(outcome, "called-again")?;
     again.values_mut().for_each(|numbers| numbers.sort_unstable());
@@ -117,7 +148,9 @@ fn dead_letters(outcome: &Outcome) -> Result<(), String> {
         numbers.push(value.map(u64::from_be_bytes).ok_or("a dead letter without a number")?);
     }
     numbers.sort_unstable();
-    if numbers != (0..RECORDS).filter(|number| is_poisoned(*number)).collect::<Vec<_>>() {
+    // Of the operators and of the agent.
+    let poisoned = (0..RECORDS).filter(|number| is_poisoned(*number));
+    if numbers != poisoned.flat_map(|number| [number; 2]).collect::<Vec<_>>() {
         return Err(format!("the dead letters are {numbers:?}"));
     }
     let lost = outcome.committed_raw("lost").map_err(|error| error.to_string())?;

@@ -154,8 +154,8 @@ impl Retry {
     ///
     /// A later record that is too large for the table can neither wait nor go first: it goes to
     /// [`then`](Self::then). An agent that takes batches is given the records of one that failed
-    /// one by one, whatever a [`BatchError`](crate::agent::BatchError) says. A source with a
-    /// `map_async` cannot hold keys; `build()` refuses it.
+    /// one by one, whatever a [`BatchError`](crate::agent::BatchError) says. A source cannot hold
+    /// keys that a `map_async` reads, or an agent with several futures; `build()` refuses it.
     pub fn hold_key(self) -> Self {
         Self { hold_key: true, ..self }
     }

@@ -157,8 +157,8 @@ impl Queue {
         Ok(())
     }
 
-    /// A reader has the record in hand from now on. Its row stays until that has an end: whoever
-    /// goes on after a crash finds it there, and gives it again.
+    /// A reader has the record in hand from now on. Its row stays until that has an end: after a
+    /// crash it is found there, and given again.
     pub(super) fn take_in_hand(
         &mut self,
         tables: &mut Tables,
