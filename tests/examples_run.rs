@@ -37,6 +37,7 @@ fn each_example_runs() {
         ("nightly_report", "49500 of 49500 cents reported"),
         ("consumer_group", "one has come: each of 6 partitions has exactly one owner"),
         ("produce", "one more: partition"),
+        ("periodic_flush", "44850 cents in "),
         ("enrichment", "300 orders priced; the service refused"),
         ("database_writer", "1000 orders in the database, 349500 cents"),
         ("retries", "99 paid, 1 refused, none lost"),
