@@ -62,8 +62,8 @@ pub use streams_core::{
     Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,
     Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable, Grouped, Headers,
     Hopping, JoinBuffers, JoinWindows, JsonValue, Natural, NaturalKey, Output, Process,
-    ProcessContext, ProcessError, ProcessRows, ProcessTable, Record, RecordError, Session, Sliding,
-    Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId, Timestamp, Topic,
+    ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows, Record, RecordError,
+    Session, Sliding, Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId, Timestamp, Topic,
     TopicPartition, Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed,
     Windows, agent, chain, codec, partition_for, window,
 };

@@ -262,6 +262,7 @@ impl Cx {
         self.effects.truncate(mark.effects);
         // The tables are what they were then, so what the clocks know of their windows is right.
         self.clocks = mark.clocks;
+        self.tables.follow(&self.clocks);
         let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;
         self.metrics = mark.metrics;
         if is_late {

@@ -8,7 +8,7 @@ use super::AgentRunner;
 use super::context::{Access, Context, Declared};
 use super::records::{Inbox, Records};
 use super::running::{Running, RunningAgent};
-use crate::builder::{Builder, NodeId, NodeKind, Types};
+use crate::builder::{Builder, NodeId, NodeKind, Reads, Types};
 use crate::changelog::Layout;
 use crate::error::BoxError;
 use crate::operators::event_time;
@@ -93,6 +93,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         let index = self
             .builder
             .graph(|graph| graph.add_table(name, Layout::KeyValue, types, &writer, node));
+        self.builder.expiring(index, table.ttl_ms, node, None);
         self.tables.push((Arc::clone(name), index, Access::Write));
         self
     }
@@ -102,8 +103,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
     /// be partitioned like the table's. A windowed table cannot be read so.
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let (node, reader) = (self.node(), format!("the agent {}", self.name));
-        let types = Types::of_table(table);
-        let index = self.builder.graph(|graph| graph.use_table(&table.name, types, &reader, node));
+        let reads = Reads::Rows;
+        let index = self.builder.graph(|graph| graph.use_table(table, reads, &reader, node));
         self.tables.push((Arc::clone(&table.name), index, Access::Read));
         self
     }

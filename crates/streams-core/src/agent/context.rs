@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::records::lock;
 use crate::cx::{Cx, Outlet};
 use crate::error::Failure;
+use crate::operators::Expiring;
 use crate::operators::table_access::{get_row, set_row};
 use crate::record::{Headers, Record, Timestamp};
 use crate::table::Table;
@@ -159,22 +160,33 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
     /// The value of `key`.
     pub fn get(&self, key: &K) -> Result<Option<V>, AgentError> {
         let index = self.context.index(&self.table.name, Access::Read)?;
-        self.context.with(|cx| get_row(&self.table, index, key, cx))
+        let is_written = self.context.index(&self.table.name, Access::Write).is_ok();
+        self.context.with(|cx| {
+            if is_written {
+                Expiring { index, tell: None }.arrive(cx.origin.timestamp, cx);
+            }
+            get_row(&self.table, index, key, cx)
+        })
     }
 
     /// Sets the value of `key`; a value that encodes to null deletes it.
     pub fn put(&self, key: &K, value: &V) -> Result<(), AgentError> {
         let index = self.context.index(&self.table.name, Access::Write)?;
-        self.context.with(|cx| {
-            let timestamp = cx.origin.timestamp.max(0);
-            set_row(&self.table, index, key, Some(value), timestamp, cx)
-        })
+        self.set(index, key, Some(value))
     }
 
     /// Deletes `key`.
     pub fn delete(&self, key: &K) -> Result<(), AgentError> {
         let index = self.context.index(&self.table.name, Access::Write)?;
-        self.context.with(|cx| set_row(&self.table, index, key, None, 0, cx))
+        self.set(index, key, None)
+    }
+
+    fn set(&self, index: TableIndex, key: &K, value: Option<&V>) -> Result<(), AgentError> {
+        self.context.with(|cx| {
+            let timestamp = cx.origin.timestamp.max(0);
+            Expiring { index, tell: None }
+                .around(timestamp, cx, |cx| set_row(&self.table, index, key, value, timestamp, cx))
+        })
     }
 
     /// Changes the value of `key`, starting from the default if there is none, and returns the new

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::graph::{Graph, NodeKind, TableDraft};
+use super::graph::{Graph, NodeKind, Reads, TableDraft};
 use super::{own_topics, types};
 use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
@@ -88,6 +88,7 @@ fn check(graph: &mut Graph) {
             problems.push(format!("the table {} is used but nobody writes it", table.name));
         }
         problems.extend(unreadable(table));
+        problems.extend(other_ttl(table));
     }
     problems.extend(duplicates(graph));
     problems.extend(types::clashes("topic", &graph.topic_uses));
@@ -96,12 +97,27 @@ fn check(graph: &mut Graph) {
     graph.problems.extend(problems);
 }
 
-/// Rows are asked for by their key alone.
+/// Rows are asked for by their key alone, but for windows. What joins and suppress keep is not for
+/// others.
 fn unreadable(table: &TableDraft) -> Option<String> {
     let has_plain_keys = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
-    let reader = table.readers.first().filter(|_| !has_plain_keys)?;
+    let has_windows = table.windows.is_some();
+    let finds_none = |reads| !has_plain_keys && (reads == Reads::Rows || !has_windows);
+    let (reader, _) = table.readers.iter().find(|(_, reads)| finds_none(*reads))?;
     let (name, kind) = (&table.name, table.layout.describe());
     Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
+}
+
+/// A reader takes rows to be kept for another time than they are.
+fn other_ttl(table: &TableDraft) -> Option<String> {
+    let kept = table.ttl.map(|ttl| ttl.ms);
+    let (reader, ttl_ms) = table.read_ttls.iter().find(|(_, ttl_ms)| Some(*ttl_ms) != kept)?;
+    let name = &table.name;
+    let kept = kept.map_or("no ttl".to_owned(), |ms| format!("a ttl of {ms} ms"));
+    Some(format!(
+        "{reader} reads the table {name} with a ttl of {ttl_ms} ms, and it is written with {kept}: \
+         it is the writer's that counts"
+    ))
 }
 
 /// A global table is a table of its name, and its topic is nobody's source.
@@ -198,6 +214,7 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
         is_ranged: table.is_ranged,
+        ttl: table.ttl,
         terms: match &table.types {
             Some(types) => types.terms(table.windows.clone()),
             None => Terms::default(),

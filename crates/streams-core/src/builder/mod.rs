@@ -13,12 +13,14 @@ use crate::agent::AgentBuilder;
 use crate::chain::Receive;
 use crate::dsl::{SourceChain, Stream};
 use crate::error::BuildError;
-use crate::operators::Decode;
+use crate::operators::{Decode, Expiring, Tell};
 use crate::policy::{Consumed, ErrorPolicy};
+use crate::table::Table;
+use crate::tables::TableIndex;
 use crate::topic::Topic;
 use crate::topology::{SourceKind, Topology};
 
-pub(crate) use graph::{Graph, Node, NodeId, NodeKind};
+pub(crate) use graph::{Graph, Node, NodeId, NodeKind, Reads};
 pub(crate) use types::Types;
 
 /// Collects the parts of an application.
@@ -127,6 +129,30 @@ impl Builder {
             graph.add_node(NodeKind::Repartition(Arc::clone(&topic)), &[node]);
             topic
         })
+    }
+
+    /// What lets the rows of a table go, if they are not kept for ever. `node` writes the table;
+    /// `tell` tells whoever is behind it.
+    pub(crate) fn expiring(
+        &self,
+        table: TableIndex,
+        ttl_ms: Option<i64>,
+        node: NodeId,
+        tell: Option<Tell>,
+    ) -> Option<Arc<Expiring>> {
+        let expiring = Arc::new(Expiring { index: table, tell });
+        self.graph(|graph| {
+            graph.expire_rows(table, ttl_ms?, node);
+            graph.add_hook(node, Arc::clone(&expiring) as _);
+            Some(expiring)
+        })
+    }
+
+    /// A table that has something else in place of a `ttl`.
+    pub(crate) fn refuse_ttl<K, V>(&self, table: &Table<K, V>, why: &str) {
+        if table.ttl_ms.is_some() {
+            self.problem(format!("the table {} cannot have a ttl: {why}", table.name));
+        }
     }
 
     pub(crate) fn graph<T>(&self, change: impl FnOnce(&mut Graph) -> T) -> T {

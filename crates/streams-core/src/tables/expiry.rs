@@ -1,0 +1,207 @@
+//! Rows that are not kept for ever: which are gone, and which are to be deleted.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use super::{TableIndex, Tables};
+use crate::changelog::{BY_TIME, TableSpec, look_at, row_key, since, time_and_key, unstamped};
+use crate::cx::{Clock, ClockIndex};
+use crate::due::Frontier;
+use crate::error::Failure;
+use crate::reader::Visit;
+use crate::record::Timestamp;
+use crate::store::StoreError;
+
+/// How long the rows of a table are kept, and which are gone.
+pub(super) struct Expiry {
+    ttl_ms: i64,
+    clock: ClockIndex,
+    /// Rows of this time and earlier ones are gone. It follows from the clock.
+    gone: Timestamp,
+}
+
+impl Expiry {
+    pub(super) fn is_gone(&self, at: Timestamp) -> bool {
+        // −1, which a changelog may have, is no time.
+        at.max(0) <= self.gone
+    }
+
+    fn follow(&mut self, clocks: &[Clock]) {
+        self.gone = clocks[self.clock].time.saturating_sub(self.ttl_ms);
+    }
+}
+
+/// Those of the tables that have one, in their places; none at all if no table has one.
+pub(super) fn of(specs: &[TableSpec]) -> Box<[Option<Expiry>]> {
+    if specs.iter().all(|spec| spec.ttl.is_none()) {
+        return Box::default();
+    }
+    let expiry = |spec: &TableSpec| {
+        let ttl = spec.ttl?;
+        Some(Expiry { ttl_ms: ttl.ms, clock: ttl.clock, gone: Timestamp::MIN })
+    };
+    specs.iter().map(expiry).collect()
+}
+
+/// What is found where rows are to be looked at.
+pub(crate) enum Due {
+    /// The row was deleted meanwhile.
+    Nothing,
+    /// It was written later: then, it is looked at in this place, which is of this time.
+    Later(Timestamp, Vec<u8>),
+    /// It is gone.
+    Gone,
+}
+
+/// Places where rows are to be looked at, and what waits after them.
+pub(crate) type Places = (BTreeSet<Vec<u8>>, Frontier);
+
+impl Tables {
+    #[inline]
+    pub(super) fn expiry(&self, local: usize) -> Option<&Expiry> {
+        self.expiries.get(local)?.as_ref()
+    }
+
+    /// The stream time by which rows of a table expire, if they do.
+    #[inline]
+    pub(crate) fn expiry_clock(&self, table: TableIndex) -> Option<ClockIndex> {
+        self.expiry(self.local[table]).map(|expiry| expiry.clock)
+    }
+
+    /// How long the rows of a table are kept; 0 if for ever.
+    pub(crate) fn ttl_ms(&self, table: TableIndex) -> i64 {
+        self.expiry(self.local[table]).map_or(0, |expiry| expiry.ttl_ms)
+    }
+
+    /// Rows of this time and earlier ones are gone.
+    pub(crate) fn gone(&self, table: TableIndex) -> Timestamp {
+        self.expiry(self.local[table]).map_or(Timestamp::MIN, |expiry| expiry.gone)
+    }
+
+    /// Stream time is another one.
+    pub(crate) fn follow(&mut self, clocks: &[Clock]) {
+        self.expiries.iter_mut().flatten().for_each(|expiry| expiry.follow(clocks));
+    }
+
+    #[cold]
+    pub(super) fn get_unless_gone(
+        &mut self,
+        local: usize,
+        key: &[u8],
+    ) -> Result<Option<(Timestamp, &[u8])>, StoreError> {
+        let gone = self.expiry(local).map_or(Timestamp::MIN, |expiry| expiry.gone);
+        let row = self.look_up(local, &row_key(key))?.map(unstamped);
+        Ok(row.filter(|(at, _)| (*at).max(0) > gone))
+    }
+
+    /// Writes a row. One that is written again and again is looked at when its first time has come,
+    /// and then put off: so that it costs one entry, however often it is written.
+    #[cold]
+    pub(super) fn put_row(
+        &mut self,
+        local: usize,
+        key: &[u8],
+        stored: &[u8],
+    ) -> Result<(), Failure> {
+        let store_key = row_key(key);
+        self.check_size(local, &store_key, stored)?;
+        let (at, _) = unstamped(stored);
+        let before = self.look_up(local, &store_key)?.map(unstamped);
+        if before.is_none_or(|(before, _)| at < before) {
+            self.write_local(local, &look_at(at, key), Some(&[]));
+        }
+        self.write_local(local, &store_key, Some(stored));
+        Ok(())
+    }
+
+    /// A row is deleted: if it was written once, nothing is left to be looked at.
+    pub(super) fn forget_when_to_look(
+        &mut self,
+        local: usize,
+        key: &[u8],
+    ) -> Result<(), StoreError> {
+        if let Some((at, _)) = self.look_up(local, &row_key(key))?.map(unstamped) {
+            self.write_local(local, &look_at(at, key), None);
+        }
+        Ok(())
+    }
+
+    /// Visits the rows that are not gone.
+    pub(super) fn scan_rows(
+        &self,
+        local: usize,
+        expiry: &Expiry,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let to = to.map_or_else(|| vec![BY_TIME], row_key);
+        self.scan_store(local, &row_key(from), Some(&to), &mut |key, at, value| {
+            if expiry.is_gone(at) {
+                return ControlFlow::Continue(());
+            }
+            visit(key.get(1..).unwrap_or_default(), at, value)
+        })
+    }
+
+    /// Takes a row away that is gone, if it is there still: its timestamp and value.
+    pub(crate) fn take_gone(
+        &mut self,
+        table: TableIndex,
+        key: &[u8],
+    ) -> Result<Option<(Timestamp, Box<[u8]>)>, StoreError> {
+        let (local, gone, store_key) = (self.local[table], self.gone(table), row_key(key));
+        let Some((at, value)) = self.look_up(local, &store_key)?.map(unstamped) else {
+            return Ok(None);
+        };
+        if at.max(0) > gone {
+            return Ok(None);
+        }
+        let row = (at, value.into());
+        self.write_local(local, &look_at(at, key), None);
+        self.write_local(local, &store_key, None);
+        Ok(Some(row))
+    }
+
+    /// The places where rows are to be looked at by now, from `first` on: so many of them.
+    pub(crate) fn due(
+        &self,
+        table: TableIndex,
+        first: &Frontier,
+        limit: usize,
+    ) -> Result<Places, StoreError> {
+        let gone = self.gone(table);
+        let (mut places, mut next) = (BTreeSet::new(), Frontier::at(Timestamp::MAX));
+        let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
+        self.scan_store(self.local[table], &from, None, &mut |place, _, _| {
+            let (time, _) = time_and_key(place);
+            if time > gone {
+                next = Frontier::at(time);
+                return ControlFlow::Break(());
+            }
+            if places.len() == limit {
+                next = Frontier::at_entry(time, place);
+                return ControlFlow::Break(());
+            }
+            places.insert(place.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        Ok((places, next))
+    }
+
+    /// Looks at the row of a place that is due, and is done with the place.
+    pub(crate) fn look(&mut self, table: TableIndex, place: &[u8]) -> Result<Due, StoreError> {
+        let (local, (time, key)) = (self.local[table], time_and_key(place));
+        let written = self.look_up(local, &row_key(key))?.map(|row| unstamped(row).0.max(0));
+        self.write_local(local, place, None);
+        Ok(match written {
+            None => Due::Nothing,
+            Some(at) if at > time => {
+                let later = look_at(at, key);
+                self.write_local(local, &later, Some(&[]));
+                Due::Later(at, later)
+            }
+            Some(_) => Due::Gone,
+        })
+    }
+}
