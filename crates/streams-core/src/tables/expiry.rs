@@ -22,13 +22,18 @@ pub(super) struct Expiry {
 
 impl Expiry {
     pub(super) fn is_gone(&self, at: Timestamp) -> bool {
-        // −1, which a changelog may have, is no time.
-        at.max(0) <= self.gone
+        is_gone(at, self.gone)
     }
 
     fn follow(&mut self, clocks: &[Clock]) {
         self.gone = clocks[self.clock].time.saturating_sub(self.ttl_ms);
     }
+}
+
+/// Whether a row of this time is gone, if those up to `gone` are.
+fn is_gone(at: Timestamp, gone: Timestamp) -> bool {
+    // −1, which a changelog may have, is no time.
+    at.max(0) <= gone
 }
 
 /// Those of the tables that have one, in their places; none at all if no table has one.
@@ -91,7 +96,7 @@ impl Tables {
     ) -> Result<Option<(Timestamp, &[u8])>, StoreError> {
         let gone = self.expiry(local).map_or(Timestamp::MIN, |expiry| expiry.gone);
         let row = self.look_up(local, &row_key(key))?.map(unstamped);
-        Ok(row.filter(|(at, _)| (*at).max(0) > gone))
+        Ok(row.filter(|(at, _)| !is_gone(*at, gone)))
     }
 
     /// Writes a row. One that is written again and again is looked at when its first time has come,
@@ -154,7 +159,7 @@ impl Tables {
         let Some((at, value)) = self.look_up(local, &store_key)?.map(unstamped) else {
             return Ok(None);
         };
-        if at.max(0) > gone {
+        if !is_gone(at, gone) {
             return Ok(None);
         }
         let row = (at, value.into());
