@@ -70,8 +70,8 @@ fn topology() -> Topology {
     let read = read.reads(&settings()).reads(&per_window()).each(|click, cx| {
         let (settings, windows) = (settings(), per_window());
         let all = cx.table(&settings)?.range(..)?.collect::<Result<Vec<_>, _>>()?;
-        let recent = click.timestamp - 35..=click.timestamp;
-        let recent = cx.table(&windows)?.windows(&click.key, recent)?;
+        let mut windows = cx.table(&windows)?;
+        let recent = windows.windows(&click.key, click.timestamp - 35..=click.timestamp)?;
         let recent = recent.collect::<Result<Vec<_>, _>>()?;
         cx.forward(Record::new(click.key, format!("{all:?} {recent:?}"), click.timestamp))
     });

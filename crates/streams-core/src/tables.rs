@@ -294,7 +294,15 @@ impl Tables {
         let batches = overlays
             .filter(|(_, overlay)| !overlay.is_empty())
             .map(|(table, overlay)| overlay.drain(table, positions.get(table).copied().flatten()));
-        let batch = StoreBatch { tables: batches.collect(), at };
+        let mut batch = StoreBatch { tables: batches.collect(), at };
+        for TableBatch { table, entries, position } in &mut batch.tables {
+            // Where nothing but the index changed nothing went into the changelog: a position is
+            // one of another commit then, and others may have written since. Rows sort first.
+            let first = entries.iter().next();
+            if first.is_none_or(|(key, _)| self.specs[*table].is_index(key)) {
+                *position = None;
+            }
+        }
         if batch.tables.is_empty() {
             return Ok(());
         }
