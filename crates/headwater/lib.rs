@@ -63,9 +63,9 @@ pub use streams_core::{
     Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable, Grouped, Headers,
     Hopping, JoinBuffers, JoinWindows, JsonValue, Natural, NaturalKey, Output, Process,
     ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows, Record, RecordError,
-    Session, Sliding, Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId, Timestamp, Topic,
-    TopicPartition, Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed,
-    Windows, agent, chain, codec, partition_for, window,
+    Session, Sliding, Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId, Timestamp,
+    Topic, TopicPartition, Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped,
+    Windowed, Windows, agent, chain, codec, partition_for, window,
 };
 
 #[cfg(feature = "failpoints")]

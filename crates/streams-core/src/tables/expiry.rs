@@ -210,3 +210,115 @@ impl Tables {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::changelog::{Layout, Ttl};
+    use crate::store::{Store, StoreBatch};
+    use crate::topology::Terms;
+
+    /// A store of one table, and its position.
+    #[derive(Default)]
+    struct Rows(BTreeMap<Vec<u8>, Vec<u8>>, Option<i64>);
+
+    impl Store for Rows {
+        fn get(&self, _: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+            value.clear();
+            let found = self.0.get(key);
+            value.extend_from_slice(found.map_or(&[], Vec::as_slice));
+            Ok(found.is_some())
+        }
+
+        fn scan(
+            &self,
+            _: usize,
+            from: &[u8],
+            to: Option<&[u8]>,
+            visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        ) -> Result<(), StoreError> {
+            let rows = self.0.range(from.to_vec()..);
+            for (key, value) in rows.take_while(|(key, _)| to.is_none_or(|to| &key[..] < to)) {
+                if visit(key, value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        }
+
+        fn position(&self, _: usize) -> Result<Option<i64>, StoreError> {
+            Ok(self.1)
+        }
+
+        fn as_of(&self, _: usize) -> Result<Option<Timestamp>, StoreError> {
+            Ok(None)
+        }
+
+        fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+            for (key, value) in batch.tables[0].entries.iter() {
+                match value {
+                    Some(value) => drop(self.0.insert(key.to_vec(), value.to_vec())),
+                    None => drop(self.0.remove(key)),
+                }
+            }
+            self.1 = batch.tables[0].position.or(self.1);
+            Ok(())
+        }
+
+        fn clear(&mut self, _: usize) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn tables() -> Tables {
+        let spec = TableSpec {
+            name: "seen".into(),
+            changelog: "t-seen-changelog".into(),
+            layout: Layout::KeyValue,
+            is_ranged: false,
+            ttl: Some(Ttl { ms: 10, clock: 0 }),
+            terms: Terms::default(),
+        };
+        Tables::new(Box::<Rows>::default(), Arc::new([spec]), Box::new([0]))
+    }
+
+    fn put(tables: &mut Tables, at: Timestamp) {
+        let stored = [&at.to_be_bytes()[..], b"v"].concat();
+        tables.put_stamped(0, b"k", &stored).expect("fits");
+    }
+
+    #[test]
+    fn a_row_that_is_written_again_and_again_is_to_be_looked_at_once() {
+        let mut tables = tables();
+        (1_000..3_000).for_each(|at| put(&mut tables, at));
+        assert_eq!(tables.overlays[0].sorted().count(), 2);
+        tables.apply(&[Some(1)], 0).expect("applies");
+        (3_000..5_000).for_each(|at| put(&mut tables, at));
+        assert_eq!(tables.overlays[0].sorted().count(), 1);
+        tables.apply(&[Some(2)], 0).expect("applies");
+        tables.delete_any(0, b"k").expect("fits");
+        put(&mut tables, 9_000);
+        assert_eq!(tables.get(0, b"k").expect("reads"), Some((9_000, &b"v"[..])));
+    }
+
+    /// Others may have written to the changelog since this task did.
+    #[test]
+    fn what_changes_the_index_only_moves_no_position() {
+        let mut tables = tables();
+        put(&mut tables, 1);
+        put(&mut tables, 5);
+        tables.apply(&[Some(7)], 0).expect("applies");
+        let found = tables.look(0, &look_at(1, b"k")).expect("reads");
+        assert!(matches!(found, Due::Later(5, place) if place == look_at(5, b"k")));
+        tables.apply(&[Some(3)], 0).expect("applies");
+        assert_eq!(tables.store_mut().position(0).expect("reads"), Some(7));
+        assert_eq!(tables.due(0, &Frontier::unknown(), 9).expect("reads").0.len(), 0);
+    }
+}
