@@ -344,6 +344,13 @@ fn an_aggregate_begins_again() {
 }
 
 #[test]
+fn a_description_says_how_long_rows_are_kept() {
+    let description = topology(Writer::Stream, 7).describe().to_string();
+    let line = "creates model-rows-changelog, the changelog of rows, whose rows are kept for 7 ms";
+    assert!(description.contains(line), "{description}");
+}
+
+#[test]
 fn a_ttl_changes_nothing_that_an_upgrade_must_keep() {
     let shape = |table: Table<String, u64>| {
         let app = Builder::new("t");

@@ -245,7 +245,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         if let Some(fault) = windows.fault() {
             builder.problem(format!("the windows of the table {} {fault}", table.name));
         }
-        builder.refuse_ttl(table, "its windows are kept for their `retention`");
+        builder.refuse_ttl(table, "its windows are kept for their retention");
         let types = Some(Types::of_table(table));
         builder.graph(|graph| {
             let index = graph.add_table(&table.name, layout, types, operator, node);
