@@ -23,10 +23,10 @@ pub struct TableSpec {
     pub(crate) layout: Layout,
     /// Whether somebody beside its writer may ask for ranges of its keys.
     pub(crate) is_ranged: bool,
-    /// How long its rows are kept, if not for ever. In the store there are two kinds of entries
-    /// then: `0, key` with the value, and `1, time, key`, which says that the row is to be looked
-    /// at when stream time lets rows of that time go. Each row has one of those with its own
-    /// timestamp or an earlier one; there may be others, which lead nowhere.
+    /// How long its rows are kept; for ever if absent. With a ttl the store has two kinds of
+    /// entries: `0, key` with the value, and the index entry `1, time, key`, which says that the
+    /// row is to be checked when rows with that timestamp expire. Each row has an index entry with
+    /// its own timestamp or an earlier one. There may be others, which find nothing to do.
     pub(crate) ttl: Option<Ttl>,
     /// What of its types and windows is kept in the log.
     pub(crate) terms: Terms,
@@ -35,7 +35,7 @@ pub struct TableSpec {
 /// How long the rows of a table are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ttl {
-    /// A row is gone when stream time is so far past its timestamp.
+    /// A row is gone when stream time is this far past its timestamp.
     pub(crate) ms: i64,
     /// The stream time that counts.
     pub(crate) clock: ClockIndex,
@@ -72,9 +72,9 @@ impl Layout {
     }
 }
 
-/// The first byte of store keys in [`Layout::Keyed`], and of rows that are not kept for ever.
+/// The first byte of store keys in [`Layout::Keyed`], and of rows of tables with a ttl.
 pub(crate) const BY_KEY: u8 = 0;
-/// The first byte of the second entry of each.
+/// The first byte of index entries in both.
 pub(crate) const BY_TIME: u8 = 1;
 /// Where the key begins in a store key found by key: after [`BY_KEY`] and the key's length.
 const KEY_AT: usize = 5;
@@ -113,8 +113,8 @@ impl TableSpec {
         &self.changelog
     }
 
-    /// The name under which its store keeps it. Entries of rows that are not kept for ever look
-    /// different, and must not be taken for others: no table has a name with a slash.
+    /// The name under which its store keeps it. With a ttl the entries look different, and must not
+    /// be mistaken for those without: no table has a name with a slash.
     pub fn store_name(&self) -> Arc<str> {
         match self.ttl {
             Some(_) => format!("{}/ttl", self.name).into(),
@@ -122,8 +122,8 @@ impl TableSpec {
         }
     }
 
-    /// Whether its rows are not kept for ever. The entries that [only lead to
-    /// others](Self::is_index) then depend on when the table was restored.
+    /// Whether it has a ttl. Its [index entries](Self::is_index) then depend on when the table was
+    /// restored.
     pub fn expires(&self) -> bool {
         self.ttl.is_some()
     }
@@ -244,17 +244,17 @@ pub(crate) fn since(time: Timestamp) -> Vec<u8> {
     [&[BY_TIME], &time.max(0).to_be_bytes()[..]].concat()
 }
 
-/// The store key of a row that is not kept for ever.
+/// The store key of a row of a table with a ttl.
 pub(crate) fn row_key(key: &[u8]) -> Vec<u8> {
     [&[BY_KEY], key].concat()
 }
 
-/// The store key that says when to look at such a row.
+/// The index entry that says when to check such a row.
 pub(crate) fn look_at(time: Timestamp, key: &[u8]) -> Vec<u8> {
     [&[BY_TIME], &time.max(0).to_be_bytes()[..], key].concat()
 }
 
-/// When to look, and at which key.
+/// When to check, and which key.
 pub(crate) fn time_and_key(look_at: &[u8]) -> (Timestamp, &[u8]) {
     let rest = look_at.get(1..).unwrap_or_default();
     match rest.split_first_chunk::<8>() {

@@ -96,7 +96,7 @@ impl Frontier {
         }
     }
 
-    /// The same, where those of its time may have been done with.
+    /// The same where other entries of its time may be done with already.
     #[inline]
     pub(crate) fn back_to(&mut self, time: Timestamp) {
         if time <= self.time {

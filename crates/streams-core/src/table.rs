@@ -52,22 +52,22 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// default rows stay until they are deleted.
     ///
     /// The table's stream time is the highest timestamp of the records that reached its writer,
-    /// whether they changed a row or not. It is committed with the offsets, and stands still as
-    /// long as no record comes; the records of a reader do not move it. A row's timestamp is that
-    /// of the record that wrote it last; an aggregate's is the highest of its records.
+    /// whether they changed a row or not (of an agent: of the records for which it used the table).
+    /// It is committed with the offsets, and stands still as long as no record comes; the records
+    /// of a reader do not move it. A row's timestamp is that of the record that wrote it last; an
+    /// aggregate's is the highest of its records.
     ///
-    /// * No read shows a row that is gone. The record that lets rows go deletes them, with a
-    ///   tombstone for each in the changelog; if there are more than a thousand, the rest follow
+    /// * No read shows a row that is gone. The record that moves stream time past it deletes it,
+    ///   with a tombstone in the changelog; if there are more than a thousand, the rest follow
     ///   before the next record.
-    /// * An aggregate begins again after its row is gone.
-    /// * Tables and joins behind the table are told that the row was deleted; the change has the
-    ///   row's timestamp plus `ttl`. Streams of aggregates
-    ///   ([`updates`](crate::Aggregated::updates), [`latest`](crate::Aggregated::latest)) have no
-    ///   record for it.
+    /// * An aggregate whose row is gone starts from nothing.
+    /// * Downstream tables and joins see the row being deleted; the change has the row's timestamp
+    ///   plus `ttl`. Streams of aggregates ([`updates`](crate::Aggregated::updates),
+    ///   [`latest`](crate::Aggregated::latest)) have no record for it.
     /// * A write that is older than `ttl` replaces what was there, and its row is gone at once.
     ///
-    /// `ttl` may change, come and go between two versions of a program. It is the writer's `Table`
-    /// that counts. Windowed tables have a [`retention`](crate::window::Tumbling::retention)
+    /// A new version of a program may change, add or remove `ttl`. The writer's `Table` decides; a
+    /// reader need not repeat it. Windowed tables have a [`retention`](crate::window::Tumbling::retention)
     /// instead; `build()` refuses a `ttl` there, and for global tables.
     ///
     /// ```

@@ -31,7 +31,7 @@ pub(crate) struct Tables {
     overlays: Vec<Overlay>,
     /// Between the overlays and the store.
     hot: Vec<HotValues>,
-    /// Of the tables whose rows are not kept for ever; empty if there are none.
+    /// Of the tables with a ttl; empty if there are none.
     expiries: Box<[Option<Expiry>]>,
     /// Topology-wide number → number in this task's store.
     local: Box<[usize]>,
@@ -182,7 +182,7 @@ impl Tables {
     }
 
     /// Visits the entries with keys in `[from, to)` in key order: store keys, timestamps, values.
-    /// Of a table whose rows are not kept for ever, the rows: keys, timestamps, values.
+    /// Of a table with a ttl, its rows: keys, timestamps, values.
     pub(crate) fn scan(
         &self,
         table: TableIndex,
@@ -296,8 +296,9 @@ impl Tables {
             .map(|(table, overlay)| overlay.drain(table, positions.get(table).copied().flatten()));
         let mut batch = StoreBatch { tables: batches.collect(), at };
         for TableBatch { table, entries, position } in &mut batch.tables {
-            // Where nothing but the index changed nothing went into the changelog: a position is
-            // one of another commit then, and others may have written since. Rows sort first.
+            // A change of the index alone writes nothing to the changelog. The position is that of
+            // an earlier commit then, and another instance may have written since. Rows sort
+            // before the index.
             let first = entries.iter().next();
             if first.is_none_or(|(key, _)| self.specs[*table].is_index(key)) {
                 *position = None;

@@ -86,7 +86,7 @@ fn a_table_that_nobody_writes() {
 }
 
 #[test]
-fn rows_that_are_kept_for_another_time_than_somebody_thinks() {
+fn ttls_that_cannot_be() {
     use headwater_streams_core::Tumbling;
     let (app, second) = (Builder::new("t"), Duration::from_secs(1));
     let grouped = || app.stream(&orders()).group_by_key();

@@ -112,7 +112,7 @@ fn a_table_that_is_only_read_is_not_written() {
     assert!(error.contains("the table seen is only read here"), "{error}");
 }
 
-/// What a join keeps is for nobody else; agents ask for rows by their keys.
+/// What a join keeps can be read by the join only; agents ask for rows by their keys.
 #[test]
 fn tables_that_have_no_row_for_the_reader_are_refused_before_the_start() {
     let app = Builder::new("t");

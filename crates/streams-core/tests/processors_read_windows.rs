@@ -85,7 +85,7 @@ fn topology(windows: &(impl Windows + Clone), sends_closed: bool) -> Topology {
         let names = all.closed().map(|window, _| (window.key, window.start));
         names.to(&Topic::new("closed"));
     }
-    // In the record that has windows closed and forgotten, behind them, and of another key.
+    // Reads in the very record that closes and forgets windows, after they are closed.
     let process = app.stream(&events()).process("ask-at-once").reads(&kept());
     let everything = (Bound::Unbounded, Bound::Unbounded);
     let at_once = process.each(move |event, cx| {

@@ -1,5 +1,5 @@
-//! Rows of a table with a `ttl` are there until stream time says that they are gone, to the
-//! millisecond, whoever asks; what is behind the table is told once; nothing depends on when
+//! Rows of a table with a `ttl` are there until stream time has passed them, to the millisecond, for
+//! every kind of reader; downstream operators see the deletion once; nothing depends on when
 //! commits come, or on restarts.
 #![allow(clippy::unwrap_used)]
 
@@ -31,7 +31,7 @@ enum Writer {
 const WRITERS: [Writer; 5] =
     [Writer::Stream, Writer::Table, Writer::Sum, Writer::Processor, Writer::Agent];
 
-/// What comes behind the table cannot process this.
+/// Operators downstream of the table cannot process this.
 const BROKEN: i64 = 13;
 
 fn input() -> Topic<String, Option<i64>> {
@@ -189,7 +189,7 @@ impl Model {
             told.push((key, None, written + self.ttl));
         }
         if matches!(self.writer, Writer::Processor | Writer::Agent) {
-            // Nobody is behind it; it tells itself what it finds.
+            // It has nothing downstream; it sends what it finds itself.
             let found = self.rows.get(key).map(|row| row.0);
             return Some(vec![(key.to_owned(), found, at)]);
         }
@@ -271,7 +271,7 @@ proptest! {
     }
 }
 
-/// More rows than a record deletes itself: whoever reads in the same record sees none of them.
+/// More rows than a record deletes itself: a reader in the same record sees none of them.
 #[test]
 fn many_rows_that_go_at_once_are_gone_at_once() {
     for writer in WRITERS {
@@ -296,7 +296,7 @@ fn many_rows_that_go_at_once_are_gone_at_once() {
     }
 }
 
-/// Joins behind the table, and those that ask it, have no row that is gone.
+/// Joins of the table, and joins that look a row up, have no row that is gone.
 #[test]
 fn joins_lose_the_row_when_it_goes() {
     let app = Builder::new("t");
@@ -327,7 +327,7 @@ fn joins_lose_the_row_when_it_goes() {
     assert_eq!(test.take(&asked).unwrap(), [("a".to_owned(), 40)]);
 }
 
-/// `updates()` has values, and so nothing to say of a row that is gone; the aggregate begins again.
+/// `updates()` has values only, so a row that is gone sends none; the aggregate starts from nothing.
 #[test]
 fn an_aggregate_begins_again() {
     let app = Builder::new("t");

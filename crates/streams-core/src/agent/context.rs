@@ -162,10 +162,14 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
         let index = self.context.index(&self.table.name, Access::Read)?;
         let is_written = self.context.index(&self.table.name, Access::Write).is_ok();
         self.context.with(|cx| {
-            if is_written {
-                Expiring { index, tell: None }.arrive(cx.origin.timestamp, cx);
+            if !is_written {
+                return get_row(&self.table, index, key, cx);
             }
-            get_row(&self.table, index, key, cx)
+            let expiring = Expiring { index, tell: None };
+            expiring.arrive(cx.origin.timestamp, cx);
+            let row = get_row(&self.table, index, key, cx)?;
+            expiring.expire(cx)?;
+            Ok(row)
         })
     }
 

@@ -97,8 +97,8 @@ fn check(graph: &mut Graph) {
     graph.problems.extend(problems);
 }
 
-/// Rows are asked for by their key alone, but for windows. What joins and suppress keep is not for
-/// others.
+/// A reader finds rows by their keys and, if it reads windows, windows. What joins and suppress keep
+/// can only be read by them.
 fn unreadable(table: &TableDraft) -> Option<String> {
     let has_plain_keys = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
     let has_windows = table.windows.is_some();
@@ -108,7 +108,7 @@ fn unreadable(table: &TableDraft) -> Option<String> {
     Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
 }
 
-/// A reader takes rows to be kept for another time than they are.
+/// A reader expects another ttl than the writer's.
 fn other_ttl(table: &TableDraft) -> Option<String> {
     let kept = table.ttl.map(|ttl| ttl.ms);
     let (reader, ttl_ms) = table.read_ttls.iter().find(|(_, ttl_ms)| Some(*ttl_ms) != kept)?;

@@ -58,9 +58,9 @@ pub(crate) struct TableDraft {
     pub(crate) readers: Vec<(String, Reads)>,
     /// Whether one of them may ask for ranges of keys.
     pub(crate) is_ranged: bool,
-    /// How long its rows are kept, as its writer says.
+    /// How long its writer keeps its rows.
     pub(crate) ttl: Option<Ttl>,
-    /// What readers say of that, in milliseconds.
+    /// Readers that expect a ttl, with that ttl in milliseconds.
     pub(crate) read_ttls: Vec<(String, i64)>,
     /// The types that its writer writes, where they are the user's.
     pub(crate) types: Option<Types>,
@@ -235,7 +235,7 @@ impl Graph {
         let _ = self.tables[table].kept_windows.set(windows);
     }
 
-    /// The rows of a table are kept for so long only, by a stream time of its own.
+    /// Rows of the table expire `ttl_ms` after their timestamps, by a stream time of its own.
     pub(crate) fn expire_rows(&mut self, table: TableIndex, ttl_ms: i64, node: NodeId) {
         let name = Arc::clone(&self.tables[table].name);
         if ttl_ms < 1 {

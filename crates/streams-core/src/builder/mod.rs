@@ -131,8 +131,8 @@ impl Builder {
         })
     }
 
-    /// What lets the rows of a table go, if they are not kept for ever. `node` writes the table;
-    /// `tell` tells whoever is behind it.
+    /// What deletes the expired rows of a table, if the table has a ttl. `node` writes the table;
+    /// `tell` tells the operators downstream.
     pub(crate) fn expiring(
         &self,
         table: TableIndex,
@@ -148,7 +148,7 @@ impl Builder {
         })
     }
 
-    /// A table that has something else in place of a `ttl`.
+    /// Notes a problem if a table has a ttl that cannot have one.
     pub(crate) fn refuse_ttl<K, V>(&self, table: &Table<K, V>, why: &str) {
         if table.ttl_ms.is_some() {
             self.problem(format!("the table {} cannot have a ttl: {why}", table.name));

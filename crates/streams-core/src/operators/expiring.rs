@@ -1,8 +1,8 @@
-//! Lets the rows of a table go when its stream time says so.
+//! Deletes the rows of a table that have expired.
 //!
-//! What is gone is decided by the rows' timestamps and stream time alone, and no read shows it
-//! (`tables/expiry.rs`). Here it is deleted, and whoever is behind the table is told: row by row in
-//! the order of their timestamps, then of their keys.
+//! A row's timestamp and stream time alone decide whether the row is gone, and no read shows one
+//! that is (`tables/expiry.rs`). This module deletes such rows and tells the operators downstream,
+//! in the order of the rows' timestamps, then of their keys.
 
 use super::Hook;
 use super::table_access::{read, read_key};
@@ -26,7 +26,7 @@ pub(crate) struct Expiring {
     pub(crate) tell: Option<Tell>,
 }
 
-/// Tells those that are behind a table.
+/// Tells the operators downstream of a table.
 pub(crate) fn tells<K: 'static, V: 'static>(
     table: &Table<K, V>,
     changes: impl Receive<K, Change<V>>,
@@ -35,13 +35,13 @@ pub(crate) fn tells<K: 'static, V: 'static>(
     Box::new(move |key, value, at, cx| {
         let change = Change { old: Some(read(&table, key, value)?), new: None };
         let record = Record { key: read_key(&table, key)?, value: change, timestamp: at };
-        // A later record lets it go, and it is not that one's result.
+        // A later record deletes the row, but the deletion is not that record's result.
         cx.with_headers(Headers::new(), |cx| changes.receive(record, cx))
     })
 }
 
 impl Expiring {
-    /// Does what a record does to the table, and lets go what is gone by then: a portion of it.
+    /// Does what a record does to the table, then deletes a portion of the rows that are gone.
     pub(crate) fn around(
         &self,
         timestamp: Timestamp,
@@ -63,8 +63,8 @@ impl Expiring {
         }
     }
 
-    /// A row is about to be written. If the one that was there is gone, whoever is behind the table
-    /// hears of that first.
+    /// A row is about to be written. If the one that was there is gone, the operators downstream
+    /// must hear of that first: their old value is the one that they were told last.
     pub(crate) fn make_way(&self, key: &[u8], cx: &mut Cx) -> Result<(), Failure> {
         let Some((at, value)) = cx.tables.take_gone(self.index, key)? else { return Ok(()) };
         match &self.tell {

@@ -261,7 +261,7 @@ impl<K, V> fmt::Debug for ProcessTable<'_, K, V> {
     }
 }
 
-/// Rows of a table, one after the other; see [`ProcessTable::range`]. Ends behind the first error.
+/// Rows of a table, one after the other; see [`ProcessTable::range`]. Ends after the first error.
 pub struct ProcessRows<'c, K, V> {
     cx: &'c mut Cx,
     table: &'c Table<K, V>,
@@ -277,8 +277,7 @@ impl<K: 'static, V: 'static> Iterator for ProcessRows<'_, K, V> {
     }
 }
 
-/// Windows of a key, one after the other; see [`ProcessTable::windows`]. Ends behind the first
-/// error.
+/// Windows of a key, one after the other; see [`ProcessTable::windows`]. Ends after the first error.
 pub struct ProcessWindows<'c, K, V> {
     cx: &'c mut Cx,
     table: &'c Table<K, V>,

@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::table::Table;
 use crate::tables::TableIndex;
 
-/// A table whose rows are set one by one, and who is told.
+/// A table whose rows are set one by one, and the receivers of its changes.
 pub(crate) struct Kept<K, V> {
     pub(crate) table: Table<K, V>,
     pub(crate) index: TableIndex,

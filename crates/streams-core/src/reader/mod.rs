@@ -1,8 +1,8 @@
-//! Reading a table's typed rows, whoever reads: a few at a time, from wherever their bytes are.
+//! Reading a table's typed rows, a few at a time.
 //!
-//! A cursor holds no table and no context: each call is given what it reads from. So a processor,
-//! which has the task's tables in its hands, and an agent, which has them only while it runs and
-//! has writes of its own in front of them, read with the same code.
+//! A cursor holds neither the tables nor a context: each call is given the source that it reads
+//! from. So the same code serves a processor, which holds the task's tables, and an agent, which
+//! has them only while it runs and has its own staged writes in front of them.
 
 mod rows;
 mod windows;
@@ -74,7 +74,7 @@ impl Page {
     }
 }
 
-/// The first key behind `key`.
+/// The first key after `key`.
 fn after(mut key: Vec<u8>) -> Vec<u8> {
     key.push(0);
     key

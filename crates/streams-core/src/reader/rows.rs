@@ -10,14 +10,14 @@ use crate::operators::table_access::{read, read_key, write_key};
 use crate::table::Table;
 use crate::tables::TableIndex;
 
-/// Where a reader is in a range of rows. Ends behind the first error.
+/// A reader's place in a range of rows. Ends after the first error.
 pub(crate) struct RowCursor<K, V> {
     index: TableIndex,
     /// Where the next page begins.
     from: Vec<u8>,
     to: Option<Vec<u8>>,
     page: VecDeque<Result<(K, V), Failure>>,
-    /// Nothing is left behind the page.
+    /// Nothing is left after the page.
     is_done: bool,
 }
 

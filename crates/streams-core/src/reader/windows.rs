@@ -1,8 +1,8 @@
 //! The windows of a key, whatever their kind.
 //!
-//! Where windows are named by their start the store has the start first, and the entries of a key
-//! lie apart: a reader goes from start to start, and of each start looks at its key only, however
-//! many keys there are. Of other kinds the windows of a key lie together.
+//! Where windows are named by their start, the store key begins with the start, and the entries of
+//! a key lie apart: a reader seeks from start to start and looks at its own key only, so the cost
+//! does not depend on the number of keys. Windows of other kinds lie together for each key.
 
 use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow, RangeBounds};
@@ -19,7 +19,7 @@ use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::window::{Naming, Window};
 
-/// The windows of a table, for those that read it and do not know their kind.
+/// The windows of a table, for readers, which do not know their kind.
 pub(crate) trait KeptWindows: Send + Sync {
     /// How they are named.
     fn naming(&self) -> Naming;
@@ -38,7 +38,7 @@ pub(crate) trait KeptWindows: Send + Sync {
     fn forgotten_at(&self, window: Window) -> Timestamp;
 }
 
-/// Filled by whatever writes the windows of a table, which may be described after its readers.
+/// Filled by the operator that writes the table, which may be described after its readers.
 pub(crate) type WindowCell = Arc<OnceLock<Arc<dyn KeptWindows>>>;
 
 /// A stretch of time, its end excluded.
@@ -71,7 +71,7 @@ impl Span {
     }
 }
 
-/// Where a reader is among the windows of a key. Ends behind the first error.
+/// A reader's place among the windows of a key. Ends after the first error.
 pub(crate) struct WindowCursor<V> {
     index: TableIndex,
     windows: Arc<dyn KeptWindows>,
@@ -139,7 +139,7 @@ impl<V: 'static> WindowCursor<V> {
         self.page.pop_front()
     }
 
-    /// Goes on to the next entry, which is the key's, or tells where that could be.
+    /// Reads the next entry: it is the key's, or tells where the key's next one can be.
     fn read_start<K: 'static>(
         &mut self,
         table: &Table<K, V>,

@@ -1,4 +1,4 @@
-//! Rows that are not kept for ever: which are gone, and which are to be deleted.
+//! Rows that expire: which are gone, and which are still to be deleted.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -12,7 +12,7 @@ use crate::reader::Visit;
 use crate::record::Timestamp;
 use crate::store::StoreError;
 
-/// How long the rows of a table are kept, and which are gone.
+/// The ttl of a table, and which of its rows are gone.
 pub(super) struct Expiry {
     ttl_ms: i64,
     clock: ClockIndex,
@@ -36,7 +36,7 @@ fn is_gone(at: Timestamp, gone: Timestamp) -> bool {
     at.max(0) <= gone
 }
 
-/// Those of the tables that have one, in their places; none at all if no table has one.
+/// One for each table, in their order; empty if no table has a ttl.
 pub(super) fn of(specs: &[TableSpec]) -> Box<[Option<Expiry>]> {
     if specs.iter().all(|spec| spec.ttl.is_none()) {
         return Box::default();
@@ -48,17 +48,17 @@ pub(super) fn of(specs: &[TableSpec]) -> Box<[Option<Expiry>]> {
     specs.iter().map(expiry).collect()
 }
 
-/// What is found where rows are to be looked at.
+/// What an entry of the index by time leads to.
 pub(crate) enum Due {
     /// The row was deleted meanwhile.
     Nothing,
-    /// It was written later: then, it is looked at in this place, which is of this time.
+    /// It has this later timestamp, and this is its index entry now.
     Later(Timestamp, Vec<u8>),
     /// It is gone.
     Gone,
 }
 
-/// Places where rows are to be looked at, and what waits after them.
+/// Index entries that are due, and where the rest begins.
 pub(crate) type Places = (BTreeSet<Vec<u8>>, Frontier);
 
 impl Tables {
@@ -83,7 +83,7 @@ impl Tables {
         self.expiry(self.local[table]).map_or(Timestamp::MIN, |expiry| expiry.gone)
     }
 
-    /// Stream time is another one.
+    /// Stream times have changed.
     pub(crate) fn follow(&mut self, clocks: &[Clock]) {
         self.expiries.iter_mut().flatten().for_each(|expiry| expiry.follow(clocks));
     }
@@ -99,8 +99,8 @@ impl Tables {
         Ok(row.filter(|(at, _)| !is_gone(*at, gone)))
     }
 
-    /// Writes a row. One that is written again and again is looked at when its first time has come,
-    /// and then put off: so that it costs one entry, however often it is written.
+    /// Writes a row. If the row is there, it has an index entry with an earlier time already; that
+    /// entry is moved when it is due. So a row costs one index entry, however often it is written.
     #[cold]
     pub(super) fn put_row(
         &mut self,
@@ -119,7 +119,8 @@ impl Tables {
         Ok(())
     }
 
-    /// A row is deleted: if it was written once, nothing is left to be looked at.
+    /// Deletes the index entry of a row's own timestamp. An entry with an earlier time may stay: it
+    /// finds no row when it is due.
     pub(super) fn forget_when_to_look(
         &mut self,
         local: usize,
@@ -168,7 +169,7 @@ impl Tables {
         Ok(Some(row))
     }
 
-    /// The places where rows are to be looked at by now, from `first` on: so many of them.
+    /// The index entries that are due, from `first` on: at most `limit`.
     pub(crate) fn due(
         &self,
         table: TableIndex,
@@ -194,7 +195,7 @@ impl Tables {
         Ok((places, next))
     }
 
-    /// Looks at the row of a place that is due, and is done with the place.
+    /// Looks at the row of an index entry that is due, and deletes the entry or moves it.
     pub(crate) fn look(&mut self, table: TableIndex, place: &[u8]) -> Result<Due, StoreError> {
         let (local, (time, key)) = (self.local[table], time_and_key(place));
         let written = self.look_up(local, &row_key(key))?.map(|row| unstamped(row).0.max(0));
