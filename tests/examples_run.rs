@@ -36,6 +36,8 @@ fn each_example_runs() {
         ("agent", "100 events processed, 100 counted"),
         ("consumer_group", "one has come: each of 6 partitions has exactly one owner"),
         ("produce", "one more: partition"),
+        ("enrichment", "300 orders priced; the service refused"),
+        ("database_writer", "1000 orders in the database, 349500 cents"),
     ] {
         says(name, &[], expected);
     }

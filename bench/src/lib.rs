@@ -7,6 +7,7 @@
 //!
 //! | module | what is measured |
 //! |---|---|
+//! | [`agents`] | agents that await nothing but their records |
 //! | [`chain`] | stateless operators, fused |
 //! | [`codecs`] | bytes to values and back |
 //! | [`tables`] | counts per key: the overlay, the store in memory, the commit |
@@ -15,6 +16,7 @@
 //! | [`joins`] | of a stream with a table, and of two streams |
 //! | [`end_to_end`] | an application on the embedded log, with its commits |
 
+pub mod agents;
 pub mod chain;
 pub mod codecs;
 mod driver;

@@ -1,6 +1,6 @@
 //! A piece of work that is done again and again.
 
-use crate::{chain, codecs, end_to_end, joins, stores, tables, windows};
+use crate::{agents, chain, codecs, end_to_end, joins, stores, tables, windows};
 
 /// A piece of work, and how to set it up.
 pub struct Kind {
@@ -45,6 +45,7 @@ impl<F: FnMut()> Workload for F {
 /// All of them, in the order in which they are shown.
 pub fn all() -> Vec<Kind> {
     let groups = [
+        agents::kinds(),
         chain::kinds(),
         codecs::kinds(),
         tables::kinds(),

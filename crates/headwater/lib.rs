@@ -59,13 +59,13 @@ pub use runtime::{
     shutdown_signal,
 };
 pub use streams_core::{
-    Aggregated, BoxError, BufferFull, BuildError, Builder, Cause, Change, Codec, CodecError,
-    Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable, Grouped, Headers,
-    Hopping, JoinBuffers, JoinWindows, JsonValue, Natural, NaturalKey, Output, Process,
-    ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows, Record, RecordError,
-    Session, Sliding, Start, Stream, Suppress, Table, TableGrouped, TableStream, TaskId, Timestamp,
-    Topic, TopicPartition, Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped,
-    Windowed, Windows, agent, chain, codec, partition_for, window,
+    Aggregated, Async, Backoff, BoxError, BufferFull, BuildError, Builder, Call, Cause, Change,
+    Codec, CodecError, Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable,
+    Grouped, Headers, Hopping, JoinBuffers, JoinWindows, JsonValue, Natural, NaturalKey, Output,
+    Process, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows, Record,
+    RecordError, RecordId, Session, Sliding, Start, Stream, Suppress, Table, TableGrouped,
+    TableStream, TaskId, Timestamp, Topic, TopicPartition, Topology, Tumbling, WindowAggregated,
+    WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain, codec, partition_for, window,
 };
 
 #[cfg(feature = "failpoints")]

@@ -3,6 +3,7 @@
 
 pub mod books;
 pub mod orders;
+pub mod prices;
 pub mod shop;
 
 use std::error::Error;

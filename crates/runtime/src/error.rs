@@ -209,18 +209,6 @@ pub enum AppError {
     /// The state directory cannot be used.
     #[error("{0}")]
     StateDirectory(String),
-    /// An agent kept a record for too long.
-    #[error(
-        "task {task}: an agent has been busy with one record for {} s; a commit cannot wait longer \
-         than the transaction may last",
-        waited.as_secs()
-    )]
-    AgentStuck {
-        /// The task.
-        task: streams_core::TaskId,
-        /// How long.
-        waited: Duration,
-    },
     /// The group has taken this instance's membership away for good. After a few such losses within
     /// a minute another process must be using the same instance id; before that the instance joins
     /// anew by itself.

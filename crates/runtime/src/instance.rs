@@ -21,7 +21,7 @@ use crate::restore::{Delay, Opening, Restorer};
 use crate::status::StatusHandle;
 use crate::topics::{Layout, Limits};
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
-use crate::worker::{Attention, Command, LateLog, Producing, Queues, Worker};
+use crate::worker::{Attention, Command, LateLog, Producing, Queues, SlowAgents, Worker};
 
 /// What an instance is made of.
 pub(crate) struct Parts {
@@ -230,8 +230,7 @@ fn worker(
         effects: Effects::new(),
         commit_at: None,
         commit_after: Duration::ZERO,
-        blocked_since: None,
-        blocked_looks: 0,
+        slow_agents: SlowAgents::default(),
         unknown_since: None,
         attention: Attention::default(),
         status_at: Duration::ZERO,

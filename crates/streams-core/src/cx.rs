@@ -1,5 +1,6 @@
 //! What an operator sees while it processes a record: the task's tables, its time, its effects.
 
+use std::any::Any;
 use std::mem;
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub struct Cx {
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
     pub(crate) plan: Plan,
+    /// What the operators in front of a reader of its own have made of a record.
+    pub(crate) collected: Vec<Box<dyn Any + Send>>,
     /// What the record, or the step, may still do of what is due.
     pub(crate) portion: Portion,
     /// Entries of what is due that a record does.
@@ -244,18 +247,6 @@ impl Cx {
         })
     }
 
-    /// The record has to wait, and what it sent waits with it: what is sent on cannot be taken
-    /// back.
-    pub(crate) fn suspend_record(&mut self, mark: &RecordMark) -> Effects {
-        self.effects.split_off(mark.effects)
-    }
-
-    /// The record goes on, behind whatever was sent meanwhile.
-    pub(crate) fn go_on_with_record(&mut self, mark: &mut RecordMark, mut held: Effects) {
-        mark.effects = self.effects.mark();
-        self.effects.append(&mut held);
-    }
-
     /// Takes back everything that the record has done so far.
     pub(crate) fn undo_record(&mut self, mark: RecordMark) {
         self.tables.undo_record();
@@ -269,6 +260,12 @@ impl Cx {
             // It is said to have failed instead.
             self.late = None;
         }
+    }
+
+    /// What was written to the layer belongs to the next commit.
+    pub(crate) fn absorb_layer(&mut self) {
+        self.tables.absorb_layer();
+        self.portion.is_used_up |= self.tables.note_absorbed(&mut self.clocks);
     }
 
     /// Whether one more entry of what is due may be done in this portion; if not, the task comes

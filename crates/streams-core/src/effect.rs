@@ -76,11 +76,18 @@ pub struct Effect<'a> {
 }
 
 /// Where [`Effects`] stood, to go back to when a record fails half-way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mark {
     bytes: usize,
     produced: usize,
     headers: usize,
+}
+
+impl Mark {
+    /// How many records there were.
+    pub(crate) fn records(self) -> usize {
+        self.produced
+    }
 }
 
 impl Effects {

@@ -14,7 +14,9 @@
 //! | [`chain`] | how operators are fused |
 
 pub mod agent;
+mod backoff;
 mod builder;
+mod calls;
 pub mod chain;
 mod change;
 mod changelog;
@@ -28,6 +30,7 @@ mod error;
 mod global;
 mod hashed;
 mod hot;
+mod layer;
 mod limits;
 mod moment;
 mod operators;
@@ -46,7 +49,9 @@ mod topic;
 mod topology;
 pub mod window;
 
+pub use backoff::Backoff;
 pub use builder::Builder;
+pub use calls::{Async, Call, RecordId};
 pub use change::Change;
 pub use changelog::{RestoreError, TableSpec};
 pub use codec::{Codec, CodecError, JsonValue, Natural, NaturalKey};
@@ -72,7 +77,9 @@ pub use record::{
 pub use store::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
 pub use stored::StoredError;
 pub use table::Table;
-pub use task::{InputOffset, LateRecords, Resume, Step, Task, TaskCommit, TaskId, TaskMetrics};
+pub use task::{
+    InputOffset, LateRecords, Resume, SlowAgent, Step, Task, TaskCommit, TaskId, TaskMetrics,
+};
 pub use topic::Topic;
 pub use topology::{
     Description, InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology,

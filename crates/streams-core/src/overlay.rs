@@ -20,6 +20,9 @@ pub(crate) struct Overlay {
 pub(crate) type Key = Box<[u8]>;
 pub(crate) type Value = Option<Box<[u8]>>;
 
+/// Keys with what was written, `None` for a deletion.
+pub(crate) type Writes<'w> = Box<dyn Iterator<Item = (&'w [u8], Option<&'w [u8]>)> + 'w>;
+
 /// Most tables are asked for single keys; those that are asked for ranges, record by record, pay
 /// for an order.
 #[derive(Debug)]
@@ -144,11 +147,7 @@ impl Overlay {
     }
 
     /// The entries in `[from, to)`, sorted.
-    pub(crate) fn range<'a>(
-        &'a self,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a> {
+    pub(crate) fn range<'a>(&'a self, from: &[u8], to: Option<&[u8]>) -> Writes<'a> {
         let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
         if to.is_some_and(|to| to <= from) {
             return Box::new(std::iter::empty());

@@ -164,6 +164,14 @@ impl OwnedRecord {
     }
 }
 
+impl OwnedRecord {
+    /// Bytes of its key and its value.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |part: &Option<Box<[u8]>>| part.as_ref().map_or(0, |bytes| bytes.len());
+        length(&self.key) + length(&self.value)
+    }
+}
+
 impl From<Vec<OwnedRecord>> for OwnedBatch {
     fn from(records: Vec<OwnedRecord>) -> Self {
         Self(records)

@@ -52,10 +52,11 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// default rows stay until they are deleted.
     ///
     /// The table's stream time is the highest timestamp of the records that reached its writer,
-    /// whether they changed a row or not (of an agent: of the records for which it used the table).
-    /// It is committed with the offsets, and stands still as long as no record comes; the records
-    /// of a reader do not move it. A row's timestamp is that of the record that wrote it last; an
-    /// aggregate's is the highest of its records.
+    /// whether they changed a row or not (if that is an agent: of the rows that it wrote; what it
+    /// reads for a record is as of that record's time, if that is later). It is committed with the
+    /// offsets, and stands still as long as no record comes; the records of a reader do not move
+    /// it. A row's timestamp is that of the record that wrote it last; an aggregate's is the
+    /// highest of its records.
     ///
     /// * No read shows a row that is gone. The record that moves stream time past it deletes it,
     ///   with a tombstone in the changelog; if there are more than a thousand, the rest follow

@@ -12,8 +12,9 @@ use crate::changelog::{Layout, TableSpec, by_time, row_key, unstamped};
 use crate::effect::{Destination, Effects};
 use crate::error::{Cause, Failure};
 use crate::hot::HotValues;
+use crate::layer::Layer;
 use crate::limits::{DefaultLimits, OVERHEAD_MAX, RecordLimits, TopicLimits, record_bytes, shown};
-use crate::overlay::{Overlay, Previous};
+use crate::overlay::{Overlay, Previous, Writes};
 use crate::reader::{RowBytes, Visit};
 use crate::record::{Headers, Timestamp};
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
@@ -29,6 +30,9 @@ pub(crate) struct Tables {
     /// Bytes of a store's key and value that each takes for sure.
     bytes_max: Box<[usize]>,
     overlays: Vec<Overlay>,
+    /// In front of the overlays while somebody works whose writes must stay apart.
+    layer: Layer,
+    is_layered: bool,
     /// Between the overlays and the store.
     hot: Vec<HotValues>,
     /// Of the tables with a ttl; empty if there are none.
@@ -42,17 +46,24 @@ pub(crate) struct Tables {
 
 impl Tables {
     pub(crate) fn new(store: Box<dyn Store>, specs: Arc<[TableSpec]>, local: Box<[usize]>) -> Self {
-        let overlay = |spec: &TableSpec| {
-            if spec.is_ordered() { Overlay::ordered() } else { Overlay::default() }
-        };
-        let overlays = specs.iter().map(overlay).collect();
+        let overlays = specs.iter().map(overlay_of).collect();
         let limit = store.cache_bytes() / specs.len().max(1);
         let hot = specs.iter().map(|_| HotValues::new(limit)).collect();
-        let (undo, buffer) = (None, Vec::new());
-        let (limits, bytes_max) = (Box::default(), Box::default());
         let expiries = expiry::of(&specs);
-        let mut tables =
-            Self { store, specs, limits, bytes_max, overlays, hot, expiries, local, undo, buffer };
+        let mut tables = Self {
+            store,
+            specs,
+            limits: Box::default(),
+            bytes_max: Box::default(),
+            overlays,
+            layer: Layer::default(),
+            is_layered: false,
+            hot,
+            expiries,
+            local,
+            undo: None,
+            buffer: Vec::new(),
+        };
         tables.set_limits(&DefaultLimits);
         tables
     }
@@ -82,6 +93,11 @@ impl Tables {
     /// The value under a store key, with its timestamp in front.
     #[inline]
     fn look_up(&mut self, local: usize, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        if self.is_layered
+            && let Some(written) = self.layer.get(local, key)
+        {
+            return Ok(written);
+        }
         if let Some(written) = self.overlays[local].get(key) {
             return Ok(written);
         }
@@ -175,6 +191,10 @@ impl Tables {
     }
 
     fn write_local(&mut self, local: usize, key: &[u8], stored: Option<&[u8]>) {
+        if self.is_layered {
+            self.layer.put(local, key, stored);
+            return;
+        }
         let previous = self.overlays[local].put(key, stored, self.undo.is_some());
         if let Some(undo) = &mut self.undo {
             undo.push((local, key.into(), previous));
@@ -204,29 +224,17 @@ impl Tables {
         to: Option<&[u8]>,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        let mut written = self.overlays[local].range(from, to).peekable();
-        let mut flow = ControlFlow::Continue(());
-        self.store.scan(local, from, to, &mut |key, stored| {
-            while let Some((newer, value)) = written.next_if(|(newer, _)| *newer <= key) {
-                if let Some(value) = value {
-                    flow = show(visit, newer, value);
-                }
-                if newer == key || flow.is_break() {
-                    return flow;
-                }
-            }
-            flow = show(visit, key, stored);
-            flow
-        })?;
-        for (key, value) in written {
-            if flow.is_break() {
-                break;
-            }
-            if let Some(value) = value {
-                flow = show(visit, key, value);
-            }
+        let mut shown = |key: &[u8], stored: &[u8]| {
+            let (timestamp, value) = unstamped(stored);
+            visit(key, timestamp, value)
+        };
+        let committed = |visit: VisitStored<'_>| self.store.scan(local, from, to, visit);
+        let overlay = self.overlays[local].range(from, to);
+        if !self.is_layered {
+            return merged(overlay, committed, &mut shown);
         }
-        Ok(())
+        let newer = self.layer.range(local, from, to);
+        merged(newer, |visit| merged(overlay, committed, visit), &mut shown)
     }
 
     /// What was written to `table` since the last commit: keys with new values, sorted.
@@ -326,6 +334,29 @@ impl Tables {
         }
     }
 
+    /// From now on writes go to `layer`, and are seen here only.
+    pub(crate) fn enter_layer(&mut self, layer: &mut Layer) {
+        std::mem::swap(&mut self.layer, layer);
+        self.is_layered = true;
+    }
+
+    /// Gives the layer back, with what was written and not absorbed.
+    pub(crate) fn leave_layer(&mut self, layer: &mut Layer) {
+        std::mem::swap(&mut self.layer, layer);
+        self.is_layered = false;
+    }
+
+    /// What was written to the layer belongs to the next commit.
+    pub(crate) fn absorb_layer(&mut self) {
+        let Self { overlays, layer, expiries, .. } = self;
+        layer.drain(|table, key, value| {
+            drop(overlays[table].put(key, value, false));
+            if let (Some(Some(expiry)), Some(value)) = (expiries.get_mut(table), value) {
+                expiry.absorb(key, value);
+            }
+        });
+    }
+
     pub(crate) fn begin_record(&mut self, undoable: bool) {
         self.undo = undoable.then(Vec::new);
     }
@@ -382,7 +413,38 @@ impl RowBytes for Tables {
     }
 }
 
-fn show(visit: &mut Visit<'_>, key: &[u8], stored: &[u8]) -> ControlFlow<()> {
-    let (timestamp, value) = unstamped(stored);
-    visit(key, timestamp, value)
+fn overlay_of(spec: &TableSpec) -> Overlay {
+    if spec.is_ordered() { Overlay::ordered() } else { Overlay::default() }
+}
+
+type VisitStored<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+/// Visits older entries with newer writes in front of them, both in key order.
+fn merged(
+    newer: Writes<'_>,
+    older: impl FnOnce(VisitStored<'_>) -> Result<(), StoreError>,
+    visit: VisitStored<'_>,
+) -> Result<(), StoreError> {
+    let mut newer = newer.peekable();
+    let mut flow = ControlFlow::Continue(());
+    older(&mut |key, stored| {
+        while let Some((written, value)) = newer.next_if(|(written, _)| *written <= key) {
+            if let Some(value) = value {
+                flow = visit(written, value);
+            }
+            if written == key || flow.is_break() {
+                return flow;
+            }
+        }
+        flow = visit(key, stored);
+        flow
+    })?;
+    for (key, value) in newer {
+        if flow.is_break() {
+            break;
+        }
+        if let Some(value) = value {
+            flow = visit(key, value);
+        }
+    }
+    Ok(())
 }

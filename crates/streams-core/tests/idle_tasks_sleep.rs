@@ -55,7 +55,7 @@ fn windows_of_idle_input_are_closed_or_forgotten_and_that_is_all() {
 }
 
 #[test]
-fn nothing_is_due_while_an_agent_waits_in_the_middle_of_a_record() {
+fn windows_of_idle_input_close_while_an_agent_waits_in_the_middle_of_a_record() {
     let app = Builder::new("t");
     let windows = Tumbling::of(Duration::from_secs(60)).idle_after(Duration::from_secs(5));
     let counts = app.stream(&sales()).group_by_key().window(windows).count(&Table::new("counts"));
@@ -67,6 +67,12 @@ fn nothing_is_due_while_an_agent_waits_in_the_middle_of_a_record() {
     let mut task = task(app.build().expect("valid"));
     task.enqueue(0, records(&[("a", 1)]));
     task.step(0, 10, &mut Effects::new()).expect("processed");
-    assert!(!task.can_commit());
-    assert_eq!(task.next_wakeup(), None);
+    assert!(task.next_wakeup().is_some(), "it has windows to close");
+    let mut effects = Effects::new();
+    task.observe(0, true, false);
+    for now in [1, 70_000, 140_000] {
+        task.advance(now, &mut effects).expect("goes on");
+        task.step(now, 10, &mut effects).expect("goes on");
+    }
+    assert_eq!(effects.len(), 1, "the window's result");
 }

@@ -11,40 +11,27 @@ use std::time::Duration;
 use streams_core::TaskCommit;
 
 use super::{Active, Trouble, Worker};
-use crate::error::AppError;
 use crate::failpoint::{self, reach};
 use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
-/// How often a commit that waits, for an agent or for the membership, looks again.
+/// How often a commit that waits for the membership looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// An agent is stuck if it was so many times.
-const LOOKS_MIN: u32 = 10;
 
 impl Worker {
     pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
         let due = self.commit_at.is_some_and(|at| at <= self.clock.monotonic());
-        let unblocked = self.blocked_since.is_some() && self.can_commit();
         let overlays: usize = self.tasks.iter().map(|active| active.task.overlay_bytes()).sum();
-        if due || unblocked || overlays > self.config.overlay_bytes() {
-            self.commit().map(drop)
-        } else {
-            Ok(())
-        }
+        if due || overlays > self.config.overlay_bytes() { self.commit().map(drop) } else { Ok(()) }
     }
 
-    /// Commits everything in hand. `false`: it has to wait for an agent that is in the middle of a
-    /// record.
+    /// Commits everything in hand. `false`: it has to wait until the membership is known.
     pub(super) fn commit(&mut self) -> Result<bool, Trouble> {
-        if !self.can_commit() {
-            self.wait_for_agents()?;
-            return Ok(false);
-        }
         if !self.is_known()? {
             self.wait_to_be_known()?;
             return Ok(false);
         }
-        (self.blocked_since, self.blocked_looks, self.unknown_since) = (None, 0, None);
+        self.unknown_since = None;
         self.commit_at = None;
         let began = self.clock.monotonic();
         let mut commits = self.prepare()?;
@@ -80,29 +67,6 @@ impl Worker {
         let now = self.clock.monotonic();
         let rest = (now - began).min(self.config.commit_interval());
         self.commit_after = self.commit_after.max(now + rest);
-    }
-
-    fn can_commit(&self) -> bool {
-        self.tasks.iter().all(|active| active.task.can_commit())
-    }
-
-    /// An agent's record may take as long as a transaction may, less a margin for the commit
-    /// itself.
-    fn wait_for_agents(&mut self) -> Result<(), Trouble> {
-        let now = self.clock.monotonic();
-        let waited = now - *self.blocked_since.get_or_insert(now);
-        self.blocked_looks += 1;
-        // The agent wakes the worker when it can go on; this is for the time-out.
-        self.commit_at = Some(now + LOOK_EVERY);
-        // A process that stood still for so long has not given its agents the time.
-        if waited < self.config.transaction_timeout / 2 || self.blocked_looks < LOOKS_MIN {
-            return Ok(());
-        }
-        let stuck = self.tasks.iter().find(|active| !active.task.can_commit());
-        stuck.map_or(Ok(()), |active| {
-            let task = active.assignment.task;
-            Err(Trouble::Fail(AppError::AgentStuck { task, waited }))
-        })
     }
 
     /// Whether the group's client knows who it is. While it does not, nothing can be committed; a

@@ -10,6 +10,7 @@
 //! | `producing.rs` | the producer, its transaction, and what an error of it means |
 //! | `commit.rs` | the commit, step by step |
 //! | `late.rs` | what it says about records that came too late |
+//! | `slow_agents.rs` | what it says about agents that take long |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 
 mod commit;
@@ -19,6 +20,7 @@ mod processing;
 mod producing;
 mod queues;
 mod rewind;
+mod slow_agents;
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -46,6 +48,7 @@ pub(crate) use late::LateLog;
 use processing::Pace;
 pub(crate) use producing::{Fate, Producing, Trouble};
 pub(crate) use queues::Queues;
+pub(crate) use slow_agents::SlowAgents;
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -99,15 +102,12 @@ pub(crate) struct Worker {
     pub(crate) commit_at: Option<Duration>,
     /// When the next commit may be, for the sake of the last one.
     pub(crate) commit_after: Duration,
-    /// Since when a commit has had to wait for an agent.
-    pub(crate) blocked_since: Option<Duration>,
-    /// How often it was looked at since.
-    pub(crate) blocked_looks: u32,
     /// Since when a commit has had to wait for the membership to be known.
     pub(crate) unknown_since: Option<Duration>,
     pub(crate) attention: Attention,
     pub(crate) status_at: Duration,
     pub(crate) late: LateLog,
+    pub(crate) slow_agents: SlowAgents,
     pub(crate) consumed: Consumed,
 }
 
@@ -191,7 +191,7 @@ impl Worker {
 
     /// Whether a commit is due that cannot be made yet.
     fn is_waiting(&self) -> bool {
-        self.blocked_since.is_some() || self.unknown_since.is_some()
+        self.unknown_since.is_some()
     }
 
     /// Not longer than until the next commit or the next thing that a task wants to do.
@@ -230,6 +230,7 @@ impl Worker {
             self.late.take(&mut active.task);
         }
         self.late.say(now);
+        self.slow_agents.say(self.tasks.iter().map(|active| &active.task));
         self.status.remembers(Holder::Worker(self.index), self.memory());
     }
 

@@ -39,7 +39,7 @@ impl Pace {
 
 impl Worker {
     /// Every task has its turn; effects are sent at once. When a commit is overdue the others have
-    /// theirs first next time. One that waits for an agent is helped by nothing but turns.
+    /// theirs first next time.
     pub(super) fn process(&mut self) -> Result<(), Trouble> {
         let mut began = self.clock.monotonic();
         for _ in 0..self.tasks.len() {
@@ -57,8 +57,7 @@ impl Worker {
         Ok(())
     }
 
-    /// While a commit waits nobody begins another record, or there would always be an agent in the
-    /// middle of one.
+    /// While a commit waits nobody begins another record.
     fn process_task(&mut self, index: usize) -> Result<usize, Trouble> {
         self.observe_inputs(index);
         let (now, is_waiting) = (self.clock.moment(), self.is_waiting());

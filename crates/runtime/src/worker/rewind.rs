@@ -55,8 +55,8 @@ impl Worker {
         let worker = self.index;
         tracing::info!(worker, producer = ?fate, reason, "rewinding to the last commit");
         self.effects.clear();
-        (self.commit_at, self.blocked_since, self.unknown_since) = (None, None, None);
-        self.blocked_looks = 0;
+        self.commit_at = None;
+        self.unknown_since = None;
         self.producing.drop_work(fate)?;
         {
             let mut status = self.status.lock();

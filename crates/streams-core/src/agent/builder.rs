@@ -2,18 +2,18 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::AgentRunner;
 use super::context::{Access, Context, Declared};
-use super::records::{Inbox, Records};
-use super::running::{Running, RunningAgent};
+use super::records::Records;
+use super::runner::{Agent, Runner};
+use super::running::Source;
 use crate::builder::{Builder, NodeId, NodeKind, Reads, Types};
+use crate::calls::Intake;
 use crate::changelog::Layout;
 use crate::error::BoxError;
-use crate::operators::event_time;
 use crate::policy::Consumed;
-use crate::record::{RawRecord, Timestamp};
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::topic::Topic;
@@ -22,6 +22,20 @@ use crate::topology::SourceKind;
 /// What an agent returns: an error is handled by the source's error policy; returning without one
 /// is an error too, for an agent lives as long as its task.
 pub type AgentResult = Result<(), BoxError>;
+
+/// What an agent stands on.
+pub(crate) enum From<K, V> {
+    Topic {
+        topic: Topic<K, V>,
+        consumed: Consumed<K, V>,
+    },
+    /// Operators on a topic. Without an intake it was refused.
+    Stream {
+        topic: Arc<str>,
+        intake: Option<Intake<K, V>>,
+        node: NodeId,
+    },
+}
 
 /// Describes an agent; see [`Builder::agent`].
 ///
@@ -55,34 +69,41 @@ pub type AgentResult = Result<(), BoxError>;
 pub struct AgentBuilder<'b, K, V> {
     builder: &'b Builder,
     name: Arc<str>,
-    topic: Topic<K, V>,
-    consumed: Consumed<K, V>,
+    from: From<K, V>,
     tables: Vec<(Arc<str>, TableIndex, Access)>,
     topics: Vec<Arc<str>>,
+    limit: Option<Duration>,
+    concurrency: usize,
     node: Option<NodeId>,
 }
 
 impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
-    pub(crate) fn new(builder: &'b Builder, name: &str, topic: &Topic<K, V>) -> Self {
+    pub(crate) fn new(builder: &'b Builder, name: &str, from: From<K, V>) -> Self {
         builder.graph(|graph| graph.check_name("the agent", name));
         Self {
             builder,
             name: name.into(),
-            topic: topic.clone(),
-            consumed: Consumed::new(),
+            from,
             tables: Vec::new(),
             topics: Vec::new(),
+            limit: None,
+            concurrency: 1,
             node: None,
         }
     }
 
-    /// How the topic is consumed. The first thing to say, if at all.
-    pub fn consumed(mut self, consumed: Consumed<K, V>) -> Self {
-        if self.node.is_some() {
-            let problem = format!("the agent {}: consumed() comes before tables", self.name);
-            self.builder.problem(problem);
-        }
-        self.consumed = consumed;
+    /// How the topic is consumed. The first thing to say, if at all; an agent on a stream says it
+    /// with [`stream_with`](Builder::stream_with).
+    pub fn consumed(mut self, with: Consumed<K, V>) -> Self {
+        let problem = match &mut self.from {
+            _ if self.node.is_some() => "consumed() comes before tables",
+            From::Stream { .. } => "the stream that it stands on says how the topic is consumed",
+            From::Topic { consumed, .. } => {
+                *consumed = with;
+                return self;
+            }
+        };
+        self.builder.problem(format!("the agent {}: {problem}", self.name));
         self
     }
 
@@ -122,6 +143,28 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self
     }
 
+    /// How long the agent may take for a record, or for a batch: from when it is given until it
+    /// asks for the next. What takes longer has failed, its future is dropped, and the source's
+    /// error policy decides. Default: any time; the application warns of a record that has taken
+    /// 30 s, with its place.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Runs the function that many times for each partition, side by side. Records of one key, by
+    /// its bytes, go to the same of them, one after the other. What they send comes in the order of
+    /// the records (of a batch, where its first record is), and is committed exactly once: what one
+    /// has sent for a record waits until the records before are done. Default: once.
+    ///
+    /// Several may read tables but not write them, for each would overwrite what the others have
+    /// not acknowledged; `build()` refuses it. Let them send, and group what they sent; or use
+    /// [`map_async`](crate::Stream::map_async), whose results go through any operators.
+    pub fn concurrency(mut self, agents: usize) -> Self {
+        self.concurrency = agents.max(1);
+        self
+    }
+
     /// The function to run, once per partition: it is called with the partition's records and a
     /// context, and what it returns runs until the task closes.
     pub fn run<F, Fut>(mut self, function: F)
@@ -130,20 +173,35 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         Fut: Future<Output = AgentResult> + Send + 'static,
     {
         self.node();
+        let written = self.tables.iter().find(|(_, _, access)| *access == Access::Write);
+        if let Some((table, ..)) = written.filter(|_| self.concurrency > 1) {
+            let problem = format!(
+                "the agent {}: concurrency({}) and writes(&{table}): several of them would \
+                 overwrite each other's rows; let them send, and group or process what they sent \
+                 by its key into the table",
+                self.name, self.concurrency
+            );
+            self.builder.problem(problem);
+        }
         let declared =
             Declared { agent: Arc::clone(&self.name), tables: self.tables, topics: self.topics };
         let start = Box::new(move |records, cx| {
             Box::pin(function(records, cx)) as Pin<Box<dyn Future<Output = AgentResult> + Send>>
         });
-        let runner = Runner {
-            name: self.name,
-            topic: self.topic,
-            timestamps: self.consumed.timestamps,
-            declared: Arc::new(declared),
-            start,
+        let (topic, source) = match self.from {
+            From::Topic { topic, consumed } => {
+                let (name, timestamps) = (Arc::clone(&topic.name), consumed.timestamps);
+                (name, Source::Topic { topic, timestamps })
+            }
+            From::Stream { topic, intake, .. } => {
+                let Some(intake) = intake else { return };
+                (topic, Source::Stream(Arc::new(intake)))
+            }
         };
-        let name = Arc::clone(&runner.topic.name);
-        self.builder.graph(|graph| graph.add_agent(&name, Arc::new(runner)));
+        let agent = Agent { name: self.name, source, declared: Arc::new(declared), start };
+        let runner =
+            Runner { agent: Arc::new(agent), limit: self.limit, concurrency: self.concurrency };
+        self.builder.graph(|graph| graph.add_agent(&topic, Arc::new(runner)));
     }
 
     /// The agent's node in the graph, with its source; made when first needed.
@@ -151,61 +209,20 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         if let Some(node) = self.node {
             return node;
         }
-        let Consumed { start, policy, max_ahead_ms, .. } = &self.consumed;
         let node = self.builder.graph(|graph| {
-            let source = graph.add_source(
-                &self.topic.name,
-                SourceKind::User,
-                *start,
-                policy.clone(),
-                *max_ahead_ms,
-            );
-            graph.add_node(NodeKind::Agent(Arc::clone(&self.name)), &[source])
+            let parent = match &self.from {
+                From::Stream { node, .. } => *node,
+                From::Topic { topic, consumed } => graph.add_source(
+                    &topic.name,
+                    SourceKind::User,
+                    consumed.start,
+                    consumed.policy.clone(),
+                    consumed.max_ahead_ms,
+                ),
+            };
+            graph.add_node(NodeKind::Agent(Arc::clone(&self.name)), &[parent])
         });
         self.node = Some(node);
         node
-    }
-}
-
-type Start<K, V> = Box<
-    dyn Fn(Records<K, V>, Context) -> Pin<Box<dyn Future<Output = AgentResult> + Send>>
-        + Send
-        + Sync,
->;
-
-struct Runner<K, V> {
-    name: Arc<str>,
-    topic: Topic<K, V>,
-    timestamps: Option<crate::policy::Extractor<K, V>>,
-    declared: Arc<Declared>,
-    start: Start<K, V>,
-}
-
-impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
-    fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    fn start(&self) -> Box<dyn Running> {
-        let inbox = Arc::new(Mutex::new(Inbox::new()));
-        let loan = Arc::new(Mutex::new(None));
-        let context = Context { loan: Arc::clone(&loan), declared: Arc::clone(&self.declared) };
-        let future = (self.start)(Records { inbox: Arc::clone(&inbox) }, context);
-        Box::new(RunningAgent {
-            name: Arc::clone(&self.name),
-            topic: self.topic.clone(),
-            timestamps: self.timestamps.clone(),
-            inbox,
-            loan,
-            future,
-        })
-    }
-
-    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
-        event_time(&self.topic, self.timestamps.as_ref(), record)
-    }
-
-    fn extracts_times(&self) -> bool {
-        self.timestamps.is_some()
     }
 }

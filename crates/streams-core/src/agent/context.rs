@@ -1,26 +1,26 @@
 //! What an agent can do beside computing: tables and sends.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::records::lock;
+use super::link::Link;
+use crate::calls::RecordId;
 use crate::cx::{Cx, Outlet};
 use crate::error::Failure;
-use crate::operators::Expiring;
-use crate::operators::table_access::{get_row, set_row};
+use crate::operators::table_access::set_row;
+use crate::reader::row;
 use crate::record::{Headers, Record, Timestamp};
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::topic::Topic;
 
-/// Holds the task's context while the agent is polled, and nothing otherwise.
-pub(crate) type Loan = Arc<Mutex<Option<Box<Cx>>>>;
-
 /// An agent's view of its task. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    pub(crate) loan: Loan,
+    pub(crate) link: Arc<Link>,
     pub(crate) declared: Arc<Declared>,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
 }
 
 /// What the agent's builder declared, so that the topology could be checked.
@@ -92,8 +92,7 @@ impl Context {
         key: K,
         value: V,
     ) -> Result<(), AgentError> {
-        let timestamp = self.timestamp()?;
-        self.send_at(topic, Record { key, value, timestamp })
+        self.send_with(topic, |cx| Record { key, value, timestamp: cx.origin.timestamp })
     }
 
     /// Sends a record with a timestamp of its own.
@@ -102,12 +101,23 @@ impl Context {
         topic: &Topic<K, V>,
         record: Record<K, V>,
     ) -> Result<(), AgentError> {
+        self.send_with(topic, |_| record)
+    }
+
+    fn send_with<K: 'static, V: 'static>(
+        &self,
+        topic: &Topic<K, V>,
+        record: impl FnOnce(&Cx) -> Record<K, V>,
+    ) -> Result<(), AgentError> {
         if !self.declared.topics.contains(&topic.name) {
             let (agent, topic) = (Arc::clone(&self.declared.agent), Arc::clone(&topic.name));
             return Err(AgentError::UndeclaredTopic { agent, topic });
         }
         let to = Outlet { topic: &topic.name, key: &*topic.key, value: &*topic.value };
-        self.with(|cx| cx.send(to, &record))
+        self.with(|cx| {
+            let record = record(cx);
+            cx.send(to, &record)
+        })
     }
 
     /// Access to a table that was declared with `writes` or `reads`.
@@ -120,15 +130,54 @@ impl Context {
         self.with(|cx| Ok(cx.origin.timestamp))
     }
 
+    /// Which record is in hand (of a batch: its last one): the same however often it comes again,
+    /// for an idempotency key. Of several records that operators have made of one, all have the
+    /// same.
+    pub fn id(&self) -> Result<RecordId, AgentError> {
+        let (topic, partition) = (Arc::clone(&self.topic), self.partition);
+        self.with(|cx| Ok(RecordId { topic, partition, offset: cx.origin.offset, index: 0 }))
+    }
+
+    /// Which records are in hand, in order: those of a batch, or one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headwater::agent::{AgentResult, Context, Records};
+    ///
+    /// async fn write(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
+    ///     loop {
+    ///         let batch = orders.take(100, Duration::from_millis(200)).await;
+    ///         for (id, order) in cx.ids()?.into_iter().zip(batch) {
+    ///             println!("insert ({id}, {}, {}) or ignore it", order.key, order.value);
+    ///         }
+    ///     }
+    /// }
+    /// # let app = headwater::Builder::new("writer");
+    /// # app.agent("write", &headwater::Topic::new("orders")).run(write);
+    /// # app.build()?;
+    /// # Ok::<(), headwater::BuildError>(())
+    /// ```
+    pub fn ids(&self) -> Result<Vec<RecordId>, AgentError> {
+        let last = self.id()?;
+        let state = self.link.state();
+        let of = |offset: &i64| RecordId { offset: *offset, ..last.clone() };
+        let batch: Vec<_> = state.batch().iter().map(of).collect();
+        Ok(if batch.is_empty() { vec![last] } else { batch })
+    }
+
     /// The headers of the record in hand (of a batch: of its last record).
     pub fn headers(&self) -> Result<Headers, AgentError> {
         self.with(|cx| Ok(cx.headers.clone()))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Cx) -> Result<T, Failure>) -> Result<T, AgentError> {
-        let mut loan = lock(&self.loan);
         let agent = || Arc::clone(&self.declared.agent);
-        let Some(cx) = loan.as_mut() else {
+        // Another thread would find the context there while this one polls the agent.
+        if !self.link.is_polled_here() {
+            return Err(AgentError::Outside { agent: agent() });
+        }
+        let mut state = self.link.state();
+        let Some(cx) = state.cx.as_mut() else {
             return Err(AgentError::Outside { agent: agent() });
         };
         act(cx).map_err(|failure| AgentError::Failed { agent: agent(), cause: cx.told(failure) })
@@ -162,14 +211,9 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
         let index = self.context.index(&self.table.name, Access::Read)?;
         let is_written = self.context.index(&self.table.name, Access::Write).is_ok();
         self.context.with(|cx| {
-            if !is_written {
-                return get_row(&self.table, index, key, cx);
-            }
-            let expiring = Expiring { index, tell: None };
-            expiring.arrive(cx.origin.timestamp, cx);
-            let row = get_row(&self.table, index, key, cx)?;
-            expiring.expire(cx)?;
-            Ok(row)
+            // What it writes for the record in hand moves stream time only when it is done.
+            let time = if is_written { cx.origin.timestamp } else { Timestamp::MIN };
+            cx.tables.ahead(index, time, |tables| row(&self.table, index, key, tables))
         })
     }
 
@@ -188,8 +232,7 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
     fn set(&self, index: TableIndex, key: &K, value: Option<&V>) -> Result<(), AgentError> {
         self.context.with(|cx| {
             let timestamp = cx.origin.timestamp.max(0);
-            Expiring { index, tell: None }
-                .around(timestamp, cx, |cx| set_row(&self.table, index, key, value, timestamp, cx))
+            set_row(&self.table, index, key, value, timestamp, cx)
         })
     }
 

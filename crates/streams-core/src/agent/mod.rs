@@ -1,34 +1,72 @@
 //! Agents: `async` functions over the records of one partition.
 //!
-//! An agent runs once per task. The task itself polls it, with one record at a time; asking for the
-//! next record acknowledges the one before. Table access and sends are synchronous, on the task's
-//! own tables and effects, so an agent's effects are committed like an operator's: exactly once,
-//! with its record.
+//! An agent runs once per task, and the task polls it: when there is a record for it, and when
+//! something of its own (a timer, a channel, a socket) wakes it. While it waits for the next record
+//! it acknowledges those before; what it sent and wrote for them is committed with their offset,
+//! exactly once. Until then nobody sees it, and nothing waits for it: a commit in the meantime
+//! takes the rest of the task along, with the agent's position before its record. When the task
+//! moves, is rewound or stops, the future is dropped, and the record comes again.
 //!
-//! Two traps. Local variables do not survive a rebalance or a rewind: state belongs into a table.
-//! And effects other than sends and tables (a call to a web service) happen at least once: after a
-//! rewind the record comes again.
+//! Three traps. Local variables do not survive that: what is collected over several records, for a
+//! flush every minute say, belongs into a table, for its records are acknowledged. Effects other
+//! than sends and tables (a call to a web service) happen at least once;
+//! [`Context::id`] is the same each time. And [`Records`] and [`Context`] belong to the agent's own
+//! future: a task that it spawns gets an error from them.
 
 mod builder;
+mod concurrent;
 mod context;
+mod link;
 mod records;
+mod runner;
 mod running;
 
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
+use crate::policy::ErrorPolicy;
 use crate::record::{RawRecord, Timestamp};
+use crate::topology::Source;
 
+pub(crate) use builder::From;
 pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};
 pub use records::Records;
 
-pub(crate) use running::{Poll, Running, panic_text};
+pub(crate) use link::{RECORDS_PER_POLL, Wakeup};
+pub(crate) use running::{PollFailure, Polled, Running, panic_text};
 
-/// Starts an agent's future, once per task.
+/// The task, and its input, that an agent is started for.
+pub(crate) struct StartedFor<'t> {
+    pub(crate) input: u32,
+    pub(crate) topic: &'t Arc<str>,
+    pub(crate) partition: i32,
+    /// Whether the input's error policy lets the task go on after a record that failed.
+    pub(crate) is_undoable: bool,
+    /// Whom to wake when something wakes the agent.
+    pub(crate) waker: &'t Waker,
+}
+
+impl<'t> StartedFor<'t> {
+    pub(crate) fn new(source: &'t Source, input: usize, partition: i32, waker: &'t Waker) -> Self {
+        let is_undoable = source.policy != ErrorPolicy::Fail;
+        Self { input: input as u32, topic: &source.topic, partition, is_undoable, waker }
+    }
+}
+
+/// A reader of its own: an agent, or the calls of a stream. Started once per task.
 pub(crate) trait AgentRunner: Send + Sync {
     fn name(&self) -> &Arc<str>;
 
-    fn start(&self) -> Box<dyn Running>;
+    /// A new one, not yet polled.
+    fn start(&self, task: &StartedFor<'_>) -> Box<dyn Running>;
+
+    /// How long it may take for a record.
+    fn limit(&self) -> Option<Duration>;
+
+    /// Whether operators stand behind it, which nothing must take for idle while it has records.
+    fn feeds_operators(&self) -> bool;
 
     /// The time that its extractor finds in the record.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;

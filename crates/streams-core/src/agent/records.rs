@@ -2,68 +2,37 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
+use std::task::{self, Poll};
 use std::time::Duration;
 
-use crate::record::{Record, Timestamp};
+use super::link::{Link, Queued, Waiting, lock};
+use crate::cx::Origin;
+use crate::record::{Headers, Record, Timestamp};
 use crate::window::millis;
 
-/// What a task and its agent share about records.
-pub(crate) struct Inbox<K, V> {
-    /// Delivered by the task, not yet handed to the agent.
-    pub(crate) records: VecDeque<Record<K, V>>,
-    /// Set while the agent waits for records: it has dealt with everything it was given.
-    pub(crate) waiting: Option<Waiting>,
-    /// The clock that never goes back, at this poll.
-    pub(crate) now: Timestamp,
-    /// When the oldest record in `records` came, by that clock.
-    pub(crate) oldest: Timestamp,
+/// A record on its way to an agent.
+pub(crate) struct Delivered<K, V> {
+    pub(crate) record: Record<K, V>,
+    pub(crate) origin: Origin,
+    pub(crate) headers: Headers,
+    /// When it was delivered, by the clock that never goes back.
+    pub(crate) came_at: Timestamp,
 }
 
-/// What an agent waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    One,
-    Batch { count: usize, within_ms: i64 },
-}
-
-impl<K, V> Inbox<K, V> {
-    pub(crate) fn new() -> Self {
-        Self { records: VecDeque::new(), waiting: None, now: 0, oldest: 0 }
-    }
-
-    /// Whether what the agent waits for is there.
-    pub(crate) fn is_due(&self) -> bool {
-        match self.waiting {
-            None => true,
-            Some(Waiting::One) => !self.records.is_empty(),
-            Some(Waiting::Batch { count, .. }) => {
-                self.records.len() >= count || self.deadline().is_some_and(|at| at <= self.now)
-            }
-        }
-    }
-
-    /// When a batch is handed over although it is not full.
-    pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        match self.waiting {
-            Some(Waiting::Batch { within_ms, .. }) if !self.records.is_empty() => {
-                Some(self.oldest.saturating_add(within_ms))
-            }
-            _ => None,
-        }
-    }
-}
-
-pub(crate) type SharedInbox<K, V> = Arc<Mutex<Inbox<K, V>>>;
-
-pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Delivered by the task, not yet given to the agent.
+pub(crate) type Inbox<K, V> = Arc<Mutex<VecDeque<Delivered<K, V>>>>;
 
 /// The records of a partition, in order.
+///
+/// A record is acknowledged by waiting for the next one: while a [`next`](Self::next) or
+/// [`take`](Self::take) is alive and has nothing to give, and when it gives something, all records
+/// given before are done, and what the agent sent and wrote since then is committed with them. A
+/// wait that is abandoned, as `select!` and time-outs do, takes no record along: what it would have
+/// given is given by the next one.
 pub struct Records<K, V> {
-    pub(crate) inbox: SharedInbox<K, V>,
+    pub(crate) inbox: Inbox<K, V>,
+    pub(crate) link: Arc<Link>,
 }
 
 impl<K, V> Records<K, V> {
@@ -71,36 +40,104 @@ impl<K, V> Records<K, V> {
     ///
     /// While the task runs there is always a next one to wait for. When the task moves away or is
     /// rewound, the agent's future is dropped at this point (or wherever else it waits), and a
-    /// new one is started elsewhere.
+    /// new one is started elsewhere. `None` only outside of the agent's own future, in a task that
+    /// it spawned for example, where nobody could tell which records are done: then the
+    /// application ends with an error that says so.
     pub async fn next(&mut self) -> Option<Record<K, V>> {
-        let mut batch = self.wait(Waiting::One).await;
-        batch.pop()
+        let mut wait = Wait::new(&self.link);
+        let mut next = None;
+        poll_fn(|context| wait.poll(&self.inbox, Waiting::One, context, |one| next = Some(one)))
+            .await;
+        next
     }
 
     /// Up to `count` records: as soon as there are as many, or when `within` has passed since the
     /// first of them came, whatever the date was set to meanwhile. Never empty. Asking for the next
     /// batch acknowledges this one; a batch that was not finished when the task moved away comes
-    /// again, perhaps cut differently.
+    /// again, perhaps cut differently. Where a batch fails its records are given again one by one,
+    /// so that the one that fails is found.
+    ///
+    /// Outside of the agent's own future it never returns: see [`next`](Self::next).
     pub async fn take(&mut self, count: usize, within: Duration) -> Vec<Record<K, V>> {
-        let (count, within_ms) = (count.max(1), millis(within));
-        self.wait(Waiting::Batch { count, within_ms }).await
+        let what = Waiting::Batch { count: count.max(1), within_ms: millis(within) };
+        let mut wait = Wait::new(&self.link);
+        let mut batch = Vec::new();
+        poll_fn(|context| wait.poll(&self.inbox, what, context, |one| batch.push(one))).await;
+        batch
     }
+}
 
-    async fn wait(&mut self, what: Waiting) -> Vec<Record<K, V>> {
-        poll_fn(|_| {
-            let mut inbox = lock(&self.inbox);
-            inbox.waiting = Some(what);
-            // The task polls again when there is something; no waker is needed.
-            if !inbox.is_due() {
-                return Poll::Pending;
+/// A wait for records, until it is abandoned or over.
+struct Wait<'r> {
+    link: &'r Link,
+    /// It has given something.
+    is_over: bool,
+}
+
+impl<'r> Wait<'r> {
+    fn new(link: &'r Link) -> Self {
+        Self { link, is_over: false }
+    }
+}
+
+impl Wait<'_> {
+    fn poll<K, V>(
+        &mut self,
+        inbox: &Inbox<K, V>,
+        what: Waiting,
+        context: &task::Context<'_>,
+        mut give: impl FnMut(Record<K, V>),
+    ) -> Poll<()> {
+        if !self.link.is_polled_here() {
+            self.link.asked_from_outside();
+            return if what == Waiting::One { Poll::Ready(()) } else { Poll::Pending };
+        }
+        let mut state = self.link.state();
+        let mut inbox = lock(inbox);
+        state.waiting = Some(what);
+        if !state.is_satisfied_by(queued(&inbox)) {
+            state.note_waiter(context.waker());
+            return Poll::Pending;
+        }
+        if state.allowance == 0 {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        state.waiting = None;
+        self.is_over = true;
+        state.acknowledge();
+        let count = match what {
+            Waiting::Batch { count, .. } if state.alone == 0 => count.min(inbox.len()),
+            _ => 1,
+        };
+        state.forget_batch();
+        for number in 1..=count {
+            let Some(delivered) = inbox.pop_front() else { break };
+            let Delivered { record, mut origin, headers, .. } = delivered;
+            if count > 1 {
+                state.note_in_batch(origin.offset);
             }
-            inbox.waiting = None;
-            let count = match what {
-                Waiting::One => 1,
-                Waiting::Batch { count, .. } => count.min(inbox.records.len()),
-            };
-            Poll::Ready(inbox.records.drain(..count).collect())
-        })
-        .await
+            if number == count {
+                origin.timestamp = record.timestamp;
+                state.give(count, origin, headers);
+            }
+            give(record);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// What an inbox has.
+pub(crate) fn queued<K, V>(inbox: &VecDeque<Delivered<K, V>>) -> Queued {
+    inbox
+        .front()
+        .map_or_else(Queued::default, |first| Queued { records: inbox.len(), since: first.came_at })
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.link.state().waiting = None;
+        }
     }
 }

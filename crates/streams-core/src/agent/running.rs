@@ -1,6 +1,7 @@
 //! An agent of one task: its future, and what it was given.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -8,115 +9,248 @@ use std::sync::Arc;
 use std::task::{self, Waker};
 
 use super::builder::AgentResult;
-use super::context::Loan;
-use super::records::{SharedInbox, Waiting, lock};
-use crate::cx::Cx;
-use crate::error::Cause;
+use super::link::{Link, Queued, lock};
+use super::records::{Delivered, Inbox, queued};
+use crate::calls::Intake;
+use crate::cx::{Cx, Origin};
+use crate::error::{BoxError, Cause, Failure};
 use crate::operators::{check_timestamp, decode};
 use crate::policy::Extractor;
-use crate::record::{RawRecord, Record, Timestamp};
+use crate::record::{Headers, RawRecord, Record, Timestamp};
 use crate::topic::Topic;
 
 /// What a poll of an agent led to.
 #[derive(Debug)]
-pub(crate) enum Poll {
-    /// It has dealt with everything it was given and asks for more.
-    Idle,
-    /// It has dealt with everything it was given; what came since waits to become a batch.
-    Collecting,
-    /// It waits for something of its own, in the middle of a record.
-    Busy,
-    /// It returned or panicked.
-    Ended(Cause),
+pub(crate) struct Polled {
+    /// How many records it acknowledged, in the order in which they were delivered.
+    pub(crate) acknowledged: usize,
+    /// How many it was given, after those.
+    pub(crate) in_hand: usize,
+    /// Whether it waits for records.
+    pub(crate) is_waiting: bool,
+    /// Something that is not the agent asked for its records.
+    pub(crate) asked_from_outside: bool,
+    pub(crate) failure: Option<Box<PollFailure>>,
+}
+
+/// What has failed in a poll.
+#[derive(Debug)]
+pub(crate) enum PollFailure {
+    /// The record after those that were acknowledged; the others go on.
+    Record(Cause),
+    /// The agent, which returned or panicked: the records in hand failed, and another one begins.
+    Agent(Cause),
 }
 
 /// The task's handle to an agent's future.
 pub(crate) trait Running: Send {
-    /// Gives the agent a record. It is only polled afterwards.
-    fn deliver(&mut self, raw: &RawRecord<'_>, cx: &Cx) -> Result<(), Cause>;
+    /// Queues a record for the agent, which is only polled afterwards; whether that
+    /// [is due](Self::is_due).
+    fn deliver(
+        &mut self,
+        raw: &RawRecord<'_>,
+        origin: Origin,
+        headers: &Headers,
+        cx: &mut Cx,
+    ) -> Result<bool, Failure>;
 
-    /// Whether a poll would find something to do for an agent that waits for records.
-    fn is_due(&mut self, now: Timestamp) -> bool;
+    /// Whether a poll would find something to do: what the agent waits for is there, or something
+    /// of its own has woken it.
+    fn is_due(&self, now: Timestamp) -> bool;
 
     /// When a batch in the making has waited long enough.
     fn deadline(&self) -> Option<Timestamp>;
 
+    /// Since when it has had a record in hand, by the clock that never goes back.
+    fn busy_since(&self) -> Option<Timestamp>;
+
+    /// How many records it has in hand.
+    fn in_hand(&self) -> usize;
+
     /// Runs the agent until it waits; the context is lent to it meanwhile.
-    fn poll(&mut self, cx: Box<Cx>, waker: &Waker) -> (Box<Cx>, Poll);
+    fn poll(&mut self, cx: Box<Cx>) -> (Box<Cx>, Polled);
+
+    /// Whom to wake when something wakes the agent.
+    fn set_task(&self, waker: &Waker);
+
+    /// That many records are given one by one.
+    fn give_alone(&mut self, records: usize);
+}
+
+/// Where an agent's records come from.
+pub(super) enum Source<K, V> {
+    Topic { topic: Topic<K, V>, timestamps: Option<Extractor<K, V>> },
+    Stream(Arc<Intake<K, V>>),
+}
+
+impl<K, V> Clone for Source<K, V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Topic { topic, timestamps } => {
+                Self::Topic { topic: topic.clone(), timestamps: timestamps.clone() }
+            }
+            Self::Stream(intake) => Self::Stream(Arc::clone(intake)),
+        }
+    }
 }
 
 pub(super) struct RunningAgent<K, V> {
     pub(super) name: Arc<str>,
-    pub(super) topic: Topic<K, V>,
-    pub(super) timestamps: Option<Extractor<K, V>>,
-    pub(super) inbox: SharedInbox<K, V>,
-    pub(super) loan: Loan,
+    pub(super) source: Source<K, V>,
+    /// Of an agent on a stream: how many records the operators have made of each record of the
+    /// topic, as far as it is not acknowledged.
+    pub(super) made_of_one: VecDeque<usize>,
+    /// How many of the first one's are.
+    pub(super) of_first: usize,
+    pub(super) inbox: Inbox<K, V>,
+    pub(super) link: Arc<Link>,
+    pub(super) waker: Waker,
     pub(super) future: Pin<Box<dyn Future<Output = AgentResult> + Send>>,
 }
 
 impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
-    fn deliver(&mut self, raw: &RawRecord<'_>, cx: &Cx) -> Result<(), Cause> {
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.decoded(raw, cx)));
-        let record = decoded.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic))))?;
-        let mut inbox = lock(&self.inbox);
-        if inbox.records.is_empty() {
-            inbox.oldest = cx.elapsed;
+    fn deliver(
+        &mut self,
+        raw: &RawRecord<'_>,
+        origin: Origin,
+        headers: &Headers,
+        cx: &mut Cx,
+    ) -> Result<bool, Failure> {
+        let now = cx.elapsed;
+        let delivered = |record| {
+            let headers = if headers.is_empty() { Headers::new() } else { headers.clone() };
+            Delivered { record, origin, headers, came_at: now }
+        };
+        match &self.source {
+            Source::Topic { topic, timestamps } => {
+                let decoded =
+                    catch_unwind(AssertUnwindSafe(|| decoded(topic, timestamps.as_ref(), raw, cx)));
+                let decoded =
+                    decoded.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic))));
+                let mut inbox = lock(&self.inbox);
+                inbox.push_back(delivered(decoded?));
+                Ok(self.is_due_with(queued(&inbox), now))
+            }
+            Source::Stream(intake) => {
+                let records = intake.take_in(raw, cx)?;
+                self.made_of_one.push_back(records.len());
+                if records.is_empty() {
+                    // It is done with when its turn comes: somebody has to look.
+                    self.waker.wake_by_ref();
+                }
+                lock(&self.inbox).extend(records.into_iter().map(delivered));
+                Ok(self.is_due(now))
+            }
         }
-        inbox.records.push_back(record);
-        Ok(())
     }
 
-    fn is_due(&mut self, now: Timestamp) -> bool {
-        let mut inbox = lock(&self.inbox);
-        inbox.now = now;
-        inbox.is_due()
+    fn is_due(&self, now: Timestamp) -> bool {
+        let queued = queued(&lock(&self.inbox));
+        self.is_due_with(queued, now)
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        lock(&self.inbox).deadline()
+        self.link.state().deadline(queued(&lock(&self.inbox)))
     }
 
-    fn poll(&mut self, cx: Box<Cx>, waker: &Waker) -> (Box<Cx>, Poll) {
-        lock(&self.inbox).now = cx.elapsed;
-        *lock(&self.loan) = Some(cx);
-        let mut async_cx = task::Context::from_waker(waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(&mut async_cx)));
-        #[expect(clippy::expect_used, reason = "the agent only ever borrows what was lent")]
-        let cx = lock(&self.loan).take().expect("a lent context comes back");
-        let outcome = match polled {
-            Ok(task::Poll::Pending) => self.state(),
-            Ok(task::Poll::Ready(Ok(()))) => Poll::Ended(
-                self.failed("it returned, but an agent runs as long as its task".into()),
-            ),
-            Ok(task::Poll::Ready(Err(error))) => Poll::Ended(self.failed(error)),
-            Err(panic) => Poll::Ended(Cause::Panic(panic_text(&*panic))),
+    fn busy_since(&self) -> Option<Timestamp> {
+        let state = self.link.state();
+        (state.in_hand > 0).then_some(state.given_at)
+    }
+
+    fn in_hand(&self) -> usize {
+        self.of_topic_in_hand(self.link.state().in_hand)
+    }
+
+    fn poll(&mut self, cx: Box<Cx>) -> (Box<Cx>, Polled) {
+        self.link.begin_poll(cx);
+        let mut context = task::Context::from_waker(&self.waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(&mut context)));
+        let (cx, mut outcome) = self.link.end_poll();
+        let ended = match polled {
+            Ok(task::Poll::Pending) => None,
+            Ok(task::Poll::Ready(Ok(()))) => {
+                let why = "it returned, but an agent runs as long as its task";
+                Some(self.failed(why.into()))
+            }
+            Ok(task::Poll::Ready(Err(error))) => Some(self.failed(error)),
+            Err(panic) => Some(Cause::Panic(panic_text(&*panic))),
         };
+        outcome.failure = ended.map(|cause| Box::new(PollFailure::Agent(cause)));
+        // Of several futures side by side the acknowledged ones are counted one by one.
+        if matches!(self.source, Source::Stream(_)) && !self.link.state().is_kept() {
+            outcome.acknowledged = self.of_topic_acknowledged(outcome.acknowledged);
+            outcome.in_hand = self.of_topic_in_hand(outcome.in_hand);
+        }
         (cx, outcome)
+    }
+
+    fn set_task(&self, waker: &Waker) {
+        self.link.wakeup.set_task(waker);
+    }
+
+    fn give_alone(&mut self, records: usize) {
+        let made = match &self.source {
+            Source::Topic { .. } => records,
+            Source::Stream(_) => self.made_of_one.iter().take(records).sum(),
+        };
+        self.link.state().alone = made;
     }
 }
 
 impl<K: 'static, V: 'static> RunningAgent<K, V> {
-    fn decoded(&self, raw: &RawRecord<'_>, cx: &Cx) -> Result<Record<K, V>, Cause> {
-        let mut record = decode(&self.topic, raw)?;
-        if let Some(extract) = &self.timestamps {
-            record.timestamp = extract(&record);
+    fn is_due_with(&self, queued: Queued, now: Timestamp) -> bool {
+        if self.link.wakeup.is_woken() {
+            return true;
         }
-        check_timestamp(record.timestamp, cx)?;
-        Ok(record)
+        let mut state = self.link.state();
+        state.now = now;
+        state.is_satisfied_by(queued)
     }
 
-    fn state(&self) -> Poll {
-        let inbox = lock(&self.inbox);
-        match inbox.waiting {
-            None => Poll::Busy,
-            Some(Waiting::Batch { .. }) if !inbox.records.is_empty() => Poll::Collecting,
-            Some(_) => Poll::Idle,
+    /// How many records of the topic are done with, now that so many more are that the agent was
+    /// given.
+    pub(super) fn of_topic_acknowledged(&mut self, acknowledged: usize) -> usize {
+        self.of_first += acknowledged;
+        let mut done = 0;
+        while self.made_of_one.front().is_some_and(|made| *made <= self.of_first) {
+            self.of_first -= self.made_of_one.pop_front().unwrap_or(0);
+            done += 1;
         }
+        done
     }
 
-    fn failed(&self, source: crate::error::BoxError) -> Cause {
+    /// How many records of the topic those are that the agent has in hand.
+    fn of_topic_in_hand(&self, in_hand: usize) -> usize {
+        if matches!(self.source, Source::Topic { .. }) || in_hand == 0 {
+            return in_hand;
+        }
+        let mut left = self.of_first + in_hand;
+        let covers = |made: &&usize| {
+            let is_in_hand = left > 0;
+            left -= (**made).min(left);
+            is_in_hand
+        };
+        self.made_of_one.iter().take_while(covers).count()
+    }
+
+    fn failed(&self, source: BoxError) -> Cause {
         Cause::User { operator: format!("agent {}", self.name).into(), source }
     }
+}
+
+fn decoded<K: 'static, V: 'static>(
+    topic: &Topic<K, V>,
+    timestamps: Option<&Extractor<K, V>>,
+    raw: &RawRecord<'_>,
+    cx: &Cx,
+) -> Result<Record<K, V>, Cause> {
+    let mut record = decode(topic, raw)?;
+    if let Some(extract) = timestamps {
+        record.timestamp = extract(&record);
+    }
+    check_timestamp(record.timestamp, cx)?;
+    Ok(record)
 }
 
 /// What a panic said.

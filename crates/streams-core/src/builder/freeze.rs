@@ -146,7 +146,9 @@ fn duplicates(graph: &Graph) -> Vec<String> {
     let mut seen = BTreeSet::new();
     for node in &graph.nodes {
         let name = match &node.kind {
-            NodeKind::Agent(name) => format!("the agent {name}"),
+            NodeKind::Agent(name) | NodeKind::Calls(name) => {
+                format!("the name {name} of an agent or a map_async")
+            }
             NodeKind::Processor(name) => format!("the processor {name}"),
             NodeKind::Repartition(topic) => format!("the repartition topic {topic}"),
             _ => continue,

@@ -36,6 +36,7 @@ pub(crate) enum NodeKind {
     DynamicSink,
     Repartition(Arc<str>),
     Agent(Arc<str>),
+    Calls(Arc<str>),
     Processor(Arc<str>),
 }
 
@@ -99,6 +100,8 @@ pub(crate) struct Graph {
     pub(crate) topic_uses: Vec<Use>,
     pub(crate) table_uses: Vec<Use>,
     pub(crate) problems: Vec<String>,
+    /// Set while the chain of a reader of its own is connected: where the chain goes then.
+    pub(crate) apart: Option<Option<(Arc<str>, Box<dyn ReceiveRaw>)>>,
     pub(crate) at_freeze: Vec<Box<dyn FnOnce()>>,
 }
 
@@ -115,6 +118,7 @@ impl Graph {
             topic_uses: Vec::new(),
             table_uses: Vec::new(),
             problems: Vec::new(),
+            apart: None,
             at_freeze: Vec::new(),
             application_id,
         };
@@ -179,7 +183,11 @@ impl Graph {
         self.sources.iter_mut().find(|source| &*source.topic == topic)
     }
 
-    pub(crate) fn add_receiver(&mut self, topic: &str, receiver: Box<dyn ReceiveRaw>) {
+    pub(crate) fn add_receiver(&mut self, topic: &Arc<str>, receiver: Box<dyn ReceiveRaw>) {
+        if let Some(apart) = &mut self.apart {
+            *apart = Some((Arc::clone(topic), receiver));
+            return;
+        }
         if let Some(source) = self.source_mut(topic) {
             source.receivers.push(receiver);
         }
@@ -188,6 +196,16 @@ impl Graph {
     pub(crate) fn add_agent(&mut self, topic: &str, agent: Arc<dyn AgentRunner>) {
         if let Some(source) = self.source_mut(topic) {
             source.agents.push(agent);
+        }
+    }
+
+    /// Whether only operators that look at one record at a time stand between a source and `node`.
+    pub(crate) fn is_stateless(&self, node: NodeId) -> bool {
+        let Node { kind, parents, tables } = &self.nodes[node];
+        match (kind, &parents[..]) {
+            (NodeKind::Source(_), _) => true,
+            (NodeKind::Operator(_), [parent]) => tables.is_empty() && self.is_stateless(*parent),
+            _ => false,
         }
     }
 

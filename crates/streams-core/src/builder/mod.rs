@@ -9,11 +9,11 @@ mod types;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::agent::AgentBuilder;
+use crate::agent::{self, AgentBuilder};
 use crate::chain::Receive;
 use crate::dsl::{SourceChain, Stream};
 use crate::error::BuildError;
-use crate::operators::{Decode, Expiring, Tell};
+use crate::operators::{Decode, Expiring, ReceiveRaw, Tell};
 use crate::policy::{Consumed, ErrorPolicy};
 use crate::table::Table;
 use crate::tables::TableIndex;
@@ -81,7 +81,8 @@ impl Builder {
     {
         let user = format!("the agent {name}");
         self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(topic)));
-        AgentBuilder::new(self, name, topic)
+        let (topic, consumed) = (topic.clone(), Consumed::new());
+        AgentBuilder::new(self, name, agent::From::Topic { topic, consumed })
     }
 
     /// Checks everything and freezes it. The error lists all problems found, not only the first.
@@ -119,6 +120,14 @@ impl Builder {
         let name = Arc::clone(&topic.name);
         let receiver = Decode { topic, timestamps, next };
         self.graph.borrow_mut().add_receiver(&name, Box::new(receiver));
+    }
+
+    /// Connects a chain for a reader of its own: gives it back, with its topic, in place of putting
+    /// it among what the source's records go through. `None` if it does not begin at a topic.
+    pub(crate) fn apart(&self, connect: impl FnOnce()) -> Option<(Arc<str>, Box<dyn ReceiveRaw>)> {
+        self.graph(|graph| graph.apart = Some(None));
+        connect();
+        self.graph(|graph| graph.apart.take()).flatten()
     }
 
     /// Declares a repartition topic that `node` writes; its name.

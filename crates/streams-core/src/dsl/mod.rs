@@ -7,6 +7,7 @@ mod globals;
 mod grouped;
 mod joins;
 mod keyed;
+mod map_async;
 mod process;
 mod sinks;
 mod stateless;

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::{TableIndex, Tables};
-use crate::changelog::{BY_TIME, TableSpec, look_at, row_key, since, time_and_key, unstamped};
+use crate::changelog::{
+    BY_KEY, BY_TIME, TableSpec, look_at, row_key, since, time_and_key, unstamped,
+};
 use crate::cx::{Clock, ClockIndex};
 use crate::due::Frontier;
 use crate::error::Failure;
@@ -18,9 +20,21 @@ pub(super) struct Expiry {
     clock: ClockIndex,
     /// Rows of this time and earlier ones are gone. It follows from the clock.
     gone: Timestamp,
+    /// The least and the greatest timestamp of the rows that came out of a layer since somebody
+    /// took note of them.
+    absorbed: Option<(Timestamp, Timestamp)>,
 }
 
 impl Expiry {
+    /// An entry came out of a layer.
+    pub(super) fn absorb(&mut self, store_key: &[u8], stored: &[u8]) {
+        if store_key.first() == Some(&BY_KEY) {
+            let at = unstamped(stored).0.max(0);
+            let (first, last) = self.absorbed.unwrap_or((at, at));
+            self.absorbed = Some((first.min(at), last.max(at)));
+        }
+    }
+
     pub(super) fn is_gone(&self, at: Timestamp) -> bool {
         is_gone(at, self.gone)
     }
@@ -43,7 +57,7 @@ pub(super) fn of(specs: &[TableSpec]) -> Box<[Option<Expiry>]> {
     }
     let expiry = |spec: &TableSpec| {
         let ttl = spec.ttl?;
-        Some(Expiry { ttl_ms: ttl.ms, clock: ttl.clock, gone: Timestamp::MIN })
+        Some(Expiry { ttl_ms: ttl.ms, clock: ttl.clock, gone: Timestamp::MIN, absorbed: None })
     };
     specs.iter().map(expiry).collect()
 }
@@ -88,6 +102,41 @@ impl Tables {
         self.expiries.iter_mut().flatten().for_each(|expiry| expiry.follow(clocks));
     }
 
+    /// Takes note of the rows that came out of layers: they move stream time, and wait to expire.
+    /// Whether any row may be gone by now.
+    pub(crate) fn note_absorbed(&mut self, clocks: &mut [Clock]) -> bool {
+        let mut is_due = false;
+        for expiry in self.expiries.iter_mut().flatten() {
+            let Some((first, last)) = expiry.absorbed.take() else { continue };
+            let clock = &mut clocks[expiry.clock];
+            clock.time = clock.time.max(last);
+            clock.first_kept.back_to(first);
+            expiry.follow(clocks);
+            is_due |= clocks[expiry.clock].first_kept.time <= expiry.gone;
+        }
+        is_due
+    }
+
+    /// Does `work` as if stream time had come to `time`: for readers that are ahead of it.
+    pub(crate) fn ahead<T>(
+        &mut self,
+        table: TableIndex,
+        time: Timestamp,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let local = self.local[table];
+        let Some(expiry) = self.expiries.get_mut(local).and_then(Option::as_mut) else {
+            return work(self);
+        };
+        let before = expiry.gone;
+        expiry.gone = before.max(time.saturating_sub(expiry.ttl_ms));
+        let result = work(self);
+        if let Some(expiry) = self.expiries.get_mut(local).and_then(Option::as_mut) {
+            expiry.gone = before;
+        }
+        result
+    }
+
     #[cold]
     pub(super) fn get_unless_gone(
         &mut self,
@@ -112,7 +161,9 @@ impl Tables {
         self.check_size(local, &store_key, stored)?;
         let (at, _) = unstamped(stored);
         let before = self.look_up(local, &store_key)?.map(unstamped);
-        if before.is_none_or(|(before, _)| at < before) {
+        let has_entry = before.is_some_and(|(before, _)| before <= at);
+        // What is absorbed later may find that the row and its entry have gone meanwhile.
+        if self.is_layered || !has_entry {
             self.write_local(local, &look_at(at, key), Some(&[]));
         }
         self.write_local(local, &store_key, Some(stored));

@@ -1,70 +1,98 @@
-//! The agents of a task: starting them, giving them records, waiting for them.
+//! The agents of a task: starting them, giving them records, what comes of it.
+//!
+//! An agent is a reader of its own. It keeps the records that it was not given yet, or has not
+//! acknowledged, and everything else goes on: operators, other agents, commits. What it sends and
+//! writes is kept apart until it acknowledges; its committed position is the first record that it
+//! has not.
 
+use std::collections::VecDeque;
 use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
 use super::Task;
-use crate::agent::{AgentRunner, Poll, Running};
-use crate::cx::{Origin, RecordMark};
-use crate::effect::Effects;
-use crate::error::{Cause, Failure, TaskError};
-use crate::record::{Headers, OwnedRecord, RawRecord, RecordBatch, Timestamp};
+use super::input::Input;
+use crate::agent::{PollFailure, Polled, RECORDS_PER_POLL, Running, StartedFor};
+use crate::cx::Origin;
+use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
+use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp, TopicPartition};
 use crate::topology::Source;
+use crate::window::millis;
+
+/// How far an agent may be behind the operators of its input, in records and in bytes, before they
+/// wait for it: what it has not acknowledged is in memory.
+const PENDING_MAX: usize = 10_000;
+const PENDING_BYTES_MAX: usize = 1 << 20;
 
 /// An agent of one input.
 pub(crate) struct AgentSlot {
     running: Box<dyn Running>,
     /// Records before this offset were acknowledged in an earlier life of the task.
     from: i64,
-    /// The first record of a batch in the making: handed over and acknowledged as a whole, later.
-    unacknowledged: Option<i64>,
-    /// Copies of the records of that batch, where the error policy may have to do something with
-    /// them.
-    kept: Vec<OwnedRecord>,
-    /// The place and the headers of the last record of a batch in the making: what the agent sends
-    /// when its time has come is of that record, whichever the task has processed since.
-    pub(super) last: (Origin, Headers),
+    /// Records that were delivered and not acknowledged, the oldest first.
+    pending: VecDeque<OwnedRecord>,
+    /// Bytes of their keys and values.
+    pending_bytes: usize,
+    /// Whether it waited for records after the last poll.
+    is_waiting: bool,
 }
 
-/// Why a task cannot step: an agent awaits something of its own.
-pub(super) struct Parked {
-    pub(super) input: usize,
-    pub(super) agent: usize,
-    /// Whether a record is in hand, or only a batch whose time had come.
-    pub(super) in_record: bool,
-    pub(super) mark: Option<RecordMark>,
-    /// What it sent so far, if that may have to be taken back.
-    held: Effects,
-}
-
-impl Parked {
-    pub(super) fn new(
-        (input, agent): (usize, usize),
-        in_record: bool,
-        mark: Option<RecordMark>,
-    ) -> Self {
-        Self { input, agent, in_record, mark, held: Effects::new() }
-    }
+/// A record that an agent has had in hand for a while; see [`Task::slow_agents`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowAgent {
+    /// The agent's name.
+    pub agent: Arc<str>,
+    /// The record's place; of a batch, its first record's.
+    pub partition: TopicPartition,
+    /// See `partition`.
+    pub offset: i64,
+    /// How long it has had it.
+    pub since: Duration,
 }
 
 impl AgentSlot {
-    pub(crate) fn new(runner: &std::sync::Arc<dyn AgentRunner>) -> Self {
-        let (kept, last) = (Vec::new(), (Origin::default(), Headers::new()));
-        Self { running: runner.start(), from: 0, unacknowledged: None, kept, last }
-    }
-
-    pub(crate) fn resume(&mut self, from: i64) {
-        (self.from, self.unacknowledged) = (from, None);
-        self.kept.clear();
+    fn new(running: Box<dyn Running>, from: i64) -> Self {
+        Self { running, from, pending: VecDeque::new(), pending_bytes: 0, is_waiting: false }
     }
 
     /// How far this agent has come when its input stands at `position`.
     pub(crate) fn acknowledged(&self, position: i64) -> i64 {
-        self.unacknowledged.unwrap_or(self.from.max(position))
+        self.pending.front().map_or(self.from.max(position), |first| first.offset)
     }
 
-    fn restart(&mut self, runner: &dyn AgentRunner) {
-        self.running = runner.start();
-        self.unacknowledged = None;
+    /// Whether the input has to wait for it. One that waits for records is never far behind: a
+    /// batch in the making may be as large as it likes.
+    pub(crate) fn is_far_behind(&self) -> bool {
+        let is_much =
+            || self.pending.len() >= PENDING_MAX || self.pending_bytes >= PENDING_BYTES_MAX;
+        !self.is_waiting && is_much()
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    pub(crate) fn set_task(&self, waker: &Waker) {
+        self.running.set_task(waker);
+    }
+
+    fn push(&mut self, record: OwnedRecord) {
+        self.pending_bytes += record.bytes();
+        self.pending.push_back(record);
+    }
+
+    fn pop(&mut self) -> Option<OwnedRecord> {
+        let record = self.pending.pop_front()?;
+        self.pending_bytes -= record.bytes();
+        Some(record)
+    }
+
+    fn deadline(&self, limit: Option<Duration>) -> Option<Timestamp> {
+        let limit = limit.map(millis);
+        let over = limit.zip(self.running.busy_since()).map(|(limit, since)| since + limit);
+        self.running.deadline().into_iter().chain(over).min()
     }
 }
 
@@ -72,42 +100,126 @@ impl Task {
     /// New futures for all agents, run up to where they first ask for a record.
     pub(super) fn start_agents(&mut self) -> Result<(), TaskError> {
         for input in 0..self.inputs.len() {
-            for agent in 0..self.inputs[input].agents.len() {
-                let runner = std::sync::Arc::clone(&self.source(input).agents[agent]);
-                self.inputs[input].agents[agent].restart(&*runner);
-                let polled = self.poll_agent(input, agent);
-                match polled.map_err(|failure| self.stopped(failure))? {
-                    Poll::Ended(cause) => return Err(self.other(cause.to_string())),
-                    Poll::Busy => {
-                        self.park(Parked::new((input, agent), false, None));
-                    }
-                    Poll::Idle | Poll::Collecting => {}
+            let from = mem::take(&mut self.inputs[input].agents_from);
+            for (agent, from) in from.into_iter().enumerate() {
+                let running = self.new_agent(input, agent);
+                self.inputs[input].agents.push(AgentSlot::new(running, from));
+                let polled = self.poll_agent(input, agent)?;
+                if let Some(PollFailure::Agent(cause)) = polled.failure.as_deref() {
+                    return Err(self.other(cause.to_string()));
                 }
             }
         }
         Ok(())
     }
 
-    /// Gives a record to the agents of its input, from number `first` on. `Some`: that agent is
-    /// busy with it.
+    fn new_agent(&self, input: usize, agent: usize) -> Box<dyn Running> {
+        let source = self.source(input);
+        let task = StartedFor::new(source, input, self.id.partition, &self.waker);
+        source.agents[agent].start(&task)
+    }
+
+    /// Gives a record to the agents of its input.
     pub(super) fn run_agents(
         &mut self,
         input: usize,
-        first: usize,
         batch: &dyn RecordBatch,
         index: usize,
-    ) -> Result<Option<usize>, Failure> {
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
         let record = batch.record(index);
-        for agent in first..self.inputs[input].agents.len() {
-            if record.offset < self.inputs[input].agents[agent].from {
-                continue;
-            }
-            self.deliver(input, agent, &record, batch, index)?;
-            if self.settle(input, agent)? {
-                return Ok(Some(agent));
+        for agent in 0..self.inputs[input].agents.len() {
+            if record.offset >= self.inputs[input].agents[agent].from {
+                self.run_agent((input, agent), &record, batch, index, failed)?;
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// Whether nothing but one agent, which has nothing in hand, sees what this task is given.
+    pub(super) fn has_lone_agent(&self, input: usize) -> bool {
+        let [Input { agents, .. }] = &self.inputs[..] else { return false };
+        let [only] = &agents[..] else { return false };
+        only.pending.is_empty() && self.source(input).receivers.is_empty()
+    }
+
+    /// Gives it several records at a time, of these in the batch. Nobody else can tell that from
+    /// one by one; it costs a poll for all of them. How many were given.
+    pub(super) fn run_lone_agent(
+        &mut self,
+        input: usize,
+        batch: &dyn RecordBatch,
+        within: Range<usize>,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<usize, TaskError> {
+        let first = within.start;
+        let mut delivered = Vec::new();
+        let mut next = first;
+        while next < within.end.min(first + RECORDS_PER_POLL) {
+            let record = batch.record(next);
+            if record.offset >= self.inputs[input].agents[0].from {
+                self.begin(input, batch, next, false);
+                let origin = self.cx().origin;
+                match self.deliver(input, 0, &record, origin) {
+                    Ok(_) => delivered.push(next),
+                    Err(failure) => {
+                        let cause = self.record_cause(failure)?;
+                        let record = OwnedRecord::of(batch, next);
+                        failed.push(self.apply_policy(input, &record, cause)?);
+                    }
+                }
+            }
+            self.pass(input, batch, next);
+            next += 1;
+        }
+        let elapsed = self.cx().elapsed;
+        let is_due = self.inputs[input].agents[0].running.is_due(elapsed);
+        let polled = if is_due { Some(self.poll_agent(input, 0)?) } else { None };
+        let done = polled.as_ref().map_or(0, |polled| polled.acknowledged).min(delivered.len());
+        let slot = &mut self.inputs[input].agents[0];
+        delivered[done..].iter().for_each(|index| slot.push(OwnedRecord::of(batch, *index)));
+        if let Some(mut polled) = polled {
+            polled.acknowledged -= done;
+            self.settle(input, 0, polled, failed)?;
+        }
+        Ok(next - first)
+    }
+
+    fn run_agent(
+        &mut self,
+        (input, agent): (usize, usize),
+        record: &RawRecord<'_>,
+        batch: &dyn RecordBatch,
+        index: usize,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        let origin = self.cx().origin;
+        let is_due = match self.deliver(input, agent, record, origin) {
+            Ok(is_due) => is_due,
+            Err(failure) => {
+                let cause = self.record_cause(failure)?;
+                failed.push(self.apply_policy(input, &OwnedRecord::of(batch, index), cause)?);
+                return Ok(());
+            }
+        };
+        let slot = &mut self.inputs[input].agents[agent];
+        // Most agents are done with a record at once. Only of others a copy is kept.
+        let is_first = slot.pending.is_empty();
+        if !is_due {
+            slot.push(OwnedRecord::of(batch, index));
+            return Ok(());
+        }
+        if !is_first {
+            slot.push(OwnedRecord::of(batch, index));
+        }
+        let mut polled = self.poll_agent(input, agent)?;
+        if is_first {
+            match polled.acknowledged.checked_sub(1) {
+                Some(others) => polled.acknowledged = others,
+                None => self.inputs[input].agents[agent].push(OwnedRecord::of(batch, index)),
+            }
+        }
+        self.settle(input, agent, polled, failed)
     }
 
     fn deliver(
@@ -115,103 +227,213 @@ impl Task {
         input: usize,
         agent: usize,
         record: &RawRecord<'_>,
-        batch: &dyn RecordBatch,
-        index: usize,
-    ) -> Result<(), Cause> {
+        origin: Origin,
+    ) -> Result<bool, Failure> {
+        let mut cx = self.take_cx();
+        let headers = mem::take(&mut cx.headers);
+        let running = &mut self.inputs[input].agents[agent].running;
+        let delivered = running.deliver(record, origin, &headers, &mut cx);
+        cx.headers = headers;
+        self.cx = Some(cx);
+        delivered
+    }
+
+    /// What is wrong with the record, unless the task must stop.
+    fn record_cause(&mut self, failure: Failure) -> Result<Cause, TaskError> {
+        match self.cx_mut().stop.take().unwrap_or(failure).kind() {
+            FailureKind::Record(cause) => Ok(cause),
+            kind => Err(self.stopped(kind.into())),
+        }
+    }
+
+    /// Polls an agent. What must stop the task counts, whatever the agent made of it.
+    fn poll_agent(&mut self, input: usize, agent: usize) -> Result<Polled, TaskError> {
         let cx = self.take_cx();
         let slot = &mut self.inputs[input].agents[agent];
-        let delivered = slot.running.deliver(record, &cx);
+        let (mut cx, polled) = slot.running.poll(cx);
+        slot.is_waiting = polled.is_waiting;
+        let stop = cx.stop.take();
         self.cx = Some(cx);
-        delivered?;
-        let keep = self.source(input).policy != crate::policy::ErrorPolicy::Fail;
+        if let Some(stop) = stop {
+            return Err(self.stopped(stop));
+        }
+        if polled.asked_from_outside {
+            let name = self.source(input).agents[agent].name();
+            return Err(self.other(format!(
+                "the records of the agent {name} were asked for outside of the agent's own \
+                 future, in a task that it spawned or on another thread: nobody could tell which \
+                 of them are done; ask for records in the agent, and send what they hold to the \
+                 task, over a channel for example"
+            )));
+        }
+        Ok(polled)
+    }
+
+    /// Takes note of what came of a poll.
+    fn settle(
+        &mut self,
+        input: usize,
+        agent: usize,
+        polled: Polled,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
         let slot = &mut self.inputs[input].agents[agent];
-        slot.unacknowledged.get_or_insert(record.offset);
-        if keep {
-            slot.kept.push(OwnedRecord::of(batch, index));
+        for _ in 0..polled.acknowledged {
+            slot.pop();
+            self.touched = true;
+        }
+        let Some(failure) = polled.failure else { return Ok(()) };
+        match *failure {
+            PollFailure::Agent(cause) => {
+                self.agent_failed(input, agent, polled.in_hand, cause, failed)
+            }
+            PollFailure::Record(cause) => {
+                let Some(record) = slot.pop() else { return Ok(()) };
+                self.touched = true;
+                failed.push(self.apply_policy(input, &record, cause)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// An agent ended with records in hand. One is dealt with by the error policy. Of several
+    /// nobody knows which one it was: they are given again, one by one.
+    fn agent_failed(
+        &mut self,
+        input: usize,
+        agent: usize,
+        in_hand: usize,
+        cause: Cause,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        let running = self.new_agent(input, agent);
+        let slot = &mut self.inputs[input].agents[agent];
+        slot.running = running;
+        slot.is_waiting = false;
+        if in_hand <= 1 {
+            let slot = &mut self.inputs[input].agents[agent];
+            let record = if in_hand == 1 { slot.pop() } else { None };
+            let Some(record) = record else { return Err(self.other(cause.to_string())) };
+            self.touched = true;
+            failed.push(self.apply_policy(input, &record, cause)?);
+        }
+        let pending = mem::take(&mut self.inputs[input].agents[agent].pending);
+        for record in &pending {
+            let raw = RawRecord {
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+            };
+            let OwnedRecord { offset, timestamp, .. } = *record;
+            let origin = Origin { input: input as u32, offset, timestamp };
+            self.cx_mut().headers.clone_from(&record.headers);
+            // It was decoded before; if that changes now, it is not the record's fault.
+            let again = self.deliver(input, agent, &raw, origin);
+            again.map_err(|failure| self.other(failure.to_string()))?;
+        }
+        let slot = &mut self.inputs[input].agents[agent];
+        slot.pending = pending;
+        if in_hand > 1 {
+            slot.running.give_alone(in_hand);
         }
         Ok(())
     }
 
-    /// Polls an agent and notes what came of it. `true`: it is busy.
-    pub(super) fn settle(&mut self, input: usize, agent: usize) -> Result<bool, Failure> {
-        match self.poll_agent(input, agent)? {
-            Poll::Idle => {
-                let slot = &mut self.inputs[input].agents[agent];
-                slot.unacknowledged = None;
-                slot.kept.clear();
-                Ok(false)
-            }
-            Poll::Collecting => {
-                let cx = self.cx();
-                let last = (cx.origin, cx.headers.clone());
-                self.inputs[input].agents[agent].last = last;
-                Ok(false)
-            }
-            Poll::Busy => Ok(true),
-            Poll::Ended(cause) => {
-                let runner = std::sync::Arc::clone(&self.source(input).agents[agent]);
-                self.inputs[input].agents[agent].restart(&*runner);
-                Err(cause.into())
+    /// Polls the agents that something has woken, gives batches whose time has come, and ends what
+    /// has taken too long.
+    pub(super) fn advance_agents(
+        &mut self,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        for input in 0..self.inputs.len() {
+            for agent in 0..self.inputs[input].agents.len() {
+                // What results have made due comes before further results.
+                if self.is_behind() {
+                    return Ok(());
+                }
+                let elapsed = self.cx().elapsed;
+                if self.inputs[input].agents[agent].running.is_due(elapsed) {
+                    let polled = self.poll_agent(input, agent)?;
+                    self.settle(input, agent, polled, failed)?;
+                }
+                self.end_if_too_long(input, agent, failed)?;
             }
         }
+        Ok(())
     }
 
-    /// The records that a failed agent held; they are dealt with by the error policy as one.
-    pub(super) fn take_kept(&mut self, input: usize) -> Vec<OwnedRecord> {
-        let agents = self.inputs[input].agents.iter_mut();
-        // Only an agent that failed has records but no batch in the making any more.
-        let failed = agents.filter(|slot| slot.unacknowledged.is_none() && !slot.kept.is_empty());
-        failed.flat_map(|slot| mem::take(&mut slot.kept)).collect()
+    fn end_if_too_long(
+        &mut self,
+        input: usize,
+        agent: usize,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        let runner = &self.source(input).agents[agent];
+        let Some(limit) = runner.limit() else { return Ok(()) };
+        let since = self.inputs[input].agents[agent].running.busy_since();
+        let is_over = since.is_some_and(|since| since + millis(limit) <= self.cx().elapsed);
+        if !is_over {
+            return Ok(());
+        }
+        let operator = format!("agent {}", runner.name()).into();
+        let source = format!("it has not asked for the next record within {limit:?}").into();
+        let in_hand = self.inputs[input].agents[agent].running.in_hand();
+        self.agent_failed(input, agent, in_hand, Cause::User { operator, source }, failed)
     }
 
-    pub(super) fn agent_is_due(&mut self, input: usize, agent: usize) -> bool {
+    /// Whether something has woken an agent, or what one waits for is there.
+    pub(super) fn has_woken_agents(&self) -> bool {
         let elapsed = self.cx().elapsed;
-        let slot = &mut self.inputs[input].agents[agent];
-        slot.unacknowledged.is_some() && slot.running.is_due(elapsed)
-    }
-
-    /// When the first batch in the making has waited long enough, by the clock that never goes
-    /// back.
-    pub(super) fn agents_deadline(&self) -> Option<Timestamp> {
         let agents = self.inputs.iter().flat_map(|input| &input.agents);
-        agents.filter_map(|slot| slot.running.deadline()).min()
+        agents.into_iter().any(|slot| slot.running.is_due(elapsed))
     }
 
-    /// What must stop the task counts, whatever the agent made of it.
-    fn poll_agent(&mut self, input: usize, agent: usize) -> Result<Poll, Failure> {
-        let cx = self.take_cx();
-        let slot = &mut self.inputs[input].agents[agent];
-        let (mut cx, poll) = slot.running.poll(cx, &self.waker);
-        let stop = cx.stop.take();
-        self.cx = Some(cx);
-        stop.map_or(Ok(poll), Err)
+    /// When an agent's batch has waited long enough, or its record has taken too long, by the clock
+    /// that never goes back.
+    pub(super) fn agents_deadline(&self) -> Option<Timestamp> {
+        let sources = self.sub_topology().sources.iter();
+        let inputs = self.inputs.iter().zip(sources);
+        let agents = inputs.flat_map(|(input, source)| input.agents.iter().zip(&source.agents));
+        agents.filter_map(|(slot, runner)| slot.deadline(runner.limit())).min()
     }
 
-    /// Waits for an agent. The task has something to commit then, at the latest when the agent is
-    /// done: so somebody looks how long that takes.
-    pub(super) fn park(&mut self, mut parked: Parked) {
-        if let Some(mark) = &parked.mark {
-            parked.held = self.cx_mut().suspend_record(mark);
+    /// The agents that have had a record in hand for at least so long.
+    pub fn slow_agents(&self, at_least: Duration) -> Vec<SlowAgent> {
+        let mut slow = Vec::new();
+        for (input, source) in self.inputs.iter().zip(&self.sub_topology().sources) {
+            for (slot, runner) in input.agents.iter().zip(&source.agents) {
+                let Some(first) = slot.pending.front() else { continue };
+                let Some(began) = slot.running.busy_since() else { continue };
+                let taken = u64::try_from(self.cx().elapsed - began).unwrap_or(0);
+                let since = Duration::from_millis(taken);
+                if since >= at_least {
+                    slow.push(SlowAgent {
+                        agent: Arc::clone(runner.name()),
+                        partition: TopicPartition::new(
+                            Arc::clone(&source.topic),
+                            self.id.partition,
+                        ),
+                        offset: first.offset,
+                        since,
+                    });
+                }
+            }
         }
-        self.touched = true;
-        self.parked = Some(parked);
+        slow
     }
 
-    /// The agent may be done.
-    pub(super) fn take_parked(&mut self) -> Option<Parked> {
-        let mut parked = self.parked.take()?;
-        if let Some(mark) = &mut parked.mark {
-            self.cx_mut().go_on_with_record(mark, mem::take(&mut parked.held));
-        }
-        Some(parked)
+    /// Whether calls are in flight, of which operators will have the results.
+    pub(super) fn awaits_results(&self) -> bool {
+        let sources = self.sub_topology().sources.iter();
+        let inputs = self.inputs.iter().zip(sources);
+        let mut agents = inputs.flat_map(|(input, source)| input.agents.iter().zip(&source.agents));
+        agents.any(|(slot, runner)| runner.feeds_operators() && !slot.pending.is_empty())
     }
 
-    /// The record by which a batch is named if it fails: where the policy is to fail, no copies
-    /// are kept, and it is the first.
-    pub(super) fn first_of_batch(&self, input: usize, agent: usize) -> Option<OwnedRecord> {
-        let offset = self.inputs[input].agents[agent].unacknowledged?;
-        let fails = self.source(input).policy == crate::policy::ErrorPolicy::Fail;
-        fails.then(|| OwnedRecord { offset, ..OwnedRecord::default() })
+    /// Whether an agent is so far behind the operators of an input that they wait for it.
+    pub(super) fn waits_for_agents(&self) -> bool {
+        self.inputs.iter().any(Input::waits_for_agents)
     }
 
     pub(super) fn source(&self, input: usize) -> &Source {

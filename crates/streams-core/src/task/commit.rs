@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Task;
-use super::agents::Parked;
 use super::progress::{Progress, ProgressText};
 use crate::cx::{Clock, Cx};
 use crate::effect::Effects;
@@ -55,10 +54,6 @@ impl Task {
     }
 
     fn advance_inside(&mut self) -> Result<Vec<RecordError>, TaskError> {
-        let mut failed = self.unpark()?;
-        if self.parked.is_some() {
-            return Ok(failed);
-        }
         if let Some(until) = self.nothing_until() {
             self.cx_mut().nothing_until = until;
         }
@@ -70,13 +65,9 @@ impl Task {
             self.hooks(|hook, cx| hook.on_time(cx))?;
         }
         self.touched |= !self.cx().effects.is_empty();
-        for input in 0..self.inputs.len() {
-            for agent in 0..self.inputs[input].agents.len() {
-                if self.parked.is_none() && self.agent_is_due(input, agent) {
-                    failed.extend(self.hand_over(input, agent)?);
-                }
-            }
-        }
+        let mut failed = Vec::new();
+        self.cx_mut().begin_record(false);
+        self.advance_agents(&mut failed)?;
         Ok(failed)
     }
 
@@ -87,41 +78,13 @@ impl Task {
         self.is_idle().then(|| self.cx().elapsed)
     }
 
-    /// Gives an agent a batch that is not full, but old enough.
-    fn hand_over(&mut self, input: usize, agent: usize) -> Result<Vec<RecordError>, TaskError> {
-        let undoable = self.source(input).policy != crate::policy::ErrorPolicy::Fail;
-        let mark = self.cx_mut().begin_record(undoable);
-        self.touched = true;
-        let first = self.first_of_batch(input, agent);
-        let (origin, headers) = self.inputs[input].agents[agent].last.clone();
-        let cx = self.cx_mut();
-        (cx.origin, cx.headers) = (origin, headers);
-        match self.settle(input, agent) {
-            Ok(false) => Ok(Vec::new()),
-            Ok(true) => {
-                self.park(Parked::new((input, agent), false, mark));
-                Ok(Vec::new())
-            }
-            Err(failure) => self.failed(input, first, failure, mark),
-        }
-    }
-
     /// When [`advance`](Self::advance) has something to do, in milliseconds by the clock that never
-    /// goes back ([`Moment::elapsed_ms`]). Not while an agent is in the middle of a record:
-    /// everything else waits for it, and it wakes whoever drives the task.
+    /// goes back ([`Moment::elapsed_ms`]). What wakes an agent otherwise wakes whoever drives the
+    /// task, too.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        if self.parked.is_some() {
-            return None;
-        }
         let cx = self.cx();
         let hooks = self.sub_topology().hooks.iter();
         hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline()).min()
-    }
-
-    /// False while an agent is in the middle of a record: what it did so far may not be committed
-    /// without the rest.
-    pub fn can_commit(&self) -> bool {
-        self.parked.is_none()
     }
 
     /// Whether there is anything to commit.
@@ -130,12 +93,9 @@ impl Task {
     }
 
     /// Ends the batch: appends what is sent once per commit, then the changelog records, to
-    /// `effects`, and tells which offsets belong to it. Must not be called while
-    /// [`can_commit`](Self::can_commit) is false.
+    /// `effects`, and tells which offsets belong to it. What agents have not acknowledged is not
+    /// part of it: they, and they alone, come back to those records after a restart.
     pub fn prepare_commit(&mut self, effects: &mut Effects) -> Result<TaskCommit, TaskError> {
-        if !self.can_commit() {
-            return Err(self.other("a commit in the middle of an agent's record".to_owned()));
-        }
         self.lend_effects(effects, Self::write_commit)?;
         self.touched = false;
         Ok(TaskCommit { offsets: self.offsets().map_err(|error| self.stopped(error.into()))? })

@@ -1,9 +1,11 @@
 //! One input of a task: the queue of a source's partition.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::agents::AgentSlot;
 use super::progress::Progress;
+use crate::agent::AgentRunner;
 use crate::record::{RawRecord, RecordBatch, Timestamp};
 use crate::topology::Source;
 
@@ -20,6 +22,8 @@ pub(crate) struct Input {
     /// only.
     pub(crate) operators_from: i64,
     pub(crate) agents: Vec<AgentSlot>,
+    /// Where they go on, until they are started.
+    pub(crate) agents_from: Vec<i64>,
     /// By which time the next record takes its turn, if somebody has asked.
     pub(crate) head_time: Option<Timestamp>,
     /// The log has nothing behind what is queued.
@@ -29,14 +33,15 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    pub(crate) fn new(source: &Source) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
+            agents: Vec::new(),
+            agents_from: Vec::new(),
             queue: VecDeque::new(),
             bytes: VecDeque::new(),
             next: 0,
             position: 0,
             operators_from: 0,
-            agents: source.agents.iter().map(AgentSlot::new).collect(),
             head_time: None,
             at_end: false,
             awaited: true,
@@ -52,9 +57,11 @@ impl Input {
         self.awaited = true;
         self.position = offset;
         self.operators_from = progress.position(Progress::OPERATORS).unwrap_or(offset).max(offset);
-        for (slot, agent) in self.agents.iter_mut().zip(&source.agents) {
-            slot.resume(progress.position(agent.name()).unwrap_or(offset).max(offset));
-        }
+        let from = |agent: &Arc<dyn AgentRunner>| {
+            progress.position(agent.name()).unwrap_or(offset).max(offset)
+        };
+        self.agents.clear();
+        self.agents_from = source.agents.iter().map(from).collect();
     }
 
     pub(crate) fn enqueue(&mut self, batch: Box<dyn RecordBatch>) {
@@ -70,13 +77,19 @@ impl Input {
         all - self.next
     }
 
-    /// Bytes of memory of what waits.
+    /// Bytes of memory of what waits, for agents too.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.bytes.iter().sum()
+        let agents = self.agents.iter().map(AgentSlot::pending_bytes);
+        self.bytes.iter().copied().chain(agents).sum()
     }
 
     pub(crate) fn position(&self) -> i64 {
         self.position
+    }
+
+    /// Whether an agent is so far behind that the operators wait for it.
+    pub(crate) fn waits_for_agents(&self) -> bool {
+        self.agents.iter().any(AgentSlot::is_far_behind)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -23,10 +23,16 @@ impl Task {
         }
     }
 
-    /// Whether a step would process a record, or do more of what is due.
+    /// Whether a step would process a record or do more of what is due, or
+    /// [`advance`](Self::advance) run an agent.
     pub fn is_ready(&self) -> bool {
+        self.has_woken_agents() || self.has_more()
+    }
+
+    /// Whether a step would do something.
+    pub(super) fn has_more(&self) -> bool {
         let has_record = || self.has_queued() && self.missing().next().is_none();
-        self.parked.is_none() && (self.is_behind() || has_record())
+        self.is_behind() || (has_record() && !self.waits_for_agents())
     }
 
     /// The inputs that have no record queued and are waited for, while others have some.
@@ -44,7 +50,9 @@ impl Task {
     /// Whether everything is processed that is known to be there: nothing is queued, and each log
     /// has said that it has nothing more, and nothing that is due is left.
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_behind() && self.inputs.iter().all(|input| input.is_empty() && input.at_end)
+        !self.is_behind()
+            && !self.awaits_results()
+            && self.inputs.iter().all(|input| input.is_empty() && input.at_end)
     }
 
     /// Whether it does something when it has been idle for a while, so that it has to
@@ -56,6 +64,9 @@ impl Task {
     /// The input whose next record is the oldest; among equals the first. `None` also while an
     /// input without queued records is waited for.
     pub(super) fn oldest_input(&mut self) -> Option<usize> {
+        if self.waits_for_agents() {
+            return None;
+        }
         if let [only] = &*self.inputs {
             return (!only.is_empty()).then_some(0);
         }

@@ -20,6 +20,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
+pub use agents::SlowAgent;
 pub use commit::{InputOffset, TaskCommit};
 pub use id::TaskId;
 pub use late::LateRecords;
@@ -48,8 +49,6 @@ pub struct Task {
     inputs: Vec<Input>,
     /// Always there, but for the moments in which an agent has it.
     cx: Option<Box<Cx>>,
-    /// The record that an agent is in the middle of, if any.
-    parked: Option<agents::Parked>,
     waker: Waker,
     /// Something is to be committed although no record was processed (a first offset, for
     /// instance).
@@ -96,7 +95,7 @@ impl Task {
     /// A task over an opened and restored store. [`resume`](Task::resume) comes next.
     pub fn new(topology: Arc<Topology>, id: TaskId, store: Box<dyn Store>) -> Self {
         let sub = &topology.sub_topologies[id.sub_topology];
-        let inputs = sub.sources.iter().map(Input::new).collect();
+        let inputs = sub.sources.iter().map(|_| Input::new()).collect();
         let tables = Tables::new(store, Arc::clone(&sub.tables), sub.local.clone());
         let clocks = vec![Clock::new(Clock::UNKNOWN, 0); topology.clock_names.len()];
         let cx = Cx {
@@ -118,6 +117,7 @@ impl Task {
             key_buffer: Vec::new(),
             value_buffer: Vec::new(),
             plan: crate::window::Plan::default(),
+            collected: Vec::new(),
             portion: Portion::default(),
             portion_max: PORTION,
         };
@@ -125,7 +125,6 @@ impl Task {
             id,
             inputs,
             cx: Some(Box::new(cx)),
-            parked: None,
             waker: Waker::noop().clone(),
             touched: false,
             portion_max: usize::MAX,
@@ -207,8 +206,10 @@ impl Task {
         cx.limits = limits;
     }
 
-    /// Installed once: called when an agent that awaits something of its own can go on.
+    /// Called when something has woken an agent: [`advance`](Self::advance) runs it.
     pub fn set_waker(&mut self, waker: Waker) {
+        let agents = self.inputs.iter().flat_map(|input| &input.agents);
+        agents.into_iter().for_each(|slot| slot.set_task(&waker));
         self.waker = waker;
     }
 
@@ -257,7 +258,6 @@ impl Task {
     }
 
     fn discard(&mut self) {
-        self.parked = None;
         let cx = self.cx_mut();
         cx.stop = None;
         cx.tables.discard();

@@ -1,10 +1,8 @@
 //! Processing: the oldest record first, each to its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use super::Task;
-use super::agents::Parked;
 use crate::agent::panic_text;
 use crate::cx::{Origin, RecordMark};
 use crate::effect::Effects;
@@ -31,10 +29,10 @@ pub struct Step {
 enum Run {
     /// At the limit, at the batch's end, or where another input is older.
     Stopped,
-    /// An agent is busy with the record.
-    Parked(Parked),
     /// The record failed.
     Failed(Failure, Option<RecordMark>),
+    /// The task did.
+    Ended(TaskError),
 }
 
 impl Task {
@@ -52,7 +50,7 @@ impl Task {
 
     fn step_inside(&mut self, records_max: usize) -> Result<Step, TaskError> {
         let mut step = Step::default();
-        while step.processed < records_max && self.parked.is_none() {
+        while step.processed < records_max {
             if self.is_behind() && !self.catch_up(records_max, &mut step)? {
                 break;
             }
@@ -60,7 +58,7 @@ impl Task {
             self.step_input(input, records_max, &mut step)?;
         }
         step.used += step.processed;
-        step.more = self.is_ready();
+        step.more = self.has_more();
         Ok(step)
     }
 
@@ -74,21 +72,17 @@ impl Task {
         let Some((batch, first)) = self.inputs[input].take_batch() else { return Ok(()) };
         let limit = batch.len().min(first.saturating_add(records_max - step.processed));
         let mut next = first;
-        let run = self.run_guarded(input, &*batch, &mut next, limit, until);
+        let run = self.run_guarded(input, &*batch, &mut next, limit, until, &mut step.failed);
         let outcome = match run {
             Run::Stopped => Ok(()),
-            Run::Parked(parked) => {
-                self.park(parked);
-                Ok(())
-            }
+            Run::Ended(error) => Err(error),
             Run::Failed(failure, mark) => {
-                let record = OwnedRecord::of(&*batch, next);
-                let failed = self.failed(input, Some(record), failure, mark);
-                failed.map(|errors| {
-                    step.failed.extend(errors);
+                let outcome = self.failed(input, &*batch, next, failure, mark, &mut step.failed);
+                if outcome.is_ok() {
                     self.pass(input, &*batch, next);
                     next += 1;
-                })
+                }
+                outcome
             }
         };
         step.processed += next - first;
@@ -105,22 +99,34 @@ impl Task {
         next: &mut usize,
         limit: usize,
         until: Timestamp,
+        failed: &mut Vec<RecordError>,
     ) -> Run {
         let undoable = self.source(input).policy != ErrorPolicy::Fail;
+        let has_agents = !self.inputs[input].agents.is_empty();
         let mut mark = None;
         let run = catch_unwind(AssertUnwindSafe(|| {
             while *next < limit && self.is_due(input, batch, *next, until) {
-                mark = self.begin(input, batch, *next, undoable);
-                match self.process(input, batch, *next) {
-                    Ok(None) => self.pass(input, batch, *next),
-                    Ok(Some(agent)) => {
-                        let mark = mark.take();
-                        return Run::Parked(Parked::new((input, agent), true, mark));
+                if has_agents && self.has_lone_agent(input) {
+                    match self.run_lone_agent(input, batch, *next..limit, failed) {
+                        Ok(records) => *next += records,
+                        Err(error) => return Run::Ended(error),
                     }
-                    Err(failure) => return Run::Failed(failure, mark.take()),
+                } else {
+                    mark = self.begin(input, batch, *next, undoable);
+                    if let Err(failure) = self.process(input, batch, *next) {
+                        return Run::Failed(failure, mark.take());
+                    }
+                    // The operators are done: what agents make of the record takes nothing back.
+                    if has_agents && mark.take().is_some() {
+                        self.cx_mut().begin_record(false);
+                    }
+                    if has_agents && let Err(error) = self.run_agents(input, batch, *next, failed) {
+                        return Run::Ended(error);
+                    }
+                    self.pass(input, batch, *next);
+                    *next += 1;
                 }
-                *next += 1;
-                if self.is_behind() {
+                if self.is_behind() || self.inputs[input].waits_for_agents() {
                     break;
                 }
             }
@@ -143,7 +149,7 @@ impl Task {
         until == Timestamp::MAX || self.turn_time(self.source(input), &batch.record(index)) <= until
     }
 
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         input: usize,
         batch: &dyn RecordBatch,
@@ -161,31 +167,25 @@ impl Task {
         cx.begin_record(undoable)
     }
 
-    /// Runs a record through the operators, then gives it to the agents. `Some`: that agent is busy
-    /// with it.
+    /// Runs a record through the operators.
     fn process(
         &mut self,
         input: usize,
         batch: &dyn RecordBatch,
         index: usize,
-    ) -> Result<Option<usize>, Failure> {
+    ) -> Result<(), Failure> {
         let record = batch.record(index);
-        if record.offset >= self.inputs[input].operators_from {
-            let topology = &*self.topology;
-            let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
-            let Some(cx) = self.cx.as_mut() else { return Ok(None) };
-            for receiver in &source.receivers {
-                receiver.receive(&record, cx)?;
-            }
+        if record.offset < self.inputs[input].operators_from {
+            return Ok(());
         }
-        if self.inputs[input].agents.is_empty() {
-            return Ok(None);
-        }
-        self.run_agents(input, 0, batch, index)
+        let topology = &*self.topology;
+        let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
+        let Some(cx) = self.cx.as_mut() else { return Ok(()) };
+        source.receivers.iter().try_for_each(|receiver| receiver.receive(&record, cx))
     }
 
     /// The record is done with.
-    fn pass(&mut self, input: usize, batch: &dyn RecordBatch, index: usize) {
+    pub(super) fn pass(&mut self, input: usize, batch: &dyn RecordBatch, index: usize) {
         let record = batch.record(index);
         self.inputs[input].passed(&record);
         self.touched = true;
@@ -194,16 +194,17 @@ impl Task {
         cx.latest = cx.latest.max(record.timestamp);
     }
 
-    /// Takes back what a failed record did and applies the error policy to it, and to the other
-    /// records of an agent's batch that failed with it. Without a record in hand it is the batch's
-    /// last one that failed.
-    pub(super) fn failed(
+    /// Takes back what a record did that failed in an operator, and applies the error policy to it.
+    /// The agents of its input get it all the same: each reader decides for itself.
+    fn failed(
         &mut self,
         input: usize,
-        record: Option<OwnedRecord>,
+        batch: &dyn RecordBatch,
+        index: usize,
         failure: Failure,
         mark: Option<RecordMark>,
-    ) -> Result<Vec<RecordError>, TaskError> {
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
         // User code may have made something else of what must stop the task, or a panic.
         let failure = self.cx_mut().stop.take().unwrap_or(failure);
         let cause = match failure.kind() {
@@ -213,49 +214,12 @@ impl Task {
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);
         }
-        let text = cause.to_string();
-        let mut batch = self.take_kept(input);
-        // Without any record an agent ended before it had asked for one.
-        let Some(record) = record.or_else(|| batch.pop()) else { return Err(self.other(text)) };
-        let mut errors = vec![self.apply_policy(input, &record, cause)?];
-        for other in batch.iter().filter(|other| other.offset != record.offset) {
-            let operator = Arc::from("a batch with another record that failed");
-            let cause = Cause::User { operator, source: text.clone().into() };
-            errors.push(self.apply_policy(input, other, cause)?);
+        failed.push(self.apply_policy(input, &OwnedRecord::of(batch, index), cause)?);
+        if self.inputs[input].agents.is_empty() {
+            return Ok(());
         }
-        Ok(errors)
-    }
-
-    /// Goes on with the record or batch that an agent was busy with.
-    pub(super) fn unpark(&mut self) -> Result<Vec<RecordError>, TaskError> {
-        let Some(Parked { input, agent, in_record, mark, .. }) = self.take_parked() else {
-            return Ok(Vec::new());
-        };
-        let first = self.first_of_batch(input, agent);
-        let taken = if in_record { self.inputs[input].take_batch() } else { None };
-        let mut outcome = self.settle(input, agent).map(|busy| busy.then_some(agent));
-        if let (Ok(None), Some((batch, index))) = (&outcome, &taken) {
-            outcome = self.run_agents(input, agent + 1, &**batch, *index);
-        }
-        let result = match outcome {
-            Ok(Some(agent)) => {
-                self.park(Parked::new((input, agent), in_record, mark));
-                Ok(Vec::new())
-            }
-            Ok(None) => Ok(Vec::new()),
-            Err(failure) => {
-                let in_hand =
-                    taken.as_ref().map(|(batch, index)| OwnedRecord::of(&**batch, *index));
-                self.failed(input, in_hand.or(first), failure, mark)
-            }
-        };
-        if let Some((batch, index)) = taken {
-            let done = self.parked.is_none() && result.is_ok();
-            if done {
-                self.pass(input, &*batch, index);
-            }
-            self.inputs[input].put_back(batch, index + usize::from(done));
-        }
-        result
+        // An operator may have changed the headers before it failed.
+        self.begin(input, batch, index, false);
+        self.run_agents(input, batch, index, failed)
     }
 }

@@ -105,6 +105,7 @@ impl<'a> Description<'a> {
             NodeKind::DynamicSink => "sink (topic by record)".to_owned(),
             NodeKind::Repartition(topic) => format!("repartition {topic}"),
             NodeKind::Agent(name) => format!("agent {name}{table}"),
+            NodeKind::Calls(name) => format!("map_async {name}"),
             NodeKind::Processor(name) => format!("process {name}{table}"),
         }
     }

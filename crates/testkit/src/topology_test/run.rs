@@ -142,7 +142,7 @@ impl Tasks {
                 break;
             }
         }
-        if task.is_dirty() && task.can_commit() {
+        if task.is_dirty() {
             moved = true;
             if world.abort.as_mut().is_some_and(|abort| abort(task.id())) {
                 self.failed.truncate(failed_before);
@@ -151,7 +151,8 @@ impl Tasks {
                 commit(task, world, &mut effects)?;
             }
         }
-        Ok(moved)
+        // What woke an agent meanwhile runs it again.
+        Ok(moved | self.tasks[index].is_ready())
     }
 
     /// Goes back to what is committed; stores know nothing else.

@@ -1,0 +1,329 @@
+//! What a task and one of its agents share.
+
+use std::cell::Cell;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+
+use super::StartedFor;
+use super::running::Polled;
+use crate::cx::{Cx, Origin};
+use crate::effect::{Effects, Mark};
+use crate::layer::Layer;
+use crate::record::{Headers, Timestamp};
+
+/// Records that an agent is given in one poll: whatever waits for it, other tasks have their turn.
+pub(crate) const RECORDS_PER_POLL: usize = 32;
+
+thread_local! {
+    /// The address of the link whose agent this thread polls, 0 for none.
+    static POLLED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// What an agent waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    One,
+    Batch { count: usize, within_ms: i64 },
+}
+
+/// What becomes of what an agent sent and wrote for records that it acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// It is the task's.
+    Done,
+    /// What was sent is kept for somebody who puts it in order; nothing may have been written.
+    Kept,
+}
+
+/// What there is for it to be given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Queued {
+    pub(crate) records: usize,
+    /// When the first of them came, by the clock that never goes back.
+    pub(crate) since: Timestamp,
+}
+
+/// What a task and an agent say to each other.
+pub(crate) struct Link {
+    state: Mutex<State>,
+    pub(crate) wakeup: Arc<Wakeup>,
+}
+
+pub(crate) struct State {
+    /// The task's context, while the agent is polled.
+    pub(crate) cx: Option<Box<Cx>>,
+    /// Set while a `next()` or `take()` is alive and has nothing to give.
+    pub(crate) waiting: Option<Waiting>,
+    /// Wakes that `next()` or `take()`: it may be polled by something between it and the task.
+    waiter: Option<Waker>,
+    /// Records that the agent was given and has not acknowledged.
+    pub(crate) in_hand: usize,
+    /// Records that it has acknowledged since the poll began.
+    pub(crate) acknowledged: usize,
+    /// Records that it may still be given in this poll.
+    pub(crate) allowance: usize,
+    /// The next ones are given one by one: they were a batch of which one failed.
+    pub(crate) alone: usize,
+    /// The last record in hand: between polls here, in a poll the context has it.
+    origin: Origin,
+    headers: Headers,
+    /// The offsets of a batch in hand.
+    batch: Vec<i64>,
+    /// When it was given, by the clock that never goes back.
+    pub(crate) given_at: Timestamp,
+    /// Where, in the context's effects, those begin that are not acknowledged.
+    unacknowledged: Mark,
+    /// What the agent sent and wrote for what it has in hand: nobody sees it before it
+    /// acknowledges.
+    sent: Effects,
+    written: Layer,
+    /// The clock that never goes back, at this poll.
+    pub(crate) now: Timestamp,
+    /// Its records were asked for by something that is not the agent.
+    pub(crate) asked_from_outside: bool,
+    /// What was acknowledged, where somebody else has to put it in order: records at a time, and
+    /// what was sent for them.
+    kept: Option<Vec<(usize, Effects)>>,
+}
+
+impl Link {
+    pub(crate) fn new(task: &StartedFor<'_>, acknowledged: Acknowledged) -> Arc<Self> {
+        let state = State {
+            cx: None,
+            waiting: None,
+            waiter: None,
+            in_hand: 0,
+            acknowledged: 0,
+            allowance: 0,
+            alone: 0,
+            origin: Origin { input: task.input, ..Origin::default() },
+            headers: Headers::new(),
+            batch: Vec::new(),
+            given_at: 0,
+            unacknowledged: Mark::default(),
+            sent: Effects::new(),
+            written: Layer::default(),
+            now: 0,
+            asked_from_outside: false,
+            kept: (acknowledged == Acknowledged::Kept).then(Vec::new),
+        };
+        Arc::new(Self { state: Mutex::new(state), wakeup: Wakeup::new(task.waker) })
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Lends the context to the agent: until [`end_poll`](Self::end_poll) this thread may use it,
+    /// and no other.
+    pub(crate) fn begin_poll(&self, mut cx: Box<Cx>) {
+        let mut state = self.state();
+        let State { origin, headers, sent, written, .. } = &mut *state;
+        // The record in hand is the agent's while it runs.
+        mem::swap(&mut cx.origin, origin);
+        mem::swap(&mut cx.headers, headers);
+        cx.tables.enter_layer(written);
+        let mark = cx.effects.mark();
+        if !sent.is_empty() {
+            cx.effects.append(sent);
+        }
+        state.unacknowledged = mark;
+        state.now = cx.elapsed;
+        state.allowance = RECORDS_PER_POLL;
+        state.cx = Some(cx);
+        // What is there may be waited for deep in the agent, by something that is polled only when
+        // it was woken.
+        let is_deep = |waiter: &mut Waker| !self.wakeup.is_behind(waiter);
+        let waiter = state.waiter.take_if(is_deep);
+        drop(state);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        // Before the poll, not after: what wakes it meanwhile must not be forgotten.
+        self.wakeup.clear();
+        POLLED.set(self.address());
+    }
+
+    /// Takes the context back. A live wait acknowledges what the agent has in hand; otherwise what
+    /// it sent and wrote is kept apart from what can be committed.
+    pub(crate) fn end_poll(&self) -> (Box<Cx>, Polled) {
+        POLLED.set(0);
+        let mut state = self.state();
+        if state.waiting.is_some() {
+            state.acknowledge();
+        }
+        #[expect(clippy::expect_used, reason = "the agent only ever borrows what was lent")]
+        let mut cx = state.cx.take().expect("a lent context comes back");
+        let State { origin, headers, sent, written, unacknowledged, .. } = &mut *state;
+        if cx.effects.len() > unacknowledged.records() {
+            *sent = cx.effects.split_off(*unacknowledged);
+        }
+        cx.tables.leave_layer(written);
+        mem::swap(&mut cx.headers, headers);
+        mem::swap(&mut cx.origin, origin);
+        let polled = Polled {
+            acknowledged: mem::take(&mut state.acknowledged),
+            in_hand: state.in_hand,
+            is_waiting: state.waiting.is_some(),
+            asked_from_outside: state.asked_from_outside,
+            failure: None,
+        };
+        (cx, polled)
+    }
+
+    /// Whether the agent is being polled by this thread.
+    pub(crate) fn is_polled_here(&self) -> bool {
+        POLLED.get() == self.address()
+    }
+
+    /// Something that is not the agent asks for its records. What it does with them nobody would
+    /// know: the task ends, as soon as it hears of it.
+    pub(crate) fn asked_from_outside(&self) {
+        self.state().asked_from_outside = true;
+        Waker::from(Arc::clone(&self.wakeup)).wake();
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+impl State {
+    /// The agent is done with what it has in hand: its sends and writes are the task's now.
+    pub(crate) fn acknowledge(&mut self) {
+        let acknowledged = mem::take(&mut self.in_hand);
+        self.acknowledged += acknowledged;
+        let Some(cx) = self.cx.as_mut() else { return };
+        if let Some(kept) = &mut self.kept {
+            if acknowledged > 0 || cx.effects.len() > self.unacknowledged.records() {
+                kept.push((acknowledged, cx.effects.split_off(self.unacknowledged)));
+            }
+            return;
+        }
+        cx.absorb_layer();
+        self.unacknowledged = cx.effects.mark();
+    }
+
+    /// Whether what is acknowledged is to be put in order by somebody else.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// What was acknowledged and is to be put in order.
+    pub(crate) fn take_kept(&mut self) -> Vec<(usize, Effects)> {
+        self.kept.as_mut().map(mem::take).unwrap_or_default()
+    }
+
+    /// The agent was given records, of which this is the last.
+    pub(crate) fn give(&mut self, records: usize, origin: Origin, headers: Headers) {
+        self.in_hand = records;
+        self.allowance -= records.min(self.allowance);
+        self.alone -= records.min(self.alone);
+        self.given_at = self.now;
+        if let Some(cx) = self.cx.as_mut() {
+            cx.origin = origin;
+            cx.headers = headers;
+        }
+    }
+
+    /// The agent is given a batch, of which this is one.
+    pub(crate) fn note_in_batch(&mut self, offset: i64) {
+        self.batch.push(offset);
+    }
+
+    /// Nothing of a batch is in hand any more.
+    pub(crate) fn forget_batch(&mut self) {
+        self.batch.clear();
+    }
+
+    /// The offsets of the records in hand, if they are a batch.
+    pub(crate) fn batch(&self) -> &[i64] {
+        &self.batch
+    }
+
+    /// Whether that is what the agent waits for.
+    pub(crate) fn is_satisfied_by(&self, queued: Queued) -> bool {
+        match self.waiting {
+            None => false,
+            _ if queued.records == 0 => false,
+            Some(Waiting::One) => true,
+            Some(Waiting::Batch { count, .. }) => {
+                let is_old = || self.deadline(queued).is_some_and(|at| at <= self.now);
+                queued.records >= count || self.alone > 0 || is_old()
+            }
+        }
+    }
+
+    /// When a batch is handed over although it is not full.
+    pub(crate) fn deadline(&self, queued: Queued) -> Option<Timestamp> {
+        match self.waiting {
+            Some(Waiting::Batch { within_ms, .. }) if queued.records > 0 => {
+                Some(queued.since.saturating_add(within_ms))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the wait can be reached.
+    pub(crate) fn note_waiter(&mut self, waker: &Waker) {
+        match &mut self.waiter {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+}
+
+/// Wakes an agent, and the task with it.
+pub(crate) struct Wakeup {
+    is_woken: AtomicBool,
+    task: Mutex<Waker>,
+}
+
+impl Wakeup {
+    /// Wakes `task`; its agent is to be polled.
+    pub(crate) fn new(task: &Waker) -> Arc<Self> {
+        let task = Mutex::new(task.clone());
+        Arc::new(Self { is_woken: AtomicBool::new(true), task })
+    }
+
+    /// Whether something has woken the agent since it was last polled.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.is_woken.load(Ordering::Acquire)
+    }
+
+    /// The agent is about to be polled.
+    pub(crate) fn clear(&self) {
+        self.is_woken.store(false, Ordering::Release);
+    }
+
+    /// Another thread drives the task from now on. What woke the agent before may have told
+    /// nobody.
+    pub(crate) fn set_task(&self, waker: &Waker) {
+        lock(&self.task).clone_from(waker);
+        self.is_woken.store(true, Ordering::Release);
+    }
+
+    /// Whether `waker` is this one.
+    fn is_behind(self: &Arc<Self>, waker: &Waker) -> bool {
+        waker.data().addr() == Arc::as_ptr(self).addr()
+    }
+}
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
+            let task = lock(&self.task).clone();
+            task.wake();
+        }
+    }
+}
+
+pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

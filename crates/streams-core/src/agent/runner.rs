@@ -1,0 +1,103 @@
+//! An agent as the topology has it: started once for each task.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::Duration;
+
+use super::builder::AgentResult;
+use super::concurrent::Concurrent;
+use super::context::{Context, Declared};
+use super::link::{Acknowledged, Link};
+use super::records::Records;
+use super::running::{Running, RunningAgent, Source};
+use super::{AgentRunner, StartedFor};
+use crate::operators::event_time;
+use crate::record::{RawRecord, Timestamp};
+
+pub(super) type Start<K, V> = Box<
+    dyn Fn(Records<K, V>, Context) -> Pin<Box<dyn Future<Output = AgentResult> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// The user's function, and what it was said to use.
+pub(super) struct Agent<K, V> {
+    pub(super) name: Arc<str>,
+    pub(super) source: Source<K, V>,
+    pub(super) declared: Arc<Declared>,
+    pub(super) start: Start<K, V>,
+}
+
+impl<K: Send + 'static, V: Send + 'static> Agent<K, V> {
+    /// A new future of it, not yet polled.
+    pub(super) fn start(
+        &self,
+        task: &StartedFor<'_>,
+        acknowledged: Acknowledged,
+    ) -> RunningAgent<K, V> {
+        let inbox = Arc::new(Mutex::new(VecDeque::new()));
+        let link = Link::new(task, acknowledged);
+        let context = Context {
+            link: Arc::clone(&link),
+            declared: Arc::clone(&self.declared),
+            topic: Arc::clone(task.topic),
+            partition: task.partition,
+        };
+        let records = Records { inbox: Arc::clone(&inbox), link: Arc::clone(&link) };
+        RunningAgent {
+            name: Arc::clone(&self.name),
+            source: self.source.clone(),
+            made_of_one: VecDeque::new(),
+            of_first: 0,
+            inbox,
+            waker: Waker::from(Arc::clone(&link.wakeup)),
+            link,
+            future: (self.start)(records, context),
+        }
+    }
+}
+
+pub(super) struct Runner<K, V> {
+    pub(super) agent: Arc<Agent<K, V>>,
+    pub(super) limit: Option<Duration>,
+    pub(super) concurrency: usize,
+}
+
+impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
+    fn name(&self) -> &Arc<str> {
+        &self.agent.name
+    }
+
+    fn start(&self, task: &StartedFor<'_>) -> Box<dyn Running> {
+        if self.concurrency > 1 {
+            return Box::new(Concurrent::new(&self.agent, self.concurrency, self.limit, task));
+        }
+        Box::new(self.agent.start(task, Acknowledged::Done))
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        // Several are looked after one by one.
+        self.limit.filter(|_| self.concurrency == 1)
+    }
+
+    fn feeds_operators(&self) -> bool {
+        false
+    }
+
+    fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
+        match &self.agent.source {
+            Source::Topic { topic, timestamps } => event_time(topic, timestamps.as_ref(), record),
+            Source::Stream(intake) => intake.event_time(record),
+        }
+    }
+
+    fn extracts_times(&self) -> bool {
+        match &self.agent.source {
+            Source::Topic { timestamps, .. } => timestamps.is_some(),
+            Source::Stream(intake) => intake.extracts_times(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Calls for the records of a stream.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::Stream;
+use crate::agent::{AgentBuilder, From};
+use crate::builder::{NodeId, NodeKind};
+use crate::calls::{Async, Call, CallsRunner, Collect, Intake};
+use crate::chain::{Chain, Port};
+use crate::error::BoxError;
+
+impl<'b, K, V, C> Stream<'b, K, V, C>
+where
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+    C: Chain<Key = K, Value = V>,
+{
+    /// Replaces the value by what an `async` function makes of the record, a call of a service for
+    /// example: several at a time, with results in the order of the records.
+    ///
+    /// Each record's call is made at least once, and its results go on exactly once: a record in
+    /// flight when the task moves, is rewound or crashes is called again. [`Call::id`] is the same
+    /// then, so that the other side can tell. Commits do not wait for calls, and a call may take
+    /// as long as it likes. A record whose call fails, after the attempts that
+    /// [`Async::retry`] allows, is dealt with by its source's error policy.
+    ///
+    /// Nothing but operators that look at one record at a time may stand between the topic and the
+    /// calls: after a crash the records are read again for the calls alone. `build()` refuses
+    /// others; behind those `.repartition(name)` makes a topic. What stands behind the calls may be
+    /// anything. There, records of other inputs are not in the order of time with the results:
+    /// those go on when they are there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use headwater::prelude::*;
+    /// use headwater::{Async, Backoff, Call};
+    ///
+    /// async fn price(call: Call<String, String>) -> Result<u64, std::io::Error> {
+    ///     // Here a service is asked; `call.id` is the request's idempotency key.
+    ///     Ok(call.record.value.len() as u64)
+    /// }
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let calls = Async::in_flight(64)
+    ///     .timeout(5 * second)
+    ///     .retry(3, Backoff::exponential(second, 10 * second));
+    /// let app = Builder::new("prices");
+    /// app.stream(&Topic::<String, String>::new("orders"))
+    ///     .map_async("price", calls, price)
+    ///     .to(&Topic::new("priced"));
+    /// let topology = app.build()?;
+    /// # Ok::<(), headwater::BuildError>(())
+    /// ```
+    pub fn map_async<V2, F, Fut, E>(
+        self,
+        name: &str,
+        settings: Async,
+        function: F,
+    ) -> Stream<'b, K, V2>
+    where
+        V2: Send + 'static,
+        F: Fn(Call<K, V>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<V2, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let (builder, key_changed, parent) = (self.builder, self.key_changed, self.node);
+        let name: Arc<str> = name.into();
+        let node = builder.graph(|graph| {
+            graph.check_name("the map_async", &name);
+            graph.add_node(NodeKind::Calls(Arc::clone(&name)), &[parent])
+        });
+        let results = Port::new();
+        if let Some((topic, intake)) = self.into_intake(&format!("map_async({name:?})")) {
+            let runner = CallsRunner::new(name, settings, intake, results.clone(), function);
+            builder.graph(|graph| graph.add_agent(&topic, Arc::new(runner)));
+        }
+        Stream { key_changed, ..Stream::new(builder, results, node) }
+    }
+}
+
+impl<'b, K, V, C> Stream<'b, K, V, C>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+    C: Chain<Key = K, Value = V>,
+{
+    /// Starts the description of an agent on the stream, as [`Builder::agent`] does for a topic: it
+    /// is given what the operators make of the topic's records.
+    ///
+    /// Nothing but operators that look at one record at a time may stand in between; `build()`
+    /// refuses others.
+    ///
+    /// ```
+    /// use headwater::agent::{AgentResult, Context, Records};
+    /// use headwater::{Builder, Topic};
+    ///
+    /// async fn warn(mut large: Records<String, i64>, _: Context) -> AgentResult {
+    ///     while let Some(order) = large.next().await {
+    ///         println!("{} orders for {} cents", order.key, order.value);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// let app = Builder::new("warnings");
+    /// let orders = app.stream(&Topic::<String, i64>::new("orders"));
+    /// orders.filter(|_, cents| *cents > 1_000_000).agent("warn").run(warn);
+    /// let topology = app.build()?;
+    /// # Ok::<(), headwater::BuildError>(())
+    /// ```
+    pub fn agent(self, name: &str) -> AgentBuilder<'b, K, V> {
+        let (builder, node) = (self.builder, self.node);
+        let found = self.into_intake(&format!("agent({name:?})"));
+        let (topic, intake) = found.unzip();
+        let topic = topic.unwrap_or_else(|| "".into());
+        AgentBuilder::new(builder, name, From::Stream { topic, intake, node })
+    }
+
+    /// The stream's operators for a reader of its own, and the topic; `None` is a problem of the
+    /// topology.
+    pub(crate) fn into_intake(self, reader: &str) -> Option<(Arc<str>, Intake<K, V>)> {
+        let (builder, node) = (self.builder, self.node);
+        let is_stateless = builder.graph(|graph| graph.is_stateless(node));
+        let found = builder.apart(|| self.chain.connect(Collect::new(), builder));
+        let found = found.filter(|_| is_stateless);
+        if found.is_none() {
+            builder.problem(format!(
+                "{reader} does not stand behind a topic and operators that look at one record at a \
+                 time: after a crash nobody could bring back what it had in hand; put it before \
+                 the others, or make a topic of the stream: .repartition(\"{name}\").{reader}",
+                name = suggested(node),
+            ));
+        }
+        let (topic, chain) = found?;
+        Some((topic, Intake { chain, of: std::marker::PhantomData }))
+    }
+}
+
+/// A name for a repartition topic that no other has.
+fn suggested(node: NodeId) -> String {
+    format!("step-{node}")
+}

@@ -1,0 +1,182 @@
+//! Several futures of one agent side by side: those of one key one after the other, what they send
+//! in the order of the records, each once, whatever fails and restarts.
+
+#![allow(unreachable_pub, reason = "a module of a test program")]
+
+mod bare;
+mod service;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bare::{records, task};
+use headwater_streams_core::agent::{AgentResult, Context, Records};
+use headwater_streams_core::{
+    Builder, Consumed, Effects, ErrorPolicy, Resume, Table, Task, Topic, Topology,
+};
+use headwater_testkit::{Dice, TopologyTest};
+use service::Service;
+
+fn orders() -> Topic<String, i64> {
+    Topic::new("orders")
+}
+
+fn out() -> Topic<String, i64> {
+    Topic::new("out")
+}
+
+/// Sends before and after it asks; fails where the service says so.
+async fn ask(mut orders: Records<String, i64>, cx: Context, service: Service) -> AgentResult {
+    while let Some(order) = orders.next().await {
+        cx.send(&out(), order.key.clone(), -order.value)?;
+        let answer = service.clone().ask(cx.id()?.to_string(), 1).await?;
+        cx.send(&out(), order.key, answer)?;
+    }
+    Ok(())
+}
+
+fn asking(service: &Service, agents: usize, on_stream: bool) -> Topology {
+    let app = Builder::new("t");
+    let service = service.clone();
+    let skip = Consumed::new().on_error(ErrorPolicy::Skip);
+    let agent = if on_stream {
+        app.stream_with(&orders(), skip).filter(|_, _| true).agent("ask")
+    } else {
+        app.agent("ask", &orders()).consumed(skip)
+    };
+    agent.sends(&out()).concurrency(agents).run(move |orders, cx| ask(orders, cx, service.clone()));
+    app.build().expect("valid")
+}
+
+fn turn(task: &mut Task) -> Vec<i64> {
+    let mut effects = Effects::new();
+    task.step(0, 1_000, &mut effects).expect("goes on");
+    task.advance(0, &mut effects).expect("goes on");
+    let value = |value: Option<&[u8]>| value.expect("a value").try_into().expect("eight bytes");
+    effects.iter().map(|effect| i64::from_be_bytes(value(effect.value))).collect()
+}
+
+fn committed(task: &mut Task) -> i64 {
+    task.prepare_commit(&mut Effects::new()).expect("commits").offsets[0].offset
+}
+
+#[test]
+fn random_answers_failures_and_restarts_give_what_one_at_a_time_would() {
+    for seed in 0..300 {
+        let mut dice = Dice::new(seed);
+        let (service, agents) = (Service::default(), 2 + dice.below(4));
+        let on_stream = dice.below(2) == 0;
+        let keys = ["a", "b", "c", "d", "e"];
+        let all: Vec<_> = (0..20).map(|value| (keys[dice.below(5)], 1 + value)).collect();
+        let poisoned: BTreeSet<i64> = (0..20).filter(|_| dice.below(6) == 0).collect();
+        let mut running = task(asking(&service, agents, on_stream));
+        running.enqueue(0, records(&all));
+        let (mut sent, mut done, mut most) = (Vec::new(), 0, 0);
+        for _ in 0..2_000 {
+            let sent_now = turn(&mut running);
+            if dice.below(30) == 0 {
+                // The transaction was aborted, or the process killed: nothing of this turn counts.
+                let metadata = String::new();
+                running = task(asking(&service, agents, on_stream));
+                let resume = Resume { offset: done, metadata, committed: true };
+                running.resume(&[resume], 0).expect("resumes");
+                running.enqueue(0, records(&all));
+                continue;
+            }
+            sent.extend(sent_now);
+            done = committed(&mut running);
+            if done == 20 {
+                break;
+            }
+            let open = service.open();
+            most = most.max(open.len());
+            let of = |id: &String| -> usize {
+                id.rsplit('-').next().and_then(|n| n.parse().ok()).expect("an offset")
+            };
+            let in_hand: BTreeSet<_> = open.iter().map(|id| all[of(id)].0).collect();
+            assert_eq!(in_hand.len(), open.len(), "seed {seed}: one of each key: {open:?}");
+            for id in open {
+                if dice.below(3) == 0 {
+                    let offset = of(&id) as i64;
+                    let fails = poisoned.contains(&offset);
+                    let answer = if fails { Err("no".to_owned()) } else { Ok(offset * 10) };
+                    service.answer(&id, 1, answer);
+                }
+            }
+        }
+        assert_eq!(done, 20, "seed {seed}");
+        let model: Vec<_> = (0..20)
+            .filter(|offset| !poisoned.contains(offset))
+            .flat_map(|offset| [-(offset + 1), offset * 10])
+            .collect();
+        assert_eq!(sent, model, "seed {seed}");
+        assert!(most > 1, "seed {seed}: side by side");
+    }
+}
+
+#[test]
+fn a_failed_batch_is_searched_for_the_record_that_failed() {
+    let app = Builder::new("t");
+    app.on_error(ErrorPolicy::Skip);
+    let agent = app.agent("batches", &orders()).sends(&out()).concurrency(2);
+    agent.run(|mut orders: Records<String, i64>, cx: Context| async move {
+        loop {
+            let batch = orders.take(4, Duration::from_secs(10)).await;
+            if batch.iter().any(|order| order.value == 3) {
+                return Err("three".into());
+            }
+            for order in batch {
+                cx.send(&out(), order.key, order.value)?;
+            }
+        }
+    });
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    for value in 1..=8 {
+        test.send(&orders(), format!("key {}", value % 3), value).expect("taken");
+    }
+    for _ in 0..4 {
+        test.advance(Duration::from_secs(10)).expect("is dealt with");
+    }
+    // What a batch sends stands where its first record is.
+    let values: BTreeSet<_> =
+        test.take(&out()).expect("decodes").iter().map(|sent| sent.1).collect();
+    assert_eq!(values, BTreeSet::from([1, 2, 4, 5, 6, 7, 8]));
+    assert_eq!(test.metrics().skipped, 1);
+}
+
+#[test]
+fn one_that_takes_too_long_has_failed_and_the_others_go_on() {
+    let app = Builder::new("t");
+    app.on_error(ErrorPolicy::Skip);
+    let agent = app.agent("limited", &orders()).sends(&out()).concurrency(3);
+    let limited = agent.limit(Duration::from_secs(5));
+    limited.run(|mut orders: Records<String, i64>, cx: Context| async move {
+        while let Some(order) = orders.next().await {
+            if order.value == 2 {
+                std::future::pending::<()>().await;
+            }
+            cx.send(&out(), order.key, order.value)?;
+        }
+        Ok(())
+    });
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    for value in 1..=6 {
+        test.send(&orders(), format!("key {}", value % 4), value).expect("taken");
+    }
+    let sent = |test: &mut TopologyTest| -> Vec<i64> {
+        test.take(&out()).expect("decodes").iter().map(|sent| sent.1).collect()
+    };
+    assert_eq!(sent(&mut test), [1]);
+    test.advance(Duration::from_secs(5)).expect("is dealt with");
+    assert_eq!(sent(&mut test), [3, 4, 5, 6]);
+    assert!(test.failed()[0].contains("not asked for the next record within 5s"));
+}
+
+#[test]
+fn several_may_not_write_a_table() {
+    let (app, seen) = (Builder::new("t"), Table::<String, i64>::new("seen"));
+    let agent = app.agent("writers", &orders()).writes(&seen).concurrency(2);
+    agent.run(|_: Records<String, i64>, _| std::future::pending());
+    let error = app.build().err().expect("refused").to_string();
+    assert!(error.contains("concurrency(2) and writes(&seen)"), "{error}");
+}
