@@ -160,6 +160,28 @@ async fn the_last_moment_counts() {
     assert_eq!(app.status.snapshot().totals.processed, 100);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_to_be_tried_again_is_told_and_how_often_it_was() {
+    let (config, client) = embedded();
+    create(&client, "retries", 1);
+    let (input, output) = (Topic::<String, String>::new("retries-in"), Topic::new("retries-out"));
+    let policy = ErrorPolicy::retry(2, Backoff::fixed(Duration::from_millis(300)));
+    let app = Builder::new("retries");
+    app.stream_with(&input, Consumed::new().on_error(policy.hold_key().then(ErrorPolicy::Skip)))
+        .try_map_values(|text: String| text.parse::<i64>())
+        .to(&output);
+    write(&client, &input, ["no number".to_owned(), "7".to_owned()]);
+    let app = start(app.build().expect("valid"), &config);
+    let task = || app.status.snapshot().tasks.values().next().cloned();
+    soon("one waits", PATIENCE, || task().is_some_and(|task| task.waiting == 1)).await;
+    soon("none waits", PATIENCE, || task().is_some_and(|task| task.waiting == 0)).await;
+    let task = task().expect("it runs");
+    assert_eq!((task.retries, task.skipped, task.processed), (2, 1, 2));
+    app.stop.send(()).expect("it listens");
+    app.ended.await.expect("no panic").expect("a graceful stop");
+    assert_eq!(app.status.snapshot().totals.retries, 2);
+}
+
 /// The end of an input that is written in transactions is a marker, which no reader is given.
 #[tokio::test(flavor = "multi_thread")]
 async fn lag_comes_to_zero_behind_a_transaction() {

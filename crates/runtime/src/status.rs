@@ -60,6 +60,8 @@ pub struct TaskCounters {
     pub dead_lettered: u64,
     /// Records too late for every window.
     pub dropped_late: u64,
+    /// Attempts at records that had failed before.
+    pub retries: u64,
     /// Changelog records applied to bring tables up to date.
     pub restored: u64,
 }
@@ -156,6 +158,10 @@ pub struct TaskStatus {
     pub dead_lettered: u64,
     /// Records too late for every window.
     pub dropped_late: u64,
+    /// Attempts at records that had failed before.
+    pub retries: u64,
+    /// Records that failed and wait to be tried again, and those that wait behind them, as of now.
+    pub waiting: u64,
     /// Changelog records applied by this instance to bring the task's tables up to date.
     pub restored: u64,
 }
@@ -309,6 +315,8 @@ impl StatusHandle {
             skipped: 0,
             dead_lettered: 0,
             dropped_late: 0,
+            retries: 0,
+            waiting: 0,
             restored: 0,
         };
         self.lock().tasks.insert(task.to_string(), status);
@@ -337,10 +345,12 @@ impl StatusHandle {
             (&mut task.skipped, &mut totals.skipped, metrics.skipped),
             (&mut task.dead_lettered, &mut totals.dead_lettered, metrics.dead_lettered),
             (&mut task.dropped_late, &mut totals.dropped_late, metrics.dropped_late),
+            (&mut task.retries, &mut totals.retries, metrics.retries),
         ] {
             *total += now.saturating_sub(*shown);
             *shown = now;
         }
+        task.waiting = metrics.waiting;
         for (input, progress) in task.inputs.iter_mut().zip(inputs) {
             input.position = progress.position;
             input.lag = progress.lag.or(input.lag);

@@ -16,31 +16,47 @@ use std::time::Duration;
 pub struct Backoff {
     first: Duration,
     most: Duration,
+    jitter_percent: u8,
 }
 
 impl Backoff {
     /// Always as long.
     pub fn fixed(pause: Duration) -> Self {
-        Self { first: pause, most: pause }
+        Self { first: pause, most: pause, jitter_percent: 0 }
     }
 
     /// Twice as long after each attempt, from `first` up to `most`. Each pause is shortened by up
     /// to a quarter, differently for each record, so that not all of them come back at once.
     pub fn exponential(first: Duration, most: Duration) -> Self {
-        Self { first, most: most.max(first) }
+        Self { first, most: most.max(first), jitter_percent: 25 }
+    }
+
+    /// Shortens each pause by up to so many per cent, 100 at the most, instead. By how much follows
+    /// from the record's place and the attempt, so it is the same whenever it is asked. Default: 0
+    /// for pauses that are always as long, 25 for others.
+    #[must_use]
+    pub fn jitter(self, percent: u8) -> Self {
+        Self { jitter_percent: percent.min(100), ..self }
     }
 
     /// How long to wait after that many failed attempts; `seed` tells records apart.
     pub(crate) fn after(&self, failed: u32, seed: u64) -> Duration {
         let doublings = failed.saturating_sub(1).min(31);
         let pause = self.first.saturating_mul(1 << doublings).min(self.most);
-        if self.first == self.most {
-            return pause;
-        }
-        // Spreads neighbouring offsets over all of its range.
-        let spread = seed.wrapping_add(u64::from(failed)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
-        pause - pause.mul_f64(0.25 * (spread as f64 / 256.0))
+        let spread = mixed(seed, failed) >> 32;
+        let share = u128::from(self.jitter_percent) * u128::from(spread);
+        let less = pause.as_nanos().saturating_mul(share) / (100 << 32);
+        pause.saturating_sub(Duration::from_nanos(u64::try_from(less).unwrap_or(u64::MAX)))
     }
+}
+
+/// SplitMix64's last step: each bit of the result depends on each of the input, so neighbouring
+/// offsets are spread over all of its range.
+fn mixed(seed: u64, failed: u32) -> u64 {
+    let mut z = seed.wrapping_add(u64::from(failed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]
@@ -61,5 +77,21 @@ mod tests {
             assert!(most <= ms(full) && least >= ms(full) * 3 / 4, "{failed}: {least:?} {most:?}");
             assert!(most - least > ms(full) / 8, "{failed}: {least:?} {most:?}");
         }
+    }
+
+    #[test]
+    fn jitter_is_as_large_as_it_is_said_and_the_same_each_time() {
+        let second = Duration::from_secs(1);
+        let backoff = Backoff::fixed(second).jitter(20);
+        let pauses: Vec<_> = (0..1_000).map(|seed| backoff.after(3, seed)).collect();
+        assert!(pauses.iter().all(|pause| (4 * second / 5..=second).contains(pause)));
+        let short = pauses.iter().filter(|pause| **pause < 9 * second / 10).count();
+        assert!((400..600).contains(&short), "{short} of 1000 in the shorter half");
+        assert_eq!(backoff.after(3, 7), pauses[7]);
+        let exact = Backoff::exponential(second, 9 * second).jitter(0);
+        assert_eq!([1, 2, 3, 4, 5].map(|n| exact.after(n, 7).as_secs()), [1, 2, 4, 8, 9]);
+        let longest = Backoff::exponential(Duration::MAX, Duration::MAX).jitter(100);
+        assert!((0..100).all(|seed| longest.after(seed as u32, seed) <= Duration::MAX));
+        assert_eq!(Backoff::fixed(Duration::ZERO).jitter(50).after(9, 9), Duration::ZERO);
     }
 }

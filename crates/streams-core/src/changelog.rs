@@ -58,6 +58,9 @@ pub(crate) enum Layout {
     /// The key's length (4 bytes, big-endian) keeps the entries of a key together: without it those
     /// of every key that begins like this one would lie among them.
     Keyed(usize),
+    /// Records that wait to be tried again, with what finds them by time and by key
+    /// (`task/retries`). Keys as they are, and often read in ranges.
+    Retries,
 }
 
 impl Layout {
@@ -68,6 +71,7 @@ impl Layout {
             Self::Ordered => "ordered keys",
             Self::Window => "windows",
             Self::Keyed(_) => "keys and times",
+            Self::Retries => "records to be tried again",
         }
     }
 }
@@ -159,7 +163,9 @@ impl TableSpec {
                 }
                 entries.push_parts(&[&[BY_KEY], key], value);
             }
-            Layout::KeyValue | Layout::Ordered => entries.push_parts(&[key], value),
+            Layout::KeyValue | Layout::Ordered | Layout::Retries => {
+                entries.push_parts(&[key], value)
+            }
             Layout::Window => {
                 let (key, start) = window_and_key(key).ok_or_else(too_short)?;
                 self.check_times(record, start)?;
@@ -206,9 +212,8 @@ impl TableSpec {
 
     /// Whether its entries are often read in ranges.
     pub(crate) fn is_ordered(&self) -> bool {
-        self.is_ranged
-            || self.ttl.is_some()
-            || matches!(self.layout, Layout::Keyed(_) | Layout::Ordered)
+        let is_ranged = matches!(self.layout, Layout::Keyed(_) | Layout::Ordered | Layout::Retries);
+        self.is_ranged || self.ttl.is_some() || is_ranged
     }
 
     fn broken(&self, record: &RawRecord<'_>, why: &'static str) -> RestoreError {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::codec::CodecError;
 use crate::record::{Timestamp, TopicPartition};
@@ -193,6 +194,39 @@ pub enum Cause {
         /// Why the dead-letter topic does not take it.
         refused: Box<Self>,
     },
+    /// A record failed whose source [tries it again](crate::ErrorPolicy::retry).
+    #[error("{cause} (attempt {attempt} of {of}, {})", Next(*again_in))]
+    Retried {
+        /// What was wrong this time.
+        #[source]
+        cause: Box<Self>,
+        /// How often it was tried by now.
+        attempt: u32,
+        /// How often it is tried in all.
+        of: u32,
+        /// How long it waits for the next attempt; `None`: there is no other.
+        again_in: Option<Duration>,
+    },
+    /// A record failed, and cannot wait to be tried again.
+    #[error("{cause}; nor can it wait to be tried again: {refused}")]
+    NoRetry {
+        /// What was wrong with it in the first place.
+        #[source]
+        cause: Box<Self>,
+        /// Why the table of what waits does not take it.
+        refused: Box<Self>,
+    },
+    /// What was to be done on a tick failed.
+    #[error("on the tick of {stream} at {time}: {cause}")]
+    Tick {
+        /// The name of the ticks.
+        stream: Arc<str>,
+        /// When it was due, in milliseconds since the Unix epoch.
+        time: Timestamp,
+        /// What was wrong.
+        #[source]
+        cause: Box<Self>,
+    },
     /// The buffer of a `suppress` is full, and it was told to fail then.
     #[error("the buffer {table} is full: {records} records, {bytes} bytes")]
     BufferFull {
@@ -216,8 +250,21 @@ pub enum Cause {
     Panic(String),
 }
 
+/// When there is another attempt, in words.
+struct Next(Option<Duration>);
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(wait) => write!(f, "the next one in {wait:?}"),
+            None => f.write_str("the last one"),
+        }
+    }
+}
+
 impl Cause {
-    /// Which kind of cause it is: its path, as it is imported.
+    /// Which kind of cause it is: its path, as it is imported. Of a record that was tried again it
+    /// is that of the last attempt.
     pub fn name(&self) -> &'static str {
         match self {
             Self::DecodeKey(_) => "headwater::Cause::DecodeKey",
@@ -230,6 +277,9 @@ impl Cause {
             Self::EntryTooLarge { .. } => "headwater::Cause::EntryTooLarge",
             Self::RefusedTimestamp { .. } => "headwater::Cause::RefusedTimestamp",
             Self::NoDeadLetter { .. } => "headwater::Cause::NoDeadLetter",
+            // What was wrong in the first place says more.
+            Self::Retried { cause, .. } | Self::NoRetry { cause, .. } => cause.name(),
+            Self::Tick { .. } => "headwater::Cause::Tick",
             Self::BufferFull { .. } => "headwater::Cause::BufferFull",
             Self::User { .. } => "headwater::Cause::User",
             Self::Panic(_) => "headwater::Cause::Panic",

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use headwater_streams_core::codec::{Bytes, Codec, Json, SessionWindowed, Text, TimeWindowed};
 use headwater_streams_core::{
-    Builder, Effects, ErrorPolicy, Headers, Hopping, JoinBuffers, JoinWindows, Natural, OwnedBatch,
-    OwnedRecord, Resume, Session, Sliding, StoreProvider, Suppress, Table, Task, TaskError, TaskId,
-    Topic, Topology, Tumbling, Windowed,
+    Backoff, Builder, Consumed, Effects, ErrorPolicy, Headers, Hopping, JoinBuffers, JoinWindows,
+    Natural, OwnedBatch, OwnedRecord, Resume, Session, Sliding, StoreProvider, Suppress, Table,
+    Task, TaskError, TaskId, Topic, Topology, Tumbling, Windowed,
 };
 use headwater_testkit::faults::SurvivingStores;
 use headwater_testkit::{Dice, TestError, TopologyTest};
@@ -136,10 +136,16 @@ fn everything() -> Topology {
     held.fk_left_join(&others, &Table::json("foreign"), points_to, |_, l, r| {
         l.wrapping_add(r.copied().unwrap_or(0))
     });
+    let retry = ErrorPolicy::retry(9, Backoff::fixed(seconds(3)).jitter(50));
+    let consumed = Consumed::new().on_error(retry.hold_key().then(ErrorPolicy::Skip));
+    app.stream_with(&Topic::<String, i64>::new("calls"), consumed)
+        .try_filter(|_, value| if value % 4 == 0 { Err("away") } else { Ok(true) })
+        .to(&Topic::new("called"));
     app.build().expect("valid")
 }
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
+    "calls-retries",
     "sums",
     "hopping",
     "sessions",
@@ -172,7 +178,7 @@ fn record(dice: &mut Dice, at_s: i64) -> OwnedRecord {
 fn feed(dice: &mut Dice, test: &mut TopologyTest, at_s: &mut i64) -> Result<(), TestError> {
     for _ in 0..dice.below(12) {
         *at_s += dice.below(5) as i64 - 1;
-        let topic = *one_of(dice, &["left", "right"]);
+        let topic = *one_of(dice, &["left", "right", "calls"]);
         let record = record(dice, (*at_s).max(0));
         test.send_raw(topic, record)?;
     }
@@ -212,7 +218,7 @@ fn of_changelogs_and_of_what_travels_between_tasks() {
         (0..3).for_each(|_| feed(dice, &mut test, &mut at_s).expect("valid records"));
         for _ in 0..=dice.below(4) {
             let topic = match dice.below(5) {
-                0 => (*one_of(dice, &["left", "right"])).to_owned(),
+                0 => (*one_of(dice, &["left", "right", "calls"])).to_owned(),
                 1 => {
                     let way = *one_of(dice, &["subscription", "response"]);
                     format!("t-foreign-{way}-repartition")

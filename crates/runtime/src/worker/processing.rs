@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use streams_core::RecordError;
+use streams_core::{Cause, RecordError};
 
 use super::{Trouble, Worker};
 
@@ -77,9 +77,14 @@ impl Worker {
     }
 }
 
-/// Records that the error policy dealt with; the task has counted them.
+/// Records that the error policy dealt with; the task has counted them. One that fails again and
+/// again is said to fail once, and said to be given up.
 fn log_failed(failed: &[RecordError]) {
     for error in failed {
+        if let Cause::Retried { attempt: 2.., again_in: Some(_), .. } = error.cause {
+            tracing::debug!(%error, "a record that is tried again has failed again");
+            continue;
+        }
         tracing::warn!(
             topic = %error.topic,
             partition = error.partition,

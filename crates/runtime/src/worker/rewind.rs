@@ -73,7 +73,7 @@ impl Worker {
                 continue;
             }
             self.status.changed(assignment.task, TaskState::Opening, reason);
-            assignment.carried = assignment.carried + task.metrics();
+            assignment.carried = assignment.carried + task.metrics().counters();
             let (store, restorer) = (task.into_store(), assignment.place.restorer);
             let opening = if damaged == Some(&*assignment.store_name) {
                 drop(store);

@@ -13,10 +13,12 @@
 //! [`Context::id`] is the same each time. And [`Records`] and [`Context`] belong to the agent's own
 //! future: a task that it spawns gets an error from them.
 
+mod batch_error;
 mod builder;
 mod concurrent;
 mod context;
 mod link;
+mod reads;
 mod records;
 mod runner;
 mod running;
@@ -29,9 +31,11 @@ use crate::policy::ErrorPolicy;
 use crate::record::{RawRecord, Timestamp};
 use crate::topology::Source;
 
+pub use batch_error::BatchError;
 pub(crate) use builder::From;
 pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};
+pub use reads::{TableRows, TableWindows};
 pub use records::Records;
 
 pub(crate) use link::{RECORDS_PER_POLL, Wakeup};
@@ -67,6 +71,9 @@ pub(crate) trait AgentRunner: Send + Sync {
 
     /// Whether operators stand behind it, which nothing must take for idle while it has records.
     fn feeds_operators(&self) -> bool;
+
+    /// Whether it goes on with records when one before them has failed.
+    fn is_concurrent(&self) -> bool;
 
     /// The time that its extractor finds in the record.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;

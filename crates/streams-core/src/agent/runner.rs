@@ -87,6 +87,10 @@ impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
         false
     }
 
+    fn is_concurrent(&self) -> bool {
+        self.concurrency > 1
+    }
+
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
         match &self.agent.source {
             Source::Topic { topic, timestamps } => event_time(topic, timestamps.as_ref(), record),

@@ -75,6 +75,10 @@ pub(crate) trait Running: Send {
 
     /// That many records are given one by one.
     fn give_alone(&mut self, records: usize);
+
+    /// Of which record of the topic in hand the one is that has this place among those that were
+    /// given.
+    fn of_topic(&self, index: usize) -> usize;
 }
 
 /// Where an agent's records come from.
@@ -195,6 +199,10 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
             Source::Stream(_) => self.made_of_one.iter().take(records).sum(),
         };
         self.link.state().alone = made;
+    }
+
+    fn of_topic(&self, index: usize) -> usize {
+        self.of_topic_in_hand(index + 1).saturating_sub(1)
     }
 }
 

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use super::names;
 use super::types::{Types, Use};
 use crate::agent::AgentRunner;
+use crate::chain::Receive;
 use crate::changelog::{Layout, Ttl};
 use crate::cx::ClockIndex;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
 use crate::reader::{KeptWindows, WindowCell};
+use crate::schedule::Schedule;
 use crate::table::Table;
 use crate::tables::TableIndex;
+use crate::tick::{Missed, Tick};
 use crate::topology::SourceKind;
 
 /// A node's number in the order of description.
@@ -38,6 +41,26 @@ pub(crate) enum NodeKind {
     Agent(Arc<str>),
     Calls(Arc<str>),
     Processor(Arc<str>),
+    Ticks(TicksNode),
+}
+
+/// What is shown of ticks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TicksNode {
+    pub(crate) name: Arc<str>,
+    /// When they come, in words.
+    pub(crate) schedule: String,
+    /// The topic of their own, if they are not those of each task of a stream.
+    pub(crate) topic: Option<Arc<str>>,
+}
+
+pub(crate) struct TickDraft {
+    pub(crate) node: NodeId,
+    /// `None`: its description was wrong, which is a problem that was noted.
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) missed: Missed,
+    /// `None`: nothing is done with them.
+    pub(crate) next: Option<Box<dyn Receive<String, Tick>>>,
 }
 
 pub(crate) struct SourceDraft {
@@ -45,10 +68,28 @@ pub(crate) struct SourceDraft {
     pub(crate) kind: SourceKind,
     pub(crate) start: Start,
     pub(crate) policy: Option<ErrorPolicy>,
+    /// The table of those that wait to be tried again, once the policy is known.
+    pub(crate) retries: Option<TableIndex>,
     pub(crate) max_ahead_ms: Option<i64>,
     pub(crate) node: NodeId,
     pub(crate) receivers: Vec<Box<dyn ReceiveRaw>>,
     pub(crate) agents: Vec<Arc<dyn AgentRunner>>,
+}
+
+impl SourceDraft {
+    fn new(topic: Arc<str>, kind: SourceKind, node: NodeId) -> Self {
+        Self {
+            topic,
+            kind,
+            start: Start::Earliest,
+            policy: None,
+            retries: None,
+            max_ahead_ms: None,
+            node,
+            receivers: Vec::new(),
+            agents: Vec::new(),
+        }
+    }
 }
 
 pub(crate) struct TableDraft {
@@ -56,7 +97,7 @@ pub(crate) struct TableDraft {
     pub(crate) layout: Layout,
     pub(crate) writer: Option<String>,
     /// Those that read it and do not write.
-    pub(crate) readers: Vec<(String, Reads)>,
+    pub(crate) readers: Vec<String>,
     /// Whether one of them may ask for ranges of keys.
     pub(crate) is_ranged: bool,
     /// How long its writer keeps its rows.
@@ -69,15 +110,6 @@ pub(crate) struct TableDraft {
     pub(crate) windows: Option<String>,
     /// The same for readers.
     pub(crate) kept_windows: WindowCell,
-}
-
-/// What a reader of a table can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reads {
-    /// Rows by their keys.
-    Rows,
-    /// Windows, too.
-    RowsAndWindows,
 }
 
 /// A stream time of its own, kept under a name.
@@ -97,6 +129,7 @@ pub(crate) struct Graph {
     pub(crate) clocks: Vec<ClockDraft>,
     pub(crate) hooks: Vec<(NodeId, Arc<dyn Hook>)>,
     pub(crate) globals: Vec<GlobalSource>,
+    pub(crate) ticks: Vec<TickDraft>,
     pub(crate) topic_uses: Vec<Use>,
     pub(crate) table_uses: Vec<Use>,
     pub(crate) problems: Vec<String>,
@@ -115,6 +148,7 @@ impl Graph {
             clocks: Vec::new(),
             hooks: Vec::new(),
             globals: Vec::new(),
+            ticks: Vec::new(),
             topic_uses: Vec::new(),
             table_uses: Vec::new(),
             problems: Vec::new(),
@@ -150,11 +184,15 @@ impl Graph {
             let same = source.start == start
                 && source.policy == policy
                 && source.max_ahead_ms == max_ahead_ms;
-            let (node, is_same_kind) = (source.node, source.kind == kind);
-            if !is_same_kind {
+            let (node, other) = (source.node, source.kind);
+            if other != kind {
+                let what = match (other, kind) {
+                    (SourceKind::Ticks, _) | (_, SourceKind::Ticks) => "the topic of ticks",
+                    _ => "a repartition topic",
+                };
                 self.problems.push(format!(
-                    "the topic {topic} is a repartition topic of the application, and consumed as \
-                     one of the user's: give one of them another name"
+                    "the topic {topic} is {what} of the application, and consumed as one of the \
+                     user's: give one of them another name"
                 ));
             }
             if !same {
@@ -164,19 +202,40 @@ impl Graph {
         }
         self.check_name("the topic", topic);
         let node = self.add_node(NodeKind::Source(Arc::clone(topic)), &[]);
-        let (receivers, agents) = (Vec::new(), Vec::new());
-        let topic = Arc::clone(topic);
-        self.sources.push(SourceDraft {
-            topic,
-            kind,
-            start,
-            policy,
-            max_ahead_ms,
-            node,
-            receivers,
-            agents,
-        });
+        let draft = SourceDraft::new(Arc::clone(topic), kind, node);
+        self.sources.push(SourceDraft { start, policy, max_ahead_ms, ..draft });
         node
+    }
+
+    /// Registers ticks: those of the application, or of each task of the stream at `parent`. Their
+    /// number.
+    pub(crate) fn add_ticks(
+        &mut self,
+        name: &str,
+        described: String,
+        schedule: Result<Schedule, String>,
+        parent: Option<NodeId>,
+    ) -> usize {
+        self.check_name("the ticks", name);
+        let schedule = match schedule {
+            Ok(schedule) => Some(schedule),
+            Err(why) => {
+                self.problems.push(format!("the ticks {name} cannot come {described}: {why}"));
+                None
+            }
+        };
+        let topic: Option<Arc<str>> = match parent {
+            Some(_) => None,
+            None => Some(format!("{}-{name}-ticks", self.application_id).into()),
+        };
+        let name = name.into();
+        let shown = TicksNode { name, schedule: described, topic: topic.clone() };
+        let node = self.add_node(NodeKind::Ticks(shown), parent.as_slice());
+        if let Some(topic) = topic {
+            self.sources.push(SourceDraft::new(topic, SourceKind::Ticks, node));
+        }
+        self.ticks.push(TickDraft { node, schedule, missed: Missed::default(), next: None });
+        self.ticks.len() - 1
     }
 
     fn source_mut(&mut self, topic: &str) -> Option<&mut SourceDraft> {
@@ -267,7 +326,6 @@ impl Graph {
     pub(crate) fn use_table<K: 'static, V: 'static>(
         &mut self,
         table: &Table<K, V>,
-        reads: Reads,
         reader: &str,
         node: NodeId,
     ) -> TableIndex {
@@ -275,7 +333,7 @@ impl Graph {
         let index = self.table_index(name, Layout::KeyValue);
         self.table_uses.push(Use { name: Arc::clone(name), user: reader.to_owned(), types });
         let draft = &mut self.tables[index];
-        draft.readers.push((reader.to_owned(), reads));
+        draft.readers.push(reader.to_owned());
         draft.read_ttls.extend(table.ttl_ms.map(|ttl_ms| (reader.to_owned(), ttl_ms)));
         self.nodes[node].tables.push(index);
         index

@@ -4,6 +4,7 @@ mod freeze;
 mod graph;
 mod names;
 mod own_topics;
+mod retries;
 mod types;
 
 use std::cell::RefCell;
@@ -20,7 +21,7 @@ use crate::tables::TableIndex;
 use crate::topic::Topic;
 use crate::topology::{SourceKind, Topology};
 
-pub(crate) use graph::{Graph, Node, NodeId, NodeKind, Reads};
+pub(crate) use graph::{Graph, Node, NodeId, NodeKind, TicksNode};
 pub(crate) use types::Types;
 
 /// Collects the parts of an application.

@@ -40,6 +40,9 @@ fn own(graph: &Graph) -> BTreeMap<Arc<str>, String> {
     for source in graph.sources.iter().filter(|one| one.kind == SourceKind::Repartition) {
         own.insert(Arc::clone(&source.topic), "a repartition topic".to_owned());
     }
+    for source in graph.sources.iter().filter(|one| one.kind == SourceKind::Ticks) {
+        own.insert(Arc::clone(&source.topic), "the topic of ticks".to_owned());
+    }
     for table in &graph.tables {
         let changelog = format!("{id}-{}-changelog", table.name);
         own.insert(changelog.into(), format!("the changelog of the table {}", table.name));
@@ -58,11 +61,8 @@ fn consumed(graph: &Graph) -> BTreeSet<Arc<str>> {
 
 fn dead_letters(graph: &Graph) -> BTreeSet<Arc<str>> {
     let policies = graph.sources.iter().filter_map(|source| source.policy.as_ref());
-    let letters = policies.chain([&graph.default_policy]).filter_map(|policy| match policy {
-        ErrorPolicy::DeadLetter(topic) => Some(Arc::clone(topic)),
-        _ => None,
-    });
-    letters.collect()
+    let policies = policies.chain([&graph.default_policy]);
+    policies.filter_map(ErrorPolicy::dead_letters).map(Arc::clone).collect()
 }
 
 fn sinks(graph: &Graph) -> impl Iterator<Item = Arc<str>> {

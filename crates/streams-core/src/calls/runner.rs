@@ -72,6 +72,10 @@ where
         true
     }
 
+    fn is_concurrent(&self) -> bool {
+        true
+    }
+
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
         self.intake.event_time(record)
     }

@@ -64,10 +64,14 @@ impl Builder {
         table: &Table<K, V>,
         policy: ErrorPolicy,
     ) -> GlobalTable<K, V> {
-        if let ErrorPolicy::DeadLetter(_) = policy {
+        let refused = match policy {
+            ErrorPolicy::DeadLetter(_) => Some("have a dead-letter topic"),
+            ErrorPolicy::Retry(_) => Some("have its records tried again"),
+            ErrorPolicy::Fail | ErrorPolicy::Skip => None,
+        };
+        if let Some(what) = refused {
             self.problem(format!(
-                "the global table {} cannot have a dead-letter topic: no task, and so no \
-                 transaction, reads it",
+                "the global table {} cannot {what}: no task, and so no transaction, reads it",
                 table.name
             ));
         }

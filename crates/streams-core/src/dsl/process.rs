@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stream;
-use crate::builder::{Graph, NodeId, NodeKind, Reads, Types};
+use crate::builder::{Graph, NodeId, NodeKind, Types};
 use crate::chain::{Chain, Operator, Port};
 use crate::changelog::Layout;
 use crate::operators::{
@@ -163,7 +163,7 @@ where
     pub fn reads<T: 'static, U: 'static>(self, table: &Table<T, U>) -> Self {
         let (name, reader) = (&table.name, format!("the processor {}", self.forward.name));
         let index = self.stream.builder.graph(|graph| {
-            let index = graph.use_table(table, Reads::RowsAndWindows, &reader, self.node);
+            let index = graph.use_table(table, &reader, self.node);
             graph.tables[index].is_ranged = true;
             index
         });

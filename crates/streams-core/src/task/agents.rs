@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::Task;
 use super::input::Input;
+use super::retries::Waiting;
 use crate::agent::{PollFailure, Polled, RECORDS_PER_POLL, Running, StartedFor};
 use crate::cx::Origin;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
@@ -31,12 +32,34 @@ pub(crate) struct AgentSlot {
     running: Box<dyn Running>,
     /// Records before this offset were acknowledged in an earlier life of the task.
     from: i64,
-    /// Records that were delivered and not acknowledged, the oldest first.
-    pending: VecDeque<OwnedRecord>,
+    /// Records that were delivered and not acknowledged, in that order.
+    pending: VecDeque<Pending>,
     /// Bytes of their keys and values.
     pending_bytes: usize,
     /// Whether it waited for records after the last poll.
     is_waiting: bool,
+}
+
+/// A record that an agent was given, or will be.
+pub(super) struct Pending {
+    pub(super) record: OwnedRecord,
+    /// Where it waited to be tried again, if it has failed before: it is no part of what the
+    /// agent's position is about.
+    pub(super) row: Option<Box<Waiting>>,
+    /// What a batch said is wrong with it. The agent is not given it again; it comes to its end
+    /// when all before it have.
+    blamed: Option<Cause>,
+}
+
+impl Pending {
+    fn new(record: OwnedRecord) -> Self {
+        Self { record, row: None, blamed: None }
+    }
+
+    /// One that has waited.
+    pub(super) fn again(row: Waiting) -> Self {
+        Self { record: row.record().clone(), row: Some(Box::new(row)), blamed: None }
+    }
 }
 
 /// A record that an agent has had in hand for a while; see [`Task::slow_agents`].
@@ -59,7 +82,8 @@ impl AgentSlot {
 
     /// How far this agent has come when its input stands at `position`.
     pub(crate) fn acknowledged(&self, position: i64) -> i64 {
-        self.pending.front().map_or(self.from.max(position), |first| first.offset)
+        let first = self.pending.iter().find(|one| one.row.is_none());
+        first.map_or(self.from.max(position), |first| first.record.offset)
     }
 
     /// Whether the input has to wait for it. One that waits for records is never far behind: a
@@ -78,15 +102,15 @@ impl AgentSlot {
         self.running.set_task(waker);
     }
 
-    fn push(&mut self, record: OwnedRecord) {
-        self.pending_bytes += record.bytes();
-        self.pending.push_back(record);
+    pub(super) fn push(&mut self, pending: Pending) {
+        self.pending_bytes += pending.record.bytes();
+        self.pending.push_back(pending);
     }
 
-    fn pop(&mut self) -> Option<OwnedRecord> {
-        let record = self.pending.pop_front()?;
-        self.pending_bytes -= record.bytes();
-        Some(record)
+    fn pop(&mut self) -> Option<Pending> {
+        let pending = self.pending.pop_front()?;
+        self.pending_bytes -= pending.record.bytes();
+        Some(pending)
     }
 
     fn deadline(&self, limit: Option<Duration>) -> Option<Timestamp> {
@@ -140,7 +164,9 @@ impl Task {
     pub(super) fn has_lone_agent(&self, input: usize) -> bool {
         let [Input { agents, .. }] = &self.inputs[..] else { return false };
         let [only] = &agents[..] else { return false };
-        only.pending.is_empty() && self.source(input).receivers.is_empty()
+        let source = self.source(input);
+        // Where records are tried again, one may have to wait for those of its key.
+        only.pending.is_empty() && source.receivers.is_empty() && source.policy.retries().is_none()
     }
 
     /// Gives it several records at a time, of these in the batch. Nobody else can tell that from
@@ -164,8 +190,8 @@ impl Task {
                     Ok(_) => delivered.push(next),
                     Err(failure) => {
                         let cause = self.record_cause(failure)?;
-                        let record = OwnedRecord::of(batch, next);
-                        failed.push(self.apply_policy(input, &record, cause)?);
+                        let pending = Pending::new(OwnedRecord::of(batch, next));
+                        self.agent_gave_up(input, 0, pending, cause, failed)?;
                     }
                 }
             }
@@ -177,7 +203,9 @@ impl Task {
         let polled = if is_due { Some(self.poll_agent(input, 0)?) } else { None };
         let done = polled.as_ref().map_or(0, |polled| polled.acknowledged).min(delivered.len());
         let slot = &mut self.inputs[input].agents[0];
-        delivered[done..].iter().for_each(|index| slot.push(OwnedRecord::of(batch, *index)));
+        for index in &delivered[done..] {
+            slot.push(Pending::new(OwnedRecord::of(batch, *index)));
+        }
         if let Some(mut polled) = polled {
             polled.acknowledged -= done;
             self.settle(input, 0, polled, failed)?;
@@ -193,36 +221,42 @@ impl Task {
         index: usize,
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
+        let owned = || OwnedRecord::of(batch, index);
+        if self.agent_is_held(input, agent, record.key, owned, failed)? {
+            return Ok(());
+        }
         let origin = self.cx().origin;
         let is_due = match self.deliver(input, agent, record, origin) {
             Ok(is_due) => is_due,
             Err(failure) => {
-                let cause = self.record_cause(failure)?;
-                failed.push(self.apply_policy(input, &OwnedRecord::of(batch, index), cause)?);
-                return Ok(());
+                let (cause, pending) = (self.record_cause(failure)?, Pending::new(owned()));
+                return self.agent_gave_up(input, agent, pending, cause, failed);
             }
         };
         let slot = &mut self.inputs[input].agents[agent];
         // Most agents are done with a record at once. Only of others a copy is kept.
         let is_first = slot.pending.is_empty();
         if !is_due {
-            slot.push(OwnedRecord::of(batch, index));
+            slot.push(Pending::new(OwnedRecord::of(batch, index)));
             return Ok(());
         }
         if !is_first {
-            slot.push(OwnedRecord::of(batch, index));
+            slot.push(Pending::new(OwnedRecord::of(batch, index)));
         }
         let mut polled = self.poll_agent(input, agent)?;
         if is_first {
             match polled.acknowledged.checked_sub(1) {
                 Some(others) => polled.acknowledged = others,
-                None => self.inputs[input].agents[agent].push(OwnedRecord::of(batch, index)),
+                None => {
+                    let pending = Pending::new(OwnedRecord::of(batch, index));
+                    self.inputs[input].agents[agent].push(pending);
+                }
             }
         }
         self.settle(input, agent, polled, failed)
     }
 
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         input: usize,
         agent: usize,
@@ -239,7 +273,7 @@ impl Task {
     }
 
     /// What is wrong with the record, unless the task must stop.
-    fn record_cause(&mut self, failure: Failure) -> Result<Cause, TaskError> {
+    pub(super) fn record_cause(&mut self, failure: Failure) -> Result<Cause, TaskError> {
         match self.cx_mut().stop.take().unwrap_or(failure).kind() {
             FailureKind::Record(cause) => Ok(cause),
             kind => Err(self.stopped(kind.into())),
@@ -277,27 +311,46 @@ impl Task {
         polled: Polled,
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
-        let slot = &mut self.inputs[input].agents[agent];
         for _ in 0..polled.acknowledged {
-            slot.pop();
             self.touched = true;
+            let done = self.inputs[input].agents[agent].pop();
+            if let Some(row) = done.and_then(|done| done.row) {
+                self.succeeded(input, &row)?;
+            }
+            self.end_blamed(input, agent, failed)?;
         }
         let Some(failure) = polled.failure else { return Ok(()) };
         match *failure {
             PollFailure::Agent(cause) => {
                 self.agent_failed(input, agent, polled.in_hand, cause, failed)
             }
-            PollFailure::Record(cause) => {
-                let Some(record) = slot.pop() else { return Ok(()) };
-                self.touched = true;
-                failed.push(self.apply_policy(input, &record, cause)?);
-                Ok(())
-            }
+            PollFailure::Record(cause) => match self.inputs[input].agents[agent].pop() {
+                Some(pending) => self.agent_gave_up(input, agent, pending, cause, failed),
+                None => Ok(()),
+            },
         }
     }
 
-    /// An agent ended with records in hand. One is dealt with by the error policy. Of several
-    /// nobody knows which one it was: they are given again, one by one.
+    /// Records that a batch has blamed, and before which nothing is left, come to their end.
+    fn end_blamed(
+        &mut self,
+        input: usize,
+        agent: usize,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        loop {
+            let slot = &mut self.inputs[input].agents[agent];
+            let blamed = slot.pending.front_mut().and_then(|first| first.blamed.take());
+            let Some((cause, pending)) = blamed.and_then(|cause| Some((cause, slot.pop()?))) else {
+                return Ok(());
+            };
+            self.agent_gave_up(input, agent, pending, cause, failed)?;
+        }
+    }
+
+    /// An agent ended with records in hand. One is dealt with by the error policy, and so is the
+    /// one of a batch that the agent blames. Otherwise nobody knows which of several it was: they
+    /// are given again, one by one.
     fn agent_failed(
         &mut self,
         input: usize,
@@ -307,35 +360,70 @@ impl Task {
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
         let running = self.new_agent(input, agent);
+        // Those of its key that came with it would overtake it before it has its end.
+        let holds = self.source(input).policy.retries().is_some_and(|retry| retry.hold_key);
         let slot = &mut self.inputs[input].agents[agent];
+        let blamed = cause.blamed().map(|index| slot.running.of_topic(index));
+        let blamed = blamed.filter(|index| *index < in_hand && !holds);
         slot.running = running;
         slot.is_waiting = false;
-        if in_hand <= 1 {
-            let slot = &mut self.inputs[input].agents[agent];
-            let record = if in_hand == 1 { slot.pop() } else { None };
-            let Some(record) = record else { return Err(self.other(cause.to_string())) };
-            self.touched = true;
-            failed.push(self.apply_policy(input, &record, cause)?);
+        let mut alone = 0;
+        match blamed {
+            Some(index) => {
+                let mut given = slot.pending.iter_mut().filter(|one| one.blamed.is_none());
+                if let Some(one) = given.nth(index) {
+                    one.blamed = Some(cause);
+                    self.touched = true;
+                }
+                self.end_blamed(input, agent, failed)?;
+            }
+            None if in_hand > 1 => alone = in_hand,
+            None => {
+                let pending = if in_hand == 1 { slot.pop() } else { None };
+                let Some(pending) = pending else { return Err(self.other(cause.to_string())) };
+                self.agent_gave_up(input, agent, pending, cause, failed)?;
+                self.end_blamed(input, agent, failed)?;
+            }
         }
-        let pending = mem::take(&mut self.inputs[input].agents[agent].pending);
-        for record in &pending {
-            let raw = RawRecord {
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: record.key.as_deref(),
-                value: record.value.as_deref(),
-            };
-            let OwnedRecord { offset, timestamp, .. } = *record;
-            let origin = Origin { input: input as u32, offset, timestamp };
-            self.cx_mut().headers.clone_from(&record.headers);
-            // It was decoded before; if that changes now, it is not the record's fault.
-            let again = self.deliver(input, agent, &raw, origin);
-            again.map_err(|failure| self.other(failure.to_string()))?;
+        self.deliver_again(input, agent, failed)?;
+        if alone > 0 {
+            self.inputs[input].agents[agent].running.give_alone(alone);
         }
+        Ok(())
+    }
+
+    /// Gives a new agent what the one before it has not acknowledged, unless it waits for others
+    /// now.
+    fn deliver_again(
+        &mut self,
+        input: usize,
+        agent: usize,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
         let slot = &mut self.inputs[input].agents[agent];
-        slot.pending = pending;
-        if in_hand > 1 {
-            slot.running.give_alone(in_hand);
+        slot.pending_bytes = 0;
+        for pending in mem::take(&mut slot.pending) {
+            let Pending { record, row, blamed } = &pending;
+            let is_new = row.is_none() && blamed.is_none();
+            let (key, owned) = (record.key.as_deref(), || record.clone());
+            if is_new && self.agent_is_held(input, agent, key, owned, failed)? {
+                continue;
+            }
+            if blamed.is_none() {
+                let raw = RawRecord {
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    key,
+                    value: record.value.as_deref(),
+                };
+                let OwnedRecord { offset, timestamp, .. } = *record;
+                let origin = Origin { input: input as u32, offset, timestamp };
+                self.cx_mut().headers.clone_from(&record.headers);
+                // It was decoded before; if that changes now, it is not the record's fault.
+                let again = self.deliver(input, agent, &raw, origin);
+                again.map_err(|failure| self.other(failure.to_string()))?;
+            }
+            self.inputs[input].agents[agent].push(pending);
         }
         Ok(())
     }
@@ -352,15 +440,26 @@ impl Task {
                 if self.is_behind() {
                     return Ok(());
                 }
-                let elapsed = self.cx().elapsed;
-                if self.inputs[input].agents[agent].running.is_due(elapsed) {
-                    let polled = self.poll_agent(input, agent)?;
-                    self.settle(input, agent, polled, failed)?;
-                }
+                self.run_if_due(input, agent, failed)?;
                 self.end_if_too_long(input, agent, failed)?;
             }
         }
         Ok(())
+    }
+
+    /// Polls an agent that would find something to do.
+    pub(super) fn run_if_due(
+        &mut self,
+        input: usize,
+        agent: usize,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        let elapsed = self.cx().elapsed;
+        if !self.inputs[input].agents[agent].running.is_due(elapsed) {
+            return Ok(());
+        }
+        let polled = self.poll_agent(input, agent)?;
+        self.settle(input, agent, polled, failed)
     }
 
     fn end_if_too_long(
@@ -414,7 +513,7 @@ impl Task {
                             Arc::clone(&source.topic),
                             self.id.partition,
                         ),
-                        offset: first.offset,
+                        offset: first.record.offset,
                         since,
                     });
                 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use super::Task;
+use super::retries::OPERATORS;
 use crate::effect::Effect;
 use crate::error::{Cause, RecordError, TaskError};
 use crate::limits::Outbound;
@@ -21,6 +22,8 @@ const PARTITION: &str = "__streams.errors.partition";
 const OFFSET: &str = "__streams.errors.offset";
 /// The record's own timestamp, where the dead-letter topic does not take it.
 const TIMESTAMP: &str = "headwater.timestamp";
+/// How often a record was tried, where it is tried again.
+const ATTEMPTS: &str = "headwater.attempts";
 
 /// How many bytes of an error's text a dead letter carries.
 const MESSAGE_MAX: usize = 1 << 10;
@@ -44,8 +47,9 @@ struct Detail {
 }
 
 impl Task {
-    /// Applies the source's error policy to a record whose effects were taken back already. An
-    /// error is for the policy to fail; otherwise the record counts as done.
+    /// Applies the source's error policy to a record that failed in the operators, and whose effects
+    /// were taken back already. An error is for the policy to fail; otherwise the record counts as
+    /// done.
     pub(super) fn apply_policy(
         &mut self,
         input: usize,
@@ -53,15 +57,24 @@ impl Task {
         cause: Cause,
     ) -> Result<RecordError, TaskError> {
         let topology = Arc::clone(&self.topology);
-        let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
-        let mut error = RecordError {
-            topic: Arc::clone(&source.topic),
-            partition: self.id.partition,
-            offset: record.offset,
-            cause,
-        };
-        match &source.policy {
-            ErrorPolicy::Fail => {
+        match &topology.sub_topologies[self.id.sub_topology].sources[input].policy {
+            ErrorPolicy::Retry(retry) => self.wait_or_end(input, OPERATORS, record, cause, retry),
+            policy => self.end(input, record, cause, policy),
+        }
+    }
+
+    /// Applies a policy that does not try the record again.
+    pub(super) fn end(
+        &mut self,
+        input: usize,
+        record: &OwnedRecord,
+        cause: Cause,
+        policy: &ErrorPolicy,
+    ) -> Result<RecordError, TaskError> {
+        let mut error = self.error(input, record.offset, cause);
+        match policy {
+            // `build()` refuses retries behind retries.
+            ErrorPolicy::Fail | ErrorPolicy::Retry(_) => {
                 return Err(TaskError::Record { task: self.id, error: error.into() });
             }
             ErrorPolicy::Skip => self.cx_mut().metrics.skipped += 1,
@@ -75,6 +88,12 @@ impl Task {
             }
         }
         Ok(error)
+    }
+
+    /// What was wrong with the record at an offset, with its place.
+    pub(super) fn error(&self, input: usize, offset: i64, cause: Cause) -> RecordError {
+        let topic = Arc::clone(&self.source(input).topic);
+        RecordError { topic, partition: self.id.partition, offset, cause }
     }
 
     /// Sends the record's bytes with what is known of the error, as far as `topic` takes that.
@@ -129,7 +148,8 @@ fn headers(
     detail: &Detail,
 ) -> Headers {
     let mut headers = Headers::new();
-    let own = record.headers.iter().filter(|(name, _)| !name.starts_with(PREFIX));
+    let is_own = |name: &str| !name.starts_with(PREFIX) && name != ATTEMPTS;
+    let own = record.headers.iter().filter(|(name, _)| is_own(name));
     own.for_each(|(name, value)| headers.push(name, value));
     if !detail.place {
         return headers;
@@ -137,6 +157,9 @@ fn headers(
     // −1 is no time of its own.
     if timestamp != record.timestamp.max(0) && headers.last(TIMESTAMP).is_none() {
         headers.push(TIMESTAMP, Some(record.timestamp.to_string().as_bytes()));
+    }
+    if let Cause::Retried { attempt, .. } = &error.cause {
+        headers.push(ATTEMPTS, Some(attempt.to_string().as_bytes()));
     }
     headers.push(EXCEPTION, Some(error.cause.name().as_bytes()));
     if detail.message > 0 {

@@ -14,7 +14,9 @@ mod late;
 mod merge;
 mod metrics;
 mod progress;
+mod retries;
 mod step;
+mod ticks;
 
 use std::mem;
 use std::sync::Arc;
@@ -37,10 +39,12 @@ use crate::moment::Moment;
 use crate::record::{Headers, RecordBatch, Timestamp, TopicPartition};
 use crate::store::Store;
 use crate::tables::Tables;
+use crate::tick::Ticking;
 use crate::topology::{SubTopology, Topology};
 use input::Input;
 pub(crate) use progress::METADATA_MAX;
 use progress::Progress;
+use retries::Retries;
 
 /// One partition of a sub-topology.
 pub struct Task {
@@ -55,6 +59,9 @@ pub struct Task {
     touched: bool,
     /// Entries of what is due that a step does at most.
     portion_max: usize,
+    retries: Retries,
+    /// How far its ticks have come, in the order of the sub-topology's.
+    ticks: Vec<Ticking>,
 }
 
 /// Where an input goes on; see [`Task::resume`].
@@ -95,7 +102,7 @@ impl Task {
     /// A task over an opened and restored store. [`resume`](Task::resume) comes next.
     pub fn new(topology: Arc<Topology>, id: TaskId, store: Box<dyn Store>) -> Self {
         let sub = &topology.sub_topologies[id.sub_topology];
-        let inputs = sub.sources.iter().map(|_| Input::new()).collect();
+        let inputs = sub.sources.iter().map(Input::new).collect();
         let tables = Tables::new(store, Arc::clone(&sub.tables), sub.local.clone());
         let clocks = vec![Clock::new(Clock::UNKNOWN, 0); topology.clock_names.len()];
         let cx = Cx {
@@ -121,6 +128,7 @@ impl Task {
             portion: Portion::default(),
             portion_max: PORTION,
         };
+        let retries = Retries::new(&topology, sub);
         Self {
             id,
             inputs,
@@ -128,6 +136,8 @@ impl Task {
             waker: Waker::noop().clone(),
             touched: false,
             portion_max: usize::MAX,
+            retries,
+            ticks: Vec::new(),
             topology,
         }
     }
@@ -163,8 +173,8 @@ impl Task {
             input.resume(resume.offset, &progress, source);
         }
         self.touched = inputs.iter().any(|resume| !resume.committed);
-        let cx = self.cx_mut();
-        cx.set_moment(now.into());
+        let (now, cx) = (now.into(), self.cx_mut());
+        cx.set_moment(now);
         // What is at the log for it is not known yet.
         cx.nothing_until = Timestamp::MIN;
         let elapsed = cx.elapsed;
@@ -172,6 +182,8 @@ impl Task {
         cx.tables.follow(&cx.clocks);
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);
+        self.resume_retries(now)?;
+        self.resume_ticks(inputs);
         self.start_agents()
     }
 
@@ -218,9 +230,15 @@ impl Task {
         self.inputs.iter().map(Input::position).collect()
     }
 
+    /// When an agent's batch in the making has waited long enough, in milliseconds by the clock that
+    /// never goes back: what [`next_wakeup`](Self::next_wakeup) knows of agents alone.
+    pub fn next_agent_wakeup(&self) -> Option<Timestamp> {
+        self.agents_deadline()
+    }
+
     /// What it has done since it was made.
     pub fn metrics(&self) -> TaskMetrics {
-        self.cx().metrics
+        TaskMetrics { waiting: self.retries.waiting(), ..self.cx().metrics }
     }
 
     /// About how many bytes of uncommitted table entries it holds in memory.

@@ -50,19 +50,31 @@ impl Task {
 
     fn step_inside(&mut self, records_max: usize) -> Result<Step, TaskError> {
         let mut step = Step::default();
+        let mut retries = self.share_of_retries(records_max);
         while step.processed < records_max {
             if self.is_behind() && !self.catch_up(records_max, &mut step)? {
                 break;
             }
+            if self.tick(&mut step)? {
+                continue;
+            }
+            if retries > 0 && self.try_again(&mut step)? {
+                retries -= 1;
+                continue;
+            }
             let Some(input) = self.oldest_input() else { break };
-            self.step_input(input, records_max, &mut step)?;
+            if self.may_hold(input) {
+                self.step_one(input, &mut step)?;
+            } else {
+                self.step_input(input, records_max, &mut step)?;
+            }
         }
         step.used += step.processed;
         step.more = self.has_more();
         Ok(step)
     }
 
-    fn step_input(
+    pub(super) fn step_input(
         &mut self,
         input: usize,
         records_max: usize,

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
-use std::sync::Arc;
 
 use super::{Source, SourceKind, SubTopology, Topology};
-use crate::builder::{Node, NodeKind};
+use crate::builder::{Node, NodeKind, TicksNode};
 use crate::policy::ErrorPolicy;
 
 /// A topology's description: `Display` writes text, [`mermaid`](Description::mermaid) a graph. Both
 /// name every topic that the application reads, writes or creates, as far as it is known
-/// beforehand; the runtime adds one of its own, `{application id}-topology`, if there are tables or
-/// repartition topics.
+/// beforehand; the runtime adds one of its own, `{application id}-topology`, if there are tables,
+/// repartition topics or ticks.
 #[derive(Clone, Copy)]
 pub struct Description<'a> {
     topology: &'a Topology,
@@ -63,7 +62,9 @@ impl<'a> Description<'a> {
         let mut topics = BTreeSet::new();
         for (id, node) in self.topology.nodes.iter().enumerate() {
             let edge = match &node.kind {
-                NodeKind::Source(topic) => format!("t_{0}[({0})] --> n{id}", topic),
+                NodeKind::Source(topic) | NodeKind::Ticks(TicksNode { topic: Some(topic), .. }) => {
+                    format!("t_{0}[({0})] --> n{id}", topic)
+                }
                 NodeKind::Sink(topic) | NodeKind::Repartition(topic) => {
                     format!("n{id} --> t_{0}[({0})]", topic)
                 }
@@ -72,8 +73,12 @@ impl<'a> Description<'a> {
             topics.insert(edge);
         }
         for (id, node) in self.topology.nodes.iter().enumerate() {
-            let NodeKind::Source(topic) = &node.kind else { continue };
-            if let Some(dead) = self.source(topic).and_then(dead_letters) {
+            let topic = match &node.kind {
+                NodeKind::Source(topic) => topic,
+                NodeKind::Ticks(TicksNode { topic: Some(topic), .. }) => topic,
+                _ => continue,
+            };
+            if let Some(dead) = self.source(topic).and_then(|one| one.policy.dead_letters()) {
                 topics.insert(format!("n{id} -. failed .-> t_{dead}[({dead})]"));
             }
         }
@@ -107,6 +112,7 @@ impl<'a> Description<'a> {
             NodeKind::Agent(name) => format!("agent {name}{table}"),
             NodeKind::Calls(name) => format!("map_async {name}"),
             NodeKind::Processor(name) => format!("process {name}{table}"),
+            NodeKind::Ticks(ticks) => format!("ticks {}, {}", ticks.name, ticks.schedule),
         }
     }
 
@@ -135,6 +141,9 @@ impl fmt::Display for Description<'_> {
             for source in sub.sources.iter().filter(|one| one.kind == SourceKind::Repartition) {
                 writeln!(f, "  creates {}, a repartition topic", source.topic)?;
             }
+            for source in sub.sources.iter().filter(|one| one.kind == SourceKind::Ticks) {
+                writeln!(f, "  creates {}, a topic of ticks without records", source.topic)?;
+            }
             for table in sub.tables.iter() {
                 let (changelog, name) = (table.changelog(), table.name());
                 write!(f, "  creates {changelog}, the changelog of {name}")?;
@@ -160,12 +169,10 @@ fn write_policy(f: &mut fmt::Formatter<'_>, topic: &str, policy: &ErrorPolicy) -
         ErrorPolicy::DeadLetter(dead) => {
             writeln!(f, "  sends records of {topic} that fail to {dead}, a dead-letter topic")
         }
-    }
-}
-
-fn dead_letters(source: &Source) -> Option<&Arc<str>> {
-    match &source.policy {
-        ErrorPolicy::DeadLetter(topic) => Some(topic),
-        _ => None,
+        ErrorPolicy::Retry(retry) => {
+            let (attempts, held) = (retry.attempts, if retry.hold_key { ", in order" } else { "" });
+            writeln!(f, "  tries records of {topic} that fail again, {attempts} times{held}")?;
+            write_policy(f, topic, &retry.then)
+        }
     }
 }

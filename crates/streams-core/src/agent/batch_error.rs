@@ -1,0 +1,75 @@
+//! Which record of a batch it was.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::error::{BoxError, Cause};
+
+/// An agent's error that names the record of a batch which failed: that one alone is dealt with by
+/// the error policy, and the others are given again, without it. Of any other error of an agent
+/// with a batch in hand nobody knows which record it is about: all of them are given again, one by
+/// one, until one fails alone.
+///
+/// ```
+/// use headwater::agent::{AgentResult, BatchError, Context, Records};
+/// use headwater::{Builder, Consumed, ErrorPolicy, Topic};
+/// use headwater_testkit::TopologyTest;
+/// use std::time::Duration;
+///
+/// async fn store(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
+///     loop {
+///         let batch = orders.take(3, Duration::from_secs(1)).await;
+///         if let Some(index) = batch.iter().position(|order| order.value < 0) {
+///             return Err(BatchError::at(index, "the database refuses it").into());
+///         }
+///         cx.send(&Topic::<String, i64>::new("stored"), "all".into(), batch.len() as i64)?;
+///     }
+/// }
+///
+/// let orders = Topic::<String, i64>::new("orders");
+/// let stored = Topic::<String, i64>::new("stored");
+/// let app = Builder::new("stores");
+/// let skips = Consumed::new().on_error(ErrorPolicy::Skip);
+/// app.agent("store", &orders).consumed(skips).sends(&stored).run(store);
+///
+/// let mut test = TopologyTest::new(app.build()?);
+/// for value in [1, -1, 3, 4] {
+///     test.send(&orders, "k".into(), value)?;
+/// }
+/// assert_eq!(test.take(&stored)?, [("all".to_owned(), 3)]);
+/// assert!(test.failed()[0].contains("orders-0 offset 1"), "{:?}", test.failed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct BatchError {
+    index: usize,
+    cause: BoxError,
+}
+
+impl BatchError {
+    /// Record number `index` of the batch that [`take`](super::Records::take) gave last, from 0,
+    /// has failed with `cause`. A number that the batch does not have blames no record.
+    pub fn at(index: usize, cause: impl Into<BoxError>) -> Self {
+        Self { index, cause: cause.into() }
+    }
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl Error for BatchError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+impl Cause {
+    /// Which record of a batch it blames.
+    pub(crate) fn blamed(&self) -> Option<usize> {
+        let Self::User { source, .. } = self else { return None };
+        source.downcast_ref::<BatchError>().map(|error| error.index)
+    }
+}

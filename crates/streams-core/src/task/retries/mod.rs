@@ -1,0 +1,346 @@
+//! Records that failed, and are tried again: what the task does for a source whose error policy is
+//! [`ErrorPolicy::retry`](crate::ErrorPolicy::retry).
+//!
+//! They wait in a table of the task (`rows.rs` has its bytes, `queue.rs` its order), so what a
+//! record does when it is tried again, and that it waits no longer, is committed at once. Each row
+//! says which reader of the source it is for: the operators, or one of the agents, which may have
+//! it in hand for a while (`readers.rs`).
+
+mod queue;
+mod readers;
+mod rows;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::queue::Queue;
+pub(super) use self::rows::Waiting;
+use self::rows::{HELD, Place};
+use super::Task;
+use super::progress::Progress;
+use super::step::Step;
+use crate::agent::panic_text;
+use crate::cx::Cx;
+use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
+use crate::moment::Moment;
+use crate::policy::Retry;
+use crate::record::{OwnedBatch, OwnedRecord, RecordBatch, Timestamp};
+use crate::topology::{SubTopology, Topology};
+use crate::window::millis;
+
+/// The name of the reader of a source that its operators are.
+pub(super) const OPERATORS: &str = Progress::OPERATORS;
+
+/// What waits of a task's inputs.
+pub(super) struct Retries {
+    /// For each input; `None` where nothing is tried again.
+    queues: Box<[Option<Queue>]>,
+    /// Half a record that the last step did not give to those that wait.
+    odd: usize,
+}
+
+impl Retries {
+    pub(super) fn new(topology: &Topology, sub: &SubTopology) -> Self {
+        let queues = sub.sources.iter().map(|source| {
+            let holds = source.policy.retries()?.hold_key;
+            let table = source.retries?;
+            Some(Queue::new(table, &topology.table_names[table], holds))
+        });
+        Self { queues: queues.collect(), odd: 0 }
+    }
+
+    /// How many records wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.queues.iter().flatten().map(|queue| queue.waiting).sum()
+    }
+
+    /// When the first record is due, by the clock that never goes back.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.queues.iter().flatten().filter_map(Queue::next_due).min()
+    }
+
+    /// How many of a step's records may be such as wait already: half of them, as long as there are
+    /// others, so that neither waits for the other, however many there are.
+    fn share(&mut self, records_max: usize, has_others: bool) -> usize {
+        if !has_others {
+            return records_max;
+        }
+        let halves = records_max.saturating_add(self.odd);
+        self.odd = halves % 2;
+        halves / 2
+    }
+}
+
+impl Task {
+    /// Takes over what waits in the tables.
+    pub(super) fn resume_retries(&mut self, now: Moment) -> Result<(), TaskError> {
+        let topology = Arc::clone(&self.topology);
+        let sources = &topology.sub_topologies[self.id.sub_topology].sources;
+        for (input, source) in sources.iter().enumerate() {
+            let operators = self.inputs[input].operators_from;
+            let agents = self.inputs[input].agents_from.clone();
+            let position = |reader: &str| match reader {
+                OPERATORS => operators,
+                // What waits for an agent that is gone does not come again.
+                _ => source.agent(reader).map_or(i64::MAX, |agent| agents[agent]),
+            };
+            self.with_queue(input, |queue, cx| queue.resume(&mut cx.tables, &position, now))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a record's time to be tried again has come.
+    pub(super) fn has_due_retry(&self) -> bool {
+        let due = self.retries.next_due().filter(|due| *due <= self.cx().elapsed);
+        due.is_some() && !self.waits_for_agents()
+    }
+
+    /// When the next record is due, unless one is already: that is done by the next step.
+    pub(super) fn next_retry(&self) -> Option<Timestamp> {
+        self.retries.next_due().filter(|due| *due > self.cx().elapsed)
+    }
+
+    /// How many records of a step may be such as wait already.
+    pub(super) fn share_of_retries(&mut self, records_max: usize) -> usize {
+        if !self.has_due_retry() {
+            return 0;
+        }
+        let has_others = self.has_queued() && self.missing().next().is_none();
+        self.retries.share(records_max, has_others)
+    }
+
+    /// Whether records of this input may have to wait behind others of their key: then they are
+    /// taken [one by one](Self::step_one).
+    pub(super) fn may_hold(&self, input: usize) -> bool {
+        self.retries.queues[input].as_ref().is_some_and(Queue::may_hold)
+    }
+
+    /// Processes the next record of an input, or puts it behind others.
+    pub(super) fn step_one(&mut self, input: usize, step: &mut Step) -> Result<(), TaskError> {
+        let Some((batch, index)) = self.inputs[input].take_batch() else { return Ok(()) };
+        let waits = self.step_behind(input, &*batch, index, step);
+        let is_done = matches!(waits, Ok(true));
+        if is_done {
+            self.pass(input, &*batch, index);
+            step.processed += 1;
+        }
+        self.inputs[input].put_back(batch, index + usize::from(is_done));
+        if waits? { Ok(()) } else { self.step_input(input, step.processed + 1, step) }
+    }
+
+    /// Puts the operators' part of a record behind others, if it has to wait, and gives it to the
+    /// agents, which decide for themselves. `false`: it need not wait.
+    fn step_behind(
+        &mut self,
+        input: usize,
+        batch: &dyn RecordBatch,
+        index: usize,
+        step: &mut Step,
+    ) -> Result<bool, TaskError> {
+        let raw = batch.record(index);
+        if raw.offset < self.inputs[input].operators_from {
+            return Ok(false);
+        }
+        let place = Place::new(OPERATORS, raw.key);
+        // What is written from here on belongs to no record that could be taken back.
+        self.begin(input, batch, index, false);
+        let record = || OwnedRecord::of(batch, index);
+        if !self.wait_behind(input, place, record, &mut step.failed)? {
+            return Ok(false);
+        }
+        self.run_agents(input, batch, index, &mut step.failed)?;
+        Ok(true)
+    }
+
+    /// Puts a record behind those of its place that wait, if there are any. `false`: there are
+    /// none.
+    fn wait_behind(
+        &mut self,
+        input: usize,
+        place: Place,
+        record: impl FnOnce() -> OwnedRecord,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<bool, TaskError> {
+        let holds = self.with_queue(input, |queue, cx| queue.holds(&mut cx.tables, &place))?;
+        if holds != Some(true) {
+            return Ok(false);
+        }
+        let waiting = Waiting { place, due: HELD, attempts: 0, record: record() };
+        let refused =
+            self.refused(input, |queue, cx| queue.add(&mut cx.tables, &waiting, cx.elapsed))?;
+        let topology = Arc::clone(&self.topology);
+        if let Some((refused, retry)) = refused.zip(self.retry_of(&topology, input)) {
+            failed.push(self.end(input, &waiting.record, refused, &retry.then)?);
+        }
+        Ok(true)
+    }
+
+    /// A record has failed for the first time at a reader: it waits from now on, or has its end.
+    pub(super) fn wait_or_end(
+        &mut self,
+        input: usize,
+        reader: &str,
+        record: &OwnedRecord,
+        cause: Cause,
+        retry: &Retry,
+    ) -> Result<RecordError, TaskError> {
+        let place = Place::new(reader, record.key.as_deref());
+        let waiting = Waiting { place, due: HELD, attempts: 1, record: record.clone() };
+        self.try_later_or_end(input, waiting, None, cause, retry)
+    }
+
+    /// Tries one of the records again whose time has come. `false`: there is none.
+    pub(super) fn try_again(&mut self, step: &mut Step) -> Result<bool, TaskError> {
+        let queues = self.retries.queues.iter().enumerate();
+        let due = queues.filter_map(|(input, queue)| Some((queue.as_ref()?.next_due()?, input)));
+        let Some((_, input)) = due.min() else { return Ok(false) };
+        let due = |queue: &mut Queue, cx: &mut Cx| queue.due(&mut cx.tables, cx.elapsed);
+        let Some(found) = self.with_queue(input, due)?.flatten() else { return Ok(false) };
+        self.touched = true;
+        step.processed += 1;
+        if found.place.reader() != OPERATORS {
+            self.give_again(input, found, &mut step.failed)?;
+            return Ok(true);
+        }
+        let batch = OwnedBatch::from(vec![found.record.clone()]);
+        let mark = self.begin(input, &batch, 0, true);
+        let failure = self.run_operators(input, &batch);
+        let failure = self.cx_mut().stop.take().map_or(failure, Err);
+        let Err(failure) = failure else {
+            self.succeeded(input, &found)?;
+            return Ok(true);
+        };
+        let cause = match failure.kind() {
+            FailureKind::Record(cause) => cause,
+            kind => return Err(self.stopped(kind.into())),
+        };
+        if let Some(mark) = mark {
+            self.cx_mut().undo_record(mark);
+        }
+        self.failed_again(input, found, cause, &mut step.failed)?;
+        Ok(true)
+    }
+
+    /// A record that waited has succeeded.
+    pub(super) fn succeeded(&mut self, input: usize, found: &Waiting) -> Result<(), TaskError> {
+        self.cx_mut().metrics.retries += u64::from(found.attempts > 0);
+        self.with_queue(input, |queue, cx| queue.remove(&mut cx.tables, found)).map(drop)
+    }
+
+    /// A record that waited has failed: once more, unless it only waited for others.
+    fn failed_again(
+        &mut self,
+        input: usize,
+        found: Waiting,
+        cause: Cause,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        self.cx_mut().metrics.retries += u64::from(found.attempts > 0);
+        let topology = Arc::clone(&self.topology);
+        if let Some(retry) = self.retry_of(&topology, input) {
+            let again = Waiting { attempts: found.attempts.saturating_add(1), ..found.clone() };
+            failed.push(self.try_later_or_end(input, again, Some(&found), cause, retry)?);
+        }
+        Ok(())
+    }
+
+    /// The operators alone, with the one record of a batch. A panic of user code is an error.
+    fn run_operators(&mut self, input: usize, batch: &dyn RecordBatch) -> Result<(), Failure> {
+        let topology = Arc::clone(&self.topology);
+        let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
+        let (record, cx) = (batch.record(0), self.cx_mut());
+        let run = || source.receivers.iter().try_for_each(|one| one.receive(&record, cx));
+        let run = catch_unwind(AssertUnwindSafe(run));
+        run.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic)).into()))
+    }
+
+    /// A record has failed, `waiting.attempts` times by now. `found` is its row, if it has one.
+    fn try_later_or_end(
+        &mut self,
+        input: usize,
+        mut waiting: Waiting,
+        found: Option<&Waiting>,
+        mut cause: Cause,
+        retry: &Retry,
+    ) -> Result<RecordError, TaskError> {
+        let (attempt, of) = (waiting.attempts, retry.attempts_in_all());
+        if attempt < of && retry.is_worth(&cause) {
+            let wait = retry.backoff.after(attempt, self.seed(waiting.record.offset));
+            let wait_ms = millis(wait);
+            let refused = self.refused(input, |queue, cx| {
+                let elapsed = cx.elapsed;
+                waiting.due = queue.date(elapsed).saturating_add(wait_ms).max(HELD + 1);
+                match found {
+                    Some(found) => queue.put_off(&mut cx.tables, found, &waiting, elapsed),
+                    None => queue.add(&mut cx.tables, &waiting, elapsed),
+                }
+            })?;
+            let Some(refused) = refused else {
+                let again_in = Some(Duration::from_millis(wait_ms.unsigned_abs()));
+                let cause = Cause::Retried { cause: cause.into(), attempt, of, again_in };
+                return Ok(self.error(input, waiting.record.offset, cause));
+            };
+            cause = Cause::NoRetry { cause: cause.into(), refused: refused.into() };
+        }
+        if let Some(found) = found {
+            self.with_queue(input, |queue, cx| queue.remove(&mut cx.tables, found))?;
+        }
+        let cause = Cause::Retried { cause: cause.into(), attempt, of, again_in: None };
+        self.end(input, &waiting.record, cause, &retry.then)
+    }
+
+    /// Waits of records that failed together differ, where that is asked for.
+    fn seed(&self, offset: i64) -> u64 {
+        let partition = u64::from(self.id.partition.unsigned_abs());
+        offset.unsigned_abs() ^ partition.rotate_right(16)
+    }
+
+    fn retry_of<'t>(&self, topology: &'t Topology, input: usize) -> Option<&'t Retry> {
+        topology.sub_topologies[self.id.sub_topology].sources[input].policy.retries()
+    }
+
+    /// Does something that a record may be refused for: why it was.
+    fn refused(
+        &mut self,
+        input: usize,
+        act: impl FnOnce(&mut Queue, &mut Cx) -> Result<(), Failure>,
+    ) -> Result<Option<Cause>, TaskError> {
+        let mut refused = None;
+        self.with_queue(input, |queue, cx| match act(queue, cx).map_err(Failure::kind) {
+            Err(FailureKind::Record(cause)) => {
+                refused = Some(cause);
+                Ok(())
+            }
+            Err(kind) => Err(kind.into()),
+            Ok(()) => Ok(()),
+        })?;
+        Ok(refused)
+    }
+
+    /// Does something with what waits of an input; `None` if nothing ever does.
+    fn with_queue<T>(
+        &mut self,
+        input: usize,
+        act: impl FnOnce(&mut Queue, &mut Cx) -> Result<T, Failure>,
+    ) -> Result<Option<T>, TaskError> {
+        let (queue, cx) = (&mut self.retries.queues[input], &mut self.cx);
+        let done = queue.as_mut().zip(cx.as_deref_mut()).map(|(queue, cx)| act(queue, cx));
+        done.transpose().map_err(|failure| self.stopped(failure))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_wait_have_half_of_the_records_however_few_a_step_has() {
+        let mut retries = Retries { queues: Box::default(), odd: 0 };
+        let mut shares = |records_max| [(); 4].map(|()| retries.share(records_max, true));
+        assert_eq!(shares(1), [0, 1, 0, 1]);
+        assert_eq!(shares(7), [3, 4, 3, 4]);
+        assert_eq!(shares(1_000), [500; 4]);
+        assert_eq!(retries.share(7, false), 7);
+    }
+}

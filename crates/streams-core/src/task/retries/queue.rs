@@ -1,0 +1,310 @@
+//! The records of one source that wait to be tried again. They are in the task's tables; here is
+//! what is known of them.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::rows::{self, DUE, HELD, Place, RECORD, Waiting};
+use crate::changelog::end_of;
+use crate::codec::CodecError;
+use crate::error::Failure;
+use crate::moment::Moment;
+use crate::record::Timestamp;
+use crate::stored;
+use crate::tables::{TableIndex, Tables};
+
+/// Rows that are looked at together when a task begins.
+const TOGETHER: usize = 1_000;
+
+pub(super) struct Queue {
+    table: TableIndex,
+    name: Arc<str>,
+    /// Whether later records of a key wait behind the first one.
+    holds: bool,
+    /// How many records wait.
+    pub(super) waiting: u64,
+    /// The row that finds the record that is due first.
+    next: Option<Vec<u8>>,
+    /// The date by which everything here is due, as it was when the clock that never goes back
+    /// stood at `anchor`. It never goes back either, whatever people set a machine's to: not while
+    /// the task runs, and not behind the date at which the last row was written.
+    date: Timestamp,
+    anchor: Timestamp,
+}
+
+/// What is to be known of a row when a task begins.
+struct Row {
+    key: Vec<u8>,
+    at: Timestamp,
+    due: Option<Timestamp>,
+}
+
+impl Queue {
+    pub(super) fn new(table: TableIndex, name: &Arc<str>, holds: bool) -> Self {
+        let (name, next) = (Arc::clone(name), None);
+        Self { table, name, holds, waiting: 0, next, date: 0, anchor: 0 }
+    }
+
+    /// Takes over what waits. Records from the `position` of their reader on come again: they are
+    /// processed then, and do not wait twice. Under at-least-once there may be rows whose commit failed half-way: the
+    /// rest is mended, so that no record is forgotten and no key waits for ever.
+    pub(super) fn resume(
+        &mut self,
+        tables: &mut Tables,
+        position: &dyn Fn(&str) -> i64,
+        now: Moment,
+    ) -> Result<(), Failure> {
+        (self.waiting, self.date, self.anchor) = (0, now.date.max(0), now.elapsed_ms);
+        let (mut from, mut place) = (vec![RECORD], None);
+        loop {
+            let found = self.rows_from(tables, &from)?;
+            for row in &found {
+                self.date = self.date.max(row.at);
+                let of_row = self.take_over(tables, row, place.as_ref(), position)?;
+                place = of_row.or(place);
+            }
+            match found.into_iter().nth(TOGETHER - 1) {
+                Some(last) => from = [&last.key[..], &[0]].concat(),
+                None => break,
+            }
+        }
+        self.look_from(tables, &[DUE])
+    }
+
+    /// The place of the row, if its record waits; `before` is the place of the record before it.
+    fn take_over(
+        &mut self,
+        tables: &mut Tables,
+        row: &Row,
+        before: Option<&Place>,
+        position: &dyn Fn(&str) -> i64,
+    ) -> Result<Option<Place>, Failure> {
+        let parts = rows::place_and_offset(&row.key).zip(row.due);
+        let ((place, offset), due) = parts.ok_or_else(|| self.broken(&row.key))?;
+        if offset >= position(place.reader()) {
+            tables.delete(self.table, &row.key);
+            tables.delete(self.table, &place.due(due, offset));
+            return Ok(None);
+        }
+        self.waiting += 1;
+        let is_first = before != Some(&place);
+        let finder = place.due(due, offset);
+        if (is_first || due != HELD) && tables.get(self.table, &finder)?.is_none() {
+            self.put(tables, &finder, &[])?;
+        }
+        if is_first && place.can_hold() {
+            let known = self.first_of(tables, &place)?;
+            let is_wanted = self.holds || due == HELD || known.is_some();
+            if is_wanted && known != Some(offset) {
+                self.put(tables, &place.first(), &offset.to_be_bytes())?;
+            }
+        }
+        Ok(Some(place))
+    }
+
+    /// Some rows of records, in order.
+    fn rows_from(&self, tables: &Tables, from: &[u8]) -> Result<Vec<Row>, Failure> {
+        let mut found = Vec::new();
+        tables.scan(self.table, from, Some(&[DUE]), &mut |key, at, value| {
+            let due = rows::due(value).map(|(due, _)| due);
+            found.push(Row { key: key.to_vec(), at, due });
+            if found.len() < TOGETHER { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(found)
+    }
+
+    /// What the date is, by which records are due.
+    pub(super) fn date(&self, elapsed: Timestamp) -> Timestamp {
+        self.date.saturating_add(elapsed.saturating_sub(self.anchor))
+    }
+
+    /// When the first record is due, by the clock that never goes back.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let (due, ..) = rows::due_and_place(self.next.as_deref()?)?;
+        Some(due.saturating_sub(self.date).saturating_add(self.anchor))
+    }
+
+    /// Whether records may have to wait behind others.
+    pub(super) fn may_hold(&self) -> bool {
+        self.holds && self.waiting > 0
+    }
+
+    /// Whether a record of this place has to wait behind another one.
+    pub(super) fn holds(&self, tables: &mut Tables, place: &Place) -> Result<bool, Failure> {
+        if !self.may_hold() || !place.can_hold() {
+            return Ok(false);
+        }
+        let Some(first) = self.first_of(tables, place)? else { return Ok(false) };
+        Ok(tables.get(self.table, &place.record(first))?.is_some())
+    }
+
+    /// The record waits from now on. An error of the record: its row is too large.
+    pub(super) fn add(
+        &mut self,
+        tables: &mut Tables,
+        waiting: &Waiting,
+        elapsed: Timestamp,
+    ) -> Result<(), Failure> {
+        let (place, offset) = (&waiting.place, waiting.record.offset);
+        let is_new = tables.get(self.table, &place.record(offset))?.is_none();
+        let is_first = self.holds && place.can_hold() && !self.holds(tables, place)?;
+        self.write(tables, waiting, elapsed)?;
+        self.waiting += u64::from(is_new);
+        if is_first {
+            self.put(tables, &place.first(), &offset.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// A reader has the record in hand from now on. Its row stays until that has an end: whoever
+    /// goes on after a crash finds it there, and gives it again.
+    pub(super) fn take_in_hand(
+        &mut self,
+        tables: &mut Tables,
+        found: &Waiting,
+    ) -> Result<(), Failure> {
+        self.forget(tables, &found.place.due(found.due, found.record.offset))
+    }
+
+    /// The record waits again, until another time.
+    pub(super) fn put_off(
+        &mut self,
+        tables: &mut Tables,
+        found: &Waiting,
+        waiting: &Waiting,
+        elapsed: Timestamp,
+    ) -> Result<(), Failure> {
+        // Before the other one is written: without any wait it may be the same.
+        self.forget(tables, &found.place.due(found.due, found.record.offset))?;
+        self.write(tables, waiting, elapsed)
+    }
+
+    /// The record is done with, and the next one of its place is its turn's.
+    pub(super) fn remove(&mut self, tables: &mut Tables, found: &Waiting) -> Result<(), Failure> {
+        let Waiting { place, due, record, .. } = found;
+        let offset = record.offset;
+        tables.delete(self.table, &place.record(offset));
+        self.waiting = self.waiting.saturating_sub(1);
+        if place.can_hold() && self.first_of(tables, place)? == Some(offset) {
+            self.let_next_go(tables, place, offset)?;
+        }
+        self.forget(tables, &place.due(*due, offset))
+    }
+
+    /// The record at `offset` of a place was the first.
+    fn let_next_go(
+        &mut self,
+        tables: &mut Tables,
+        place: &Place,
+        offset: i64,
+    ) -> Result<(), Failure> {
+        // Those before it are done with: what is left of them is not gone through again.
+        let from = place.record(offset.saturating_add(1));
+        let end = end_of(&from[..from.len() - 8]);
+        let mut next = None;
+        tables.scan(self.table, &from, end.as_deref(), &mut |key, _, value| {
+            next = Some((key.to_vec(), rows::due(value).map(|(due, _)| due)));
+            ControlFlow::Break(())
+        })?;
+        let Some((key, due)) = next else {
+            tables.delete(self.table, &place.first());
+            return Ok(());
+        };
+        let parts = rows::place_and_offset(&key).zip(due);
+        let ((_, offset), due) = parts.ok_or_else(|| self.broken(&key))?;
+        self.put(tables, &place.first(), &offset.to_be_bytes())?;
+        if due == HELD {
+            self.find_by_time(tables, place.due(HELD, offset))?;
+        }
+        Ok(())
+    }
+
+    /// The record that is due first, if its time has come.
+    pub(super) fn due(
+        &mut self,
+        tables: &mut Tables,
+        elapsed: Timestamp,
+    ) -> Result<Option<Waiting>, Failure> {
+        let date = self.date(elapsed);
+        while let Some(key) = self.next.take() {
+            let parts = rows::due_and_place(&key);
+            let (due, offset, place) = parts.ok_or_else(|| self.broken(&key))?;
+            if due > date {
+                self.next = Some(key);
+                return Ok(None);
+            }
+            let row = place.record(offset);
+            if let Some((_, value)) = tables.get(self.table, &row)? {
+                let read = Waiting::read(place, offset, value);
+                let waiting = read.ok_or_else(|| self.broken(&row))?;
+                if waiting.due == due {
+                    self.next = Some(key);
+                    return Ok(Some(waiting));
+                }
+            }
+            // Only after a commit that failed half-way.
+            tables.delete(self.table, &key);
+            self.look_from(tables, &key)?;
+        }
+        Ok(None)
+    }
+
+    /// The row of a record, and what finds it by time.
+    fn write(
+        &mut self,
+        tables: &mut Tables,
+        waiting: &Waiting,
+        elapsed: Timestamp,
+    ) -> Result<(), Failure> {
+        let Waiting { place, due, record, .. } = waiting;
+        let stored = waiting.stored(self.date(elapsed));
+        // The largest one first: it is refused before anything is written.
+        tables.put_stamped(self.table, &place.record(record.offset), &stored)?;
+        if *due != HELD {
+            self.find_by_time(tables, place.due(*due, record.offset))?;
+        }
+        Ok(())
+    }
+
+    fn find_by_time(&mut self, tables: &mut Tables, key: Vec<u8>) -> Result<(), Failure> {
+        self.put(tables, &key, &[])?;
+        if self.next.as_ref().is_none_or(|next| key < *next) {
+            self.next = Some(key);
+        }
+        Ok(())
+    }
+
+    /// Takes away what found a record by time.
+    fn forget(&mut self, tables: &mut Tables, key: &[u8]) -> Result<(), Failure> {
+        tables.delete(self.table, key);
+        if self.next.as_deref() == Some(key) { self.look_from(tables, key) } else { Ok(()) }
+    }
+
+    /// Looks for what is due first, from a row on: what lies before it is known to be done with.
+    fn look_from(&mut self, tables: &Tables, from: &[u8]) -> Result<(), Failure> {
+        self.next = None;
+        tables.scan(self.table, from, Some(&[DUE + 1]), &mut |key, _, _| {
+            self.next = Some(key.to_vec());
+            ControlFlow::Break(())
+        })?;
+        Ok(())
+    }
+
+    /// The first record of a place, where that is kept.
+    fn first_of(&self, tables: &mut Tables, place: &Place) -> Result<Option<i64>, Failure> {
+        let key = place.first();
+        let Some((_, value)) = tables.get(self.table, &key)? else { return Ok(None) };
+        let offset = value.try_into().map(i64::from_be_bytes);
+        offset.map(Some).map_err(|_| self.broken(&key))
+    }
+
+    fn put(&self, tables: &mut Tables, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        let stored = [&self.date.to_be_bytes()[..], value].concat();
+        tables.put_stamped(self.table, key, &stored)
+    }
+
+    fn broken(&self, key: &[u8]) -> Failure {
+        let why = CodecError::new("it is no record that waits to be tried again");
+        stored::broken(&self.name, "row", stored::shown(key), why)
+    }
+}

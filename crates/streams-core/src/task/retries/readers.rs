@@ -1,0 +1,89 @@
+//! Records that are tried again by an agent. It may have one in hand for long, with commits in
+//! between: the row stays until the agent has acknowledged the record, or has failed with it.
+
+use std::sync::Arc;
+
+use super::rows::{Place, Waiting};
+use crate::cx::Origin;
+use crate::error::{Cause, RecordError, TaskError};
+use crate::policy::ErrorPolicy;
+use crate::record::{OwnedRecord, RawRecord};
+use crate::task::Task;
+use crate::task::agents::Pending;
+
+impl Task {
+    /// Gives a record again whose time has come to the agent that it waits for.
+    pub(super) fn give_again(
+        &mut self,
+        input: usize,
+        found: Waiting,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        // What is written from here on belongs to no record that could be taken back.
+        self.cx_mut().begin_record(false);
+        self.with_queue(input, |queue, cx| queue.take_in_hand(&mut cx.tables, &found))?;
+        let Some(agent) = self.source(input).agent(found.place.reader()) else {
+            let operator: Arc<str> = format!("agent {}", found.place.reader()).into();
+            let source = "there is no such agent any more".into();
+            return self.failed_again(input, found, Cause::User { operator, source }, failed);
+        };
+        let record = &found.record;
+        let raw = RawRecord {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+        };
+        let (offset, timestamp) = (record.offset, record.timestamp);
+        let origin = Origin { input: input as u32, offset, timestamp };
+        self.cx_mut().headers.clone_from(&record.headers);
+        if let Err(failure) = self.deliver(input, agent, &raw, origin) {
+            let cause = self.record_cause(failure)?;
+            return self.failed_again(input, found, cause, failed);
+        }
+        self.inputs[input].agents[agent].push(Pending::again(found));
+        self.run_if_due(input, agent, failed)
+    }
+
+    /// Puts a record behind those of its key that wait for an agent, if there are any.
+    pub(in crate::task) fn agent_is_held(
+        &mut self,
+        input: usize,
+        agent: usize,
+        key: Option<&[u8]>,
+        record: impl FnOnce() -> OwnedRecord,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<bool, TaskError> {
+        if !self.may_hold(input) {
+            return Ok(false);
+        }
+        let place = Place::new(self.source(input).agents[agent].name(), key);
+        self.wait_behind(input, place, record, failed)
+    }
+
+    /// An agent has failed with a record, or could not be given it.
+    pub(in crate::task) fn agent_gave_up(
+        &mut self,
+        input: usize,
+        agent: usize,
+        pending: Pending,
+        cause: Cause,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        self.touched = true;
+        if let Some(found) = pending.row {
+            return self.failed_again(input, *found, cause, failed);
+        }
+        let topology = Arc::clone(&self.topology);
+        let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
+        let error = match &source.policy {
+            ErrorPolicy::Retry(retry) => {
+                let reader = source.agents[agent].name();
+                self.wait_or_end(input, reader, &pending.record, cause, retry)?
+            }
+            policy => self.end(input, &pending.record, cause, policy)?,
+        };
+        failed.push(error);
+        Ok(())
+    }
+}

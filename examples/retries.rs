@@ -1,0 +1,73 @@
+//! Records that fail are tried again: a bank that is away for two seconds, and one payment that it
+//! never takes.
+//!
+//! `cargo run --release --example retries -- [--broker kafka://127.0.0.1:9092]`
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use headwater::prelude::*;
+
+const PAYMENTS: i64 = 100;
+
+/// A client of a bank, as one from the network would be.
+struct Bank {
+    away_until: Instant,
+}
+
+impl Bank {
+    fn pay(&self, account: &str, cents: i64) -> Result<String, String> {
+        if Instant::now() < self.away_until {
+            return Err("the bank is away".to_owned());
+        }
+        if cents == 1_313 {
+            return Err(format!("the bank refuses {cents} from {account}"));
+        }
+        Ok(format!("{account} has paid {cents}"))
+    }
+}
+
+fn topology(bank: Bank) -> Result<Topology, headwater::BuildError> {
+    let payments = Topic::<String, i64>::new("example-payments");
+    // After 0.1 s, 0.2 s, 0.4 s, … and every second at last; each up to a quarter earlier.
+    let backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(1));
+    let policy = ErrorPolicy::retry(8, backoff)
+        .hold_key()
+        .then(ErrorPolicy::dead_letter("example-payments-dead"));
+
+    let app = Builder::new("example-retries");
+    app.stream_with(&payments, Consumed::new().on_error(policy))
+        .try_map(move |account, cents| bank.pay(&account, cents).map(|paid| (account, paid)))
+        .to(&Topic::<String, String>::new("example-paid"));
+    app.build()
+}
+
+#[tokio::main]
+async fn main() -> support::Result {
+    let config = support::config()?;
+    let topology = topology(Bank { away_until: Instant::now() + Duration::from_secs(2) })?;
+    print!("{}", topology.describe());
+
+    let payments = Topic::<String, i64>::new("example-payments");
+    let (paid, dead) = (Topic::<String, String>::new("example-paid"), "example-payments-dead");
+    let client = headwater::client(&config)?;
+    for topic in [payments.name(), paid.name(), dead] {
+        support::create_topic(&client, topic, 3)?;
+    }
+    let mut writer = client.writer()?;
+    for number in 0..PAYMENTS {
+        let cents = if number == 42 { 1_313 } else { 100 + number };
+        writer.send(&payments, &format!("account-{}", number % 9), &cents, 1_000 + number)?;
+    }
+    writer.flush()?;
+
+    let running = support::start(topology, &config);
+    let expected = PAYMENTS as usize - 1;
+    let paid = support::read_until(&client, &paid, |paid| paid.len() >= expected).await?;
+    let dead = Topic::<String, i64>::new(dead);
+    let dead = support::read_until(&client, &dead, |dead| !dead.is_empty()).await?;
+    running.stop().await?;
+    println!("{} paid, {} refused, none lost", paid.len(), dead.len());
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! On a real broker: a service is away for a minute, one record of a hundred is poisoned, and
+//! instances are killed with `kill -9` all the while. Every record that the service takes is called
+//! once, those of a key in their order, and the dead letters are the poisoned ones.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use headwater::prelude::*;
+use headwater::{ProcessError, ReadRecord};
+use support::child::{Instance, random_pause, run_child};
+use support::{kafka, unique};
+
+const RECORDS: u64 = 12_000;
+const RATE: u64 = 200;
+/// No two poisoned records have the same key: each holds its key until it is a dead letter.
+const KEYS: u64 = 997;
+/// With waits of at least four seconds from the seventh on it is tried for longer than a minute.
+const ATTEMPTS: u32 = 24;
+
+fn is_poisoned(number: u64) -> bool {
+    number % 100 == 7
+}
+
+/// The service is away for a minute, beginning five seconds after the application's id was made,
+/// which ends with the microseconds of that moment: so all processes know.
+fn is_away(id: &str, now: i64) -> bool {
+    let made_at = id.rsplit('-').next().and_then(|micros| micros.parse::<i64>().ok());
+    let since_ms = now - made_at.expect("a unique id") / 1_000;
+    (5_000..65_000).contains(&since_ms)
+}
+
+fn topology(id: &str) -> headwater::Topology {
+    let (first, max) = (Duration::from_millis(100), Duration::from_secs(5));
+    let policy = ErrorPolicy::retry(ATTEMPTS, Backoff::exponential(first, max).jitter(20))
+        .hold_key()
+        .then(ErrorPolicy::dead_letter(format!("{id}-dead")));
+    let app = Builder::new(id);
+    let input = Topic::<String, u64>::new(format!("{id}-in"));
+    let consumed = Consumed::new().on_error(policy);
+    let records = app.stream_with(&input, consumed).shared();
+    let counts = records.clone().group_by_key().count(&Table::new("counts"));
+    counts.to(&Topic::new(format!("{id}-counts")));
+    let id = id.to_owned();
+    let output = Topic::<String, u64>::new(format!("{id}-out"));
+    records
+        .process::<String, u64>("call")
+        .each(move |record, context| match () {
+            () if is_poisoned(record.value) => Err(ProcessError::new("poisoned")),
+            () if is_away(&id, context.now()) => Err(ProcessError::new("the service is away")),
+            () => context.forward(record),
+        })
+        .to(&output);
+    app.build().expect("a valid topology")
+}
+
+/// Not a test of its own: what the child processes run.
+#[test]
+fn child() {
+    run_child(topology);
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_out_of_order_by_kill_9() {
+    let Some((config, client)) = kafka() else { return };
+    let id = unique("retries");
+    // The records' time is that of 1970: a broker with its default retention would delete them.
+    for topic in ["in", "out", "counts", "dead"] {
+        let name = format!("{id}-{topic}");
+        client.create_topic_with(&name, 4, &[("retention.ms", "-1")]).expect("created");
+    }
+    let state = tempfile::tempdir().expect("a directory");
+    let mut instances =
+        [1, 2].map(|number| Instance::start(&id, &config, &state.path().join(number.to_string())));
+    let kills = feed_and_kill(&id, &client, &mut instances);
+    assert!(kills >= 30, "only {kills} kills");
+    check(&id, &client);
+    for instance in instances {
+        assert!(instance.stop(), "a graceful stop");
+    }
+}
+
+/// Feeds all records, killing instances in turn; how often.
+fn feed_and_kill(id: &str, client: &Client, instances: &mut [Instance; 2]) -> usize {
+    let input = Topic::<String, u64>::new(format!("{id}-in"));
+    let mut writer = client.writer().expect("a writer");
+    let (started, mut kills) = (Instant::now(), 0);
+    let mut next_kill = started + Duration::from_secs(4);
+    for number in 0..RECORDS {
+        let key = format!("key-{}", number % KEYS);
+        writer.send(&input, &key, &number, 1 + number as i64).expect("sent");
+        if number % (RATE / 5) != 0 {
+            continue;
+        }
+        writer.flush().expect("written");
+        if Instant::now() >= next_kill {
+            let victim = &mut instances[kills % 2];
+            assert!(victim.is_running(), "an instance ended by itself: {}", victim.log());
+            victim.kill();
+            victim.start_again();
+            kills += 1;
+            next_kill =
+                Instant::now() + Duration::from_millis(500) + random_pause(Duration::from_secs(1));
+        }
+        let due = Duration::from_secs_f64(number as f64 / RATE as f64);
+        std::thread::sleep(due.saturating_sub(started.elapsed()));
+    }
+    writer.flush().expect("written");
+    kills
+}
+
+fn check(id: &str, client: &Client) {
+    let (good, poisoned): (Vec<_>, Vec<_>) = (0..RECORDS).partition(|number| !is_poisoned(*number));
+    let called = read(client, &format!("{id}-out"), good.len());
+    let mut expected = BTreeMap::<String, Vec<u64>>::new();
+    for number in good {
+        expected.entry(format!("key-{}", number % KEYS)).or_default().push(number);
+    }
+    assert_eq!(numbers(&called), expected, "of each key in its order");
+    let counts = numbers(&read(client, &format!("{id}-counts"), called.len()));
+    for (key, counts) in counts {
+        let all = expected.get(&key).map_or(0, Vec::len) as u64;
+        assert_eq!(counts, (1..=all).collect::<Vec<_>>(), "{key}: attempts that failed count not");
+    }
+    let letters = read(client, &format!("{id}-dead"), poisoned.len());
+    let attempts = (ATTEMPTS + 1).to_string().into_bytes();
+    for letter in &letters {
+        assert_eq!(letter.headers.last("headwater.attempts"), Some(Some(&attempts[..])));
+    }
+    let mut dead: Vec<_> = letters.iter().map(|letter| letter.record.value).collect();
+    dead.sort_unstable();
+    assert_eq!(dead, poisoned);
+}
+
+/// All committed records of a topic: so many, and no more.
+fn read(client: &Client, topic: &str, number: usize) -> Vec<ReadRecord<String, u64>> {
+    let mut reader = client.reader(&Topic::<String, u64>::new(topic)).expect("a reader");
+    let (deadline, mut all) = (Instant::now() + Duration::from_secs(240), Vec::new());
+    while all.len() < number {
+        let found = all.len();
+        assert!(Instant::now() < deadline, "{topic} has only {found} of {number} records");
+        all.extend(reader.next(Duration::from_millis(200)).expect("reads"));
+    }
+    all.extend(reader.next(Duration::from_secs(1)).expect("reads"));
+    assert_eq!(all.len(), number, "{topic} has more than that");
+    all
+}
+
+fn numbers(records: &[ReadRecord<String, u64>]) -> BTreeMap<String, Vec<u64>> {
+    let mut all = BTreeMap::<String, Vec<u64>>::new();
+    for ReadRecord { record, .. } in records {
+        all.entry(record.key.clone()).or_default().push(record.value);
+    }
+    all
+}
