@@ -63,10 +63,11 @@ pub use streams_core::{
     Aggregated, Async, Backoff, BoxError, BufferFull, BuildError, Builder, Call, Cause, Change,
     Codec, CodecError, Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable,
     Grouped, Headers, Hopping, JoinBuffers, JoinWindows, JsonValue, Missed, Natural, NaturalKey,
-    Output, Process, ProcessContext, ProcessError, ProcessRows, ProcessTable, Record, RecordError,
-    RecordId, Retry, Session, Sliding, Start, Stream, Suppress, Table, TableGrouped, TableStream,
-    TaskId, Tick, Ticks, Timestamp, Topic, TopicPartition, Topology, Tumbling, WindowAggregated,
-    WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain, codec, partition_for, window,
+    Output, Process, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows,
+    Record, RecordError, RecordId, Retry, Session, Sliding, Start, Stream, Suppress, Table,
+    TableGrouped, TableStream, TaskId, Tick, Ticks, Timestamp, Topic, TopicPartition, Topology,
+    Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain,
+    codec, partition_for, window,
 };
 
 #[cfg(feature = "failpoints")]

@@ -38,6 +38,7 @@ mod order;
 mod overlay;
 mod partition;
 mod policy;
+mod reader;
 mod record;
 mod schedule;
 mod store;
@@ -68,7 +69,9 @@ pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
 pub use global::{GlobalSource, GlobalTable, Globals, Row};
 pub use limits::{MAX_MESSAGE_BYTES, RecordLimits, TopicLimits, record_bytes};
 pub use moment::Moment;
-pub use operators::{Output, ProcessContext, ProcessError, ProcessRows, ProcessTable};
+pub use operators::{
+    Output, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows,
+};
 pub use partition::partition_for;
 pub use policy::{Consumed, ErrorPolicy, Retry, Start};
 pub use record::{

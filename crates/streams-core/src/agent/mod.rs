@@ -18,6 +18,7 @@ mod builder;
 mod concurrent;
 mod context;
 mod link;
+mod reads;
 mod records;
 mod runner;
 mod running;
@@ -34,6 +35,7 @@ pub use batch_error::BatchError;
 pub(crate) use builder::From;
 pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};
+pub use reads::{TableRows, TableWindows};
 pub use records::Records;
 
 pub(crate) use link::{RECORDS_PER_POLL, Wakeup};

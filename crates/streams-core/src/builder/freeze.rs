@@ -95,6 +95,7 @@ fn check(graph: &mut Graph) {
             problems.push(format!("the table {} is used but nobody writes it", table.name));
         }
         problems.extend(unreadable(table));
+        problems.extend(other_ttl(table));
     }
     problems.extend(duplicates(graph));
     problems.extend(types::clashes("topic", &graph.topic_uses));
@@ -103,12 +104,25 @@ fn check(graph: &mut Graph) {
     graph.problems.extend(problems);
 }
 
-/// Rows are asked for by their key alone.
+/// What joins, suppress and retries keep can be read by them only.
 fn unreadable(table: &TableDraft) -> Option<String> {
-    let has_plain_keys = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
-    let reader = table.readers.first().filter(|_| !has_plain_keys)?;
+    let has_rows = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
+    let is_readable = has_rows || table.windows.is_some();
+    let reader = table.readers.first().filter(|_| !is_readable)?;
     let (name, kind) = (&table.name, table.layout.describe());
     Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
+}
+
+/// A reader expects another ttl than the writer's.
+fn other_ttl(table: &TableDraft) -> Option<String> {
+    let kept = table.ttl.map(|ttl| ttl.ms);
+    let (reader, ttl_ms) = table.read_ttls.iter().find(|(_, ttl_ms)| Some(*ttl_ms) != kept)?;
+    let name = &table.name;
+    let kept = kept.map_or("no ttl".to_owned(), |ms| format!("a ttl of {ms} ms"));
+    Some(format!(
+        "{reader} reads the table {name} with a ttl of {ttl_ms} ms, and it is written with {kept}: \
+         it is the writer's that counts"
+    ))
 }
 
 /// A global table is a table of its name, and its topic is nobody's source.
@@ -230,7 +244,9 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         name: Arc::clone(&table.name),
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
-        is_ranged: table.is_ranged,
+        // The windows of a key are found by going from one to the next.
+        is_ranged: table.is_ranged || (table.windows.is_some() && !table.readers.is_empty()),
+        ttl: table.ttl,
         terms: match &table.types {
             Some(types) => types.terms(table.windows.clone()),
             None => Terms::default(),

@@ -6,12 +6,14 @@ use super::names;
 use super::types::{Types, Use};
 use crate::agent::AgentRunner;
 use crate::chain::Receive;
-use crate::changelog::Layout;
+use crate::changelog::{Layout, Ttl};
 use crate::cx::ClockIndex;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
+use crate::reader::{KeptWindows, WindowCell};
 use crate::schedule::Schedule;
+use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::tick::{Missed, Tick};
 use crate::topology::SourceKind;
@@ -94,14 +96,20 @@ pub(crate) struct TableDraft {
     pub(crate) name: Arc<str>,
     pub(crate) layout: Layout,
     pub(crate) writer: Option<String>,
-    /// Those that ask for rows by their key, and do not write.
+    /// Those that read it and do not write.
     pub(crate) readers: Vec<String>,
     /// Whether one of them may ask for ranges of keys.
     pub(crate) is_ranged: bool,
+    /// How long its writer keeps its rows.
+    pub(crate) ttl: Option<Ttl>,
+    /// Readers that expect a ttl, with that ttl in milliseconds.
+    pub(crate) read_ttls: Vec<(String, i64)>,
     /// The types that its writer writes, where they are the user's.
     pub(crate) types: Option<Types>,
     /// If it holds windows: which.
     pub(crate) windows: Option<String>,
+    /// The same for readers.
+    pub(crate) kept_windows: WindowCell,
 }
 
 /// A stream time of its own, kept under a name.
@@ -298,17 +306,35 @@ impl Graph {
         self.tables[table].windows = Some(windows);
     }
 
+    /// The same for those that read them.
+    pub(crate) fn set_kept_windows(&mut self, table: TableIndex, windows: Arc<dyn KeptWindows>) {
+        // Of two writers, which is a problem of its own, the first one counts.
+        let _ = self.tables[table].kept_windows.set(windows);
+    }
+
+    /// Rows of the table expire `ttl_ms` after their timestamps, by a stream time of its own.
+    pub(crate) fn expire_rows(&mut self, table: TableIndex, ttl_ms: i64, node: NodeId) {
+        let name = Arc::clone(&self.tables[table].name);
+        if ttl_ms < 1 {
+            self.problems.push(format!("the rows of the table {name} are kept for less than 1 ms"));
+        }
+        let clock = self.add_clock(format!("{name}/ttl"), node);
+        self.tables[table].ttl = Some(Ttl { ms: ttl_ms.max(1), clock });
+    }
+
     /// Registers `node` as a reader of a table that something else writes.
-    pub(crate) fn use_table(
+    pub(crate) fn use_table<K: 'static, V: 'static>(
         &mut self,
-        name: &Arc<str>,
-        types: Types,
+        table: &Table<K, V>,
         reader: &str,
         node: NodeId,
     ) -> TableIndex {
+        let (name, types) = (&table.name, Types::of_table(table));
         let index = self.table_index(name, Layout::KeyValue);
         self.table_uses.push(Use { name: Arc::clone(name), user: reader.to_owned(), types });
-        self.tables[index].readers.push(reader.to_owned());
+        let draft = &mut self.tables[index];
+        draft.readers.push(reader.to_owned());
+        draft.read_ttls.extend(table.ttl_ms.map(|ttl_ms| (reader.to_owned(), ttl_ms)));
         self.nodes[node].tables.push(index);
         index
     }
@@ -325,8 +351,11 @@ impl Graph {
             writer: None,
             readers: Vec::new(),
             is_ranged: false,
+            ttl: None,
+            read_ttls: Vec::new(),
             types: None,
             windows: None,
+            kept_windows: WindowCell::default(),
         };
         self.tables.push(table);
         self.tables.len() - 1

@@ -179,6 +179,7 @@ impl Task {
         cx.nothing_until = Timestamp::MIN;
         let elapsed = cx.elapsed;
         cx.clocks = times.into_iter().map(|time| Clock::new(time, elapsed)).collect();
+        cx.tables.follow(&cx.clocks);
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);
         self.resume_retries(now)?;

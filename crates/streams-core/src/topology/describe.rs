@@ -146,7 +146,11 @@ impl fmt::Display for Description<'_> {
             }
             for table in sub.tables.iter() {
                 let (changelog, name) = (table.changelog(), table.name());
-                writeln!(f, "  creates {changelog}, the changelog of {name}")?;
+                write!(f, "  creates {changelog}, the changelog of {name}")?;
+                match table.ttl {
+                    Some(ttl) => writeln!(f, ", whose rows are kept for {} ms", ttl.ms)?,
+                    None => writeln!(f)?,
+                }
             }
         }
         for global in &self.topology.globals {

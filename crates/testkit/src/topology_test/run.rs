@@ -235,7 +235,7 @@ impl Tasks {
                 continue;
             };
             let mut value = Vec::new();
-            if task.store_mut().get(table, key, &mut value)? {
+            if task.store_mut().get(table, &tables[table].store_key(key), &mut value)? {
                 // The store keeps a timestamp of eight bytes in front.
                 return Ok(Some(value.split_off(8.min(value.len()))));
             }
@@ -400,7 +400,7 @@ fn restored(
     kept: usize,
 ) -> Result<Box<dyn Store>, TestError> {
     let tables = topology.sub_topologies()[id.sub_topology].tables();
-    let names: Vec<_> = tables.iter().map(|table| Arc::clone(table.name())).collect();
+    let names: Vec<_> = tables.iter().map(|table| table.store_name()).collect();
     let mut store = MemoryStores::new().open(&id.to_string(), &names)?;
     for (table, spec) in tables.iter().enumerate() {
         let mut old = log.from(spec.changelog(), id.partition, 0);
