@@ -31,8 +31,7 @@ async fn write(mut orders: Records<String, i64>, cx: Context, database: PathBuf)
     loop {
         let batch = orders.take(100, Duration::from_millis(200)).await;
         let ids = cx.ids()?.into_iter().map(|id| id.to_string());
-        let rows: Vec<_> =
-            ids.zip(batch).map(|(id, order)| (id, order.key, order.value)).collect();
+        let rows: Vec<_> = ids.zip(batch).map(|(id, order)| (id, order.key, order.value)).collect();
         let database = database.clone();
         tokio::task::spawn_blocking(move || insert(&database, &rows)).await??;
     }
