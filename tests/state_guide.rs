@@ -1,4 +1,4 @@
-//! The programs of docs/state.md do what it says.
+//! The programs of docs/guide/state.md do what it says.
 
 use std::time::Duration;
 

@@ -215,9 +215,10 @@ impl Places {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_instances_with_threads_that_come_and_go() {
+/// What comes out while instances come and go, in the order in which it was written.
+async fn with_threads(guarantee: Guarantee) -> Vec<Tick> {
     let (config, client) = support::embedded();
+    let config = Config { guarantee, ..config };
     let id = support::unique("threads");
     client.create_topic(out(&id).name(), 1).expect("created");
     let name = id.clone();
@@ -240,6 +241,21 @@ async fn of_instances_with_threads_that_come_and_go() {
     while let Some(read) = reader.next(Duration::from_millis(200)).expect("reads") {
         ticks.push(read.record.value);
     }
+    ticks
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_instances_with_threads_that_come_and_go() {
+    let ticks = chains(with_threads(Guarantee::ExactlyOnce).await).expect("one after the other");
+    assert!(ticks.len() >= 100, "{} ticks in 2.4 s", ticks.len());
+    assert!(all_are_there(&ticks, Duration::from_millis(20)), "{ticks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_least_once_loses_none() {
+    let mut ticks = with_threads(Guarantee::AtLeastOnce).await;
+    ticks.sort_by_key(|tick| tick.time);
+    ticks.dedup();
     let ticks = chains(ticks).expect("one after the other");
     assert!(ticks.len() >= 100, "{} ticks in 2.4 s", ticks.len());
     assert!(all_are_there(&ticks, Duration::from_millis(20)), "{ticks:?}");
