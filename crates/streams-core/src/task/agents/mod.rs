@@ -5,6 +5,8 @@
 //! writes is kept apart until it acknowledges; its committed position is the first record that it
 //! has not.
 
+mod failed;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
@@ -46,13 +48,13 @@ pub(super) struct Pending {
     /// Where it waited to be tried again, if it has failed before: it is no part of what the
     /// agent's position is about.
     pub(super) row: Option<Box<Waiting>>,
-    /// What a batch said is wrong with it. The agent is not given it again; it comes to its end
-    /// when all before it have.
+    /// What is wrong with it, as its batch said or because the agent cannot be given it. It comes to
+    /// its end when all before it have.
     blamed: Option<Cause>,
 }
 
 impl Pending {
-    fn new(record: OwnedRecord) -> Self {
+    pub(super) fn new(record: OwnedRecord) -> Self {
         Self { record, row: None, blamed: None }
     }
 
@@ -179,7 +181,9 @@ impl Task {
         let first = within.start;
         let mut delivered = Vec::new();
         let mut next = first;
-        while next < within.end.min(first + RECORDS_PER_POLL) {
+        let end = within.end.min(first + RECORDS_PER_POLL);
+        // Once some records may have to wait behind others, they come one by one.
+        while next < end && (next == first || !self.may_hold(input)) {
             let record = batch.record(next);
             if record.offset >= self.inputs[input].agents[0].from {
                 self.begin(input, batch, next, false);
@@ -187,6 +191,8 @@ impl Task {
                 if !self.agent_is_held(input, 0, record.key, owned, failed)? {
                     match self.deliver(input, 0, &record, origin) {
                         Ok(_) => delivered.push(next),
+                        // Those before it are done with first.
+                        Err(_) if !delivered.is_empty() => break,
                         Err(failure) => {
                             let cause = self.record_cause(failure)?;
                             self.agent_gave_up(input, 0, Pending::new(owned()), cause, failed)?;
@@ -228,7 +234,7 @@ impl Task {
             Ok(is_due) => is_due,
             Err(failure) => {
                 let (cause, pending) = (self.record_cause(failure)?, Pending::new(owned()));
-                return self.agent_gave_up(input, agent, pending, cause, failed);
+                return self.blame(input, agent, pending, cause, failed);
             }
         };
         let slot = &mut self.inputs[input].agents[agent];
@@ -330,103 +336,6 @@ impl Task {
         }
     }
 
-    /// Records that a batch has blamed, and before which nothing is left, come to their end.
-    fn end_blamed(
-        &mut self,
-        input: usize,
-        agent: usize,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<(), TaskError> {
-        loop {
-            let slot = &mut self.inputs[input].agents[agent];
-            let blamed = slot.pending.front_mut().and_then(|first| first.blamed.take());
-            let Some((cause, pending)) = blamed.and_then(|cause| Some((cause, slot.pop()?))) else {
-                return Ok(());
-            };
-            self.agent_gave_up(input, agent, pending, cause, failed)?;
-        }
-    }
-
-    /// An agent ended with records in hand. One is dealt with by the error policy, and so is the
-    /// one of a batch that the agent blames. Otherwise nobody knows which of several it was: they
-    /// are given again, one by one.
-    fn agent_failed(
-        &mut self,
-        input: usize,
-        agent: usize,
-        in_hand: usize,
-        cause: Cause,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<(), TaskError> {
-        let running = self.new_agent(input, agent);
-        // Those of its key that came with it would overtake it before it has its end.
-        let holds = self.source(input).policy.retries().is_some_and(|retry| retry.hold_key);
-        let slot = &mut self.inputs[input].agents[agent];
-        let blamed = cause.blamed().map(|index| slot.running.of_topic(index));
-        let blamed = blamed.filter(|index| *index < in_hand && !holds);
-        slot.running = running;
-        slot.is_waiting = false;
-        let mut alone = 0;
-        match blamed {
-            Some(index) => {
-                let mut given = slot.pending.iter_mut().filter(|one| one.blamed.is_none());
-                if let Some(one) = given.nth(index) {
-                    one.blamed = Some(cause);
-                    self.touched = true;
-                }
-                self.end_blamed(input, agent, failed)?;
-            }
-            None if in_hand > 1 => alone = in_hand,
-            None => {
-                let pending = if in_hand == 1 { slot.pop() } else { None };
-                let Some(pending) = pending else { return Err(self.other(cause.to_string())) };
-                self.agent_gave_up(input, agent, pending, cause, failed)?;
-                self.end_blamed(input, agent, failed)?;
-            }
-        }
-        self.deliver_again(input, agent, failed)?;
-        if alone > 0 {
-            self.inputs[input].agents[agent].running.give_alone(alone);
-        }
-        Ok(())
-    }
-
-    /// Gives a new agent what the one before it has not acknowledged, unless it waits for others
-    /// now.
-    fn deliver_again(
-        &mut self,
-        input: usize,
-        agent: usize,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<(), TaskError> {
-        let slot = &mut self.inputs[input].agents[agent];
-        slot.pending_bytes = 0;
-        for pending in mem::take(&mut slot.pending) {
-            let Pending { record, row, blamed } = &pending;
-            let is_new = row.is_none() && blamed.is_none();
-            let (key, owned) = (record.key.as_deref(), || record.clone());
-            if is_new && self.agent_is_held(input, agent, key, owned, failed)? {
-                continue;
-            }
-            if blamed.is_none() {
-                let raw = RawRecord {
-                    offset: record.offset,
-                    timestamp: record.timestamp,
-                    key,
-                    value: record.value.as_deref(),
-                };
-                let OwnedRecord { offset, timestamp, .. } = *record;
-                let origin = Origin { input: input as u32, offset, timestamp };
-                self.cx_mut().headers.clone_from(&record.headers);
-                // It was decoded before; if that changes now, it is not the record's fault.
-                let again = self.deliver(input, agent, &raw, origin);
-                again.map_err(|failure| self.other(failure.to_string()))?;
-            }
-            self.inputs[input].agents[agent].push(pending);
-        }
-        Ok(())
-    }
-
     /// Polls the agents that something has woken, gives batches whose time has come, and ends what
     /// has taken too long.
     pub(super) fn advance_agents(
@@ -459,25 +368,6 @@ impl Task {
         }
         let polled = self.poll_agent(input, agent)?;
         self.settle(input, agent, polled, failed)
-    }
-
-    fn end_if_too_long(
-        &mut self,
-        input: usize,
-        agent: usize,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<(), TaskError> {
-        let runner = &self.source(input).agents[agent];
-        let Some(limit) = runner.limit() else { return Ok(()) };
-        let since = self.inputs[input].agents[agent].running.busy_since();
-        let is_over = since.is_some_and(|since| since + millis(limit) <= self.cx().elapsed);
-        if !is_over {
-            return Ok(());
-        }
-        let operator = format!("agent {}", runner.name()).into();
-        let source = format!("it has not asked for the next record within {limit:?}").into();
-        let in_hand = self.inputs[input].agents[agent].running.in_hand();
-        self.agent_failed(input, agent, in_hand, Cause::User { operator, source }, failed)
     }
 
     /// Whether something has woken an agent, or what one waits for is there.
