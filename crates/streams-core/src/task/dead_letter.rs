@@ -47,9 +47,9 @@ struct Detail {
 }
 
 impl Task {
-    /// Applies the source's error policy to a record that failed in the operators, and whose effects
-    /// were taken back already. An error is for the policy to fail; otherwise the record counts as
-    /// done.
+    /// Applies the source's error policy to a record that failed in the operators, and whose
+    /// effects were taken back already. An error is for the policy to fail; otherwise the record
+    /// counts as done.
     pub(super) fn apply_policy(
         &mut self,
         input: usize,

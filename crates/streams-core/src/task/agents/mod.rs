@@ -48,8 +48,8 @@ pub(super) struct Pending {
     /// Where it waited to be tried again, if it has failed before: it is no part of what the
     /// agent's position is about.
     pub(super) row: Option<Box<Waiting>>,
-    /// What is wrong with it, as its batch said or because the agent cannot be given it. It comes to
-    /// its end when all before it have.
+    /// What is wrong with it, as its batch said or because the agent cannot be given it. It comes
+    /// to its end when all before it have.
     blamed: Option<Cause>,
 }
 

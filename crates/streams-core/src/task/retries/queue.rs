@@ -46,8 +46,9 @@ impl Queue {
     }
 
     /// Takes over what waits. Records from the `position` of their reader on come again: they are
-    /// processed then, and do not wait twice. Under at-least-once there may be rows whose commit failed half-way: the
-    /// rest is mended, so that no record is forgotten and no key waits for ever.
+    /// processed then, and do not wait twice. Under at-least-once there may be rows whose commit
+    /// failed half-way: the rest is mended, so that no record is forgotten and no key waits for
+    /// ever.
     pub(super) fn resume(
         &mut self,
         tables: &mut Tables,
