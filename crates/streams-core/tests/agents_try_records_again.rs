@@ -272,6 +272,41 @@ fn a_record_of_a_batch_is_tried_again_too() {
 }
 
 #[test]
+fn a_record_that_cannot_be_decoded_behind_one_in_hand_is_one_dead_letter() {
+    let is_open = Arc::new(AtomicBool::new(false));
+    let app = Builder::new("t");
+    let policy = ErrorPolicy::dead_letter("dead");
+    let agent = app.agent("slow", &orders()).consumed(consumed(policy)).sends(&out());
+    let gate = Arc::clone(&is_open);
+    agent.run(move |mut orders: Records<String, i64>, cx| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while let Some(order) = orders.next().await {
+                poll_fn(|_| match gate.load(Ordering::Relaxed) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+                cx.send(&out(), order.key, order.value)?;
+            }
+            Ok(())
+        }
+    });
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    send(&mut test, &[1]);
+    let key = Some(b"k"[..].into());
+    let broken = OwnedRecord { key, value: Some(b"short"[..].into()), ..OwnedRecord::default() };
+    test.send_raw("orders", broken).expect("processed");
+    send(&mut test, &[2]);
+    assert!(test.take_raw("dead").is_empty(), "the one before it may come again, and it with it");
+    test.crash().expect("restores");
+    is_open.store(true, Ordering::Relaxed);
+    test.crash().expect("restores");
+    assert_eq!(taken(&mut test, "out"), [1, 2]);
+    assert_eq!(test.take_raw("dead").len(), 1);
+}
+
+#[test]
 fn keys_cannot_be_held_for_calls_side_by_side() {
     let app = Builder::new("t");
     let policy = retry().hold_key().then(ErrorPolicy::Skip);

@@ -1,4 +1,4 @@
-//! What becomes of an agent that fails, and of the records that it had in hand.
+//! What becomes of the records of an agent that failed.
 
 use std::mem;
 
@@ -10,6 +10,24 @@ use crate::task::Task;
 use crate::window::millis;
 
 impl Task {
+    /// A record is not given to the agent: it comes to its end when all before it have. Until then
+    /// the agent's position is before it, and after a crash it comes again.
+    pub(in crate::task) fn blame(
+        &mut self,
+        input: usize,
+        agent: usize,
+        pending: Pending,
+        cause: Cause,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        let slot = &mut self.inputs[input].agents[agent];
+        if slot.pending.is_empty() {
+            return self.agent_gave_up(input, agent, pending, cause, failed);
+        }
+        slot.push(Pending { blamed: Some(cause), ..pending });
+        Ok(())
+    }
+
     /// Records that a batch has blamed, and before which nothing is left, come to their end.
     pub(super) fn end_blamed(
         &mut self,

@@ -50,13 +50,13 @@ pub(super) struct Pending {
     /// Where it waited to be tried again, if it has failed before: it is no part of what the
     /// agent's position is about.
     pub(super) row: Option<Box<Waiting>>,
-    /// What a batch said is wrong with it. The agent is not given it again; it comes to its end
-    /// when all before it have.
+    /// What is wrong with it, as its batch said or because the agent cannot be given it. It comes
+    /// to its end when all before it have.
     blamed: Option<Cause>,
 }
 
 impl Pending {
-    fn new(record: OwnedRecord) -> Self {
+    pub(super) fn new(record: OwnedRecord) -> Self {
         Self { record, row: None, blamed: None }
     }
 
@@ -172,13 +172,17 @@ impl Task {
         let first = within.start;
         let mut delivered = Vec::new();
         let mut next = first;
-        while next < within.end.min(first + RECORDS_PER_POLL) {
+        let end = within.end.min(first + RECORDS_PER_POLL);
+        // Once some records may have to wait behind others, they come one by one.
+        while next < end && (next == first || !self.may_hold(input)) {
             let record = batch.record(next);
             if record.offset >= self.inputs[input].agents[0].from {
                 self.begin(input, batch, next, false);
                 let origin = self.cx().origin;
                 match self.deliver(input, 0, &record, origin) {
                     Ok(_) => delivered.push(next),
+                    // Those before it are done with first.
+                    Err(_) if !delivered.is_empty() => break,
                     Err(failure) => {
                         let cause = self.record_cause(failure)?;
                         let pending = Pending::new(OwnedRecord::of(batch, next));
@@ -221,7 +225,7 @@ impl Task {
             Ok(is_due) => is_due,
             Err(failure) => {
                 let (cause, pending) = (self.record_cause(failure)?, Pending::new(owned()));
-                return self.agent_gave_up(input, agent, pending, cause, failed);
+                return self.blame(input, agent, pending, cause, failed);
             }
         };
         let slot = &mut self.inputs[input].agents[agent];

@@ -32,6 +32,14 @@ use crate::window::millis;
 /// The name of the reader of a source that its operators are.
 pub(super) const OPERATORS: &str = Progress::OPERATORS;
 
+/// Whether a record has to wait behind others.
+enum Waits {
+    No,
+    Behind,
+    /// It has to, and cannot: its row is too large.
+    Refused(Cause),
+}
+
 /// What waits of a task's inputs.
 pub(super) struct Retries {
     /// For each input; `None` where nothing is tried again.
@@ -145,35 +153,34 @@ impl Task {
         let place = Place::new(OPERATORS, raw.key);
         // What is written from here on belongs to no record that could be taken back.
         self.begin(input, batch, index, false);
-        let record = || OwnedRecord::of(batch, index);
-        if !self.wait_behind(input, place, record, &mut step.failed)? {
+        let waits = self.wait_behind(input, place, || OwnedRecord::of(batch, index))?;
+        if let Waits::No = waits {
             return Ok(false);
+        }
+        let topology = Arc::clone(&self.topology);
+        if let (Waits::Refused(refused), Some(retry)) = (waits, self.retry_of(&topology, input)) {
+            let record = OwnedRecord::of(batch, index);
+            step.failed.push(self.end(input, &record, refused, &retry.then)?);
         }
         self.run_agents(input, batch, index, &mut step.failed)?;
         Ok(true)
     }
 
-    /// Puts a record behind those of its place that wait, if there are any. `false`: there are
-    /// none.
+    /// Puts a record behind those of its place that wait, if there are any.
     fn wait_behind(
         &mut self,
         input: usize,
         place: Place,
         record: impl FnOnce() -> OwnedRecord,
-        failed: &mut Vec<RecordError>,
-    ) -> Result<bool, TaskError> {
+    ) -> Result<Waits, TaskError> {
         let holds = self.with_queue(input, |queue, cx| queue.holds(&mut cx.tables, &place))?;
         if holds != Some(true) {
-            return Ok(false);
+            return Ok(Waits::No);
         }
         let waiting = Waiting { place, due: HELD, attempts: 0, record: record() };
         let refused =
             self.refused(input, |queue, cx| queue.add(&mut cx.tables, &waiting, cx.elapsed))?;
-        let topology = Arc::clone(&self.topology);
-        if let Some((refused, retry)) = refused.zip(self.retry_of(&topology, input)) {
-            failed.push(self.end(input, &waiting.record, refused, &retry.then)?);
-        }
-        Ok(true)
+        Ok(refused.map_or(Waits::Behind, Waits::Refused))
     }
 
     /// A record has failed for the first time at a reader: it waits from now on, or has its end.

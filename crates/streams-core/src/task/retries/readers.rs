@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::Waits;
 use super::rows::{Place, Waiting};
 use crate::cx::Origin;
 use crate::error::{Cause, RecordError, TaskError};
@@ -51,14 +52,21 @@ impl Task {
         input: usize,
         agent: usize,
         key: Option<&[u8]>,
-        record: impl FnOnce() -> OwnedRecord,
+        record: impl Fn() -> OwnedRecord,
         failed: &mut Vec<RecordError>,
     ) -> Result<bool, TaskError> {
         if !self.may_hold(input) {
             return Ok(false);
         }
         let place = Place::new(self.source(input).agents[agent].name(), key);
-        self.wait_behind(input, place, record, failed)
+        match self.wait_behind(input, place, &record)? {
+            Waits::No => Ok(false),
+            Waits::Behind => Ok(true),
+            Waits::Refused(refused) => {
+                self.blame(input, agent, Pending::new(record()), refused, failed)?;
+                Ok(true)
+            }
+        }
     }
 
     /// An agent has failed with a record, or could not be given it.
