@@ -46,12 +46,12 @@ async fn main() -> support::Result {
     let priced = Topic::<String, Priced>::json("example-priced");
     let prices = Prices::start().await?;
 
+    let app = Builder::new("example-enrichment");
+    let (http, service) = (reqwest::Client::new(), prices.url());
     let second = Duration::from_secs(1);
     let calls = Async::in_flight(64)
         .timeout(2 * second)
         .retry(6, Backoff::exponential(second / 20, second));
-    let app = Builder::new("example-enrichment");
-    let (http, service) = (reqwest::Client::new(), prices.url());
     app.stream(&orders)
         .map_async("price", calls, move |call| price(http.clone(), service.clone(), call))
         .to(&priced);
