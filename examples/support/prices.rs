@@ -71,7 +71,7 @@ async fn serve(stream: TcpStream, log: Arc<Mutex<Log>>) -> io::Result<()> {
 /// One of ten that it has not seen before is refused.
 fn note(log: &mut Log, key: String) -> bool {
     log.asked += 1;
-    let is_refused = log.keys.insert(key) && log.keys.len() % 10 == 0;
+    let is_refused = log.keys.insert(key) && log.keys.len().is_multiple_of(10);
     log.refused += usize::from(is_refused);
     is_refused
 }

@@ -60,7 +60,7 @@ async fn dawdle(mut records: Records<u64, u64>, cx: Context, id: String) -> Agen
 
 async fn call(call: Call<u64, u64>) -> Result<u64, String> {
     tokio::time::sleep(Duration::from_millis(1 + call.record.value % 11)).await;
-    let is_away = call.attempt == 1 && call.record.value % 13 == 0;
+    let is_away = call.attempt == 1 && call.record.value.is_multiple_of(13);
     if is_away { Err("away".to_owned()) } else { Ok(call.record.value) }
 }
 
