@@ -92,6 +92,16 @@ fn nothing_fires_by_itself() {
 }
 
 #[test]
+fn an_application_that_starts_today_sleeps_no_longer() {
+    let mut test = agent(patient).at(1_700_000_000_000);
+    order(&mut test, "a", 100);
+    pass(&mut test, 99);
+    assert!(taken(&mut test).is_empty());
+    pass(&mut test, 1);
+    assert_eq!(taken(&mut test), [note("before a", 100), note("a", 100)]);
+}
+
+#[test]
 fn in_one_long_step_each_record_takes_its_own_time() {
     let mut test = agent(patient);
     for (key, value) in [("a", 10), ("b", 20), ("c", 30)] {

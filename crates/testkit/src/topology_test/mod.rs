@@ -95,7 +95,7 @@ impl TopologyTest {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn at(mut self, date: Timestamp) -> Self {
-        self.now = Moment::from(date);
+        self.now.date = date;
         self
     }
 
