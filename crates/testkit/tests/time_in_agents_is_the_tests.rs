@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use headwater::Backoff;
 use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use headwater_testkit::{Calls, Dice, TestError, TopologyTest};
@@ -89,6 +90,16 @@ fn nothing_fires_by_itself() {
     assert!(taken(&mut test).is_empty(), "a date is no time");
     pass(&mut test, 5);
     assert_eq!(taken(&mut test), [note("before a", 5), note("a", 5)]);
+}
+
+#[test]
+fn an_application_that_starts_today_sleeps_no_longer() {
+    let mut test = agent(patient).at(1_700_000_000_000);
+    order(&mut test, "a", 100);
+    pass(&mut test, 99);
+    assert!(taken(&mut test).is_empty());
+    pass(&mut test, 1);
+    assert_eq!(taken(&mut test), [note("before a", 100), note("a", 100)]);
 }
 
 #[test]
@@ -387,6 +398,33 @@ fn a_batch_is_given_at_its_moment_in_a_long_step() {
     order(&mut test, "b", 1);
     pass(&mut test, 60_000);
     assert_eq!(taken(&mut test), [note("2", 2_000)]);
+}
+
+#[test]
+fn a_record_is_tried_again_at_its_moment_in_a_long_step() {
+    let calls = Calls::new(1).failing(1.0);
+    let app = Builder::new("virtual");
+    let policy = ErrorPolicy::retry(3, Backoff::fixed(millis(1_500))).then(ErrorPolicy::Skip);
+    let service = calls.clone();
+    app.agent("ask", &orders()).consumed(Consumed::new().on_error(policy)).run(
+        move |mut orders: Records<String, u64>, _| {
+            let service = service.clone();
+            async move {
+                while let Some(order) = orders.next().await {
+                    service.call(&order.key).await?;
+                }
+                Ok(())
+            }
+        },
+    );
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    order(&mut test, "a", 1);
+    pass(&mut test, 60_000);
+    let history = calls.history();
+    let begun = history.lines().filter(|line| line.ends_with("begins"));
+    let times: Vec<_> = begun.map(|line| line[..8].trim()).collect();
+    assert_eq!(times, ["0", "1500", "3000", "4500"], "the first, and three again");
+    test.finish().expect("it was skipped in the end");
 }
 
 #[test]

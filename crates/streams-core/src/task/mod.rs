@@ -230,10 +230,11 @@ impl Task {
         self.inputs.iter().map(Input::position).collect()
     }
 
-    /// When an agent's batch in the making has waited long enough, in milliseconds by the clock
-    /// that never goes back: what [`next_wakeup`](Self::next_wakeup) knows of agents alone.
-    pub fn next_agent_wakeup(&self) -> Option<Timestamp> {
-        self.agents_deadline()
+    /// When the first of the records that wait has waited long enough: for a batch in the making,
+    /// in a call, for another attempt. What [`next_wakeup`](Self::next_wakeup) knows, without what
+    /// time alone makes due: punctuation, windows, ticks.
+    pub fn next_wait_over(&self) -> Option<Timestamp> {
+        self.agents_deadline().into_iter().chain(self.next_retry()).min()
     }
 
     /// What it has done since it was made.

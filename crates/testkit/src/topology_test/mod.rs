@@ -95,7 +95,7 @@ impl TopologyTest {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn at(mut self, date: Timestamp) -> Self {
-        self.now = Moment::from(date);
+        self.now.date = date;
         self
     }
 
@@ -144,11 +144,13 @@ impl TopologyTest {
 
     /// Lets time pass and runs what is due.
     ///
-    /// Timers of `tokio::time` in agents, and in what they spawn, fire each at its own moment, to
-    /// the millisecond; between two calls no time passes at all. What an agent awaits that is no
-    /// matter of time (a channel, a task that it spawned) goes on within any call, as soon as it
-    /// can; for `spawn_blocking`, which is as real as its thread, `advance` waits. Sockets are
-    /// refused: let the agent call a stub, such as [`Calls`](crate::Calls).
+    /// Timers of `tokio::time` in agents, in `map_async`, and in what they spawn, fire each at its
+    /// own moment, to the millisecond, and records are tried again at theirs. Between two calls no
+    /// time passes at all. What an agent awaits that is no matter of time (a channel, a task that
+    /// it spawned) goes on within any call, as soon as it can; for `spawn_blocking`, which is as
+    /// real as its thread, `advance` waits. Sockets are refused: let the agent call a stub, such as
+    /// [`Calls`](crate::Calls). Punctuations and ticks that the time passes over have been missed,
+    /// as if the process had stood still.
     ///
     /// An agent that is in the middle of a record keeps what it has sent until it is done with it:
     ///

@@ -111,11 +111,11 @@ impl Tasks {
         }
     }
 
-    /// Lets time pass up to `until`, or to the first moment at which an agent has something to do.
-    /// Returns when that is.
+    /// Lets time pass up to `until`, or to the first moment at which the wait of a record is over, or
+    /// something wakes an agent. Returns when that is.
     pub(super) fn pass(&mut self, now: Timestamp, until: Timestamp) -> Timestamp {
         let Some(time) = &self.time else { return until };
-        let due = self.tasks.iter().filter_map(Task::next_agent_wakeup);
+        let due = self.tasks.iter().filter_map(Task::next_wait_over);
         let until = due.filter(|at| *at > now).fold(until, Timestamp::min);
         i64::try_from(time.pass(elapsed(until), true).as_millis()).unwrap_or(until)
     }
