@@ -365,14 +365,20 @@ pub struct ReadRecord<K, V> {
 }
 
 impl<K: 'static, V: 'static> TopicReader<K, V> {
-    /// The next record; waits at most `wait`, and at most a day.
+    /// The next record; `None` if there is none for as long as `wait`, or a day if that is longer.
     ///
     /// # Errors
     /// The log fails, or the next record cannot be read: that is said once, in its place, and the
     /// next call goes on behind it.
     pub fn next(&mut self, wait: Duration) -> Result<Option<ReadRecord<K, V>>, ClientError> {
-        if self.pending.is_empty() {
-            self.poll(wait.min(WAIT_MAX))?;
+        let deadline = Instant::now() + wait.min(WAIT_MAX);
+        while self.pending.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // It may come back early, with what is not wanted or with nothing: a partition ended.
+            self.poll(left)?;
+            if left.is_zero() {
+                break;
+            }
         }
         self.pending.pop_front().transpose()
     }

@@ -52,8 +52,8 @@ impl Builder {
     /// ticks follow it by whole intervals, and while that would take them back, each tick has the
     /// time of the last one and a millisecond: times always increase.
     ///
-    /// A tick on which user code fails is dealt with by the [error policy](Builder::on_error). It is
-    /// not tried again: where records are, `then` decides. Its dead letter has the tick as JSON.
+    /// A tick on which user code fails is dealt with by the [error policy](Builder::on_error). It
+    /// is not tried again: where records are, `then` decides. Its dead letter has the tick as JSON.
     pub fn every(&self, name: &str, interval: Duration) -> Stream<'_, String, Tick, Ticks> {
         ticks(self, name, at_interval(interval), None)
     }
