@@ -17,4 +17,5 @@ done
 
 ensure_light
 HEADWATER_SEEDS=$SEEDS cargo test --release --no-default-features --features embedded \
-  --test exactly_once_in_simulated_worlds --test inputs_in_simulated_worlds -- --nocapture "${AT_ONCE[@]}"
+  --test exactly_once_in_simulated_worlds --test inputs_in_simulated_worlds \
+  --test tables_expire_in_simulated_worlds -- --nocapture "${AT_ONCE[@]}"

@@ -34,11 +34,13 @@ fn each_example_runs() {
         ("sales_per_minute", "09:04 toys"),
         ("revenue_per_minute", "600 updates of 5 minutes"),
         ("agent", "100 events processed, 100 counted"),
+        ("nightly_report", "49500 of 49500 cents reported"),
         ("consumer_group", "one has come: each of 6 partitions has exactly one owner"),
         ("produce", "one more: partition"),
-        ("retries", "99 paid, 1 refused, none lost"),
+        ("periodic_flush", "44850 cents in "),
         ("enrichment", "300 orders priced; the service refused"),
         ("database_writer", "1000 orders in the database, 349500 cents"),
+        ("retries", "99 paid, 1 refused, none lost"),
     ] {
         says(name, &[], expected);
     }

@@ -41,6 +41,7 @@
 //! |---|---|
 //! | describe an application | [`Builder`], [`Stream`], [`Grouped`], [`TableStream`] |
 //! | write a processor of your own | [`Stream::process`], [`agent`] |
+//! | do something at an interval or by the calendar | [`Builder::every`], [`Builder::cron`] |
 //! | run it | [`App`], [`Config`], [`StatusHandle`] |
 //! | feed it, and see what came out | [`client`], [`Client`] |
 //! | test it | `TopologyTest` and `Simulation` in `headwater-testkit` |
@@ -61,11 +62,12 @@ pub use runtime::{
 pub use streams_core::{
     Aggregated, Async, Backoff, BoxError, BufferFull, BuildError, Builder, Call, Cause, Change,
     Codec, CodecError, Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable,
-    Grouped, Headers, Hopping, JoinBuffers, JoinWindows, JsonValue, Natural, NaturalKey, Output,
-    Process, ProcessContext, ProcessError, ProcessRows, ProcessTable, Record, RecordError,
-    RecordId, Retry, Session, Sliding, Start, Stream, Suppress, Table, TableGrouped, TableStream,
-    TaskId, Timestamp, Topic, TopicPartition, Topology, Tumbling, WindowAggregated,
-    WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain, codec, partition_for, window,
+    Grouped, Headers, Hopping, JoinBuffers, JoinWindows, JsonValue, Missed, Natural, NaturalKey,
+    Output, Process, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows,
+    Record, RecordError, RecordId, Retry, Session, Sliding, Start, Stream, Suppress, Table,
+    TableGrouped, TableStream, TaskId, Tick, Ticks, Timestamp, Topic, TopicPartition, Topology,
+    Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain,
+    codec, partition_for, window,
 };
 
 #[cfg(feature = "failpoints")]
@@ -86,7 +88,7 @@ pub mod prelude {
     pub use crate::chain::Chain;
     pub use crate::{
         App, Backoff, Builder, Client, Config, Consumed, ErrorPolicy, Guarantee, Hopping,
-        JoinBuffers, JoinWindows, Record, Session, Sliding, Start, Stream, Suppress, Table,
-        TableStream, Topic, Topology, Tumbling, Windowed, shutdown_signal,
+        JoinBuffers, JoinWindows, Missed, Record, Session, Sliding, Start, Stream, Suppress, Table,
+        TableStream, Tick, Topic, Topology, Tumbling, Windowed, shutdown_signal,
     };
 }

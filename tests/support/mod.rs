@@ -5,6 +5,7 @@ pub mod child;
 pub mod counting;
 pub mod lab;
 pub mod log;
+pub mod ticks;
 pub mod waiting_agents;
 
 use std::time::{Duration, Instant};

@@ -65,7 +65,9 @@ fn the_map_names_every_crate() {
 
 #[test]
 fn code_in_documents_is_code_that_runs() {
-    for document in ["README.md", "docs/retries.md", "docs/testing.md", "docs/words.md"] {
+    let guides = ["async", "retries", "state"].map(|guide| format!("docs/guide/{guide}.md"));
+    let documents = ["README.md", "docs/testing.md", "docs/words.md"].map(str::to_owned);
+    for document in documents.iter().chain(&guides) {
         assert_clean(documents::quotations(&tree::read(document), tree::read_if_there));
     }
 }

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use crate::cx::ClockIndex;
 use crate::entries::Entries;
 use crate::record::{RawRecord, Timestamp};
 use crate::topology::Terms;
@@ -22,8 +23,22 @@ pub struct TableSpec {
     pub(crate) layout: Layout,
     /// Whether somebody beside its writer may ask for ranges of its keys.
     pub(crate) is_ranged: bool,
+    /// How long its rows are kept; for ever if absent. With a ttl the store has two kinds of
+    /// entries: `0, key` with the value, and the index entry `1, time, key`, which says that the
+    /// row is to be checked when rows with that timestamp expire. Each row has an index entry with
+    /// its own timestamp or an earlier one. There may be others, which find nothing to do.
+    pub(crate) ttl: Option<Ttl>,
     /// What of its types and windows is kept in the log.
     pub(crate) terms: Terms,
+}
+
+/// How long the rows of a table are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ttl {
+    /// A row is gone when stream time is this far past its timestamp.
+    pub(crate) ms: i64,
+    /// The stream time that counts.
+    pub(crate) clock: ClockIndex,
 }
 
 /// How a table's entries look in the store and in the changelog.
@@ -61,9 +76,9 @@ impl Layout {
     }
 }
 
-/// The first byte of store keys in [`Layout::Keyed`].
+/// The first byte of store keys in [`Layout::Keyed`], and of rows of tables with a ttl.
 pub(crate) const BY_KEY: u8 = 0;
-/// The first byte of the second entry in [`Layout::Keyed`].
+/// The first byte of index entries in both.
 pub(crate) const BY_TIME: u8 = 1;
 /// Where the key begins in a store key found by key: after [`BY_KEY`] and the key's length.
 const KEY_AT: usize = 5;
@@ -102,6 +117,29 @@ impl TableSpec {
         &self.changelog
     }
 
+    /// The name under which its store keeps it. With a ttl the entries look different, and must not
+    /// be mistaken for those without: no table has a name with a slash.
+    pub fn store_name(&self) -> Arc<str> {
+        match self.ttl {
+            Some(_) => format!("{}/ttl", self.name).into(),
+            None => Arc::clone(&self.name),
+        }
+    }
+
+    /// Whether it has a ttl. Its [index entries](Self::is_index) then depend on when the table was
+    /// restored.
+    pub fn expires(&self) -> bool {
+        self.ttl.is_some()
+    }
+
+    /// The store's key of a row of a table without windows.
+    pub fn store_key(&self, key: &[u8]) -> Vec<u8> {
+        match self.ttl {
+            Some(_) => row_key(key),
+            None => key.to_vec(),
+        }
+    }
+
     /// Appends the store entries that a changelog record stands for.
     pub fn restore(
         &self,
@@ -118,6 +156,13 @@ impl TableSpec {
         let value = parts.as_ref().map(|parts| &parts[..]);
         let too_short = || self.broken(record, "its key is too short for a window");
         match self.layout {
+            Layout::KeyValue | Layout::Ordered if self.ttl.is_some() => {
+                if value.is_some() {
+                    let at = record.timestamp.max(0).to_be_bytes();
+                    entries.push_parts(&[&[BY_TIME], &at, key], Some(&[]));
+                }
+                entries.push_parts(&[&[BY_KEY], key], value);
+            }
             Layout::KeyValue | Layout::Ordered | Layout::Retries => {
                 entries.push_parts(&[key], value)
             }
@@ -161,13 +206,14 @@ impl TableSpec {
 
     /// Whether a store key only leads to another one, and is in no changelog.
     pub fn is_index(&self, store_key: &[u8]) -> bool {
-        matches!(self.layout, Layout::Keyed(_)) && store_key.first() == Some(&BY_TIME)
+        let has_index = self.ttl.is_some() || matches!(self.layout, Layout::Keyed(_));
+        has_index && store_key.first() == Some(&BY_TIME)
     }
 
     /// Whether its entries are often read in ranges.
     pub(crate) fn is_ordered(&self) -> bool {
         let is_ranged = matches!(self.layout, Layout::Keyed(_) | Layout::Ordered | Layout::Retries);
-        self.is_ranged || is_ranged
+        self.is_ranged || self.ttl.is_some() || is_ranged
     }
 
     fn broken(&self, record: &RawRecord<'_>, why: &'static str) -> RestoreError {
@@ -186,6 +232,9 @@ impl TableSpec {
             (Layout::Keyed(_), _) => {
                 out.extend_from_slice(store_key.get(KEY_AT..).unwrap_or_default());
             }
+            _ if self.ttl.is_some() => {
+                out.extend_from_slice(store_key.get(1..).unwrap_or_default());
+            }
             _ => out.extend_from_slice(store_key),
         }
     }
@@ -198,6 +247,25 @@ impl TableSpec {
 /// be very much of it.
 pub(crate) fn since(time: Timestamp) -> Vec<u8> {
     [&[BY_TIME], &time.max(0).to_be_bytes()[..]].concat()
+}
+
+/// The store key of a row of a table with a ttl.
+pub(crate) fn row_key(key: &[u8]) -> Vec<u8> {
+    [&[BY_KEY], key].concat()
+}
+
+/// The index entry that says when to check such a row.
+pub(crate) fn look_at(time: Timestamp, key: &[u8]) -> Vec<u8> {
+    [&[BY_TIME], &time.max(0).to_be_bytes()[..], key].concat()
+}
+
+/// When to check, and which key.
+pub(crate) fn time_and_key(look_at: &[u8]) -> (Timestamp, &[u8]) {
+    let rest = look_at.get(1..).unwrap_or_default();
+    match rest.split_first_chunk::<8>() {
+        Some((time, key)) => (i64::from_be_bytes(*time), key),
+        None => (0, rest),
+    }
 }
 
 /// The second store key of an entry in [`Layout::Keyed`].
@@ -274,7 +342,7 @@ mod tests {
 
     fn spec(layout: Layout) -> TableSpec {
         let (name, changelog) = ("sales".into(), "shop-sales-changelog".into());
-        TableSpec { name, changelog, layout, is_ranged: false, terms: Terms::default() }
+        TableSpec { name, changelog, layout, is_ranged: false, ttl: None, terms: Terms::default() }
     }
 
     fn record<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> RawRecord<'a> {
@@ -310,6 +378,20 @@ mod tests {
         assert_eq!(key_and_suffix(&store_key, 8), (&b"books"[..], &7_i64.to_be_bytes()[..]));
         let deleted = restored(&spec, &record(Some(&changelog_key), None)).expect("entries");
         assert!(deleted.iter().all(|(_, value)| value.is_none()));
+    }
+
+    #[test]
+    fn rows_that_expire_have_plain_keys_in_the_changelog_only() {
+        let ttl = Some(Ttl { ms: 5, clock: 0 });
+        let spec = TableSpec { ttl, ..spec(Layout::KeyValue) };
+        let entries = restored(&spec, &record(Some(b"k"), Some(b"v"))).expect("entries");
+        assert_eq!(entries[0].0, look_at(258, b"k"));
+        assert_eq!(entries[1].0, spec.store_key(b"k"));
+        assert_eq!(spec.changelog_key(&entries[1].0), b"k");
+        assert!(spec.is_index(&entries[0].0) && !spec.is_index(&entries[1].0));
+        assert_eq!(time_and_key(&entries[0].0), (258, &b"k"[..]));
+        let deleted = restored(&spec, &record(Some(b"k"), None)).expect("entries");
+        assert_eq!(deleted, [(row_key(b"k"), None)]);
     }
 
     #[test]

@@ -253,12 +253,19 @@ impl Cx {
         self.effects.truncate(mark.effects);
         // The tables are what they were then, so what the clocks know of their windows is right.
         self.clocks = mark.clocks;
+        self.tables.follow(&self.clocks);
         let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;
         self.metrics = mark.metrics;
         if is_late {
             // It is said to have failed instead.
             self.late = None;
         }
+    }
+
+    /// What was written to the layer belongs to the next commit.
+    pub(crate) fn absorb_layer(&mut self) {
+        self.tables.absorb_layer();
+        self.portion.is_used_up |= self.tables.note_absorbed(&mut self.clocks);
     }
 
     /// Whether one more entry of what is due may be done in this portion; if not, the task comes

@@ -96,6 +96,19 @@ impl Frontier {
         }
     }
 
+    /// The same where other entries of its time may be done with already.
+    #[inline]
+    pub(crate) fn back_to(&mut self, time: Timestamp) {
+        if time <= self.time {
+            *self = Self::at(time);
+        }
+    }
+
+    /// Whether an entry is among those that are done with.
+    pub(crate) fn is_after(&self, time: Timestamp, key: &[u8]) -> bool {
+        (time, key) < (self.time, &*self.key)
+    }
+
     /// The same for an entry that may lie before others of its time that are done with.
     pub(crate) fn lower_to(&mut self, time: Timestamp, key: &[u8]) {
         if time == self.time && *self.key > *key {
@@ -167,6 +180,13 @@ mod tests {
         assert_eq!(frontier.clone().or_earlier(5, b"i"), Frontier::at_entry(5, *b"i"));
         assert_eq!(frontier.clone().or_earlier(5, b"k"), frontier);
         assert_eq!(Frontier::at(5).or_earlier(5, b"i"), Frontier::at(5));
+        assert!(frontier.is_after(5, b"i") && !frontier.is_after(5, b"j"));
+        let mut whole = frontier.clone();
+        whole.back_to(6);
+        assert_eq!(whole, frontier);
+        whole.back_to(5);
+        assert_eq!(whole, Frontier::at(5));
+        assert!(!whole.is_after(5, b""));
         frontier.lower_to(4, b"x");
         assert_eq!(frontier, Frontier::at(4));
     }

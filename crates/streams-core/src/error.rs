@@ -216,6 +216,17 @@ pub enum Cause {
         /// Why the table of what waits does not take it.
         refused: Box<Self>,
     },
+    /// What was to be done on a tick failed.
+    #[error("on the tick of {stream} at {time}: {cause}")]
+    Tick {
+        /// The name of the ticks.
+        stream: Arc<str>,
+        /// When it was due, in milliseconds since the Unix epoch.
+        time: Timestamp,
+        /// What was wrong.
+        #[source]
+        cause: Box<Self>,
+    },
     /// The buffer of a `suppress` is full, and it was told to fail then.
     #[error("the buffer {table} is full: {records} records, {bytes} bytes")]
     BufferFull {
@@ -268,6 +279,7 @@ impl Cause {
             Self::NoDeadLetter { .. } => "headwater::Cause::NoDeadLetter",
             // What was wrong in the first place says more.
             Self::Retried { cause, .. } | Self::NoRetry { cause, .. } => cause.name(),
+            Self::Tick { .. } => "headwater::Cause::Tick",
             Self::BufferFull { .. } => "headwater::Cause::BufferFull",
             Self::User { .. } => "headwater::Cause::User",
             Self::Panic(_) => "headwater::Cause::Panic",

@@ -38,12 +38,15 @@ mod order;
 mod overlay;
 mod partition;
 mod policy;
+mod reader;
 mod record;
+mod schedule;
 mod store;
 mod stored;
 mod table;
 mod tables;
 mod task;
+mod tick;
 mod topic;
 mod topology;
 pub mod window;
@@ -57,7 +60,8 @@ pub use codec::{Codec, CodecError, JsonValue, Natural, NaturalKey};
 pub use cx::Cx;
 pub use dsl::{
     Aggregated, BufferFull, Cogrouped, Grouped, JoinBuffers, JoinWindows, Process, SourceChain,
-    Stream, Suppress, TableGrouped, TableStream, WindowAggregated, WindowCogrouped, WindowGrouped,
+    Stream, Suppress, TableGrouped, TableStream, Ticks, WindowAggregated, WindowCogrouped,
+    WindowGrouped,
 };
 pub use effect::{Effect, Effects};
 pub use entries::Entries;
@@ -65,7 +69,9 @@ pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
 pub use global::{GlobalSource, GlobalTable, Globals, Row};
 pub use limits::{MAX_MESSAGE_BYTES, RecordLimits, TopicLimits, record_bytes};
 pub use moment::Moment;
-pub use operators::{Output, ProcessContext, ProcessError, ProcessRows, ProcessTable};
+pub use operators::{
+    Output, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows,
+};
 pub use partition::partition_for;
 pub use policy::{Consumed, ErrorPolicy, Retry, Start};
 pub use record::{
@@ -77,6 +83,7 @@ pub use table::Table;
 pub use task::{
     InputOffset, LateRecords, Resume, SlowAgent, Step, Task, TaskCommit, TaskId, TaskMetrics,
 };
+pub use tick::{Missed, Tick};
 pub use topic::Topic;
 pub use topology::{
     Description, InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology,

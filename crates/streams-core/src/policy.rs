@@ -96,6 +96,11 @@ impl ErrorPolicy {
         }
     }
 
+    /// What it is when nothing is tried again.
+    pub(crate) fn without_retries(&self) -> &Self {
+        self.retries().map_or(self, |retry| &retry.then)
+    }
+
     pub(crate) fn retries(&self) -> Option<&Retry> {
         match self {
             Self::Retry(retry) => Some(retry),

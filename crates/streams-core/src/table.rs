@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::codec::{Codec, Json, JsonValue, Natural, NaturalKey};
+use crate::window::millis;
 
 /// The typed name of a table. Not a handle: operators write it, agents reach it through their
 /// [`Context`](crate::agent::Context). Cheap to clone.
@@ -16,6 +18,8 @@ pub struct Table<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) key: Arc<dyn Codec<K>>,
     pub(crate) value: Arc<dyn Codec<V>>,
+    /// How long its rows are kept, in milliseconds of stream time; for ever, if nothing is said.
+    pub(crate) ttl_ms: Option<i64>,
 }
 
 impl<K: 'static, V: 'static> Table<K, V> {
@@ -26,7 +30,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         K: NaturalKey,
         V: Natural,
     {
-        Self { name: name.into(), key: K::codec(), value: V::codec() }
+        Self { name: name.into(), key: K::codec(), value: V::codec(), ttl_ms: None }
     }
 
     /// A table with natural keys and JSON values.
@@ -35,12 +39,68 @@ impl<K: 'static, V: 'static> Table<K, V> {
         K: NaturalKey,
         V: JsonValue,
     {
-        Self { name: name.into(), key: K::codec(), value: Arc::new(Json) }
+        Self { name: name.into(), key: K::codec(), value: Arc::new(Json), ttl_ms: None }
     }
 
     /// A table with codecs of your choice.
     pub fn with(name: impl Into<Arc<str>>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
-        Self { name: name.into(), key: Arc::new(key), value: Arc::new(value) }
+        Self { name: name.into(), key: Arc::new(key), value: Arc::new(value), ttl_ms: None }
+    }
+
+    /// Keeps each row for as long as `ttl`, in stream time: a row is gone when the table's stream
+    /// time has reached the row's timestamp plus `ttl`. In whole milliseconds, at least one. By
+    /// default rows stay until they are deleted.
+    ///
+    /// The table's stream time is the highest timestamp of the records that reached its writer,
+    /// whether they changed a row or not (if that is an agent: of the rows that it wrote; what it
+    /// reads for a record is as of that record's time, if that is later). It is committed with the
+    /// offsets, and stands still as long as no record comes; the records of a reader do not move
+    /// it. A row's timestamp is that of the record that wrote it last; an aggregate's is the
+    /// highest of its records.
+    ///
+    /// * No read shows a row that is gone. The record that moves stream time past it deletes it,
+    ///   with a tombstone in the changelog; if there are more than a thousand, the rest follow
+    ///   before the next record.
+    /// * An aggregate whose row is gone starts from nothing.
+    /// * Downstream tables and joins see the row being deleted; the change has the row's timestamp
+    ///   plus `ttl`. Streams of aggregates ([`updates`](crate::Aggregated::updates),
+    ///   [`latest`](crate::Aggregated::latest)) have no record for it.
+    /// * A write that is older than `ttl` replaces what was there, and its row is gone at once.
+    ///
+    /// A new version of a program may change, add or remove `ttl`. The writer's `Table` decides; a
+    /// reader need not repeat it. Windowed tables have a [`retention`](crate::window::Tumbling::retention)
+    /// instead; `build()` refuses a `ttl` there, and for global tables.
+    ///
+    /// ```
+    /// use headwater::prelude::*;
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
+    /// let (payments, once) = (Topic::<String, i64>::new("payments"), Topic::new("once"));
+    /// let seen = Table::<String, i64>::new("seen").ttl(Duration::from_secs(600));
+    /// let app = Builder::new("example");
+    /// let table = seen.clone();
+    /// let deduplicate = app.stream(&payments).process::<String, i64>("deduplicate").table(&seen);
+    /// let deduplicated = deduplicate.each(move |payment, cx| {
+    ///     let mut seen = cx.table(&table)?;
+    ///     if seen.get(&payment.key)?.is_some() {
+    ///         return Ok(());
+    ///     }
+    ///     seen.put(&payment.key, &payment.timestamp)?;
+    ///     cx.forward(payment)
+    /// });
+    /// deduplicated.to(&once);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// for seconds in [0, 5, 599, 600] {
+    ///     test.send_record(&payments, Record::new("p-7".into(), seconds, seconds * 1000))?;
+    /// }
+    /// assert_eq!(test.take(&once)?, [("p-7".to_owned(), 0), ("p-7".to_owned(), 600)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl_ms = Some(millis(ttl));
+        self
     }
 
     /// Its name.
@@ -65,6 +125,7 @@ impl<K, V> Clone for Table<K, V> {
             name: Arc::clone(&self.name),
             key: Arc::clone(&self.key),
             value: Arc::clone(&self.value),
+            ttl_ms: self.ttl_ms,
         }
     }
 }

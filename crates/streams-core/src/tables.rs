@@ -1,15 +1,21 @@
 //! A task's tables as its operators see them: the store, with the uncommitted overlay in front.
 
+mod expiry;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::changelog::{Layout, TableSpec, by_time, unstamped};
+pub(crate) use expiry::Due;
+use expiry::Expiry;
+
+use crate::changelog::{Layout, TableSpec, by_time, row_key, unstamped};
 use crate::effect::{Destination, Effects};
 use crate::error::{Cause, Failure};
 use crate::hot::HotValues;
 use crate::layer::Layer;
 use crate::limits::{DefaultLimits, OVERHEAD_MAX, RecordLimits, TopicLimits, record_bytes, shown};
 use crate::overlay::{Overlay, Previous, Writes};
+use crate::reader::{RowBytes, Visit};
 use crate::record::{Headers, Timestamp};
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
 
@@ -29,6 +35,8 @@ pub(crate) struct Tables {
     is_layered: bool,
     /// Between the overlays and the store.
     hot: Vec<HotValues>,
+    /// Of the tables with a ttl; empty if there are none.
+    expiries: Box<[Option<Expiry>]>,
     /// Topology-wide number → number in this task's store.
     local: Box<[usize]>,
     /// Set while a record is processed that may have to be taken back.
@@ -41,6 +49,7 @@ impl Tables {
         let overlays = specs.iter().map(overlay_of).collect();
         let limit = store.cache_bytes() / specs.len().max(1);
         let hot = specs.iter().map(|_| HotValues::new(limit)).collect();
+        let expiries = expiry::of(&specs);
         let mut tables = Self {
             store,
             specs,
@@ -50,6 +59,7 @@ impl Tables {
             layer: Layer::default(),
             is_layered: false,
             hot,
+            expiries,
             local,
             undo: None,
             buffer: Vec::new(),
@@ -74,22 +84,31 @@ impl Tables {
         key: &[u8],
     ) -> Result<Option<(Timestamp, &[u8])>, StoreError> {
         let local = self.local[table];
+        if self.expiry(local).is_some() {
+            return self.get_unless_gone(local, key);
+        }
+        Ok(self.look_up(local, key)?.map(unstamped))
+    }
+
+    /// The value under a store key, with its timestamp in front.
+    #[inline]
+    fn look_up(&mut self, local: usize, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         if self.is_layered
             && let Some(written) = self.layer.get(local, key)
         {
-            return Ok(written.map(unstamped));
+            return Ok(written);
         }
         if let Some(written) = self.overlays[local].get(key) {
-            return Ok(written.map(unstamped));
+            return Ok(written);
         }
         if self.hot[local].refresh(key) {
-            return Ok(self.hot[local].get(key).map(unstamped));
+            return Ok(self.hot[local].get(key));
         }
         let found = self.store.get(local, key, &mut self.buffer)?;
         if found {
             self.hot[local].put(key, Some(&self.buffer));
         }
-        Ok(found.then(|| unstamped(&self.buffer)))
+        Ok(found.then_some(&*self.buffer))
     }
 
     /// Writes a value that already has its timestamp in front. What the changelog would refuse is
@@ -101,22 +120,36 @@ impl Tables {
         stored: &[u8],
     ) -> Result<(), Failure> {
         let local = self.local[table];
+        if self.expiry(local).is_some() {
+            return self.put_row(local, key, stored);
+        }
+        self.check_size(local, key, stored)?;
+        self.write(local, key, Some(stored));
+        Ok(())
+    }
+
+    #[inline]
+    fn check_size(&self, local: usize, key: &[u8], stored: &[u8]) -> Result<(), Failure> {
         // A negative timestamp has its first bit set.
         let is_negative = stored.first().is_some_and(|first| *first >= 0x80);
         if key.len() + stored.len() > self.bytes_max[local] || is_negative {
             self.check(local, key, Some(stored))?;
         }
-        self.write(local, key, Some(stored));
         Ok(())
     }
 
     /// Deletes what may not be there: the changelog may refuse even its key.
     pub(crate) fn delete_any(&mut self, table: TableIndex, key: &[u8]) -> Result<(), Failure> {
         let local = self.local[table];
+        let store_key = self.expiry(local).map(|_| row_key(key));
+        let store_key = store_key.as_deref().unwrap_or(key);
         if key.len() > self.bytes_max[local] {
-            self.check(local, key, None)?;
+            self.check(local, store_key, None)?;
         }
-        self.write(local, key, None);
+        if self.expiry(local).is_some() {
+            self.forget_when_to_look(local, key)?;
+        }
+        self.write(local, store_key, None);
         Ok(())
     }
 
@@ -169,19 +202,33 @@ impl Tables {
     }
 
     /// Visits the entries with keys in `[from, to)` in key order: store keys, timestamps, values.
+    /// Of a table with a ttl, its rows: keys, timestamps, values.
     pub(crate) fn scan(
         &self,
         table: TableIndex,
         from: &[u8],
         to: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         let local = self.local[table];
+        match self.expiry(local) {
+            Some(expiry) => self.scan_rows(local, expiry, from, to, visit),
+            None => self.scan_store(local, from, to, visit),
+        }
+    }
+
+    fn scan_store(
+        &self,
+        local: usize,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
         let mut shown = |key: &[u8], stored: &[u8]| {
             let (timestamp, value) = unstamped(stored);
             visit(key, timestamp, value)
         };
-        let committed = |visit: Visit<'_>| self.store.scan(local, from, to, visit);
+        let committed = |visit: VisitStored<'_>| self.store.scan(local, from, to, visit);
         let overlay = self.overlays[local].range(from, to);
         if !self.is_layered {
             return merged(overlay, committed, &mut shown);
@@ -195,8 +242,20 @@ impl Tables {
         &mut self,
         table: TableIndex,
     ) -> impl Iterator<Item = (&[u8], Option<(Timestamp, &[u8])>)> {
-        let entries = self.overlays[self.local[table]].sorted();
-        entries.map(|(key, stored)| (key, stored.map(unstamped)))
+        let local = self.local[table];
+        let (spec, expiry) = (&self.specs[local], self.expiries.get(local));
+        let expiry = expiry.and_then(Option::as_ref);
+        let entries = self.overlays[local].sorted().filter(|(key, _)| !spec.is_index(key));
+        entries.map(move |(key, stored)| {
+            let row = stored.map(unstamped);
+            match expiry {
+                Some(expiry) => {
+                    let row = row.filter(|(at, _)| !expiry.is_gone(*at));
+                    (key.get(1..).unwrap_or_default(), row)
+                }
+                None => (key, row),
+            }
+        })
     }
 
     /// Appends one changelog record per changed key.
@@ -243,7 +302,16 @@ impl Tables {
         let batches = overlays
             .filter(|(_, overlay)| !overlay.is_empty())
             .map(|(table, overlay)| overlay.drain(table, positions.get(table).copied().flatten()));
-        let batch = StoreBatch { tables: batches.collect(), at };
+        let mut batch = StoreBatch { tables: batches.collect(), at };
+        for TableBatch { table, entries, position } in &mut batch.tables {
+            // A change of the index alone writes nothing to the changelog. The position is that of
+            // an earlier commit then, and another instance may have written since. Rows sort
+            // before the index.
+            let first = entries.iter().next();
+            if first.is_none_or(|(key, _)| self.specs[*table].is_index(key)) {
+                *position = None;
+            }
+        }
         if batch.tables.is_empty() {
             return Ok(());
         }
@@ -280,8 +348,13 @@ impl Tables {
 
     /// What was written to the layer belongs to the next commit.
     pub(crate) fn absorb_layer(&mut self) {
-        let overlays = &mut self.overlays;
-        self.layer.drain(|table, key, value| drop(overlays[table].put(key, value, false)));
+        let Self { overlays, layer, expiries, .. } = self;
+        layer.drain(|table, key, value| {
+            drop(overlays[table].put(key, value, false));
+            if let (Some(Some(expiry)), Some(value)) = (expiries.get_mut(table), value) {
+                expiry.absorb(key, value);
+            }
+        });
     }
 
     pub(crate) fn begin_record(&mut self, undoable: bool) {
@@ -320,16 +393,36 @@ impl Tables {
     }
 }
 
+impl RowBytes for Tables {
+    fn get(
+        &mut self,
+        table: TableIndex,
+        key: &[u8],
+    ) -> Result<Option<(Timestamp, &[u8])>, StoreError> {
+        Self::get(self, table, key)
+    }
+
+    fn scan(
+        &mut self,
+        table: TableIndex,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        Self::scan(self, table, from, to, visit)
+    }
+}
+
 fn overlay_of(spec: &TableSpec) -> Overlay {
     if spec.is_ordered() { Overlay::ordered() } else { Overlay::default() }
 }
 
-type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+type VisitStored<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 /// Visits older entries with newer writes in front of them, both in key order.
 fn merged(
     newer: Writes<'_>,
-    older: impl FnOnce(Visit<'_>) -> Result<(), StoreError>,
-    visit: Visit<'_>,
+    older: impl FnOnce(VisitStored<'_>) -> Result<(), StoreError>,
+    visit: VisitStored<'_>,
 ) -> Result<(), StoreError> {
     let mut newer = newer.peekable();
     let mut flow = ControlFlow::Continue(());

@@ -345,5 +345,5 @@ fn keys_cannot_be_held_for_calls_side_by_side() {
         })
         .to(&out());
     let problem = app.build().map(drop).expect_err("refused").to_string();
-    assert!(problem.contains("holds keys back, and ask has several records at once"), "{problem}");
+    assert!(problem.contains("holds keys back, and map_async ask calls with several"), "{problem}");
 }

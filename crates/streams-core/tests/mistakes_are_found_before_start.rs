@@ -86,6 +86,35 @@ fn a_table_that_nobody_writes() {
 }
 
 #[test]
+fn ttls_that_cannot_be() {
+    use headwater_streams_core::Tumbling;
+    let (app, second) = (Builder::new("t"), Duration::from_secs(1));
+    let grouped = || app.stream(&orders()).group_by_key();
+    let table = |name: &str| Table::<String, u64>::new(name);
+    grouped().count(&table("short").ttl(second / 2_000));
+    grouped().window(Tumbling::of(second)).count(&table("windows").ttl(second));
+    app.global_table(&Topic::new("codes"), &table("codes").ttl(second));
+    grouped().count(&table("kept"));
+    grouped().count(&table("seen").ttl(second));
+    let process = app.stream(&orders()).process::<String, i64>("p");
+    // A reader need not say it.
+    let process = process.reads(&table("kept").ttl(second)).reads(&table("seen"));
+    let process = process.reads(&table("seen").ttl(2 * second));
+    process.each(|order, cx| cx.forward(order)).to(&Topic::new("out"));
+    let problems = problems(app);
+    for part in [
+        "the rows of the table short are kept for less than 1 ms",
+        "the table windows cannot have a ttl: its windows are kept for their retention",
+        "the table codes cannot have a ttl: it has what its topic has",
+        "the processor p reads the table kept with a ttl of 1000 ms, and it is written with no ttl",
+        "the table seen with a ttl of 2000 ms, and it is written with a ttl of 1000 ms",
+    ] {
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+    assert_eq!(problems.matches("reads the table").count(), 2, "{problems}");
+}
+
+#[test]
 fn joins_of_streams_whose_keys_changed() {
     let app = Builder::new("t");
     let (left, right) = (app.stream(&orders()), app.stream(&Topic::<String, i64>::new("right")));

@@ -112,20 +112,23 @@ fn a_table_that_is_only_read_is_not_written() {
     assert!(error.contains("the table seen is only read here"), "{error}");
 }
 
+/// What a join keeps can be read by the join only.
 #[test]
-fn a_windowed_table_is_refused_before_the_start() {
+fn tables_that_have_no_row_for_the_reader_are_refused_before_the_start() {
     let app = Builder::new("t");
-    let (orders, seen) = (Topic::<String, i64>::new("orders"), Table::<String, u64>::new("seen"));
-    let windows = Tumbling::of(Duration::from_secs(60));
-    let process = app.stream(&orders).process::<String, i64>("p").reads(&seen);
+    let orders = Topic::<String, i64>::new("orders");
+    let (minute, buffers) = (Duration::from_secs(60), JoinBuffers::json("pairs"));
+    let shared = app.stream(&orders).shared();
+    let joined =
+        shared.clone().join(shared, JoinWindows::within(minute), &buffers, |_, a, b| a + b);
+    joined.to(&Topic::new("joined"));
+    let pairs = Table::<String, i64>::new("pairs-left");
+    let process = app.stream(&orders).process::<String, i64>("p").reads(&pairs);
     process.each(|_, _| Ok(())).to(&Topic::new("nowhere"));
-    app.stream(&orders).group_by_key().window(windows).count(&seen);
-    app.agent("a", &orders).reads(&seen).run(|_, _| async { Ok(()) });
+    app.agent("a", &orders).reads(&pairs).run(|_, _| async { Ok(()) });
     let error = app.build().err().unwrap().to_string();
-    assert!(
-        error.contains("the processor p reads the table seen, whose keys are windows"),
-        "{error}"
-    );
+    let hint = "the processor p reads the table pairs-left, whose keys are keys and times";
+    assert!(error.contains(hint), "{error}");
 }
 
 #[test]

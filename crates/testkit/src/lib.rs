@@ -4,12 +4,14 @@
 //!   crash.
 //! * [`Simulation`]: several instances in a simulated world, while everything goes wrong;
 //!   [`simulate`] runs many.
+//! * [`Calls`]: a service for agents to call, with latencies and failures by a seed.
 //! * [`conformance`]: one suite of cases that runs against any
 //!   [`Transport`](runtime::transport::Transport): the embedded log, a real Kafka broker, or a
 //!   transport of your own.
 //! * [`faults`]: a transport that fails, loses replies, is killed or stands still when it is told
 //!   to.
 
+mod calls;
 pub mod conformance;
 mod dice;
 pub mod faults;
@@ -17,7 +19,9 @@ pub mod kafka_proxy;
 mod lock;
 mod sim;
 mod topology_test;
+mod virtual_time;
 
+pub use calls::{CallCounts, CallError, Calls};
 pub use dice::Dice;
 pub use sim::{
     Incident, Incidents, Outcome, OutcomeError, SimError, Simulation, Summary, simulate,

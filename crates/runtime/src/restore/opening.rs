@@ -1,6 +1,5 @@
 //! A task on its way to its worker, and the look-ups at the beginning of that way.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use streams_core::{
@@ -72,7 +71,7 @@ impl Restorer {
     pub(super) fn open_stores(&mut self) -> Result<(), AppError> {
         for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Store) {
             let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
-            let names: Vec<_> = sub.tables().iter().map(|table| Arc::clone(table.name())).collect();
+            let names: Vec<_> = sub.tables().iter().map(|table| table.store_name()).collect();
             let name = &opening.assignment.store_name;
             if std::mem::take(&mut opening.unusable) {
                 self.stores.destroy(name)?;

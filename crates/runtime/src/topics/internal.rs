@@ -1,4 +1,5 @@
-//! Repartition topics and changelogs: as many partitions as they need, created or refused.
+//! Repartition topics, changelogs and the topics of ticks: as many partitions as they need, created
+//! or refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +51,7 @@ fn circular(topic: &InternalTopic) -> AppError {
 #[derive(Clone)]
 struct Wanted {
     partitions: i32,
-    like: Arc<str>,
+    like: Option<Arc<str>>,
 }
 
 /// How many partitions it must have; `None` as long as a topic that decides it is not known.
@@ -58,8 +59,8 @@ fn partitions(topology: &Topology, topic: &InternalTopic, layout: &Layout) -> Op
     let width = |sub: &usize| {
         let sources = topology.sub_topologies().get(*sub)?.sources().iter();
         let known = sources.filter(|source| source.topic != topic.name).filter_map(|source| {
-            let (partitions, like) = (layout.partitions(&source.topic)?, Arc::clone(&source.topic));
-            Some(Wanted { partitions, like })
+            let partitions = layout.partitions(&source.topic)?;
+            Some(Wanted { partitions, like: Some(Arc::clone(&source.topic)) })
         });
         known.max_by_key(|wanted| wanted.partitions)
     };
@@ -70,10 +71,11 @@ fn partitions(topology: &Topology, topic: &InternalTopic, layout: &Layout) -> Op
             let all = sources.iter().all(|source| layout.partitions(&source.topic).is_some());
             all.then(|| width(sub)).flatten()
         }
-        (PartitionCount::LikeSources(sub), InternalKind::Repartition) => width(sub),
+        (PartitionCount::LikeSources(sub), _) => width(sub),
         (PartitionCount::MaxOf(subs), _) => {
             subs.iter().filter_map(width).max_by_key(|wanted| wanted.partitions)
         }
+        (PartitionCount::Exactly(count), _) => Some(Wanted { partitions: *count, like: None }),
     }
 }
 
@@ -113,8 +115,8 @@ fn checked(topic: &InternalTopic, wanted: &Wanted, info: TopicInfo) -> Result<To
     };
     let Wanted { partitions, like } = wanted;
     if info.partitions != *partitions {
-        let (found, expected) =
-            (info.partitions.to_string(), format!("{partitions}, as {like} has"));
+        let like = like.as_ref().map_or_else(String::new, |like| format!(", as {like} has"));
+        let (found, expected) = (info.partitions.to_string(), format!("{partitions}{like}"));
         return Err(wrong("this number of partitions:", found, expected));
     }
     for (setting, expected) in with_times(&topic.config) {
@@ -169,7 +171,7 @@ mod tests {
         let mut info = TopicInfo::new("shop-sales-changelog", 3);
         info.cleanup_policy = "compact".to_owned();
         change(&mut info);
-        let wanted = Wanted { partitions: 3, like: "sales".into() };
+        let wanted = Wanted { partitions: 3, like: Some("sales".into()) };
         checked(&topic, &wanted, info).err().map(|error| error.to_string())
     }
 

@@ -68,12 +68,14 @@ fn others(topic: &InternalTopic) -> impl Iterator<Item = (&str, Claim)> {
     let suffix = match topic.kind {
         InternalKind::Changelog => "-changelog",
         InternalKind::Repartition => "-repartition",
+        InternalKind::Ticks => "-ticks",
     };
     let stem = name.strip_suffix(suffix).unwrap_or_default();
     stem.match_indices('-').map(move |(dash, _)| {
         let (application, part) = (&stem[..dash], &stem[dash + 1..]);
         let (what, line) = match topic.kind {
             InternalKind::Changelog => (format!("the table {part}"), format!("table {part} of ")),
+            InternalKind::Ticks => (format!("the ticks {part}"), format!("ticks by {name}")),
             InternalKind::Repartition => {
                 (format!("the repartition topic {part}"), format!("re-keys by {name}"))
             }

@@ -149,8 +149,11 @@ fn kept(topology: &Topology, before: &BTreeSet<String>) -> BTreeSet<Arc<str>> {
     let tables = topology.sub_topologies().iter().flat_map(|sub| sub.tables());
     let changelogs = tables.filter(|table| had(table.name())).map(|table| table.changelog());
     let internal = topology.internal_topics().iter().map(|topic| &topic.name);
-    let re_keying = internal.filter(|name| before.contains(&format!("re-keys by {name}")));
-    changelogs.chain(re_keying).map(Arc::clone).collect()
+    let had_own = |name: &&Arc<str>| {
+        let lines = ["re-keys by", "ticks by"].map(|line| format!("{line} {name}"));
+        lines.iter().any(|line| before.contains(line))
+    };
+    changelogs.chain(internal.filter(had_own)).map(Arc::clone).collect()
 }
 
 fn difference(before: &BTreeSet<String>, now: &BTreeSet<String>) -> String {
@@ -179,6 +182,19 @@ mod tests {
         let before = before.iter().map(|line| (*line).to_owned()).collect();
         let subs: Arc<[TableSpec]> = topology.sub_topologies()[0].tables().into();
         misread(&subs[0], &before, &topology.shape())
+    }
+
+    #[test]
+    fn what_it_had_must_be_there() {
+        let app = Builder::new("shop");
+        app.every("beat", std::time::Duration::from_secs(1)).map_values(|_| 7).to(&Topic::new("o"));
+        let input = app.stream(&Topic::<String, u64>::new("in"));
+        input.group_by("by-it", |key, _| key.clone()).count(&Table::new("t"));
+        let topology = app.build().expect("valid");
+        assert!(kept(&topology, &BTreeSet::new()).is_empty());
+        let kept: Vec<_> = kept(&topology, &topology.shape()).into_iter().collect();
+        let expected = ["shop-beat-ticks", "shop-by-it-repartition", "shop-t-changelog"];
+        assert_eq!(kept, expected.map(Arc::from));
     }
 
     #[test]

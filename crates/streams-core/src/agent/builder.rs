@@ -14,6 +14,7 @@ use crate::calls::Intake;
 use crate::changelog::Layout;
 use crate::error::BoxError;
 use crate::policy::Consumed;
+use crate::reader::WindowCell;
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::topic::Topic;
@@ -71,6 +72,7 @@ pub struct AgentBuilder<'b, K, V> {
     name: Arc<str>,
     from: From<K, V>,
     tables: Vec<(Arc<str>, TableIndex, Access)>,
+    windows: Vec<(TableIndex, WindowCell)>,
     topics: Vec<Arc<str>>,
     limit: Option<Duration>,
     concurrency: usize,
@@ -85,6 +87,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             name: name.into(),
             from,
             tables: Vec::new(),
+            windows: Vec::new(),
             topics: Vec::new(),
             limit: None,
             concurrency: 1,
@@ -114,17 +117,22 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         let index = self
             .builder
             .graph(|graph| graph.add_table(name, Layout::KeyValue, types, &writer, node));
+        self.builder.expiring(index, table.ttl_ms, node, None);
         self.tables.push((Arc::clone(name), index, Access::Write));
         self
     }
 
     /// The agent reads this table, which something else in the application writes. Both then run in
     /// one task, so the agent sees the table's part for its own partition, and its topic must
-    /// be partitioned like the table's. A windowed table cannot be read so.
+    /// be partitioned like the table's. Of a windowed table, sessions included, it reads the
+    /// [windows of a key](super::TableAccess::windows).
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let (node, reader) = (self.node(), format!("the agent {}", self.name));
-        let types = Types::of_table(table);
-        let index = self.builder.graph(|graph| graph.use_table(&table.name, types, &reader, node));
+        let (index, windows) = self.builder.graph(|graph| {
+            let index = graph.use_table(table, &reader, node);
+            (index, WindowCell::clone(&graph.tables[index].kept_windows))
+        });
+        self.windows.push((index, windows));
         self.tables.push((Arc::clone(&table.name), index, Access::Read));
         self
     }
@@ -182,8 +190,12 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             );
             self.builder.problem(problem);
         }
-        let declared =
-            Declared { agent: Arc::clone(&self.name), tables: self.tables, topics: self.topics };
+        let declared = Declared {
+            agent: Arc::clone(&self.name),
+            tables: self.tables,
+            windows: self.windows,
+            topics: self.topics,
+        };
         let start = Box::new(move |records, cx| {
             Box::pin(function(records, cx)) as Pin<Box<dyn Future<Output = AgentResult> + Send>>
         });

@@ -143,10 +143,13 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
     /// A future failed: another takes its place, with what is left. Without a record in hand nobody
     /// but the agent is to blame.
     fn failed(&mut self, worker: usize, cause: Cause, cx: &mut Cx) -> Option<Box<PollFailure>> {
-        let in_hand = self.workers[worker].running.in_hand();
+        let running = &self.workers[worker].running;
+        let in_hand = running.in_hand();
         if in_hand == 0 {
             return Some(Box::new(PollFailure::Agent(cause)));
         }
+        let blamed = cause.blamed().map(|index| running.of_topic(index));
+        let blamed = blamed.filter(|index| *index < in_hand).or((in_hand == 1).then_some(0));
         let task = StartedFor {
             input: self.input,
             topic: &self.topic,
@@ -158,16 +161,14 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         let failing = &mut self.workers[worker];
         failing.running = again;
         failing.partly = Effects::new();
-        if in_hand == 1
-            && let Some(number) = failing.records.pop_front()
-            && let Some(entry) = self.entry(number)
-        {
+        let number = blamed.and_then(|index| failing.records.remove(index));
+        if let Some(entry) = number.and_then(|number| self.entry(number)) {
             entry.outcome = Some(Err(cause));
         }
         if let Err(cause) = self.deliver_again(worker, cx) {
             return Some(Box::new(PollFailure::Agent(cause)));
         }
-        if in_hand > 1 {
+        if blamed.is_none() {
             self.workers[worker].running.give_alone(in_hand);
         }
         None

@@ -7,10 +7,11 @@ use super::link::Link;
 use crate::calls::RecordId;
 use crate::cx::{Cx, Outlet};
 use crate::error::Failure;
-use crate::operators::table_access::{get_row, set_row};
+use crate::operators::table_access::set_row;
+use crate::reader::{KeptWindows, WindowCell, row};
 use crate::record::{Headers, Record, Timestamp};
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::tables::{TableIndex, Tables};
 use crate::topic::Topic;
 
 /// An agent's view of its task. Cheap to clone.
@@ -26,7 +27,20 @@ pub struct Context {
 pub(crate) struct Declared {
     pub(crate) agent: Arc<str>,
     pub(crate) tables: Vec<(Arc<str>, TableIndex, Access)>,
+    /// Of the tables that it reads.
+    pub(crate) windows: Vec<(TableIndex, WindowCell)>,
     pub(crate) topics: Vec<Arc<str>>,
+}
+
+impl Declared {
+    /// The windows that a table holds, if it holds windows.
+    pub(super) fn kept_windows(&self, table: TableIndex) -> Option<&Arc<dyn KeptWindows>> {
+        self.windows.iter().find(|(index, _)| *index == table)?.1.get()
+    }
+
+    fn writes(&self, table: TableIndex) -> bool {
+        self.tables.iter().any(|(_, index, access)| *index == table && *access == Access::Write)
+    }
 }
 
 /// What an agent may do with a table.
@@ -169,7 +183,24 @@ impl Context {
         self.with(|cx| Ok(cx.headers.clone()))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Cx) -> Result<T, Failure>) -> Result<T, AgentError> {
+    /// Reads from a table. What the agent writes for the record in hand moves the table's stream
+    /// time only when it is done; what it reads is as of the record's time already.
+    pub(super) fn read<T>(
+        &self,
+        table: TableIndex,
+        act: impl FnOnce(&mut Tables) -> Result<T, Failure>,
+    ) -> Result<T, AgentError> {
+        let is_written = self.declared.writes(table);
+        self.with(|cx| {
+            let time = if is_written { cx.origin.timestamp } else { Timestamp::MIN };
+            cx.tables.ahead(table, time, act)
+        })
+    }
+
+    pub(super) fn with<T>(
+        &self,
+        act: impl FnOnce(&mut Cx) -> Result<T, Failure>,
+    ) -> Result<T, AgentError> {
         let agent = || Arc::clone(&self.declared.agent);
         // Another thread would find the context there while this one polls the agent.
         if !self.link.is_polled_here() {
@@ -199,31 +230,62 @@ impl Context {
 /// A table as an agent reads and writes it: this partition's part, with the agent's own uncommitted
 /// writes.
 pub struct TableAccess<'a, K, V> {
-    context: &'a Context,
-    table: Table<K, V>,
+    pub(super) context: &'a Context,
+    pub(super) table: Table<K, V>,
     of: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
     /// The value of `key`.
+    ///
+    /// # Errors
+    /// The table was not declared, or holds [windows](Self::windows); the key cannot be encoded; the
+    /// store fails, or what it holds cannot be read.
     pub fn get(&self, key: &K) -> Result<Option<V>, AgentError> {
-        let index = self.context.index(&self.table.name, Access::Read)?;
-        self.context.with(|cx| get_row(&self.table, index, key, cx))
+        let index = self.rows_index()?;
+        self.context.read(index, |tables| row(&self.table, index, key, tables))
+    }
+
+    pub(super) fn read_index(&self) -> Result<TableIndex, AgentError> {
+        self.context.index(&self.table.name, Access::Read)
+    }
+
+    /// The table's number, if it has rows: windows are asked for otherwise.
+    pub(super) fn rows_index(&self) -> Result<TableIndex, AgentError> {
+        let index = self.read_index()?;
+        match self.context.declared.kept_windows(index) {
+            None => Ok(index),
+            Some(_) => Err(self.wrong("holds windows: ask for them with windows(&key, from..to)")),
+        }
+    }
+
+    #[cold]
+    pub(super) fn wrong(&self, why: &str) -> AgentError {
+        let cause = format!("the table {} {why}", self.table.name);
+        AgentError::Failed { agent: Arc::clone(&self.context.declared.agent), cause }
+    }
+
+    pub(super) fn again(&self) -> Self {
+        Self { context: self.context, table: self.table.clone(), of: PhantomData }
     }
 
     /// Sets the value of `key`; a value that encodes to null deletes it.
     pub fn put(&self, key: &K, value: &V) -> Result<(), AgentError> {
         let index = self.context.index(&self.table.name, Access::Write)?;
-        self.context.with(|cx| {
-            let timestamp = cx.origin.timestamp.max(0);
-            set_row(&self.table, index, key, Some(value), timestamp, cx)
-        })
+        self.set(index, key, Some(value))
     }
 
     /// Deletes `key`.
     pub fn delete(&self, key: &K) -> Result<(), AgentError> {
         let index = self.context.index(&self.table.name, Access::Write)?;
-        self.context.with(|cx| set_row(&self.table, index, key, None, 0, cx))
+        self.set(index, key, None)
+    }
+
+    fn set(&self, index: TableIndex, key: &K, value: Option<&V>) -> Result<(), AgentError> {
+        self.context.with(|cx| {
+            let timestamp = cx.origin.timestamp.max(0);
+            set_row(&self.table, index, key, value, timestamp, cx)
+        })
     }
 
     /// Changes the value of `key`, starting from the default if there is none, and returns the new

@@ -202,7 +202,7 @@ impl State {
             }
             return;
         }
-        cx.tables.absorb_layer();
+        cx.absorb_layer();
         self.unacknowledged = cx.effects.mark();
     }
 

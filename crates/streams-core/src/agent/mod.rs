@@ -18,6 +18,7 @@ mod builder;
 mod concurrent;
 mod context;
 mod link;
+mod reads;
 mod records;
 mod runner;
 mod running;
@@ -34,6 +35,7 @@ pub use batch_error::BatchError;
 pub(crate) use builder::From;
 pub use builder::{AgentBuilder, AgentResult};
 pub use context::{AgentError, Context, TableAccess};
+pub use reads::{TableRows, TableWindows};
 pub use records::Records;
 
 pub(crate) use link::{RECORDS_PER_POLL, Wakeup};
@@ -70,9 +72,8 @@ pub(crate) trait AgentRunner: Send + Sync {
     /// Whether operators stand behind it, which nothing must take for idle while it has records.
     fn feeds_operators(&self) -> bool;
 
-    /// Whether several records of a key may be with it at once, and one be done when an earlier one
-    /// fails.
-    fn is_side_by_side(&self) -> bool;
+    /// Whether it goes on with records when one before them has failed.
+    fn is_concurrent(&self) -> bool;
 
     /// The time that its extractor finds in the record.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;

@@ -87,7 +87,7 @@ impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
         false
     }
 
-    fn is_side_by_side(&self) -> bool {
+    fn is_concurrent(&self) -> bool {
         self.concurrency > 1
     }
 

@@ -10,6 +10,7 @@ use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
 use crate::task::METADATA_MAX;
+use crate::tick::TickSource;
 use crate::topology::{
     InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Terms, Topology,
 };
@@ -79,9 +80,14 @@ fn check(graph: &mut Graph) {
     if graph.sources.is_empty() {
         problems.push("it has no source: nothing is consumed".to_owned());
     }
-    for source in &graph.sources {
+    for source in graph.sources.iter().filter(|source| source.kind != SourceKind::Ticks) {
         if source.receivers.is_empty() && source.agents.is_empty() {
             problems.push(format!("nothing is done with the stream of {}", source.topic));
+        }
+    }
+    for ticks in graph.ticks.iter().filter(|ticks| ticks.next.is_none()) {
+        if let NodeKind::Ticks(shown) = &graph.nodes[ticks.node].kind {
+            problems.push(format!("nothing is done with the ticks {}", shown.name));
         }
     }
     for table in &graph.tables {
@@ -89,6 +95,7 @@ fn check(graph: &mut Graph) {
             problems.push(format!("the table {} is used but nobody writes it", table.name));
         }
         problems.extend(unreadable(table));
+        problems.extend(other_ttl(table));
     }
     problems.extend(duplicates(graph));
     problems.extend(types::clashes("topic", &graph.topic_uses));
@@ -97,12 +104,25 @@ fn check(graph: &mut Graph) {
     graph.problems.extend(problems);
 }
 
-/// Rows are asked for by their key alone.
+/// What joins, suppress and retries keep can be read by them only.
 fn unreadable(table: &TableDraft) -> Option<String> {
-    let has_plain_keys = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
-    let reader = table.readers.first().filter(|_| !has_plain_keys)?;
+    let has_rows = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
+    let is_readable = has_rows || table.windows.is_some();
+    let reader = table.readers.first().filter(|_| !is_readable)?;
     let (name, kind) = (&table.name, table.layout.describe());
     Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
+}
+
+/// A reader expects another ttl than the writer's.
+fn other_ttl(table: &TableDraft) -> Option<String> {
+    let kept = table.ttl.map(|ttl| ttl.ms);
+    let (reader, ttl_ms) = table.read_ttls.iter().find(|(_, ttl_ms)| Some(*ttl_ms) != kept)?;
+    let name = &table.name;
+    let kept = kept.map_or("no ttl".to_owned(), |ms| format!("a ttl of {ms} ms"));
+    Some(format!(
+        "{reader} reads the table {name} with a ttl of {ttl_ms} ms, and it is written with {kept}: \
+         it is the writer's that counts"
+    ))
 }
 
 /// A global table is a table of its name, and its topic is nobody's source.
@@ -136,6 +156,7 @@ fn duplicates(graph: &Graph) -> Vec<String> {
             }
             NodeKind::Processor(name) => format!("the processor {name}"),
             NodeKind::Repartition(topic) => format!("the repartition topic {topic}"),
+            NodeKind::Ticks(ticks) => format!("the name {} of ticks", ticks.name),
             _ => continue,
         };
         if !seen.insert(name.clone()) {
@@ -172,7 +193,29 @@ fn sub_topologies(graph: &mut Graph, component: &[usize]) -> Vec<SubTopology> {
     for (node, hook) in std::mem::take(&mut graph.hooks) {
         all[component[node]].hooks.push(hook);
     }
+    place_ticks(graph, component, &mut all);
     all
+}
+
+fn place_ticks(graph: &mut Graph, component: &[usize], all: &mut [SubTopology]) {
+    for draft in std::mem::take(&mut graph.ticks) {
+        let sub = &mut all[component[draft.node]];
+        let NodeKind::Ticks(shown) = &graph.nodes[draft.node].kind else { continue };
+        // What is missing is a problem that was noted.
+        let (Some(schedule), Some(next)) = (draft.schedule, draft.next) else { continue };
+        let own = |source: &Source| shown.topic.as_ref() == Some(&source.topic);
+        let name = shown.name.to_string();
+        sub.ticks.push(TickSource {
+            schedule,
+            missed: draft.missed,
+            input: sub.sources.iter().position(own).unwrap_or(0),
+            // No other clock has such a name.
+            last_name: format!("{name}/tick"),
+            done_name: format!("{name}/done"),
+            name,
+            next,
+        });
+    }
 }
 
 fn place_tables(graph: &Graph, component: &[usize], all: &mut [SubTopology]) {
@@ -201,7 +244,9 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         name: Arc::clone(&table.name),
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
-        is_ranged: table.is_ranged,
+        // The windows of a key are found by going from one to the next.
+        is_ranged: table.is_ranged || (table.windows.is_some() && !table.readers.is_empty()),
+        ttl: table.ttl,
         terms: match &table.types {
             Some(types) => types.terms(table.windows.clone()),
             None => Terms::default(),
@@ -217,7 +262,8 @@ fn check_metadata(graph: &mut Graph, sub_topologies: &[SubTopology]) {
         let agents = sub.sources.iter().flat_map(|source| source.agents.iter());
         let agents = agents.map(|agent| agent.name().len());
         let tables = sub.tables.iter().map(|table| table.name().len());
-        let entries = clocks.chain(agents).chain(tables);
+        let ticks = sub.ticks.iter().flat_map(|one| [one.last_name.len(), one.done_name.len()]);
+        let entries = clocks.chain(agents).chain(tables).chain(ticks);
         let length: usize = entries.map(|name| name + ENTRY_BYTES).sum();
         if length > METADATA_MAX {
             graph.problems.push(format!(
@@ -239,7 +285,8 @@ fn internal_topics(
     for sub in sub_topologies {
         for source in sub.sources.iter().filter(|source| source.kind == SourceKind::Repartition) {
             let name = Arc::clone(&source.topic);
-            let has_user_source = sub.sources.iter().any(|other| other.kind == SourceKind::User);
+            let has_user_source =
+                sub.sources.iter().any(|other| other.kind != SourceKind::Repartition);
             let partitions = if has_user_source {
                 PartitionCount::LikeSources(sub.id)
             } else {
@@ -252,6 +299,13 @@ fn internal_topics(
                 config: config(&[("cleanup.policy", "delete"), ("retention.ms", "-1")]),
             });
         }
+        let ticks = sub.sources.iter().filter(|source| source.kind == SourceKind::Ticks);
+        topics.extend(ticks.map(|source| InternalTopic {
+            name: Arc::clone(&source.topic),
+            kind: InternalKind::Ticks,
+            partitions: PartitionCount::Exactly(1),
+            config: config(&[("cleanup.policy", "delete")]),
+        }));
         topics.extend(sub.tables.iter().map(|table| InternalTopic {
             name: Arc::clone(&table.changelog),
             kind: InternalKind::Changelog,

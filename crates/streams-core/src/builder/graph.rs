@@ -5,12 +5,17 @@ use std::sync::Arc;
 use super::names;
 use super::types::{Types, Use};
 use crate::agent::AgentRunner;
-use crate::changelog::Layout;
+use crate::chain::Receive;
+use crate::changelog::{Layout, Ttl};
 use crate::cx::ClockIndex;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
+use crate::reader::{KeptWindows, WindowCell};
+use crate::schedule::Schedule;
+use crate::table::Table;
 use crate::tables::TableIndex;
+use crate::tick::{Missed, Tick};
 use crate::topology::SourceKind;
 
 /// A node's number in the order of description.
@@ -36,6 +41,26 @@ pub(crate) enum NodeKind {
     Agent(Arc<str>),
     Calls(Arc<str>),
     Processor(Arc<str>),
+    Ticks(TicksNode),
+}
+
+/// What is shown of ticks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TicksNode {
+    pub(crate) name: Arc<str>,
+    /// When they come, in words.
+    pub(crate) schedule: String,
+    /// The topic of their own, if they are not those of each task of a stream.
+    pub(crate) topic: Option<Arc<str>>,
+}
+
+pub(crate) struct TickDraft {
+    pub(crate) node: NodeId,
+    /// `None`: its description was wrong, which is a problem that was noted.
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) missed: Missed,
+    /// `None`: nothing is done with them.
+    pub(crate) next: Option<Box<dyn Receive<String, Tick>>>,
 }
 
 pub(crate) struct SourceDraft {
@@ -51,18 +76,40 @@ pub(crate) struct SourceDraft {
     pub(crate) agents: Vec<Arc<dyn AgentRunner>>,
 }
 
+impl SourceDraft {
+    fn new(topic: Arc<str>, kind: SourceKind, node: NodeId) -> Self {
+        Self {
+            topic,
+            kind,
+            start: Start::Earliest,
+            policy: None,
+            retries: None,
+            max_ahead_ms: None,
+            node,
+            receivers: Vec::new(),
+            agents: Vec::new(),
+        }
+    }
+}
+
 pub(crate) struct TableDraft {
     pub(crate) name: Arc<str>,
     pub(crate) layout: Layout,
     pub(crate) writer: Option<String>,
-    /// Those that ask for rows by their key, and do not write.
+    /// Those that read it and do not write.
     pub(crate) readers: Vec<String>,
     /// Whether one of them may ask for ranges of keys.
     pub(crate) is_ranged: bool,
+    /// How long its writer keeps its rows.
+    pub(crate) ttl: Option<Ttl>,
+    /// Readers that expect a ttl, with that ttl in milliseconds.
+    pub(crate) read_ttls: Vec<(String, i64)>,
     /// The types that its writer writes, where they are the user's.
     pub(crate) types: Option<Types>,
     /// If it holds windows: which.
     pub(crate) windows: Option<String>,
+    /// The same for readers.
+    pub(crate) kept_windows: WindowCell,
 }
 
 /// A stream time of its own, kept under a name.
@@ -82,6 +129,7 @@ pub(crate) struct Graph {
     pub(crate) clocks: Vec<ClockDraft>,
     pub(crate) hooks: Vec<(NodeId, Arc<dyn Hook>)>,
     pub(crate) globals: Vec<GlobalSource>,
+    pub(crate) ticks: Vec<TickDraft>,
     pub(crate) topic_uses: Vec<Use>,
     pub(crate) table_uses: Vec<Use>,
     pub(crate) problems: Vec<String>,
@@ -100,6 +148,7 @@ impl Graph {
             clocks: Vec::new(),
             hooks: Vec::new(),
             globals: Vec::new(),
+            ticks: Vec::new(),
             topic_uses: Vec::new(),
             table_uses: Vec::new(),
             problems: Vec::new(),
@@ -135,11 +184,15 @@ impl Graph {
             let same = source.start == start
                 && source.policy == policy
                 && source.max_ahead_ms == max_ahead_ms;
-            let (node, is_same_kind) = (source.node, source.kind == kind);
-            if !is_same_kind {
+            let (node, other) = (source.node, source.kind);
+            if other != kind {
+                let what = match (other, kind) {
+                    (SourceKind::Ticks, _) | (_, SourceKind::Ticks) => "the topic of ticks",
+                    _ => "a repartition topic",
+                };
                 self.problems.push(format!(
-                    "the topic {topic} is a repartition topic of the application, and consumed as \
-                     one of the user's: give one of them another name"
+                    "the topic {topic} is {what} of the application, and consumed as one of the \
+                     user's: give one of them another name"
                 ));
             }
             if !same {
@@ -149,18 +202,40 @@ impl Graph {
         }
         self.check_name("the topic", topic);
         let node = self.add_node(NodeKind::Source(Arc::clone(topic)), &[]);
-        self.sources.push(SourceDraft {
-            topic: Arc::clone(topic),
-            kind,
-            start,
-            policy,
-            retries: None,
-            max_ahead_ms,
-            node,
-            receivers: Vec::new(),
-            agents: Vec::new(),
-        });
+        let draft = SourceDraft::new(Arc::clone(topic), kind, node);
+        self.sources.push(SourceDraft { start, policy, max_ahead_ms, ..draft });
         node
+    }
+
+    /// Registers ticks: those of the application, or of each task of the stream at `parent`. Their
+    /// number.
+    pub(crate) fn add_ticks(
+        &mut self,
+        name: &str,
+        described: String,
+        schedule: Result<Schedule, String>,
+        parent: Option<NodeId>,
+    ) -> usize {
+        self.check_name("the ticks", name);
+        let schedule = match schedule {
+            Ok(schedule) => Some(schedule),
+            Err(why) => {
+                self.problems.push(format!("the ticks {name} cannot come {described}: {why}"));
+                None
+            }
+        };
+        let topic: Option<Arc<str>> = match parent {
+            Some(_) => None,
+            None => Some(format!("{}-{name}-ticks", self.application_id).into()),
+        };
+        let name = name.into();
+        let shown = TicksNode { name, schedule: described, topic: topic.clone() };
+        let node = self.add_node(NodeKind::Ticks(shown), parent.as_slice());
+        if let Some(topic) = topic {
+            self.sources.push(SourceDraft::new(topic, SourceKind::Ticks, node));
+        }
+        self.ticks.push(TickDraft { node, schedule, missed: Missed::default(), next: None });
+        self.ticks.len() - 1
     }
 
     fn source_mut(&mut self, topic: &str) -> Option<&mut SourceDraft> {
@@ -231,17 +306,35 @@ impl Graph {
         self.tables[table].windows = Some(windows);
     }
 
+    /// The same for those that read them.
+    pub(crate) fn set_kept_windows(&mut self, table: TableIndex, windows: Arc<dyn KeptWindows>) {
+        // Of two writers, which is a problem of its own, the first one counts.
+        let _ = self.tables[table].kept_windows.set(windows);
+    }
+
+    /// Rows of the table expire `ttl_ms` after their timestamps, by a stream time of its own.
+    pub(crate) fn expire_rows(&mut self, table: TableIndex, ttl_ms: i64, node: NodeId) {
+        let name = Arc::clone(&self.tables[table].name);
+        if ttl_ms < 1 {
+            self.problems.push(format!("the rows of the table {name} are kept for less than 1 ms"));
+        }
+        let clock = self.add_clock(format!("{name}/ttl"), node);
+        self.tables[table].ttl = Some(Ttl { ms: ttl_ms.max(1), clock });
+    }
+
     /// Registers `node` as a reader of a table that something else writes.
-    pub(crate) fn use_table(
+    pub(crate) fn use_table<K: 'static, V: 'static>(
         &mut self,
-        name: &Arc<str>,
-        types: Types,
+        table: &Table<K, V>,
         reader: &str,
         node: NodeId,
     ) -> TableIndex {
+        let (name, types) = (&table.name, Types::of_table(table));
         let index = self.table_index(name, Layout::KeyValue);
         self.table_uses.push(Use { name: Arc::clone(name), user: reader.to_owned(), types });
-        self.tables[index].readers.push(reader.to_owned());
+        let draft = &mut self.tables[index];
+        draft.readers.push(reader.to_owned());
+        draft.read_ttls.extend(table.ttl_ms.map(|ttl_ms| (reader.to_owned(), ttl_ms)));
         self.nodes[node].tables.push(index);
         index
     }
@@ -258,8 +351,11 @@ impl Graph {
             writer: None,
             readers: Vec::new(),
             is_ranged: false,
+            ttl: None,
+            read_ttls: Vec::new(),
             types: None,
             windows: None,
+            kept_windows: WindowCell::default(),
         };
         self.tables.push(table);
         self.tables.len() - 1

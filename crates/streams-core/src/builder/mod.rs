@@ -14,12 +14,14 @@ use crate::agent::{self, AgentBuilder};
 use crate::chain::Receive;
 use crate::dsl::{SourceChain, Stream};
 use crate::error::BuildError;
-use crate::operators::{Decode, ReceiveRaw};
+use crate::operators::{Decode, Expiring, ReceiveRaw, Tell};
 use crate::policy::{Consumed, ErrorPolicy};
+use crate::table::Table;
+use crate::tables::TableIndex;
 use crate::topic::Topic;
 use crate::topology::{SourceKind, Topology};
 
-pub(crate) use graph::{Graph, Node, NodeId, NodeKind};
+pub(crate) use graph::{Graph, Node, NodeId, NodeKind, TicksNode};
 pub(crate) use types::Types;
 
 /// Collects the parts of an application.
@@ -137,6 +139,30 @@ impl Builder {
             graph.add_node(NodeKind::Repartition(Arc::clone(&topic)), &[node]);
             topic
         })
+    }
+
+    /// What deletes the expired rows of a table, if the table has a ttl. `node` writes the table;
+    /// `tell` tells the operators downstream.
+    pub(crate) fn expiring(
+        &self,
+        table: TableIndex,
+        ttl_ms: Option<i64>,
+        node: NodeId,
+        tell: Option<Tell>,
+    ) -> Option<Arc<Expiring>> {
+        let expiring = Arc::new(Expiring { index: table, tell });
+        self.graph(|graph| {
+            graph.expire_rows(table, ttl_ms?, node);
+            graph.add_hook(node, Arc::clone(&expiring) as _);
+            Some(expiring)
+        })
+    }
+
+    /// Notes a problem if a table has a ttl that cannot have one.
+    pub(crate) fn refuse_ttl<K, V>(&self, table: &Table<K, V>, why: &str) {
+        if table.ttl_ms.is_some() {
+            self.problem(format!("the table {} cannot have a ttl: {why}", table.name));
+        }
     }
 
     pub(crate) fn graph<T>(&self, change: impl FnOnce(&mut Graph) -> T) -> T {

@@ -40,6 +40,9 @@ fn own(graph: &Graph) -> BTreeMap<Arc<str>, String> {
     for source in graph.sources.iter().filter(|one| one.kind == SourceKind::Repartition) {
         own.insert(Arc::clone(&source.topic), "a repartition topic".to_owned());
     }
+    for source in graph.sources.iter().filter(|one| one.kind == SourceKind::Ticks) {
+        own.insert(Arc::clone(&source.topic), "the topic of ticks".to_owned());
+    }
     for table in &graph.tables {
         let changelog = format!("{id}-{}-changelog", table.name);
         own.insert(changelog.into(), format!("the changelog of the table {}", table.name));

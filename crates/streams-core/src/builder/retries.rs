@@ -10,7 +10,9 @@ pub(super) fn declare(graph: &mut Graph) {
     for index in 0..graph.sources.len() {
         let source = &graph.sources[index];
         let policy = source.policy.as_ref().unwrap_or(&graph.default_policy);
-        let Some(retry) = policy.retries() else { continue };
+        // A tick is no record that could be read again.
+        let retry = policy.retries().filter(|_| source.kind != SourceKind::Ticks);
+        let Some(retry) = retry else { continue };
         let problem = problem(source, retry);
         let (name, node) = (name(&graph.application_id, source), source.node);
         graph.problems.extend(problem);
@@ -42,14 +44,19 @@ fn problem(source: &SourceDraft, retry: &Retry) -> Option<String> {
              `then` another policy, and the first one more attempts"
         ));
     }
-    let reader = source.agents.iter().find(|agent| agent.is_side_by_side());
-    if let Some(reader) = reader.filter(|_| retry.hold_key) {
-        return Some(format!(
-            "the error policy of {topic} holds keys back, and {} has several records at once: let \
-             a map_async repeat its calls itself, by Async::retry, an agent have one future, or \
-             do without hold_key",
-            reader.name()
-        ));
-    }
-    None
+    let concurrent = source.agents.iter().find(|agent| agent.is_concurrent());
+    let concurrent = concurrent.filter(|_| retry.hold_key)?;
+    let name = concurrent.name();
+    Some(if concurrent.feeds_operators() {
+        format!(
+            "the error policy of {topic} holds keys back, and map_async {name} calls with several \
+             records of a key at once: let it repeat its calls itself, by Async::retry, or do \
+             without hold_key"
+        )
+    } else {
+        format!(
+            "the error policy of {topic} holds keys back, and several of the agent {name} have \
+             records at once: do without hold_key, or without concurrency"
+        )
+    })
 }

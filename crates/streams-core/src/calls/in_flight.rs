@@ -211,10 +211,11 @@ where
         }
         let serial = entry.serial.clone().filter(|_| is_last);
         self.in_flight -= 1;
-        self.timers.extend(again.map(|at| (at, id)));
+        // First the old one: both may be for the same moment.
         if let Some(timer) = timer {
             self.timers.remove(&(timer, id));
         }
+        self.timers.extend(again.map(|at| (at, id)));
         if let Some(key) = serial {
             self.next_with(&key);
         }

@@ -72,7 +72,7 @@ where
         true
     }
 
-    fn is_side_by_side(&self) -> bool {
+    fn is_concurrent(&self) -> bool {
         true
     }
 

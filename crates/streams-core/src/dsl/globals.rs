@@ -75,6 +75,7 @@ impl Builder {
                 table.name
             ));
         }
+        self.refuse_ttl(table, "it has what its topic has");
         let user = format!("the global table {}", table.name);
         self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(topic)));
         let source = GlobalSource {

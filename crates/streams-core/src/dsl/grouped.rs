@@ -8,7 +8,7 @@ use crate::chain::{Chain, Port};
 use crate::change::Change;
 use crate::changelog::Layout;
 use crate::error::{BoxError, Cause, Failure};
-use crate::operators::{Aggregate, Aggregation, StoredRows};
+use crate::operators::{Aggregate, Aggregation, Expiring, StoredRows, Tell, tells};
 use crate::table::Table;
 use crate::topic::Topic;
 use crate::window::Windows;
@@ -176,6 +176,7 @@ pub struct Aggregated<'b, K, A> {
     latest: Port<K, A>,
     changes: Port<K, Change<A>>,
     rows: Arc<StoredRows<K, A>>,
+    expiring: Option<Arc<Expiring>>,
 }
 
 impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
@@ -191,7 +192,14 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, operator, node));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
         let (updates, latest, changes) = (Port::new(), Port::new(), Port::new());
-        Self { builder, node, updates, latest, changes, rows }
+        let told = tells(table, changes.clone());
+        let listens = changes.clone();
+        let tell: Tell = Box::new(move |key, value, at, cx| match listens.is_connected() {
+            true => told(key, value, at, cx),
+            false => Ok(()),
+        });
+        let expiring = builder.expiring(index, table.ttl_ms, node, Some(tell));
+        Self { builder, node, updates, latest, changes, rows, expiring }
     }
 
     /// Feeds a stream into the table.
@@ -207,6 +215,7 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
             updates: self.updates.clone(),
             latest: self.latest.clone(),
             changes: self.changes.clone(),
+            expiring: self.expiring.clone(),
         });
         self.builder.graph(|graph| graph.add_hook(self.node, Arc::clone(&operator) as _));
         stream.chain.connect(operator, self.builder);

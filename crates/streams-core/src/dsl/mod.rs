@@ -12,6 +12,7 @@ mod process;
 mod sinks;
 mod stateless;
 mod tables;
+mod ticks;
 mod tries;
 mod windowed;
 
@@ -27,6 +28,7 @@ pub use grouped::{Aggregated, Grouped};
 pub use joins::{JoinBuffers, JoinWindows};
 pub use process::Process;
 pub use tables::{BufferFull, Suppress, TableGrouped, TableStream};
+pub use ticks::Ticks;
 pub use windowed::{WindowAggregated, WindowGrouped};
 
 /// Records of keys `K` and values `V` on their way from a source through operators.

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stream;
-use crate::builder::{NodeId, NodeKind, Types};
+use crate::builder::{Graph, NodeId, NodeKind, Types};
 use crate::chain::{Chain, Operator, Port};
 use crate::changelog::Layout;
 use crate::operators::{
     Forward, Held, Output, ProcessContext, ProcessError, Processor, Punctuator,
 };
+use crate::reader::WindowCell;
 use crate::record::{Record, Timestamp};
 use crate::table::Table;
+use crate::tables::TableIndex;
 use crate::window::millis;
 
 /// The description of a processor; see [`Stream::process`].
@@ -66,7 +68,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
             // No table has a name with a slash.
             (node, graph.add_clock(format!("{name}/time"), node))
         });
-        let forward = Forward { name, tables: Vec::new(), clock, next: Port::new() };
+        let (tables, expiring) = (Vec::new(), Vec::new());
+        let forward = Forward { name, tables, expiring, clock, next: Port::new() };
         Process { stream: self, node, forward, punctuators: Vec::new() }
     }
 
@@ -121,14 +124,16 @@ where
             .stream
             .builder
             .graph(|graph| graph.add_table(name, Layout::Ordered, types, &writer, self.node));
-        self.forward.tables.push(Held { name: Arc::clone(name), index, is_written: true });
-        self
+        let expiring = self.stream.builder.expiring(index, table.ttl_ms, self.node, None);
+        self.forward.expiring.extend(expiring);
+        self.hold(name, index, true)
     }
 
     /// A table that the processor reads and something else in the application writes. Both then
     /// run in one task, so the processor sees the table's part for its own partition, as the
     /// records that were processed before this one left it. Their topics must have the same number
-    /// of partitions. A windowed table cannot be read so.
+    /// of partitions. Several processors may read one table. Of a windowed table, sessions
+    /// included, they read the [windows of a key](crate::ProcessTable::windows).
     ///
     /// ```
     /// use headwater::prelude::*;
@@ -155,15 +160,20 @@ where
     /// assert_eq!(test.take(&answers)?, [("how often".to_owned(), 1)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn reads<T: 'static, U: 'static>(mut self, table: &Table<T, U>) -> Self {
+    pub fn reads<T: 'static, U: 'static>(self, table: &Table<T, U>) -> Self {
         let (name, reader) = (&table.name, format!("the processor {}", self.forward.name));
-        let types = Types::of_table(table);
         let index = self.stream.builder.graph(|graph| {
-            let index = graph.use_table(name, types, &reader, self.node);
+            let index = graph.use_table(table, &reader, self.node);
             graph.tables[index].is_ranged = true;
             index
         });
-        self.forward.tables.push(Held { name: Arc::clone(name), index, is_written: false });
+        self.hold(name, index, false)
+    }
+
+    fn hold(mut self, name: &Arc<str>, index: TableIndex, is_written: bool) -> Self {
+        let cell = |graph: &mut Graph| WindowCell::clone(&graph.tables[index].kept_windows);
+        let windows = self.stream.builder.graph(cell);
+        self.forward.tables.push(Held { name: Arc::clone(name), index, is_written, windows });
         self
     }
 

@@ -9,7 +9,7 @@ use crate::codec::window_key;
 use crate::cx::ClockIndex;
 use crate::error::{BoxError, Failure};
 use crate::operators::{
-    Aggregation, Finality, WindowAggregate, WindowPorts, WindowRows, never_merged,
+    Aggregation, Finality, WindowAggregate, WindowPorts, WindowRows, WindowTimes, never_merged,
 };
 use crate::table::Table;
 use crate::tables::TableIndex;
@@ -245,6 +245,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         if let Some(fault) = windows.fault() {
             builder.problem(format!("the windows of the table {} {fault}", table.name));
         }
+        builder.refuse_ttl(table, "its windows are kept for their retention");
         let types = Some(Types::of_table(table));
         builder.graph(|graph| {
             let index = graph.add_table(&table.name, layout, types, operator, node);
@@ -265,6 +266,8 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         builder: &'b Builder,
         windows: &W,
     ) -> WindowAggregated<'b, K, A, W> {
+        let times = WindowTimes::new(windows.clone(), &self.clocks, &self.ports);
+        builder.graph(|graph| graph.set_kept_windows(self.index, Arc::new(times)));
         let (table, windows) = (self.table.clone(), windows.clone());
         let rows = Arc::new(WindowRows { table, index: self.index, windows });
         WindowAggregated { builder, node: self.node, ports: self.ports, rows }

@@ -13,6 +13,7 @@ use crate::table::Table;
 use crate::tables::TableIndex;
 
 use super::Hook;
+use super::expiring::{Expiring, note_row};
 
 /// How an aggregate grows: the same for every kind of window and for none.
 pub(crate) trait Aggregation<K, V, A>: Send + Sync + 'static {
@@ -37,13 +38,28 @@ pub(crate) struct Aggregate<K, A, F> {
     pub(crate) updates: Port<K, A>,
     pub(crate) latest: Port<K, A>,
     pub(crate) changes: Port<K, Change<A>>,
+    /// If its rows are not kept for ever.
+    pub(crate) expiring: Option<Arc<Expiring>>,
 }
 
 impl<K: 'static, V: 'static, A: 'static, F> Receive<K, V> for Arc<Aggregate<K, A, F>>
 where
     F: Aggregation<K, V, A>,
 {
+    #[inline]
     fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+        match &self.expiring {
+            None => self.take(record, cx),
+            Some(table) => table.around(record.timestamp, cx, |cx| self.take(record, cx)),
+        }
+    }
+}
+
+impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
+    fn take<V: 'static>(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure>
+    where
+        F: Aggregation<K, V, A>,
+    {
         let mut key = std::mem::take(&mut cx.key_buffer);
         key.clear();
         let result = self.add(record, &mut key, cx);
@@ -61,9 +77,7 @@ where
             _ => Ok(()),
         }
     }
-}
 
-impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
     /// Brings the table up to date: the record's key with the new aggregate and the largest
     /// timestamp that it has seen; the old aggregate, if somebody wants it; whether the new one is
     /// there, or was null and deleted.
@@ -77,6 +91,9 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
         F: Aggregation<K, V, A>,
     {
         write_key(&self.table.name, &*self.table.key, &record.key, key)?;
+        if let Some(table) = &self.expiring {
+            table.make_way(key, cx)?;
+        }
         let (mut at, mut base, mut old) = (record.timestamp, None, None);
         if let Some((latest, bytes)) = cx.tables.get(self.index, key)? {
             at = at.max(latest);
@@ -114,10 +131,7 @@ pub(crate) fn get_row<K: 'static, V: 'static>(
     key: &K,
     cx: &mut Cx,
 ) -> Result<Option<V>, Failure> {
-    let mut bytes = Vec::new();
-    write_key(&table.name, &*table.key, key, &mut bytes)?;
-    let found = cx.tables.get(index, &bytes)?;
-    found.map(|(_, value)| read(table, &bytes, value)).transpose()
+    crate::reader::row(table, index, key, &mut cx.tables)
 }
 
 /// Sets the value that a table has for `key`, or deletes it.
@@ -209,6 +223,7 @@ pub(crate) fn put<K: 'static, A: 'static>(
     })?;
     if present {
         cx.tables.put_stamped(index, key, &cx.value_buffer)?;
+        note_row(index, timestamp, cx);
     } else {
         cx.tables.delete_any(index, key)?;
     }

@@ -3,6 +3,7 @@
 mod aggregate;
 mod branch;
 mod decode;
+mod expiring;
 mod filter;
 mod flat_map;
 pub(crate) mod foreign_key;
@@ -45,17 +46,18 @@ pub(crate) mod table_access {
 pub(crate) use decode::{
     Decode, TIMESTAMP_MAX, check_timestamp, decode, event_time, is_acceptable,
 };
+pub(crate) use expiring::{Expiring, Tell, tells};
 pub(crate) use process::{Forward, Processor, Punctuate, Punctuator};
 pub use process::{Output, ProcessContext, ProcessError};
 pub(crate) use process_table::Held;
-pub use process_table::{ProcessRows, ProcessTable};
+pub use process_table::{ProcessRows, ProcessTable, ProcessWindows};
 pub(crate) use regroup::Regroup;
 pub(crate) use rows::{MappedRows, Rows, StoredRows, WindowRows};
 pub(crate) use sink::{Sink, SinkBy};
 pub(crate) use suppress::{Finality, Suppress, SuppressBuffer, SuppressedRows, Until};
 pub(crate) use table_join::{JoinedRows, LeftChange, RightChange, Sides, TableJoin};
-pub(crate) use to_table::{Keep, ToTable};
-pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, never_merged};
+pub(crate) use to_table::{Keep, Kept, ToTable};
+pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, WindowTimes, never_merged};
 
 /// The bytes-in end of a sealed chain: one virtual call per record and stream.
 pub(crate) trait ReceiveRaw: Send + Sync {

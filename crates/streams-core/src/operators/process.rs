@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Hook;
+use super::expiring::Expiring;
 use super::process_table::{Held, ProcessTable};
 use crate::chain::{Port, Receive};
 use crate::cx::{Clock, ClockIndex, Cx};
@@ -41,7 +42,7 @@ impl ProcessError {
         Self(Kind::User(cause.into()))
     }
 
-    fn into_failure(self, operator: &Arc<str>) -> Failure {
+    pub(super) fn into_failure(self, operator: &Arc<str>) -> Failure {
         match self.0 {
             Kind::User(source) => Cause::User { operator: Arc::clone(operator), source }.into(),
             Kind::Record(failure) => failure,
@@ -89,6 +90,8 @@ pub struct ProcessContext<'a, K, V> {
 pub(crate) struct Forward<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) tables: Vec<Held>,
+    /// Of the tables that it writes, those whose rows are not kept for ever.
+    pub(crate) expiring: Vec<Arc<Expiring>>,
     pub(crate) clock: ClockIndex,
     pub(crate) next: Port<K, V>,
 }
@@ -202,6 +205,7 @@ where
         let before = clock.time;
         clock.time = clock.time.max(record.timestamp);
         let (time, timestamp) = (clock.time, record.timestamp);
+        self.forward.expiring.iter().for_each(|table| table.arrive(timestamp, cx));
         let mut context = ProcessContext { cx, forward: &self.forward, timestamp };
         let done = (self.each)(record, &mut context);
         self.forward.done(done, cx)?;
@@ -212,7 +216,7 @@ where
                 self.punctuate(punctuator, time, cx)?;
             }
         }
-        Ok(())
+        self.forward.expiring.iter().try_for_each(|table| table.expire(cx))
     }
 }
 

@@ -1,17 +1,17 @@
 //! A table as a processor reads and writes it.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::ops::{Bound, ControlFlow, RangeBounds};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use super::process::{ProcessError, told};
-use super::table_access::{get_row, read, read_key, set_row, write_key};
+use super::table_access::{get_row, set_row};
 use crate::cx::Cx;
-use crate::error::Failure;
+use crate::reader::{KeptWindows, RowCursor, WindowCell, WindowCursor};
 use crate::record::Timestamp;
 use crate::table::Table;
 use crate::tables::TableIndex;
+use crate::window::Window;
 
 /// A table that a processor declared.
 pub(crate) struct Held {
@@ -19,6 +19,28 @@ pub(crate) struct Held {
     pub(crate) index: TableIndex,
     /// Whether the processor is its writer.
     pub(crate) is_written: bool,
+    /// If it holds windows: which.
+    pub(crate) windows: WindowCell,
+}
+
+impl Held {
+    /// Its rows are asked for by key: a table of windows has none.
+    fn check_rows(&self) -> Result<(), ProcessError> {
+        match self.windows.get() {
+            None => Ok(()),
+            Some(_) => Err(self.wrong("holds windows: ask for them with windows(&key, from..to)")),
+        }
+    }
+
+    fn kept_windows(&self) -> Result<Arc<dyn KeptWindows>, ProcessError> {
+        let no_windows = || self.wrong("holds no windows: ask with get, range or prefix");
+        self.windows.get().map(Arc::clone).ok_or_else(no_windows)
+    }
+
+    #[cold]
+    fn wrong(&self, why: &str) -> ProcessError {
+        ProcessError::new(format!("the table {} {why}", self.name))
+    }
 }
 
 /// A table as a processor reads and writes it: this partition's part.
@@ -31,7 +53,12 @@ pub struct ProcessTable<'c, K, V> {
 
 impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// The value of `key`.
+    ///
+    /// # Errors
+    /// The table holds [windows](Self::windows), the key cannot be encoded, the store fails, or
+    /// what it holds cannot be read.
     pub fn get(&mut self, key: &K) -> Result<Option<V>, ProcessError> {
+        self.held.check_rows()?;
         let row = get_row(self.table, self.held.index, key, self.cx);
         row.map_err(|failure| told(failure, self.cx))
     }
@@ -98,22 +125,16 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// ```
     ///
     /// # Errors
-    /// A bound cannot be encoded. Of the rows: the store fails, or what it holds cannot be read.
+    /// A bound cannot be encoded, or the table holds [windows](Self::windows). Of the rows: the
+    /// store fails, or what it holds cannot be read.
     pub fn range(
         &mut self,
         keys: impl RangeBounds<K>,
     ) -> Result<ProcessRows<'_, K, V>, ProcessError> {
-        let from = match self.bound(keys.start_bound())? {
-            Bound::Included(key) => key,
-            Bound::Excluded(key) => after(key),
-            Bound::Unbounded => Vec::new(),
-        };
-        let to = match self.bound(keys.end_bound())? {
-            Bound::Included(key) => Some(after(key)),
-            Bound::Excluded(key) => Some(key),
-            Bound::Unbounded => None,
-        };
-        Ok(self.rows(from, to))
+        self.held.check_rows()?;
+        let cursor = RowCursor::range(self.table, self.held.index, &keys);
+        let cursor = cursor.map_err(|failure| told(failure, self.cx))?;
+        Ok(ProcessRows { cx: self.cx, table: self.table, cursor })
     }
 
     /// The rows whose keys' bytes begin with `bytes`, as [`range`](Self::range) gives them. With
@@ -147,40 +168,80 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefix(&mut self, bytes: impl AsRef<[u8]>) -> ProcessRows<'_, K, V> {
-        let from = bytes.as_ref().to_vec();
-        let to = behind_all_with(&from);
-        self.rows(from, to)
+        let cursor = match self.held.check_rows() {
+            Ok(()) => RowCursor::prefix(self.held.index, bytes.as_ref().to_vec()),
+            Err(error) => RowCursor::failed(self.held.index, error.into_failure(&self.held.name)),
+        };
+        ProcessRows { cx: self.cx, table: self.table, cursor }
     }
 
     /// All keys with their values, in the order of the keys' bytes. They are in memory at once;
     /// [`range`](Self::range)`(..)` has a few at a time.
     pub fn entries(&mut self) -> Result<Vec<(K, V)>, ProcessError> {
-        self.rows(Vec::new(), None).collect()
+        self.range(..)?.collect()
     }
 
-    fn rows(&mut self, from: Vec<u8>, to: Option<Vec<u8>>) -> ProcessRows<'_, K, V> {
-        ProcessRows {
-            cx: self.cx,
-            table: self.table,
-            index: self.held.index,
-            from,
-            to,
-            page: VecDeque::new(),
-            is_done: false,
-        }
-    }
-
-    fn bound(&mut self, key: Bound<&K>) -> Result<Bound<Vec<u8>>, ProcessError> {
-        let mut encode = |key: &K| {
-            let mut bytes = Vec::new();
-            let written = write_key(&self.table.name, &*self.table.key, key, &mut bytes);
-            written.map(|()| bytes).map_err(|failure| told(failure, self.cx))
-        };
-        Ok(match key {
-            Bound::Included(key) => Bound::Included(encode(key)?),
-            Bound::Excluded(key) => Bound::Excluded(encode(key)?),
-            Bound::Unbounded => Bound::Unbounded,
-        })
+    /// The windows of `key` that have a moment in `time`, given in milliseconds since the Unix
+    /// epoch: `at..=at` is those that hold that moment, `..` all. They come in the order of time
+    /// (sessions by their end), with their values, a few in memory at a time. The table is one that
+    /// an aggregation per window writes, and that is declared with
+    /// [`reads`](crate::Process::reads).
+    ///
+    /// What is shown is what the table holds as the records before this one left it, windows that
+    /// are still open included: also where only closed windows are sent on, or updates are
+    /// suppressed. To read nothing but final results, keep those in a table:
+    /// `counts.into_table().suppress(…).keep(&results)`, whose rows have
+    /// [`Windowed`](crate::Windowed) keys and are asked for with [`get`](Self::get). A window is
+    /// there until it is forgotten: when it closes, or when its
+    /// [`retention`](crate::window::Tumbling::retention) is over, by the stream time of the
+    /// aggregation.
+    ///
+    /// ```
+    /// use headwater::prelude::*;
+    /// use headwater_testkit::TopologyTest;
+    /// use std::time::Duration;
+    /// const HOUR: i64 = 3_600_000;
+    /// let (clicks, visits) = (Topic::<String, i64>::new("clicks"), Topic::new("visits"));
+    /// let alerts = Topic::<String, u64>::new("alerts");
+    /// let minutes = Tumbling::of(Duration::from_secs(60)).retention(Duration::from_secs(7_200));
+    /// let per_minute = Table::<String, u64>::new("per-minute");
+    /// let app = Builder::new("example");
+    /// app.stream(&clicks).group_by_key().window(minutes).count(&per_minute);
+    /// let counts = per_minute.clone();
+    /// let process = app.stream(&visits).process::<String, u64>("last-hour").reads(&per_minute);
+    /// let last_hour = process.each(move |visit: Record<String, i64>, cx| {
+    ///     let mut clicks = 0;
+    ///     let hour = visit.timestamp - HOUR..=visit.timestamp;
+    ///     for window in cx.table(&counts)?.windows(&visit.key, hour)? {
+    ///         let (_minute, count) = window?;
+    ///         clicks += count;
+    ///     }
+    ///     cx.forward(Record::new(visit.key, clicks, visit.timestamp))
+    /// });
+    /// last_hour.to(&alerts);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// for minute in [0, 30, 30, 85] {
+    ///     test.send_record(&clicks, Record::new("ann".into(), 1, minute * 60_000))?;
+    /// }
+    /// test.send_record(&visits, Record::new("ann".into(), 1, 89 * 60_000))?;
+    /// assert_eq!(test.take(&alerts)?, [("ann".to_owned(), 3)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The table holds no windows, or the key cannot be encoded. Of the windows: the store fails,
+    /// or what it holds cannot be read.
+    pub fn windows(
+        &mut self,
+        key: &K,
+        time: impl RangeBounds<Timestamp>,
+    ) -> Result<ProcessWindows<'_, K, V>, ProcessError> {
+        let (windows, index) = (self.held.kept_windows()?, self.held.index);
+        let asked = (key, &time);
+        let cursor = WindowCursor::new(self.table, index, windows, asked, &self.cx.clocks);
+        let cursor = cursor.map_err(|failure| told(failure, self.cx))?;
+        Ok(ProcessWindows { cx: self.cx, table: self.table, cursor })
     }
 
     fn set(&mut self, key: &K, value: Option<&V>) -> Result<(), ProcessError> {
@@ -200,88 +261,34 @@ impl<K, V> fmt::Debug for ProcessTable<'_, K, V> {
     }
 }
 
-/// The first key behind `key`.
-fn after(mut key: Vec<u8>) -> Vec<u8> {
-    key.push(0);
-    key
-}
-
-/// The first key behind all that begin with `prefix`; `None` if there is none.
-fn behind_all_with(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut behind = prefix[..=last].to_vec();
-    behind[last] += 1;
-    Some(behind)
-}
-
-/// How much of a table is read at a time: rows, and bytes after which no further row is read.
-const PAGE_ROWS: usize = 256;
-const PAGE_BYTES: usize = 64 << 10;
-
-/// Rows of a table, one after the other; see [`ProcessTable::range`]. Ends behind the first error.
+/// Rows of a table, one after the other; see [`ProcessTable::range`]. Ends after the first error.
 pub struct ProcessRows<'c, K, V> {
     cx: &'c mut Cx,
     table: &'c Table<K, V>,
-    index: TableIndex,
-    /// Where the next page begins.
-    from: Vec<u8>,
-    to: Option<Vec<u8>>,
-    page: VecDeque<Result<(K, V), Failure>>,
-    /// Nothing is left behind the page.
-    is_done: bool,
-}
-
-impl<K: 'static, V: 'static> ProcessRows<'_, K, V> {
-    fn read_page(&mut self) -> Result<(), Failure> {
-        let Self { cx, table, index, from, to, page, is_done } = self;
-        let (mut bytes, mut next) = (0, None);
-        cx.tables.scan(*index, from, to.as_deref(), &mut |key, _, value| {
-            let row = read(table, key, value).and_then(|value| Ok((read_key(table, key)?, value)));
-            bytes += key.len() + value.len();
-            let is_broken = row.is_err();
-            page.push_back(row);
-            if is_broken {
-                return ControlFlow::Break(());
-            }
-            if page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
-                return ControlFlow::Continue(());
-            }
-            next = Some(after(key.to_vec()));
-            ControlFlow::Break(())
-        })?;
-        match next {
-            Some(next) => *from = next,
-            None => *is_done = true,
-        }
-        Ok(())
-    }
+    cursor: RowCursor<K, V>,
 }
 
 impl<K: 'static, V: 'static> Iterator for ProcessRows<'_, K, V> {
     type Item = Result<(K, V), ProcessError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.page.is_empty()
-            && !self.is_done
-            && let Err(failure) = self.read_page()
-        {
-            self.is_done = true;
-            self.page.push_back(Err(failure));
-        }
-        let row = self.page.pop_front()?;
+        let row = self.cursor.next(self.table, &mut self.cx.tables)?;
         Some(row.map_err(|failure| told(failure, self.cx)))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Windows of a key, one after the other; see [`ProcessTable::windows`]. Ends after the first error.
+pub struct ProcessWindows<'c, K, V> {
+    cx: &'c mut Cx,
+    table: &'c Table<K, V>,
+    cursor: WindowCursor<V>,
+}
 
-    #[test]
-    fn a_prefix_ends_where_no_key_begins_with_it() {
-        assert_eq!(behind_all_with(b"ab"), Some(b"ac".to_vec()));
-        assert_eq!(behind_all_with(&[7, 255, 255]), Some(vec![8]));
-        assert_eq!(behind_all_with(&[255, 255]), None);
-        assert_eq!(behind_all_with(b""), None);
+impl<K: 'static, V: 'static> Iterator for ProcessWindows<'_, K, V> {
+    type Item = Result<(Window, V), ProcessError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let window = self.cursor.next(self.table, &mut self.cx.tables)?;
+        Some(window.map_err(|failure| told(failure, self.cx)))
     }
 }

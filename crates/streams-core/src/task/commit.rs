@@ -84,8 +84,9 @@ impl Task {
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let cx = self.cx();
         let hooks = self.sub_topology().hooks.iter();
-        let wakeups = hooks.filter_map(|hook| hook.next_wakeup(cx)).chain(self.agents_deadline());
-        wakeups.chain(self.next_retry()).min()
+        let hooks = hooks.filter_map(|hook| hook.next_wakeup(cx));
+        let others = [self.agents_deadline(), self.next_retry(), self.next_tick()];
+        hooks.chain(others.into_iter().flatten()).min()
     }
 
     /// Whether there is anything to commit.
@@ -157,6 +158,7 @@ impl Task {
             }
         }
         if input == 0 {
+            self.write_ticks(&mut text);
             self.write_cursors(&mut text)?;
         }
         Ok(text.into_string())

@@ -7,7 +7,7 @@ use super::agents::AgentSlot;
 use super::progress::Progress;
 use crate::agent::AgentRunner;
 use crate::record::{RawRecord, RecordBatch, Timestamp};
-use crate::topology::Source;
+use crate::topology::{Source, SourceKind};
 
 /// The records of one source partition that wait, and how far each reader of them has come.
 pub(crate) struct Input {
@@ -30,10 +30,12 @@ pub(crate) struct Input {
     pub(crate) at_end: bool,
     /// If nothing is queued, the next record is waited for.
     pub(crate) awaited: bool,
+    /// Its topic is there for the sake of ticks, and has no records.
+    pub(crate) is_ticks: bool,
 }
 
 impl Input {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(source: &Source) -> Self {
         Self {
             agents: Vec::new(),
             agents_from: Vec::new(),
@@ -45,6 +47,7 @@ impl Input {
             head_time: None,
             at_end: false,
             awaited: true,
+            is_ticks: source.kind == SourceKind::Ticks,
         }
     }
 
@@ -54,7 +57,7 @@ impl Input {
         self.next = 0;
         self.head_time = None;
         self.at_end = false;
-        self.awaited = true;
+        self.awaited = !self.is_ticks;
         self.position = offset;
         self.operators_from = progress.position(Progress::OPERATORS).unwrap_or(offset).max(offset);
         let from = |agent: &Arc<dyn AgentRunner>| {

@@ -19,11 +19,11 @@ impl Task {
     pub fn observe(&mut self, input: usize, at_end: bool, awaited: bool) {
         if let Some(input) = self.inputs.get_mut(input) {
             input.at_end = at_end;
-            input.awaited = awaited;
+            input.awaited = awaited && !input.is_ticks;
         }
     }
 
-    /// Whether a step would process a record or do more of what is due, or
+    /// Whether a step would process a record or a tick or do more of what is due, or
     /// [`advance`](Self::advance) run an agent.
     pub fn is_ready(&self) -> bool {
         self.has_woken_agents() || self.has_more()
@@ -32,7 +32,10 @@ impl Task {
     /// Whether a step would do something.
     pub(super) fn has_more(&self) -> bool {
         let has_record = || self.has_queued() && self.missing().next().is_none();
-        self.is_behind() || self.has_due_retry() || (has_record() && !self.waits_for_agents())
+        self.is_behind()
+            || self.has_due_retry()
+            || self.has_tick()
+            || (has_record() && !self.waits_for_agents())
     }
 
     /// The inputs that have no record queued and are waited for, while others have some.

@@ -16,6 +16,7 @@ mod metrics;
 mod progress;
 mod retries;
 mod step;
+mod ticks;
 
 use std::mem;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::moment::Moment;
 use crate::record::{Headers, RecordBatch, Timestamp, TopicPartition};
 use crate::store::Store;
 use crate::tables::Tables;
+use crate::tick::Ticking;
 use crate::topology::{SubTopology, Topology};
 use input::Input;
 pub(crate) use progress::METADATA_MAX;
@@ -58,6 +60,8 @@ pub struct Task {
     /// Entries of what is due that a step does at most.
     portion_max: usize,
     retries: Retries,
+    /// How far its ticks have come, in the order of the sub-topology's.
+    ticks: Vec<Ticking>,
 }
 
 /// Where an input goes on; see [`Task::resume`].
@@ -98,7 +102,7 @@ impl Task {
     /// A task over an opened and restored store. [`resume`](Task::resume) comes next.
     pub fn new(topology: Arc<Topology>, id: TaskId, store: Box<dyn Store>) -> Self {
         let sub = &topology.sub_topologies[id.sub_topology];
-        let inputs = sub.sources.iter().map(|_| Input::new()).collect();
+        let inputs = sub.sources.iter().map(Input::new).collect();
         let tables = Tables::new(store, Arc::clone(&sub.tables), sub.local.clone());
         let clocks = vec![Clock::new(Clock::UNKNOWN, 0); topology.clock_names.len()];
         let cx = Cx {
@@ -133,6 +137,7 @@ impl Task {
             touched: false,
             portion_max: usize::MAX,
             retries,
+            ticks: Vec::new(),
             topology,
         }
     }
@@ -174,9 +179,11 @@ impl Task {
         cx.nothing_until = Timestamp::MIN;
         let elapsed = cx.elapsed;
         cx.clocks = times.into_iter().map(|time| Clock::new(time, elapsed)).collect();
+        cx.tables.follow(&cx.clocks);
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);
         self.resume_retries(now)?;
+        self.resume_ticks(inputs);
         self.start_agents()
     }
 
@@ -221,6 +228,12 @@ impl Task {
     /// The next offset to process of each input.
     pub fn positions(&self) -> Vec<i64> {
         self.inputs.iter().map(Input::position).collect()
+    }
+
+    /// When an agent's batch in the making has waited long enough, in milliseconds by the clock
+    /// that never goes back: what [`next_wakeup`](Self::next_wakeup) knows of agents alone.
+    pub fn next_agent_wakeup(&self) -> Option<Timestamp> {
+        self.agents_deadline()
     }
 
     /// What it has done since it was made.

@@ -55,6 +55,9 @@ impl Task {
             if self.is_behind() && !self.catch_up(records_max, &mut step)? {
                 break;
             }
+            if self.tick(&mut step)? {
+                continue;
+            }
             if retries > 0 && self.try_again(&mut step)? {
                 retries -= 1;
                 continue;

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use super::{Source, SourceKind, SubTopology, Topology};
-use crate::builder::{Node, NodeKind};
+use crate::builder::{Node, NodeKind, TicksNode};
 use crate::policy::ErrorPolicy;
 
 /// A topology's description: `Display` writes text, [`mermaid`](Description::mermaid) a graph. Both
 /// name every topic that the application reads, writes or creates, as far as it is known
-/// beforehand; the runtime adds one of its own, `{application id}-topology`, if there are tables or
-/// repartition topics.
+/// beforehand; the runtime adds one of its own, `{application id}-topology`, if there are tables,
+/// repartition topics or ticks.
 #[derive(Clone, Copy)]
 pub struct Description<'a> {
     topology: &'a Topology,
@@ -62,7 +62,9 @@ impl<'a> Description<'a> {
         let mut topics = BTreeSet::new();
         for (id, node) in self.topology.nodes.iter().enumerate() {
             let edge = match &node.kind {
-                NodeKind::Source(topic) => format!("t_{0}[({0})] --> n{id}", topic),
+                NodeKind::Source(topic) | NodeKind::Ticks(TicksNode { topic: Some(topic), .. }) => {
+                    format!("t_{0}[({0})] --> n{id}", topic)
+                }
                 NodeKind::Sink(topic) | NodeKind::Repartition(topic) => {
                     format!("n{id} --> t_{0}[({0})]", topic)
                 }
@@ -71,7 +73,11 @@ impl<'a> Description<'a> {
             topics.insert(edge);
         }
         for (id, node) in self.topology.nodes.iter().enumerate() {
-            let NodeKind::Source(topic) = &node.kind else { continue };
+            let topic = match &node.kind {
+                NodeKind::Source(topic) => topic,
+                NodeKind::Ticks(TicksNode { topic: Some(topic), .. }) => topic,
+                _ => continue,
+            };
             if let Some(dead) = self.source(topic).and_then(|one| one.policy.dead_letters()) {
                 topics.insert(format!("n{id} -. failed .-> t_{dead}[({dead})]"));
             }
@@ -106,6 +112,7 @@ impl<'a> Description<'a> {
             NodeKind::Agent(name) => format!("agent {name}{table}"),
             NodeKind::Calls(name) => format!("map_async {name}"),
             NodeKind::Processor(name) => format!("process {name}{table}"),
+            NodeKind::Ticks(ticks) => format!("ticks {}, {}", ticks.name, ticks.schedule),
         }
     }
 
@@ -134,9 +141,16 @@ impl fmt::Display for Description<'_> {
             for source in sub.sources.iter().filter(|one| one.kind == SourceKind::Repartition) {
                 writeln!(f, "  creates {}, a repartition topic", source.topic)?;
             }
+            for source in sub.sources.iter().filter(|one| one.kind == SourceKind::Ticks) {
+                writeln!(f, "  creates {}, a topic of ticks without records", source.topic)?;
+            }
             for table in sub.tables.iter() {
                 let (changelog, name) = (table.changelog(), table.name());
-                writeln!(f, "  creates {changelog}, the changelog of {name}")?;
+                write!(f, "  creates {changelog}, the changelog of {name}")?;
+                match table.ttl {
+                    Some(ttl) => writeln!(f, ", whose rows are kept for {} ms", ttl.ms)?,
+                    None => writeln!(f)?,
+                }
             }
         }
         for global in &self.topology.globals {

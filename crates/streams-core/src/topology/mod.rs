@@ -13,6 +13,7 @@ use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
 use crate::tables::TableIndex;
+use crate::tick::TickSource;
 
 pub use describe::Description;
 pub(crate) use shape::Terms;
@@ -43,6 +44,7 @@ pub struct SubTopology {
     /// The stream times that its operators keep.
     pub(crate) clocks: Vec<ClockIndex>,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
+    pub(crate) ticks: Vec<TickSource>,
 }
 
 /// A topic that a sub-topology consumes.
@@ -71,12 +73,15 @@ pub enum SourceKind {
     User,
     /// A repartition topic of the application: the runtime creates it.
     Repartition,
+    /// A topic of the application that has no records: ticks are committed with its offsets. The
+    /// runtime creates it.
+    Ticks,
 }
 
 /// A topic that belongs to the application and is created by the runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InternalTopic {
-    /// Its name, `{application id}-{name}-repartition` or `-changelog`.
+    /// Its name, `{application id}-{name}-repartition`, `-changelog` or `-ticks`.
     pub name: Arc<str>,
     /// What it is for.
     pub kind: InternalKind,
@@ -93,6 +98,8 @@ pub enum InternalKind {
     Repartition,
     /// Makes a table survive its task.
     Changelog,
+    /// Has no records: the group gives its one partition to one instance, and with it the ticks.
+    Ticks,
 }
 
 /// How many partitions an internal topic must have.
@@ -102,6 +109,8 @@ pub enum PartitionCount {
     LikeSources(usize),
     /// As many as the largest source of any of these sub-topologies has: those that write it.
     MaxOf(Vec<usize>),
+    /// So many.
+    Exactly(i32),
 }
 
 impl Topology {
@@ -152,6 +161,7 @@ impl SubTopology {
             local: Box::default(),
             clocks: Vec::new(),
             hooks: Vec::new(),
+            ticks: Vec::new(),
         }
     }
 

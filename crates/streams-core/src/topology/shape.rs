@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{InternalKind, SourceKind, SubTopology, Topology};
+use super::{InternalKind, InternalTopic, SourceKind, SubTopology, Topology};
 
 impl Topology {
     /// What must be the same in the next version of a program, for its state to be found again, one
-    /// line each: the topics it consumes, its repartition topics, its tables with what feeds them,
-    /// their windows, and how their keys and values are written, where the codec has a name for it
-    /// ([`Codec::format`](crate::Codec::format)). Operators without state are no part of it, nor is
-    /// what changes no stored bytes: grace, retention, the windows of a join.
+    /// line each: the topics it consumes, its repartition topics, its ticks, its tables with what
+    /// feeds them, their windows, and how their keys and values are written, where the codec has a
+    /// name for it ([`Codec::format`](crate::Codec::format)). Operators without state are no part
+    /// of it, nor is what changes no stored bytes: grace, retention, the windows of a join.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -38,10 +38,14 @@ impl Topology {
             std::iter::once(format!("{name} of {}", global.topic())).chain(terms)
         });
         let internal = self.internal_topics().iter();
-        let repartition = internal.filter(|topic| topic.kind == InternalKind::Repartition);
-        let repartition = repartition.map(|topic| format!("re-keys by {}", topic.name));
+        let line = |topic: &InternalTopic| match topic.kind {
+            InternalKind::Repartition => Some(format!("re-keys by {}", topic.name)),
+            InternalKind::Ticks => Some(format!("ticks by {}", topic.name)),
+            InternalKind::Changelog => None,
+        };
+        let own = internal.filter_map(line);
         let tables = self.sub_topologies().iter().flat_map(tables);
-        consumed.chain(globals).chain(repartition).chain(tables).collect()
+        consumed.chain(globals).chain(own).chain(tables).collect()
     }
 }
 

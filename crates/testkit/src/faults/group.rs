@@ -179,6 +179,11 @@ impl Group for FaultyGroup {
     }
 
     fn commit(&self, offsets: &[OffsetCommit], timeout: Duration) -> Result<()> {
-        self.faults.call(Call::CommitOffsets, || self.group.commit(offsets, timeout))
+        let witness = self.faults.witness();
+        self.faults.call(Call::CommitOffsets, || {
+            self.group.commit(offsets, timeout)?;
+            witness.iter().for_each(|witness| witness.noted(offsets));
+            Ok(())
+        })
     }
 }

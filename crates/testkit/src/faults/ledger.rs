@@ -26,6 +26,8 @@ pub(crate) struct Ledger {
 struct Taken {
     committed: BTreeMap<TopicPartition, (i64, Arc<str>)>,
     last: BTreeMap<TopicPartition, Last>,
+    /// What was committed outside of transactions.
+    untransacted: BTreeMap<TopicPartition, i64>,
     /// The offsets of each transaction, in order.
     commits: Vec<Commit>,
     wrong: Option<String>,
@@ -50,6 +52,20 @@ impl Ledger {
     /// The first thing that was wrong.
     pub(crate) fn wrong(&self) -> Option<String> {
         lock(&self.taken).wrong.clone()
+    }
+
+    /// Up to where the input is acknowledged, with any guarantee; `None`: nobody has said so yet.
+    pub(crate) fn acknowledged(&self, partition: &TopicPartition) -> Option<i64> {
+        let taken = lock(&self.taken);
+        let committed = taken.committed.get(partition).map(|(offset, _)| *offset);
+        committed.max(taken.untransacted.get(partition).copied())
+    }
+
+    /// How many records of all inputs together.
+    pub(crate) fn acknowledged_in_all(&self) -> i64 {
+        let taken = lock(&self.taken);
+        let committed = taken.committed.values().map(|(offset, _)| *offset);
+        committed.chain(taken.untransacted.values().copied()).sum()
     }
 
     /// How many transactions with offsets the log took.
@@ -141,6 +157,12 @@ impl Witness {
         if events.iter().any(|event| matches!(event, MemberEvent::Lost(_))) {
             lock(&self.ledger.taken).lost += 1;
         }
+    }
+
+    /// The log has taken offsets outside of any transaction.
+    pub(super) fn noted(&self, offsets: &[OffsetCommit]) {
+        let offsets = offsets.iter().map(|commit| (commit.partition.clone(), commit.offset));
+        lock(&self.ledger.taken).untransacted.extend(offsets);
     }
 
     /// Offsets have joined a transaction.
@@ -276,6 +298,17 @@ mod tests {
         one.accepted(&transaction(&one, 5));
         one.accepted(&transaction(&one, 8));
         assert!(ledger.wrong().is_some());
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_known_with_any_guarantee() {
+        let (ledger, one, _) = two();
+        assert_eq!(ledger.acknowledged(&partition()), None);
+        one.accepted(&transaction(&one, 5));
+        assert_eq!(ledger.acknowledged(&partition()), Some(5));
+        let commit = OffsetCommit { partition: partition(), offset: 7, metadata: String::new() };
+        one.noted(&[commit]);
+        assert_eq!(ledger.acknowledged(&partition()), Some(7));
     }
 
     #[test]

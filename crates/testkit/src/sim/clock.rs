@@ -8,6 +8,11 @@ use std::time::Duration;
 use runtime::{Clock, ManualClock};
 use streams_core::Timestamp;
 
+use super::START;
+use super::world::World;
+use crate::lock::lock;
+use crate::virtual_time::VirtualTime;
+
 /// An instance's clock: its date may be wrong, and may be set while it runs.
 #[derive(Clone, Debug)]
 pub(super) struct InstanceClock {
@@ -27,5 +32,20 @@ impl Clock for InstanceClock {
 
     fn sleep(&self, time: Duration) {
         self.time.sleep(time);
+    }
+}
+
+impl World {
+    /// How long the world has been there.
+    pub(super) fn since_start(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.clock.now() - START).unwrap_or(0))
+    }
+
+    /// Where the agents of an instance sleep; its timers have come to the world's time. They do
+    /// when it has its turn: a process that stands still sees what is due when it goes on.
+    pub(super) fn time_of(&self, index: usize) -> Option<Arc<VirtualTime>> {
+        let time = lock(&self.slots[index].time).clone()?;
+        time.pass(self.since_start(), false);
+        Some(time)
     }
 }

@@ -39,6 +39,11 @@ use world::{Slot, World};
 
 /// An application to be simulated. [`simulate`] runs many.
 ///
+/// What agents await by `tokio::time` is the world's time, and what they spawn dies with their
+/// instance. The same seed is the same run as long as agents leave nothing to other threads
+/// (`spawn_blocking`), and nothing to `tokio::select!`'s own dice: say `biased;` where two branches
+/// may be ready at once. Calls go to a stub such as [`Calls`](crate::Calls); sockets are refused.
+///
 /// ```
 /// use headwater_testkit::{Simulation, simulate};
 /// use headwater::{Builder, Record, Table, Topic};
@@ -76,6 +81,7 @@ pub struct Simulation {
     topics: Vec<(String, i32)>,
     feeds: Vec<Feed>,
     is_fed_first: bool,
+    settles_within: Duration,
     checks: Vec<Check>,
 }
 
@@ -121,6 +127,7 @@ impl Error for SimError {}
 
 /// When the simulated world begins: in 2001.
 const START: i64 = 1_000_000_000_000;
+
 impl Simulation {
     /// Three instances of the application, which `topology` describes anew for each.
     pub fn new(seed: u64, topology: impl Fn() -> Topology + Send + Sync + 'static) -> Self {
@@ -142,6 +149,7 @@ impl Simulation {
             topics: Vec::new(),
             feeds: Vec::new(),
             is_fed_first: false,
+            settles_within: Duration::from_secs(120),
             checks: Vec::new(),
         }
     }
@@ -207,6 +215,13 @@ impl Simulation {
         self
     }
 
+    /// After the last fault, how long nothing may change before every input is processed and
+    /// acknowledged; default two minutes. More than agents take for a record or a batch.
+    pub fn settles_within(mut self, time: Duration) -> Self {
+        self.settles_within = time;
+        self
+    }
+
     /// What must hold of the outcome, beside what every run checks. A failed assertion is an error
     /// like a returned one.
     pub fn check(
@@ -228,12 +243,12 @@ impl Simulation {
     /// not what its changelog says, or a [`check`](Self::check) fails.
     pub fn run(self) -> Result<Outcome, SimError> {
         let Self { seed, topology, instances, turns, config, topics, .. } = self;
-        let Self { feeds, is_fed_first, checks, .. } = self;
+        let Self { feeds, is_fed_first, settles_within, checks, .. } = self;
         let mut dice = Dice::new(seed);
         let odds = Odds::of(&mut dice);
         let world = Arc::new(world(topology, config, instances, odds, dice.roll()));
         let names = topics.iter().map(|(name, _)| name.clone()).collect();
-        let run = Run { world: &world, seed, topics: names, is_fed_first };
+        let run = Run { world: &world, seed, topics: names, is_fed_first, settles_within };
         let done = run.create(&topics).and_then(|()| run.run(feeds, turns, dice));
         done.map_err(|what| run.error(what))?;
         let outcome = Outcome::new(Arc::clone(&world));

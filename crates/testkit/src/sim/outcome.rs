@@ -76,9 +76,11 @@ impl Outcome {
         let tables = topology.sub_topologies().iter().flat_map(|sub| sub.tables());
         let spec = tables.into_iter().find(|spec| spec.name() == table.name());
         let missing = || OutcomeError::Log(format!("there is no table {}", table.name()));
-        let entries = check::entries(&self.0, spec.ok_or_else(missing)?);
+        let spec = spec.ok_or_else(missing)?;
+        let entries = check::entries(&self.0, spec).map_err(OutcomeError::Log)?;
         let mut rows = BTreeMap::new();
-        for (key, stored) in entries.map_err(OutcomeError::Log)? {
+        for (store_key, stored) in entries.iter().filter(|(key, _)| !spec.is_index(key)) {
+            let key = spec.changelog_key(store_key);
             // The store keeps a timestamp of eight bytes in front.
             let value = stored.get(8..).unwrap_or_default();
             let value = table.value_codec().decode(Some(value))?;

@@ -11,16 +11,21 @@ use super::{Feed, SimError, check};
 use crate::dice::Dice;
 use crate::lock::lock;
 
-/// How long the application may take, after the last fault, until everything is done.
-const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+/// How often the application may use up that time, after the last fault, with something changing
+/// meanwhile.
+const CHANGES_MAX: u32 = 30;
 /// How long nothing may change for everything to count as done.
 const QUIET: Duration = Duration::from_secs(15);
+/// How often it is looked whether all is done, once nothing changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Run<'a> {
     pub(super) world: &'a Arc<World>,
     pub(super) seed: u64,
     pub(super) topics: Vec<String>,
     pub(super) is_fed_first: bool,
+    /// After the last fault, how long nothing may change before everything is done.
+    pub(super) settles_within: Duration,
 }
 
 impl Run<'_> {
@@ -93,9 +98,11 @@ impl Run<'_> {
     /// Everybody has his turn until nothing changes any more.
     fn settle(&self) -> Result<(), String> {
         let clock = &self.world.clock;
-        let give_up = clock.now() + SETTLES_WITHIN.as_millis() as i64;
+        let patience = self.settles_within.max(2 * QUIET).as_millis() as i64;
+        let give_up = clock.now() + patience * i64::from(CHANGES_MAX);
         let ended = lock(&self.world.history).len();
         let (mut last, mut since) = (Vec::new(), clock.now());
+        let mut look_at = since + QUIET.as_millis() as i64;
         loop {
             for index in 0..self.world.slots.len() {
                 if !self.world.is_running(index) {
@@ -106,15 +113,18 @@ impl Run<'_> {
             }
             clock.advance(Duration::from_millis(20));
             let (statuses, now) = (self.statuses(), clock.now());
-            let is_quiet = now - since >= QUIET.as_millis() as i64;
-            if is_quiet && self.left_to_do(&statuses)?.is_none() {
-                return Ok(());
+            if now >= look_at {
+                if self.left_to_do(&statuses)?.is_none() {
+                    return Ok(());
+                }
+                look_at = now + LOOK_EVERY.as_millis() as i64;
             }
             let picture = self.picture(&statuses)?;
             if picture != last {
                 (last, since) = (picture, now);
+                look_at = now + QUIET.as_millis() as i64;
             }
-            if now > give_up {
+            if now > give_up || now - since > patience {
                 let left = self.left_to_do(&statuses)?.unwrap_or_else(|| "quiet".to_owned());
                 return Err(format!("it does not come to an end: {left}\n{}", last.join("\n")));
             }
@@ -132,7 +142,7 @@ impl Run<'_> {
         (0..self.world.slots.len()).filter_map(|index| self.world.status(index)).collect()
     }
 
-    /// What must not change any more: who has what, and where he is.
+    /// What must not change any more: who has what, where he is, and what is acknowledged.
     fn picture(&self, statuses: &[Status]) -> Result<Vec<String>, String> {
         let tasks = statuses.iter().map(|status| {
             let tasks = status.tasks.iter();
@@ -143,7 +153,8 @@ impl Run<'_> {
             });
             tasks.collect::<Vec<_>>().join(", ")
         });
-        Ok(tasks.collect())
+        let acknowledged = format!("{} acknowledged", self.world.ledger.acknowledged_in_all());
+        Ok(tasks.chain([acknowledged]).collect())
     }
 
     /// Records that wait to be tried again, a partition of a source that nobody has, or one with
@@ -170,6 +181,12 @@ impl Run<'_> {
                 if let Some(last) = records.last().filter(|last| last.offset >= input.position) {
                     let (at, position) = (last.offset, input.position);
                     return Ok(Some(format!("{partition} is at {position}, a record at {at}")));
+                }
+                // Agents acknowledge what they have done, not what they were given.
+                let from = self.world.ledger.acknowledged(&partition).unwrap_or(i64::MAX);
+                if let Some(last) = records.last().filter(|last| last.offset >= from) {
+                    let to = last.offset;
+                    return Ok(Some(format!("{partition}: {from} to {to} are not acknowledged")));
                 }
             }
         }

@@ -22,6 +22,7 @@ use super::odds::{self, Odds};
 use crate::dice::Dice;
 use crate::faults::{Call, Fault, Faults, Ledger, Witness};
 use crate::lock::lock;
+use crate::virtual_time::VirtualTime;
 
 pub(super) struct World {
     pub(super) clock: ManualClock,
@@ -60,6 +61,8 @@ pub(super) struct Slot {
     disk_full: AtomicBool,
     is_dead: AtomicBool,
     lives: AtomicUsize,
+    /// Where the agents of this life sleep.
+    pub(super) time: Mutex<Option<Arc<VirtualTime>>>,
     /// By how much its date is wrong.
     date_off: Arc<AtomicI64>,
 }
@@ -94,6 +97,12 @@ impl World {
     /// Starts an instance on the disk that an earlier one left.
     pub(super) fn start(self: &Arc<Self>, index: usize) {
         let slot = &self.slots[index];
+        match VirtualTime::new(self.since_start()) {
+            Ok(time) => *lock(&slot.time) = Some(Arc::new(time)),
+            Err(error) => return self.ended(index, &format!("no tokio runtime: {error}")),
+        }
+        let time = self.time_of(index);
+        let _entered = time.as_ref().and_then(|time| time.enter());
         let faults = self.faults_of(index);
         *lock(&slot.faults) = faults.clone();
         slot.is_dead.store(false, Ordering::Relaxed);
@@ -158,6 +167,12 @@ impl World {
     pub(super) fn turn(&self, index: usize, component: usize) {
         let slot = &self.slots[index];
         // Not while it is in the middle of another turn, in which it stands still.
+        if !self.is_running(index) {
+            return;
+        }
+        // Until the app is dropped, if it comes to that: agents may need it for their last breath.
+        let time = self.time_of(index);
+        let _entered = time.as_ref().and_then(|time| time.enter());
         let Some(mut app) = lock(&slot.app).take() else { return };
         let component = component % app.components();
         let turned = catch_unwind(AssertUnwindSafe(|| app.turn(component)));
@@ -304,7 +319,7 @@ impl World {
         if self.chance(self.odds.slow_disk) {
             let time = self.below(700) as i64;
             let at = format_args!("{step:?} of the disk of instance {index} takes {time} ms");
-            if self.others_go_on(time, at) {
+            if self.others_go_on(index, time, at) {
                 self.count(Incident::DiskSlow);
             }
         }
@@ -327,7 +342,8 @@ impl World {
         let session = self.config.session_timeout.as_millis() as usize;
         let longest = [50, 500, session * 2][self.below(3)];
         let time = self.below(longest);
-        if self.others_go_on(time as i64, format_args!("instance {index} stands still at {at}")) {
+        let at = format_args!("instance {index} stands still at {at}");
+        if self.others_go_on(index, time as i64, at) {
             let is_zombie = time > session;
             self.count(if is_zombie { Incident::Zombie } else { Incident::StoodStill });
         }
@@ -341,13 +357,19 @@ impl World {
             _ => return,
         };
         let at = format_args!("instance {index}: {call:?} is on its way");
-        if self.others_go_on(time.as_millis() as i64, at) {
+        if self.others_go_on(index, time.as_millis() as i64, at) {
             self.count(incident);
         }
     }
 
-    /// Everybody else has turns for a while; `false` if too many wait for somebody already.
-    fn others_go_on(self: &Arc<Self>, millis: i64, why: std::fmt::Arguments<'_>) -> bool {
+    /// Everybody else than `index` has turns for a while; `false` if too many wait for somebody
+    /// already.
+    fn others_go_on(
+        self: &Arc<Self>,
+        index: usize,
+        millis: i64,
+        why: std::fmt::Arguments<'_>,
+    ) -> bool {
         if self.standing_still.load(Ordering::Relaxed) >= STANDING_STILL_MAX {
             return false;
         }
@@ -358,6 +380,8 @@ impl World {
             self.tick();
         }
         self.note(format_args!("that is over: {why}"));
+        // An agent in the middle of which that was sees how late it is.
+        self.time_of(index);
         self.standing_still.fetch_sub(1, Ordering::Relaxed);
         true
     }

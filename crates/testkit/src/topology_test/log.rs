@@ -23,6 +23,7 @@ impl Log {
         for _ in topology.internal_topics() {
             for topic in topology.internal_topics() {
                 let count = match &topic.partitions {
+                    PartitionCount::Exactly(count) => *count,
                     PartitionCount::LikeSources(sub) => log.width(topology, *sub, &topic.name),
                     PartitionCount::MaxOf(subs) => {
                         let widths = subs.iter().map(|sub| log.width(topology, *sub, &topic.name));

@@ -21,6 +21,8 @@ use run::{Abort, Tasks, World};
 /// Runs a topology's real tasks over a log in memory, one record after the other, each with
 /// everything it causes, repartition topics included, and a commit behind it.
 ///
+/// What agents await by `tokio::time` is virtual too: see [`advance`](Self::advance).
+///
 /// ```
 /// use headwater_testkit::TopologyTest;
 /// use headwater::{Builder, Topic};
@@ -60,18 +62,41 @@ impl TopologyTest {
         let topology = Arc::new(topology);
         let log = Log::new(&topology, partitions);
         let limits = Arc::<Limits>::default();
-        let tasks = Tasks::new(&topology, &log, &limits, 0);
+        let now = Moment::default();
+        let tasks = Tasks::new(&topology, &log, &limits, (0, now));
         Self {
             topology,
             log,
             limits,
             tasks,
-            now: Moment::default(),
+            now,
             taken: BTreeMap::new(),
             abort: None,
             dice: None,
             portion: None,
         }
+    }
+
+    /// The application starts at this date, in milliseconds since the Unix epoch. To be said before
+    /// anything runs; [`set_date`](Self::set_date) is for later.
+    ///
+    /// ```
+    /// use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    ///
+    /// let words = Topic::<String, String>::new("words");
+    /// let copies = Topic::<String, String>::new("copies");
+    /// let app = Builder::new("copy");
+    /// app.stream(&words).to(&copies);
+    ///
+    /// let mut test = TopologyTest::new(app.build()?).at(1_700_000_000_000);
+    /// test.send(&words, "k".to_owned(), "stream".to_owned())?;
+    /// assert_eq!(test.take_records(&copies)?[0].timestamp, 1_700_000_000_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn at(mut self, date: Timestamp) -> Self {
+        self.now = Moment::from(date);
+        self
     }
 
     /// Sends a record with the current time as its timestamp, and runs everything it causes.
@@ -118,13 +143,85 @@ impl TopologyTest {
     }
 
     /// Lets time pass and runs what is due.
+    ///
+    /// Timers of `tokio::time` in agents, and in what they spawn, fire each at its own moment, to
+    /// the millisecond; between two calls no time passes at all. What an agent awaits that is no
+    /// matter of time (a channel, a task that it spawned) goes on within any call, as soon as it
+    /// can; for `spawn_blocking`, which is as real as its thread, `advance` waits. Sockets are
+    /// refused: let the agent call a stub, such as [`Calls`](crate::Calls).
+    ///
+    /// An agent that is in the middle of a record keeps what it has sent until it is done with it:
+    ///
+    /// ```
+    /// use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use std::time::Duration;
+    ///
+    /// let words = Topic::<String, String>::new("words");
+    /// let app = Builder::new("patient");
+    /// app.agent("wait", &words).sends(&Topic::<String, String>::new("slowly")).run(
+    ///     |mut words, cx| async move {
+    ///         let slowly = Topic::new("slowly");
+    ///         while let Some(word) = words.next().await {
+    ///             cx.send(&slowly, word.key.clone(), format!("{}...", word.value))?;
+    ///             tokio::time::sleep(Duration::from_secs(60)).await;
+    ///             cx.send(&slowly, word.key, word.value)?;
+    ///         }
+    ///         Ok(())
+    ///     },
+    /// );
+    ///
+    /// let slowly = Topic::<String, String>::new("slowly");
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&words, "k".to_owned(), "stream".to_owned())?;
+    /// test.advance(Duration::from_millis(59_999))?;
+    /// assert!(test.take(&slowly)?.is_empty());
+    /// test.advance(Duration::from_millis(1))?;
+    /// let sent = ["stream...", "stream"].map(|word| ("k".to_owned(), word.to_owned()));
+    /// assert_eq!(test.take(&slowly)?, sent);
+    /// test.finish()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn advance(&mut self, by: Duration) -> Result<(), TestError> {
         // What has not started yet starts before.
         self.run()?;
-        let by = by.as_millis() as i64;
-        self.now.date += by;
-        self.now.elapsed_ms += by;
-        self.run()
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let until = self.now.elapsed_ms.saturating_add(by);
+        while self.now.elapsed_ms < until {
+            let reached = self.tasks.pass(self.now.elapsed_ms, until);
+            self.now.date = self.now.date.saturating_add(reached - self.now.elapsed_ms);
+            self.now.elapsed_ms = reached;
+            self.run()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the test: an error names the records that were sent and are not acknowledged, because
+    /// an agent still awaits something, or collects a batch. Without this call nobody says so.
+    ///
+    /// ```
+    /// use headwater_testkit::TopologyTest;
+    /// use headwater::{Builder, Topic};
+    /// use std::time::Duration;
+    ///
+    /// let words = Topic::<String, String>::new("words");
+    /// let app = Builder::new("patient");
+    /// app.agent("wait", &words).run(|mut words, _| async move {
+    ///     while words.next().await.is_some() {
+    ///         tokio::time::sleep(Duration::from_secs(60)).await;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// let mut test = TopologyTest::new(app.build()?);
+    /// test.send(&words, "k".to_owned(), "stream".to_owned())?;
+    /// let error = test.finish().expect_err("the agent sleeps").to_string();
+    /// assert!(error.contains("1 of words-0, from offset 0 on"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn finish(mut self) -> Result<(), TestError> {
+        self.run()?;
+        let unfinished = self.tasks.unfinished(&self.topology, &self.log);
+        if unfinished.is_empty() { Ok(()) } else { Err(TestError::Unfinished(unfinished)) }
     }
 
     /// Sets the date, forth or back, without any time passing, as people and time servers do with
@@ -229,7 +326,10 @@ impl TopologyTest {
     /// Crashes, with `eighths` of eight parts of the state still there (rounded down); the rest is
     /// restored from the changelogs.
     pub fn crash_keeping(&mut self, eighths: usize) -> Result<(), TestError> {
-        self.tasks = Tasks::new(&self.topology, &self.log, &self.limits, eighths);
+        self.tasks = {
+            let (limits, kept) = (&self.limits, (eighths, self.now));
+            Tasks::new(&self.topology, &self.log, limits, kept)
+        };
         self.run()
     }
 
@@ -372,6 +472,19 @@ pub enum TestError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] streams_core::StoreError),
+    /// Records were sent that are not acknowledged; see [`finish`](TopologyTest::finish).
+    #[error(
+        "not acknowledged: {}; an agent awaits something, or collects a batch: advance() lets time \
+         pass",
+        .0.join("; ")
+    )]
+    Unfinished(Vec<String>),
+    /// Agents wake themselves again and again without any time passing, and do nothing.
+    #[error("agents wake themselves without end: one of them waits without awaiting anything")]
+    Restless,
+    /// The tokio runtime in which agents sleep could not be made.
+    #[error("the tokio runtime of the test: {0}")]
+    Runtime(#[source] std::io::Error),
     /// A changelog holds something else than the table's entries.
     #[error(transparent)]
     Restore(#[from] streams_core::RestoreError),

@@ -3,20 +3,29 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use state::MemoryStores;
 use streams_core::{
     Effects, Entries, ErrorPolicy, Globals, Moment, OwnedBatch, OwnedRecord, RecordBatch, Resume,
-    Store, StoreBatch, StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Topology,
+    Store, StoreBatch, StoreError, StoreProvider, TableBatch, Task, TaskId, TaskMetrics, Timestamp,
+    TopicPartition, Topology,
 };
 
 use super::TestError;
 use super::limits::Limits;
 use super::log::Log;
 use crate::dice::Dice;
+use crate::virtual_time::VirtualTime;
+
+/// So often in a row agents may wake themselves at one moment, and nothing comes of it.
+const FRUITLESS_MAX: u32 = 100_000;
 
 pub(super) struct Tasks {
     tasks: Vec<Task>,
+    /// What each task has sent and not committed: an agent may be in the middle of a record for
+    /// many calls of the test.
+    effects: Vec<Effects>,
     /// What each task has been given, per input.
     fetched: Vec<Vec<i64>>,
     resumed: bool,
@@ -25,6 +34,8 @@ pub(super) struct Tasks {
     broken: Option<TestError>,
     globals: Arc<GlobalRows>,
     limits: Arc<Limits>,
+    /// Where agents sleep: as long as the process.
+    time: Option<Arc<VirtualTime>>,
 }
 
 /// Asked at each commit whether it is aborted.
@@ -47,17 +58,23 @@ impl Tasks {
         topology: &Arc<Topology>,
         log: &Log,
         limits: &Arc<Limits>,
-        kept: usize,
+        (kept, now): (usize, Moment),
     ) -> Self {
+        let (time, broken) = match VirtualTime::new(elapsed(now.elapsed_ms)) {
+            Ok(time) => (Some(Arc::new(time)), None),
+            Err(error) => (None, Some(TestError::Runtime(error))),
+        };
         let mut tasks = Self {
             tasks: Vec::new(),
+            effects: Vec::new(),
             fetched: Vec::new(),
             resumed: false,
             failed: Vec::new(),
             resume: Vec::new(),
-            broken: None,
+            broken,
             globals: Arc::default(),
             limits: Arc::clone(limits),
+            time,
         };
         for (number, sub) in topology.sub_topologies().iter().enumerate() {
             let widths = sub.sources().iter().map(|source| log.partitions(&source.topic));
@@ -77,9 +94,13 @@ impl Tasks {
     fn add(&mut self, mut task: Task, log: &Log, topology: &Topology) {
         task.set_globals(Arc::clone(&self.globals) as _);
         task.set_limits(Arc::clone(&self.limits) as _);
+        if let Some(time) = &self.time {
+            task.set_waker(time.waker());
+        }
         let resume = committed(task.id(), topology, log);
         self.fetched.push(resume.iter().map(|resume| resume.offset).collect());
         self.resume.push(resume);
+        self.effects.push(Effects::new());
         self.tasks.push(task);
     }
 
@@ -90,19 +111,34 @@ impl Tasks {
         }
     }
 
+    /// Lets time pass up to `until`, or to the first moment at which an agent has something to do.
+    /// Returns when that is.
+    pub(super) fn pass(&mut self, now: Timestamp, until: Timestamp) -> Timestamp {
+        let Some(time) = &self.time else { return until };
+        let due = self.tasks.iter().filter_map(Task::next_agent_wakeup);
+        let until = due.filter(|at| *at > now).fold(until, Timestamp::min);
+        i64::try_from(time.pass(elapsed(until), true).as_millis()).unwrap_or(until)
+    }
+
     /// Fetches, steps and commits until nothing moves any more.
     pub(super) fn run(&mut self, world: &mut World<'_>) -> Result<(), TestError> {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
+        let time = self.time.clone();
+        let _entered = time.as_ref().and_then(|time| time.enter());
         if !std::mem::replace(&mut self.resumed, true) {
             for (task, resume) in self.tasks.iter_mut().zip(&self.resume) {
                 task.resume(resume, world.now)?;
             }
         }
         self.globals.refresh(world.topology, world.log)?;
+        let mut fruitless = 0;
         loop {
             let mut moved = false;
+            if let Some(time) = &time {
+                time.take_woken();
+            }
             for (index, records_max) in turns(self.tasks.len(), world.dice) {
                 moved |= self.turn(index, records_max, world)?;
             }
@@ -112,8 +148,12 @@ impl Tasks {
                     moved |= self.turn(index, usize::MAX, world)?;
                 }
             }
-            if !moved {
-                return Ok(());
+            // What agents spawned may wake them, as what they await does.
+            let is_woken = time.as_ref().is_some_and(|time| time.settle());
+            let is_ready = is_woken || self.tasks.iter().any(Task::is_ready);
+            fruitless = if moved { 0 } else { fruitless + 1 };
+            if !moved && (!is_ready || fruitless > FRUITLESS_MAX) {
+                return if is_ready { Err(TestError::Restless) } else { Ok(()) };
             }
         }
     }
@@ -126,14 +166,14 @@ impl Tasks {
     ) -> Result<bool, TestError> {
         let mut moved = self.fetch(index, records_max, world);
         let failed_before = self.failed.len();
-        let (task, mut effects) = (&mut self.tasks[index], Effects::new());
-        let failed = task.advance(world.now, &mut effects)?;
+        let (task, effects) = (&mut self.tasks[index], &mut self.effects[index]);
+        let failed = task.advance(world.now, effects)?;
         self.failed.extend(failed.iter().map(ToString::to_string));
         if let Some(entries) = world.portion {
             task.set_portion(entries);
         }
         loop {
-            let step = task.step(world.now, 1, &mut effects)?;
+            let step = task.step(world.now, 1, effects)?;
             self.failed.extend(step.failed.iter().map(ToString::to_string));
             // A commit comes in between.
             let stops = world.portion.is_some();
@@ -148,15 +188,15 @@ impl Tasks {
                 self.failed.truncate(failed_before);
                 self.rewind(index, world)?;
             } else {
-                commit(task, world, &mut effects)?;
+                commit(task, world, effects)?;
             }
         }
-        // What woke an agent meanwhile runs it again.
-        Ok(moved | self.tasks[index].is_ready())
+        Ok(moved)
     }
 
     /// Goes back to what is committed; stores know nothing else.
     fn rewind(&mut self, index: usize, world: &World<'_>) -> Result<(), TestError> {
+        self.effects[index].clear();
         let task = &mut self.tasks[index];
         let resume = committed(task.id(), world.topology, world.log);
         self.fetched[index] = resume.iter().map(|resume| resume.offset).collect();
@@ -195,7 +235,7 @@ impl Tasks {
                 continue;
             };
             let mut value = Vec::new();
-            if task.store_mut().get(table, key, &mut value)? {
+            if task.store_mut().get(table, &tables[table].store_key(key), &mut value)? {
                 // The store keeps a timestamp of eight bytes in front.
                 return Ok(Some(value.split_off(8.min(value.len()))));
             }
@@ -232,12 +272,36 @@ impl Tasks {
         Ok(entries)
     }
 
+    /// The inputs that are not acknowledged to their ends, in words.
+    pub(super) fn unfinished(&self, topology: &Topology, log: &Log) -> Vec<String> {
+        let mut unfinished = Vec::new();
+        for id in self.tasks.iter().map(Task::id) {
+            for source in topology.sub_topologies()[id.sub_topology].sources() {
+                let from = log.committed(&source.topic, id.partition).offset;
+                let left = log.from(&source.topic, id.partition, from).len();
+                let input = TopicPartition::new(Arc::clone(&source.topic), id.partition);
+                if left > 0 {
+                    unfinished.push(format!("{left} of {input}, from offset {from} on"));
+                }
+            }
+        }
+        unfinished
+    }
+
     pub(super) fn metrics(&self) -> TaskMetrics {
         self.tasks.iter().fold(TaskMetrics::default(), |sum, task| sum + task.metrics())
     }
 
     pub(super) fn failed(&self) -> &[String] {
         &self.failed
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        let _entered = self.time.as_ref().and_then(|time| time.enter());
+        // What agents drop may need the runtime.
+        self.tasks.clear();
     }
 }
 
@@ -301,6 +365,7 @@ fn commit(task: &mut Task, world: &mut World<'_>, effects: &mut Effects) -> Resu
         };
         log.append(effect.topic, effect.partition, record);
     }
+    effects.clear();
     let id = task.id();
     let sub = &topology.sub_topologies()[id.sub_topology];
     for offset in commit.offsets {
@@ -314,6 +379,11 @@ fn commit(task: &mut Task, world: &mut World<'_>, effects: &mut Effects) -> Resu
     let positions: Vec<_> = ends.collect();
     task.committed(&positions, 0)?;
     Ok(())
+}
+
+/// Milliseconds since the test began.
+fn elapsed(millis: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 /// Where the inputs of a task go on.
@@ -330,7 +400,7 @@ fn restored(
     kept: usize,
 ) -> Result<Box<dyn Store>, TestError> {
     let tables = topology.sub_topologies()[id.sub_topology].tables();
-    let names: Vec<_> = tables.iter().map(|table| Arc::clone(table.name())).collect();
+    let names: Vec<_> = tables.iter().map(|table| table.store_name()).collect();
     let mut store = MemoryStores::new().open(&id.to_string(), &names)?;
     for (table, spec) in tables.iter().enumerate() {
         let mut old = log.from(spec.changelog(), id.partition, 0);

@@ -204,7 +204,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             rows: Arc::clone(&self.rows),
             joiner,
             keeps_unmatched,
-            to_table: ToTable { table: table.clone(), index, changes: joined.changes.clone() },
+            to_table: ToTable(joined.kept_in(table, index)),
             of: PhantomData,
         });
         let right_side = Arc::new(Right {

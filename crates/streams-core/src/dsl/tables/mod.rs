@@ -15,8 +15,9 @@ use crate::chain::{Chain, Shared};
 use crate::change::Change;
 use crate::changelog::Layout;
 use crate::codec::Codec;
-use crate::operators::{Finality, Keep, MapValues, Rows, StoredRows};
+use crate::operators::{Finality, Keep, Kept, MapValues, Rows, StoredRows, tells};
 use crate::table::Table;
+use crate::tables::TableIndex;
 
 pub use grouped::TableGrouped;
 pub use suppress::{BufferFull, Suppress};
@@ -133,8 +134,16 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, "keep", node));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
         let kept = self.next(node, rows);
-        let operator = Keep { table: table.clone(), index, changes: kept.changes.clone() };
+        let operator = Keep(kept.kept_in(table, index));
         self.changes.clone().connect(operator, builder);
         kept
+    }
+
+    /// What writes this table, which is kept under a name.
+    fn kept_in(&self, table: &Table<K, V>, index: TableIndex) -> Kept<K, V> {
+        let changes = self.changes.clone();
+        let tell = tells(table, changes.clone());
+        let expiring = self.builder.expiring(index, table.ttl_ms, self.node, Some(tell));
+        Kept { table: table.clone(), index, changes, expiring }
     }
 }

@@ -107,7 +107,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, operator, node));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
         let tables = TableStream::new(builder, node, Arc::clone(&table.key), rows);
-        let operator = ToTable { table: table.clone(), index, changes: tables.changes.clone() };
+        let operator = ToTable(tables.kept_in(table, index));
         self.chain.connect(operator, builder);
         tables
     }

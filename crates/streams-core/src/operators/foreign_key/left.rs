@@ -149,9 +149,9 @@ impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
     /// Nothing is there. What there is of a result came by an answer that should have been taken
     /// back by one that was overtaken.
     fn take_back(&self, key: K, timestamp: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
-        let (table, mut bytes) = (&self.to_table.table, Vec::new());
+        let (table, mut bytes) = (&self.to_table.0.table, Vec::new());
         write_key(&table.name, &*table.key, &key, &mut bytes)?;
-        if cx.tables.get(self.to_table.index, &bytes)?.is_none() {
+        if cx.tables.get(self.to_table.0.index, &bytes)?.is_none() {
             return Ok(());
         }
         self.to_table.receive(Record { key, value: None, timestamp }, cx)

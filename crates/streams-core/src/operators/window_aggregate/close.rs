@@ -3,7 +3,7 @@
 use std::mem;
 use std::ops::ControlFlow;
 
-use super::WindowAggregate;
+use super::{WindowAggregate, times};
 use crate::chain::Receive;
 use crate::changelog::by_time;
 use crate::cx::{Clock, Cx};
@@ -56,11 +56,9 @@ where
         (clock.next_forget <= at || clock.forgetting.is_some()) && at != Clock::UNKNOWN
     }
 
-    /// The least stream time of the operators on the table, of those that have had a record: a
-    /// window is complete when none of them takes another record for it.
+    /// The stream time that all operators on the table have passed.
     fn passed(&self, cx: &Cx) -> Timestamp {
-        let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
-        times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
+        times::passed(&self.siblings, &cx.clocks)
     }
 
     /// With which stream time an operator begins at its first record: what the others on the table
@@ -81,21 +79,14 @@ where
         }
     }
 
-    /// The stream time at which a window is closed; never before the time that its name begins
-    /// with, by which windows are looked for.
+    /// The stream time at which a window is closed.
     fn closes_at(&self, window: Window) -> Timestamp {
-        let time = self.windows.naming().time(window);
-        match self.windows.is_uniform() {
-            true => time.saturating_add(self.windows.close_after_ms()),
-            false => self.windows.closes_at(window).max(time),
-        }
+        times::closes_at(&self.windows, window)
     }
 
     /// The stream time at which a window is forgotten.
     pub(super) fn forgotten_at(&self, window: Window) -> Timestamp {
-        let time = self.windows.naming().time(window);
-        let kept_to = time.saturating_add(self.windows.keep_for_ms());
-        kept_to.max(self.closes_at(window))
+        times::forgotten_at(&self.windows, window)
     }
 
     /// Notes that a window is there, to be closed and forgotten.
@@ -123,14 +114,9 @@ where
         pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
     }
 
-    /// The stream time by which windows are forgotten: as far as any operator on the table knows
-    /// it, but nothing is forgotten before it was closed.
+    /// The stream time by which windows are forgotten.
     pub(super) fn forget_at(&self, cx: &Cx) -> Timestamp {
-        if self.ports.closed.is_connected() {
-            return self.passed(cx);
-        }
-        let times = self.siblings.iter().map(|clock| cx.clocks[*clock].time);
-        times.fold(cx.clocks[self.clock].time, Timestamp::max)
+        times::forget_at(&self.siblings, self.ports.closed.is_connected(), &cx.clocks)
     }
 
     /// Sends the windows that were not closed yet and are due at `time`: a portion of them. Whether

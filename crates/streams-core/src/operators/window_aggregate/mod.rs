@@ -7,6 +7,7 @@
 
 mod close;
 mod naming;
+mod times;
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -22,6 +23,8 @@ use crate::stored;
 use crate::table::Table;
 use crate::tables::TableIndex;
 use crate::window::{Base, Naming, Near, Plan, Step, Window, Windowed, Windows};
+
+pub(crate) use times::WindowTimes;
 
 use super::aggregate::{Aggregation, write_key, write_row};
 

@@ -5,14 +5,16 @@
 //! writes is kept apart until it acknowledges; its committed position is the first record that it
 //! has not.
 
-mod failed;
+mod failures;
+mod slow;
 
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
+
+pub use slow::SlowAgent;
 
 use super::Task;
 use super::input::Input;
@@ -20,7 +22,7 @@ use super::retries::Waiting;
 use crate::agent::{PollFailure, Polled, RECORDS_PER_POLL, Running, StartedFor};
 use crate::cx::Origin;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
-use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp, TopicPartition};
+use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp};
 use crate::topology::Source;
 use crate::window::millis;
 
@@ -62,19 +64,6 @@ impl Pending {
     pub(super) fn again(row: Waiting) -> Self {
         Self { record: row.record().clone(), row: Some(Box::new(row)), blamed: None }
     }
-}
-
-/// A record that an agent has had in hand for a while; see [`Task::slow_agents`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlowAgent {
-    /// The agent's name.
-    pub agent: Arc<str>,
-    /// The record's place; of a batch, its first record's.
-    pub partition: TopicPartition,
-    /// See `partition`.
-    pub offset: i64,
-    /// How long it has had it.
-    pub since: Duration,
 }
 
 impl AgentSlot {
@@ -166,7 +155,9 @@ impl Task {
     pub(super) fn has_lone_agent(&self, input: usize) -> bool {
         let [Input { agents, .. }] = &self.inputs[..] else { return false };
         let [only] = &agents[..] else { return false };
-        only.pending.is_empty() && self.source(input).receivers.is_empty()
+        let source = self.source(input);
+        // Where records are tried again, one may have to wait for those of its key.
+        only.pending.is_empty() && source.receivers.is_empty() && source.policy.retries().is_none()
     }
 
     /// Gives it several records at a time, of these in the batch. Nobody else can tell that from
@@ -187,16 +178,15 @@ impl Task {
             let record = batch.record(next);
             if record.offset >= self.inputs[input].agents[0].from {
                 self.begin(input, batch, next, false);
-                let (origin, owned) = (self.cx().origin, || OwnedRecord::of(batch, next));
-                if !self.agent_is_held(input, 0, record.key, owned, failed)? {
-                    match self.deliver(input, 0, &record, origin) {
-                        Ok(_) => delivered.push(next),
-                        // Those before it are done with first.
-                        Err(_) if !delivered.is_empty() => break,
-                        Err(failure) => {
-                            let cause = self.record_cause(failure)?;
-                            self.agent_gave_up(input, 0, Pending::new(owned()), cause, failed)?;
-                        }
+                let origin = self.cx().origin;
+                match self.deliver(input, 0, &record, origin) {
+                    Ok(_) => delivered.push(next),
+                    // Those before it are done with first.
+                    Err(_) if !delivered.is_empty() => break,
+                    Err(failure) => {
+                        let cause = self.record_cause(failure)?;
+                        let pending = Pending::new(OwnedRecord::of(batch, next));
+                        self.agent_gave_up(input, 0, pending, cause, failed)?;
                     }
                 }
             }
@@ -208,8 +198,9 @@ impl Task {
         let polled = if is_due { Some(self.poll_agent(input, 0)?) } else { None };
         let done = polled.as_ref().map_or(0, |polled| polled.acknowledged).min(delivered.len());
         let slot = &mut self.inputs[input].agents[0];
-        let others = delivered[done..].iter().map(|index| OwnedRecord::of(batch, *index));
-        others.for_each(|record| slot.push(Pending::new(record)));
+        for index in &delivered[done..] {
+            slot.push(Pending::new(OwnedRecord::of(batch, *index)));
+        }
         if let Some(mut polled) = polled {
             polled.acknowledged -= done;
             self.settle(input, 0, polled, failed)?;
@@ -328,11 +319,10 @@ impl Task {
             PollFailure::Agent(cause) => {
                 self.agent_failed(input, agent, polled.in_hand, cause, failed)
             }
-            PollFailure::Record(cause) => {
-                let pending = self.inputs[input].agents[agent].pop();
-                let Some(pending) = pending else { return Ok(()) };
-                self.agent_gave_up(input, agent, pending, cause, failed)
-            }
+            PollFailure::Record(cause) => match self.inputs[input].agents[agent].pop() {
+                Some(pending) => self.agent_gave_up(input, agent, pending, cause, failed),
+                None => Ok(()),
+            },
         }
     }
 
@@ -384,31 +374,6 @@ impl Task {
         let inputs = self.inputs.iter().zip(sources);
         let agents = inputs.flat_map(|(input, source)| input.agents.iter().zip(&source.agents));
         agents.filter_map(|(slot, runner)| slot.deadline(runner.limit())).min()
-    }
-
-    /// The agents that have had a record in hand for at least so long.
-    pub fn slow_agents(&self, at_least: Duration) -> Vec<SlowAgent> {
-        let mut slow = Vec::new();
-        for (input, source) in self.inputs.iter().zip(&self.sub_topology().sources) {
-            for (slot, runner) in input.agents.iter().zip(&source.agents) {
-                let Some(first) = slot.pending.front() else { continue };
-                let Some(began) = slot.running.busy_since() else { continue };
-                let taken = u64::try_from(self.cx().elapsed - began).unwrap_or(0);
-                let since = Duration::from_millis(taken);
-                if since >= at_least {
-                    slow.push(SlowAgent {
-                        agent: Arc::clone(runner.name()),
-                        partition: TopicPartition::new(
-                            Arc::clone(&source.topic),
-                            self.id.partition,
-                        ),
-                        offset: first.record.offset,
-                        since,
-                    });
-                }
-            }
-        }
-        slow
     }
 
     /// Whether calls are in flight, of which operators will have the results.

@@ -1,0 +1,129 @@
+//! Deletes the rows of a table that have expired.
+//!
+//! A row's timestamp and stream time alone decide whether the row is gone, and no read shows one
+//! that is (`tables/expiry.rs`). This module deletes such rows and tells the operators downstream,
+//! in the order of the rows' timestamps, then of their keys.
+
+use super::Hook;
+use super::table_access::{read, read_key};
+use crate::chain::Receive;
+use crate::change::Change;
+use crate::changelog::time_and_key;
+use crate::cx::{Clock, Cx};
+use crate::due::{Frontier, PORTION};
+use crate::error::Failure;
+use crate::record::{Headers, Record, Timestamp};
+use crate::table::Table;
+use crate::tables::{Due, TableIndex};
+
+/// Tells of a row that is gone: its key, its value, and when it was gone.
+pub(crate) type Tell =
+    Box<dyn Fn(&[u8], &[u8], Timestamp, &mut Cx) -> Result<(), Failure> + Send + Sync>;
+
+/// The writer of a table whose rows are not kept for ever.
+pub(crate) struct Expiring {
+    pub(crate) index: TableIndex,
+    pub(crate) tell: Option<Tell>,
+}
+
+/// Tells the operators downstream of a table.
+pub(crate) fn tells<K: 'static, V: 'static>(
+    table: &Table<K, V>,
+    changes: impl Receive<K, Change<V>>,
+) -> Tell {
+    let table = table.clone();
+    Box::new(move |key, value, at, cx| {
+        let change = Change { old: Some(read(&table, key, value)?), new: None };
+        let record = Record { key: read_key(&table, key)?, value: change, timestamp: at };
+        // A later record deletes the row, but the deletion is not that record's result.
+        cx.with_headers(Headers::new(), |cx| changes.receive(record, cx))
+    })
+}
+
+impl Expiring {
+    /// Does what a record does to the table, then deletes a portion of the rows that are gone.
+    pub(crate) fn around(
+        &self,
+        timestamp: Timestamp,
+        cx: &mut Cx,
+        work: impl FnOnce(&mut Cx) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.arrive(timestamp, cx);
+        work(cx)?;
+        self.expire(cx)
+    }
+
+    /// A record has reached the writer.
+    pub(crate) fn arrive(&self, timestamp: Timestamp, cx: &mut Cx) {
+        let Some(clock) = cx.tables.expiry_clock(self.index) else { return };
+        let clock = &mut cx.clocks[clock];
+        if timestamp > clock.time {
+            clock.time = timestamp;
+            cx.tables.follow(&cx.clocks);
+        }
+    }
+
+    /// A row is about to be written. If the one that was there is gone, the operators downstream
+    /// must hear of that first: their old value is the one that they were told last.
+    pub(crate) fn make_way(&self, key: &[u8], cx: &mut Cx) -> Result<(), Failure> {
+        let Some((at, value)) = cx.tables.take_gone(self.index, key)? else { return Ok(()) };
+        match &self.tell {
+            Some(tell) => tell(key, &value, at.saturating_add(cx.tables.ttl_ms(self.index)), cx),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes the rows that are gone: a portion of them.
+    pub(crate) fn expire(&self, cx: &mut Cx) -> Result<(), Failure> {
+        let Some(clock) = cx.tables.expiry_clock(self.index) else { return Ok(()) };
+        while cx.clocks[clock].first_kept.time <= cx.tables.gone(self.index)
+            && cx.clocks[clock].time != Clock::UNKNOWN
+        {
+            let limit = cx.portion.left().min(PORTION);
+            if limit == 0 {
+                cx.portion.is_used_up = true;
+                return Ok(());
+            }
+            let (mut places, next) =
+                cx.tables.due(self.index, &cx.clocks[clock].first_kept, limit)?;
+            cx.clocks[clock].first_kept = next;
+            while let Some(place) = places.pop_first() {
+                if !cx.takes_one() {
+                    let (time, _) = time_and_key(&place);
+                    cx.clocks[clock].first_kept = Frontier::at_entry(time, place);
+                    return Ok(());
+                }
+                match cx.tables.look(self.index, &place)? {
+                    Due::Nothing => {}
+                    Due::Gone => {
+                        let (_, key) = time_and_key(&place);
+                        self.make_way(key, cx)?;
+                    }
+                    // The order is that of the rows' own times.
+                    Due::Later(at, later) => {
+                        let first = &mut cx.clocks[clock].first_kept;
+                        if first.is_after(at, &later) && at <= cx.tables.gone(self.index) {
+                            places.insert(later);
+                        } else {
+                            first.back_to(at);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Hook for Expiring {
+    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
+        self.expire(cx)
+    }
+}
+
+/// A row was written that is to be looked at at `at`.
+pub(crate) fn note_row(index: TableIndex, at: Timestamp, cx: &mut Cx) {
+    if let Some(clock) = cx.tables.expiry_clock(index) {
+        cx.clocks[clock].first_kept.back_to(at.max(0));
+    }
+}

@@ -1,0 +1,81 @@
+//! Reading a table's typed rows, a few at a time.
+//!
+//! A cursor holds neither the tables nor a context: each call is given the source that it reads
+//! from. So the same code serves a processor, which holds the task's tables, and an agent, which
+//! has them only while it runs and has its own staged writes in front of them.
+
+mod rows;
+mod windows;
+
+use std::ops::ControlFlow;
+
+use crate::error::Failure;
+use crate::operators::table_access::{read, write_key};
+use crate::record::Timestamp;
+use crate::store::StoreError;
+use crate::table::Table;
+use crate::tables::TableIndex;
+
+pub(crate) use rows::RowCursor;
+pub(crate) use windows::{KeptWindows, WindowCell, WindowCursor};
+
+/// Is shown a key, a timestamp and a value.
+pub(crate) type Visit<'v> = dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()> + 'v;
+
+/// Where rows are read from: a task's tables, or something in front of them.
+pub(crate) trait RowBytes {
+    /// The value of a key and its timestamp.
+    fn get(
+        &mut self,
+        table: TableIndex,
+        key: &[u8],
+    ) -> Result<Option<(Timestamp, &[u8])>, StoreError>;
+
+    /// Visits the entries with keys in `[from, to)`, in key order, until told to stop.
+    fn scan(
+        &mut self,
+        table: TableIndex,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError>;
+}
+
+/// The value that a table has for `key`.
+pub(crate) fn row<K: 'static, V: 'static>(
+    table: &Table<K, V>,
+    index: TableIndex,
+    key: &K,
+    source: &mut impl RowBytes,
+) -> Result<Option<V>, Failure> {
+    let mut bytes = Vec::new();
+    write_key(&table.name, &*table.key, key, &mut bytes)?;
+    let found = source.get(index, &bytes)?;
+    found.map(|(_, value)| read(table, &bytes, value)).transpose()
+}
+
+/// How much of a table is read at a time: entries, and bytes after which no further one is read.
+const PAGE_ENTRIES: usize = 256;
+const PAGE_BYTES: usize = 64 << 10;
+
+/// How full a page is.
+#[derive(Default)]
+struct Page {
+    entries: usize,
+    bytes: usize,
+}
+
+impl Page {
+    /// Whether it is full with this entry.
+    fn takes_last(&mut self, key: &[u8], value: &[u8]) -> bool {
+        self.entries += 1;
+        self.bytes += key.len() + value.len();
+        self.entries >= PAGE_ENTRIES || self.bytes >= PAGE_BYTES
+    }
+}
+
+/// The first key after `key`.
+fn after(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}

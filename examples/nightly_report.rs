@@ -1,0 +1,85 @@
+//! A report by cron: what was sold since the one before it, once for the application however many
+//! instances run, and none of it in two reports.
+//!
+//! `cargo run --release --example nightly_report -- [--broker kafka://127.0.0.1:9092]`
+
+mod support;
+
+use headwater::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Every second, so that there is something to see. At three in the morning in Berlin it would be
+/// "0 0 3 * * *", also in the nights in which clocks are put forward or back.
+const SCHEDULE: &str = "* * * * * *";
+
+/// What was sold of a category after `from` and not after `to`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Line {
+    from: i64,
+    to: i64,
+    cents: u64,
+}
+
+fn topology(
+    sales: &Topic<String, u64>,
+    reports: &Topic<String, Line>,
+) -> support::Result<Topology> {
+    let app = Builder::new("example-report");
+    let sold = Table::<String, u64>::new("sold");
+    let reported = Table::<String, u64>::new("reported");
+    // The report is one task, and reads this table: the repartition topic has one partition, too.
+    app.stream(sales)
+        .group_by("by-category", |category, _| category.clone())
+        .reduce(&sold, |sum, cents| sum + cents);
+    let (all, before) = (sold.clone(), reported.clone());
+    app.cron("nightly", SCHEDULE, "Europe/Berlin")
+        .missed(Missed::One)
+        .process::<String, Line>("report")
+        .reads(&sold)
+        .table(&reported)
+        .each(move |tick, cx| {
+            for (category, sum) in cx.table(&all)?.entries()? {
+                let mut reported = cx.table(&before)?;
+                let cents = sum - reported.get(&category)?.unwrap_or(0);
+                if cents > 0 {
+                    reported.put(&category, &sum)?;
+                    let Tick { previous: from, time: to } = tick.value;
+                    cx.forward(Record::new(category, Line { from, to, cents }, to))?;
+                }
+            }
+            Ok(())
+        })
+        .to(reports);
+    Ok(app.build()?)
+}
+
+#[tokio::main]
+async fn main() -> support::Result {
+    let config = support::config()?;
+    let sales = Topic::<String, u64>::new("example-report-sales");
+    let reports = Topic::<String, Line>::json("example-reports");
+    let topology = topology(&sales, &reports)?;
+    print!("{}", topology.describe());
+
+    let client = headwater::client(&config)?;
+    support::create_topic(&client, sales.name(), 3)?;
+    support::create_topic(&client, reports.name(), 1)?;
+    let running = support::start(topology, &config);
+    let mut writer = client.writer()?;
+    for number in 0..1_000_u64 {
+        let category = ["toys", "books", "tea"][number as usize % 3];
+        writer.send(&sales, &category.to_owned(), &(number % 100), 1_000 + number as i64)?;
+    }
+    writer.flush()?;
+    let total: u64 = (0..1_000).map(|number| number % 100).sum();
+
+    let sum = |lines: &[Record<String, Line>]| lines.iter().map(|line| line.value.cents).sum();
+    let lines = support::read_until(&client, &reports, |lines| sum(lines) >= total).await?;
+    running.stop().await?;
+    for Record { key, value: Line { from, to, cents }, .. } in lines.iter().take(3) {
+        println!("{key}: {cents} cents in the {} ms before {to}", to - from);
+    }
+    let sum: u64 = sum(&lines);
+    println!("{sum} of {total} cents reported");
+    Ok(())
+}
