@@ -138,7 +138,14 @@ fn those_that_the_agent_was_to_have_next_wait_too() {
         async move {
             while let Some(order) = orders.next().await {
                 if order.value < 0 && tries.fetch_add(1, Ordering::Relaxed) == 0 {
-                    return Err("at first".into());
+                    let mut polls = 0;
+                    poll_fn(|context| {
+                        polls += 1;
+                        context.waker().wake_by_ref();
+                        if polls < 10 { Poll::Pending } else { Poll::Ready(()) }
+                    })
+                    .await;
+                    return Err("when it has all of them".into());
                 }
                 cx.send(&out(), order.key, order.value)?;
             }
