@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use headwater_streams_core::agent::{AgentResult, BatchError, Context, Records};
 use headwater_streams_core::{
-    Async, Backoff, Builder, Call, Consumed, ErrorPolicy, OwnedRecord, Retry, Table, Topic,
+    Async, Backoff, Builder, Call, Consumed, ErrorPolicy, OwnedRecord, Record, Retry, Table, Topic,
     Topology,
 };
 use headwater_testkit::TopologyTest;
@@ -125,6 +125,42 @@ fn with_hold_key_later_records_of_the_key_wait_for_the_agent_only() {
     assert_eq!((dead.len(), header(&dead[0], "headwater.attempts")), (1, "4".to_owned()));
     assert_eq!(taken(&mut test, "out"), [3]);
     assert_eq!(test.metrics().waiting, 0);
+}
+
+#[test]
+fn those_that_the_agent_was_to_have_next_wait_too() {
+    let tries = Arc::new(AtomicU32::new(0));
+    let app = Builder::new("t");
+    let policy = retry().hold_key().then(ErrorPolicy::Fail);
+    let agent = app.agent("call", &orders()).consumed(consumed(policy)).sends(&out());
+    agent.run(move |mut orders: Records<String, i64>, cx| {
+        let tries = Arc::clone(&tries);
+        async move {
+            while let Some(order) = orders.next().await {
+                if order.value < 0 && tries.fetch_add(1, Ordering::Relaxed) == 0 {
+                    let mut polls = 0;
+                    poll_fn(|context| {
+                        polls += 1;
+                        context.waker().wake_by_ref();
+                        if polls < 10 { Poll::Pending } else { Poll::Ready(()) }
+                    })
+                    .await;
+                    return Err("when it has all of them".into());
+                }
+                cx.send(&out(), order.key, order.value)?;
+            }
+            Ok(())
+        }
+    });
+    let mut test = TopologyTest::new(app.build().expect("valid"));
+    for (key, value) in [("k", 1), ("k", -2), ("k", 3), ("other", 4), ("k", 5)] {
+        let record = Record::new(key.to_owned(), value, 0);
+        test.queue(&orders(), &record).expect("queued");
+    }
+    test.run().expect("runs");
+    assert_eq!(taken(&mut test, "out"), [1, 4]);
+    test.advance(SECOND).expect("runs");
+    assert_eq!(taken(&mut test, "out"), [-2, 3, 5]);
 }
 
 #[test]
