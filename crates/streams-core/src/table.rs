@@ -68,8 +68,9 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// * A write that is older than `ttl` replaces what was there, and its row is gone at once.
     ///
     /// A new version of a program may change, add or remove `ttl`. The writer's `Table` decides; a
-    /// reader need not repeat it. Windowed tables have a [`retention`](crate::window::Tumbling::retention)
-    /// instead; `build()` refuses a `ttl` there, and for global tables.
+    /// reader need not repeat it. Windowed tables have a
+    /// [`retention`](crate::window::Tumbling::retention) instead; `build()` refuses a `ttl` there,
+    /// and for global tables.
     ///
     /// ```
     /// use headwater::prelude::*;

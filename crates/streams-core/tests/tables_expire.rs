@@ -1,5 +1,5 @@
-//! Rows of a table with a `ttl` are there until stream time has passed them, to the millisecond, for
-//! every kind of reader; downstream operators see the deletion once; nothing depends on when
+//! Rows of a table with a `ttl` are there until stream time has passed them, to the millisecond,
+//! for every kind of reader; downstream operators see the deletion once; nothing depends on when
 //! commits come, or on restarts.
 #![allow(clippy::unwrap_used)]
 
@@ -330,7 +330,8 @@ fn joins_lose_the_row_when_it_goes() {
     assert_eq!(test.take(&asked).unwrap(), [("a".to_owned(), 40)]);
 }
 
-/// `updates()` has values only, so a row that is gone sends none; the aggregate starts from nothing.
+/// `updates()` has values only, so a row that is gone sends none; the aggregate starts from
+/// nothing.
 #[test]
 fn an_aggregate_begins_again() {
     let app = Builder::new("t");

@@ -239,8 +239,8 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
     /// The value of `key`.
     ///
     /// # Errors
-    /// The table was not declared, or holds [windows](Self::windows); the key cannot be encoded; the
-    /// store fails, or what it holds cannot be read.
+    /// The table was not declared, or holds [windows](Self::windows); the key cannot be encoded;
+    /// the store fails, or what it holds cannot be read.
     pub fn get(&self, key: &K) -> Result<Option<V>, AgentError> {
         let index = self.rows_index()?;
         self.context.read(index, |tables| row(&self.table, index, key, tables))

@@ -277,7 +277,8 @@ impl<K: 'static, V: 'static> Iterator for ProcessRows<'_, K, V> {
     }
 }
 
-/// Windows of a key, one after the other; see [`ProcessTable::windows`]. Ends after the first error.
+/// Windows of a key, one after the other; see [`ProcessTable::windows`]. Ends after the first
+/// error.
 pub struct ProcessWindows<'c, K, V> {
     cx: &'c mut Cx,
     table: &'c Table<K, V>,
