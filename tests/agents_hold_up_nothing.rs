@@ -189,3 +189,37 @@ async fn calls_side_by_side_give_thousands_of_records_a_second_in_order() {
     // An idle machine does 2,500 and more; this one may be busy with other tests.
     assert!(rate > 800.0, "{rate:.0} records/s");
 }
+
+/// A topic on which nothing ever comes: what a timer makes an agent send is committed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_run_and_their_sends_are_committed_on_a_quiet_topic() {
+    let (config, client) = support::embedded();
+    for topic in ["quiet-in", "quiet-out"] {
+        client.create_topic(topic, 1).expect("created");
+    }
+    let (input, output) = (Topic::<u64, u64>::new("quiet-in"), Topic::<u64, u64>::new("quiet-out"));
+    let app = Builder::new("quiet");
+    let sends = output.clone();
+    app.agent("ticks", &input).sends(&output).run(move |mut records: Records<u64, u64>, cx| {
+        let sends = sends.clone();
+        async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => cx.send_at(&sends, Record::new(0, 0, 1))?,
+                    record = records.next() => drop(record),
+                }
+            }
+        }
+    });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let app = App::new(app.build().expect("valid"), config);
+    let running = tokio::spawn(app.run(async { drop(stopped.await) }));
+    let mut reader = client.reader(&output).expect("a reader");
+    for tick in 0..5 {
+        let read = reader.next(Duration::from_secs(20)).expect("reads");
+        assert!(read.is_some(), "tick {tick}");
+    }
+    let _ = stop.send(());
+    running.await.expect("no panic").expect("stops");
+}

@@ -128,6 +128,8 @@ fn what_wakes_an_agent_runs_it_on_a_quiet_topic_too() {
         assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1, "somebody is told");
         assert!(task.is_ready());
         assert_eq!(turn(&mut task), [message]);
+        assert!(task.is_dirty(), "what was sent without a record is to be committed, too");
+        committed(&mut task);
     }
 }
 

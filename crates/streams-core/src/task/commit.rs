@@ -64,10 +64,11 @@ impl Task {
             cx.begin_record(false);
             self.hooks(|hook, cx| hook.on_time(cx))?;
         }
-        self.touched |= !self.cx().effects.is_empty();
         let mut failed = Vec::new();
         self.cx_mut().begin_record(false);
         self.advance_agents(&mut failed)?;
+        // Also what an agent has sent without a record, when a timer was due.
+        self.touched |= !self.cx().effects.is_empty();
         Ok(failed)
     }
 
