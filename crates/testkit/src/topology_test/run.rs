@@ -111,8 +111,8 @@ impl Tasks {
         }
     }
 
-    /// Lets time pass up to `until`, or to the first moment at which the wait of a record is over, or
-    /// something wakes an agent. Returns when that is.
+    /// Lets time pass up to `until`, or to the first moment at which the wait of a record is over,
+    /// or something wakes an agent. Returns when that is.
     pub(super) fn pass(&mut self, now: Timestamp, until: Timestamp) -> Timestamp {
         let Some(time) = &self.time else { return until };
         let due = self.tasks.iter().filter_map(Task::next_wait_over);
