@@ -122,6 +122,7 @@ impl Hook for Expiring {
 }
 
 /// A row was written that is to be looked at at `at`.
+#[inline]
 pub(crate) fn note_row(index: TableIndex, at: Timestamp, cx: &mut Cx) {
     if let Some(clock) = cx.tables.expiry_clock(index) {
         cx.clocks[clock].first_kept.back_to(at.max(0));

@@ -80,11 +80,13 @@ where
     }
 
     /// The stream time at which a window is closed.
+    #[inline]
     fn closes_at(&self, window: Window) -> Timestamp {
         times::closes_at(&self.windows, window)
     }
 
     /// The stream time at which a window is forgotten.
+    #[inline]
     pub(super) fn forgotten_at(&self, window: Window) -> Timestamp {
         times::forgotten_at(&self.windows, window)
     }

@@ -8,6 +8,7 @@ use crate::window::{Naming, Window, Windows};
 
 /// The stream time at which a window is closed; never before the time that its name begins with,
 /// by which windows are looked for.
+#[inline]
 pub(super) fn closes_at(windows: &impl Windows, window: Window) -> Timestamp {
     let time = windows.naming().time(window);
     match windows.is_uniform() {
@@ -17,6 +18,7 @@ pub(super) fn closes_at(windows: &impl Windows, window: Window) -> Timestamp {
 }
 
 /// The stream time at which a window is forgotten.
+#[inline]
 pub(super) fn forgotten_at(windows: &impl Windows, window: Window) -> Timestamp {
     let time = windows.naming().time(window);
     let kept_to = time.saturating_add(windows.keep_for_ms());
@@ -25,6 +27,7 @@ pub(super) fn forgotten_at(windows: &impl Windows, window: Window) -> Timestamp 
 
 /// The least stream time of the operators on a table, of those that have had a record: a window is
 /// complete when none of them takes another record for it.
+#[inline]
 pub(super) fn passed(operators: &[ClockIndex], clocks: &[Clock]) -> Timestamp {
     let times = operators.iter().map(|clock| clocks[*clock].time);
     times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
@@ -32,6 +35,7 @@ pub(super) fn passed(operators: &[ClockIndex], clocks: &[Clock]) -> Timestamp {
 
 /// The stream time by which windows are forgotten: as far as any operator on the table knows it,
 /// but nothing is forgotten before it was closed.
+#[inline]
 pub(super) fn forget_at(
     operators: &[ClockIndex],
     sends_closed: bool,
