@@ -138,7 +138,7 @@ impl Task {
                     self.pass(input, batch, *next);
                     *next += 1;
                 }
-                if self.is_behind() || self.inputs[input].waits_for_agents() {
+                if self.is_behind() || (has_agents && self.inputs[input].waits_for_agents()) {
                     break;
                 }
             }
@@ -161,6 +161,7 @@ impl Task {
         until == Timestamp::MAX || self.turn_time(self.source(input), &batch.record(index)) <= until
     }
 
+    #[inline]
     pub(super) fn begin(
         &mut self,
         input: usize,
@@ -180,6 +181,7 @@ impl Task {
     }
 
     /// Runs a record through the operators.
+    #[inline]
     fn process(
         &mut self,
         input: usize,
@@ -197,6 +199,7 @@ impl Task {
     }
 
     /// The record is done with.
+    #[inline]
     pub(super) fn pass(&mut self, input: usize, batch: &dyn RecordBatch, index: usize) {
         let record = batch.record(index);
         self.inputs[input].passed(&record);
