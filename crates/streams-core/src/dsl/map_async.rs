@@ -85,8 +85,9 @@ where
     V: Send + 'static,
     C: Chain<Key = K, Value = V>,
 {
-    /// Starts the description of an agent on the stream, as [`Builder::agent`] does for a topic: it
-    /// is given what the operators make of the topic's records.
+    /// Starts the description of an agent on the stream, as
+    /// [`Builder::agent`](crate::Builder::agent) does for a topic: it is given what the operators
+    /// make of the topic's records.
     ///
     /// Nothing but operators that look at one record at a time may stand in between; `build()`
     /// refuses others.
