@@ -83,7 +83,7 @@ fn a_wait_that_is_abandoned_takes_no_record_along() {
                     // A flush that takes its time.
                     None => {
                         cx.send_at(&out(), Record { key: "f".into(), value: 7, timestamp: 1 })?;
-                        drop(ticks.next().await);
+                        let _told = ticks.next().await;
                     }
                 }
             }

@@ -7,6 +7,9 @@ mod bare;
 mod service;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use bare::{records, task};
@@ -170,6 +173,33 @@ fn one_that_takes_too_long_has_failed_and_the_others_go_on() {
     test.advance(Duration::from_secs(5)).expect("is dealt with");
     assert_eq!(sent(&mut test), [3, 4, 5, 6]);
     assert!(test.failed()[0].contains("not asked for the next record within 5s"));
+}
+
+/// Counts how often somebody asks for the task.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn one_that_took_the_place_of_a_failed_one_wakes_whoever_drives_the_task_now() {
+    let service = Service::default();
+    let mut task = task(asking(&service, 2, false));
+    // The task was started by another thread than the one that drives it.
+    let bell = Arc::new(Bell::default());
+    task.set_waker(Waker::from(Arc::clone(&bell)));
+    task.enqueue(0, records(&[("a", 1), ("a", 2)]));
+    (0..2).for_each(|_| drop(turn(&mut task)));
+    service.answer("orders-0-0", 1, Err("no".to_owned()));
+    (0..3).for_each(|_| drop(turn(&mut task)));
+    assert_eq!(service.open(), ["orders-0-1"], "another one has the next record");
+    let rung = bell.0.load(Ordering::Relaxed);
+    service.answer("orders-0-1", 1, Ok(20));
+    assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1, "somebody is told");
 }
 
 #[test]

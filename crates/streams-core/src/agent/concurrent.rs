@@ -27,11 +27,7 @@ pub(super) struct Concurrent<K, V> {
     records: VecDeque<Entry>,
     /// The number of the first of them since the task started.
     first: u64,
-    input: u32,
-    topic: Arc<str>,
-    partition: i32,
-    is_undoable: bool,
-    task: Waker,
+    task: StartedFor,
     hasher: ahash::RandomState,
 }
 
@@ -53,7 +49,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         agent: &Arc<Agent<K, V>>,
         workers: usize,
         limit: Option<Duration>,
-        task: &StartedFor<'_>,
+        task: &StartedFor,
     ) -> Self {
         let worker = |_| Worker {
             running: agent.start(task, Acknowledged::Kept),
@@ -66,11 +62,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
             limit_ms: limit.map(millis),
             records: VecDeque::new(),
             first: 0,
-            input: task.input,
-            topic: Arc::clone(task.topic),
-            partition: task.partition,
-            is_undoable: task.is_undoable,
-            task: task.waker.clone(),
+            task: task.clone(),
             // The same key goes to the same future in every life: nothing depends on it, but runs
             // can be repeated.
             hasher: ahash::RandomState::with_seeds(1, 2, 3, 4),
@@ -150,14 +142,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         }
         let blamed = cause.blamed().map(|index| running.of_topic(index));
         let blamed = blamed.filter(|index| *index < in_hand).or((in_hand == 1).then_some(0));
-        let task = StartedFor {
-            input: self.input,
-            topic: &self.topic,
-            partition: self.partition,
-            is_undoable: self.is_undoable,
-            waker: &self.task,
-        };
-        let again = self.agent.start(&task, Acknowledged::Kept);
+        let again = self.agent.start(&self.task, Acknowledged::Kept);
         let failing = &mut self.workers[worker];
         failing.running = again;
         failing.partly = Effects::new();
@@ -182,7 +167,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
             let OwnedRecord { offset, timestamp, key, value, headers } = &entry.record;
             let (key, value) = (key.as_deref(), value.as_deref());
             let raw = RawRecord { offset: *offset, timestamp: *timestamp, key, value };
-            let origin = Origin { input: self.input, offset: *offset, timestamp: *timestamp };
+            let origin = Origin { input: self.task.input, offset: *offset, timestamp: *timestamp };
             let again = running.deliver(&raw, origin, headers, cx);
             // It was decoded before; if that changes now, it is not the record's fault.
             again.map_err(|failure| Cause::Panic(failure.to_string()))?;
@@ -283,8 +268,10 @@ impl<K: Send + 'static, V: Send + 'static> Running for Concurrent<K, V> {
         (cx, result)
     }
 
-    fn set_task(&self, waker: &Waker) {
-        self.workers.iter().for_each(|worker| worker.running.set_task(waker));
+    fn set_task(&mut self, waker: &Waker) {
+        // One that takes the place of another is to wake it, too.
+        self.task.waker.clone_from(waker);
+        self.workers.iter_mut().for_each(|worker| worker.running.set_task(waker));
     }
 
     fn give_alone(&mut self, _: usize) {}

@@ -89,7 +89,7 @@ pub(crate) struct State {
 }
 
 impl Link {
-    pub(crate) fn new(task: &StartedFor<'_>, acknowledged: Acknowledged) -> Arc<Self> {
+    pub(crate) fn new(task: &StartedFor, acknowledged: Acknowledged) -> Arc<Self> {
         let state = State {
             cx: None,
             waiting: None,
@@ -109,7 +109,7 @@ impl Link {
             asked_from_outside: false,
             kept: (acknowledged == Acknowledged::Kept).then(Vec::new),
         };
-        Arc::new(Self { state: Mutex::new(state), wakeup: Wakeup::new(task.waker) })
+        Arc::new(Self { state: Mutex::new(state), wakeup: Wakeup::new(&task.waker) })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -42,20 +42,26 @@ pub(crate) use link::{RECORDS_PER_POLL, Wakeup};
 pub(crate) use running::{PollFailure, Polled, Running, panic_text};
 
 /// The task, and its input, that an agent is started for.
-pub(crate) struct StartedFor<'t> {
+#[derive(Clone)]
+pub(crate) struct StartedFor {
     pub(crate) input: u32,
-    pub(crate) topic: &'t Arc<str>,
+    pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     /// Whether the input's error policy lets the task go on after a record that failed.
     pub(crate) is_undoable: bool,
     /// Whom to wake when something wakes the agent.
-    pub(crate) waker: &'t Waker,
+    pub(crate) waker: Waker,
 }
 
-impl<'t> StartedFor<'t> {
-    pub(crate) fn new(source: &'t Source, input: usize, partition: i32, waker: &'t Waker) -> Self {
-        let is_undoable = source.policy != ErrorPolicy::Fail;
-        Self { input: input as u32, topic: &source.topic, partition, is_undoable, waker }
+impl StartedFor {
+    pub(crate) fn new(source: &Source, input: usize, partition: i32, waker: &Waker) -> Self {
+        Self {
+            input: input as u32,
+            topic: Arc::clone(&source.topic),
+            partition,
+            is_undoable: source.policy != ErrorPolicy::Fail,
+            waker: waker.clone(),
+        }
     }
 }
 
@@ -64,7 +70,7 @@ pub(crate) trait AgentRunner: Send + Sync {
     fn name(&self) -> &Arc<str>;
 
     /// A new one, not yet polled.
-    fn start(&self, task: &StartedFor<'_>) -> Box<dyn Running>;
+    fn start(&self, task: &StartedFor) -> Box<dyn Running>;
 
     /// How long it may take for a record.
     fn limit(&self) -> Option<Duration>;

@@ -35,7 +35,7 @@ impl<K: Send + 'static, V: Send + 'static> Agent<K, V> {
     /// A new future of it, not yet polled.
     pub(super) fn start(
         &self,
-        task: &StartedFor<'_>,
+        task: &StartedFor,
         acknowledged: Acknowledged,
     ) -> RunningAgent<K, V> {
         let inbox = Arc::new(Mutex::new(VecDeque::new()));
@@ -43,7 +43,7 @@ impl<K: Send + 'static, V: Send + 'static> Agent<K, V> {
         let context = Context {
             link: Arc::clone(&link),
             declared: Arc::clone(&self.declared),
-            topic: Arc::clone(task.topic),
+            topic: Arc::clone(&task.topic),
             partition: task.partition,
         };
         let records = Records { inbox: Arc::clone(&inbox), link: Arc::clone(&link) };
@@ -71,7 +71,7 @@ impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
         &self.agent.name
     }
 
-    fn start(&self, task: &StartedFor<'_>) -> Box<dyn Running> {
+    fn start(&self, task: &StartedFor) -> Box<dyn Running> {
         if self.concurrency > 1 {
             return Box::new(Concurrent::new(&self.agent, self.concurrency, self.limit, task));
         }

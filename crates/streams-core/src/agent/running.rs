@@ -71,7 +71,7 @@ pub(crate) trait Running: Send {
     fn poll(&mut self, cx: Box<Cx>) -> (Box<Cx>, Polled);
 
     /// Whom to wake when something wakes the agent.
-    fn set_task(&self, waker: &Waker);
+    fn set_task(&mut self, waker: &Waker);
 
     /// That many records are given one by one.
     fn give_alone(&mut self, records: usize);
@@ -189,7 +189,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
         (cx, outcome)
     }
 
-    fn set_task(&self, waker: &Waker) {
+    fn set_task(&mut self, waker: &Waker) {
         self.link.wakeup.set_task(waker);
     }
 

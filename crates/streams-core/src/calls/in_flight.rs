@@ -59,9 +59,7 @@ pub(super) struct InFlight<K, V, V2> {
     intake: Arc<Intake<K, V>>,
     function: Arc<Function<K, V, V2>>,
     results: Port<K, V2>,
-    topic: Arc<str>,
-    partition: i32,
-    is_undoable: bool,
+    task: StartedFor,
     wakeup: Arc<Wakeup>,
     waker: Waker,
     entries: VecDeque<Entry<K, V, V2>>,
@@ -84,17 +82,15 @@ where
     V: Clone + Send + 'static,
     V2: Send + 'static,
 {
-    pub(super) fn new(runner: &CallsRunner<K, V, V2>, task: &StartedFor<'_>) -> Self {
-        let wakeup = Wakeup::new(task.waker);
+    pub(super) fn new(runner: &CallsRunner<K, V, V2>, task: &StartedFor) -> Self {
+        let wakeup = Wakeup::new(&task.waker);
         Self {
             name: Arc::clone(&runner.name),
             settings: runner.settings.clone(),
             intake: Arc::clone(&runner.intake),
             function: Arc::clone(&runner.function),
             results: runner.results.clone(),
-            topic: Arc::clone(task.topic),
-            partition: task.partition,
-            is_undoable: task.is_undoable,
+            task: task.clone(),
             waker: Waker::from(Arc::clone(&wakeup)),
             wakeup,
             entries: VecDeque::new(),
@@ -144,7 +140,8 @@ where
     }
 
     fn start(&mut self, id: CallId, now: Timestamp) {
-        let (topic, partition) = (Arc::clone(&self.topic), self.partition);
+        let topic = Arc::clone(&self.task.topic);
+        let partition = self.task.partition;
         let timeout = self.settings.timeout.map(millis);
         let Some(entry) = self.entry(id) else { return };
         let offset = entry.origin.offset;
@@ -276,7 +273,7 @@ where
     fn hand_on(&self, entry: Entry<K, V, V2>, cx: &mut Cx) -> Result<(), Failure> {
         cx.origin = entry.origin;
         cx.headers = entry.headers;
-        let mark = cx.begin_record(self.is_undoable);
+        let mark = cx.begin_record(self.task.is_undoable);
         let handed = catch_unwind(AssertUnwindSafe(|| {
             entry.calls.into_iter().try_for_each(|state| {
                 let Record { key, timestamp, .. } = state.record;
@@ -358,7 +355,7 @@ where
         (cx, polled)
     }
 
-    fn set_task(&self, waker: &Waker) {
+    fn set_task(&mut self, waker: &Waker) {
         self.wakeup.set_task(waker);
     }
 

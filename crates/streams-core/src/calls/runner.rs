@@ -60,7 +60,7 @@ where
         &self.name
     }
 
-    fn start(&self, task: &StartedFor<'_>) -> Box<dyn Running> {
+    fn start(&self, task: &StartedFor) -> Box<dyn Running> {
         Box::new(InFlight::new(self, task))
     }
 

@@ -220,8 +220,8 @@ impl Task {
 
     /// Called when something has woken an agent: [`advance`](Self::advance) runs it.
     pub fn set_waker(&mut self, waker: Waker) {
-        let agents = self.inputs.iter().flat_map(|input| &input.agents);
-        agents.into_iter().for_each(|slot| slot.set_task(&waker));
+        let agents = self.inputs.iter_mut().flat_map(|input| &mut input.agents);
+        agents.for_each(|slot| slot.set_task(&waker));
         self.waker = waker;
     }
 

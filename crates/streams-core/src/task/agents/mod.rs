@@ -89,7 +89,7 @@ impl AgentSlot {
         self.pending_bytes
     }
 
-    pub(crate) fn set_task(&self, waker: &Waker) {
+    pub(crate) fn set_task(&mut self, waker: &Waker) {
         self.running.set_task(waker);
     }
 
