@@ -11,7 +11,7 @@ use crate::error::{Cause, Failure};
 use crate::global::Globals;
 use crate::limits::TopicLimits;
 use crate::moment::Moment;
-use crate::record::{Headers, Record, Timestamp};
+use crate::record::{Headers, RawRecord, Record, Timestamp};
 use crate::tables::Tables;
 use crate::task::TaskMetrics;
 use crate::window::Plan;
@@ -73,6 +73,12 @@ pub(crate) struct Origin {
     pub(crate) input: u32,
     pub(crate) offset: i64,
     pub(crate) timestamp: Timestamp,
+}
+
+impl Origin {
+    pub(crate) fn of(input: u32, record: &RawRecord<'_>) -> Self {
+        Self { input, offset: record.offset, timestamp: record.timestamp }
+    }
 }
 
 /// The number of a [`Clock`] in the topology.

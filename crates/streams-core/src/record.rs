@@ -151,9 +151,13 @@ pub struct OwnedRecord {
 impl OwnedRecord {
     /// A copy of record `index` of a batch, which must be below its length.
     pub fn of(batch: &dyn RecordBatch, index: usize) -> Self {
-        let record = batch.record(index);
         let mut headers = Headers::new();
         batch.headers(index, &mut headers);
+        Self::from_parts(&batch.record(index), headers)
+    }
+
+    /// A copy of a record, with these headers.
+    pub(crate) fn from_parts(record: &RawRecord<'_>, headers: Headers) -> Self {
         Self {
             offset: record.offset,
             timestamp: record.timestamp,
@@ -165,6 +169,16 @@ impl OwnedRecord {
 }
 
 impl OwnedRecord {
+    /// The record, borrowed.
+    pub(crate) fn raw(&self) -> RawRecord<'_> {
+        RawRecord {
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+        }
+    }
+
     /// Bytes of its key and its value.
     pub(crate) fn bytes(&self) -> usize {
         let length = |part: &Option<Box<[u8]>>| part.as_ref().map_or(0, |bytes| bytes.len());
@@ -184,13 +198,7 @@ impl RecordBatch for OwnedBatch {
     }
 
     fn record(&self, index: usize) -> RawRecord<'_> {
-        let record = &self.0[index];
-        RawRecord {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-        }
+        self.0[index].raw()
     }
 
     fn headers(&self, index: usize, headers: &mut Headers) {

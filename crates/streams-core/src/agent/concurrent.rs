@@ -164,11 +164,9 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         let Worker { running, records, .. } = &mut self.workers[worker];
         for number in &*records {
             let Some(entry) = self.records.get((number - first) as usize) else { continue };
-            let OwnedRecord { offset, timestamp, key, value, headers } = &entry.record;
-            let (key, value) = (key.as_deref(), value.as_deref());
-            let raw = RawRecord { offset: *offset, timestamp: *timestamp, key, value };
-            let origin = Origin { input: self.task.input, offset: *offset, timestamp: *timestamp };
-            let again = running.deliver(&raw, origin, headers, cx);
+            let raw = entry.record.raw();
+            let origin = Origin::of(self.task.input, &raw);
+            let again = running.deliver(&raw, origin, &entry.record.headers, cx);
             // It was decoded before; if that changes now, it is not the record's fault.
             again.map_err(|failure| Cause::Panic(failure.to_string()))?;
         }
@@ -201,13 +199,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for Concurrent<K, V> {
     ) -> Result<bool, Failure> {
         let worker = self.worker_of(raw);
         self.workers[worker].running.deliver(raw, origin, headers, cx)?;
-        let record = OwnedRecord {
-            offset: raw.offset,
-            timestamp: raw.timestamp,
-            key: raw.key.map(Into::into),
-            value: raw.value.map(Into::into),
-            headers: headers.clone(),
-        };
+        let record = OwnedRecord::from_parts(raw, headers.clone());
         self.workers[worker].records.push_back(self.first + self.records.len() as u64);
         self.records.push_back(Entry { record, outcome: None });
         Ok(self.workers[worker].running.is_due(cx.elapsed))

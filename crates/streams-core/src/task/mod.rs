@@ -32,7 +32,7 @@ pub use step::Step;
 use crate::cx::{Clock, Cx, Origin};
 use crate::due::{PORTION, Portion};
 use crate::effect::Effects;
-use crate::error::{Failure, FailureKind, TaskError};
+use crate::error::{Cause, Failure, FailureKind, TaskError};
 use crate::global::{Globals, NoGlobals};
 use crate::limits::{DefaultLimits, TopicLimits};
 use crate::moment::Moment;
@@ -304,6 +304,15 @@ impl Task {
 
     fn other(&self, cause: String) -> TaskError {
         TaskError::Other { task: self.id, cause }
+    }
+
+    /// What is wrong with the record, unless the task must stop.
+    fn record_cause(&mut self, failure: Failure) -> Result<Cause, TaskError> {
+        // User code may have made something else of what must stop the task, or a panic.
+        match self.cx_mut().stop.take().unwrap_or(failure).kind() {
+            FailureKind::Record(cause) => Ok(cause),
+            kind => Err(self.stopped(kind.into())),
+        }
     }
 
     /// Outside any record, or where no policy applies.

@@ -6,7 +6,7 @@ use super::Task;
 use crate::agent::panic_text;
 use crate::cx::{Origin, RecordMark};
 use crate::effect::Effects;
-use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
+use crate::error::{Cause, Failure, RecordError, TaskError};
 use crate::moment::Moment;
 use crate::policy::ErrorPolicy;
 use crate::record::{OwnedRecord, RecordBatch, Timestamp};
@@ -173,8 +173,7 @@ impl Task {
         let max_ahead_ms = self.source(input).max_ahead_ms;
         let cx = self.cx_mut();
         cx.max_ahead_ms = max_ahead_ms;
-        let (offset, timestamp) = (record.offset, record.timestamp);
-        cx.origin = Origin { input: input as u32, offset, timestamp };
+        cx.origin = Origin::of(input as u32, &record);
         cx.headers.clear();
         batch.headers(index, &mut cx.headers);
         cx.begin_record(undoable)
@@ -220,12 +219,7 @@ impl Task {
         mark: Option<RecordMark>,
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
-        // User code may have made something else of what must stop the task, or a panic.
-        let failure = self.cx_mut().stop.take().unwrap_or(failure);
-        let cause = match failure.kind() {
-            FailureKind::Record(cause) => cause,
-            kind => return Err(self.stopped(kind.into())),
-        };
+        let cause = self.record_cause(failure)?;
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);
         }

@@ -8,7 +8,7 @@ use super::progress::{Progress, ProgressText};
 use super::{Resume, Step, Task};
 use crate::agent::panic_text;
 use crate::cx::{Origin, RecordMark};
-use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
+use crate::error::{Cause, Failure, RecordError, TaskError};
 use crate::policy::ErrorPolicy;
 use crate::record::{Headers, OwnedRecord, Record, Timestamp};
 use crate::tick::{Tick, TickSource, Ticking};
@@ -107,12 +107,7 @@ impl Task {
         failure: Failure,
         mark: Option<RecordMark>,
     ) -> Result<RecordError, TaskError> {
-        // User code may have made something else of what must stop the task, or a panic.
-        let failure = self.cx_mut().stop.take().unwrap_or(failure);
-        let cause = match failure.kind() {
-            FailureKind::Record(cause) => Box::new(cause),
-            kind => return Err(self.stopped(kind.into())),
-        };
+        let cause = Box::new(self.record_cause(failure)?);
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);
         }

@@ -5,7 +5,6 @@ use std::mem;
 use super::Pending;
 use crate::cx::Origin;
 use crate::error::{Cause, RecordError, TaskError};
-use crate::record::{OwnedRecord, RawRecord};
 use crate::task::Task;
 use crate::window::millis;
 
@@ -107,14 +106,8 @@ impl Task {
                 continue;
             }
             if blamed.is_none() {
-                let raw = RawRecord {
-                    offset: record.offset,
-                    timestamp: record.timestamp,
-                    key,
-                    value: record.value.as_deref(),
-                };
-                let OwnedRecord { offset, timestamp, .. } = *record;
-                let origin = Origin { input: input as u32, offset, timestamp };
+                let raw = record.raw();
+                let origin = Origin::of(input as u32, &raw);
                 self.cx_mut().headers.clone_from(&record.headers);
                 // It was decoded before; if that changes now, it is not the record's fault.
                 let again = self.deliver(input, agent, &raw, origin);

@@ -21,7 +21,7 @@ use super::input::Input;
 use super::retries::Waiting;
 use crate::agent::{PollFailure, Polled, RECORDS_PER_POLL, Running, StartedFor};
 use crate::cx::Origin;
-use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
+use crate::error::{Cause, Failure, RecordError, TaskError};
 use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp};
 use crate::topology::Source;
 use crate::window::millis;
@@ -265,14 +265,6 @@ impl Task {
         cx.headers = headers;
         self.cx = Some(cx);
         delivered
-    }
-
-    /// What is wrong with the record, unless the task must stop.
-    pub(super) fn record_cause(&mut self, failure: Failure) -> Result<Cause, TaskError> {
-        match self.cx_mut().stop.take().unwrap_or(failure).kind() {
-            FailureKind::Record(cause) => Ok(cause),
-            kind => Err(self.stopped(kind.into())),
-        }
     }
 
     /// Polls an agent. What must stop the task counts, whatever the agent made of it.

@@ -218,10 +218,7 @@ impl Task {
             self.succeeded(input, &found)?;
             return Ok(true);
         };
-        let cause = match failure.kind() {
-            FailureKind::Record(cause) => cause,
-            kind => return Err(self.stopped(kind.into())),
-        };
+        let cause = self.record_cause(failure)?;
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);
         }

@@ -8,7 +8,7 @@ use super::rows::{Place, Waiting};
 use crate::cx::Origin;
 use crate::error::{Cause, RecordError, TaskError};
 use crate::policy::ErrorPolicy;
-use crate::record::{OwnedRecord, RawRecord};
+use crate::record::OwnedRecord;
 use crate::task::Task;
 use crate::task::agents::Pending;
 
@@ -28,16 +28,9 @@ impl Task {
             let source = "there is no such agent any more".into();
             return self.failed_again(input, found, Cause::User { operator, source }, failed);
         };
-        let record = &found.record;
-        let raw = RawRecord {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-        };
-        let (offset, timestamp) = (record.offset, record.timestamp);
-        let origin = Origin { input: input as u32, offset, timestamp };
-        self.cx_mut().headers.clone_from(&record.headers);
+        let raw = found.record.raw();
+        let origin = Origin::of(input as u32, &raw);
+        self.cx_mut().headers.clone_from(&found.record.headers);
         if let Err(failure) = self.deliver(input, agent, &raw, origin) {
             let cause = self.record_cause(failure)?;
             return self.failed_again(input, found, cause, failed);
