@@ -61,14 +61,26 @@ pub use runtime::{
 };
 pub use streams_core::{
     Aggregated, Async, Backoff, BoxError, BufferFull, BuildError, Builder, Call, Cause, Change,
-    Codec, CodecError, Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable,
+    Codec, CodecError, Cogrouped, Consumed, Description, ErrorPolicy, Failure, GlobalTable,
     Grouped, Headers, Hopping, JoinBuffers, JoinWindows, JsonValue, Missed, Natural, NaturalKey,
     Output, Process, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows,
     Record, RecordError, RecordId, Retry, Session, Sliding, Start, Stream, Suppress, Table,
-    TableGrouped, TableStream, TaskId, Tick, Ticks, Timestamp, Topic, TopicPartition, Topology,
-    Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain,
-    codec, partition_for, window,
+    TableGrouped, TableStream, TaskContext, TaskId, Tick, Ticks, Timestamp, Topic, TopicPartition,
+    Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed, Windows, chain,
+    partition_for, window,
 };
+
+/// Agents: `async` functions over the records of one partition.
+pub mod agent {
+    pub use streams_core::AgentBuilder;
+    pub use streams_core::agent::*;
+}
+
+/// How keys and values become bytes, and back.
+pub mod codec {
+    pub use streams_core::codec::*;
+    pub use streams_core::window::{SessionWindowed, TimeWindowed};
+}
 
 #[cfg(feature = "failpoints")]
 pub use runtime::FAILPOINTS;

@@ -6,11 +6,11 @@ use crate::codec::{Codec, Nullable};
 use crate::error::{Cause, Failure, RecordError};
 use crate::policy::ErrorPolicy;
 use crate::record::RawRecord;
+use crate::state::read_back;
 use crate::store::StoreError;
-use crate::stored;
+use crate::stored_format::StoredFormat;
 use crate::table::Table;
 use crate::topic::Topic;
-use crate::topology::Terms;
 
 /// A topic of which every instance keeps all rows; made by
 /// [`Builder::global_table`](crate::Builder::global_table), used by
@@ -49,7 +49,7 @@ pub struct GlobalSource {
     pub(crate) name: Arc<str>,
     pub(crate) policy: ErrorPolicy,
     pub(crate) rows: Box<dyn Rows>,
-    pub(crate) terms: Terms,
+    pub(crate) terms: StoredFormat,
 }
 
 impl GlobalSource {
@@ -125,6 +125,6 @@ impl<K: 'static, V: 'static> GlobalTable<K, V> {
             return Ok(None);
         }
         let Table { name, value: codec, .. } = &self.table;
-        stored::value(name, &**codec, &value, || stored::shown(&key_bytes)).map(Some)
+        read_back::value(name, &**codec, &value, || read_back::shown(&key_bytes)).map(Some)
     }
 }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chain::Receive;
 use crate::moment::Moment;
 use crate::operators::TIMESTAMP_MAX;
+use crate::receive::Receive;
 use crate::record::Timestamp;
 use crate::schedule::Schedule;
 

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_streams_core::codec::{Bytes, Codec, Json, SessionWindowed, Text, TimeWindowed};
+use headwater_streams_core::codec::{Bytes, Codec, Json, Text};
+use headwater_streams_core::window::{SessionWindowed, TimeWindowed};
 use headwater_streams_core::{
     Backoff, Builder, Consumed, Effects, ErrorPolicy, Headers, Hopping, JoinBuffers, JoinWindows,
     Natural, OwnedBatch, OwnedRecord, Resume, Session, Sliding, StoreProvider, Suppress, Table,

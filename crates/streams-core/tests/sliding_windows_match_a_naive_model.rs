@@ -6,7 +6,8 @@ mod mishaps;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headwater_streams_core::codec::{Json, SessionWindowed};
+use headwater_streams_core::codec::Json;
+use headwater_streams_core::window::SessionWindowed;
 use headwater_streams_core::{Builder, Record, Sliding, Table, Topic, Topology, Windowed};
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;

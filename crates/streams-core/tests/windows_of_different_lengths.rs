@@ -8,7 +8,8 @@ mod calendar;
 use std::time::Duration;
 
 use calendar::{CalendarDays, HOUR, name};
-use headwater_streams_core::codec::{Json, Text, TimeWindowed};
+use headwater_streams_core::codec::{Json, Text};
+use headwater_streams_core::window::TimeWindowed;
 use headwater_streams_core::{
     BufferFull, Builder, Record, Suppress, Table, Topic, Topology, Windowed,
 };

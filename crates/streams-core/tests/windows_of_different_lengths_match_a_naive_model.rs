@@ -6,7 +6,8 @@ mod mishaps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headwater_streams_core::codec::{Json, SessionWindowed};
+use headwater_streams_core::codec::Json;
+use headwater_streams_core::window::SessionWindowed;
 use headwater_streams_core::window::{
     Base, Naming, Near, Plan, Unmerged, Window, Windowed, Windows,
 };

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::link::{Link, State};
 use super::rows_read::{Noted, RowsRead};
-use crate::calls::RecordId;
-use crate::cx::{Cx, Outlet};
 use crate::error::Failure;
-use crate::operators::table_access::set_row;
-use crate::reader::{KeptWindows, RowBytes, WindowCell, row};
+use crate::operators::table_rows::set_row;
+use crate::reader::{KeptWindows, WindowCell, row};
 use crate::record::{Headers, Record, Timestamp};
+use crate::record_id::RecordId;
+use crate::state::row_bytes::RowBytes;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::task_context::{Outlet, TaskContext};
 use crate::topic::Topic;
 
 /// An agent's view of its task. Cheap to clone.
@@ -121,7 +122,7 @@ impl Context {
     fn send_with<K: 'static, V: 'static>(
         &self,
         topic: &Topic<K, V>,
-        record: impl FnOnce(&Cx) -> Record<K, V>,
+        record: impl FnOnce(&TaskContext) -> Record<K, V>,
     ) -> Result<(), AgentError> {
         if !self.declared.topics.contains(&topic.name) {
             let agent = Arc::clone(&self.declared.agent);
@@ -205,7 +206,7 @@ impl Context {
 
     pub(super) fn with<T>(
         &self,
-        act: impl FnOnce(&mut Cx) -> Result<T, Failure>,
+        act: impl FnOnce(&mut TaskContext) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
         self.with_read(|cx, _| act(cx))
     }
@@ -213,7 +214,7 @@ impl Context {
     /// With the place where reads are noted, if they are.
     fn with_read<T>(
         &self,
-        act: impl FnOnce(&mut Cx, Option<&mut RowsRead>) -> Result<T, Failure>,
+        act: impl FnOnce(&mut TaskContext, Option<&mut RowsRead>) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
         let agent = || Arc::clone(&self.declared.agent);
         // Another thread would find the context there while this one polls the agent.

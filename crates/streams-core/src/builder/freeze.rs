@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::graph::{Graph, NodeKind, TableDraft};
+use super::graph::{Graph, TableDraft};
 use super::{own_topics, retries, types};
-use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
 use crate::policy::ErrorPolicy;
+use crate::state::changelog::{Layout, TableSpec};
+use crate::stored_format::StoredFormat;
 use crate::task::METADATA_MAX;
 use crate::tick::TickSource;
+use crate::topology::NodeKind;
 use crate::topology::{
-    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Terms, Topology,
+    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
 };
 
 /// What an entry of an offset's metadata takes beside its name.
@@ -251,7 +253,7 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         ttl: table.ttl,
         terms: match &table.types {
             Some(types) => types.terms(table.windows.clone()),
-            None => Terms::default(),
+            None => StoredFormat::default(),
         },
     }
 }

@@ -1,8 +1,8 @@
 //! The tables of records that wait to be tried again: one for each source whose policy that is.
 
 use super::graph::{Graph, SourceDraft};
-use crate::changelog::Layout;
 use crate::policy::Retry;
+use crate::state::changelog::Layout;
 use crate::topology::SourceKind;
 
 /// Declares them, when the policies of all sources are known.

@@ -11,12 +11,15 @@ use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::runner::{CallsRunner, Function};
-use super::{Async, Call, Intake, RecordId};
-use crate::agent::{Polled, Refused, Running, StartedFor, Wakeup, panic_text};
-use crate::chain::{Port, Receive};
-use crate::cx::{Cx, Origin};
+use super::{Async, Call};
+use crate::agent::{Polled, Refused, Running, StartedFor, Wakeup};
+use crate::error::panic_text;
 use crate::error::{Cause, Failure, FailureKind};
+use crate::intake::Intake;
+use crate::receive::{Port, Receive};
 use crate::record::{Headers, RawRecord, Record, Timestamp};
+use crate::record_id::RecordId;
+use crate::task_context::{Origin, TaskContext};
 use crate::window::millis;
 
 /// Records whose results go on in one poll: other tasks have their turn.
@@ -249,7 +252,7 @@ where
     }
 
     /// Hands on the results of the first records, as far as they are there.
-    fn release(&mut self, cx: &mut Cx) -> (usize, Option<Cause>) {
+    fn release(&mut self, cx: &mut TaskContext) -> (usize, Option<Cause>) {
         let mut released = 0;
         while self.entries.front().is_some_and(|entry| entry.left == 0) {
             // What the last one has made due comes first.
@@ -272,7 +275,7 @@ where
         (released, None)
     }
 
-    fn hand_on(&self, entry: Entry<K, V, V2>, cx: &mut Cx) -> Result<(), Failure> {
+    fn hand_on(&self, entry: Entry<K, V, V2>, cx: &mut TaskContext) -> Result<(), Failure> {
         cx.origin = entry.origin;
         cx.headers = entry.headers;
         let mark = cx.begin_record(self.task.is_undoable);
@@ -306,7 +309,7 @@ where
         raw: &RawRecord<'_>,
         origin: Origin,
         headers: &Headers,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<bool, Failure> {
         let records = self.intake.take_in(raw, cx)?;
         let calls: Vec<_> = records
@@ -342,7 +345,7 @@ where
         self.entries.len()
     }
 
-    fn poll(&mut self, mut cx: Box<Cx>) -> (Box<Cx>, Polled) {
+    fn poll(&mut self, mut cx: Box<TaskContext>) -> (Box<TaskContext>, Polled) {
         // Before the poll, not after: what wakes it meanwhile must not be forgotten.
         self.wakeup.clear();
         let origin = cx.origin;

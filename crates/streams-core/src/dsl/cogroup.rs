@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::windowed::WindowState;
 use super::{Aggregated, Grouped, Stream, WindowAggregated, grouped};
-use crate::builder::{NodeId, NodeKind};
-use crate::chain::{Chain, Port};
+use crate::chain::Chain;
 use crate::operators::{Aggregation, MapValues, never_merged};
+use crate::receive::Port;
 use crate::table::Table;
+use crate::topology::{NodeId, NodeKind};
 use crate::window::{Unmerged, Windows};
 
 /// What one record does to an aggregate: its stream's aggregator with the record in it.

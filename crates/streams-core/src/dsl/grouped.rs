@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::{Stream, TableStream, WindowGrouped};
-use crate::builder::{Builder, NodeId, Types};
-use crate::chain::{Chain, Port};
+use crate::builder::{Builder, Types};
+use crate::chain::Chain;
 use crate::change::Change;
-use crate::changelog::Layout;
 use crate::error::{BoxError, Cause, Failure};
 use crate::operators::{Aggregate, Aggregation, Expiring, StoredRows, Tell, tells};
+use crate::receive::Port;
+use crate::state::changelog::Layout;
 use crate::table::Table;
 use crate::topic::Topic;
+use crate::topology::NodeId;
 use crate::window::Windows;
 
 /// Records grouped by key; see [`Stream::group_by_key`] and [`Stream::group_by`].

@@ -3,12 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::AgentSource;
 use super::Stream;
-use crate::agent::{AgentBuilder, From};
-use crate::builder::{NodeId, NodeKind};
-use crate::calls::{Async, Call, CallsRunner, Collect, Intake};
-use crate::chain::{Chain, Port};
+use crate::calls::{Async, Call, CallsRunner};
+use crate::chain::Chain;
+use crate::dsl::AgentBuilder;
 use crate::error::BoxError;
+use crate::intake::{Collect, Intake};
+use crate::receive::Port;
+use crate::topology::{NodeId, NodeKind};
 
 impl<'b, K, V, C> Stream<'b, K, V, C>
 where
@@ -116,7 +119,7 @@ where
         let found = self.into_intake(&format!("agent({name:?})"));
         let (topic, intake) = found.unzip();
         let topic = topic.unwrap_or_else(|| "".into());
-        AgentBuilder::new(builder, name, From::Stream { topic, intake, node })
+        AgentBuilder::new(builder, name, AgentSource::Stream { topic, intake, node })
     }
 
     /// The stream's operators for a reader of its own, and the topic; `None` is a problem of the

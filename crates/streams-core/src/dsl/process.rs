@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stream;
-use crate::builder::{Graph, NodeId, NodeKind, Types};
-use crate::chain::{Chain, Operator, Port};
-use crate::changelog::Layout;
+use crate::builder::{Graph, Types};
+use crate::chain::Chain;
 use crate::operators::{
     Forward, Held, Output, ProcessContext, ProcessError, Processor, Punctuator,
 };
 use crate::reader::WindowCell;
+use crate::receive::{Operator, Port};
 use crate::record::{Record, Timestamp};
+use crate::state::changelog::Layout;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::topology::{NodeId, NodeKind};
 use crate::window::millis;
 
 /// The description of a processor; see [`Stream::process`].
@@ -78,7 +80,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// are made of. It may change the key.
     ///
     /// ```
-    /// use headwater::{Builder, Cx, Failure, Record, Topic};
+    /// use headwater::{Builder, TaskContext, Failure, Record, Topic};
     /// use headwater::chain::{Operator, Receive};
     /// use headwater_testkit::TopologyTest;
     /// struct Twice;
@@ -89,7 +91,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     ///         &self,
     ///         record: Record<String, i64>,
     ///         next: &impl Receive<String, i64>,
-    ///         cx: &mut Cx,
+    ///         cx: &mut TaskContext,
     ///     ) -> Result<(), Failure> {
     ///         next.receive(record.clone(), cx)?;
     ///         next.receive(record, cx)

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::Stream;
-use crate::builder::{NodeKind, Types};
+use crate::builder::Types;
 use crate::chain::Chain;
 use crate::operators::{Sink, SinkBy};
 use crate::topic::Topic;
+use crate::topology::NodeKind;
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// Sends every record to `topic`, with its timestamp and the headers of the record that caused

@@ -1,8 +1,9 @@
 //! Operators that look at one record at a time.
 
 use super::{Stream, functions};
-use crate::chain::{Chain, Port, Shared};
+use crate::chain::Chain;
 use crate::operators::{Branch, Filter, FlatMap, FlatMapValues, Map, MapValues, Peek};
+use crate::receive::{Port, Shared};
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// Keeps the records for which `predicate` is true.
@@ -275,7 +276,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     ) -> Stream<'b, K, V, Port<K, V>> {
         let builder = self.builder;
         let parents = [self.node, other.node];
-        let kind = crate::builder::NodeKind::Operator("merge");
+        let kind = crate::topology::NodeKind::Operator("merge");
         let node = builder.graph(|graph| graph.add_node(kind, &parents));
         let port = Port::new();
         let key_changed = self.key_changed || other.key_changed;
@@ -310,7 +311,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         K: Clone,
         V: Clone,
     {
-        let shared = Shared::new(self.builder);
+        let shared = self.builder.shared_port();
         let builder = self.builder;
         let key_changed = self.key_changed;
         let node = self.node;

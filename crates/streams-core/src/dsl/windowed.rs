@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use super::{Stream, TableStream, grouped};
-use crate::builder::{Builder, NodeId, Types};
-use crate::chain::{Chain, Port};
-use crate::codec::window_key;
-use crate::cx::ClockIndex;
+use crate::builder::{Builder, Types};
+use crate::chain::Chain;
 use crate::error::{BoxError, Failure};
 use crate::operators::{
     Aggregation, Finality, WindowAggregate, WindowPorts, WindowRows, WindowTimes, never_merged,
 };
+use crate::receive::Port;
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
 use crate::topic::Topic;
+use crate::topology::NodeId;
+use crate::window::window_key;
 use crate::window::{Unmerged, Windowed, Windows};
 
 /// Records grouped by key and window; see [`Grouped::window`](super::Grouped::window).

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::chain::Receive;
 use crate::change::Change;
 use crate::codec::{Changed, Codec};
-use crate::cx::Cx;
 use crate::error::{Cause, Failure};
+use crate::receive::Receive;
 use crate::record::{Record, Timestamp};
+use crate::task_context::TaskContext;
 
 pub(crate) struct Regroup<K2, V2, F> {
     pub(crate) topic: Arc<str>,
@@ -27,7 +27,7 @@ where
     V2: 'static,
     F: Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let row = |value: &Option<V>| {
             let row = value.as_ref().map(|value| (self.row)(&record.key, value));
             row.map_or(Ok(None), |(key, value)| self.encode(&key, &value))
@@ -71,7 +71,7 @@ impl<K2: 'static, V2: 'static, F> Regroup<K2, V2, F> {
         old: Option<&[u8]>,
         new: Option<&[u8]>,
         timestamp: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure>
     where
         V2: 'static,

@@ -4,10 +4,10 @@
 use super::Task;
 use super::progress::{METADATA_MAX, Progress, ProgressText};
 use super::{Resume, Step};
-use crate::cx::Origin;
 use crate::error::TaskError;
 use crate::operators::Closing;
 use crate::store::StoreError;
+use crate::task_context::Origin;
 
 /// Entries of what is due that a step does in place of one record.
 const PER_RECORD: usize = 10;

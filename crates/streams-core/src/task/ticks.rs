@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::progress::{Progress, ProgressText};
 use super::{Resume, Step, Task};
-use crate::agent::panic_text;
-use crate::cx::{Origin, RecordMark};
+use crate::error::panic_text;
 use crate::error::{Cause, Failure, RecordError, TaskError};
 use crate::policy::ErrorPolicy;
 use crate::record::{Headers, OwnedRecord, Record, Timestamp};
+use crate::task_context::{Origin, RecordMark};
 use crate::tick::{Tick, TickSource, Ticking};
 
 impl Task {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use super::{Source, SourceKind, SubTopology, Topology};
-use crate::builder::{Node, NodeKind, TicksNode};
 use crate::policy::ErrorPolicy;
+use crate::topology::{Node, NodeKind, TicksNode};
 
 /// A topology's description: `Display` writes text, [`mermaid`](Description::mermaid) a graph. Both
 /// name every topic that the application reads, writes or creates, as far as it is known

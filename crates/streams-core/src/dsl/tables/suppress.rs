@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::TableStream;
 use crate::builder::Types;
 use crate::chain::Chain;
-use crate::changelog::Layout;
 use crate::codec::{Changed, Codec, Held, Json, JsonValue};
 use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
+use crate::state::changelog::Layout;
 use crate::window::millis;
 
 /// When a [`TableStream::suppress`] lets changes go, and how much it may hold.

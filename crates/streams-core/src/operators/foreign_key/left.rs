@@ -4,16 +4,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{Found, Question, Reply, VERSION, Version, Wish};
-use crate::chain::Receive;
 use crate::change::Change;
 use crate::codec::Codec;
-use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
 use crate::operators::ToTable;
 use crate::operators::rows::Rows;
-use crate::operators::table_access::{key_bytes, write_key};
+use crate::receive::Receive;
 use crate::record::{Record, Timestamp};
-use crate::tables::TableIndex;
+use crate::state::row_codec::{key_bytes, write_key};
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
+use crate::task_context::TaskContext;
 
 pub(crate) struct Left<K, V, W, O, J> {
     /// The table of versions: the row's key with the version of its last change.
@@ -49,7 +50,7 @@ where
     J: Fn(&K, &V, Option<&W>) -> Option<O> + Send + Sync + 'static,
     E: Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let Record { key, value: Change { old, new }, timestamp } = record;
         if old.is_none() && new.is_none() {
             return Ok(());
@@ -123,7 +124,7 @@ where
     O: Clone + 'static,
     J: Fn(&K, &V, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Reply<W>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Reply<W>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let left = &*self.0;
         let Record { key, value: Reply { version, found }, timestamp } = record;
         let mut key_bytes = Vec::new();
@@ -149,7 +150,7 @@ where
 impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
     /// Nothing is there. What there is of a result came by an answer that should have been taken
     /// back by one that was overtaken.
-    fn take_back(&self, key: K, timestamp: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
+    fn take_back(&self, key: K, timestamp: Timestamp, cx: &mut TaskContext) -> Result<(), Failure> {
         let table = &self.to_table.0.table;
         let mut bytes = Vec::new();
         write_key(&table.name, &*table.key, &key, &mut bytes)?;
@@ -162,7 +163,12 @@ impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
 
 impl<K, V, W, O, J> Left<K, V, W, O, J> {
     /// Gives a change its version, and keeps it while the row is there.
-    fn next_version(&self, key: &[u8], is_there: bool, cx: &mut Cx) -> Result<Version, Failure> {
+    fn next_version(
+        &self,
+        key: &[u8],
+        is_there: bool,
+        cx: &mut TaskContext,
+    ) -> Result<Version, Failure> {
         if !is_there {
             cx.tables.delete_any(self.index, key)?;
             return Ok(DELETED);

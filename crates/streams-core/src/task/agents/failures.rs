@@ -3,9 +3,9 @@
 use std::mem;
 
 use super::Pending;
-use crate::cx::Origin;
 use crate::error::{Cause, RecordError, TaskError};
 use crate::task::Task;
+use crate::task_context::Origin;
 use crate::window::millis;
 
 impl Task {

@@ -20,12 +20,12 @@ use self::rows::{HELD, Place};
 use super::Task;
 use super::progress::Progress;
 use super::step::Step;
-use crate::agent::panic_text;
-use crate::cx::Cx;
+use crate::error::panic_text;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
 use crate::moment::Moment;
 use crate::policy::Retry;
 use crate::record::{OwnedBatch, OwnedRecord, RecordBatch, Timestamp};
+use crate::task_context::TaskContext;
 use crate::topology::{SubTopology, Topology};
 use crate::window::millis;
 
@@ -202,7 +202,7 @@ impl Task {
         let queues = self.retries.queues.iter().enumerate();
         let due = queues.filter_map(|(input, queue)| Some((queue.as_ref()?.next_due()?, input)));
         let Some((_, input)) = due.min() else { return Ok(false) };
-        let due = |queue: &mut Queue, cx: &mut Cx| queue.due(&mut cx.tables, cx.elapsed);
+        let due = |queue: &mut Queue, cx: &mut TaskContext| queue.due(&mut cx.tables, cx.elapsed);
         let Some(found) = self.with_queue(input, due)?.flatten() else { return Ok(false) };
         self.touched = true;
         step.processed += 1;
@@ -310,7 +310,7 @@ impl Task {
     fn refused(
         &mut self,
         input: usize,
-        act: impl FnOnce(&mut Queue, &mut Cx) -> Result<(), Failure>,
+        act: impl FnOnce(&mut Queue, &mut TaskContext) -> Result<(), Failure>,
     ) -> Result<Option<Cause>, TaskError> {
         let mut refused = None;
         self.with_queue(input, |queue, cx| match act(queue, cx).map_err(Failure::kind) {
@@ -328,7 +328,7 @@ impl Task {
     fn with_queue<T>(
         &mut self,
         input: usize,
-        act: impl FnOnce(&mut Queue, &mut Cx) -> Result<T, Failure>,
+        act: impl FnOnce(&mut Queue, &mut TaskContext) -> Result<T, Failure>,
     ) -> Result<Option<T>, TaskError> {
         let queue = &mut self.retries.queues[input];
         let cx = &mut self.cx;

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::rows::{self, DUE, HELD, Place, RECORD, Waiting};
-use crate::changelog::end_of;
 use crate::codec::CodecError;
 use crate::error::Failure;
 use crate::moment::Moment;
 use crate::record::Timestamp;
-use crate::stored;
-use crate::tables::{TableIndex, Tables};
+use crate::state::changelog::end_of;
+use crate::state::read_back;
+use crate::state::tables::{TableIndex, Tables};
 
 /// Rows that are looked at together when a task begins.
 const TOGETHER: usize = 1_000;
@@ -309,6 +309,6 @@ impl Queue {
 
     fn broken(&self, key: &[u8]) -> Failure {
         let why = CodecError::new("it is no record that waits to be tried again");
-        stored::broken(&self.name, "row", stored::shown(key), why)
+        read_back::broken(&self.name, "row", read_back::shown(key), why)
     }
 }

@@ -4,8 +4,8 @@ use std::mem::take;
 
 use hashbrown::HashTable;
 
-use crate::order::order;
-use crate::overlay::{Key, Value};
+use crate::state::overlay::{Key, Value};
+use crate::store::key_order;
 
 /// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
 type Hasher = ahash::RandomState;
@@ -13,7 +13,7 @@ type Hasher = ahash::RandomState;
 /// Keys with values. Once sorted, they stay so until another key comes: a commit wants them in
 /// order several times.
 #[derive(Debug)]
-pub(crate) struct Hashed {
+pub(crate) struct HashedEntries {
     entries: Vec<(Key, Value)>,
     /// Where keys are, by their hashes. Empty while the entries are sorted.
     places: HashTable<usize>,
@@ -21,14 +21,14 @@ pub(crate) struct Hashed {
     hasher: Hasher,
 }
 
-impl Default for Hashed {
+impl Default for HashedEntries {
     fn default() -> Self {
         let hasher = Hasher::with_seeds(1, 2, 3, 4);
         Self { entries: Vec::new(), places: HashTable::new(), is_sorted: false, hasher }
     }
 }
 
-impl Hashed {
+impl HashedEntries {
     pub(crate) fn entries(&self) -> &[(Key, Value)] {
         &self.entries
     }
@@ -78,7 +78,7 @@ impl Hashed {
     pub(crate) fn sort(&mut self) {
         if !self.is_sorted {
             let entries = &mut self.entries;
-            let sorted: Vec<_> = order(entries.len(), |number| &*entries[number].0).collect();
+            let sorted: Vec<_> = key_order(entries.len(), |number| &*entries[number].0).collect();
             self.entries = sorted.into_iter().map(|number| take(&mut entries[number])).collect();
             self.places.clear();
             self.is_sorted = true;
@@ -117,7 +117,7 @@ mod tests {
         /// Whatever is done to it in whatever order, it holds what an ordered map holds.
         #[test]
         fn it_is_a_map(steps in prop::collection::vec((0..5_u8, 0..12_u8, any::<u8>()), 0..200)) {
-            let mut hashed = Hashed::default();
+            let mut hashed = HashedEntries::default();
             let mut model = BTreeMap::new();
             for (step, key, value) in steps {
                 let key = [key];

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Codec, CodecError, Natural, present};
+use super::{Naming, Windowed, Windows, millis};
+use crate::codec::{Codec, CodecError, Natural, present};
 use crate::record::Timestamp;
-use crate::window::{Naming, Windowed, Windows, millis};
 
 /// A windowed key as Kafka Streams' time-windowed serializer writes it: the key, then the window's
 /// start as eight big-endian bytes. The end is not written: it follows from the size, or from the

@@ -9,7 +9,7 @@ type Values = HashMap<Box<[u8]>, Box<[u8]>, Hasher>;
 /// Two generations: what is asked for goes into the young one; when that is full it becomes the old
 /// one, and what nobody has asked for since then is dropped. No order has to be kept for that.
 #[derive(Debug)]
-pub(crate) struct HotValues {
+pub(crate) struct ValueCache {
     young: Values,
     old: Values,
     /// Of the young ones, and of the old ones when they became old.
@@ -22,7 +22,7 @@ pub(crate) struct HotValues {
 /// What an entry costs beside its key and value, roughly.
 const OVERHEAD: usize = 96;
 
-impl HotValues {
+impl ValueCache {
     pub(crate) fn new(limit: usize) -> Self {
         Self { young: values(), old: values(), bytes: 0, old_bytes: 0, limit }
     }
@@ -108,17 +108,17 @@ fn cost(key: &[u8], value: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn put(hot: &mut HotValues, key: &str, value: Option<&str>) {
+    fn put(hot: &mut ValueCache, key: &str, value: Option<&str>) {
         hot.put(key.as_bytes(), value.map(str::as_bytes));
     }
 
-    fn get<'a>(hot: &'a mut HotValues, key: &str) -> Option<&'a [u8]> {
+    fn get<'a>(hot: &'a mut ValueCache, key: &str) -> Option<&'a [u8]> {
         hot.refresh(key.as_bytes()).then(|| hot.get(key.as_bytes()))?
     }
 
     #[test]
     fn the_latest_value_counts_whatever_its_generation() {
-        let mut hot = HotValues::new(1_000);
+        let mut hot = ValueCache::new(1_000);
         put(&mut hot, "a", Some("1"));
         (0..5).for_each(|n| put(&mut hot, &n.to_string(), Some("x")));
         assert_eq!(get(&mut hot, "a"), Some(&b"1"[..]), "old, and young again");
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn it_stays_within_its_limit_and_keeps_what_is_asked_for() {
-        let mut hot = HotValues::new(10_000);
+        let mut hot = ValueCache::new(10_000);
         for n in 0..10_000 {
             put(&mut hot, &n.to_string(), Some("some value"));
             assert_eq!(get(&mut hot, "0"), Some(&b"some value"[..]), "after {n}");

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::{TableIndex, Tables};
-use crate::changelog::{
-    BY_KEY, BY_TIME, TableSpec, look_at, row_key, since, time_and_key, unstamped,
-};
-use crate::cx::{Clock, ClockIndex};
 use crate::due::Frontier;
 use crate::error::Failure;
-use crate::reader::Visit;
 use crate::record::Timestamp;
+use crate::state::changelog::{
+    BY_KEY, BY_TIME, TableSpec, look_at, row_key, since, time_and_key, unstamped,
+};
+use crate::state::row_bytes::Visit;
+use crate::state::unreleased::RecordWrites;
 use crate::store::StoreError;
-use crate::unreleased::RecordWrites;
+use crate::stream_clock::{ClockIndex, StreamClock};
 
 /// The ttl of a table, and which of its rows are gone.
 pub(super) struct Expiry {
@@ -40,7 +40,7 @@ impl Expiry {
         is_gone(at, self.gone)
     }
 
-    fn follow(&mut self, clocks: &[Clock]) {
+    fn follow(&mut self, clocks: &[StreamClock]) {
         self.gone = clocks[self.clock].time.saturating_sub(self.ttl_ms);
     }
 }
@@ -138,13 +138,13 @@ impl Tables {
     }
 
     /// Stream times have changed.
-    pub(crate) fn follow(&mut self, clocks: &[Clock]) {
+    pub(crate) fn follow(&mut self, clocks: &[StreamClock]) {
         self.expiries.iter_mut().flatten().for_each(|expiry| expiry.follow(clocks));
     }
 
     /// Takes note of the rows that came out of layers: they move stream time, and wait to expire.
     /// Whether any row may be gone by now.
-    pub(crate) fn note_absorbed(&mut self, clocks: &mut [Clock]) -> bool {
+    pub(crate) fn note_absorbed(&mut self, clocks: &mut [StreamClock]) -> bool {
         let mut is_due = false;
         for expiry in self.expiries.iter_mut().flatten() {
             let Some((first, last)) = expiry.absorbed.take() else { continue };
@@ -313,9 +313,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::changelog::{Layout, Ttl};
+    use crate::state::changelog::{Layout, Ttl};
     use crate::store::{Store, StoreBatch};
-    use crate::topology::Terms;
+    use crate::stored_format::StoredFormat;
 
     /// A store of one table, and its position.
     #[derive(Default)]
@@ -380,7 +380,7 @@ mod tests {
             layout: Layout::KeyValue,
             is_ranged: false,
             ttl: Some(Ttl { ms: 10, clock: 0 }),
-            terms: Terms::default(),
+            terms: StoredFormat::default(),
         };
         Tables::new(Box::<Rows>::default(), Arc::new([spec]), Box::new([0]))
     }

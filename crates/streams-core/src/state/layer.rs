@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
 
-use crate::overlay::Writes;
+use crate::state::overlay::Writes;
 
 /// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
 type Hasher = ahash::RandomState;
@@ -13,7 +13,7 @@ type Hasher = ahash::RandomState;
 const FEW: usize = 8;
 
 /// Writes to the tables of a task that nobody else sees, until they are
-/// [absorbed](crate::tables::Tables::absorb_layer). It keeps its memory: a layer is filled and
+/// [absorbed](crate::state::tables::Tables::absorb_layer). It keeps its memory: a layer is filled and
 /// absorbed record by record.
 #[derive(Debug)]
 pub(crate) struct Layer {

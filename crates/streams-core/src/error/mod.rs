@@ -1,5 +1,8 @@
 //! Errors, each of which says where it happened.
 
+mod stored_error;
+
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +11,8 @@ use std::time::Duration;
 use crate::codec::CodecError;
 use crate::record::{Timestamp, TopicPartition};
 use crate::store::StoreError;
-use crate::stored::StoredError;
+
+pub use stored_error::StoredError;
 
 /// Makes `Debug` write what `Display` does. `main` prints the error that it returns by `Debug`, and
 /// so do `unwrap` and `expect`: what they print is for people too.
@@ -320,7 +324,7 @@ pub enum TaskError {
     #[error("task {task}: {error}")]
     Record {
         /// The task.
-        task: crate::task::TaskId,
+        task: crate::task_id::TaskId,
         /// The record and what was wrong.
         error: Box<RecordError>,
     },
@@ -328,7 +332,7 @@ pub enum TaskError {
     #[error("task {task}: {error}")]
     Store {
         /// The task.
-        task: crate::task::TaskId,
+        task: crate::task_id::TaskId,
         /// What the store said.
         error: StoreError,
     },
@@ -336,7 +340,7 @@ pub enum TaskError {
     #[error("task {task}: {error}")]
     Stored {
         /// The task.
-        task: crate::task::TaskId,
+        task: crate::task_id::TaskId,
         /// The table, the key and why.
         error: StoredError,
     },
@@ -347,7 +351,7 @@ pub enum TaskError {
     )]
     Progress {
         /// The task.
-        task: crate::task::TaskId,
+        task: crate::task_id::TaskId,
         /// The input's partition.
         partition: TopicPartition,
         /// What is wrong.
@@ -358,7 +362,7 @@ pub enum TaskError {
     #[error("task {task}: {cause}")]
     Other {
         /// The task.
-        task: crate::task::TaskId,
+        task: crate::task_id::TaskId,
         /// What it was.
         cause: String,
     },
@@ -389,3 +393,11 @@ impl fmt::Display for BuildError {
 }
 
 impl Error for BuildError {}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+        .to_owned()
+}

@@ -8,17 +8,17 @@ use std::sync::Arc;
 pub(crate) use expiry::Due;
 use expiry::Expiry;
 
-use crate::changelog::{Layout, TableSpec, by_time, row_key, unstamped};
 use crate::effect::{Destination, Effects};
 use crate::error::{Cause, Failure};
-use crate::hot::HotValues;
-use crate::layer::Layer;
 use crate::limits::{DefaultLimits, OVERHEAD_MAX, RecordLimits, TopicLimits, record_bytes, shown};
-use crate::overlay::{Overlay, Previous, Writes};
-use crate::reader::{RowBytes, Visit};
 use crate::record::{Headers, Timestamp};
+use crate::state::changelog::{Layout, TableSpec, by_time, row_key, unstamped};
+use crate::state::layer::Layer;
+use crate::state::overlay::{Overlay, Previous, Writes};
+use crate::state::row_bytes::{RowBytes, Visit};
+use crate::state::unreleased::{RecordWrites, RowWrite, Unreleased};
+use crate::state::value_cache::ValueCache;
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
-use crate::unreleased::{RecordWrites, RowWrite, Unreleased};
 
 /// A table's number in the topology; tasks that do not have the table never meet it.
 pub(crate) type TableIndex = usize;
@@ -37,7 +37,7 @@ pub(crate) struct Tables {
     unreleased: Unreleased,
     is_layered: bool,
     /// Between the overlays and the store.
-    hot: Vec<HotValues>,
+    hot: Vec<ValueCache>,
     /// Of the tables with a ttl; empty if there are none.
     expiries: Box<[Option<Expiry>]>,
     /// Topology-wide number → number in this task's store.
@@ -51,7 +51,7 @@ impl Tables {
     pub(crate) fn new(store: Box<dyn Store>, specs: Arc<[TableSpec]>, local: Box<[usize]>) -> Self {
         let overlays = specs.iter().map(overlay_of).collect();
         let limit = store.cache_bytes() / specs.len().max(1);
-        let hot = specs.iter().map(|_| HotValues::new(limit)).collect();
+        let hot = specs.iter().map(|_| ValueCache::new(limit)).collect();
         let expiries = expiry::of(&specs);
         let mut tables = Self {
             store,
@@ -330,7 +330,7 @@ impl Tables {
         }
         if let Err(error) = self.store.apply(&batch) {
             // Whatever the store has now.
-            self.hot.iter_mut().for_each(HotValues::clear);
+            self.hot.iter_mut().for_each(ValueCache::clear);
             return Err(error);
         }
         self.keep(&batch);
@@ -403,7 +403,7 @@ impl Tables {
     }
 
     pub(crate) fn hot_bytes(&self) -> usize {
-        self.hot.iter().map(HotValues::bytes).sum()
+        self.hot.iter().map(ValueCache::bytes).sum()
     }
 
     pub(crate) fn discard(&mut self) {

@@ -10,10 +10,10 @@
 
 use std::sync::Arc;
 
-use crate::cx::ClockIndex;
-use crate::entries::Entries;
 use crate::record::{RawRecord, Timestamp};
-use crate::topology::Terms;
+use crate::store::Entries;
+use crate::stored_format::StoredFormat;
+use crate::stream_clock::ClockIndex;
 
 /// A table as its task's store and its changelog know it.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct TableSpec {
     /// its own timestamp or an earlier one. There may be others, which find nothing to do.
     pub(crate) ttl: Option<Ttl>,
     /// What of its types and windows is kept in the log.
-    pub(crate) terms: Terms,
+    pub(crate) terms: StoredFormat,
 }
 
 /// How long the rows of a table are kept.
@@ -344,7 +344,14 @@ mod tests {
     fn spec(layout: Layout) -> TableSpec {
         let name = "sales".into();
         let changelog = "shop-sales-changelog".into();
-        TableSpec { name, changelog, layout, is_ranged: false, ttl: None, terms: Terms::default() }
+        TableSpec {
+            name,
+            changelog,
+            layout,
+            is_ranged: false,
+            ttl: None,
+            terms: StoredFormat::default(),
+        }
     }
 
     fn record<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> RawRecord<'a> {

@@ -5,27 +5,28 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::codec::Codec;
-use crate::due::{Frontier, Pass, Portion};
+use crate::due::Portion;
 use crate::effect::{Destination, Effects, Mark};
 use crate::error::{Cause, Failure};
 use crate::global::Globals;
 use crate::limits::TopicLimits;
 use crate::moment::Moment;
 use crate::record::{Headers, RawRecord, Record, Timestamp};
-use crate::tables::Tables;
-use crate::task::TaskMetrics;
-use crate::unreleased::RecordWrites;
+use crate::state::tables::Tables;
+use crate::state::unreleased::RecordWrites;
+use crate::stream_clock::StreamClock;
+use crate::task_metrics::TaskMetrics;
 use crate::window::Plan;
 
 /// The state of one task while it runs. Operators are shared by all tasks and have no state of
 /// their own.
-pub struct Cx {
+pub struct TaskContext {
     pub(crate) tables: Tables,
     pub(crate) effects: Effects,
     pub(crate) globals: Arc<dyn Globals>,
     /// What the topics take that records are sent to.
     pub(crate) limits: Arc<dyn TopicLimits>,
-    pub(crate) clocks: Box<[Clock]>,
+    pub(crate) clocks: Box<[StreamClock]>,
     /// Wall clock, in milliseconds, as the worker gave it. Nothing is measured by it.
     pub(crate) now: Timestamp,
     /// The clock that never goes back, in milliseconds, as the worker gave it.
@@ -82,67 +83,14 @@ impl Origin {
     }
 }
 
-/// The number of a [`Clock`] in the topology.
-pub(crate) type ClockIndex = usize;
-
-/// Stream time of one operator, and what it needs to close windows.
-#[derive(Clone, Debug)]
-pub(crate) struct Clock {
-    /// The highest timestamp that reached the operator; [`Clock::UNKNOWN`] before the first
-    /// record.
-    pub(crate) time: Timestamp,
-    /// When the last record reached it, by the clock that never goes back.
-    pub(crate) arrival: Timestamp,
-    /// The moment by that clock that `time` belongs to while the input is idle, or, if `time` is
-    /// the last multiple of an interval, as long as the task runs.
-    pub(crate) anchor: Timestamp,
-    /// What waits to be closed. Of windows the time alone, with which their names begin.
-    pub(crate) first_open: Frontier,
-    /// No window is to be closed before stream time is this; [`Clock::UNKNOWN`] until somebody has
-    /// looked.
-    pub(crate) next_close: Timestamp,
-    /// What waits to be forgotten.
-    pub(crate) first_kept: Frontier,
-    /// No window is to be forgotten before stream time is this.
-    pub(crate) next_forget: Timestamp,
-    /// Everything that this stream time closes was closed.
-    pub(crate) closed_at: Timestamp,
-    /// Windows are being closed, and some are left.
-    pub(crate) closing: Option<Box<Pass>>,
-    /// Windows are being forgotten: what is left of them counts as gone.
-    pub(crate) forgetting: Option<Box<Pass>>,
-    /// How many entries a buffer has, and their bytes; `None` until somebody has counted.
-    pub(crate) held: Option<(u64, u64)>,
-}
-
-impl Clock {
-    pub(crate) const UNKNOWN: Timestamp = Timestamp::MIN;
-
-    pub(crate) fn new(time: Timestamp, elapsed: Timestamp) -> Self {
-        Self {
-            time,
-            arrival: elapsed,
-            anchor: elapsed,
-            first_open: Frontier::unknown(),
-            next_close: Self::UNKNOWN,
-            first_kept: Frontier::unknown(),
-            next_forget: Self::UNKNOWN,
-            closed_at: time,
-            closing: None,
-            forgetting: None,
-            held: None,
-        }
-    }
-}
-
 /// What a failed record must not leave behind.
 pub(crate) struct RecordMark {
     effects: Mark,
-    clocks: Box<[Clock]>,
+    clocks: Box<[StreamClock]>,
     metrics: TaskMetrics,
 }
 
-impl Cx {
+impl TaskContext {
     /// The moment that the worker gave.
     pub(crate) fn moment(&self) -> Moment {
         Moment { date: self.now, elapsed_ms: self.elapsed }

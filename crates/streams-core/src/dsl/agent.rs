@@ -5,27 +5,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::context::{Access, Context, Declared};
-use super::records::Records;
-use super::runner::{Agent, Runner};
-use super::running::Source;
-use crate::builder::{Builder, NodeId, NodeKind, Types};
-use crate::calls::Intake;
-use crate::changelog::Layout;
-use crate::error::BoxError;
+use crate::agent::runner::{Agent, Runner};
+use crate::agent::{Access, AgentResult, Context, Declared, RecordSource, Records};
+use crate::builder::{Builder, Types};
+use crate::intake::Intake;
 use crate::policy::Consumed;
 use crate::reader::WindowCell;
+use crate::state::changelog::Layout;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
 use crate::topic::Topic;
 use crate::topology::SourceKind;
-
-/// What an agent returns: an error is handled by the source's error policy; returning without one
-/// is an error too, for an agent lives as long as its task.
-pub type AgentResult = Result<(), BoxError>;
+use crate::topology::{NodeId, NodeKind};
 
 /// What an agent stands on.
-pub(crate) enum From<K, V> {
+pub(crate) enum AgentSource<K, V> {
     Topic {
         topic: Topic<K, V>,
         consumed: Consumed<K, V>,
@@ -70,7 +64,7 @@ pub(crate) enum From<K, V> {
 pub struct AgentBuilder<'b, K, V> {
     builder: &'b Builder,
     name: Arc<str>,
-    from: From<K, V>,
+    from: AgentSource<K, V>,
     tables: Vec<(Arc<str>, TableIndex, Access)>,
     windows: Vec<(TableIndex, WindowCell)>,
     topics: Vec<Arc<str>>,
@@ -80,7 +74,7 @@ pub struct AgentBuilder<'b, K, V> {
 }
 
 impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
-    pub(crate) fn new(builder: &'b Builder, name: &str, from: From<K, V>) -> Self {
+    pub(crate) fn new(builder: &'b Builder, name: &str, from: AgentSource<K, V>) -> Self {
         builder.graph(|graph| graph.check_name("the agent", name));
         Self {
             builder,
@@ -100,8 +94,10 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
     pub fn consumed(mut self, with: Consumed<K, V>) -> Self {
         let problem = match &mut self.from {
             _ if self.node.is_some() => "consumed() comes before tables",
-            From::Stream { .. } => "the stream that it stands on says how the topic is consumed",
-            From::Topic { consumed, .. } => {
+            AgentSource::Stream { .. } => {
+                "the stream that it stands on says how the topic is consumed"
+            }
+            AgentSource::Topic { consumed, .. } => {
                 *consumed = with;
                 return self;
             }
@@ -127,7 +123,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
     /// The agent reads this table, which something else in the application writes. Both then run in
     /// one task, so the agent sees the table's part for its own partition, and its topic must
     /// be partitioned like the table's. Of a windowed table, sessions included, it reads the
-    /// [windows of a key](super::TableAccess::windows).
+    /// [windows of a key](crate::agent::TableAccess::windows).
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let node = self.node();
         let reader = format!("the agent {}", self.name);
@@ -195,14 +191,14 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             Box::pin(function(records, cx)) as Pin<Box<dyn Future<Output = AgentResult> + Send>>
         });
         let (topic, source) = match self.from {
-            From::Topic { topic, consumed } => {
+            AgentSource::Topic { topic, consumed } => {
                 let name = Arc::clone(&topic.name);
                 let timestamps = consumed.timestamps;
-                (name, Source::Topic { topic, timestamps })
+                (name, RecordSource::Topic { topic, timestamps })
             }
-            From::Stream { topic, intake, .. } => {
+            AgentSource::Stream { topic, intake, .. } => {
                 let Some(intake) = intake else { return };
-                (topic, Source::Stream(Arc::new(intake)))
+                (topic, RecordSource::Stream(Arc::new(intake)))
             }
         };
         let agent = Agent { name: self.name, source, declared: Arc::new(declared), start };
@@ -218,8 +214,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         }
         let node = self.builder.graph(|graph| {
             let parent = match &self.from {
-                From::Stream { node, .. } => *node,
-                From::Topic { topic, consumed } => graph.add_source(
+                AgentSource::Stream { node, .. } => *node,
+                AgentSource::Topic { topic, consumed } => graph.add_source(
                     &topic.name,
                     SourceKind::User,
                     consumed.start,

@@ -1,11 +1,13 @@
 //! Uncommitted writes of one table, in front of its store.
 
+mod hash_map;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::entries::Entries;
-use crate::hashed::Hashed;
+use crate::store::Entries;
 use crate::store::TableBatch;
+use hash_map::HashedEntries;
 
 /// What was written to a table since the last commit, the net change per key. `None` is a deletion.
 ///
@@ -27,55 +29,55 @@ pub(crate) type Writes<'w> = Box<dyn Iterator<Item = (&'w [u8], Option<&'w [u8]>
 /// for an order.
 #[derive(Debug)]
 enum Written {
-    Hashed(Hashed),
+    HashedEntries(HashedEntries),
     Ordered(BTreeMap<Key, Value>),
 }
 
 impl Written {
     fn get(&self, key: &[u8]) -> Option<&Value> {
         match self {
-            Self::Hashed(map) => map.get(key),
+            Self::HashedEntries(map) => map.get(key),
             Self::Ordered(map) => map.get(key),
         }
     }
 
     fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
         match self {
-            Self::Hashed(map) => map.get_mut(key),
+            Self::HashedEntries(map) => map.get_mut(key),
             Self::Ordered(map) => map.get_mut(key),
         }
     }
 
     fn insert(&mut self, key: &[u8], value: Value) {
         match self {
-            Self::Hashed(map) => map.insert(key, value),
+            Self::HashedEntries(map) => map.insert(key, value),
             Self::Ordered(map) => drop(map.insert(key.into(), value)),
         }
     }
 
     fn remove(&mut self, key: &[u8]) -> Option<Value> {
         match self {
-            Self::Hashed(map) => map.remove(key),
+            Self::HashedEntries(map) => map.remove(key),
             Self::Ordered(map) => map.remove(key),
         }
     }
 
     fn sort(&mut self) {
-        if let Self::Hashed(map) = self {
+        if let Self::HashedEntries(map) = self {
             map.sort();
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Hashed(map) => map.entries().len(),
+            Self::HashedEntries(map) => map.entries().len(),
             Self::Ordered(map) => map.len(),
         }
     }
 
     fn iter(&self) -> Box<dyn Iterator<Item = (&[u8], Option<&[u8]>)> + '_> {
         match self {
-            Self::Hashed(map) => {
+            Self::HashedEntries(map) => {
                 Box::new(map.entries().iter().map(|(key, value)| borrowed((key, value))))
             }
             Self::Ordered(map) => Box::new(map.iter().map(borrowed)),
@@ -84,7 +86,7 @@ impl Written {
 
     fn clear(&mut self) {
         match self {
-            Self::Hashed(map) => map.clear(),
+            Self::HashedEntries(map) => map.clear(),
             Self::Ordered(map) => map.clear(),
         }
     }
@@ -99,7 +101,7 @@ const ENTRY_OVERHEAD: usize = 48;
 
 impl Default for Overlay {
     fn default() -> Self {
-        Self { entries: Written::Hashed(Hashed::default()), bytes: 0 }
+        Self { entries: Written::HashedEntries(HashedEntries::default()), bytes: 0 }
     }
 }
 
@@ -154,7 +156,7 @@ impl Overlay {
         }
         match &self.entries {
             Written::Ordered(map) => Box::new(map.range::<[u8], _>(bounds).map(borrowed)),
-            Written::Hashed(map) => {
+            Written::HashedEntries(map) => {
                 let all = map.entries().iter().map(|(key, value)| borrowed((key, value)));
                 let within: BTreeMap<_, _> = all
                     .filter(|(key, _)| std::ops::RangeBounds::<[u8]>::contains(&bounds, *key))

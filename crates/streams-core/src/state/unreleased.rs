@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::overlay::Writes;
+use crate::state::overlay::Writes;
 
 /// What was written for a record, in order: all its writes become the task's together.
 #[derive(Debug, Default)]

@@ -1,9 +1,14 @@
 //! What a task asks of the place where its tables are kept: committed state only, in bytes.
 
+mod entries;
+mod key_order;
+
 use std::ops::ControlFlow;
 
-use crate::entries::Entries;
 use crate::record::Timestamp;
+
+pub use entries::Entries;
+pub(crate) use key_order::order as key_order;
 
 /// The tables of one task, as they were at some commit.
 ///

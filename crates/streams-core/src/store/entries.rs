@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::order::order;
+use crate::store::key_order;
 
 /// Keys of a table's store with their new values; `None` deletes.
 ///
@@ -89,8 +89,9 @@ impl Entries {
         let key = |span: &Span| &bytes[span.key()];
         // Those with equal keys stay in the order in which they were added. Where they are does not
         // tell it: a deletion of the empty key has no length.
-        let mut sorted: Vec<Span> =
-            order(spans.len(), |number| key(&spans[number])).map(|number| spans[number]).collect();
+        let mut sorted: Vec<Span> = key_order(spans.len(), |number| key(&spans[number]))
+            .map(|number| spans[number])
+            .collect();
         sorted.dedup_by(|next, kept| {
             let is_same = key(next) == key(kept);
             if is_same {

@@ -5,12 +5,12 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::agent::panic_text;
-use crate::chain::Receive;
-use crate::cx::Cx;
+use crate::error::panic_text;
 use crate::error::{Cause, Failure};
 use crate::operators::ReceiveRaw;
+use crate::receive::Receive;
 use crate::record::{RawRecord, Record, Timestamp};
+use crate::task_context::TaskContext;
 
 /// The end of such a chain.
 pub(crate) struct Collect<K, V>(PhantomData<fn(K, V)>);
@@ -22,7 +22,7 @@ impl<K, V> Collect<K, V> {
 }
 
 impl<K: Send + 'static, V: Send + 'static> Receive<K, V> for Collect<K, V> {
-    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure> {
         cx.collected.push(Box::new(record));
         Ok(())
     }
@@ -39,7 +39,7 @@ impl<K: Send + 'static, V: Send + 'static> Intake<K, V> {
     pub(crate) fn take_in(
         &self,
         raw: &RawRecord<'_>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<Vec<Record<K, V>>, Failure> {
         cx.collected.clear();
         let ran = catch_unwind(AssertUnwindSafe(|| self.chain.receive(raw, cx)));
