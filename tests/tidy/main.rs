@@ -3,6 +3,8 @@
 
 mod arrows;
 mod documents;
+mod links;
+mod prose;
 mod source;
 mod tree;
 
