@@ -28,7 +28,7 @@ fn shown(window: Windowed<String>, count: u64) -> (String, String) {
     (window.key, format!("{}-{}: {count}", minutes(window.start), minutes(window.end)))
 }
 
-/// The picture's clicks, at the minutes 1, 4, 6 and 14, and one much later that closes what is open.
+/// The picture's clicks, at the minutes 1, 4, 6 and 14, and a later one that closes what is open.
 fn click(app: Builder) -> Vec<String> {
     let mut test = TopologyTest::new(app.build().unwrap());
     for minutes in [1, 4, 6, 14, 60] {

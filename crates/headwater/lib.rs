@@ -23,7 +23,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It is not on a registry yet. In `Cargo.toml`, depend on the path or the repository where you have it:
+//! It is not on a registry yet. In `Cargo.toml`, depend on the path or the repository where you have
+//! it:
 //!
 //! ```toml
 //! [dependencies]

@@ -41,11 +41,48 @@ pub(crate) fn rows_have_tests(document: &File, all: &[File]) -> Vec<String> {
     lacking.map(|row| format!("{}:{}: no test is named", document.path, row + 1)).collect()
 }
 
+/// How a file with tests looks. The last one is the suite for transports, a macro.
+const MARKS_OF_TESTS: [&str; 4] =
+    ["#[test]", "#[tokio::test", "proptest!", "testkit::transport_conformance!"];
+
 fn holds_a_test(path: &str, all: &[File]) -> bool {
     let folder = format!("{path}/");
     let mut files =
         all.iter().filter(|file| file.path == path || file.path.starts_with(folder.as_str()));
-    files.any(|file| file.text.contains("test]") || file.text.contains("proptest!"))
+    files.any(|file| MARKS_OF_TESTS.iter().any(|mark| file.text.contains(mark)))
+}
+
+/// Ends of names in code that mean a file of ours.
+const OUR_ENDS: [&str; 2] = [".rs", ".sh"];
+
+/// A file that a document names as code (`worker/commit.rs`) exists: the end of some file's path.
+/// A pattern with `*` is none.
+pub(crate) fn names_exist(document: &File, all: &[File]) -> Vec<String> {
+    let is_ours = |name: &&str| {
+        let ends = OUR_ENDS.iter().any(|end| name.ends_with(end));
+        ends && !name.contains(['*', ' ', '<', '{'])
+    };
+    let is_there = |name: &str| {
+        let end = format!("/{name}");
+        all.iter().any(|file| file.path == name || file.path.ends_with(&end))
+    };
+    let mut violations = Vec::new();
+    for (at, line) in outside_of_code(&document.text) {
+        let names = line.split('`').skip(1).step_by(2).filter(is_ours);
+        let absent = names.filter(|name| !is_there(name));
+        violations.extend(absent.map(|name| format!("{}:{at}: there is no {name}", document.path)));
+    }
+    violations
+}
+
+/// The lines outside of blocks of code, with their numbers.
+fn outside_of_code(markdown: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_code = false;
+    let numbered = markdown.lines().enumerate().map(|(at, line)| (at + 1, line));
+    numbered.filter(move |(_, line)| {
+        is_code ^= line.trim_start().starts_with("```");
+        !is_code && !line.starts_with("    ")
+    })
 }
 
 fn why_broken(from: &str, target: &str, paths: &BTreeMap<&str, &str>) -> Option<String> {
@@ -80,22 +117,15 @@ fn resolve(from: &str, target: &str) -> String {
 /// Where links lead, with their lines: `[text](target)`, and `[name]: target` on a line of its own.
 fn targets(markdown: &str) -> Vec<(usize, String)> {
     let mut targets = Vec::new();
-    let mut is_code = false;
-    for (at, line) in markdown.lines().enumerate() {
-        if line.trim_start().starts_with("```") {
-            is_code = !is_code;
-        }
-        if is_code || line.starts_with("    ") {
-            continue;
-        }
+    for (at, line) in outside_of_code(markdown) {
         let text: String = line.split('`').step_by(2).collect();
         let inline = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-        targets.extend(inline.map(|(target, _)| (at + 1, target.to_owned())));
+        targets.extend(inline.map(|(target, _)| (at, target.to_owned())));
         if let Some((name, target)) = text.split_once("]: ")
             && name.starts_with('[')
             && !target.contains(' ')
         {
-            targets.push((at + 1, target.to_owned()));
+            targets.push((at, target.to_owned()));
         }
     }
     targets
@@ -103,11 +133,8 @@ fn targets(markdown: &str) -> Vec<(usize, String)> {
 
 /// The anchors of a document's headings, as hosts of repositories make them.
 fn headings(markdown: &str) -> Vec<String> {
-    let mut is_code = false;
-    let headings = markdown.lines().filter(|line| {
-        is_code ^= line.starts_with("```");
-        !is_code && line.starts_with('#')
-    });
+    let lines = outside_of_code(markdown).map(|(_, line)| line);
+    let headings = lines.filter(|line| line.starts_with('#'));
     headings.map(|line| slug(line.trim_start_matches('#').trim())).collect()
 }
 
@@ -153,6 +180,15 @@ mod tests {
         ] {
             assert_eq!(broken(text), 0, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_of_no_file_is_found() {
+        let all = [file("crates/a/src/worker/commit.rs", "")];
+        let of = |text: &str| names_exist(&file("a.md", text), &all).len();
+        assert_eq!(of("`commit.rs`, `worker/commit.rs`, `crates/a/src/worker/commit.rs`"), 0);
+        assert_eq!(of("`*_commit.rs` `a b.rs`\n```\n`x.rs`\n```\n"), 0);
+        assert_eq!(of("see `mit.rs` and `worker/gone.rs`"), 2);
     }
 
     #[test]

@@ -67,11 +67,63 @@ fn the_map_names_every_crate() {
 
 #[test]
 fn code_in_documents_is_code_that_runs() {
-    let guides = ["async", "retries", "state"].map(|guide| format!("docs/guide/{guide}.md"));
-    let documents = ["README.md", "docs/testing.md", "docs/words.md"].map(str::to_owned);
-    for document in documents.iter().chain(&guides) {
-        assert_clean(documents::quotations(&tree::read(document), tree::read_if_there));
-    }
+    let is_meant = |file: &File| {
+        let others = ["README.md", "docs/testing.md"];
+        others.contains(&file.path.as_str()) || file.path.starts_with("docs/guide/")
+    };
+    let documents: Vec<File> = documents().into_iter().filter(is_meant).collect();
+    assert!(documents.len() > 2, "the guide is missing");
+    let quotations = |file| documents::quotations(file, tree::read_if_there);
+    assert_clean(documents.iter().flat_map(quotations).collect());
+}
+
+/// All documents. Each rule below is for all of them.
+fn documents() -> Vec<File> {
+    files().into_iter().filter(|file| file.path.ends_with(".md")).collect()
+}
+
+#[test]
+fn documents_have_short_sentences() {
+    assert_clean(documents().iter().flat_map(prose::sentences_are_short).collect());
+}
+
+#[test]
+fn documents_are_in_plain_english() {
+    assert_clean(documents().iter().flat_map(prose::phrases).collect());
+}
+
+#[test]
+fn links_lead_somewhere() {
+    assert_clean(links::lead_somewhere(&files()));
+}
+
+#[test]
+fn files_that_documents_name_exist() {
+    let files = files();
+    assert_clean(documents().iter().flat_map(|file| links::names_exist(file, &files)).collect());
+}
+
+#[test]
+fn promises_are_short_and_have_tests() {
+    let files = files();
+    let promises = find(&files, "docs/guarantees.md");
+    let mut violations = prose::at_most(promises, 800);
+    violations.extend(links::rows_have_tests(promises, &files));
+    assert_clean(violations);
+}
+
+#[test]
+fn the_readme_is_short() {
+    assert_clean(prose::at_most(find(&files(), "README.md"), 700));
+}
+
+#[test]
+fn the_glossary_is_short() {
+    assert_clean(prose::glossary(find(&files(), "docs/ARCHITECTURE.md"), "## Words", 60));
+}
+
+fn find<'a>(files: &'a [File], path: &str) -> &'a File {
+    files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path} is missing"))
 }
 
 #[test]
