@@ -44,6 +44,15 @@ advisories_reachable() {
       git ls-remote -q https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1
 }
 
+# What a registry would get. Without a trial build, which would compile everything native again.
+packages() {
+  local package members=()
+  for package in "" -streams-core -state -runtime -embedded -kafka -testkit; do
+    members+=(-p "headwater$package")
+  done
+  step "packages" cargo package --quiet --offline --no-verify --allow-dirty "${members[@]}"
+}
+
 phase "prerequisites"
 ensure_native
 ensure_rust_component rustfmt rustfmt
@@ -51,6 +60,7 @@ ensure_rust_component cargo-clippy clippy
 step "format" cargo fmt --all -- --check
 step "clippy" cargo clippy "${EVERYTHING[@]}" --all-targets -- -D warnings
 documentation
+packages
 dependencies
 
 say "lint"

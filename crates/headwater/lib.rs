@@ -23,8 +23,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It is not on a registry yet. In `Cargo.toml`, depend on the path or the repository where you have
-//! it:
+//! It is not on a registry yet. In `Cargo.toml`, depend on its path or on your repository of it:
 //!
 //! ```toml
 //! [dependencies]
