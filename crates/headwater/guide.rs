@@ -1,9 +1,17 @@
-//! The guide: what the parts are, and how they behave. Start with [`concepts`].
+//! The guide: what the parts are, and how they behave. Start with the [`tutorial`] or with
+//! [`concepts`].
 //!
 //! The pages are `docs/guide` of the repository. Their code is quoted from examples and tests that
 //! run.
 // Each page names its neighbours by file, for readers of the repository. The definition in front of
 // a page takes precedence over the page's own, so that here the names lead to modules.
+
+/// [concepts]: crate::guide::concepts
+/// [time]: crate::guide::time
+/// [windows]: crate::guide::windows
+/// [exactly_once]: crate::guide::exactly_once
+#[doc = include_str!("../../docs/guide/tutorial.md")]
+pub mod tutorial {}
 
 /// [time]: crate::guide::time
 /// [exactly_once]: crate::guide::exactly_once

@@ -37,8 +37,8 @@
 //! headwater-testkit = { path = "../headwater/crates/testkit" }
 //! ```
 //!
-//! The [`guide`] explains [concepts](guide::concepts), [time](guide::time),
-//! [windows](guide::windows), [joins](guide::joins), [state](guide::state) and
+//! The [`guide`] has a [tutorial](guide::tutorial) and explains [concepts](guide::concepts),
+//! [time](guide::time), [windows](guide::windows), [joins](guide::joins), [state](guide::state) and
 //! [exactly once](guide::exactly_once).
 //!
 //! | to | start with |

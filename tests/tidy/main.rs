@@ -4,6 +4,7 @@
 mod arrows;
 mod documents;
 mod links;
+mod packages;
 mod prose;
 mod source;
 mod tree;
@@ -60,6 +61,22 @@ fn dependencies_point_inward() {
 }
 
 #[test]
+fn packages_are_ready_for_a_registry() {
+    let files = files();
+    let manifests = files.iter().filter(|file| file.path.ends_with("Cargo.toml"));
+    let mut violations: Vec<String> = manifests.flat_map(packages::metadata).collect();
+    violations.extend(packages::versions(find(&files, "Cargo.toml")));
+    assert_clean(violations);
+}
+
+#[test]
+fn help_names_every_command() {
+    let usage = tree::read("scripts/kafka.sh");
+    let usage = usage.split("USAGE").nth(1).expect("a usage").to_owned();
+    assert_clean(packages::commands(&tree::read("dev"), &usage));
+}
+
+#[test]
 fn the_map_names_every_crate() {
     let manifest = tree::read("Cargo.toml");
     assert_clean(documents::crates_on_the_map(&manifest, &tree::read("docs/ARCHITECTURE.md")));
@@ -68,8 +85,10 @@ fn the_map_names_every_crate() {
 #[test]
 fn code_in_documents_is_code_that_runs() {
     let is_meant = |file: &File| {
+        // Run as a whole by tests/documents_run_as_pasted.rs.
+        let is_run = file.path == "docs/guide/tutorial.md";
         let others = ["README.md", "docs/testing.md"];
-        others.contains(&file.path.as_str()) || file.path.starts_with("docs/guide/")
+        !is_run && (others.contains(&file.path.as_str()) || file.path.starts_with("docs/guide/"))
     };
     let documents: Vec<File> = documents().into_iter().filter(is_meant).collect();
     assert!(documents.len() > 2, "the guide is missing");
