@@ -217,7 +217,8 @@ impl TableSpec {
     }
 
     fn broken(&self, record: &RawRecord<'_>, why: &'static str) -> RestoreError {
-        let (table, changelog) = (Arc::clone(&self.name), Arc::clone(&self.changelog));
+        let table = Arc::clone(&self.name);
+        let changelog = Arc::clone(&self.changelog);
         RestoreError { table, changelog, offset: record.offset, why }
     }
 
@@ -341,7 +342,8 @@ mod tests {
     use super::*;
 
     fn spec(layout: Layout) -> TableSpec {
-        let (name, changelog) = ("sales".into(), "shop-sales-changelog".into());
+        let name = "sales".into();
+        let changelog = "shop-sales-changelog".into();
         TableSpec { name, changelog, layout, is_ranged: false, ttl: None, terms: Terms::default() }
     }
 

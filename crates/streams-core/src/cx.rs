@@ -219,7 +219,8 @@ impl Cx {
     ) {
         self.metrics.dropped_late += 1;
         let records = self.late.take().map_or(1, |before| before.records + 1);
-        let (table, origin) = (Arc::clone(table), self.origin);
+        let table = Arc::clone(table);
+        let origin = self.origin;
         self.late = Some(Late { records, table, origin, timestamp, stream_time });
     }
 

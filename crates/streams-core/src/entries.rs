@@ -78,7 +78,8 @@ impl Entries {
         let middle = self.bytes.len();
         let parts = value.unwrap_or_default();
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
-        let (end, is_there) = (self.bytes.len(), value.is_some());
+        let end = self.bytes.len();
+        let is_there = value.is_some();
         self.spans.push(Span { key: start, value: middle, end, is_there });
     }
 

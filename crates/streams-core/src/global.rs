@@ -99,7 +99,8 @@ impl<K: 'static, V: 'static> Rows for TypedRows<K, V> {
         let key = self.topic.key.decode(record.key).map_err(Cause::DecodeKey)?;
         let value = Nullable(Arc::clone(&self.topic.value)).decode(record.value);
         let value = value.map_err(Cause::DecodeValue)?;
-        let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+        let mut key_bytes = Vec::new();
+        let mut value_bytes = Vec::new();
         if !self.table.key.encode(&key, &mut key_bytes).map_err(failed)? {
             return Err(Cause::NullKey { target: Arc::clone(&self.table.name) });
         }
@@ -116,7 +117,8 @@ impl<K: 'static, V: 'static> GlobalTable<K, V> {
     pub(crate) fn get(&self, key: &K, globals: &dyn Globals) -> Result<Option<V>, Failure> {
         let failed =
             |source| Failure::new(Cause::Encode { target: Arc::clone(&self.table.name), source });
-        let (mut key_bytes, mut value) = (Vec::new(), Vec::new());
+        let mut key_bytes = Vec::new();
+        let mut value = Vec::new();
         if !self.table.key.encode(key, &mut key_bytes).map_err(failed)?
             || !globals.get(self.index, &key_bytes, &mut value)?
         {

@@ -58,7 +58,8 @@ impl Hashed {
 
     pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Value> {
         self.find_by_hash();
-        let (entries, hasher) = (&mut self.entries, &self.hasher);
+        let entries = &mut self.entries;
+        let hasher = &self.hasher;
         let is_it = |place: &usize| *entries[*place].0 == *key;
         let found = self.places.find_entry(hasher.hash_one(key), is_it).ok()?;
         let (place, _) = found.remove();
@@ -116,9 +117,11 @@ mod tests {
         /// Whatever is done to it in whatever order, it holds what an ordered map holds.
         #[test]
         fn it_is_a_map(steps in prop::collection::vec((0..5_u8, 0..12_u8, any::<u8>()), 0..200)) {
-            let (mut hashed, mut model) = (Hashed::default(), BTreeMap::new());
+            let mut hashed = Hashed::default();
+            let mut model = BTreeMap::new();
             for (step, key, value) in steps {
-                let (key, value) = ([key], Some(Box::from([value])));
+                let key = [key];
+                let value = Some(Box::from([value]));
                 match step {
                     0 | 1 => {
                         match hashed.get_mut(&key) {

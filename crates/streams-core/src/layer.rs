@@ -46,7 +46,8 @@ impl Entry {
 
 impl Default for Layer {
     fn default() -> Self {
-        let (entries, places) = (Vec::new(), HashTable::new());
+        let entries = Vec::new();
+        let places = HashTable::new();
         Self { entries, used: 0, places, hasher: Hasher::with_seeds(1, 2, 3, 4) }
     }
 }
@@ -135,9 +136,11 @@ mod tests {
         /// Whatever is written in whatever order, it holds what an ordered map holds.
         #[test]
         fn it_is_a_map(steps in prop::collection::vec(any::<Step>(), 0..120)) {
-            let (mut layer, mut model) = (Layer::default(), BTreeMap::new());
+            let mut layer = Layer::default();
+            let mut model = BTreeMap::new();
             for (step, table, key, value) in steps {
-                let (table, key) = (table % 2, [key % 40]);
+                let table = table % 2;
+                let key = [key % 40];
                 if step == 0 {
                     let mut all = BTreeMap::new();
                     layer.drain(|table, key, value| {

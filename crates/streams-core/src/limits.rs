@@ -94,7 +94,8 @@ impl RecordLimits {
         if bytes <= self.bytes_max {
             return Ok(());
         }
-        let (bytes_max, setting) = (self.bytes_max, self.bytes_setting);
+        let bytes_max = self.bytes_max;
+        let setting = self.bytes_setting;
         let key = shown(record.key);
         Err(Cause::TooLarge { target: target(), key, bytes, bytes_max, setting })
     }

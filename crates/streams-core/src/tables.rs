@@ -163,10 +163,13 @@ impl Tables {
     /// What is wrong with an entry, if its changelog would not take it.
     #[cold]
     fn check(&self, local: usize, key: &[u8], stored: Option<&[u8]>) -> Result<(), Failure> {
-        let (spec, limits) = (&self.specs[local], &self.limits[local]);
+        let spec = &self.specs[local];
+        let limits = &self.limits[local];
         let (timestamp, value) = stored.map(unstamped).unzip();
         if let Some(timestamp) = timestamp.filter(|timestamp| *timestamp < 0) {
-            let (target, first, last) = (Arc::clone(&spec.changelog), 0, Timestamp::MAX);
+            let target = Arc::clone(&spec.changelog);
+            let first = 0;
+            let last = Timestamp::MAX;
             return Err(Cause::RefusedTimestamp { target, timestamp, first, last }.into());
         }
         let changelog_key = spec.changelog_key(key);
@@ -252,7 +255,8 @@ impl Tables {
         table: TableIndex,
     ) -> impl Iterator<Item = (&[u8], Option<(Timestamp, &[u8])>)> {
         let local = self.local[table];
-        let (spec, expiry) = (&self.specs[local], self.expiries.get(local));
+        let spec = &self.specs[local];
+        let expiry = self.expiries.get(local);
         let expiry = expiry.and_then(Option::as_ref);
         let entries = self.overlays[local].sorted().filter(|(key, _)| !spec.is_index(key));
         entries.map(move |(key, stored)| {

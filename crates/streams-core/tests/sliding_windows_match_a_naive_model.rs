@@ -117,7 +117,9 @@ proptest! {
     ) {
         let mut test = TopologyTest::new(setting.topology());
         mishaps.begin(&mut test);
-        let (mut records, mut before, mut time) = (Vec::new(), State::new(), 0);
+        let mut records = Vec::new();
+        let mut before = State::new();
+        let mut time = 0;
         let is_over = |window: &Windowed<String>, time| window.end + setting.grace < time;
         for (step, (on, behind, key)) in steps.into_iter().enumerate() {
             let at = (time + on - behind.min(setting.grace)).max(0);

@@ -155,7 +155,8 @@ proptest! {
         let mut open = BTreeMap::<(Timestamp, String), Vec<i64>>::new();
         // What is held back is let go by the time of the changes; a record for no window makes
         // none.
-        let (mut time, mut changes_time) = (0, 0);
+        let mut time = 0;
+        let mut changes_time = 0;
         let closes_at = |start: &Timestamp| windows.ends[start] + grace;
         for (step, (on, behind, key, is_bad)) in steps.into_iter().enumerate() {
             mishaps.before(step, &mut test);

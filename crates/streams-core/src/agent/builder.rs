@@ -112,8 +112,10 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
 
     /// The agent writes (and reads) this table, as its only writer.
     pub fn writes<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
-        let (node, writer) = (self.node(), format!("the agent {}", self.name));
-        let (name, types) = (&table.name, Some(Types::of_table(table)));
+        let node = self.node();
+        let writer = format!("the agent {}", self.name);
+        let name = &table.name;
+        let types = Some(Types::of_table(table));
         let index = self
             .builder
             .graph(|graph| graph.add_table(name, Layout::KeyValue, types, &writer, node));
@@ -127,7 +129,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
     /// be partitioned like the table's. Of a windowed table, sessions included, it reads the
     /// [windows of a key](super::TableAccess::windows).
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
-        let (node, reader) = (self.node(), format!("the agent {}", self.name));
+        let node = self.node();
+        let reader = format!("the agent {}", self.name);
         let (index, windows) = self.builder.graph(|graph| {
             let index = graph.use_table(table, &reader, node);
             (index, WindowCell::clone(&graph.tables[index].kept_windows))
@@ -139,7 +142,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
 
     /// The agent sends to this topic.
     pub fn sends<K2: 'static, V2: 'static>(mut self, topic: &Topic<K2, V2>) -> Self {
-        let (node, name) = (self.node(), Arc::clone(&topic.name));
+        let node = self.node();
+        let name = Arc::clone(&topic.name);
         let sender = format!("the agent {}", self.name);
         self.builder.graph(|graph| {
             graph.use_topic(&name, sender, Types::of_topic(topic));
@@ -192,7 +196,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         });
         let (topic, source) = match self.from {
             From::Topic { topic, consumed } => {
-                let (name, timestamps) = (Arc::clone(&topic.name), consumed.timestamps);
+                let name = Arc::clone(&topic.name);
+                let timestamps = consumed.timestamps;
                 (name, Source::Topic { topic, timestamps })
             }
             From::Stream { topic, intake, .. } => {

@@ -124,7 +124,8 @@ impl Context {
         record: impl FnOnce(&Cx) -> Record<K, V>,
     ) -> Result<(), AgentError> {
         if !self.declared.topics.contains(&topic.name) {
-            let (agent, topic) = (Arc::clone(&self.declared.agent), Arc::clone(&topic.name));
+            let agent = Arc::clone(&self.declared.agent);
+            let topic = Arc::clone(&topic.name);
             return Err(AgentError::UndeclaredTopic { agent, topic });
         }
         let to = Outlet { topic: &topic.name, key: &*topic.key, value: &*topic.value };
@@ -148,7 +149,8 @@ impl Context {
     /// for an idempotency key. Of several records that operators have made of one, all have the
     /// same.
     pub fn id(&self) -> Result<RecordId, AgentError> {
-        let (topic, partition) = (Arc::clone(&self.topic), self.partition);
+        let topic = Arc::clone(&self.topic);
+        let partition = self.partition;
         self.with(|cx| Ok(RecordId { topic, partition, offset: cx.origin.offset, index: 0 }))
     }
 
@@ -236,7 +238,8 @@ impl Context {
             Access::Read => ("reads", "reads"),
             Access::Write => ("writes", "writes"),
         };
-        let (agent, table) = (Arc::clone(&self.declared.agent), Arc::clone(table));
+        let agent = Arc::clone(&self.declared.agent);
+        let table = Arc::clone(table);
         let undeclared = AgentError::UndeclaredTable { agent, table, verb, declare };
         declared.map(|(_, index, _)| *index).ok_or(undeclared)
     }

@@ -114,7 +114,8 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
         let Some(kept) = self.context.declared.kept_windows(index) else {
             return Err(self.wrong("holds no windows: ask with get, range or prefix"));
         };
-        let (kept, asked) = (Arc::<dyn KeptWindows>::clone(kept), (key, &time));
+        let kept = Arc::<dyn KeptWindows>::clone(kept);
+        let asked = (key, &time);
         let open =
             |cx: &mut crate::Cx| WindowCursor::new(&self.table, index, kept, asked, &cx.clocks);
         let cursor = self.context.with(open)?;

@@ -71,7 +71,8 @@ fn components(graph: &Graph) -> Vec<usize> {
 }
 
 fn unite(group: &mut [usize], a: usize, b: usize) {
-    let (from, to) = (group[a].max(group[b]), group[a].min(group[b]));
+    let from = group[a].max(group[b]);
+    let to = group[a].min(group[b]);
     group.iter_mut().filter(|root| **root == from).for_each(|root| *root = to);
 }
 
@@ -109,7 +110,8 @@ fn unreadable(table: &TableDraft) -> Option<String> {
     let has_rows = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
     let is_readable = has_rows || table.windows.is_some();
     let reader = table.readers.first().filter(|_| !is_readable)?;
-    let (name, kind) = (&table.name, table.layout.describe());
+    let name = &table.name;
+    let kind = table.layout.describe();
     Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
 }
 

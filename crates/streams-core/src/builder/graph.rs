@@ -184,7 +184,8 @@ impl Graph {
             let same = source.start == start
                 && source.policy == policy
                 && source.max_ahead_ms == max_ahead_ms;
-            let (node, other) = (source.node, source.kind);
+            let node = source.node;
+            let other = source.kind;
             if other != kind {
                 let what = match (other, kind) {
                     (SourceKind::Ticks, _) | (_, SourceKind::Ticks) => "the topic of ticks",
@@ -329,7 +330,8 @@ impl Graph {
         reader: &str,
         node: NodeId,
     ) -> TableIndex {
-        let (name, types) = (&table.name, Types::of_table(table));
+        let name = &table.name;
+        let types = Types::of_table(table);
         let index = self.table_index(name, Layout::KeyValue);
         self.table_uses.push(Use { name: Arc::clone(name), user: reader.to_owned(), types });
         let draft = &mut self.tables[index];

@@ -82,7 +82,8 @@ impl Builder {
     {
         let user = format!("the agent {name}");
         self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(topic)));
-        let (topic, consumed) = (topic.clone(), Consumed::new());
+        let topic = topic.clone();
+        let consumed = Consumed::new();
         AgentBuilder::new(self, name, agent::From::Topic { topic, consumed })
     }
 

@@ -14,7 +14,8 @@ pub(super) fn declare(graph: &mut Graph) {
         let retry = policy.retries().filter(|_| source.kind != SourceKind::Ticks);
         let Some(retry) = retry else { continue };
         let problem = problem(source, retry);
-        let (name, node) = (name(&graph.application_id, source), source.node);
+        let name = name(&graph.application_id, source);
+        let node = source.node;
         graph.problems.extend(problem);
         let writer = format!("the retries of {}", graph.sources[index].topic);
         let table = graph.add_table(&name.into(), Layout::Retries, None, &writer, node);

@@ -155,7 +155,8 @@ where
         state.running = Some(handle);
         state.timer = timeout.map(|timeout| now.saturating_add(timeout));
         let timer = state.timer;
-        let (function, name) = (Arc::clone(&self.function), Arc::clone(&self.name));
+        let function = Arc::clone(&self.function);
+        let name = Arc::clone(&self.name);
         let called = async move { function(call).await };
         let attempted = AssertUnwindSafe(called).catch_unwind().map(move |outcome| Attempt {
             call: id,
@@ -192,7 +193,8 @@ where
     /// An attempt is over.
     fn over(&mut self, attempt: Attempt<V2>, now: Timestamp) {
         let Attempt { call: id, number, result } = attempt;
-        let (attempts, backoff) = (self.settings.attempts, self.settings.backoff);
+        let attempts = self.settings.attempts;
+        let backoff = self.settings.backoff;
         let Some(entry) = self.entry(id) else { return };
         let seed = entry.origin.offset as u64;
         let Some(state) = entry.calls.get_mut(id.1) else { return };
@@ -312,7 +314,9 @@ where
             .map(|record| State { record, attempts: 0, running: None, timer: None, result: None })
             .collect();
         let serial = raw.key.filter(|_| self.settings.is_serial_per_key).map(Into::into);
-        let (headers, left, came_at) = (headers.clone(), calls.len(), cx.elapsed);
+        let headers = headers.clone();
+        let left = calls.len();
+        let came_at = cx.elapsed;
         self.entries.push_back(Entry { origin, headers, serial, calls, left, came_at });
         self.queue_calls();
         Ok(self.is_due(came_at))
@@ -341,7 +345,8 @@ where
     fn poll(&mut self, mut cx: Box<Cx>) -> (Box<Cx>, Polled) {
         // Before the poll, not after: what wakes it meanwhile must not be forgotten.
         self.wakeup.clear();
-        let (origin, headers) = (cx.origin, mem::take(&mut cx.headers));
+        let origin = cx.origin;
+        let headers = mem::take(&mut cx.headers);
         self.run(cx.elapsed);
         let (acknowledged, refused) = self.release(&mut cx);
         (cx.origin, cx.headers) = (origin, headers);

@@ -149,7 +149,8 @@ impl<K: 'static> Codec<Windowed<K>> for SessionWindowed<K> {
         });
         let (key, end, start) = split
             .ok_or_else(|| CodecError::new(format!("{} bytes hold no session", bytes.len())))?;
-        let (start, end) = (i64::from_be_bytes(start), i64::from_be_bytes(end));
+        let start = i64::from_be_bytes(start);
+        let end = i64::from_be_bytes(end);
         in_order(start, end)?;
         Ok(Windowed { key: self.0.decode(Some(key))?, start, end })
     }

@@ -191,7 +191,9 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
         let index = builder
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, operator, node));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
-        let (updates, latest, changes) = (Port::new(), Port::new(), Port::new());
+        let updates = Port::new();
+        let latest = Port::new();
+        let changes = Port::new();
         let told = tells(table, changes.clone());
         let listens = changes.clone();
         let tell: Tell = Box::new(move |key, value, at, cx| match listens.is_connected() {

@@ -78,7 +78,9 @@ impl<K: 'static, V: 'static, W: 'static> JoinBuffers<K, V, W> {
         left: impl Codec<V>,
         right: impl Codec<W>,
     ) -> Self {
-        let (key, left, right) = (Arc::new(key), Arc::new(left), Arc::new(right));
+        let key = Arc::new(key);
+        let left = Arc::new(left);
+        let right = Arc::new(right);
         Self { name: name.into(), key, left, right }
     }
 }
@@ -306,7 +308,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         if table.key_changed {
             self.builder.problem(format!("{name} with a windowed table: its rows are elsewhere"));
         }
-        let (builder, parents) = (self.builder, [self.node, table.node]);
+        let builder = self.builder;
+        let parents = [self.node, table.node];
         let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
         let row = functions::own_row(Arc::clone(&table.rows));
         let chain = Then { chain: self.chain, operator: LookUp { row, joiner, of: PhantomData } };

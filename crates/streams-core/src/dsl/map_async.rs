@@ -64,7 +64,9 @@ where
         Fut: Future<Output = Result<V2, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let (builder, key_changed, parent) = (self.builder, self.key_changed, self.node);
+        let builder = self.builder;
+        let key_changed = self.key_changed;
+        let parent = self.node;
         let name: Arc<str> = name.into();
         let node = builder.graph(|graph| {
             graph.check_name("the map_async", &name);
@@ -109,7 +111,8 @@ where
     /// # Ok::<(), headwater::BuildError>(())
     /// ```
     pub fn agent(self, name: &str) -> AgentBuilder<'b, K, V> {
-        let (builder, node) = (self.builder, self.node);
+        let builder = self.builder;
+        let node = self.node;
         let found = self.into_intake(&format!("agent({name:?})"));
         let (topic, intake) = found.unzip();
         let topic = topic.unwrap_or_else(|| "".into());
@@ -119,7 +122,8 @@ where
     /// The stream's operators for a reader of its own, and the topic; `None` is a problem of the
     /// topology.
     pub(crate) fn into_intake(self, reader: &str) -> Option<(Arc<str>, Intake<K, V>)> {
-        let (builder, node) = (self.builder, self.node);
+        let builder = self.builder;
+        let node = self.node;
         let is_stateless = builder.graph(|graph| graph.is_stateless(node));
         let found = builder.apart(|| self.chain.connect(Collect::new(), builder));
         let found = found.filter(|_| is_stateless);

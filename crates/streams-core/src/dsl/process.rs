@@ -68,7 +68,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
             // No table has a name with a slash.
             (node, graph.add_clock(format!("{name}/time"), node))
         });
-        let (tables, expiring) = (Vec::new(), Vec::new());
+        let tables = Vec::new();
+        let expiring = Vec::new();
         let forward = Forward { name, tables, expiring, clock, next: Port::new() };
         Process { stream: self, node, forward, punctuators: Vec::new() }
     }
@@ -118,7 +119,8 @@ where
 {
     /// A table that the processor reads and writes, as its only writer.
     pub fn table<T: 'static, U: 'static>(mut self, table: &Table<T, U>) -> Self {
-        let (name, writer) = (&table.name, format!("the processor {}", self.forward.name));
+        let name = &table.name;
+        let writer = format!("the processor {}", self.forward.name);
         let types = Some(Types::of_table(table));
         let index = self
             .stream
@@ -161,7 +163,8 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reads<T: 'static, U: 'static>(self, table: &Table<T, U>) -> Self {
-        let (name, reader) = (&table.name, format!("the processor {}", self.forward.name));
+        let name = &table.name;
+        let reader = format!("the processor {}", self.forward.name);
         let index = self.stream.builder.graph(|graph| {
             let index = graph.use_table(table, &reader, self.node);
             graph.tables[index].is_ranged = true;
@@ -263,7 +266,8 @@ where
         + Sync
         + 'static,
     ) -> Stream<'b, K2, V2, Port<K2, V2>> {
-        let (builder, port) = (self.stream.builder, self.forward.next.clone());
+        let builder = self.stream.builder;
+        let port = self.forward.next.clone();
         let processor = Arc::new(Processor {
             forward: self.forward,
             punctuators: self.punctuators,

@@ -62,7 +62,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         choose: impl Fn(&K, &V) -> Arc<str> + Send + Sync + 'static,
     ) {
         self.builder.graph(|graph| graph.add_node(NodeKind::DynamicSink, &[self.node]));
-        let (key, value) = (Arc::clone(&like.key), Arc::clone(&like.value));
+        let key = Arc::clone(&like.key);
+        let value = Arc::clone(&like.value);
         self.chain.connect(SinkBy { choose, key, value }, self.builder);
     }
 }

@@ -241,8 +241,10 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
     ) -> (Stream<'b, K, V, Port<K, V>>, Stream<'b, K, V, Port<K, V>>) {
         let node = self.add_node("branch");
-        let (matching, rest) = (Port::new(), Port::new());
-        let (builder, key_changed) = (self.builder, self.key_changed);
+        let matching = Port::new();
+        let rest = Port::new();
+        let builder = self.builder;
+        let key_changed = self.key_changed;
         let predicate = functions::says(predicate);
         let branch = Branch { predicate, matching: matching.clone(), rest: rest.clone() };
         self.chain.connect(branch, builder);
@@ -309,7 +311,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         V: Clone,
     {
         let shared = Shared::new(self.builder);
-        let (builder, key_changed, node) = (self.builder, self.key_changed, self.node);
+        let builder = self.builder;
+        let key_changed = self.key_changed;
+        let node = self.node;
         self.chain.connect(shared.clone(), builder);
         Stream { key_changed, ..Stream::new(builder, shared, node) }
     }

@@ -268,7 +268,8 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
     ) -> WindowAggregated<'b, K, A, W> {
         let times = WindowTimes::new(windows.clone(), &self.clocks, &self.ports);
         builder.graph(|graph| graph.set_kept_windows(self.index, Arc::new(times)));
-        let (table, windows) = (self.table.clone(), windows.clone());
+        let table = self.table.clone();
+        let windows = windows.clone();
         let rows = Arc::new(WindowRows { table, index: self.index, windows });
         WindowAggregated { builder, node: self.node, ports: self.ports, rows }
     }

@@ -94,7 +94,9 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
         if let Some(table) = &self.expiring {
             table.make_way(key, cx)?;
         }
-        let (mut at, mut base, mut old) = (record.timestamp, None, None);
+        let mut at = record.timestamp;
+        let mut base = None;
+        let mut old = None;
         if let Some((latest, bytes)) = cx.tables.get(self.index, key)? {
             at = at.max(latest);
             base = Some(read(&self.table, key, bytes)?);

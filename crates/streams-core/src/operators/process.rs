@@ -131,7 +131,8 @@ impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
     ) -> Result<ProcessTable<'c, T, U>, ProcessError> {
         let declared = self.forward.tables.iter().find(|held| held.name == table.name);
         let undeclared = || {
-            let (process, table) = (&self.forward.name, &table.name);
+            let process = &self.forward.name;
+            let table = &table.name;
             let how = format!("add .table(&{table}), or .reads(&{table}) if something else writes");
             ProcessError::new(format!("{process} uses {table} without declaring it: {how}"))
         };
@@ -204,7 +205,8 @@ where
         let clock = &mut cx.clocks[self.forward.clock];
         let before = clock.time;
         clock.time = clock.time.max(record.timestamp);
-        let (time, timestamp) = (clock.time, record.timestamp);
+        let time = clock.time;
+        let timestamp = record.timestamp;
         self.forward.expiring.iter().for_each(|table| table.arrive(timestamp, cx));
         let mut context = ProcessContext { cx, forward: &self.forward, timestamp };
         let done = (self.each)(record, &mut context);

@@ -237,7 +237,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
         key: &K,
         time: impl RangeBounds<Timestamp>,
     ) -> Result<ProcessWindows<'_, K, V>, ProcessError> {
-        let (windows, index) = (self.held.kept_windows()?, self.held.index);
+        let windows = self.held.kept_windows()?;
+        let index = self.held.index;
         let asked = (key, &time);
         let cursor = WindowCursor::new(self.table, index, windows, asked, &self.cx.clocks);
         let cursor = cursor.map_err(|failure| told(failure, self.cx))?;

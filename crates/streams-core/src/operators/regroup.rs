@@ -32,7 +32,8 @@ where
             let row = value.as_ref().map(|value| (self.row)(&record.key, value));
             row.map_or(Ok(None), |(key, value)| self.encode(&key, &value))
         };
-        let (old, new) = (row(&record.value.old)?, row(&record.value.new)?);
+        let old = row(&record.value.old)?;
+        let new = row(&record.value.new)?;
         let at = record.timestamp;
         match (old, new) {
             (Some((old_key, old)), Some((key, new))) if old_key == key => {
@@ -54,7 +55,8 @@ where
 impl<K2: 'static, V2: 'static, F> Regroup<K2, V2, F> {
     /// `None` if the key or the value is null: the row is in no group then.
     fn encode(&self, key: &K2, value: &V2) -> Result<Option<Row>, Failure> {
-        let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+        let mut key_bytes = Vec::new();
+        let mut value_bytes = Vec::new();
         let encoded = self
             .key
             .encode(key, &mut key_bytes)

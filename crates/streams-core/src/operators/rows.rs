@@ -58,7 +58,8 @@ pub(crate) struct WindowRows<K, V, W> {
 
 impl<K: 'static, V: 'static, W: Windows> Rows<Windowed<K>, V> for WindowRows<K, V, W> {
     fn get(&self, key: &Windowed<K>, cx: &mut Cx) -> Result<Option<(V, Timestamp)>, Failure> {
-        let (mut bytes, mut is_null) = (Vec::new(), false);
+        let mut bytes = Vec::new();
+        let mut is_null = false;
         let window = Window { start: key.start, end: key.end };
         self.windows.naming().write(window, &mut bytes, |out| {
             is_null = !key_bytes(&self.table.name, &*self.table.key, &key.key, out)?;

@@ -221,7 +221,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
         if let Some(held) = cx.clocks[self.clock].held {
             return Ok(held);
         }
-        let (mut records, mut bytes) = (0, 0);
+        let mut records = 0;
+        let mut bytes = 0;
         cx.tables.scan(self.buffer.index, &[BY_KEY], Some(&[BY_TIME]), &mut |key, _, value| {
             records += 1;
             bytes += (key.len() + value.len()) as u64;
@@ -256,7 +257,8 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         limit: usize,
         cx: &Cx,
     ) -> Result<(Vec<(Timestamp, Box<[u8]>)>, Frontier), Failure> {
-        let (mut found, mut next) = (Vec::new(), Frontier::at(Timestamp::MAX));
+        let mut found = Vec::new();
+        let mut next = Frontier::at(Timestamp::MAX);
         let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
         cx.tables.scan(self.index, &from, None, &mut |key, _, _| {
             let at = time(key.get(1..).unwrap_or_default());
@@ -318,7 +320,8 @@ pub(crate) struct SuppressedRows<K, V> {
 
 impl<K: 'static, V: 'static> Rows<K, V> for SuppressedRows<K, V> {
     fn get(&self, key: &K, cx: &mut Cx) -> Result<Option<(V, Timestamp)>, Failure> {
-        let (mut prefix, mut has_key) = (Vec::new(), true);
+        let mut prefix = Vec::new();
+        let mut has_key = true;
         write_prefix(&mut prefix, |out| {
             has_key = key_bytes(&self.buffer.name, &*self.buffer.key, key, out)?;
             Ok::<(), Failure>(())

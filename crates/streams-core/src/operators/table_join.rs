@@ -111,7 +111,8 @@ where
         let right = self.right.get(key, cx)?;
         let times = left.iter().map(|(_, at)| *at).chain(right.iter().map(|(_, at)| *at));
         let timestamp = times.max().unwrap_or(Timestamp::MIN);
-        let (left, right) = (left.map(|(value, _)| value), right.map(|(value, _)| value));
+        let left = left.map(|(value, _)| value);
+        let right = right.map(|(value, _)| value);
         Ok((self.joiner)(key, left.as_ref(), right.as_ref()).map(|value| (value, timestamp)))
     }
 }

@@ -69,7 +69,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Kept<K, V> {
         bytes: &mut Vec<u8>,
         cx: &mut Cx,
     ) -> Result<Record<K, Change<V>>, Failure> {
-        let (table, Record { key, value: new, timestamp }) = (&self.table, record);
+        let table = &self.table;
+        let Record { key, value: new, timestamp } = record;
         write_key(&table.name, &*table.key, &key, bytes)?;
         if let Some(expiring) = &self.expiring {
             expiring.make_way(bytes, cx)?;

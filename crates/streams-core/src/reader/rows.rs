@@ -83,7 +83,8 @@ impl<K: 'static, V: 'static> RowCursor<K, V> {
         source: &mut (impl RowBytes + ?Sized),
     ) -> Result<(), Failure> {
         let Self { index, from, to, page, is_done } = self;
-        let (mut fullness, mut next) = (Page::default(), None);
+        let mut fullness = Page::default();
+        let mut next = None;
         source.scan(*index, from, to.as_deref(), &mut |key, _, value| {
             let row = read(table, key, value).and_then(|value| Ok((read_key(table, key)?, value)));
             let is_broken = row.is_err();

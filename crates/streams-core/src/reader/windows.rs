@@ -95,7 +95,8 @@ impl<V: 'static> WindowCursor<V> {
         (key, time): (&K, &impl RangeBounds<Timestamp>),
         clocks: &[Clock],
     ) -> Result<Self, Failure> {
-        let (mut bytes, time) = (Vec::new(), Span::of(time));
+        let mut bytes = Vec::new();
+        let time = Span::of(time);
         write_key(&table.name, &*table.key, key, &mut bytes)?;
         // A window that began before may reach into it.
         let length = windows.length_ms();
@@ -145,7 +146,8 @@ impl<V: 'static> WindowCursor<V> {
         table: &Table<K, V>,
         source: &mut impl RowBytes,
     ) -> Result<(), Failure> {
-        let (mut next, mut found) = (None, None);
+        let mut next = None;
+        let mut found = None;
         source.scan(self.index, &self.from, self.to.as_deref(), &mut |entry, _, value| {
             let (start, key) = entry.split_at(entry.len().min(8));
             if key < &*self.key {
@@ -176,7 +178,9 @@ impl<V: 'static> WindowCursor<V> {
         table: &Table<K, V>,
         source: &mut impl RowBytes,
     ) -> Result<(), Failure> {
-        let (mut fullness, mut next, mut page) = (Page::default(), None, VecDeque::new());
+        let mut fullness = Page::default();
+        let mut next = None;
+        let mut page = VecDeque::new();
         source.scan(self.index, &self.from, self.to.as_deref(), &mut |entry, _, value| {
             page.extend(self.shown(table, entry, value));
             if page.back().is_some_and(Result::is_err) {

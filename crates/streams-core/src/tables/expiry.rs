@@ -247,7 +247,9 @@ impl Tables {
         table: TableIndex,
         key: &[u8],
     ) -> Result<Option<(Timestamp, Box<[u8]>)>, StoreError> {
-        let (local, gone, store_key) = (self.local[table], self.gone(table), row_key(key));
+        let local = self.local[table];
+        let gone = self.gone(table);
+        let store_key = row_key(key);
         let Some((at, value)) = self.look_up(local, &store_key)?.map(unstamped) else {
             return Ok(None);
         };
@@ -268,7 +270,8 @@ impl Tables {
         limit: usize,
     ) -> Result<Places, StoreError> {
         let gone = self.gone(table);
-        let (mut places, mut next) = (BTreeSet::new(), Frontier::at(Timestamp::MAX));
+        let mut places = BTreeSet::new();
+        let mut next = Frontier::at(Timestamp::MAX);
         let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
         self.scan_store(self.local[table], &from, None, &mut |place, _, _| {
             let (time, _) = time_and_key(place);
@@ -288,7 +291,8 @@ impl Tables {
 
     /// Looks at the row of an index entry that is due, and deletes the entry or moves it.
     pub(crate) fn look(&mut self, table: TableIndex, place: &[u8]) -> Result<Due, StoreError> {
-        let (local, (time, key)) = (self.local[table], time_and_key(place));
+        let local = self.local[table];
+        let (time, key) = time_and_key(place);
         let written = self.look_up(local, &row_key(key))?.map(|row| unstamped(row).0.max(0));
         self.write_local(local, place, None);
         Ok(match written {

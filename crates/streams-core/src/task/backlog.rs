@@ -89,7 +89,8 @@ impl Task {
 
     /// Notes which windows are left to be closed.
     pub(super) fn write_cursors(&self, text: &mut ProgressText) -> Result<(), StoreError> {
-        let (sub, cx) = (self.sub_topology(), self.cx());
+        let sub = self.sub_topology();
+        let cx = self.cx();
         let closing: Vec<_> = sub.hooks.iter().filter_map(|hook| hook.closing(cx)).collect();
         if closing.is_empty() {
             return Ok(());

@@ -138,8 +138,9 @@ impl Task {
 
     /// Stream times go with the first input; positions with the input that they are about.
     fn metadata(&self, input: usize, offset: i64) -> Result<String, StoreError> {
-        let (mut text, sub, queue) =
-            (ProgressText::default(), self.sub_topology(), &self.inputs[input]);
+        let mut text = ProgressText::default();
+        let sub = self.sub_topology();
+        let queue = &self.inputs[input];
         if input == 0 {
             for &clock in &sub.clocks {
                 let time = self.cx().clocks[clock].time;

@@ -173,7 +173,8 @@ impl Task {
             input.resume(resume.offset, &progress, source);
         }
         self.touched = inputs.iter().any(|resume| !resume.committed);
-        let (now, cx) = (now.into(), self.cx_mut());
+        let now = now.into();
+        let cx = self.cx_mut();
         cx.set_moment(now);
         // What is at the log for it is not known yet.
         cx.nothing_until = Timestamp::MIN;

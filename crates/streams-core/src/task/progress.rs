@@ -124,7 +124,10 @@ fn closing(text: &str) -> Result<Option<(&str, Pass)>, String> {
 
 fn pass(entry: &str) -> Option<(&str, Pass)> {
     let mut parts = entry.split(':');
-    let (name, since, to, place) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let name = parts.next()?;
+    let since = parts.next()?;
+    let to = parts.next()?;
+    let place = parts.next()?;
     let is_time = |time: &Timestamp| (0..=TIME_MAX).contains(time);
     let since = since.parse().ok().filter(|time| is_time(time) || *time == Frontier::UNKNOWN)?;
     let to = to.parse().ok().filter(is_time)?;

@@ -25,7 +25,8 @@ impl Task {
             times.filter(|time| *time != Timestamp::MIN).max()
         };
         let ticking = self.sub_topology().ticks.iter().map(|source| {
-            let (last, done) = (kept(&source.last_name), kept(&source.done_name));
+            let last = kept(&source.last_name);
+            let done = kept(&source.done_name);
             Ticking::resume(&source.schedule, last, done, now)
         });
         self.ticks = ticking.collect();
@@ -58,7 +59,8 @@ impl Task {
         if self.ticks.is_empty() {
             return Ok(false);
         }
-        let (now, topology) = (self.cx().moment(), Arc::clone(&self.topology));
+        let now = self.cx().moment();
+        let topology = Arc::clone(&self.topology);
         let sources = &topology.sub_topologies[self.id.sub_topology].ticks;
         for (ticking, source) in self.ticks.iter_mut().zip(sources) {
             ticking.follow(&source.schedule, now);
@@ -111,7 +113,8 @@ impl Task {
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);
         }
-        let (record, stream) = (self.as_record(source, tick), source.name.as_str().into());
+        let record = self.as_record(source, tick);
+        let stream = source.name.as_str().into();
         let cause = Cause::Tick { stream, time: tick.time, cause };
         // A tick is no record that could be read again.
         let policy = self.source(source.input).policy.without_retries().clone();

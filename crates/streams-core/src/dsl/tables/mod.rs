@@ -128,7 +128,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keep(&self, table: &Table<K, V>) -> TableStream<'b, K, V> {
-        let (builder, node) = (self.builder, self.add_node("keep"));
+        let builder = self.builder;
+        let node = self.add_node("keep");
         let types = Some(Types::of_table(table));
         let index = builder
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, "keep", node));

@@ -140,7 +140,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         name: &str,
         codec: Arc<dyn Codec<V>>,
     ) -> TableStream<'b, K, V> {
-        let (builder, node) = (self.builder, self.add_node("suppress"));
+        let builder = self.builder;
+        let node = self.add_node("suppress");
         let until = self.until(suppress, name);
         let name: Arc<str> = name.into();
         let types = Some(Types::new(&*self.key, &*codec));

@@ -57,7 +57,8 @@ where
         let mut key_bytes = Vec::new();
         write_key(&self.left.name, &*self.left.key, &key, &mut key_bytes)?;
         let version = self.left.next_version(&key_bytes, new.is_some(), cx)?;
-        let (from, to) = (self.target(&key, old.as_ref())?, self.target(&key, new.as_ref())?);
+        let from = self.target(&key, old.as_ref())?;
+        let to = self.target(&key, new.as_ref())?;
         let wishes = wishes(from, to.clone(), self.left.keeps_unmatched);
         let asks = !wishes.is_empty();
         for (target, wish) in wishes {
@@ -149,7 +150,8 @@ impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
     /// Nothing is there. What there is of a result came by an answer that should have been taken
     /// back by one that was overtaken.
     fn take_back(&self, key: K, timestamp: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
-        let (table, mut bytes) = (&self.to_table.0.table, Vec::new());
+        let table = &self.to_table.0.table;
+        let mut bytes = Vec::new();
         write_key(&table.name, &*table.key, &key, &mut bytes)?;
         if cx.tables.get(self.to_table.0.index, &bytes)?.is_none() {
             return Ok(());
@@ -170,7 +172,8 @@ impl<K, V, W, O, J> Left<K, V, W, O, J> {
         // group's offsets, when these expire.
         let counter = &mut cx.clocks[self.counter];
         counter.time = counter.time.max(0).wrapping_add(1);
-        let (origin, count) = (&cx.origin, counter.time as u32);
+        let origin = &cx.origin;
+        let count = counter.time as u32;
         let mut version = [0; VERSION];
         version[..8].copy_from_slice(&origin.offset.to_be_bytes());
         version[8..12].copy_from_slice(&origin.input.to_be_bytes());

@@ -68,7 +68,8 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     /// Deletes the records of a side that are too old for any partner: a portion of them.
     pub(super) fn forget(&self, side: Side, cx: &mut Cx) -> Result<(), Failure> {
         let own = self.own(side);
-        let (oldest, first) = (self.oldest(side, cx), &cx.clocks[own.clock].first_kept);
+        let oldest = self.oldest(side, cx);
+        let first = &cx.clocks[own.clock].first_kept;
         if first.time > oldest {
             return Ok(());
         }
@@ -172,7 +173,8 @@ pub(super) fn waiting(
     cx: &Cx,
     wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<(Waiting, Frontier), Failure> {
-    let (mut found, mut next) = (Vec::new(), Frontier::at(Timestamp::MAX));
+    let mut found = Vec::new();
+    let mut next = Frontier::at(Timestamp::MAX);
     let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
     let limit = cx.portion.left();
     cx.tables.scan(table, &from, None, &mut |key, _, _| {

@@ -133,7 +133,8 @@ where
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(timestamp);
         let time = clock.time;
-        let (mut key_bytes, mut bytes) = (Vec::new(), Vec::new());
+        let mut key_bytes = Vec::new();
+        let mut bytes = Vec::new();
         let name = &self.own(side).name;
         let failed = |source| Failure::from(Cause::Encode { target: Arc::clone(name), source });
         let has_key = self.key.encode(key, &mut key_bytes).map_err(failed)?;

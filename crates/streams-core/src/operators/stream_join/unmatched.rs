@@ -81,8 +81,8 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         let mut over = Over { records: Vec::new(), next: Vec::new(), until: None };
         for side in [Side::Left, Side::Right].into_iter().filter(|side| self.keeps_unmatched(*side))
         {
-            let (first, before) =
-                (&cx.clocks[self.own(side).clock].first_open, self.over_before(side, cx));
+            let first = &cx.clocks[self.own(side).clock].first_open;
+            let before = self.over_before(side, cx);
             if first.time >= before {
                 continue;
             }

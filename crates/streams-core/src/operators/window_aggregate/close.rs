@@ -231,7 +231,8 @@ where
         due_at: impl Fn(Window) -> Option<Timestamp>,
         cx: &Cx,
     ) -> Result<Looked, Failure> {
-        let (naming, last) = (self.windows.naming(), pass.to.saturating_sub(wait_min));
+        let naming = self.windows.naming();
+        let last = pass.to.saturating_sub(wait_min);
         let limit = cx.portion.left();
         let mut looked = Looked::default();
         let from = mem::take(&mut pass.key);

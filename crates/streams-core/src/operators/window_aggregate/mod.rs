@@ -86,7 +86,8 @@ where
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(record.timestamp).max(first);
         (clock.arrival, clock.anchor) = (arrival, arrival);
-        let (mut key, mut plan) = (mem::take(&mut cx.key_buffer), mem::take(&mut cx.plan));
+        let mut key = mem::take(&mut cx.key_buffer);
+        let mut plan = mem::take(&mut cx.plan);
         let result = self.place(record, &mut key, &mut plan, cx);
         (cx.key_buffer, cx.plan) = (key, plan);
         result?;
@@ -143,7 +144,8 @@ where
         key: &mut Vec<u8>,
         cx: &mut Cx,
     ) -> Result<Vec<Near>, Failure> {
-        let (naming, at) = (self.windows.naming(), record.timestamp);
+        let naming = self.windows.naming();
+        let at = record.timestamp;
         key.clear();
         write_prefix(key, |out| write_key(&self.table.name, &*self.table.key, &record.key, out))?;
         let end = end_of(key);

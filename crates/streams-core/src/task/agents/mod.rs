@@ -224,7 +224,8 @@ impl Task {
         let is_due = match self.deliver(input, agent, record, origin) {
             Ok(is_due) => is_due,
             Err(failure) => {
-                let (cause, pending) = (self.record_cause(failure)?, Pending::new(owned()));
+                let cause = self.record_cause(failure)?;
+                let pending = Pending::new(owned());
                 return self.blame(input, agent, pending, cause, failed);
             }
         };

@@ -253,7 +253,8 @@ impl Task {
     fn run_operators(&mut self, input: usize, batch: &dyn RecordBatch) -> Result<(), Failure> {
         let topology = Arc::clone(&self.topology);
         let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
-        let (record, cx) = (batch.record(0), self.cx_mut());
+        let record = batch.record(0);
+        let cx = self.cx_mut();
         let run = || source.receivers.iter().try_for_each(|one| one.receive(&record, cx));
         let run = catch_unwind(AssertUnwindSafe(run));
         run.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic)).into()))
@@ -268,7 +269,8 @@ impl Task {
         mut cause: Cause,
         retry: &Retry,
     ) -> Result<RecordError, TaskError> {
-        let (attempt, of) = (waiting.attempts, retry.attempts_in_all());
+        let attempt = waiting.attempts;
+        let of = retry.attempts_in_all();
         if attempt < of && retry.is_worth(&cause) {
             let wait = retry.backoff.after(attempt, self.seed(waiting.record.offset));
             let wait_ms = millis(wait);
@@ -328,7 +330,8 @@ impl Task {
         input: usize,
         act: impl FnOnce(&mut Queue, &mut Cx) -> Result<T, Failure>,
     ) -> Result<Option<T>, TaskError> {
-        let (queue, cx) = (&mut self.retries.queues[input], &mut self.cx);
+        let queue = &mut self.retries.queues[input];
+        let cx = &mut self.cx;
         let done = queue.as_mut().zip(cx.as_deref_mut()).map(|(queue, cx)| act(queue, cx));
         done.transpose().map_err(|failure| self.stopped(failure))
     }
