@@ -20,8 +20,8 @@ documentation() {
   RUSTDOCFLAGS="-D warnings" step "documentation" cargo doc "${EVERYTHING[@]}" --no-deps
 }
 
-# The advisory database is a git repository on GitHub: where that cannot be reached and no copy is
-# there, the advisories are not checked, and that is said.
+# The advisory database is a git repository on GitHub. If it cannot be reached and there is no copy,
+# the output says that the advisories were not checked.
 dependencies() {
   phase "cargo-deny"
   if ! cargo deny --version >/dev/null 2>&1; then
@@ -35,7 +35,7 @@ dependencies() {
   if advisories_reachable; then
     step "advisories" cargo deny --all-features check advisories
   else
-    note "NOT CHECKED: the advisory database cannot be reached from here, and no copy of it is here"
+    note "NOT CHECKED: the advisory database cannot be reached, and there is no copy"
   fi
 }
 advisories_reachable() {
