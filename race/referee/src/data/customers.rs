@@ -1,7 +1,7 @@
 //! J7's two topics: orders, and customers that come, change and go, as one sequence of events.
 //!
-//! Each event is a millisecond after the previous one. No two have the same timestamp, so an order's
-//! partner does not depend on how a program breaks ties.
+//! Each event is a millisecond after the previous one. No two have the same timestamp, so the
+//! customer of an order does not depend on how a program breaks ties.
 
 use std::fmt::Write;
 
