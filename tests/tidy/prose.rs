@@ -75,8 +75,7 @@ pub(crate) fn glossary(file: &File, heading: &str, terms_max: usize) -> Vec<Stri
     let section = file.text.lines().skip_while(|line| *line != heading).skip(1);
     let section = section.take_while(|line| !line.starts_with("## "));
     let rows = section.filter(|line| line.starts_with("| ")).skip(2);
-    let terms: Vec<String> =
-        rows.filter_map(|row| row.split('|').nth(1)).map(|term| spoken(term)).collect();
+    let terms: Vec<String> = rows.filter_map(|row| row.split('|').nth(1)).map(spoken).collect();
     let mut violations = Vec::new();
     if terms.is_empty() || terms.len() > terms_max {
         violations.push(format!("{}: {} terms, 1 to {terms_max}", file.path, terms.len()));
