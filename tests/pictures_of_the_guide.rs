@@ -1,4 +1,5 @@
 //! What the pictures in docs/guide/windows.md and joins.md show is what happens.
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
