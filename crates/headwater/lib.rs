@@ -23,7 +23,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It is on no registry. In `Cargo.toml`, with the path or the repository where you have it:
+//! It is not on a registry yet. In `Cargo.toml`, depend on its path or on your repository of it:
 //!
 //! ```toml
 //! [dependencies]
@@ -37,7 +37,11 @@
 //! headwater-testkit = { path = "../headwater/crates/testkit" }
 //! ```
 //!
-//! | to | begin with |
+//! The [`guide`] has a [tutorial](guide::tutorial) and explains [concepts](guide::concepts),
+//! [time](guide::time), [windows](guide::windows), [joins](guide::joins), [state](guide::state) and
+//! [exactly once](guide::exactly_once).
+//!
+//! | to | start with |
 //! |---|---|
 //! | describe an application | [`Builder`], [`Stream`], [`Grouped`], [`TableStream`] |
 //! | write a processor of your own | [`Stream::process`], [`agent`] |
@@ -48,6 +52,7 @@
 
 mod app;
 mod connect;
+pub mod guide;
 
 pub use app::App;
 pub use connect::{client, connect};
