@@ -19,7 +19,7 @@ pub(crate) struct StreamClock {
     pub(crate) anchor: Timestamp,
     /// What waits to be closed. Of windows the time alone, with which their names begin.
     pub(crate) first_open: Frontier,
-    /// No window is to be closed before stream time is this; [`StreamClock::UNKNOWN`] until somebody has
+    /// No window closes before stream time is this; [`StreamClock::UNKNOWN`] until somebody has
     /// looked.
     pub(crate) next_close: Timestamp,
     /// What waits to be forgotten.

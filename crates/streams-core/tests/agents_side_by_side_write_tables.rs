@@ -175,7 +175,7 @@ fn model(all: &[Order], ttl_ms: Option<i64>) -> (Vec<i64>, BTreeMap<String, i64>
             let row = rows.get(key).filter(|(at, _)| is_there(*at, now));
             row.map_or(0, |(_, value)| *value)
         };
-        let keys = rows.keys().filter(|key| **key < *"c" && uses_all(*value));
+        let keys = rows.keys().filter(|key| key.as_str() < "c" && uses_all(*value));
         let work = Work {
             own: get(key),
             total: if uses_total(*value) { get(TOTAL) } else { 0 },

@@ -13,7 +13,7 @@ type Hasher = ahash::RandomState;
 const FEW: usize = 8;
 
 /// Writes to the tables of a task that nobody else sees, until they are
-/// [absorbed](crate::state::tables::Tables::absorb_layer). It keeps its memory: a layer is filled and
+/// [absorbed](super::tables::Tables::absorb_layer). It keeps its memory: a layer is filled and
 /// absorbed record by record.
 #[derive(Debug)]
 pub(crate) struct Layer {
