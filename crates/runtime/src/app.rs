@@ -11,11 +11,11 @@ use streams_core::{StoreProvider, Topology};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::AppError;
-use crate::identity;
-use crate::instance::{Instance, Parts};
+use crate::instance::{Instance, InstanceParts};
+use crate::local_state;
 use crate::status::{AppState, StatusHandle};
 use crate::threads::Threads;
-use crate::topics::{self, Shape};
+use crate::topics::{self, TopologyCompatibility};
 use crate::transport::{Transport, TransportError};
 
 /// An application: a topology with a configuration, on a log.
@@ -63,7 +63,7 @@ impl App {
     /// # Errors
     /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
-        let life = Life(self.status.clone());
+        let life = EndOnDrop(self.status.clone());
         let result = self.run_until(shutdown).await;
         life.0.ended(result.as_ref().err().map(ToString::to_string));
         result
@@ -71,22 +71,25 @@ impl App {
 
     async fn run_until(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
         let mut shutdown = pin!(shutdown);
-        let mut losses = Losses::default();
+        let mut losses = MembershipLosses::default();
         loop {
-            self.status.is_now(AppState::Starting);
+            self.status.set_state(AppState::Starting);
             match self.run_once(shutdown.as_mut()).await {
-                Ended::Lost(error) if losses.may_go_on(&*self.clock) => {
+                RunOutcome::Lost(error) if losses.may_go_on(&*self.clock) => {
                     tracing::warn!(%error, "joining the group anew");
-                    self.status.all_closed();
+                    self.status.clear_tasks();
                 }
-                Ended::Lost(error) => return Err(AppError::Membership(error)),
-                Ended::By(result) => return result,
+                RunOutcome::Lost(error) => return Err(AppError::Membership(error)),
+                RunOutcome::By(result) => return result,
             }
         }
     }
 
     /// From the start to the end, or to the loss of the membership.
-    async fn run_once(&self, mut shutdown: Pin<&mut (impl Future<Output = ()> + Send)>) -> Ended {
+    async fn run_once(
+        &self,
+        mut shutdown: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> RunOutcome {
         let cancelled = Arc::new(AtomicBool::new(false));
         let timeout = self.config.shutdown_timeout;
         let starting = self.start_in_background(Arc::clone(&cancelled));
@@ -94,12 +97,12 @@ impl App {
             started = starting => started,
             () = &mut shutdown => {
                 cancelled.store(true, Ordering::Release);
-                return Ended::By(Ok(()));
+                return RunOutcome::By(Ok(()));
             }
         };
         let mut threads = match started {
             Ok(threads) => threads,
-            Err(error) => return Ended::By(Err(error)),
+            Err(error) => return RunOutcome::By(Err(error)),
         };
         let (failure, is_stopping) = tokio::select! {
             failure = threads.failure() => (failure, false),
@@ -112,12 +115,12 @@ impl App {
         };
         let ended = tokio::task::spawn_blocking(move || threads.end()).await;
         match (failure, ended) {
-            (Some(AppError::Membership(error)), _) if !is_stopping => Ended::Lost(error),
-            (Some(error), _) => Ended::By(Err(error)),
-            (None, Ok(())) => Ended::By(Ok(())),
+            (Some(AppError::Membership(error)), _) if !is_stopping => RunOutcome::Lost(error),
+            (Some(error), _) => RunOutcome::By(Err(error)),
+            (None, Ok(())) => RunOutcome::By(Ok(())),
             (None, Err(panic)) => {
                 let message = panic.to_string();
-                Ended::By(Err(AppError::Panicked { thread: "main", message }))
+                RunOutcome::By(Err(AppError::Panicked { thread: "main", message }))
             }
         }
     }
@@ -140,7 +143,7 @@ impl App {
     fn start(self, cancelled: &AtomicBool) -> Result<Threads, AppError> {
         let config = self.config.checked()?;
         let application = self.topology.application_id();
-        let home = identity::open(&config, application)?;
+        let home = local_state::open(&config, application)?;
         let stores = match self.stores {
             Some(stores) => stores,
             None => home.stores(&config)?,
@@ -149,13 +152,13 @@ impl App {
             let mut admin = self.transport.admin()?;
             let timeout = config.request_timeout;
             let parts = (&*self.transport, &*self.clock, &config);
-            let shape = Shape::look_up(&self.topology, &mut *admin, parts)?;
+            let shape = TopologyCompatibility::look_up(&self.topology, &mut *admin, parts)?;
             let (kept, replication) = (shape.kept(), config.replication);
             let layout = topics::prepare(&self.topology, &mut *admin, kept, replication, timeout)?;
             shape.write(&mut *admin)?;
             Ok(layout)
         })?;
-        let parts = Parts {
+        let parts = InstanceParts {
             topology: self.topology,
             config,
             transport: self.transport,
@@ -176,16 +179,16 @@ impl App {
 }
 
 /// Whoever drops the future of `run` has ended the application, too.
-struct Life(StatusHandle);
+struct EndOnDrop(StatusHandle);
 
-impl Drop for Life {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.ended(None);
     }
 }
 
 /// How a run of an instance ended.
-enum Ended {
+enum RunOutcome {
     By(Result<(), AppError>),
     /// Its membership is gone. Kafka takes a static member's for good when an answer to its own
     /// earlier request to join comes too late for it: joining anew is all it takes.
@@ -194,12 +197,12 @@ enum Ended {
 
 /// When the membership was lost.
 #[derive(Default)]
-struct Losses(Vec<Duration>);
+struct MembershipLosses(Vec<Duration>);
 
 /// So many losses within a minute mean that another process has the same identity.
 const LOSSES_MAX: usize = 5;
 
-impl Losses {
+impl MembershipLosses {
     fn may_go_on(&mut self, clock: &dyn Clock) -> bool {
         let now = clock.monotonic();
         self.0.retain(|at| now.saturating_sub(*at) < Duration::from_secs(60));

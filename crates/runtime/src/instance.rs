@@ -13,31 +13,34 @@ use streams_core::{Effects, StoreProvider, Topology};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::AppError;
-use crate::globals::{GlobalReader, GlobalRows};
+use crate::globals::{GlobalReader, GlobalStores};
 use crate::mailbox::Mailbox;
-use crate::member::{Member, Notice, Placement};
-use crate::purge::{Consumed, Purger};
-use crate::restore::{Delay, Opening, Restorer};
+use crate::member::{LeadTopics, Member, MemberMessage};
+use crate::repartition_purge::{ConsumedOffsets, Purger};
+use crate::restore::{Restorer, RestoringTask, RetryWait};
 use crate::status::StatusHandle;
-use crate::topics::{Layout, Limits};
+use crate::topics::{SinkLimits, TopicMetadata};
 use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
-use crate::worker::{Attention, Command, LateLog, Producing, Queues, SlowAgents, Worker};
+use crate::worker::{
+    InputQueues, LateRecordsLog, SlowAgentsLog, StallDetector, Worker, WorkerMessage,
+    WorkerProducer,
+};
 
 /// What an instance is made of.
-pub(crate) struct Parts {
+pub(crate) struct InstanceParts {
     pub(crate) topology: Arc<Topology>,
     pub(crate) config: Config,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) stores: Arc<dyn StoreProvider>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) status: StatusHandle,
-    pub(crate) identity: Identity,
-    pub(crate) layout: Layout,
+    pub(crate) identity: InstanceIdentity,
+    pub(crate) layout: TopicMetadata,
 }
 
 /// Who this instance is.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct InstanceIdentity {
     pub(crate) instance_id: Arc<str>,
     /// Whether the next start of this instance has the same id: only then may it be a static
     /// member, for the group would wait for it in vain otherwise.
@@ -51,13 +54,13 @@ pub(crate) struct Instance {
     /// If the topology has global tables.
     pub(crate) globals: Option<GlobalReader>,
     pub(crate) workers: Vec<Worker>,
-    pub(crate) notices: Sender<Notice>,
+    pub(crate) notices: Sender<MemberMessage>,
 }
 
 impl Instance {
     /// Joins the group and makes the producers. Nothing runs yet.
-    pub(crate) fn new(parts: &Parts) -> Result<Self, AppError> {
-        let placement = Placement::new(&parts.topology, &parts.layout);
+    pub(crate) fn new(parts: &InstanceParts) -> Result<Self, AppError> {
+        let placement = LeadTopics::new(&parts.topology, &parts.layout);
         let transport = parts.transport.member(&member_config(parts, &placement))?;
         let (notices, notices_in) = channel();
         let to_member = unwoken(notices.clone());
@@ -67,9 +70,9 @@ impl Instance {
             .unzip();
         let mut workers = Vec::new();
         let mut to_workers = Vec::new();
-        let consumed = Consumed::new(&parts.topology);
+        let consumed = ConsumedOffsets::new(&parts.topology);
         let (log, clock) = (Arc::clone(&parts.transport), Arc::clone(&parts.clock));
-        let limits = Arc::new(Limits::new(&parts.layout, log, clock));
+        let limits = Arc::new(SinkLimits::new(&parts.layout, log, clock));
         for index in 0..parts.config.worker_threads {
             let wiring = WorkerWiring {
                 restorers: to_restorers.clone(),
@@ -81,7 +84,7 @@ impl Instance {
             workers.push(worker);
             to_workers.push(to_worker);
         }
-        let rows = Arc::new(GlobalRows::open(&parts.topology, &*parts.stores)?);
+        let rows = Arc::new(GlobalStores::open(&parts.topology, &*parts.stores)?);
         let globals = global_reader(parts, &rows)?;
         let (log, clock) = (&parts.transport, &parts.clock);
         let mut purger = Some(Purger::new(consumed, Arc::clone(log), Arc::clone(clock)));
@@ -97,7 +100,7 @@ impl Instance {
             restorer(parts, index, &*transport, wiring)
         });
         let restorers = restorers.collect::<Result<_, _>>()?;
-        parts.status.budget(parts.config.memory.bytes());
+        parts.status.set_memory_budget(parts.config.memory.bytes());
         let member = Member::new(
             (transport, Arc::clone(&parts.transport)),
             Arc::clone(&parts.topology),
@@ -116,8 +119,11 @@ fn unwoken<T>(sender: Sender<T>) -> Mailbox<T> {
     Mailbox::new(sender, Arc::new(|| ()))
 }
 
-fn global_reader(parts: &Parts, rows: &Arc<GlobalRows>) -> Result<Option<GlobalReader>, AppError> {
-    let Parts { topology, layout, transport, status, clock, .. } = parts;
+fn global_reader(
+    parts: &InstanceParts,
+    rows: &Arc<GlobalStores>,
+) -> Result<Option<GlobalReader>, AppError> {
+    let InstanceParts { topology, layout, transport, status, clock, .. } = parts;
     if topology.globals().is_empty() {
         return Ok(None);
     }
@@ -126,8 +132,8 @@ fn global_reader(parts: &Parts, rows: &Arc<GlobalRows>) -> Result<Option<GlobalR
     Ok(Some(GlobalReader::new(topology, layout, rows, (reader, clock), status.clone())))
 }
 
-fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {
-    let Identity { instance_id, is_kept } = &parts.identity;
+fn member_config(parts: &InstanceParts, placement: &LeadTopics) -> MemberConfig {
+    let InstanceIdentity { instance_id, is_kept } = &parts.identity;
     MemberConfig {
         group_id: Arc::clone(parts.topology.application_id()),
         instance_id: is_kept.then(|| Arc::clone(instance_id)),
@@ -141,16 +147,16 @@ fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {
 
 /// Whom a restorer talks to.
 struct RestorerWiring {
-    inbox: Receiver<Opening>,
-    workers: Vec<Mailbox<Command>>,
-    member: Mailbox<Notice>,
-    globals: Arc<GlobalRows>,
-    limits: Arc<Limits>,
+    inbox: Receiver<RestoringTask>,
+    workers: Vec<Mailbox<WorkerMessage>>,
+    member: Mailbox<MemberMessage>,
+    globals: Arc<GlobalStores>,
+    limits: Arc<SinkLimits>,
     purger: Option<Purger>,
 }
 
 fn restorer(
-    parts: &Parts,
+    parts: &InstanceParts,
     index: usize,
     member: &dyn transport::Member,
     wiring: RestorerWiring,
@@ -170,8 +176,8 @@ fn restorer(
         member: wiring.member,
         status: parts.status.clone(),
         openings: Vec::new(),
-        delay: Delay::default(),
-        misfit: Delay::default(),
+        delay: RetryWait::default(),
+        mismatch: RetryWait::default(),
         bytes_max,
         memory_at: Duration::ZERO,
         globals: wiring.globals,
@@ -182,18 +188,18 @@ fn restorer(
 
 /// Whom a worker talks to.
 struct WorkerWiring {
-    restorers: Vec<Mailbox<Opening>>,
-    member: Mailbox<Notice>,
-    consumed: Consumed,
-    limits: Arc<Limits>,
+    restorers: Vec<Mailbox<RestoringTask>>,
+    member: Mailbox<MemberMessage>,
+    consumed: ConsumedOffsets,
+    limits: Arc<SinkLimits>,
 }
 
 fn worker(
-    parts: &Parts,
+    parts: &InstanceParts,
     index: usize,
     member: &dyn transport::Member,
     wiring: WorkerWiring,
-) -> Result<(Worker, Mailbox<Command>), AppError> {
+) -> Result<(Worker, Mailbox<WorkerMessage>), AppError> {
     let config = &parts.config;
     let producer = ProducerConfig {
         transactional_id: config.exactly_once().then(|| transactional_id(parts, index)),
@@ -208,7 +214,7 @@ fn worker(
     let worker = Worker {
         index,
         config: config.clone(),
-        producing: Producing::new(
+        producer: WorkerProducer::new(
             transport,
             Arc::clone(&clock),
             producer,
@@ -225,22 +231,22 @@ fn worker(
         status: parts.status.clone(),
         waker,
         tasks: Vec::new(),
-        turn_of: 0,
-        queues: Queues::default(),
+        next_turn: 0,
+        queues: InputQueues::default(),
         effects: Effects::new(),
         commit_at: None,
         commit_after: Duration::ZERO,
-        slow_agents: SlowAgents::default(),
-        unknown_since: None,
-        attention: Attention::default(),
+        slow_agents: SlowAgentsLog::default(),
+        membership_unknown_since: None,
+        stall_detector: StallDetector::default(),
         status_at: Duration::ZERO,
-        late: LateLog::default(),
+        late: LateRecordsLog::default(),
     };
     Ok((worker, Mailbox::new(sender, wake)))
 }
 
 /// Stable across restarts of the same instance, and nobody else's.
-fn transactional_id(parts: &Parts, worker: usize) -> Arc<str> {
+fn transactional_id(parts: &InstanceParts, worker: usize) -> Arc<str> {
     let application = parts.topology.application_id();
     format!("{application}-{}-{worker}", parts.identity.instance_id).into()
 }

@@ -15,26 +15,28 @@ mod config;
 mod error;
 mod failpoint;
 mod globals;
-mod identity;
 mod instance;
 mod lease;
+mod local_state;
 mod mailbox;
+pub mod manual;
 mod member;
-mod purge;
+mod repartition_purge;
 mod restore;
 mod status;
-pub mod stepped;
 mod threads;
 mod topics;
 pub mod transport;
 mod worker;
 
 pub use app::{App, shutdown_signal};
-pub use client::{Client, ClientError, Delivered, ReadFrom, ReadRecord, TopicReader, Writer};
+pub use client::{
+    Client, ClientError, ReadFrom, ReadRecord, RecordMetadata, RecordWriter, TopicReader,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables, TaskIdle, TopologyChanges,
-    Transactions,
+    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, TableStorage, TaskIdle,
+    TopologyChanges, Transactions,
 };
 pub use error::{AppError, MissingTopic, MissingTopics};
 #[cfg(feature = "failpoints")]

@@ -12,9 +12,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::error::AppError;
-use crate::identity::Home;
 use crate::instance::Instance;
-use crate::member::Notice;
+use crate::local_state::LocalState;
+use crate::member::MemberMessage;
 
 /// How long a component waits for something to do before it looks whether it is to stop.
 const WAIT: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ pub(crate) struct Threads {
     threads: Vec<JoinHandle<()>>,
     /// Set: everybody ends as soon as he can.
     stop: Arc<AtomicBool>,
-    notices: Sender<Notice>,
+    notices: Sender<MemberMessage>,
     /// What went wrong; closed when all threads have ended.
     failures: UnboundedReceiver<AppError>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Threads {
 impl Threads {
     /// `home` is let go when the last thread has ended: the state directory stays locked until
     /// then.
-    pub(crate) fn start(instance: Instance, home: Home) -> std::io::Result<Self> {
+    pub(crate) fn start(instance: Instance, home: LocalState) -> std::io::Result<Self> {
         let home = Arc::new(home);
         let app = Arc::clone(instance.member.topology.application_id());
         let (failed, failures) = unbounded_channel();
@@ -81,7 +81,7 @@ impl Threads {
 
     /// Asks for a graceful stop.
     pub(crate) fn stop_gracefully(&self) {
-        let _ = self.notices.send(Notice::Stop);
+        let _ = self.notices.send(MemberMessage::Stop);
     }
 
     /// Ends what is left, without further commits, and waits for it. Blocks; bounded by the
@@ -114,7 +114,7 @@ struct Spawner {
     stop: Arc<AtomicBool>,
     failed: UnboundedSender<AppError>,
     runtime: Option<Handle>,
-    home: Arc<Home>,
+    home: Arc<LocalState>,
     app: Arc<str>,
 }
 

@@ -23,7 +23,7 @@ use crate::restore::open_or_rebuild;
 pub(crate) use reader::GlobalReader;
 
 /// The rows of all global tables of this instance.
-pub(crate) struct GlobalRows {
+pub(crate) struct GlobalStores {
     tables: Vec<GlobalStore>,
     /// Set once, when every table has been brought up to its topic's end.
     ready: AtomicBool,
@@ -45,7 +45,7 @@ const ROW: u8 = 1;
 /// First byte of the store keys of positions; the partition follows.
 const POSITION: u8 = 0;
 
-impl GlobalRows {
+impl GlobalStores {
     pub(crate) fn open(
         topology: &Topology,
         stores: &dyn StoreProvider,
@@ -113,7 +113,7 @@ impl GlobalStore {
     }
 }
 
-impl Globals for GlobalRows {
+impl Globals for GlobalStores {
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
         self.tables[table].lock().get(0, &row_key(key), value)
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use streams_core::{ErrorPolicy, RecordBatch, Timestamp, TopicPartition, Topology};
 
-use super::{GlobalRows, Place};
+use super::{GlobalStores, Place};
 use crate::clock::Clock;
 use crate::error::AppError;
 use crate::restore::STALE_MS;
 use crate::status::{GlobalState, StatusHandle};
-use crate::topics::Layout;
+use crate::topics::TopicMetadata;
 use crate::transport::{ErrorKind, Fetched, Reader, TransportError};
 
 /// Records taken from the log at a time.
@@ -23,15 +23,15 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 /// Brings global tables up to date, and keeps them so.
 pub(crate) struct GlobalReader {
     topology: Arc<Topology>,
-    rows: Arc<GlobalRows>,
+    rows: Arc<GlobalStores>,
     reader: Box<dyn Reader>,
     clock: Arc<dyn Clock>,
-    partitions: Vec<Followed>,
+    partitions: Vec<GlobalPartition>,
     status: StatusHandle,
 }
 
 /// A partition of a global table's topic.
-struct Followed {
+struct GlobalPartition {
     table: usize,
     partition: TopicPartition,
     /// Where reading stands, and the end that it must reach before tasks start; not known yet at
@@ -42,17 +42,17 @@ struct Followed {
 impl GlobalReader {
     pub(crate) fn new(
         topology: &Arc<Topology>,
-        layout: &Layout,
-        rows: Arc<GlobalRows>,
+        layout: &TopicMetadata,
+        rows: Arc<GlobalStores>,
         (reader, clock): (Box<dyn Reader>, Arc<dyn Clock>),
         status: StatusHandle,
     ) -> Self {
         let mut partitions = Vec::new();
         for (table, source) in topology.globals().iter().enumerate() {
-            status.global(source.name(), source.topic(), GlobalState::Restoring);
+            status.set_global_state(source.name(), source.topic(), GlobalState::Restoring);
             for partition in 0..layout.partitions(source.topic()).unwrap_or(0) {
                 let partition = TopicPartition::new(Arc::clone(source.topic()), partition);
-                partitions.push(Followed { table, partition, place: None });
+                partitions.push(GlobalPartition { table, partition, place: None });
             }
         }
         Self { topology: Arc::clone(topology), rows, reader, clock, partitions, status }
@@ -73,7 +73,7 @@ impl GlobalReader {
             Err(error) => later(error.into(), wait)?,
         }
         if !self.rows.are_ready() {
-            self.look_whether_ready();
+            self.update_readiness();
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl GlobalReader {
                 Ok((key, value)) => drop(rows.insert(key, value)),
                 Err(error) if *source.policy() == ErrorPolicy::Skip => {
                     tracing::warn!(table = %source.name(), %error, "a record is no row: skipped");
-                    self.status.global_skipped(source.name());
+                    self.status.add_global_skipped(source.name());
                 }
                 Err(error) => {
                     let (table, error) = (source.name().clone(), Box::new(error));
@@ -143,11 +143,11 @@ impl GlobalReader {
         if let Some((read, _)) = &mut one.place {
             *read = position;
         }
-        self.status.global_read(source.name(), batch.len() as u64);
+        self.status.add_global_read(source.name(), batch.len() as u64);
         Ok(())
     }
 
-    fn look_whether_ready(&mut self) {
+    fn update_readiness(&mut self) {
         for one in &mut self.partitions {
             let Some((read, end)) = &mut one.place else { return };
             // It also passes what it does not deliver: markers, aborted and compacted records.
@@ -157,7 +157,7 @@ impl GlobalReader {
             }
         }
         for source in self.topology.globals() {
-            self.status.global(source.name(), source.topic(), GlobalState::Following);
+            self.status.set_global_state(source.name(), source.topic(), GlobalState::Following);
         }
         tracing::info!("global tables are up to date");
         self.rows.set_ready();
@@ -175,7 +175,7 @@ impl Place {
 /// What may work later is tried again at the next turn.
 fn later(error: AppError, wait: Duration) -> Result<(), AppError> {
     let AppError::Transport(cause) = &error else { return Err(error) };
-    if !may_pass(cause) {
+    if !is_retriable(cause) {
         return Err(error);
     }
     tracing::debug!(%error, "global tables cannot be read at the moment");
@@ -183,6 +183,6 @@ fn later(error: AppError, wait: Duration) -> Result<(), AppError> {
     Ok(())
 }
 
-fn may_pass(error: &TransportError) -> bool {
+fn is_retriable(error: &TransportError) -> bool {
     matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Unknown)
 }

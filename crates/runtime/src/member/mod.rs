@@ -1,9 +1,9 @@
 //! The group member: turns the group's decisions into tasks. Its thread polls and heartbeats, and
 //! never runs user code, restores or commits.
 
-mod placement;
-mod release;
-mod renamed;
+mod lead_topics;
+mod member_id;
+mod pending_revocations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use crate::error::AppError;
 use crate::failpoint::{self, reach};
 use crate::lease::{Assignment, Lease, Place};
 use crate::mailbox::Mailbox;
-use crate::restore::Opening;
+use crate::restore::RestoringTask;
 use crate::status::{AppState, StatusHandle, TaskState};
 use crate::transport::{self, ErrorKind, MemberEvent, Transport};
-use crate::worker::Command;
+use crate::worker::WorkerMessage;
 
-pub(crate) use placement::Placement;
-use release::Releases;
-use renamed::Naming;
+pub(crate) use lead_topics::LeadTopics;
+use member_id::MemberIdTracker;
+use pending_revocations::PendingRevocations;
 
 /// What the others tell the member.
-pub(crate) enum Notice {
+pub(crate) enum MemberMessage {
     /// The task's store is closed and its partitions are no longer touched.
     Released(TaskId),
     /// Give everything up and leave the group.
@@ -37,16 +37,16 @@ pub(crate) struct Member {
     pub(crate) transport: Box<dyn transport::Member>,
     log: Arc<dyn Transport>,
     pub(crate) topology: Arc<Topology>,
-    pub(crate) placement: Placement,
-    pub(crate) notices: Receiver<Notice>,
-    pub(crate) restorers: Vec<Mailbox<Opening>>,
-    pub(crate) workers: Vec<Mailbox<Command>>,
+    pub(crate) placement: LeadTopics,
+    pub(crate) notices: Receiver<MemberMessage>,
+    pub(crate) restorers: Vec<Mailbox<RestoringTask>>,
+    pub(crate) workers: Vec<Mailbox<WorkerMessage>>,
     pub(crate) status: StatusHandle,
     tasks: BTreeMap<TaskId, Assignment>,
     /// The lead partitions that the group has given us and not got back.
     held: BTreeSet<TopicPartition>,
-    releases: Releases,
-    naming: Naming,
+    releases: PendingRevocations,
+    naming: MemberIdTracker,
     stopping: Stopping,
 }
 
@@ -76,10 +76,10 @@ impl Member {
     pub(crate) fn new(
         (transport, log): (Box<dyn transport::Member>, Arc<dyn Transport>),
         topology: Arc<Topology>,
-        placement: Placement,
-        notices: Receiver<Notice>,
-        restorers: Vec<Mailbox<Opening>>,
-        workers: Vec<Mailbox<Command>>,
+        placement: LeadTopics,
+        notices: Receiver<MemberMessage>,
+        restorers: Vec<Mailbox<RestoringTask>>,
+        workers: Vec<Mailbox<WorkerMessage>>,
         status: StatusHandle,
     ) -> Self {
         Self {
@@ -93,8 +93,8 @@ impl Member {
             status,
             tasks: BTreeMap::new(),
             held: BTreeSet::new(),
-            releases: Releases::default(),
-            naming: Naming::default(),
+            releases: PendingRevocations::default(),
+            naming: MemberIdTracker::default(),
             stopping: Stopping::No,
         }
     }
@@ -118,12 +118,12 @@ impl Member {
                 MemberEvent::Lost(leads) => self.give_up(&leads, Lease::lose),
             }
         }
-        self.follow_name();
-        self.read_notices();
+        self.follow_member_id();
+        self.read_messages();
         for partitions in self.releases.finished() {
             self.unassign(&partitions)?;
         }
-        self.go_on_stopping()?;
+        self.advance_shutdown()?;
         Ok(self.stopping != Stopping::Done)
     }
 
@@ -166,15 +166,15 @@ impl Member {
         }
         assignments.into_iter().for_each(|assignment| self.open(assignment));
         // Only now: without its tasks in the status it would look like a spare.
-        self.status.joined();
+        self.status.set_member();
         Ok(())
     }
 
     fn open(&self, assignment: Assignment) {
         tracing::info!(task = %assignment.task, worker = assignment.place.worker, "task assigned");
         let Place { worker, restorer } = assignment.place;
-        self.status.opened(assignment.task, worker, &assignment.partitions);
-        self.restorers[restorer].send(Opening::new(assignment));
+        self.status.task_opened(assignment.task, worker, &assignment.partitions);
+        self.restorers[restorer].send(RestoringTask::new(assignment));
     }
 
     /// A topic that got more partitions has its keys elsewhere now.
@@ -224,7 +224,7 @@ impl Member {
         let assignments = tasks.filter_map(|task| self.tasks.get(&task));
         let closing = assignments.map(|assignment| {
             mark(&assignment.lease);
-            self.status.changed(assignment.task, TaskState::Closing, "revoked");
+            self.status.set_task_state(assignment.task, TaskState::Closing, "revoked");
             tracing::info!(task = %assignment.task, "task revoked");
             assignment.task
         });
@@ -236,7 +236,7 @@ impl Member {
     /// Whoever has a task in hand has to look at its lease.
     fn leases_changed(&self) {
         self.restorers.iter().for_each(Mailbox::wake);
-        self.workers.iter().for_each(|worker| worker.send(Command::LeasesChanged));
+        self.workers.iter().for_each(|worker| worker.send(WorkerMessage::LeasesChanged));
     }
 
     /// A lead partition and those of the other sources that follow it.
@@ -256,19 +256,19 @@ impl Member {
         Ok(())
     }
 
-    fn read_notices(&mut self) {
+    fn read_messages(&mut self) {
         loop {
             match self.notices.try_recv() {
-                Ok(Notice::Released(task)) => {
+                Ok(MemberMessage::Released(task)) => {
                     self.tasks.remove(&task);
-                    self.status.closed(task);
+                    self.status.task_closed(task);
                     self.releases.released(task);
                     self.naming.released(task);
                 }
-                Ok(Notice::Stop) => {
+                Ok(MemberMessage::Stop) => {
                     if self.stopping == Stopping::No {
                         self.stopping = Stopping::Tasks;
-                        self.status.is_now(AppState::Stopping);
+                        self.status.set_state(AppState::Stopping);
                         reach(failpoint::SHUTDOWN_ASKED);
                         let leads: Vec<_> = self.held.iter().cloned().collect();
                         self.close_tasks(&leads, Lease::revoke);
@@ -302,7 +302,7 @@ impl Member {
 
     /// First the tasks, then the group: so that the last commit is still that of a member. The
     /// partitions are unassigned when the group asks for them, as it does of one that says goodbye.
-    fn go_on_stopping(&mut self) -> Result<(), AppError> {
+    fn advance_shutdown(&mut self) -> Result<(), AppError> {
         match self.stopping {
             Stopping::Tasks if self.releases.is_empty() && self.tasks.is_empty() => {
                 self.transport.leave(LEAVE)?;

@@ -6,7 +6,7 @@ use streams_core::{
     Entries, RecordBatch, Store, StoreError, TableBatch, Timestamp, TopicPartition,
 };
 
-use super::opening::{Opening, Stage};
+use super::look_ups::{RestorePhase, RestoringTask};
 use super::{RECORDS_MAX, Restorer};
 use crate::error::AppError;
 use crate::failpoint::{self, reach};
@@ -113,7 +113,8 @@ impl TableRestore {
 impl Restorer {
     /// Reads a portion of the changelogs and applies it.
     pub(super) fn read(&mut self, wait: Duration) -> Result<(), AppError> {
-        let reading = |opening: &Opening| opening.stage == Stage::Records && opening.left() > 0;
+        let reading =
+            |opening: &RestoringTask| opening.stage == RestorePhase::Records && opening.left() > 0;
         if self.openings.iter().any(reading) {
             let fetched = match self.reader.poll(wait, RECORDS_MAX) {
                 Ok(fetched) => fetched,
@@ -123,7 +124,7 @@ impl Restorer {
             for Fetched { partition, batch } in fetched {
                 self.collect(&partition, &*batch)?;
             }
-            self.apply_many()?;
+            self.load_full_batches()?;
         }
         self.note_positions()
     }
@@ -136,7 +137,7 @@ impl Restorer {
         let Some((index, table)) = find(&self.openings, partition) else { return Ok(()) };
         let Some(last) = batch.len().checked_sub(1) else { return Ok(()) };
         if self.openings[index].tables[table].is_stale {
-            return self.begin_anew(index, "it was left alone for too long");
+            return self.rebuild_store(index, "it was left alone for too long");
         }
         let opening = &mut self.openings[index];
         let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
@@ -149,12 +150,12 @@ impl Restorer {
         table.position = batch.record(last).offset + 1;
         table.is_ahead |= table.known_end.is_some_and(|end| end < table.position);
         opening.restored += batch.len() as u64;
-        self.status.restored(opening.assignment.task, batch.len() as u64);
+        self.status.add_restored(opening.assignment.task, batch.len() as u64);
         Ok(())
     }
 
     /// Applies what has become as much as may wait.
-    fn apply_many(&mut self) -> Result<(), AppError> {
+    fn load_full_batches(&mut self) -> Result<(), AppError> {
         let at = self.clock.now();
         let tables = self.openings.iter().flat_map(|opening| &opening.tables);
         let reading = tables.filter(|table| table.left() > 0).count().max(1);
@@ -174,7 +175,7 @@ impl Restorer {
     /// records).
     fn note_positions(&mut self) -> Result<(), AppError> {
         let now = self.clock.now();
-        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Records) {
+        for opening in self.openings.iter_mut().filter(|one| one.stage == RestorePhase::Records) {
             for table in opening.tables.iter_mut().filter(|table| table.left() > 0) {
                 let read = self.reader.position(&table.changelog).unwrap_or(table.position);
                 table.position = table.position.max(read);
@@ -182,10 +183,10 @@ impl Restorer {
             let left = opening.left();
             let total = opening.tables.iter().map(|table| table.target - table.from).sum();
             let state = TaskState::Restoring { done: total - left, total };
-            self.status.changed(opening.assignment.task, state, "reading changelogs");
+            self.status.set_task_state(opening.assignment.task, state, "reading changelogs");
             if left == 0 {
-                apply_rest(opening, now)?;
-                opening.stage = Stage::Read;
+                load_remaining(opening, now)?;
+                opening.stage = RestorePhase::Read;
             }
         }
         Ok(())
@@ -194,7 +195,7 @@ impl Restorer {
 
 /// Applies what is left, and writes down how far tables have come whose last part held nothing for
 /// them, so that it is not read again.
-fn apply_rest(opening: &mut Opening, at: Timestamp) -> Result<(), StoreError> {
+fn load_remaining(opening: &mut RestoringTask, at: Timestamp) -> Result<(), StoreError> {
     let Some(store) = opening.store.as_mut() else { return Ok(()) };
     for table in &mut opening.tables {
         if store.position(table.table)? != Some(table.position) {
@@ -206,8 +207,8 @@ fn apply_rest(opening: &mut Opening, at: Timestamp) -> Result<(), StoreError> {
 }
 
 /// The opening and the table, by their indices, that a changelog partition is read for.
-fn find(openings: &[Opening], partition: &TopicPartition) -> Option<(usize, usize)> {
-    let reading = |(_, opening): &(usize, &Opening)| opening.stage == Stage::Records;
+fn find(openings: &[RestoringTask], partition: &TopicPartition) -> Option<(usize, usize)> {
+    let reading = |(_, opening): &(usize, &RestoringTask)| opening.stage == RestorePhase::Records;
     openings.iter().enumerate().filter(reading).find_map(|(index, opening)| {
         let table = opening.tables.iter().position(|table| table.changelog == *partition)?;
         Some((index, table))

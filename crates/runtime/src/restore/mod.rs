@@ -13,11 +13,11 @@
 //! something committed behind it, is a reason to ask again.
 
 mod changelog;
-mod delay;
-mod opening;
+mod look_ups;
+mod retry_wait;
 
 pub(crate) use changelog::STALE_MS;
-pub(crate) use delay::Delay;
+pub(crate) use retry_wait::RetryWait;
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -28,19 +28,19 @@ use streams_core::{StoreProvider, Task, Topology};
 use crate::clock::Clock;
 use crate::error::AppError;
 use crate::failpoint::{self, reach};
-use crate::globals::GlobalRows;
+use crate::globals::GlobalStores;
 use crate::lease::LeaseState;
 use crate::mailbox::Mailbox;
-use crate::member::Notice;
-use crate::purge::Purger;
-use crate::status::{Holder, MemoryStatus, STATUS_EVERY, StatusHandle, TaskState};
-use crate::topics::Limits;
+use crate::member::MemberMessage;
+use crate::repartition_purge::Purger;
+use crate::status::{MemoryOwner, MemoryStatus, STATUS_EVERY, StatusHandle, TaskState};
+use crate::topics::SinkLimits;
 use crate::transport::{ErrorKind, Group, Reader, TransportError};
-use crate::worker::{Activation, Command};
+use crate::worker::{RestoredTask, WorkerMessage};
 
 use changelog::TableRestore;
-use opening::{COORDINATORS_SETTLE, Stage};
-pub(crate) use opening::{Opening, open_or_rebuild};
+use look_ups::{COORDINATORS_SETTLE, RestorePhase};
+pub(crate) use look_ups::{RestoringTask, open_or_rebuild};
 
 /// Changelog records taken from the log at a time.
 const RECORDS_MAX: usize = 10_000;
@@ -55,21 +55,21 @@ pub(crate) struct Restorer {
     pub(crate) stores: Arc<dyn StoreProvider>,
     pub(crate) group: Arc<dyn Group>,
     pub(crate) reader: Box<dyn Reader>,
-    pub(crate) inbox: Receiver<Opening>,
-    pub(crate) workers: Vec<Mailbox<Command>>,
-    pub(crate) member: Mailbox<Notice>,
+    pub(crate) inbox: Receiver<RestoringTask>,
+    pub(crate) workers: Vec<Mailbox<WorkerMessage>>,
+    pub(crate) member: Mailbox<MemberMessage>,
     pub(crate) status: StatusHandle,
-    pub(crate) openings: Vec<Opening>,
+    pub(crate) openings: Vec<RestoringTask>,
     /// How long offsets are waited for.
-    pub(crate) delay: Delay,
+    pub(crate) delay: RetryWait,
     /// How long offsets and changelogs have not fitted together.
-    pub(crate) misfit: Delay,
+    pub(crate) mismatch: RetryWait,
     /// Bytes of changelog entries that may be read and not applied yet.
     pub(crate) bytes_max: usize,
     /// When the status was told last how much memory it uses.
     pub(crate) memory_at: Duration,
-    pub(crate) globals: Arc<GlobalRows>,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) globals: Arc<GlobalStores>,
+    pub(crate) limits: Arc<SinkLimits>,
     /// The first one has it.
     pub(crate) purger: Option<Purger>,
 }
@@ -91,7 +91,7 @@ impl Restorer {
         self.look_up_offsets()?;
         self.look_up_ends()?;
         self.read(wait.min(Duration::from_millis(20)))?;
-        self.compare()?;
+        self.verify_offsets()?;
         self.activate()?;
         self.report();
         Ok(())
@@ -104,39 +104,40 @@ impl Restorer {
             return;
         }
         self.memory_at = now + STATUS_EVERY;
-        let collected = self.openings.iter().map(Opening::collected_bytes).sum::<usize>();
+        let collected = self.openings.iter().map(RestoringTask::collected_bytes).sum::<usize>();
         let memory = MemoryStatus {
             restoring: collected + self.reader.waiting_bytes(),
             stores: self.stores.memory_bytes(),
             ..MemoryStatus::default()
         };
-        self.status.remembers(Holder::Restorer(self.index), memory);
+        self.status.set_memory(MemoryOwner::Restorer(self.index), memory);
     }
 
     /// A store that turned out to be corrupt is made anew; nothing else can be mended here.
     fn rebuild(&mut self, error: AppError) -> Result<(), AppError> {
         let damaged = error.corrupt_store();
-        let is_damaged = |one: &Opening| damaged == Some(&*one.assignment.store_name);
+        let is_damaged = |one: &RestoringTask| damaged == Some(&*one.assignment.store_name);
         let Some(index) = self.openings.iter().position(is_damaged) else { return Err(error) };
         tracing::error!(%error, "a store is corrupt: it is removed and rebuilt from its topics");
-        self.begin_anew(index, "it is corrupt")
+        self.rebuild_store(index, "it is corrupt")
     }
 
     /// Removes the store of an opening, to be rebuilt from its changelogs.
-    fn begin_anew(&mut self, index: usize, reason: &str) -> Result<(), AppError> {
+    fn rebuild_store(&mut self, index: usize, reason: &str) -> Result<(), AppError> {
         let opening = self.openings.swap_remove(index);
         tracing::warn!(task = %opening.assignment.task, reason,
             "a store is rebuilt from its changelogs");
         self.stop_reading(&opening)?;
         drop(opening.store);
-        self.openings.push(Opening::rebuilding(opening.assignment));
+        self.openings.push(RestoringTask::rebuilding(opening.assignment));
         Ok(())
     }
 
     /// With nothing in hand, or nothing but tasks that wait for global tables, waits for something
     /// to do.
     fn receive(&mut self, wait: Duration) {
-        let nothing_to_do = self.openings.iter().all(|opening| opening.stage == Stage::Ready);
+        let nothing_to_do =
+            self.openings.iter().all(|opening| opening.stage == RestorePhase::Ready);
         if nothing_to_do && !wait.is_zero() {
             let wait = if self.openings.is_empty() { wait } else { wait.min(GLOBALS) };
             self.openings.extend(self.inbox.recv_timeout(wait).ok());
@@ -146,20 +147,20 @@ impl Restorer {
 
     /// Whether tables are as the offsets say. If something was committed behind what the offsets
     /// know of, they are not the last ones that were committed, and are asked for again.
-    fn compare(&mut self) -> Result<(), AppError> {
+    fn verify_offsets(&mut self) -> Result<(), AppError> {
         let now = self.clock.monotonic();
-        let is_read = |one: &mut Opening| one.stage == Stage::Read;
+        let is_read = |one: &mut RestoringTask| one.stage == RestorePhase::Read;
         let read: Vec<_> = self.openings.extract_if(.., is_read).collect();
         for mut opening in read {
             self.stop_reading(&opening)?;
             let task = opening.assignment.task;
             let is_ahead = opening.tables.iter().any(|table| table.is_ahead);
-            opening.stage = Stage::Ready;
-            if is_ahead && self.misfit.waited(now) < COORDINATORS_SETTLE {
-                (opening.stage, opening.tables) = (Stage::Offsets, Vec::new());
+            opening.stage = RestorePhase::Ready;
+            if is_ahead && self.mismatch.waited(now) < COORDINATORS_SETTLE {
+                (opening.stage, opening.tables) = (RestorePhase::Offsets, Vec::new());
                 let why = "a changelog goes on behind what they know of";
                 let error = TransportError::new(ErrorKind::Retriable, task.to_string(), why);
-                self.misfit.or_later(now, error, "the committed offsets are old")?;
+                self.mismatch.retry_or_fail(now, error, "the committed offsets are old")?;
             } else if is_ahead {
                 tracing::warn!(%task, "its tables are ahead of the committed offsets: some records \
                      may be processed again");
@@ -170,7 +171,7 @@ impl Restorer {
     }
 
     fn drop_revoked(&mut self) -> Result<(), AppError> {
-        let gone = |opening: &mut Opening| !opening.assignment.lease.is_held();
+        let gone = |opening: &mut RestoringTask| !opening.assignment.lease.is_held();
         let revoked: Vec<_> = self.openings.extract_if(.., gone).collect();
         for mut opening in revoked {
             self.stop_reading(&opening)?;
@@ -179,7 +180,7 @@ impl Restorer {
                 tracing::warn!(task = %opening.assignment.task, %error, "a store was not flushed");
             }
             drop(opening.store);
-            self.member.send(Notice::Released(opening.assignment.task));
+            self.member.send(MemberMessage::Released(opening.assignment.task));
         }
         Ok(())
     }
@@ -187,13 +188,17 @@ impl Restorer {
     /// Gives tasks that are up to date to their workers.
     fn activate(&mut self) -> Result<(), AppError> {
         if !self.globals.are_ready() {
-            let ready = self.openings.iter().filter(|opening| opening.stage == Stage::Ready);
+            let ready = self.openings.iter().filter(|opening| opening.stage == RestorePhase::Ready);
             ready.for_each(|one| {
-                self.status.changed(one.assignment.task, TaskState::Opening, "global tables");
+                self.status.set_task_state(
+                    one.assignment.task,
+                    TaskState::Opening,
+                    "global tables",
+                );
             });
             return Ok(());
         }
-        let is_ready = |one: &mut Opening| one.stage == Stage::Ready;
+        let is_ready = |one: &mut RestoringTask| one.stage == RestorePhase::Ready;
         let ready: Vec<_> = self.openings.extract_if(.., is_ready).collect();
         let mut ready = ready.into_iter();
         while let Some(mut opening) = ready.next() {
@@ -206,31 +211,31 @@ impl Restorer {
                 self.openings.extend(ready);
                 return Err(error.into());
             }
-            self.hand_over(opening, task);
+            self.send_to_worker(opening, task);
         }
         if self.openings.is_empty() {
-            self.misfit.over();
+            self.mismatch.over();
         }
         Ok(())
     }
 
-    fn hand_over(&mut self, opening: Opening, task: Task) {
+    fn send_to_worker(&mut self, opening: RestoringTask, task: Task) {
         let id = opening.assignment.task;
         let offsets: Vec<_> = opening.resume.iter().map(|resume| resume.offset).collect();
         let sub = &self.topology.sub_topologies()[id.sub_topology];
         let names = sub.tables().iter().map(|table| Arc::clone(table.name()));
         let ends = names.zip(opening.tables.iter().map(TableRestore::known_end)).collect();
         tracing::info!(task = %id, restored = opening.restored, ?offsets, "task ready");
-        self.status.changed(id, TaskState::Running, "up to date");
+        self.status.set_task_state(id, TaskState::Running, "up to date");
         reach(failpoint::RESTORE_READY);
         let assignment = opening.assignment;
         let worker = &self.workers[assignment.place.worker];
-        let activation = Activation { assignment, task, offsets, ends };
-        worker.send(Command::Activate(Box::new(activation)));
+        let activation = RestoredTask { assignment, task, offsets, ends };
+        worker.send(WorkerMessage::Activate(Box::new(activation)));
     }
 
-    fn stop_reading(&mut self, opening: &Opening) -> Result<(), AppError> {
-        if !matches!(opening.stage, Stage::Records | Stage::Read) {
+    fn stop_reading(&mut self, opening: &RestoringTask) -> Result<(), AppError> {
+        if !matches!(opening.stage, RestorePhase::Records | RestorePhase::Read) {
             return Ok(());
         }
         for table in opening.tables.iter().filter(|table| table.is_reading()) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streams_core::{InternalKind, InternalTopic, PartitionCount, Topology};
 
-use super::{Layout, exists};
+use super::{TopicMetadata, exists};
 use crate::error::AppError;
 use crate::transport::{Admin, NewTopic, TimestampType, TopicInfo};
 
@@ -15,7 +15,7 @@ use crate::transport::{Admin, NewTopic, TimestampType, TopicInfo};
 pub(crate) fn create_internal(
     topology: &Topology,
     admin: &mut dyn Admin,
-    layout: &mut Layout,
+    layout: &mut TopicMetadata,
     replication: Option<i32>,
     timeout: Duration,
 ) -> Result<(), AppError> {
@@ -49,18 +49,22 @@ fn circular(topic: &InternalTopic) -> AppError {
 
 /// How many partitions an internal topic must have, and whose number that is.
 #[derive(Clone)]
-struct Wanted {
+struct RequiredPartitions {
     partitions: i32,
     like: Option<Arc<str>>,
 }
 
 /// How many partitions it must have; `None` as long as a topic that decides it is not known.
-fn partitions(topology: &Topology, topic: &InternalTopic, layout: &Layout) -> Option<Wanted> {
+fn partitions(
+    topology: &Topology,
+    topic: &InternalTopic,
+    layout: &TopicMetadata,
+) -> Option<RequiredPartitions> {
     let width = |sub: &usize| {
         let sources = topology.sub_topologies().get(*sub)?.sources().iter();
         let known = sources.filter(|source| source.topic != topic.name).filter_map(|source| {
             let partitions = layout.partitions(&source.topic)?;
-            Some(Wanted { partitions, like: Some(Arc::clone(&source.topic)) })
+            Some(RequiredPartitions { partitions, like: Some(Arc::clone(&source.topic)) })
         });
         known.max_by_key(|wanted| wanted.partitions)
     };
@@ -75,14 +79,16 @@ fn partitions(topology: &Topology, topic: &InternalTopic, layout: &Layout) -> Op
         (PartitionCount::MaxOf(subs), _) => {
             subs.iter().filter_map(width).max_by_key(|wanted| wanted.partitions)
         }
-        (PartitionCount::Exactly(count), _) => Some(Wanted { partitions: *count, like: None }),
+        (PartitionCount::Exactly(count), _) => {
+            Some(RequiredPartitions { partitions: *count, like: None })
+        }
     }
 }
 
 fn ensure(
     admin: &mut dyn Admin,
     topic: &InternalTopic,
-    wanted: Wanted,
+    wanted: RequiredPartitions,
     replication: Option<i32>,
     timeout: Duration,
 ) -> Result<TopicInfo, AppError> {
@@ -106,14 +112,18 @@ fn ensure(
     }
 }
 
-fn checked(topic: &InternalTopic, wanted: &Wanted, info: TopicInfo) -> Result<TopicInfo, AppError> {
+fn checked(
+    topic: &InternalTopic,
+    wanted: &RequiredPartitions,
+    info: TopicInfo,
+) -> Result<TopicInfo, AppError> {
     let wrong = |what, found: String, expected: String| AppError::InternalTopic {
         topic: Arc::clone(&topic.name),
         what,
         found,
         expected,
     };
-    let Wanted { partitions, like } = wanted;
+    let RequiredPartitions { partitions, like } = wanted;
     if info.partitions != *partitions {
         let like = like.as_ref().map_or_else(String::new, |like| format!(", as {like} has"));
         let (found, expected) = (info.partitions.to_string(), format!("{partitions}{like}"));
@@ -171,7 +181,7 @@ mod tests {
         let mut info = TopicInfo::new("shop-sales-changelog", 3);
         info.cleanup_policy = "compact".to_owned();
         change(&mut info);
-        let wanted = Wanted { partitions: 3, like: Some("sales".into()) };
+        let wanted = RequiredPartitions { partitions: 3, like: Some("sales".into()) };
         checked(&topic, &wanted, info).err().map(|error| error.to_string())
     }
 

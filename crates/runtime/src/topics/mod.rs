@@ -1,11 +1,11 @@
 //! Topics before the start: the user's must be there, internal ones are created, and nothing is
 //! started on wrong ones.
 
+mod compatibility;
 mod internal;
-mod limits;
-mod note;
-mod owner;
-mod shape;
+mod ownership;
+mod sink_limits;
+mod topology_record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use crate::config::Config;
 use crate::error::{AppError, MissingTopic, MissingTopics};
 use crate::transport::{Admin, ErrorKind, TopicInfo, TransportError};
 
+pub(crate) use compatibility::TopologyCompatibility;
 pub(crate) use internal::create_internal;
 use internal::with_times;
-pub(crate) use limits::Limits;
-pub(crate) use shape::Shape;
+pub(crate) use sink_limits::SinkLimits;
 
 /// What is known of the topics that the topology consumes and keeps tables in.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Layout {
+pub(crate) struct TopicMetadata {
     topics: BTreeMap<Arc<str>, TopicInfo>,
 }
 
-impl Layout {
+impl TopicMetadata {
     pub(crate) fn partitions(&self, topic: &str) -> Option<i32> {
         self.topics.get(topic).map(|info| info.partitions)
     }
@@ -48,10 +48,10 @@ pub(crate) fn prepare(
     kept: &BTreeSet<Arc<str>>,
     replication: Option<i32>,
     timeout: Duration,
-) -> Result<Layout, AppError> {
-    let mut layout = Layout::default();
-    all_there(topology, admin, kept, timeout)?;
-    user_topics(topology, admin, &mut layout, timeout)?;
+) -> Result<TopicMetadata, AppError> {
+    let mut layout = TopicMetadata::default();
+    check_kept_topics(topology, admin, kept, timeout)?;
+    check_user_topics(topology, admin, &mut layout, timeout)?;
     // Before anything is created for the wrong number of partitions, too.
     for sub in topology.sub_topologies() {
         check_co_partitioning(sub, &layout)?;
@@ -63,7 +63,7 @@ pub(crate) fn prepare(
     Ok(layout)
 }
 
-fn all_there(
+fn check_kept_topics(
     topology: &Topology,
     admin: &mut dyn Admin,
     kept: &BTreeSet<Arc<str>>,
@@ -82,10 +82,10 @@ fn all_there(
     }
 }
 
-fn user_topics(
+fn check_user_topics(
     topology: &Topology,
     admin: &mut dyn Admin,
-    layout: &mut Layout,
+    layout: &mut TopicMetadata,
     timeout: Duration,
 ) -> Result<(), AppError> {
     let sources = topology.sub_topologies().iter().flat_map(|sub| sub.sources());
@@ -113,7 +113,7 @@ fn user_topics(
 }
 
 /// Compares the sources whose partitions are known.
-fn check_co_partitioning(sub: &SubTopology, layout: &Layout) -> Result<(), AppError> {
+fn check_co_partitioning(sub: &SubTopology, layout: &TopicMetadata) -> Result<(), AppError> {
     let known =
         |source: &Source| Some((Arc::clone(&source.topic), layout.partitions(&source.topic)?));
     let mut known = sub.sources().iter().filter_map(known);
@@ -128,7 +128,7 @@ fn check_co_partitioning(sub: &SubTopology, layout: &Layout) -> Result<(), AppEr
 
 /// The source whose partitions the group shares out for the whole sub-topology: the one with most
 /// partitions, the first by name among equals. The others follow it, partition by partition.
-pub(crate) fn lead_topic<'a>(sub: &'a SubTopology, layout: &Layout) -> Option<&'a Arc<str>> {
+pub(crate) fn lead_topic<'a>(sub: &'a SubTopology, layout: &TopicMetadata) -> Option<&'a Arc<str>> {
     let width = |topic: &Arc<str>| layout.partitions(topic).unwrap_or(0);
     let topics = sub.sources().iter().map(|source| &source.topic);
     topics.min_by_key(|topic| (-width(topic), (*topic).clone()))
@@ -162,7 +162,7 @@ pub(crate) fn retried<T>(
     let mut say_at = Duration::ZERO;
     loop {
         let last = match attempt() {
-            Err(AppError::Transport(error)) if may_pass(&error) => error,
+            Err(AppError::Transport(error)) if is_retriable(&error) => error,
             other => return other,
         };
         let waited = clock.monotonic().saturating_sub(started);
@@ -180,7 +180,7 @@ pub(crate) fn retried<T>(
 /// Between two attempts.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 
-fn may_pass(error: &TransportError) -> bool {
+fn is_retriable(error: &TransportError) -> bool {
     matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Unknown | ErrorKind::Fatal)
 }
 

@@ -10,28 +10,28 @@ use std::time::Duration;
 
 use streams_core::TaskCommit;
 
-use super::{Active, Trouble, Worker};
+use super::{ActiveTask, Worker, WorkerError};
 use crate::failpoint::{self, reach};
 use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
 /// How often a commit that waits for the membership looks again.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const MEMBERSHIP_POLL: Duration = Duration::from_millis(20);
 
 impl Worker {
-    pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
+    pub(super) fn commit_if_due(&mut self) -> Result<(), WorkerError> {
         let due = self.commit_at.is_some_and(|at| at <= self.clock.monotonic());
         let overlays: usize = self.tasks.iter().map(|active| active.task.overlay_bytes()).sum();
         if due || overlays > self.config.overlay_bytes() { self.commit().map(drop) } else { Ok(()) }
     }
 
     /// Commits everything in hand. `false`: it has to wait until the membership is known.
-    pub(super) fn commit(&mut self) -> Result<bool, Trouble> {
-        if !self.is_known()? {
-            self.wait_to_be_known()?;
+    pub(super) fn commit(&mut self) -> Result<bool, WorkerError> {
+        if !self.is_membership_known()? {
+            self.wait_for_membership()?;
             return Ok(false);
         }
-        self.unknown_since = None;
+        self.membership_unknown_since = None;
         self.commit_at = None;
         let began = self.clock.monotonic();
         let mut commits = self.prepare()?;
@@ -42,12 +42,12 @@ impl Worker {
         reach(failpoint::COMMIT_PREPARED);
         self.send_effects()?;
         reach(failpoint::COMMIT_SENT);
-        self.producing.flush()?;
-        if self.producing.is_transactional() {
-            self.note_ends(&mut commits);
+        self.producer.flush()?;
+        if self.producer.is_transactional() {
+            self.note_changelog_ends(&mut commits);
         }
         let offsets = self.offsets(&commits);
-        if self.producing.is_transactional() {
+        if self.producer.is_transactional() {
             self.commit_transaction(&offsets)?;
         } else {
             self.group.commit(&offsets, self.config.request_timeout)?;
@@ -71,11 +71,11 @@ impl Worker {
 
     /// Whether the group's client knows who it is. While it does not, nothing can be committed; a
     /// membership that is lost shows in the leases.
-    fn is_known(&self) -> Result<bool, Trouble> {
-        if !self.producing.is_transactional() {
+    fn is_membership_known(&self) -> Result<bool, WorkerError> {
+        if !self.producer.is_transactional() {
             return Ok(true);
         }
-        let named = |active: &Active| {
+        let named = |active: &ActiveTask| {
             let lease = &active.assignment.lease;
             lease.member_id().is_some() || lease.state() == LeaseState::Lost
         };
@@ -87,10 +87,10 @@ impl Worker {
     }
 
     /// Stands still, for as long as the transaction lasts: it would be a pity for the work.
-    fn wait_to_be_known(&mut self) -> Result<(), Trouble> {
+    fn wait_for_membership(&mut self) -> Result<(), WorkerError> {
         let now = self.clock.monotonic();
-        let waited = now - *self.unknown_since.get_or_insert(now);
-        self.commit_at = Some(now + LOOK_EVERY);
+        let waited = now - *self.membership_unknown_since.get_or_insert(now);
+        self.commit_at = Some(now + MEMBERSHIP_POLL);
         if waited < self.config.transaction_timeout / 2 {
             return Ok(());
         }
@@ -100,11 +100,11 @@ impl Worker {
 
     /// Ends the batch of every task that has something to commit: the changelog records join the
     /// effects.
-    fn prepare(&mut self) -> Result<Vec<(usize, TaskCommit)>, Trouble> {
+    fn prepare(&mut self) -> Result<Vec<(usize, TaskCommit)>, WorkerError> {
         let mut commits = Vec::new();
         for (index, active) in self.tasks.iter_mut().enumerate() {
             if active.task.is_dirty() {
-                active.assignment.changelogs.iter().for_each(|one| self.producing.track(one));
+                active.assignment.changelogs.iter().for_each(|one| self.producer.track(one));
                 commits.push((index, active.task.prepare_commit(&mut self.effects)?));
             }
         }
@@ -113,11 +113,11 @@ impl Worker {
 
     /// Where each changelog ends goes with the offsets. Who opens the task next may be told less by
     /// a former leader that does not know it is one, and would miss what was committed last.
-    fn note_ends(&mut self, commits: &mut [(usize, TaskCommit)]) {
+    fn note_changelog_ends(&mut self, commits: &mut [(usize, TaskCommit)]) {
         for (index, commit) in commits {
-            let Active { assignment, ends, .. } = &mut self.tasks[*index];
+            let ActiveTask { assignment, ends, .. } = &mut self.tasks[*index];
             for ((table, end), changelog) in ends.iter_mut().zip(&assignment.changelogs) {
-                *end = (*end).max(self.producing.position(changelog).unwrap_or(0));
+                *end = (*end).max(self.producer.position(changelog).unwrap_or(0));
                 commit.note_changelog(table, *end);
             }
         }
@@ -135,18 +135,18 @@ impl Worker {
         offsets.collect()
     }
 
-    fn commit_transaction(&mut self, offsets: &[OffsetCommit]) -> Result<(), Trouble> {
-        let group = self.same_member()?;
-        self.producing.send_offsets(offsets, &group)?;
+    fn commit_transaction(&mut self, offsets: &[OffsetCommit]) -> Result<(), WorkerError> {
+        let group = self.current_membership()?;
+        self.producer.send_offsets(offsets, &group)?;
         reach(failpoint::COMMIT_OFFSETS);
-        self.producing.commit()?;
+        self.producer.commit()?;
         Ok(())
     }
 
     /// This instance's membership, if it is still the one under which it got its tasks. After a
     /// lost membership the client may have become a new member already: its generation is
     /// valid, but its tasks are somebody else's.
-    fn same_member(&self) -> Result<GroupMetadata, Trouble> {
+    fn current_membership(&self) -> Result<GroupMetadata, WorkerError> {
         let group = self.group.metadata().map_err(not_a_member)?;
         let is_good = |lease: &Lease| {
             lease.state() != LeaseState::Lost && lease.member_id() == Some(&group.member_id)
@@ -159,15 +159,15 @@ impl Worker {
     }
 
     /// The commit is known: the stores follow.
-    fn apply(&mut self, commits: &[(usize, TaskCommit)]) -> Result<(), Trouble> {
+    fn apply(&mut self, commits: &[(usize, TaskCommit)]) -> Result<(), WorkerError> {
         let now = self.clock.now();
         for (index, _) in commits {
             let active = &mut self.tasks[*index];
             let changelogs = active.assignment.changelogs.iter();
             let positions: Vec<_> =
-                changelogs.map(|changelog| self.producing.position(changelog)).collect();
+                changelogs.map(|changelog| self.producer.position(changelog)).collect();
             let applied = active.task.committed(&positions, now);
-            applied.map_err(|error| Trouble::Fail(error.into()))?;
+            applied.map_err(|error| WorkerError::Fatal(error.into()))?;
         }
         Ok(())
     }

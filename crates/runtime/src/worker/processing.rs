@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use streams_core::{Cause, RecordError};
 
-use super::{Trouble, Worker};
+use super::{Worker, WorkerError};
 
 /// What a task's turn should take at most.
 const TURN: Duration = Duration::from_millis(50);
@@ -15,18 +15,18 @@ const RECORDS_MAX: usize = 1_000;
 
 /// How many records a task may process in a turn, by what the last ones took.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct TurnBudget {
     records: usize,
 }
 
-impl Default for Pace {
+impl Default for TurnBudget {
     /// Nothing is known of its records yet.
     fn default() -> Self {
         Self { records: 1 }
     }
 }
 
-impl Pace {
+impl TurnBudget {
     fn note(&mut self, processed: usize, took: Duration) {
         if processed == 0 {
             return;
@@ -40,15 +40,15 @@ impl Pace {
 impl Worker {
     /// Every task has its turn; effects are sent at once. When a commit is overdue the others have
     /// theirs first next time.
-    pub(super) fn process(&mut self) -> Result<(), Trouble> {
+    pub(super) fn process(&mut self) -> Result<(), WorkerError> {
         let mut began = self.clock.monotonic();
         for _ in 0..self.tasks.len() {
             let is_overdue = self.commit_at.is_some_and(|at| at + TURN <= began);
-            if is_overdue && !self.is_waiting() {
+            if is_overdue && !self.awaits_membership() {
                 break;
             }
-            let index = self.turn_of % self.tasks.len();
-            self.turn_of = index + 1;
+            let index = self.next_turn % self.tasks.len();
+            self.next_turn = index + 1;
             let processed = self.process_task(index)?;
             let ended = self.clock.monotonic();
             self.tasks[index].pace.note(processed, ended.saturating_sub(began));
@@ -58,11 +58,11 @@ impl Worker {
     }
 
     /// While a commit waits nobody begins another record.
-    fn process_task(&mut self, index: usize) -> Result<usize, Trouble> {
+    fn process_task(&mut self, index: usize) -> Result<usize, WorkerError> {
         self.observe_inputs(index);
-        let (now, is_waiting) = (self.clock.moment(), self.is_waiting());
+        let (now, awaits_membership) = (self.clock.moment(), self.awaits_membership());
         let active = &mut self.tasks[index];
-        let records = if is_waiting { 0 } else { active.pace.records };
+        let records = if awaits_membership { 0 } else { active.pace.records };
         let failed = active.task.advance(now, &mut self.effects)?;
         let step = active.task.step(now, records, &mut self.effects)?;
         let dirty = active.task.is_dirty();
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_turn_is_short_whatever_a_record_takes() {
         for record in [1, 1_000, 100_000, 12_000_000, 80_000_000].map(Duration::from_nanos) {
-            let mut pace = Pace::default();
+            let mut pace = TurnBudget::default();
             for _ in 0..20 {
                 let took = record * pace.records as u32;
                 assert!(pace.records == 1 || took <= 2 * TURN, "{record:?}: {pace:?}");
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_process_that_stood_still_is_soon_at_its_pace_again() {
-        let mut pace = Pace { records: RECORDS_MAX };
+        let mut pace = TurnBudget { records: RECORDS_MAX };
         pace.note(RECORDS_MAX, Duration::from_secs(60));
         (0..10).for_each(|_| pace.note(pace.records, Duration::from_micros(1)));
         assert_eq!(pace.records, RECORDS_MAX);

@@ -8,29 +8,33 @@ use std::mem;
 
 use streams_core::Task;
 
-use super::{Active, Fate, Trouble, Worker};
+use super::{ActiveTask, ProducerHealth, Worker, WorkerError};
 use crate::error::AppError;
 use crate::failpoint::{self, reach};
 use crate::lease::{Assignment, LeaseState};
-use crate::member::Notice;
-use crate::restore::Opening;
+use crate::member::MemberMessage;
+use crate::restore::RestoringTask;
 use crate::status::TaskState;
 
 impl Worker {
     /// Turns trouble into a rewind, or into the application's end.
-    pub(super) fn mend(&mut self, result: Result<(), Trouble>) -> Result<(), AppError> {
+    pub(super) fn recover(&mut self, result: Result<(), WorkerError>) -> Result<(), AppError> {
         match result {
             Ok(()) => Ok(()),
-            Err(Trouble::Rewind { fate, reason }) => self.rewind(fate, &reason),
-            Err(Trouble::Fail(error)) => match error.corrupt_store() {
+            Err(WorkerError::Rewind { health, reason }) => self.rewind(health, &reason),
+            Err(WorkerError::Fatal(error)) => match error.corrupt_store() {
                 Some(store) if self.has_store(store) => {
                     tracing::error!(store, %error, "a store is corrupt: it is rebuilt");
                     let damaged = store.to_owned();
-                    self.rewind_without(Some(&damaged), Fate::Kept, "a store is corrupt")
+                    self.rewind_without(
+                        Some(&damaged),
+                        ProducerHealth::Usable,
+                        "a store is corrupt",
+                    )
                 }
                 _ => {
                     // Nothing of the batch may become visible.
-                    self.producing.drop_work(Fate::Kept)?;
+                    self.producer.end_transaction(ProducerHealth::Usable)?;
                     Err(error)
                 }
             },
@@ -41,45 +45,45 @@ impl Worker {
         self.tasks.iter().any(|active| *active.assignment.store_name == *name)
     }
 
-    fn rewind(&mut self, fate: Fate, reason: &str) -> Result<(), AppError> {
-        self.rewind_without(None, fate, reason)
+    fn rewind(&mut self, health: ProducerHealth, reason: &str) -> Result<(), AppError> {
+        self.rewind_without(None, health, reason)
     }
 
     /// A rewind after which the store called `damaged` is rebuilt from its changelogs.
     fn rewind_without(
         &mut self,
         damaged: Option<&str>,
-        fate: Fate,
+        health: ProducerHealth,
         reason: &str,
     ) -> Result<(), AppError> {
         let worker = self.index;
-        tracing::info!(worker, producer = ?fate, reason, "rewinding to the last commit");
+        tracing::info!(worker, producer = ?health, reason, "rewinding to the last commit");
         self.effects.clear();
         self.commit_at = None;
-        self.unknown_since = None;
-        self.producing.drop_work(fate)?;
+        self.membership_unknown_since = None;
+        self.producer.end_transaction(health)?;
         {
             let mut status = self.status.lock();
             status.commits.rewinds += 1;
-            status.commits.producers_retired += u64::from(fate != Fate::Kept);
+            status.commits.producers_retired += u64::from(health != ProducerHealth::Usable);
         }
         let tasks = mem::take(&mut self.tasks);
-        self.places_changed();
-        for Active { mut assignment, mut task, .. } in tasks {
+        self.rebuild_queue_index();
+        for ActiveTask { mut assignment, mut task, .. } in tasks {
             self.count(&assignment, &mut task);
             self.stop_fetching(&assignment)?;
             if !assignment.lease.is_held() {
                 self.close(assignment, task)?;
                 continue;
             }
-            self.status.changed(assignment.task, TaskState::Opening, reason);
+            self.status.set_task_state(assignment.task, TaskState::Opening, reason);
             assignment.carried = assignment.carried + task.metrics().counters();
             let (store, restorer) = (task.into_store(), assignment.place.restorer);
             let opening = if damaged == Some(&*assignment.store_name) {
                 drop(store);
-                Opening::rebuilding(assignment)
+                RestoringTask::rebuilding(assignment)
             } else {
-                Opening::again(assignment, store)
+                RestoringTask::again(assignment, store)
             };
             self.restorers[restorer].send(opening);
         }
@@ -91,20 +95,20 @@ impl Worker {
     pub(super) fn renew_producer(&mut self) -> Result<(), AppError> {
         let broker = self.config.broker.clone();
         let timeout = self.config.connect_timeout;
-        let (clock, producing) = (&*self.clock, &mut self.producing);
-        crate::topics::retried(clock, &broker, timeout, || Ok(producing.ensure()?))
+        let (clock, producer) = (&*self.clock, &mut self.producer);
+        crate::topics::retried(clock, &broker, timeout, || Ok(producer.ensure()?))
     }
 
     /// Gives up the tasks that the group wants back: commits everything first, so that their new
     /// owner goes on where they stopped. Tasks that are lost already take their uncommitted
     /// work with them.
-    pub(super) fn give_up_revoked(&mut self) -> Result<(), AppError> {
+    pub(super) fn release_revoked(&mut self) -> Result<(), AppError> {
         let states = self.tasks.iter().map(|active| active.assignment.lease.state());
         match states.max() {
             None | Some(LeaseState::Held) => return Ok(()),
             Some(LeaseState::Lost) => {
                 let reason = "the group gave tasks of this worker to somebody else";
-                return self.rewind(Fate::Kept, reason);
+                return self.rewind(ProducerHealth::Usable, reason);
             }
             Some(LeaseState::Revoked) => {}
         }
@@ -112,16 +116,17 @@ impl Worker {
             Ok(true) => self.close_revoked(),
             // An agent is in the middle of a record, or the membership is not known. The others
             // wait for these tasks: the work is done again there.
-            Ok(false) => self.rewind(Fate::Kept, "the commit had to wait when tasks were revoked"),
-            Err(trouble) => self.mend(Err(trouble)),
+            Ok(false) => self
+                .rewind(ProducerHealth::Usable, "the commit had to wait when tasks were revoked"),
+            Err(trouble) => self.recover(Err(trouble)),
         }
     }
 
     fn close_revoked(&mut self) -> Result<(), AppError> {
-        let gone = |active: &mut Active| !active.assignment.lease.is_held();
+        let gone = |active: &mut ActiveTask| !active.assignment.lease.is_held();
         let revoked: Vec<_> = self.tasks.extract_if(.., gone).collect();
-        self.places_changed();
-        for Active { assignment, mut task, .. } in revoked {
+        self.rebuild_queue_index();
+        for ActiveTask { assignment, mut task, .. } in revoked {
             self.count(&assignment, &mut task);
             self.stop_fetching(&assignment)?;
             self.close(assignment, task)?;
@@ -147,7 +152,7 @@ impl Worker {
         drop(store);
         reach(failpoint::REBALANCE_CLOSED);
         tracing::info!(task = %assignment.task, "task closed");
-        self.member.send(Notice::Released(assignment.task));
+        self.member.send(MemberMessage::Released(assignment.task));
         Ok(())
     }
 }

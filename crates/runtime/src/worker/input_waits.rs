@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use streams_core::TopicPartition;
 
-use super::{Active, Worker};
+use super::{ActiveTask, Worker};
 use crate::config::TaskIdle;
 use crate::status::InputProgress;
 use crate::transport::FetchProgress;
 
 /// How a task waits for one of its inputs.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Waits {
+pub(super) struct InputWait {
     /// Since when its queue has been empty while others had records. Once `task_idle` is over, the
     /// task does not wait again before this input has a record.
     empty_since: Option<Duration>,
@@ -29,7 +29,7 @@ pub(super) struct Waits {
 
 /// When a worker last had the time to hear from its fetcher.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Attention {
+pub(crate) struct StallDetector {
     looked_at: Option<Duration>,
     /// It stood still before this, and has not listened for long enough since.
     listens_to: Duration,
@@ -39,7 +39,7 @@ pub(crate) struct Attention {
 /// listens then: longer than an answer takes that was on its way.
 const LISTENS: Duration = Duration::from_secs(1);
 
-impl Attention {
+impl StallDetector {
     fn look(&mut self, now: Duration) {
         let stood_still = self.looked_at.is_some_and(|at| now.saturating_sub(at) > LISTENS);
         if stood_still {
@@ -62,10 +62,10 @@ impl Worker {
     /// Tells a task what is known of its inputs, just before it is stepped.
     pub(super) fn observe_inputs(&mut self, index: usize) {
         let now = self.clock.monotonic();
-        self.attention.look(now);
-        let has_heard = self.attention.is_full(now);
+        self.stall_detector.look(now);
+        let has_heard = self.stall_detector.is_full(now);
         let task_idle = self.config.task_idle;
-        let Active { assignment, task, waits, .. } = &mut self.tasks[index];
+        let ActiveTask { assignment, task, waits, .. } = &mut self.tasks[index];
         let has_queued = task.has_queued();
         // One input needs nobody else's records; and without records nobody waits.
         let is_wanted = if has_queued { waits.len() > 1 } else { task.minds_idleness() };
@@ -76,7 +76,7 @@ impl Worker {
             let is_empty = task.queued(input) == 0;
             let at_end = self.fetcher.is_at_end(partition);
             if !is_empty {
-                *waits = Waits::default();
+                *waits = InputWait::default();
             } else if has_queued {
                 waits.note(at_end, now);
             } else {
@@ -106,7 +106,7 @@ impl Worker {
     }
 }
 
-impl Waits {
+impl InputWait {
     fn note(&mut self, at_end: bool, now: Duration) {
         self.empty_since.get_or_insert(now);
         if at_end {
@@ -137,7 +137,7 @@ impl Waits {
     }
 }
 
-impl Active {
+impl ActiveTask {
     /// What the status says of the inputs.
     pub(super) fn input_progress(
         &self,
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_input_is_waited_for_until_its_log_has_answered_and_then_as_configured() {
-        let mut waits = Waits::default();
+        let mut waits = InputWait::default();
         let [off, zero, two] = [TaskIdle::Off, TaskIdle::default(), TaskIdle::Wait(2 * SECOND)];
         waits.note(false, SECOND);
         assert!(!waits.are_on(off, false, SECOND));
@@ -178,20 +178,20 @@ mod tests {
 
     #[test]
     fn a_worker_that_stood_still_listens_before_it_takes_inputs_for_idle() {
-        let mut attention = Attention::default();
+        let mut stall_detector = StallDetector::default();
         for tenths in 1..30 {
-            attention.look(SECOND * tenths / 10);
-            assert!(attention.is_full(SECOND * tenths / 10));
+            stall_detector.look(SECOND * tenths / 10);
+            assert!(stall_detector.is_full(SECOND * tenths / 10));
         }
-        attention.look(9 * SECOND);
-        assert!(!attention.is_full(9 * SECOND));
-        attention.look(SECOND * 99 / 10);
-        assert!(!attention.is_full(SECOND * 99 / 10) && attention.is_full(10 * SECOND));
+        stall_detector.look(9 * SECOND);
+        assert!(!stall_detector.is_full(9 * SECOND));
+        stall_detector.look(SECOND * 99 / 10);
+        assert!(!stall_detector.is_full(SECOND * 99 / 10) && stall_detector.is_full(10 * SECOND));
     }
 
     #[test]
     fn an_input_that_says_nothing_is_named_after_seconds() {
-        let mut waits = Waits::default();
+        let mut waits = InputWait::default();
         waits.note(false, SECOND);
         assert!(!waits.should_be_logged(5 * SECOND) && waits.should_be_logged(6 * SECOND));
         waits.note(true, 7 * SECOND);

@@ -22,7 +22,7 @@ const RECORDS_MAX: i64 = 100_000;
 
 /// The notes of applications on a log.
 #[derive(Clone, Copy)]
-pub(super) struct Notes<'a> {
+pub(super) struct TopologyRecords<'a> {
     pub(super) log: &'a dyn Transport,
     pub(super) clock: &'a dyn Clock,
     pub(super) config: &'a Config,
@@ -38,7 +38,7 @@ pub(super) fn can_be(topic: &TopicInfo) -> bool {
     topic.partitions == 1 && topic.cleanup_policy == "compact"
 }
 
-impl Notes<'_> {
+impl TopologyRecords<'_> {
     /// What the last record of a topic that exists says.
     pub(super) fn last(&self, topic: &Arc<str>) -> Result<Option<BTreeSet<String>>> {
         let timeout = self.config.request_timeout;

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use streams_core::{TableSpec, Topology};
 
-use super::note::{self, Notes};
-use super::owner;
+use super::ownership;
+use super::topology_record::{self, TopologyRecords};
 use crate::clock::Clock;
 use crate::config::{Config, TopologyChanges};
 use crate::error::AppError;
 use crate::transport::{Admin, Transport};
 
 /// The shape of the topology that is to start, compared with the one that ran before.
-pub(crate) struct Shape<'a> {
+pub(crate) struct TopologyCompatibility<'a> {
     topology: &'a Topology,
-    notes: Notes<'a>,
+    notes: TopologyRecords<'a>,
     topic: Arc<str>,
     lines: BTreeSet<String>,
     /// The internal topics that the application had already.
@@ -24,7 +24,7 @@ pub(crate) struct Shape<'a> {
     is_new: bool,
 }
 
-impl<'a> Shape<'a> {
+impl<'a> TopologyCompatibility<'a> {
     /// Compares the topology with what the log says about its last run, and about other
     /// applications. Touches nothing.
     ///
@@ -37,15 +37,15 @@ impl<'a> Shape<'a> {
         (log, clock, config): (&'a dyn Transport, &'a dyn Clock, &'a Config),
     ) -> Result<Self, AppError> {
         let application = topology.application_id();
-        let notes = Notes { log, clock, config };
-        let topic = note::topic_of(application);
+        let notes = TopologyRecords { log, clock, config };
+        let topic = topology_record::topic_of(application);
         let lines = topology.shape();
         let same = Self { topology, notes, topic, lines, kept: BTreeSet::new(), is_new: false };
         // Without state of its own there is nothing to lose.
         if topology.internal_topics().is_empty() {
             return Ok(same);
         }
-        owner::check(topology, admin, notes)?;
+        ownership::check(topology, admin, notes)?;
         let known = admin.describe(&[Arc::clone(&same.topic)], config.request_timeout)?;
         let before = match known.first() {
             Some(Some(_)) => notes.last(&same.topic)?,
@@ -82,7 +82,7 @@ impl<'a> Shape<'a> {
         self.notes.write(&self.topic, &self.lines, admin)?;
         // Another application may have started at the same time, and not seen this note: of two,
         // the one that notes last sees the other's.
-        owner::check(self.topology, admin, self.notes)
+        ownership::check(self.topology, admin, self.notes)
     }
 
     /// Whoever accepts that state is lost does not accept that it is taken for something else:

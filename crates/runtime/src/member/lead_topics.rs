@@ -6,20 +6,20 @@ use std::sync::Arc;
 use streams_core::{TaskId, TaskMetrics, TopicPartition, Topology};
 
 use crate::lease::{Assignment, Lease, Place};
-use crate::topics::{Layout, lead_topic};
+use crate::topics::{TopicMetadata, lead_topic};
 
 /// The lead topic of each sub-topology: the group shares out its partitions, the other sources
 /// follow.
 #[derive(Clone, Debug)]
-pub(crate) struct Placement {
+pub(crate) struct LeadTopics {
     leads: BTreeMap<Arc<str>, usize>,
     /// How many partitions the lead topics have that must not grow, because something is kept for
     /// each partition or others are consumed with it.
     fixed: BTreeMap<Arc<str>, i32>,
 }
 
-impl Placement {
-    pub(crate) fn new(topology: &Topology, layout: &Layout) -> Self {
+impl LeadTopics {
+    pub(crate) fn new(topology: &Topology, layout: &TopicMetadata) -> Self {
         let subs = topology.sub_topologies().iter();
         let leads = subs.filter_map(|sub| Some((Arc::clone(lead_topic(sub, layout)?), sub.id())));
         let leads: BTreeMap<_, _> = leads.collect();

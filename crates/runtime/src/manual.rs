@@ -13,14 +13,14 @@ use streams_core::{StoreProvider, Topology};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::AppError;
-use crate::instance::{Identity, Instance, Parts};
-use crate::member::Notice;
+use crate::instance::{Instance, InstanceIdentity, InstanceParts};
+use crate::member::MemberMessage;
 use crate::status::StatusHandle;
 use crate::topics;
 use crate::transport::Transport;
 
 /// What an application that is turned by hand works with.
-pub struct SteppedParts {
+pub struct ManualAppParts {
     /// What it runs.
     pub topology: Arc<Topology>,
     /// Its configuration; `instance_id` must be set.
@@ -34,19 +34,19 @@ pub struct SteppedParts {
 }
 
 /// An application without threads. Dropping it is the end of its process: no goodbye, no commit.
-pub struct SteppedApp {
+pub struct ManualApp {
     instance: Instance,
     status: StatusHandle,
     has_left: bool,
 }
 
-impl SteppedApp {
+impl ManualApp {
     /// Checks and creates the topics, joins the group, makes the producers.
     ///
     /// # Errors
     /// As [`App::run`](crate::App::run), but that nothing is tried again at the start.
-    pub fn start(parts: SteppedParts) -> Result<Self, AppError> {
-        let SteppedParts { topology, config, transport, stores, clock } = parts;
+    pub fn start(parts: ManualAppParts) -> Result<Self, AppError> {
+        let ManualAppParts { topology, config, transport, stores, clock } = parts;
         let config = config.checked()?;
         let layout = {
             let mut admin = transport.admin()?;
@@ -54,9 +54,9 @@ impl SteppedApp {
             topics::prepare(&topology, &mut *admin, &BTreeSet::new(), config.replication, timeout)?
         };
         let instance_id = config.instance_id.clone().unwrap_or_else(|| "stepped".into());
-        let identity = Identity { instance_id, is_kept: true };
+        let identity = InstanceIdentity { instance_id, is_kept: true };
         let status = StatusHandle::default();
-        let parts = Parts {
+        let parts = InstanceParts {
             topology,
             config,
             transport,
@@ -110,7 +110,7 @@ impl SteppedApp {
 
     /// Asks for a graceful stop; [`has_left`](Self::has_left) says when it is done.
     pub fn stop(&self) {
-        let _ = self.instance.notices.send(Notice::Stop);
+        let _ = self.instance.notices.send(MemberMessage::Stop);
     }
 
     /// Whether it has stopped gracefully.

@@ -7,7 +7,7 @@ use crate::transport::{ErrorKind, TransportError};
 
 /// A look-up that has to be made again: since when, and when that was said last.
 #[derive(Default)]
-pub(crate) struct Delay {
+pub(crate) struct RetryWait {
     began: Option<Duration>,
     said: Duration,
 }
@@ -16,7 +16,7 @@ pub(crate) struct Delay {
 /// keeps its partitions, and whoever waits for them, until an operator aborts it.
 const LONG: Duration = Duration::from_secs(15);
 
-impl Delay {
+impl RetryWait {
     /// There is nothing to wait for any more.
     pub(super) fn over(&mut self) {
         self.began = None;
@@ -28,7 +28,7 @@ impl Delay {
     }
 
     /// What may work later is tried again at the next turn.
-    pub(super) fn or_later(
+    pub(super) fn retry_or_fail(
         &mut self,
         now: Duration,
         error: TransportError,
@@ -56,18 +56,18 @@ mod tests {
 
     #[test]
     fn it_goes_on_for_what_passes_and_ends_for_what_does_not() {
-        let mut delay = Delay::default();
+        let mut delay = RetryWait::default();
         let error = |kind| TransportError::new(kind, "the offsets", "an open transaction");
         for seconds in [0, 10, 20, 30] {
             let now = Duration::from_secs(seconds);
-            let waits = delay.or_later(now, error(ErrorKind::Retriable), "not yet");
+            let waits = delay.retry_or_fail(now, error(ErrorKind::Retriable), "not yet");
             assert!(waits.is_ok());
             let said = if seconds < 20 { Duration::ZERO } else { Duration::from_secs(20) };
             assert_eq!(delay.said, said, "after {seconds} s");
         }
         delay.over();
-        assert!(delay.or_later(LONG * 9, error(ErrorKind::Retriable), "not yet").is_ok());
+        assert!(delay.retry_or_fail(LONG * 9, error(ErrorKind::Retriable), "not yet").is_ok());
         assert_eq!(delay.said, Duration::from_secs(20), "it has only begun");
-        assert!(delay.or_later(LONG * 9, error(ErrorKind::Refused), "not yet").is_err());
+        assert!(delay.retry_or_fail(LONG * 9, error(ErrorKind::Refused), "not yet").is_err());
     }
 }

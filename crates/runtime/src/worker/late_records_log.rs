@@ -9,12 +9,12 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// What has not been said yet.
 #[derive(Default)]
-pub(crate) struct LateLog {
+pub(crate) struct LateRecordsLog {
     unsaid: Option<LateRecords>,
     say_at: Duration,
 }
 
-impl LateLog {
+impl LateRecordsLog {
     /// Takes what a task has dropped since it was last asked.
     pub(super) fn take(&mut self, task: &mut Task) {
         let Some(mut late) = task.take_late() else { return };

@@ -8,7 +8,7 @@ use streams_core::{Effect, Effects, TopicPartition};
 
 use crate::clock::Clock;
 use crate::error::AppError;
-use crate::topics::Limits;
+use crate::topics::SinkLimits;
 use crate::transport::{
     ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, ProducerConfig, Transport,
     TransportError,
@@ -16,60 +16,60 @@ use crate::transport::{
 
 /// Why a worker's work in hand is lost.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum WorkerError {
     /// Back to the last commit and again: an ordinary event.
     Rewind {
         /// What becomes of the producer.
-        fate: Fate,
+        health: ProducerHealth,
         /// Why.
         reason: String,
     },
     /// The application cannot go on.
-    Fail(AppError),
+    Fatal(AppError),
 }
 
 /// What becomes of a producer whose work is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum ProducerHealth {
     /// Its transaction is aborted, and it goes on.
-    Kept,
+    Usable,
     /// What it asked for last may still happen: it is given up.
-    Doubtful,
+    Uncertain,
     /// Somebody else has its identity.
     Fenced,
 }
 
-impl Fate {
+impl ProducerHealth {
     fn after(error: &TransportError) -> Self {
         match error.kind() {
-            ErrorKind::Abortable => Self::Kept,
+            ErrorKind::Abortable => Self::Usable,
             ErrorKind::Fenced => Self::Fenced,
-            _ => Self::Doubtful,
+            _ => Self::Uncertain,
         }
     }
 }
 
-impl From<TransportError> for Trouble {
+impl From<TransportError> for WorkerError {
     fn from(error: TransportError) -> Self {
         let reason = error.to_string();
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::Exists | ErrorKind::Refused => {
-                Self::Fail(error.into())
+                Self::Fatal(error.into())
             }
             // Also what should have been retriable, once it is certain that it will not be tried
             // again.
-            _ => Self::Rewind { fate: Fate::after(&error), reason },
+            _ => Self::Rewind { health: ProducerHealth::after(&error), reason },
         }
     }
 }
 
-pub(crate) struct Producing {
+pub(crate) struct WorkerProducer {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     config: ProducerConfig,
-    limits: Arc<Limits>,
+    limits: Arc<SinkLimits>,
     /// Of how many topics the producer knows what they take.
-    limited: usize,
+    limits_announced: usize,
     timeout: Duration,
     /// `None` after it was retired, until the next one is there.
     producer: Option<Box<dyn Producer>>,
@@ -81,12 +81,12 @@ pub(crate) struct Producing {
 /// So many fenced producers within a minute mean that another process has the same identity.
 const FENCED_MAX: usize = 12;
 
-impl Producing {
+impl WorkerProducer {
     pub(crate) fn new(
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
         config: ProducerConfig,
-        limits: Arc<Limits>,
+        limits: Arc<SinkLimits>,
         timeout: Duration,
     ) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Producing {
             clock,
             config,
             limits,
-            limited: 0,
+            limits_announced: 0,
             timeout,
             producer: None,
             in_transaction: false,
@@ -115,8 +115,8 @@ impl Producing {
             return Ok(());
         }
         let mut producer = self.transport.producer(&self.config)?;
-        self.limited = 0;
-        limit(&mut *producer, &self.limits, &mut self.limited);
+        self.limits_announced = 0;
+        limit(&mut *producer, &self.limits, &mut self.limits_announced);
         producer.init(self.timeout)?;
         for partition in &self.tracked {
             producer.track(partition);
@@ -154,10 +154,10 @@ impl Producing {
 
     pub(crate) fn send_all(&mut self, effects: &Effects) -> Result<(), TransportError> {
         self.open()?;
-        let Self { producer, limits, limited, .. } = self;
+        let Self { producer, limits, limits_announced, .. } = self;
         let Some(producer) = producer else { return Ok(()) };
         // The tasks may have met topics that nobody knew of at the start.
-        limit(&mut **producer, limits, limited);
+        limit(&mut **producer, limits, limits_announced);
         let send = |effect: Effect<'_>| {
             producer.send(&Outgoing {
                 topic: effect.topic,
@@ -168,7 +168,7 @@ impl Producing {
                 headers: effect.headers,
             })
         };
-        effects.iter().try_for_each(send).map_err(|error| explained(error, limits))
+        effects.iter().try_for_each(send).map_err(|error| with_changed_limits(error, limits))
     }
 
     /// Waits until everything is acknowledged; a commit of offsets alone begins its transaction
@@ -176,7 +176,7 @@ impl Producing {
     pub(crate) fn flush(&mut self) -> Result<(), TransportError> {
         let timeout = self.timeout;
         let flushed = self.open()?.flush(timeout);
-        flushed.map_err(|error| explained(error, &self.limits))
+        flushed.map_err(|error| with_changed_limits(error, &self.limits))
     }
 
     pub(crate) fn send_offsets(
@@ -191,7 +191,7 @@ impl Producing {
     pub(crate) fn commit(&mut self) -> Result<(), TransportError> {
         let timeout = self.timeout;
         let committed = self.ready()?.commit(timeout);
-        committed.map_err(|error| explained(error, &self.limits))?;
+        committed.map_err(|error| with_changed_limits(error, &self.limits))?;
         self.in_transaction = false;
         Ok(())
     }
@@ -209,34 +209,34 @@ impl Producing {
     /// it up for a new one. A commit that timed out may still arrive at the broker, and would
     /// then end the *next* transaction of the same producer: only a new one, whose `init`
     /// fences the old, is safe from it.
-    pub(crate) fn drop_work(&mut self, fate: Fate) -> Result<(), AppError> {
-        let fate = if fate == Fate::Kept { self.abort() } else { fate };
-        if fate == Fate::Kept {
+    pub(crate) fn end_transaction(&mut self, health: ProducerHealth) -> Result<(), AppError> {
+        let health = if health == ProducerHealth::Usable { self.abort() } else { health };
+        if health == ProducerHealth::Usable {
             return Ok(());
         }
         self.in_transaction = false;
         let was_there = self.producer.take().is_some();
-        if was_there && fate == Fate::Fenced { self.note_fenced() } else { Ok(()) }
+        if was_there && health == ProducerHealth::Fenced { self.count_fencing() } else { Ok(()) }
     }
 
-    fn abort(&mut self) -> Fate {
+    fn abort(&mut self) -> ProducerHealth {
         let Some(producer) = self.producer.as_mut().filter(|_| self.in_transaction) else {
-            return Fate::Kept;
+            return ProducerHealth::Usable;
         };
         match producer.abort(self.timeout) {
             Ok(()) => {
                 self.in_transaction = false;
-                Fate::Kept
+                ProducerHealth::Usable
             }
             Err(error) => {
                 tracing::warn!(%error, "the abort failed, the producer is retired");
                 let is_fenced = error.kind() == ErrorKind::Fenced;
-                if is_fenced { Fate::Fenced } else { Fate::Doubtful }
+                if is_fenced { ProducerHealth::Fenced } else { ProducerHealth::Uncertain }
             }
         }
     }
 
-    fn note_fenced(&mut self) -> Result<(), AppError> {
+    fn count_fencing(&mut self) -> Result<(), AppError> {
         let now = self.clock.monotonic();
         self.fenced_at.push_back(now);
         while self.fenced_at.front().is_some_and(|at| now - *at > Duration::from_secs(60)) {
@@ -253,17 +253,17 @@ impl Producing {
 }
 
 /// Tells a producer what topics take that it does not know of.
-fn limit(producer: &mut dyn Producer, limits: &Limits, limited: &mut usize) {
-    for info in limits.since(*limited) {
+fn limit(producer: &mut dyn Producer, limits: &SinkLimits, limits_announced: &mut usize) {
+    for info in limits.since(*limits_announced) {
         let bytes_max = usize::try_from(info.max_message_bytes).unwrap_or(0);
         producer.limit_batches(&info.name, bytes_max);
-        *limited += 1;
+        *limits_announced += 1;
     }
 }
 
 /// Records are checked against what topics took when they became known. If the log refuses one all
 /// the same, that has changed, and a restart will know it.
-fn explained(error: TransportError, limits: &Limits) -> TransportError {
+fn with_changed_limits(error: TransportError, limits: &SinkLimits) -> TransportError {
     if error.kind() != ErrorKind::Refused {
         return error;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use streams_core::{RecordLimits, TopicLimits};
 
-use super::Layout;
+use super::TopicMetadata;
 use crate::clock::Clock;
 use crate::transport::{RecordBytesMax, TimestampType, TopicInfo, Transport};
 
@@ -16,43 +16,43 @@ use crate::transport::{RecordBytesMax, TimestampType, TopicInfo, Transport};
 const LOOK_UP: Duration = Duration::from_secs(2);
 
 /// Between two look-ups of a topic that is not there, or of which nothing could be learned.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Asked by all workers.
-pub(crate) struct Limits {
+pub(crate) struct SinkLimits {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
-    topics: Mutex<Topics>,
+    topics: Mutex<KnownTopics>,
 }
 
 #[derive(Default)]
-struct Topics {
-    known: BTreeMap<Arc<str>, Known>,
+struct KnownTopics {
+    known: BTreeMap<Arc<str>, LookUp>,
     /// Those whose limits are known, as they became known.
     found: Vec<TopicInfo>,
 }
 
 #[derive(Clone, Copy)]
-enum Known {
-    Limits(RecordLimits),
+enum LookUp {
+    Known(RecordLimits),
     /// Not before this.
-    LookAgain(Duration),
+    RetryAt(Duration),
 }
 
-impl fmt::Debug for Limits {
+impl fmt::Debug for SinkLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Limits({:?})", self.transport)
+        write!(f, "SinkLimits({:?})", self.transport)
     }
 }
 
-impl Limits {
+impl SinkLimits {
     /// Knows the topics of `layout`.
     pub(crate) fn new(
-        layout: &Layout,
+        layout: &TopicMetadata,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let mut topics = Topics::default();
+        let mut topics = KnownTopics::default();
         let client = transport.record_bytes_max();
         for info in layout.topics.values() {
             topics.add(info.clone(), client);
@@ -78,7 +78,7 @@ impl Limits {
         pairs.flat_map(|(before, now)| changes(before, now)).collect::<Vec<_>>().join(", ")
     }
 
-    fn topics(&self) -> MutexGuard<'_, Topics> {
+    fn topics(&self) -> MutexGuard<'_, KnownTopics> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,10 +96,10 @@ impl Limits {
     }
 }
 
-impl Topics {
+impl KnownTopics {
     fn add(&mut self, info: TopicInfo, client: Option<RecordBytesMax>) -> RecordLimits {
         let limits = record_limits(&info, client);
-        self.known.insert(Arc::clone(&info.name), Known::Limits(limits));
+        self.known.insert(Arc::clone(&info.name), LookUp::Known(limits));
         self.found.push(info);
         limits
     }
@@ -129,19 +129,19 @@ fn changes(before: &TopicInfo, now: &TopicInfo) -> Vec<String> {
     [size, earliest, latest, policy].into_iter().flatten().collect()
 }
 
-impl TopicLimits for Limits {
+impl TopicLimits for SinkLimits {
     fn of(&self, topic: &str) -> Option<RecordLimits> {
         let mut topics = self.topics();
         match topics.known.get(topic) {
-            Some(Known::Limits(limits)) => return Some(*limits),
-            Some(Known::LookAgain(at)) if self.clock.monotonic() < *at => return None,
+            Some(LookUp::Known(limits)) => return Some(*limits),
+            Some(LookUp::RetryAt(at)) if self.clock.monotonic() < *at => return None,
             _ => {}
         }
         // The others wait: they may want the same.
         let found = self.look_up(topic);
         if found.is_none() {
-            let at = self.clock.monotonic() + LOOK_AGAIN;
-            topics.known.insert(topic.into(), Known::LookAgain(at));
+            let at = self.clock.monotonic() + RETRY_EVERY;
+            topics.known.insert(topic.into(), LookUp::RetryAt(at));
         }
         found.map(|info| topics.add(info, self.transport.record_bytes_max()))
     }

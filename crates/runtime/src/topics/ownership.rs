@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use streams_core::{InternalKind, InternalTopic, Topology};
 
-use super::note::{self, Notes};
+use super::topology_record::{self, TopologyRecords};
 use crate::error::AppError;
 use crate::transport::{Admin, ErrorKind, Result, TopicInfo};
 
@@ -19,10 +19,10 @@ use crate::transport::{Admin, ErrorKind, Result, TopicInfo};
 pub(super) fn check(
     topology: &Topology,
     admin: &mut dyn Admin,
-    notes: Notes<'_>,
+    notes: TopologyRecords<'_>,
 ) -> std::result::Result<(), AppError> {
     let application = topology.application_id();
-    let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+    let mut claims: BTreeMap<String, Vec<OwnershipClaim>> = BTreeMap::new();
     for topic in topology.internal_topics() {
         for (other, claim) in others(topic) {
             if *other != **application {
@@ -30,10 +30,10 @@ pub(super) fn check(
             }
         }
     }
-    let names: Vec<_> = claims.keys().map(|other| note::topic_of(other)).collect();
+    let names: Vec<_> = claims.keys().map(|other| topology_record::topic_of(other)).collect();
     let known = describe(admin, &names, notes.config.request_timeout)?;
     for ((other, claims), info) in claims.iter().zip(known) {
-        let Some(info) = info.filter(note::can_be) else { continue };
+        let Some(info) = info.filter(topology_record::can_be) else { continue };
         let noted = match notes.last(&info.name) {
             Ok(noted) => noted.unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::Refused => {
@@ -42,7 +42,8 @@ pub(super) fn check(
             }
             Err(error) => return Err(error.into()),
         };
-        let is_noted = |claim: &&Claim| noted.iter().any(|line| line.starts_with(&claim.line));
+        let is_noted =
+            |claim: &&OwnershipClaim| noted.iter().any(|line| line.starts_with(&claim.line));
         if let Some(claim) = claims.iter().find(is_noted) {
             return Err(AppError::TopicOfAnother {
                 application: Arc::clone(application),
@@ -56,14 +57,14 @@ pub(super) fn check(
 }
 
 /// What another application would have noted if a topic were its own.
-struct Claim {
+struct OwnershipClaim {
     topic: Arc<str>,
     what: String,
     line: String,
 }
 
 /// The applications that would give a topic the same name, and what they would have noted.
-fn others(topic: &InternalTopic) -> impl Iterator<Item = (&str, Claim)> {
+fn others(topic: &InternalTopic) -> impl Iterator<Item = (&str, OwnershipClaim)> {
     let name: &str = &topic.name;
     let suffix = match topic.kind {
         InternalKind::Changelog => "-changelog",
@@ -80,7 +81,7 @@ fn others(topic: &InternalTopic) -> impl Iterator<Item = (&str, Claim)> {
                 (format!("the repartition topic {part}"), format!("re-keys by {name}"))
             }
         };
-        (application, Claim { topic: Arc::clone(&topic.name), what, line })
+        (application, OwnershipClaim { topic: Arc::clone(&topic.name), what, line })
     })
 }
 

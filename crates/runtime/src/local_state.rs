@@ -6,40 +6,40 @@ use std::sync::Arc;
 use state::{MemoryStores, StateDir};
 use streams_core::StoreProvider;
 
-use crate::config::{Config, ConfigError, Tables};
+use crate::config::{Config, ConfigError, TableStorage};
 use crate::error::AppError;
-use crate::instance::Identity;
+use crate::instance::InstanceIdentity;
 
 /// The state directory, if there is one, locked as long as this lives.
-pub(crate) struct Home {
+pub(crate) struct LocalState {
     directory: Option<StateDir>,
-    identity: Identity,
+    identity: InstanceIdentity,
 }
 
 /// Opens and locks the state directory and finds out the instance's identity.
-pub(crate) fn open(config: &Config, application_id: &str) -> Result<Home, AppError> {
+pub(crate) fn open(config: &Config, application_id: &str) -> Result<LocalState, AppError> {
     let open = |path| StateDir::open(path, application_id);
     let directory = config.state_dir.as_deref().map(open).transpose();
     let directory = directory.map_err(|error| AppError::StateDirectory(error.to_string()))?;
     let kept = directory.as_ref().map(|directory| Arc::from(directory.instance_id()));
     let identity = match config.instance_id.clone().or(kept) {
-        Some(instance_id) => Identity { instance_id, is_kept: true },
-        None => Identity { instance_id: random_id(), is_kept: false },
+        Some(instance_id) => InstanceIdentity { instance_id, is_kept: true },
+        None => InstanceIdentity { instance_id: random_id(), is_kept: false },
     };
-    Ok(Home { directory, identity })
+    Ok(LocalState { directory, identity })
 }
 
-impl Home {
-    pub(crate) fn identity(&self) -> Identity {
+impl LocalState {
+    pub(crate) fn identity(&self) -> InstanceIdentity {
         self.identity.clone()
     }
 
     /// The stores that the configuration asks for.
     pub(crate) fn stores(&self, config: &Config) -> Result<Arc<dyn StoreProvider>, AppError> {
         match (config.tables(), &self.directory) {
-            (Tables::Memory, _) => Ok(Arc::new(MemoryStores::new())),
-            (Tables::Rocksdb, Some(directory)) => rocksdb(directory, config),
-            (Tables::Rocksdb, None) => {
+            (TableStorage::Memory, _) => Ok(Arc::new(MemoryStores::new())),
+            (TableStorage::Rocksdb, Some(directory)) => rocksdb(directory, config),
+            (TableStorage::Rocksdb, None) => {
                 Err(ConfigError::new("tables = \"rocksdb\" needs a state_dir").into())
             }
         }

@@ -12,9 +12,9 @@ const SLOW: Duration = Duration::from_secs(30);
 
 /// The records that were said to take long, and do still.
 #[derive(Default)]
-pub(crate) struct SlowAgents(BTreeSet<(Arc<str>, TopicPartition, i64)>);
+pub(crate) struct SlowAgentsLog(BTreeSet<(Arc<str>, TopicPartition, i64)>);
 
-impl SlowAgents {
+impl SlowAgentsLog {
     /// Says it once for each record.
     pub(crate) fn say<'t>(&mut self, tasks: impl Iterator<Item = &'t Task>) {
         let mut slow = BTreeSet::new();

@@ -15,10 +15,10 @@ use crate::status::TaskState;
 use crate::transport::{CommittedOffset, ErrorKind, TransportError};
 
 /// A task that is being opened.
-pub(crate) struct Opening {
+pub(crate) struct RestoringTask {
     pub(crate) assignment: Assignment,
     pub(crate) store: Option<Box<dyn Store>>,
-    pub(super) stage: Stage,
+    pub(super) stage: RestorePhase,
     pub(super) resume: Vec<Resume>,
     pub(super) tables: Vec<TableRestore>,
     /// Changelog records applied.
@@ -29,7 +29,7 @@ pub(crate) struct Opening {
 
 /// What an opening task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum RestorePhase {
     Store,
     Offsets,
     Ends,
@@ -38,11 +38,11 @@ pub(super) enum Stage {
     Ready,
 }
 
-impl Opening {
+impl RestoringTask {
     /// A task that was just assigned.
     pub(crate) fn new(assignment: Assignment) -> Self {
         let (resume, tables) = (Vec::new(), Vec::new());
-        let (store, stage) = (None, Stage::Store);
+        let (store, stage) = (None, RestorePhase::Store);
         Self { assignment, store, stage, resume, tables, restored: 0, unusable: false }
     }
 
@@ -53,7 +53,7 @@ impl Opening {
 
     /// A task that is rewound: its store is open and at some commit.
     pub(crate) fn again(assignment: Assignment, store: Box<dyn Store>) -> Self {
-        Self { store: Some(store), stage: Stage::Offsets, ..Self::new(assignment) }
+        Self { store: Some(store), stage: RestorePhase::Offsets, ..Self::new(assignment) }
     }
 }
 
@@ -69,7 +69,7 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 
 impl Restorer {
     pub(super) fn open_stores(&mut self) -> Result<(), AppError> {
-        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Store) {
+        for opening in self.openings.iter_mut().filter(|one| one.stage == RestorePhase::Store) {
             let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
             let names: Vec<_> = sub.tables().iter().map(|table| table.store_name()).collect();
             let name = &opening.assignment.store_name;
@@ -77,7 +77,7 @@ impl Restorer {
                 self.stores.destroy(name)?;
             }
             opening.store = Some(open_or_rebuild(&*self.stores, name, &names)?);
-            opening.stage = Stage::Offsets;
+            opening.stage = RestorePhase::Offsets;
             reach(failpoint::RESTORE_OPENED);
         }
         Ok(())
@@ -86,7 +86,7 @@ impl Restorer {
     /// One request for all tasks that wait for their offsets.
     pub(super) fn look_up_offsets(&mut self) -> Result<(), AppError> {
         let now = self.clock.monotonic();
-        let waiting = self.openings.iter().filter(|one| one.stage == Stage::Offsets);
+        let waiting = self.openings.iter().filter(|one| one.stage == RestorePhase::Offsets);
         let partitions: Vec<TopicPartition> =
             waiting.flat_map(|one| one.assignment.partitions.iter().cloned()).collect();
         if partitions.is_empty() {
@@ -96,11 +96,11 @@ impl Restorer {
             Ok(committed) => committed.into_iter(),
             Err(error) => {
                 let what = "the committed offsets are not known yet";
-                return self.delay.or_later(now, error, what);
+                return self.delay.retry_or_fail(now, error, what);
             }
         };
         let (topology, reader) = (&self.topology, &mut self.reader);
-        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Offsets) {
+        for opening in self.openings.iter_mut().filter(|one| one.stage == RestorePhase::Offsets) {
             let sub = &topology.sub_topologies()[opening.assignment.task.sub_topology];
             let inputs = opening.assignment.partitions.iter().zip(sub.sources());
             let found: Vec<_> = inputs.zip(committed.by_ref()).collect();
@@ -110,7 +110,7 @@ impl Restorer {
                     Ok(one) => resume.push(one),
                     Err(error) => {
                         let what = "where a topic begins is not known yet";
-                        return self.delay.or_later(now, error, what);
+                        return self.delay.retry_or_fail(now, error, what);
                     }
                 }
             }
@@ -118,11 +118,11 @@ impl Restorer {
             match beyond_the_end(opening, &mut **reader) {
                 Ok(None) => {}
                 // Whoever led it and was replaced may know an older end.
-                Ok(Some((partition, _, end))) if self.misfit.waited(now) < LEADERS_SETTLE => {
+                Ok(Some((partition, _, end))) if self.mismatch.waited(now) < LEADERS_SETTLE => {
                     let why = format!("it ends at {end}, and a reader was further");
                     let error =
                         TransportError::new(ErrorKind::Retriable, partition.to_string(), why);
-                    return self.misfit.or_later(now, error, "a partition ends too early");
+                    return self.mismatch.retry_or_fail(now, error, "a partition ends too early");
                 }
                 Ok(Some((partition, position, end))) => {
                     let task = opening.assignment.task;
@@ -131,10 +131,10 @@ impl Restorer {
                 }
                 Err(error) => {
                     let what = "where a topic ends is not known yet";
-                    return self.delay.or_later(now, error, what);
+                    return self.delay.retry_or_fail(now, error, what);
                 }
             }
-            opening.stage = Stage::Ends;
+            opening.stage = RestorePhase::Ends;
             reach(failpoint::RESTORE_OFFSETS);
         }
         self.delay.over();
@@ -143,7 +143,7 @@ impl Restorer {
 
     pub(super) fn look_up_ends(&mut self) -> Result<(), AppError> {
         let (now, elapsed) = (self.clock.now(), self.clock.monotonic());
-        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Ends) {
+        for opening in self.openings.iter_mut().filter(|one| one.stage == RestorePhase::Ends) {
             let Some(store) = opening.store.as_deref_mut() else { continue };
             let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
             let changelogs = opening.assignment.changelogs.iter().zip(sub.tables());
@@ -153,17 +153,17 @@ impl Restorer {
                     Ok(bounds) => bounds,
                     Err(error) => {
                         let what = "where a changelog ends is not known yet";
-                        return self.delay.or_later(elapsed, error, what);
+                        return self.delay.retry_or_fail(elapsed, error, what);
                     }
                 };
                 let known_end = known_end(&opening.resume, table.name());
                 let least = store.position(number)?.max(known_end).unwrap_or(0);
-                if bounds.1 < least && self.misfit.waited(elapsed) < LEADERS_SETTLE {
+                if bounds.1 < least && self.mismatch.waited(elapsed) < LEADERS_SETTLE {
                     let why = format!("it ends at {}, and {least} is known of it", bounds.1);
                     let error =
                         TransportError::new(ErrorKind::Retriable, changelog.to_string(), why);
                     let what = "a changelog ends too early";
-                    return self.misfit.or_later(elapsed, error, what);
+                    return self.mismatch.retry_or_fail(elapsed, error, what);
                 }
                 tables.push(TableRestore::plan(number, changelog, bounds, known_end, store, now)?);
             }
@@ -171,9 +171,9 @@ impl Restorer {
                 self.reader.add(&table.changelog, table.position())?;
             }
             opening.tables = tables;
-            opening.stage = Stage::Records;
+            opening.stage = RestorePhase::Records;
             reach(failpoint::RESTORE_ENDS);
-            self.status.changed(
+            self.status.set_task_state(
                 opening.assignment.task,
                 TaskState::Restoring { done: 0, total: opening.left() },
                 "reading changelogs",
@@ -188,7 +188,7 @@ fn known_end(resume: &[Resume], table: &str) -> Option<i64> {
     resume.iter().filter_map(|resume| resume.changelog_end(table)).max()
 }
 
-impl Opening {
+impl RestoringTask {
     /// Bytes of entries that were read and not applied yet.
     pub(super) fn collected_bytes(&self) -> usize {
         self.tables.iter().map(TableRestore::collected_bytes).sum()
@@ -220,7 +220,7 @@ pub(crate) fn open_or_rebuild(
 /// An input of which a reader is said to be further than there are records: partition, position and
 /// end. Everything up to there would be passed over.
 fn beyond_the_end(
-    opening: &Opening,
+    opening: &RestoringTask,
     reader: &mut dyn crate::transport::Reader,
 ) -> Result<Option<(TopicPartition, i64, i64)>, TransportError> {
     for (partition, resume) in opening.assignment.partitions.iter().zip(&opening.resume) {

@@ -18,12 +18,12 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How far repartition topics have been consumed: written by workers after their commits.
 #[derive(Clone, Debug)]
-pub(crate) struct Consumed {
+pub(crate) struct ConsumedOffsets {
     topics: Arc<BTreeSet<Arc<str>>>,
     offsets: Arc<Mutex<BTreeMap<TopicPartition, i64>>>,
 }
 
-impl Consumed {
+impl ConsumedOffsets {
     pub(crate) fn new(topology: &Topology) -> Self {
         let sources = topology.sub_topologies().iter().flat_map(|sub| sub.sources());
         let topics = sources
@@ -53,7 +53,7 @@ impl Consumed {
 
 /// Deletes what was consumed, from time to time.
 pub(crate) struct Purger {
-    consumed: Consumed,
+    consumed: ConsumedOffsets,
     transport: Arc<dyn Transport>,
     admin: Option<Box<dyn Admin>>,
     clock: Arc<dyn Clock>,
@@ -62,7 +62,7 @@ pub(crate) struct Purger {
 
 impl Purger {
     pub(crate) fn new(
-        consumed: Consumed,
+        consumed: ConsumedOffsets,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Self {

@@ -17,7 +17,7 @@ use crate::status::TaskState;
 
 /// Under which name this instance has what it has.
 #[derive(Default)]
-pub(super) struct Naming {
+pub(super) struct MemberIdTracker {
     /// The name under which the group has last said what is ours; `None` if the client was nobody
     /// again by then.
     confirmed: Option<Arc<str>>,
@@ -27,7 +27,7 @@ pub(super) struct Naming {
     closed: BTreeSet<TaskId>,
 }
 
-impl Naming {
+impl MemberIdTracker {
     /// The group wants the task back.
     pub(super) fn given_up(&mut self, task: TaskId) {
         self.closing.remove(&task);
@@ -55,7 +55,7 @@ impl Member {
 
     /// Has tasks closed that were given to who the client was, and opens them again when they are
     /// the new member's.
-    pub(super) fn follow_name(&mut self) {
+    pub(super) fn follow_member_id(&mut self) {
         if self.stopping != Stopping::No {
             return;
         }
@@ -75,7 +75,7 @@ impl Member {
         }
         for Assignment { task, lease, .. } in renamed {
             tracing::info!(%task, "the client is another member now, the task is opened again");
-            self.status.changed(task, TaskState::Closing, "the client is another member");
+            self.status.set_task_state(task, TaskState::Closing, "the client is another member");
             lease.lose();
             self.naming.closing.insert(task);
         }

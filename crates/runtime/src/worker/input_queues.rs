@@ -5,12 +5,12 @@ use std::collections::HashMap;
 
 use streams_core::TopicPartition;
 
-use super::{Active, Trouble, Worker};
+use super::{ActiveTask, Worker, WorkerError};
 use crate::transport::Fetched;
 
 /// Where fetched records go.
 #[derive(Default)]
-pub(crate) struct Queues {
+pub(crate) struct InputQueues {
     /// The task and the input that read a partition.
     places: HashMap<TopicPartition, (usize, usize)>,
     /// Bytes of each task's records, and of all.
@@ -18,7 +18,7 @@ pub(crate) struct Queues {
     bytes: usize,
 }
 
-impl Queues {
+impl InputQueues {
     /// A task has other records than before.
     fn count(&mut self, task: usize, bytes: usize) {
         if let Some(before) = self.of_tasks.get_mut(task) {
@@ -33,8 +33,8 @@ const RECORDS_MAX: usize = 20_000;
 
 impl Worker {
     /// The worker lost tasks, or has them in another order.
-    pub(super) fn places_changed(&mut self) {
-        self.queues = Queues::default();
+    pub(super) fn rebuild_queue_index(&mut self) {
+        self.queues = InputQueues::default();
         (0..self.tasks.len()).for_each(|task| self.place(task));
     }
 
@@ -48,7 +48,7 @@ impl Worker {
     }
 
     fn count_queued(&mut self, task: usize) {
-        let Active { task: active, assignment, .. } = &self.tasks[task];
+        let ActiveTask { task: active, assignment, .. } = &self.tasks[task];
         let inputs = 0..assignment.partitions.len();
         let bytes = inputs.map(|input| active.queued_bytes(input)).sum();
         self.queues.count(task, bytes);
@@ -58,11 +58,11 @@ impl Worker {
     /// makes room. With many partitions a batch of each would be far too much.
     pub(super) fn has_enough_queued(&self) -> bool {
         self.queues.bytes > self.config.queue_bytes()
-            && !self.is_waiting()
+            && !self.awaits_membership()
             && self.tasks.iter().any(|active| active.task.is_ready())
     }
 
-    pub(super) fn enqueue(&mut self, fetched: Fetched) -> Result<(), Trouble> {
+    pub(super) fn enqueue(&mut self, fetched: Fetched) -> Result<(), WorkerError> {
         let Fetched { partition, batch } = fetched;
         // A partition that was removed a moment ago: its records come again wherever it is now.
         let Some((task, input)) = self.queues.places.get(&partition).copied() else {
@@ -81,10 +81,10 @@ impl Worker {
         Ok(())
     }
 
-    pub(super) fn resume_partitions(&mut self, task: usize) -> Result<(), Trouble> {
+    pub(super) fn resume_partitions(&mut self, task: usize) -> Result<(), WorkerError> {
         self.count_queued(task);
         let bytes_max = self.bytes_max();
-        let Active { assignment, task, paused, .. } = &mut self.tasks[task];
+        let ActiveTask { assignment, task, paused, .. } = &mut self.tasks[task];
         for (input, paused) in paused.iter_mut().enumerate().filter(|(_, paused)| **paused) {
             let has_space =
                 task.queued(input) < RECORDS_MAX / 2 && task.queued_bytes(input) < bytes_max / 2;
@@ -101,7 +101,7 @@ impl Worker {
     /// task waited for, overlays by one slice.
     pub(crate) fn beyond_its_bounds(&self) -> Option<String> {
         let records_max = RECORDS_MAX + self.config.poll_records_max;
-        for Active { assignment, task, .. } in &self.tasks {
+        for ActiveTask { assignment, task, .. } in &self.tasks {
             let queued = (0..assignment.partitions.len()).map(|input| task.queued(input)).max();
             if let Some(queued) = queued.filter(|queued| *queued > records_max) {
                 let task = assignment.task;

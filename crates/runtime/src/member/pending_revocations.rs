@@ -5,21 +5,21 @@ use std::collections::BTreeSet;
 use streams_core::{TaskId, TopicPartition};
 
 #[derive(Debug, Default)]
-pub(super) struct Releases(Vec<Release>);
+pub(super) struct PendingRevocations(Vec<PendingRevocation>);
 
 #[derive(Debug)]
-struct Release {
+struct PendingRevocation {
     partitions: Vec<TopicPartition>,
     tasks: BTreeSet<TaskId>,
 }
 
-impl Releases {
+impl PendingRevocations {
     /// Notes partitions that are to be unassigned when `tasks` are closed. Those that are on their
     /// way out already, because they were revoked before they were lost, are not unassigned twice.
     pub(super) fn add(&mut self, mut partitions: Vec<TopicPartition>, tasks: Vec<TaskId>) {
         let leaving = |one: &TopicPartition| self.0.iter().any(|r| r.partitions.contains(one));
         partitions.retain(|one| !leaving(one));
-        self.0.push(Release { partitions, tasks: tasks.into_iter().collect() });
+        self.0.push(PendingRevocation { partitions, tasks: tasks.into_iter().collect() });
     }
 
     pub(super) fn released(&mut self, task: TaskId) {
