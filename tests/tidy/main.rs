@@ -3,6 +3,7 @@
 
 mod arrows;
 mod documents;
+mod layers;
 mod source;
 mod tree;
 
@@ -55,6 +56,16 @@ fn dependencies_point_inward() {
         files().into_iter().filter(|file| file.path.ends_with("Cargo.toml")).collect();
     assert!(manifests.len() > 1, "no manifests found");
     assert_clean(arrows::check(&manifests));
+}
+
+#[test]
+fn modules_import_from_lower_layers_only() {
+    let files = files();
+    let wrong = layers::CRATES.iter().flat_map(|(folder, layers)| {
+        assert!(files.iter().any(|file| file.path.starts_with(folder)), "{folder} is empty");
+        layers::check(folder, layers, &files)
+    });
+    assert_clean(wrong.collect());
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Drives Headwater topologies: group membership, restore, workers, exactly-once commits.
 //!
-//! An instance has one group member, some restorers and workers, each a struct with a `turn`
-//! that does what there is to do over the traits of [`transport`], a store and a [`Clock`]. In
-//! production each has a thread.
+//! An instance has one group member, some restorers and some workers. Each is a struct whose `turn`
+//! does what there is to do, through the traits of [`transport`], a store and a [`Clock`]. In
+//! production each has a thread. They know each other's messages only (`messages`).
 //!
-//! Everything that an instance's threads say to `tracing` is inside the span `headwater`, with the
-//! fields `app` and `thread` (`member`, `restorer`, `worker`). Events carry stable field names:
-//! `app`, `instance`, `task`, `worker`, `topic`, `partition`, `offset`, `error`, `reason`.
+//! Everything that an instance's threads log with `tracing` is inside the span `headwater`, with
+//! the fields `app` and `thread` (`member`, `restorer`, `worker`, `globals`). Events have stable
+//! fields: `app`, `instance`, `task`, `worker`, `topic`, `partition`, `offset`, `error`, `reason`.
 
 mod app;
+mod assignment;
 mod client;
 mod clock;
 mod config;
@@ -18,12 +19,14 @@ mod globals;
 mod instance;
 mod lease;
 mod local_state;
-mod mailbox;
 pub mod manual;
 mod member;
+mod messages;
 mod repartition_purge;
 mod restore;
+mod retry;
 mod status;
+mod stores;
 mod threads;
 mod topics;
 pub mod transport;

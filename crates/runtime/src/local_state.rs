@@ -1,4 +1,4 @@
-//! Who this instance is, and where it keeps things.
+//! What an instance keeps on its machine: its identity and its stores.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -8,28 +8,37 @@ use streams_core::StoreProvider;
 
 use crate::config::{Config, ConfigError, TableStorage};
 use crate::error::AppError;
-use crate::instance::InstanceIdentity;
 
-/// The state directory, if there is one, locked as long as this lives.
+/// Names an instance among those of its application.
+#[derive(Clone, Debug)]
+pub(crate) struct InstanceIdentity {
+    pub(crate) instance_id: Arc<str>,
+    /// Whether the next start of this instance has the same id. Only then may it be a static
+    /// member: the group would wait in vain for one that never comes back.
+    pub(crate) is_kept: bool,
+}
+
+/// The instance's identity and its state directory, if it has one. The directory is locked as long
+/// as this exists.
 pub(crate) struct LocalState {
     directory: Option<StateDir>,
     identity: InstanceIdentity,
 }
 
-/// Opens and locks the state directory and finds out the instance's identity.
-pub(crate) fn open(config: &Config, application_id: &str) -> Result<LocalState, AppError> {
-    let open = |path| StateDir::open(path, application_id);
-    let directory = config.state_dir.as_deref().map(open).transpose();
-    let directory = directory.map_err(|error| AppError::StateDirectory(error.to_string()))?;
-    let kept = directory.as_ref().map(|directory| Arc::from(directory.instance_id()));
-    let identity = match config.instance_id.clone().or(kept) {
-        Some(instance_id) => InstanceIdentity { instance_id, is_kept: true },
-        None => InstanceIdentity { instance_id: random_id(), is_kept: false },
-    };
-    Ok(LocalState { directory, identity })
-}
-
 impl LocalState {
+    /// Opens and locks the state directory, and finds out the instance's identity.
+    pub(crate) fn open(config: &Config, application_id: &str) -> Result<Self, AppError> {
+        let open = |path| StateDir::open(path, application_id);
+        let directory = config.state_dir.as_deref().map(open).transpose();
+        let directory = directory.map_err(|error| AppError::StateDirectory(error.to_string()))?;
+        let kept = directory.as_ref().map(|directory| Arc::from(directory.instance_id()));
+        let identity = match config.instance_id.clone().or(kept) {
+            Some(instance_id) => InstanceIdentity { instance_id, is_kept: true },
+            None => InstanceIdentity { instance_id: random_id(), is_kept: false },
+        };
+        Ok(Self { directory, identity })
+    }
+
     pub(crate) fn identity(&self) -> InstanceIdentity {
         self.identity.clone()
     }

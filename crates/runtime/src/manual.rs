@@ -1,8 +1,8 @@
-//! An application that is turned by hand instead of by threads: for simulations.
+//! An application that its caller turns by hand, instead of threads: for simulations.
 //!
-//! It is made of the same components as one that runs; only who calls them, and when, is left to
-//! the caller. On a log that never waits, with a clock that stands still until it is moved, the
-//! same turns give the same run.
+//! It is made of the same components as one that runs. Only which of them has a turn, and when, is
+//! the caller's choice. On a log that never waits, with a clock that stands still until it is
+//! moved, the same turns give the same run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,17 +13,19 @@ use streams_core::{StoreProvider, Topology};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::AppError;
-use crate::instance::{Instance, InstanceIdentity, InstanceParts};
-use crate::member::MemberMessage;
+use crate::instance::{Instance, InstanceParts};
+use crate::local_state::InstanceIdentity;
+use crate::messages::MemberMessage;
 use crate::status::StatusHandle;
 use crate::topics;
 use crate::transport::Transport;
+use crate::worker::Worker;
 
-/// What an application that is turned by hand works with.
+/// What a [`ManualApp`] is made of.
 pub struct ManualAppParts {
     /// What it runs.
     pub topology: Arc<Topology>,
-    /// Its configuration; `instance_id` must be set.
+    /// Its configuration. `instance_id` should be set; without one, it is `manual`.
     pub config: Config,
     /// Its log.
     pub transport: Arc<dyn Transport>,
@@ -33,7 +35,8 @@ pub struct ManualAppParts {
     pub clock: Arc<dyn Clock>,
 }
 
-/// An application without threads. Dropping it is the end of its process: no goodbye, no commit.
+/// An application without threads. Dropping it is like the death of its process: it neither commits
+/// nor leaves the group.
 pub struct ManualApp {
     instance: Instance,
     status: StatusHandle,
@@ -41,33 +44,32 @@ pub struct ManualApp {
 }
 
 impl ManualApp {
-    /// Checks and creates the topics, joins the group, makes the producers.
+    /// Checks and creates the topics, joins the group, opens the producers.
     ///
     /// # Errors
-    /// As [`App::run`](crate::App::run), but that nothing is tried again at the start.
+    /// As [`App::run`](crate::App::run), except that nothing is retried.
     pub fn start(parts: ManualAppParts) -> Result<Self, AppError> {
         let ManualAppParts { topology, config, transport, stores, clock } = parts;
         let config = config.checked()?;
-        let layout = {
+        let metadata = {
             let mut admin = transport.admin()?;
+            let kept = BTreeSet::new();
             let timeout = config.request_timeout;
-            topics::prepare(&topology, &mut *admin, &BTreeSet::new(), config.replication, timeout)?
+            topics::prepare(&topology, &mut *admin, &kept, config.replication, timeout)?
         };
-        let instance_id = config.instance_id.clone().unwrap_or_else(|| "stepped".into());
-        let identity = InstanceIdentity { instance_id, is_kept: true };
+        let instance_id = config.instance_id.clone().unwrap_or_else(|| "manual".into());
         let status = StatusHandle::default();
-        let parts = InstanceParts {
+        let mut instance = Instance::new(&InstanceParts {
             topology,
             config,
             transport,
             stores,
             clock,
             status: status.clone(),
-            identity,
-            layout,
-        };
-        let mut instance = Instance::new(&parts)?;
-        instance.workers.iter_mut().try_for_each(crate::worker::Worker::start)?;
+            identity: InstanceIdentity { instance_id, is_kept: true },
+            metadata,
+        })?;
+        instance.workers.iter_mut().try_for_each(Worker::start)?;
         Ok(Self { instance, status, has_left: false })
     }
 
@@ -77,21 +79,14 @@ impl ManualApp {
         1 + restorers.len() + workers.len() + usize::from(globals.is_some())
     }
 
-    /// Gives one of the components, numbered from 0, its turn. Nothing waits.
+    /// Gives one of the components a turn: 0 is the member, then come the restorers, the workers,
+    /// and the reader of global tables. Never waits.
     ///
     /// # Errors
-    /// What ends the application: drop it.
+    /// The application has failed: drop it.
     pub fn turn(&mut self, component: usize) -> Result<(), AppError> {
-        let Instance { member, restorers, workers, globals, .. } = &mut self.instance;
-        let Some(component) = component.checked_sub(1) else {
-            if !self.has_left {
-                self.has_left = !member.turn(Duration::ZERO)?;
-                if self.has_left {
-                    self.status.ended(None);
-                }
-            }
-            return Ok(());
-        };
+        let Some(component) = component.checked_sub(1) else { return self.turn_member() };
+        let Instance { restorers, workers, globals, .. } = &mut self.instance;
         if let Some(restorer) = restorers.get_mut(component) {
             return restorer.turn(Duration::ZERO);
         }
@@ -102,15 +97,24 @@ impl ManualApp {
         }
     }
 
-    /// How much it holds in memory that has a bound, and what the bound is, if it is beyond.
-    pub fn beyond_its_bounds(&self) -> Option<String> {
-        let workers = &self.instance.workers;
-        workers.iter().find_map(crate::worker::Worker::beyond_its_bounds)
+    fn turn_member(&mut self) -> Result<(), AppError> {
+        if !self.has_left {
+            self.has_left = !self.instance.member.turn(Duration::ZERO)?;
+            if self.has_left {
+                self.status.ended(None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Describes what takes more memory than its bound allows, if anything does.
+    pub fn exceeded_bound(&self) -> Option<String> {
+        self.instance.workers.iter().find_map(Worker::exceeded_bound)
     }
 
     /// Asks for a graceful stop; [`has_left`](Self::has_left) says when it is done.
     pub fn stop(&self) {
-        let _ = self.instance.notices.send(MemberMessage::Stop);
+        let _ = self.instance.to_member.send(MemberMessage::Stop);
     }
 
     /// Whether it has stopped gracefully.

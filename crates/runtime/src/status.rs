@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use streams_core::{TaskId, TaskMetrics, TopicPartition};
 
+use crate::error::AppError;
+
 /// A snapshot of everything that runs in this instance.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
@@ -256,7 +258,7 @@ impl StatusHandle {
 
     /// For whoever runs an application that could not be made: it has ended with `error`.
     #[doc(hidden)]
-    pub fn failed(&self, error: &crate::AppError) {
+    pub fn failed(&self, error: &AppError) {
         self.ended(Some(error.to_string()));
     }
 

@@ -1,92 +1,93 @@
-//! A client that became another member without a word.
+//! A client that silently became another member of the group.
 //!
-//! When the group does not know a member any more that is about to join again, the client takes a
-//! new name and may be given what it has, so that it sees no reason to tell what it lost. Somebody
-//! else may have had it in between: such tasks begin anew, from what is committed. They must not do
-//! so before the group has said that the new member has them. Until then it may be somebody else's
-//! still, and a commit under the new name would be taken.
+//! When the group has forgotten a member that is about to join again, the client gets a new member
+//! id. The group may assign it what it had, so the client sees nothing to report as lost. But
+//! another instance may have had those partitions in between, so their tasks begin again from what
+//! is committed. They must not do so before the group has assigned them to the new member id: until
+//! then they may still be the other instance's, and the group would accept a commit under the new
+//! id.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::sync::Arc;
 
 use streams_core::TaskId;
 
-use super::{Member, Stopping};
-use crate::lease::{Assignment, Lease};
+use super::{GroupMember, Shutdown};
+use crate::assignment::Assignment;
+use crate::lease::Lease;
 use crate::status::TaskState;
 
-/// Under which name this instance has what it has.
+/// Under which member id this instance has its tasks.
 #[derive(Default)]
 pub(super) struct MemberIdTracker {
-    /// The name under which the group has last said what is ours; `None` if the client was nobody
-    /// again by then.
+    /// The member id under which the group last assigned partitions; `None` if the client had none
+    /// any more by then.
     confirmed: Option<Arc<str>>,
-    /// Tasks that are closed only to be opened again.
+    /// Tasks that are being closed only to be opened again.
     closing: BTreeSet<TaskId>,
     /// Those of them that are closed.
     closed: BTreeSet<TaskId>,
 }
 
 impl MemberIdTracker {
-    /// The group wants the task back.
-    pub(super) fn given_up(&mut self, task: TaskId) {
+    /// The group wants the task back, so it is not opened again.
+    pub(super) fn task_revoked(&mut self, task: TaskId) {
         self.closing.remove(&task);
         self.closed.remove(&task);
     }
 
-    pub(super) fn released(&mut self, task: TaskId) {
+    pub(super) fn task_closed(&mut self, task: TaskId) {
         if self.closing.remove(&task) {
             self.closed.insert(task);
         }
     }
 }
 
-impl Member {
-    /// The group has said what is ours, and waits for the answer: until that is given the client
-    /// does not join again, so it has no other name yet.
-    pub(super) fn confirm(&mut self) {
-        self.naming.confirmed = self.member_id();
+impl GroupMember {
+    /// Notes the member id of an assignment. The group waits for the answer to it, and the client
+    /// does not join again before that is given, so its id is still the one of the assignment.
+    pub(super) fn confirm_member_id(&mut self) {
+        self.member_ids.confirmed = self.member_id();
     }
 
-    /// A lease of what the group has just given us. Without a name it is lost already.
+    /// A lease of what the group has just assigned. Without a member id it is lost already.
     pub(super) fn lease(&self) -> Arc<Lease> {
-        Lease::new(self.naming.confirmed.clone())
+        Lease::new(self.member_ids.confirmed.clone())
     }
 
-    /// Has tasks closed that were given to who the client was, and opens them again when they are
-    /// the new member's.
+    /// Closes tasks that were assigned under an earlier member id, and opens them again when they
+    /// are assigned under the new one.
     pub(super) fn follow_member_id(&mut self) {
-        if self.stopping != Stopping::No {
+        if self.shutdown != Shutdown::No {
             return;
         }
-        let Some(name) = self.member_id() else { return };
-        self.close_renamed(&name);
-        if self.naming.confirmed.as_ref() == Some(&name) {
-            self.reopen_renamed();
+        let Some(member_id) = self.member_id() else { return };
+        self.close_earlier(&member_id);
+        if self.member_ids.confirmed.as_ref() == Some(&member_id) {
+            self.reopen_closed();
         }
     }
 
-    fn close_renamed(&mut self, name: &Arc<str>) {
-        let is_anothers =
-            |one: &&Assignment| one.lease.is_held() && one.lease.member_id() != Some(name);
-        let renamed: Vec<_> = self.tasks.values().filter(is_anothers).cloned().collect();
-        if renamed.is_empty() {
+    fn close_earlier(&mut self, member_id: &Arc<str>) {
+        let is_earlier =
+            |one: &&Assignment| one.lease.is_held() && one.lease.member_id() != Some(member_id);
+        let earlier: Vec<_> = self.tasks.values().filter(is_earlier).cloned().collect();
+        if earlier.is_empty() {
             return;
         }
-        for Assignment { task, lease, .. } in renamed {
-            tracing::info!(%task, "the client is another member now, the task is opened again");
-            self.status.set_task_state(task, TaskState::Closing, "the client is another member");
+        for Assignment { task, lease, .. } in earlier {
+            tracing::info!(%task, "the client has a new member id; opening the task again");
+            self.status.set_task_state(task, TaskState::Closing, "the member id has changed");
             lease.lose();
-            self.naming.closing.insert(task);
+            self.member_ids.closing.insert(task);
         }
-        self.leases_changed();
+        self.announce_lease_changes();
     }
 
-    fn reopen_renamed(&mut self) {
-        for task in std::mem::take(&mut self.naming.closed) {
-            let (place, lease) = (self.place(task), self.lease());
-            let assignment = self.placement.assignment(&self.topology, task, place, lease);
-            self.tasks.insert(task, assignment.clone());
+    fn reopen_closed(&mut self) {
+        for task in mem::take(&mut self.member_ids.closed) {
+            let assignment = self.assignment(task);
             self.open(assignment);
         }
     }

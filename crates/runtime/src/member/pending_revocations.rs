@@ -1,4 +1,4 @@
-//! Partitions on their way out: unassigned when the last of their tasks is closed.
+//! Revoked and lost partitions: they are unassigned once their last task is closed.
 
 use std::collections::BTreeSet;
 
@@ -10,28 +10,31 @@ pub(super) struct PendingRevocations(Vec<PendingRevocation>);
 #[derive(Debug)]
 struct PendingRevocation {
     partitions: Vec<TopicPartition>,
+    /// Tasks that are not closed yet.
     tasks: BTreeSet<TaskId>,
 }
 
 impl PendingRevocations {
-    /// Notes partitions that are to be unassigned when `tasks` are closed. Those that are on their
-    /// way out already, because they were revoked before they were lost, are not unassigned twice.
+    /// Adds partitions that are to be unassigned when `tasks` are closed. Partitions that are
+    /// pending already, because they were revoked before they were lost, are not unassigned twice.
     pub(super) fn add(&mut self, mut partitions: Vec<TopicPartition>, tasks: Vec<TaskId>) {
-        let leaving = |one: &TopicPartition| self.0.iter().any(|r| r.partitions.contains(one));
-        partitions.retain(|one| !leaving(one));
+        let is_pending = |partition: &TopicPartition| {
+            self.0.iter().any(|pending| pending.partitions.contains(partition))
+        };
+        partitions.retain(|partition| !is_pending(partition));
         self.0.push(PendingRevocation { partitions, tasks: tasks.into_iter().collect() });
     }
 
-    pub(super) fn released(&mut self, task: TaskId) {
-        for release in &mut self.0 {
-            release.tasks.remove(&task);
+    pub(super) fn task_closed(&mut self, task: TaskId) {
+        for pending in &mut self.0 {
+            pending.tasks.remove(&task);
         }
     }
 
-    /// The partitions that nobody touches any more, one list for each event they came with.
-    pub(super) fn finished(&mut self) -> Vec<Vec<TopicPartition>> {
-        let done = self.0.extract_if(.., |release| release.tasks.is_empty());
-        done.map(|release| release.partitions).collect()
+    /// Takes the partitions whose tasks are all closed, one list for each event that revoked them.
+    pub(super) fn take_finished(&mut self) -> Vec<Vec<TopicPartition>> {
+        let finished = self.0.extract_if(.., |pending| pending.tasks.is_empty());
+        finished.map(|pending| pending.partitions).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -1,11 +1,13 @@
-//! A worker's producer, its transaction, and what an error of it means.
+//! A worker's producer and its transaction.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use streams_core::{Effect, Effects, TopicPartition};
 
+use super::error::ProducerHealth;
 use crate::clock::Clock;
 use crate::error::AppError;
 use crate::topics::SinkLimits;
@@ -14,72 +16,41 @@ use crate::transport::{
     TransportError,
 };
 
-/// Why a worker's work in hand is lost.
-#[derive(Debug)]
-pub(crate) enum WorkerError {
-    /// Back to the last commit and again: an ordinary event.
-    Rewind {
-        /// What becomes of the producer.
-        health: ProducerHealth,
-        /// Why.
-        reason: String,
-    },
-    /// The application cannot go on.
-    Fatal(AppError),
-}
-
-/// What becomes of a producer whose work is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProducerHealth {
-    /// Its transaction is aborted, and it goes on.
-    Usable,
-    /// What it asked for last may still happen: it is given up.
-    Uncertain,
-    /// Somebody else has its identity.
-    Fenced,
-}
-
-impl ProducerHealth {
-    fn after(error: &TransportError) -> Self {
-        match error.kind() {
-            ErrorKind::Abortable => Self::Usable,
-            ErrorKind::Fenced => Self::Fenced,
-            _ => Self::Uncertain,
-        }
-    }
-}
-
-impl From<TransportError> for WorkerError {
-    fn from(error: TransportError) -> Self {
-        let reason = error.to_string();
-        match error.kind() {
-            ErrorKind::NotFound | ErrorKind::Exists | ErrorKind::Refused => {
-                Self::Fatal(error.into())
-            }
-            // Also what should have been retriable, once it is certain that it will not be tried
-            // again.
-            _ => Self::Rewind { health: ProducerHealth::after(&error), reason },
-        }
-    }
-}
-
+/// The producer of a worker, opened when it is needed and replaced when it cannot be used again.
 pub(crate) struct WorkerProducer {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     config: ProducerConfig,
     limits: Arc<SinkLimits>,
-    /// Of how many topics the producer knows what they take.
-    limits_announced: usize,
+    /// How long a request may take.
     timeout: Duration,
-    /// `None` after it was retired, until the next one is there.
-    producer: Option<Box<dyn Producer>>,
-    in_transaction: bool,
+    state: ProducerState,
+    /// Changelogs whose offsets are asked for, also of the next producer.
     tracked: BTreeSet<TopicPartition>,
+    /// When producers were fenced, within the last minute.
     fenced_at: VecDeque<Duration>,
 }
 
-/// So many fenced producers within a minute mean that another process has the same identity.
+/// Whether there is a producer, and whether its transaction is open.
+enum ProducerState {
+    /// None was opened yet, or the last one was given up.
+    Absent,
+    /// No transaction is open. Without a transactional id that is always so.
+    Idle(OpenProducer),
+    /// A transaction is open.
+    InTransaction(OpenProducer),
+}
+
+struct OpenProducer {
+    client: Box<dyn Producer>,
+    /// How many topics it knows the limits of.
+    limits_announced: usize,
+}
+
+/// More fenced producers than this within [`FENCED_WITHIN`] mean that another process has the same
+/// identity.
 const FENCED_MAX: usize = 12;
+const FENCED_WITHIN: Duration = Duration::from_secs(60);
 
 impl WorkerProducer {
     pub(crate) fn new(
@@ -94,10 +65,8 @@ impl WorkerProducer {
             clock,
             config,
             limits,
-            limits_announced: 0,
             timeout,
-            producer: None,
-            in_transaction: false,
+            state: ProducerState::Absent,
             tracked: BTreeSet::new(),
             fenced_at: VecDeque::new(),
         }
@@ -107,39 +76,32 @@ impl WorkerProducer {
         self.config.transactional_id.is_some()
     }
 
-    /// Makes the producer if there is none. That ends a transaction which an earlier one with this
-    /// identity left open, so it is also the first thing a worker does: its own restore would
-    /// wait for that transaction.
-    pub(crate) fn ensure(&mut self) -> Result<(), TransportError> {
-        if self.producer.is_some() {
+    /// Opens the producer if there is none. That ends a transaction which an earlier one with this
+    /// identity left open, so it is also the first thing a worker does: its own restore would wait
+    /// for that transaction.
+    pub(crate) fn ensure_open(&mut self) -> Result<(), TransportError> {
+        if !matches!(self.state, ProducerState::Absent) {
             return Ok(());
         }
-        let mut producer = self.transport.producer(&self.config)?;
-        self.limits_announced = 0;
-        limit(&mut *producer, &self.limits, &mut self.limits_announced);
-        producer.init(self.timeout)?;
+        let client = self.transport.producer(&self.config)?;
+        let mut producer = OpenProducer { client, limits_announced: 0 };
+        // Before `init`: afterwards only topics without records may get a limit.
+        producer.announce_limits(&self.limits);
+        producer.client.init(self.timeout)?;
         for partition in &self.tracked {
-            producer.track(partition);
+            producer.client.track(partition);
         }
-        self.producer = Some(producer);
-        self.in_transaction = false;
+        self.state = ProducerState::Idle(producer);
         Ok(())
     }
 
-    fn ready(&mut self) -> Result<&mut Box<dyn Producer>, TransportError> {
-        self.ensure()?;
-        self.producer
-            .as_mut()
-            .ok_or_else(|| TransportError::new(ErrorKind::Fatal, "the producer", "there is none"))
-    }
-
     /// The producer, inside a transaction if it is transactional.
-    fn open(&mut self) -> Result<&mut Box<dyn Producer>, TransportError> {
-        if self.is_transactional() && !self.in_transaction {
-            self.ready()?.begin()?;
-            self.in_transaction = true;
+    fn in_transaction(&mut self) -> Result<&mut OpenProducer, TransportError> {
+        self.ensure_open()?;
+        if self.is_transactional() {
+            self.state.begin()?;
         }
-        self.ready()
+        self.state.producer_mut()
     }
 
     /// Asks for the offsets of what is sent to a changelog.
@@ -147,19 +109,18 @@ impl WorkerProducer {
         if !self.tracked.insert(partition.clone()) {
             return;
         }
-        if let Some(producer) = &mut self.producer {
-            producer.track(partition);
+        if let Ok(producer) = self.state.producer_mut() {
+            producer.client.track(partition);
         }
     }
 
     pub(crate) fn send_all(&mut self, effects: &Effects) -> Result<(), TransportError> {
-        self.open()?;
-        let Self { producer, limits, limits_announced, .. } = self;
-        let Some(producer) = producer else { return Ok(()) };
-        // The tasks may have met topics that nobody knew of at the start.
-        limit(&mut **producer, limits, limits_announced);
+        let limits = Arc::clone(&self.limits);
+        let producer = self.in_transaction()?;
+        // Tasks may have sent to topics that were not known at the start.
+        producer.announce_limits(&limits);
         let send = |effect: Effect<'_>| {
-            producer.send(&Outgoing {
+            producer.client.send(&Outgoing {
                 topic: effect.topic,
                 partition: effect.partition,
                 key: effect.key,
@@ -168,14 +129,14 @@ impl WorkerProducer {
                 headers: effect.headers,
             })
         };
-        effects.iter().try_for_each(send).map_err(|error| with_changed_limits(error, limits))
+        effects.iter().try_for_each(send).map_err(|error| with_changed_limits(error, &limits))
     }
 
-    /// Waits until everything is acknowledged; a commit of offsets alone begins its transaction
+    /// Waits until everything is acknowledged. A commit of offsets alone begins its transaction
     /// here.
     pub(crate) fn flush(&mut self) -> Result<(), TransportError> {
         let timeout = self.timeout;
-        let flushed = self.open()?.flush(timeout);
+        let flushed = self.in_transaction()?.client.flush(timeout);
         flushed.map_err(|error| with_changed_limits(error, &self.limits))
     }
 
@@ -185,51 +146,52 @@ impl WorkerProducer {
         group: &GroupMetadata,
     ) -> Result<(), TransportError> {
         let timeout = self.timeout;
-        self.open()?.send_offsets(offsets, group, timeout)
+        self.in_transaction()?.client.send_offsets(offsets, group, timeout)
     }
 
     pub(crate) fn commit(&mut self) -> Result<(), TransportError> {
         let timeout = self.timeout;
-        let committed = self.ready()?.commit(timeout);
+        let committed = self.state.producer_mut()?.client.commit(timeout);
         committed.map_err(|error| with_changed_limits(error, &self.limits))?;
-        self.in_transaction = false;
+        self.state.end_transaction();
         Ok(())
     }
 
-    /// The changelog offset behind the last record that was acknowledged.
+    /// The changelog offset after the last record that was acknowledged.
     pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
-        Some(self.producer.as_ref()?.last_offset(partition)? + 1)
+        Some(self.state.producer()?.client.last_offset(partition)? + 1)
     }
 
     pub(crate) fn in_flight_bytes(&self) -> usize {
-        self.producer.as_ref().map_or(0, |producer| producer.in_flight_bytes())
+        self.state.producer().map_or(0, |producer| producer.client.in_flight_bytes())
     }
 
-    /// Ends what is in hand: by an abort, or, if the producer can no longer be trusted, by giving
-    /// it up for a new one. A commit that timed out may still arrive at the broker, and would
-    /// then end the *next* transaction of the same producer: only a new one, whose `init`
-    /// fences the old, is safe from it.
-    pub(crate) fn end_transaction(&mut self, health: ProducerHealth) -> Result<(), AppError> {
+    /// Drops the work in hand: aborts the transaction or, if the producer cannot be trusted any
+    /// more, gives the producer up. A commit that timed out may still arrive at the broker, and
+    /// would then end the *next* transaction of the same producer. Only a new producer is safe from
+    /// it: its `init` fences the old one.
+    pub(crate) fn abort_or_retire(&mut self, health: ProducerHealth) -> Result<(), AppError> {
         let health = if health == ProducerHealth::Usable { self.abort() } else { health };
         if health == ProducerHealth::Usable {
             return Ok(());
         }
-        self.in_transaction = false;
-        let was_there = self.producer.take().is_some();
-        if was_there && health == ProducerHealth::Fenced { self.count_fencing() } else { Ok(()) }
+        let retired = mem::replace(&mut self.state, ProducerState::Absent);
+        let is_new = !matches!(retired, ProducerState::Absent);
+        if is_new && health == ProducerHealth::Fenced { self.count_fencing() } else { Ok(()) }
     }
 
+    /// Aborts the transaction, if one is open. Says whether the producer can be used again.
     fn abort(&mut self) -> ProducerHealth {
-        let Some(producer) = self.producer.as_mut().filter(|_| self.in_transaction) else {
+        let ProducerState::InTransaction(producer) = &mut self.state else {
             return ProducerHealth::Usable;
         };
-        match producer.abort(self.timeout) {
+        match producer.client.abort(self.timeout) {
             Ok(()) => {
-                self.in_transaction = false;
+                self.state.end_transaction();
                 ProducerHealth::Usable
             }
             Err(error) => {
-                tracing::warn!(%error, "the abort failed, the producer is retired");
+                tracing::warn!(%error, "the transaction was not aborted; replacing the producer");
                 let is_fenced = error.kind() == ErrorKind::Fenced;
                 if is_fenced { ProducerHealth::Fenced } else { ProducerHealth::Uncertain }
             }
@@ -239,7 +201,7 @@ impl WorkerProducer {
     fn count_fencing(&mut self) -> Result<(), AppError> {
         let now = self.clock.monotonic();
         self.fenced_at.push_back(now);
-        while self.fenced_at.front().is_some_and(|at| now - *at > Duration::from_secs(60)) {
+        while self.fenced_at.front().is_some_and(|at| now - *at > FENCED_WITHIN) {
             self.fenced_at.pop_front();
         }
         match &self.config.transactional_id {
@@ -252,17 +214,57 @@ impl WorkerProducer {
     }
 }
 
-/// Tells a producer what topics take that it does not know of.
-fn limit(producer: &mut dyn Producer, limits: &SinkLimits, limits_announced: &mut usize) {
-    for info in limits.since(*limits_announced) {
-        let bytes_max = usize::try_from(info.max_message_bytes).unwrap_or(0);
-        producer.limit_batches(&info.name, bytes_max);
-        *limits_announced += 1;
+impl ProducerState {
+    fn producer(&self) -> Option<&OpenProducer> {
+        match self {
+            Self::Absent => None,
+            Self::Idle(producer) | Self::InTransaction(producer) => Some(producer),
+        }
+    }
+
+    fn producer_mut(&mut self) -> Result<&mut OpenProducer, TransportError> {
+        match self {
+            Self::Absent => {
+                Err(TransportError::new(ErrorKind::Fatal, "the producer", "it was given up"))
+            }
+            Self::Idle(producer) | Self::InTransaction(producer) => Ok(producer),
+        }
+    }
+
+    /// Begins a transaction unless one is open.
+    fn begin(&mut self) -> Result<(), TransportError> {
+        if let Self::Idle(producer) = self {
+            producer.client.begin()?;
+            *self = match mem::replace(self, Self::Absent) {
+                Self::Idle(producer) => Self::InTransaction(producer),
+                other => other,
+            };
+        }
+        Ok(())
+    }
+
+    /// The transaction was committed or aborted.
+    fn end_transaction(&mut self) {
+        *self = match mem::replace(self, Self::Absent) {
+            Self::InTransaction(producer) => Self::Idle(producer),
+            other => other,
+        };
     }
 }
 
-/// Records are checked against what topics took when they became known. If the log refuses one all
-/// the same, that has changed, and a restart will know it.
+impl OpenProducer {
+    /// Tells the producer the limits of topics that it does not know of.
+    fn announce_limits(&mut self, limits: &SinkLimits) {
+        for info in limits.since(self.limits_announced) {
+            let bytes_max = usize::try_from(info.max_message_bytes).unwrap_or(0);
+            self.client.limit_batches(&info.name, bytes_max);
+            self.limits_announced += 1;
+        }
+    }
+}
+
+/// Records are checked against the limits that topics had when they became known. If the log
+/// refuses one nevertheless, a limit has changed, and a restart will know the new one.
 fn with_changed_limits(error: TransportError, limits: &SinkLimits) -> TransportError {
     if error.kind() != ErrorKind::Refused {
         return error;
@@ -271,6 +273,7 @@ fn with_changed_limits(error: TransportError, limits: &SinkLimits) -> TransportE
     if changes.is_empty() {
         return error;
     }
-    let why = format!("what topics take has changed: {changes}; a restart goes by what it is now");
-    TransportError::new(ErrorKind::Refused, error.to_string(), why)
+    let cause =
+        format!("the limits of topics have changed: {changes}. Restart to use the new ones");
+    TransportError::new(ErrorKind::Refused, error.to_string(), cause)
 }

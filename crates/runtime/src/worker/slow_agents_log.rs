@@ -1,5 +1,4 @@
-//! What a worker says about agents that take long for a record: nothing else waits for them, so
-//! nobody would notice.
+//! Logs agents that take long for a record. Nothing else waits for them, so nobody would notice.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,26 +6,33 @@ use std::time::Duration;
 
 use streams_core::{SlowAgent, Task, TopicPartition};
 
-/// How long a record may take before it is said.
+/// How long a record may take before it is logged.
 const SLOW: Duration = Duration::from_secs(30);
 
-/// The records that were said to take long, and do still.
+/// The records that were logged and still take long.
 #[derive(Default)]
-pub(crate) struct SlowAgentsLog(BTreeSet<(Arc<str>, TopicPartition, i64)>);
+pub(super) struct SlowAgentsLog(BTreeSet<SlowRecord>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct SlowRecord {
+    agent: Arc<str>,
+    partition: TopicPartition,
+    offset: i64,
+}
 
 impl SlowAgentsLog {
-    /// Says it once for each record.
-    pub(crate) fn say<'t>(&mut self, tasks: impl Iterator<Item = &'t Task>) {
+    /// Logs each slow record once.
+    pub(super) fn log<'t>(&mut self, tasks: impl Iterator<Item = &'t Task>) {
         let mut slow = BTreeSet::new();
         for SlowAgent { agent, partition, offset, since } in
             tasks.flat_map(|task| task.slow_agents(SLOW))
         {
-            let record = (agent, partition, offset);
+            let record = SlowRecord { agent, partition, offset };
             if !self.0.contains(&record) {
                 tracing::warn!(
-                    agent = %record.0,
-                    topic = %record.1.topic,
-                    partition = record.1.partition,
+                    agent = %record.agent,
+                    topic = %record.partition.topic,
+                    partition = record.partition.partition,
                     offset,
                     seconds = since.as_secs(),
                     "an agent has not asked for another record for a while; its other records wait"

@@ -176,7 +176,7 @@ impl World {
         let Some(mut app) = lock(&slot.app).take() else { return };
         let component = component % app.components();
         let turned = catch_unwind(AssertUnwindSafe(|| app.turn(component)));
-        if let (Ok(Ok(())), Some(beyond)) = (&turned, app.beyond_its_bounds()) {
+        if let (Ok(Ok(())), Some(beyond)) = (&turned, app.exceeded_bound()) {
             self.note(format_args!("instance {index}: {beyond}"));
             lock(&self.beyond).get_or_insert(format!("instance {index}: {beyond}"));
         }
