@@ -37,7 +37,7 @@ pub(super) fn check(
         let recorded = match records.last(&info.name) {
             Ok(recorded) => recorded.unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::Refused => {
-                tracing::debug!(topic = %info.name, %error, "another application's topology is not readable");
+                tracing::debug!(topic = %info.name, %error, "its topology is not readable");
                 continue;
             }
             Err(error) => return Err(error.into()),
