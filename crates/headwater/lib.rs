@@ -59,10 +59,10 @@ pub use connect::{client, connect};
 
 pub use runtime::{
     AppError, AppState, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError,
-    Delivered, GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus,
-    MissingTopic, MissingTopics, ReadFrom, ReadRecord, Status, StatusHandle, Tables, TaskCounters,
-    TaskIdle, TaskState, TaskStatus, TopicReader, TopologyChanges, Transactions, Writer,
-    shutdown_signal,
+    GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus, MissingTopic,
+    MissingTopics, ReadFrom, ReadRecord, RecordMetadata, RecordWriter, Status, StatusHandle,
+    TableStorage, TaskCounters, TaskIdle, TaskState, TaskStatus, TopicReader, TopologyChanges,
+    Transactions, shutdown_signal,
 };
 pub use streams_core::{
     Aggregated, Async, Backoff, BoxError, BufferFull, BuildError, Builder, Call, Cause, Change,

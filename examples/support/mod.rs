@@ -34,7 +34,7 @@ pub fn config() -> Result<Config> {
         }
     }
     if config.state_dir.is_some() && cfg!(not(feature = "rocksdb")) {
-        config.tables = Some(headwater::Tables::Memory);
+        config.tables = Some(headwater::TableStorage::Memory);
     }
     logging();
     Ok(config)

@@ -3,6 +3,7 @@
 
 mod arrows;
 mod documents;
+mod layers;
 mod links;
 mod packages;
 mod prose;
@@ -74,6 +75,16 @@ fn help_names_every_command() {
     let usage = tree::read("scripts/kafka.sh");
     let usage = usage.split("USAGE").nth(1).expect("a usage").to_owned();
     assert_clean(packages::commands(&tree::read("dev"), &usage));
+}
+
+#[test]
+fn modules_import_from_lower_layers_only() {
+    let files = files();
+    let wrong = layers::CRATES.iter().flat_map(|(folder, layers)| {
+        assert!(files.iter().any(|file| file.path.starts_with(folder)), "{folder} is empty");
+        layers::check(folder, layers, &files)
+    });
+    assert_clean(wrong.collect());
 }
 
 #[test]

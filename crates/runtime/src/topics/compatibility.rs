@@ -1,58 +1,59 @@
-//! What the application kept when it last ran, noted in a topic of its own.
+//! Whether a topology fits the state that the application has: it is compared with the topology
+//! that ran last, which is recorded in a topic of the application's own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use streams_core::{TableSpec, Topology};
 
-use super::note::{self, Notes};
-use super::owner;
-use crate::clock::Clock;
-use crate::config::{Config, TopologyChanges};
+use super::ownership;
+use super::topology_record::{self, TopologyRecords};
+use crate::config::TopologyChanges;
 use crate::error::AppError;
-use crate::transport::{Admin, Transport};
+use crate::transport::Admin;
 
-/// The shape of the topology that is to start, compared with the one that ran before.
-pub(crate) struct Shape<'a> {
+/// The topology that is to start, compared with the one that ran last.
+pub(crate) struct TopologyCompatibility<'a> {
     topology: &'a Topology,
-    notes: Notes<'a>,
+    records: TopologyRecords<'a>,
+    /// Where the application records its topology.
     topic: Arc<str>,
+    /// The topology's shape, line by line.
     lines: BTreeSet<String>,
     /// The internal topics that the application had already.
     kept: BTreeSet<Arc<str>>,
-    /// Whether the topic says something else, or nothing.
+    /// Whether the recorded topology is another one, or none is recorded.
     is_new: bool,
 }
 
-impl<'a> Shape<'a> {
-    /// Compares the topology with what the log says about its last run, and about other
-    /// applications. Touches nothing.
+impl<'a> TopologyCompatibility<'a> {
+    /// Compares the topology with the records of its last run and of other applications. Changes
+    /// nothing.
     ///
     /// # Errors
-    /// Something of the last run's has no place in this topology, and that is not accepted, or
-    /// would be taken for something else; or a topic would be shared with another application.
+    /// This topology has no place for state of the last run, and the configuration does not accept
+    /// that; or it would misread that state; or it would share a topic with another application.
     pub(crate) fn look_up(
         topology: &'a Topology,
         admin: &mut dyn Admin,
-        (log, clock, config): (&'a dyn Transport, &'a dyn Clock, &'a Config),
+        records: TopologyRecords<'a>,
     ) -> Result<Self, AppError> {
         let application = topology.application_id();
-        let notes = Notes { log, clock, config };
-        let topic = note::topic_of(application);
+        let topic = topology_record::topic_of(application);
         let lines = topology.shape();
-        let same = Self { topology, notes, topic, lines, kept: BTreeSet::new(), is_new: false };
+        let same = Self { topology, records, topic, lines, kept: BTreeSet::new(), is_new: false };
         // Without state of its own there is nothing to lose.
         if topology.internal_topics().is_empty() {
             return Ok(same);
         }
-        owner::check(topology, admin, notes)?;
-        let known = admin.describe(&[Arc::clone(&same.topic)], config.request_timeout)?;
+        ownership::check(topology, admin, records)?;
+        let known = admin.describe(&[Arc::clone(&same.topic)], records.config.request_timeout)?;
         let before = match known.first() {
-            Some(Some(_)) => notes.last(&same.topic)?,
+            Some(Some(_)) => records.last(&same.topic)?,
             _ => None,
         };
         let Some(before) = before else { return Ok(Self { is_new: true, ..same }) };
-        let accepts = config.topology_changes == TopologyChanges::Accept;
+        let accepts = records.config.topology_changes == TopologyChanges::Accept;
         let kept = if accepts { BTreeSet::new() } else { kept(topology, &before) };
         let same = Self { kept, ..same };
         if before == same.lines {
@@ -69,24 +70,24 @@ impl<'a> Shape<'a> {
         Ok(Self { is_new: true, ..same })
     }
 
-    /// The internal topics that must be there: what they hold cannot be made again.
+    /// The internal topics that must exist: what they hold cannot be produced again.
     pub(crate) fn kept(&self) -> &BTreeSet<Arc<str>> {
         &self.kept
     }
 
-    /// Notes it for the next start.
+    /// Records the topology for the next start.
     pub(crate) fn write(&self, admin: &mut dyn Admin) -> Result<(), AppError> {
         if !self.is_new {
             return Ok(());
         }
-        self.notes.write(&self.topic, &self.lines, admin)?;
-        // Another application may have started at the same time, and not seen this note: of two,
-        // the one that notes last sees the other's.
-        owner::check(self.topology, admin, self.notes)
+        self.records.write(&self.topic, &self.lines, admin)?;
+        // Another application may have started at the same time, and not seen this record. Of two,
+        // the one that writes last sees the other's.
+        ownership::check(self.topology, admin, self.records)
     }
 
-    /// Whoever accepts that state is lost does not accept that it is taken for something else:
-    /// windows of one length for those of another. Only an empty changelog can be begun again.
+    /// Accepting that state is lost does not mean accepting that it is misread, such as windows of
+    /// one length as those of another. Only a table with an empty changelog may change its kind.
     fn refuse_misreading(
         &self,
         before: &BTreeSet<String>,
@@ -94,11 +95,13 @@ impl<'a> Shape<'a> {
     ) -> Result<(), AppError> {
         let tables = self.topology.sub_topologies().iter().flat_map(|sub| sub.tables());
         for table in tables {
-            let Some((was, is)) = misread(table, before, &self.lines) else { continue };
+            let Some(Misreading { was, is }) = misread(table, before, &self.lines) else {
+                continue;
+            };
             let names = [Arc::clone(table.changelog())];
-            let known = admin.describe(&names, self.notes.config.request_timeout)?.pop();
+            let known = admin.describe(&names, self.records.config.request_timeout)?.pop();
             let Some(changelog) = known.flatten() else { continue };
-            if !self.notes.is_new(&changelog)? {
+            if !self.records.is_new(&changelog)? {
                 return Err(AppError::TableMeansSomethingElse {
                     table: Arc::clone(table.name()),
                     changelog: Arc::clone(table.changelog()),
@@ -111,36 +114,46 @@ impl<'a> Shape<'a> {
     }
 }
 
-/// What a table's entries were and what they would be taken for, if that is something else.
+/// What a table held, and what it would be read as instead.
+#[derive(Debug, PartialEq, Eq)]
+struct Misreading {
+    was: String,
+    is: String,
+}
+
 fn misread(
     table: &TableSpec,
     before: &BTreeSet<String>,
     now: &BTreeSet<String>,
-) -> Option<(String, String)> {
+) -> Option<Misreading> {
     let find = |lines: &BTreeSet<String>, start: &str| {
         let line = lines.iter().find_map(|line| line.strip_prefix(start))?;
-        // What comes behind the first comma says where entries come from, not what they are.
+        // What follows the first comma says where entries come from, not what they are.
         Some(line.split(',').next().unwrap_or(line).to_owned())
     };
     let of = format!("table {} of ", table.name());
     let terms = format!("table {}, ", table.name());
-    // Keys are kept in the same bytes whether they are read in ranges or not.
-    let layout = |lines| find(lines, &of).map(|of| of.replace("ordered ", ""));
-    let kinds = (layout(before)?, layout(now)?);
-    if kinds.0 != kinds.1 {
-        return Some(kinds);
+    // Keys have the same bytes whether they are read in ranges or not.
+    let kind = |lines| find(lines, &of).map(|of| of.replace("ordered ", ""));
+    let was = kind(before)?;
+    let is = kind(now)?;
+    if was != is {
+        return Some(Misreading { was, is });
     }
-    // Noted by a version that noted no windows: unknown, and taken as it is.
+    // Recorded by a version that recorded no windows: unknown, so there is nothing to compare.
     before.iter().find(|line| line.starts_with(&terms))?;
-    let windows = |lines| find(lines, &format!("{terms}windows: "));
-    let windows = (windows(before), windows(now));
-    let told = |windows: Option<String>| {
-        format!("{} ({})", kinds.0, windows.as_deref().unwrap_or("of no windows"))
+    let windows = |lines| {
+        find(lines, &format!("{terms}windows: ")).unwrap_or_else(|| "of no windows".to_owned())
     };
-    (windows.0 != windows.1).then(|| (told(windows.0), told(windows.1)))
+    let windows_before = windows(before);
+    let windows_now = windows(now);
+    (windows_before != windows_now).then(|| Misreading {
+        was: format!("{was} ({windows_before})"),
+        is: format!("{is} ({windows_now})"),
+    })
 }
 
-/// The internal topics of a topology that its last run had too.
+/// The internal topics of a topology that its last run had, too.
 fn kept(topology: &Topology, before: &BTreeSet<String>) -> BTreeSet<Arc<str>> {
     let had = |name: &str| {
         let table = format!("table {name} of ");
@@ -177,15 +190,15 @@ mod tests {
         app.build().expect("valid")
     }
 
-    /// What the table `t` is taken for, if the lines were noted before.
-    fn taken_for(before: &[&str], topology: &Topology) -> Option<(String, String)> {
+    /// What the table `t` would be read as, if these lines were recorded.
+    fn misreading(before: &[&str], topology: &Topology) -> Option<Misreading> {
         let before = before.iter().map(|line| (*line).to_owned()).collect();
         let subs: Arc<[TableSpec]> = topology.sub_topologies()[0].tables().into();
         misread(&subs[0], &before, &topology.shape())
     }
 
     #[test]
-    fn what_it_had_must_be_there() {
+    fn topics_of_the_last_run_must_exist() {
         let app = Builder::new("shop");
         app.every("beat", std::time::Duration::from_secs(1)).map_values(|_| 7).to(&Topic::new("o"));
         let input = app.stream(&Topic::<String, u64>::new("in"));
@@ -198,24 +211,25 @@ mod tests {
     }
 
     #[test]
-    fn only_what_would_be_taken_for_something_else_is_misread() {
+    fn only_a_table_of_another_kind_or_window_is_misread() {
         use streams_core::{Session, Tumbling};
         let second = std::time::Duration::from_secs(1);
         let tumbling = topology(Tumbling::of(second));
-        let told = |was: &str, is: &str| Some((was.to_owned(), is.to_owned()));
-        assert_eq!(taken_for(&[], &tumbling), None);
-        assert_eq!(taken_for(&["table t of windows, from old"], &tumbling), None);
+        let read_as =
+            |was: &str, is: &str| Some(Misreading { was: was.to_owned(), is: is.to_owned() });
+        assert_eq!(misreading(&[], &tumbling), None);
+        assert_eq!(misreading(&["table t of windows, from old"], &tumbling), None);
         let keys = ["table t of ordered keys, from in"];
-        assert_eq!(taken_for(&keys, &tumbling), told("keys", "windows"));
+        assert_eq!(misreading(&keys, &tumbling), read_as("keys", "windows"));
         let hopping =
             ["table t of windows, from in", "table t, windows: hopping of 1000 ms, every 5 ms"];
-        let expected = told("windows (hopping of 1000 ms)", "windows (tumbling of 1000 ms)");
-        assert_eq!(taken_for(&hopping, &tumbling), expected);
+        let expected = read_as("windows (hopping of 1000 ms)", "windows (tumbling of 1000 ms)");
+        assert_eq!(misreading(&hopping, &tumbling), expected);
         let sessions = topology(Session::of(second));
         let longer = ["table t of keys and times, from in", "table t, windows: sessions, of 5 ms"];
-        assert_eq!(taken_for(&longer, &sessions), None);
+        assert_eq!(misreading(&longer, &sessions), None);
         let buffer = ["table t of keys and times, from in", "table t, keys: UTF-8 text"];
-        let expected = told("keys and times (of no windows)", "keys and times (sessions)");
-        assert_eq!(taken_for(&buffer, &sessions), expected);
+        let expected = read_as("keys and times (of no windows)", "keys and times (sessions)");
+        assert_eq!(misreading(&buffer, &sessions), expected);
     }
 }

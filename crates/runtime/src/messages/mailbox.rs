@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-/// Where a component takes messages: a channel, and a way to end the wait that it may be in.
+/// The sending side of a component's channel, with a way to end the wait that the component may be
+/// in.
 pub(crate) struct Mailbox<T> {
     sender: Sender<T>,
     wake: Arc<dyn Fn() + Send + Sync>,
@@ -20,7 +21,13 @@ impl<T> Mailbox<T> {
         Self { sender, wake }
     }
 
-    /// A component that has ended takes nothing more; whoever ended it says why.
+    /// For a receiver that waits on the channel itself.
+    pub(crate) fn without_waker(sender: Sender<T>) -> Self {
+        Self::new(sender, Arc::new(|| ()))
+    }
+
+    /// Sends a message. A component that has ended receives nothing; whatever ended it reports
+    /// why.
     pub(crate) fn send(&self, message: T) {
         let _ = self.sender.send(message);
         self.wake();

@@ -1,9 +1,9 @@
-//! Whose an internal topic is: two applications can come to the same name, `a` with the table `b-c`
-//! and `a-b` with the table `c`.
+//! Whether an internal topic belongs to another application: two applications can come to the same
+//! name, `a` with the table `b-c` and `a-b` with the table `c`.
 //!
-//! The names of a topic's possible owners follow from its own name, and each owner notes what it
-//! keeps. So nothing has to be written before a topic is created, and an application that was
-//! killed in between is not locked out of its own.
+//! The ids of a topic's possible owners follow from its name, and each owner records what it keeps.
+//! So nothing has to be written before a topic is created, and an application that was killed in
+//! between is not locked out of its own topics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use streams_core::{InternalKind, InternalTopic, Topology};
 
-use super::note::{self, Notes};
+use super::topology_record::{self, TopologyRecords};
 use crate::error::AppError;
 use crate::transport::{Admin, ErrorKind, Result, TopicInfo};
 
@@ -19,10 +19,10 @@ use crate::transport::{Admin, ErrorKind, Result, TopicInfo};
 pub(super) fn check(
     topology: &Topology,
     admin: &mut dyn Admin,
-    notes: Notes<'_>,
+    records: TopologyRecords<'_>,
 ) -> std::result::Result<(), AppError> {
     let application = topology.application_id();
-    let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+    let mut claims: BTreeMap<String, Vec<OwnershipClaim>> = BTreeMap::new();
     for topic in topology.internal_topics() {
         for (other, claim) in others(topic) {
             if *other != **application {
@@ -30,20 +30,21 @@ pub(super) fn check(
             }
         }
     }
-    let names: Vec<_> = claims.keys().map(|other| note::topic_of(other)).collect();
-    let known = describe(admin, &names, notes.config.request_timeout)?;
+    let names: Vec<_> = claims.keys().map(|other| topology_record::topic_of(other)).collect();
+    let known = describe(admin, &names, records.config.request_timeout)?;
     for ((other, claims), info) in claims.iter().zip(known) {
-        let Some(info) = info.filter(note::can_be) else { continue };
-        let noted = match notes.last(&info.name) {
-            Ok(noted) => noted.unwrap_or_default(),
+        let Some(info) = info.filter(topology_record::can_be) else { continue };
+        let recorded = match records.last(&info.name) {
+            Ok(recorded) => recorded.unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::Refused => {
-                tracing::debug!(topic = %info.name, %error, "cannot read what it keeps");
+                tracing::debug!(topic = %info.name, %error, "its topology is not readable");
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        let is_noted = |claim: &&Claim| noted.iter().any(|line| line.starts_with(&claim.line));
-        if let Some(claim) = claims.iter().find(is_noted) {
+        let is_recorded =
+            |claim: &&OwnershipClaim| recorded.iter().any(|line| line.starts_with(&claim.line));
+        if let Some(claim) = claims.iter().find(is_recorded) {
             return Err(AppError::TopicOfAnother {
                 application: Arc::clone(application),
                 topic: Arc::clone(&claim.topic),
@@ -55,15 +56,15 @@ pub(super) fn check(
     Ok(())
 }
 
-/// What another application would have noted if a topic were its own.
-struct Claim {
+/// What another application would have recorded if a topic were its own.
+struct OwnershipClaim {
     topic: Arc<str>,
     what: String,
     line: String,
 }
 
-/// The applications that would give a topic the same name, and what they would have noted.
-fn others(topic: &InternalTopic) -> impl Iterator<Item = (&str, Claim)> {
+/// The applications that would give a topic the same name, and what they would have recorded.
+fn others(topic: &InternalTopic) -> impl Iterator<Item = (&str, OwnershipClaim)> {
     let name: &str = &topic.name;
     let suffix = match topic.kind {
         InternalKind::Changelog => "-changelog",
@@ -72,7 +73,8 @@ fn others(topic: &InternalTopic) -> impl Iterator<Item = (&str, Claim)> {
     };
     let stem = name.strip_suffix(suffix).unwrap_or_default();
     stem.match_indices('-').map(move |(dash, _)| {
-        let (application, part) = (&stem[..dash], &stem[dash + 1..]);
+        let application = &stem[..dash];
+        let part = &stem[dash + 1..];
         let (what, line) = match topic.kind {
             InternalKind::Changelog => (format!("the table {part}"), format!("table {part} of ")),
             InternalKind::Ticks => (format!("the ticks {part}"), format!("ticks by {name}")),
@@ -80,11 +82,11 @@ fn others(topic: &InternalTopic) -> impl Iterator<Item = (&str, Claim)> {
                 (format!("the repartition topic {part}"), format!("re-keys by {name}"))
             }
         };
-        (application, Claim { topic: Arc::clone(&topic.name), what, line })
+        (application, OwnershipClaim { topic: Arc::clone(&topic.name), what, line })
     })
 }
 
-/// What is known of topics; nothing of those that one may not ask for.
+/// What is known of topics; nothing of those that this application may not ask for.
 fn describe(
     admin: &mut dyn Admin,
     names: &[Arc<str>],
@@ -102,7 +104,7 @@ fn describe(
         known.push(match admin.describe(std::slice::from_ref(name), timeout) {
             Ok(mut one) => one.pop().flatten(),
             Err(error) if error.kind() == ErrorKind::Refused => {
-                tracing::debug!(topic = %name, %error, "cannot be asked for");
+                tracing::debug!(topic = %name, %error, "the topic may not be looked up");
                 None
             }
             Err(error) => return Err(error),

@@ -1,4 +1,4 @@
-//! What the topics take that tasks write to: known from the start, or looked up when a record is
+//! The limits of topics that tasks write to: known from the start, or looked up when a record is
 //! for a topic that only the record names.
 
 use std::collections::BTreeMap;
@@ -8,53 +8,53 @@ use std::time::Duration;
 
 use streams_core::{RecordLimits, TopicLimits};
 
-use super::Layout;
+use super::TopicMetadata;
 use crate::clock::Clock;
 use crate::transport::{RecordBytesMax, TimestampType, TopicInfo, Transport};
 
-/// How long a look-up may keep a worker.
-const LOOK_UP: Duration = Duration::from_secs(2);
+/// How long a look-up may block a worker.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two look-ups of a topic that is not there, or of which nothing could be learned.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Between two look-ups of a topic that does not exist, or whose look-up failed.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
 
-/// Asked by all workers.
-pub(crate) struct Limits {
+/// Shared by all workers.
+pub(crate) struct SinkLimits {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
-    topics: Mutex<Topics>,
+    topics: Mutex<KnownTopics>,
 }
 
 #[derive(Default)]
-struct Topics {
-    known: BTreeMap<Arc<str>, Known>,
-    /// Those whose limits are known, as they became known.
+struct KnownTopics {
+    known: BTreeMap<Arc<str>, LookUp>,
+    /// Topics whose limits are known, in the order in which they became known.
     found: Vec<TopicInfo>,
 }
 
 #[derive(Clone, Copy)]
-enum Known {
-    Limits(RecordLimits),
-    /// Not before this.
-    LookAgain(Duration),
+enum LookUp {
+    Known(RecordLimits),
+    /// The topic was not found; it is not looked up again before this time.
+    RetryAt(Duration),
 }
 
-impl fmt::Debug for Limits {
+impl fmt::Debug for SinkLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Limits({:?})", self.transport)
+        write!(f, "SinkLimits({:?})", self.transport)
     }
 }
 
-impl Limits {
-    /// Knows the topics of `layout`.
+impl SinkLimits {
+    /// Knows the topics of `metadata`.
     pub(crate) fn new(
-        layout: &Layout,
+        metadata: &TopicMetadata,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let mut topics = Topics::default();
+        let mut topics = KnownTopics::default();
         let client = transport.record_bytes_max();
-        for info in layout.topics.values() {
+        for info in metadata.topics.values() {
             topics.add(info.clone(), client);
         }
         Self { transport, clock, topics: Mutex::new(topics) }
@@ -65,89 +65,90 @@ impl Limits {
         self.topics().found.get(known..).unwrap_or_default().to_vec()
     }
 
-    /// In words, what topics take now that they did not when they became known; empty if nothing,
-    /// or if that cannot be learned.
+    /// Describes limits that have changed since they became known; empty if there are none, or if
+    /// the log does not answer.
     pub(crate) fn changes(&self) -> String {
         let before = self.since(0);
         let names: Vec<_> = before.iter().map(|info| Arc::clone(&info.name)).collect();
         let described =
-            self.transport.admin().and_then(|mut admin| admin.describe(&names, LOOK_UP));
+            self.transport.admin().and_then(|mut admin| admin.describe(&names, LOOK_UP_TIMEOUT));
         let now = described.unwrap_or_default().into_iter().flatten();
         let now: BTreeMap<_, _> = now.map(|info| (Arc::clone(&info.name), info)).collect();
         let pairs = before.iter().filter_map(|before| Some((before, now.get(&before.name)?)));
         pairs.flat_map(|(before, now)| changes(before, now)).collect::<Vec<_>>().join(", ")
     }
 
-    fn topics(&self) -> MutexGuard<'_, Topics> {
+    fn topics(&self) -> MutexGuard<'_, KnownTopics> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn look_up(&self, topic: &str) -> Option<TopicInfo> {
         let described = self.transport.admin().and_then(|mut admin| {
             let names = [Arc::from(topic)];
-            Ok(admin.describe(&names, LOOK_UP)?.pop().flatten())
+            Ok(admin.describe(&names, LOOK_UP_TIMEOUT)?.pop().flatten())
         });
-        // If it is not there, sending to it will say so.
+        // If it does not exist, sending to it is an error.
         described.unwrap_or_else(|error| {
-            tracing::warn!(topic, %error, "what the topic takes is not known, Kafka's default size \
-                is assumed");
+            tracing::warn!(topic, %error, "the limits of the topic are not known; assuming \
+                Kafka's default size");
             None
         })
     }
 }
 
-impl Topics {
+impl KnownTopics {
     fn add(&mut self, info: TopicInfo, client: Option<RecordBytesMax>) -> RecordLimits {
         let limits = record_limits(&info, client);
-        self.known.insert(Arc::clone(&info.name), Known::Limits(limits));
+        self.known.insert(Arc::clone(&info.name), LookUp::Known(limits));
         self.found.push(info);
         limits
     }
 }
 
-/// What a topic takes now that it did not before.
+/// The limits of a topic that have changed.
 fn changes(before: &TopicInfo, now: &TopicInfo) -> Vec<String> {
     let TopicInfo { name, .. } = now;
-    let of = |setting: &str, before: i64, now: i64| {
+    let changed = |setting: &str, before: i64, now: i64| {
         (before != now).then(|| format!("{setting} of {name} was {before} and is {now}"))
     };
     let size =
-        of("max.message.bytes", before.max_message_bytes.into(), now.max_message_bytes.into());
-    let earliest = of(
+        changed("max.message.bytes", before.max_message_bytes.into(), now.max_message_bytes.into());
+    let earliest = changed(
         "message.timestamp.before.max.ms",
         before.timestamp_before_max_ms,
         now.timestamp_before_max_ms,
     );
-    let latest = of(
+    let latest = changed(
         "message.timestamp.after.max.ms",
         before.timestamp_after_max_ms,
         now.timestamp_after_max_ms,
     );
-    let (policy_before, policy) = (&before.cleanup_policy, &now.cleanup_policy);
-    let policy = (policy_before != policy)
-        .then(|| format!("cleanup.policy of {name} was {policy_before} and is {policy}"));
+    let policy = (before.cleanup_policy != now.cleanup_policy).then(|| {
+        let before = &before.cleanup_policy;
+        format!("cleanup.policy of {name} was {before} and is {}", now.cleanup_policy)
+    });
     [size, earliest, latest, policy].into_iter().flatten().collect()
 }
 
-impl TopicLimits for Limits {
+impl TopicLimits for SinkLimits {
     fn of(&self, topic: &str) -> Option<RecordLimits> {
         let mut topics = self.topics();
         match topics.known.get(topic) {
-            Some(Known::Limits(limits)) => return Some(*limits),
-            Some(Known::LookAgain(at)) if self.clock.monotonic() < *at => return None,
+            Some(LookUp::Known(limits)) => return Some(*limits),
+            Some(LookUp::RetryAt(at)) if self.clock.monotonic() < *at => return None,
             _ => {}
         }
-        // The others wait: they may want the same.
+        // Under the lock: other workers may need the same topic, and wait for this look-up.
         let found = self.look_up(topic);
         if found.is_none() {
-            let at = self.clock.monotonic() + LOOK_AGAIN;
-            topics.known.insert(topic.into(), Known::LookAgain(at));
+            let at = self.clock.monotonic() + RETRY_EVERY;
+            topics.known.insert(topic.into(), LookUp::RetryAt(at));
         }
         found.map(|info| topics.add(info, self.transport.record_bytes_max()))
     }
 }
 
-/// What a topic takes from a client that has a limit of its own.
+/// The limits of a topic for a client that may have a limit of its own.
 fn record_limits(info: &TopicInfo, client: Option<RecordBytesMax>) -> RecordLimits {
     let any_time = info.timestamp_type == TimestampType::LogAppendTime;
     let within = |ms| if any_time { i64::MAX } else { ms };

@@ -1,5 +1,5 @@
-//! Repartition topics are kept for ever as far as the broker is concerned; what was consumed and
-//! committed is deleted by the application.
+//! Deletes consumed records from repartition topics. The broker keeps these topics forever, so that
+//! no record is lost before it is processed; the application deletes what it has committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,20 +10,21 @@ use streams_core::{SourceKind, TopicPartition, Topology};
 use crate::clock::Clock;
 use crate::transport::{Admin, OffsetCommit, Transport};
 
-/// How often records are deleted.
-const EVERY: Duration = Duration::from_secs(30);
+/// How often records are deleted; Kafka Streams' `repartition.purge.interval.ms`.
+const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long the request may take; there is always a next time.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the request may take. It blocks a restorer, and a failed one is made again later.
+const PURGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How far repartition topics have been consumed: written by workers after their commits.
+/// How far repartition topics have been consumed. Workers write it after their commits.
 #[derive(Clone, Debug)]
-pub(crate) struct Consumed {
+pub(crate) struct ConsumedOffsets {
+    /// The repartition topics.
     topics: Arc<BTreeSet<Arc<str>>>,
     offsets: Arc<Mutex<BTreeMap<TopicPartition, i64>>>,
 }
 
-impl Consumed {
+impl ConsumedOffsets {
     pub(crate) fn new(topology: &Topology) -> Self {
         let sources = topology.sub_topologies().iter().flat_map(|sub| sub.sources());
         let topics = sources
@@ -51,30 +52,30 @@ impl Consumed {
     }
 }
 
-/// Deletes what was consumed, from time to time.
+/// Deletes consumed records from time to time.
 pub(crate) struct Purger {
-    consumed: Consumed,
+    consumed: ConsumedOffsets,
     transport: Arc<dyn Transport>,
     admin: Option<Box<dyn Admin>>,
     clock: Arc<dyn Clock>,
-    at: Duration,
+    purge_at: Duration,
 }
 
 impl Purger {
     pub(crate) fn new(
-        consumed: Consumed,
+        consumed: ConsumedOffsets,
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let at = clock.monotonic() + EVERY;
-        Self { consumed, transport, admin: None, clock, at }
+        let purge_at = clock.monotonic() + PURGE_INTERVAL;
+        Self { consumed, transport, admin: None, clock, purge_at }
     }
 
     pub(crate) fn turn(&mut self) {
-        if self.clock.monotonic() < self.at {
+        if self.clock.monotonic() < self.purge_at {
             return;
         }
-        self.at = self.clock.monotonic() + EVERY;
+        self.purge_at = self.clock.monotonic() + PURGE_INTERVAL;
         let before = self.consumed.take();
         if before.is_empty() {
             return;
@@ -83,8 +84,8 @@ impl Purger {
             self.admin = self.transport.admin().ok();
         }
         let Some(admin) = &mut self.admin else { return };
-        if let Err(error) = admin.delete_records(&before, TIMEOUT) {
-            tracing::info!(%error, "consumed repartition records were not deleted, later again");
+        if let Err(error) = admin.delete_records(&before, PURGE_TIMEOUT) {
+            tracing::info!(%error, "consumed repartition records were not deleted; retrying later");
         }
     }
 }

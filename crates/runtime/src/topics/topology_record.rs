@@ -1,4 +1,4 @@
-//! What an application notes in its topic `{application id}-topology`: reading and writing it.
+//! The record of an application's topology in the topic `{application id}-topology`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streams_core::TopicPartition;
 
-use super::{exists, with_times};
+use super::{already_exists, with_times};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::transport::{
@@ -14,32 +14,33 @@ use crate::transport::{
     Transport, TransportError,
 };
 
-/// Key of the one record that counts: the last.
+/// Key of the record; the last one counts.
 const KEY: &[u8] = b"topology";
 
-/// So many records no note has: one is written when a topology changes.
+/// A topic with more records than this is another one: a record is written only when a topology
+/// changes.
 const RECORDS_MAX: i64 = 100_000;
 
-/// The notes of applications on a log.
+/// The records of applications on a log.
 #[derive(Clone, Copy)]
-pub(super) struct Notes<'a> {
-    pub(super) log: &'a dyn Transport,
-    pub(super) clock: &'a dyn Clock,
-    pub(super) config: &'a Config,
+pub(crate) struct TopologyRecords<'a> {
+    pub(crate) log: &'a dyn Transport,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) config: &'a Config,
 }
 
-/// The topic that an application notes its shape in.
+/// The topic in which an application records its topology.
 pub(super) fn topic_of(application: &str) -> Arc<str> {
     format!("{application}-topology").into()
 }
 
-/// Whether a topic can be one of notes: others may have such names too.
+/// Whether a topic can hold such records: others may have such names, too.
 pub(super) fn can_be(topic: &TopicInfo) -> bool {
     topic.partitions == 1 && topic.cleanup_policy == "compact"
 }
 
-impl Notes<'_> {
-    /// What the last record of a topic that exists says.
+impl TopologyRecords<'_> {
+    /// The last record of a topic that exists, line by line.
     pub(super) fn last(&self, topic: &Arc<str>) -> Result<Option<BTreeSet<String>>> {
         let timeout = self.config.request_timeout;
         let partition = TopicPartition::new(Arc::clone(topic), 0);
@@ -49,16 +50,17 @@ impl Notes<'_> {
             return Ok(None);
         }
         reader.add(&partition, begin)?;
-        let (mut found, give_up) = (None, self.clock.monotonic() + timeout);
+        let deadline = self.clock.monotonic() + timeout;
+        let mut found = None;
         while reader.position(&partition).unwrap_or(begin) < end {
-            if self.clock.monotonic() > give_up {
+            if self.clock.monotonic() > deadline {
                 let context = format!("reading {topic}");
                 return Err(TransportError::new(ErrorKind::Retriable, context, "timed out"));
             }
             for fetched in reader.poll(Duration::from_millis(100), 1_000)? {
                 let records = (0..fetched.batch.len()).map(|index| fetched.batch.record(index));
-                let notes = records.filter(|record| record.key == Some(KEY));
-                let values = notes.filter_map(|record| record.value);
+                let topologies = records.filter(|record| record.key == Some(KEY));
+                let values = topologies.filter_map(|record| record.value);
                 found = values.last().map(<[u8]>::to_vec).or(found);
             }
         }
@@ -67,7 +69,7 @@ impl Notes<'_> {
         Ok(found.map(lines))
     }
 
-    /// Notes it for the next start.
+    /// Records a topology for the next start.
     pub(super) fn write(
         &self,
         topic: &Arc<str>,
@@ -76,10 +78,14 @@ impl Notes<'_> {
     ) -> Result<()> {
         let Config { request_timeout: timeout, replication, .. } = *self.config;
         let policy = ("cleanup.policy".to_owned(), "compact".to_owned());
-        let (name, config) = (Arc::clone(topic), with_times(&[policy]));
-        let new = NewTopic { name, partitions: 1, replication, config };
+        let new = NewTopic {
+            name: Arc::clone(topic),
+            partitions: 1,
+            replication,
+            config: with_times(&[policy]),
+        };
         match admin.create(&new, timeout) {
-            Err(error) if !exists(&error) => return Err(error),
+            Err(error) if !already_exists(&error) => return Err(error),
             _ => {}
         }
         let producer = ProducerConfig {
@@ -114,11 +120,11 @@ impl Notes<'_> {
     }
 }
 
-/// A topic that was created a moment ago may not be known everywhere.
+/// A topic that was created a moment ago may not be known to every broker yet.
 fn not_there_yet(error: TransportError) -> TransportError {
     match error.kind() {
         ErrorKind::NotFound => {
-            TransportError::new(ErrorKind::Retriable, "noting the topology", error)
+            TransportError::new(ErrorKind::Retriable, "recording the topology", error)
         }
         _ => error,
     }
