@@ -8,6 +8,7 @@ use crate::reader::{KeptWindows, RowCursor, WindowCursor};
 use crate::record::Timestamp;
 use crate::state::tables::TableIndex;
 use crate::table::Table;
+use crate::task_context::TaskContext;
 use crate::window::Window;
 
 impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
@@ -116,9 +117,8 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
         };
         let kept = Arc::<dyn KeptWindows>::clone(kept);
         let asked = (key, &time);
-        let open = |cx: &mut crate::TaskContext| {
-            WindowCursor::new(&self.table, index, kept, asked, &cx.clocks)
-        };
+        let open =
+            |cx: &mut TaskContext| WindowCursor::new(&self.table, index, kept, asked, &cx.clocks);
         let cursor = self.context.with(open)?;
         Ok(TableWindows { context: self.context, table: self.table.clone(), cursor })
     }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::graph::{Graph, TableDraft};
 use super::{own_topics, retries, types};
 use crate::error::BuildError;
+use crate::limits::METADATA_MAX;
 use crate::policy::ErrorPolicy;
 use crate::state::changelog::{Layout, TableSpec};
 use crate::stored_format::StoredFormat;
-use crate::task::METADATA_MAX;
 use crate::tick::TickSource;
 use crate::topology::NodeKind;
 use crate::topology::{

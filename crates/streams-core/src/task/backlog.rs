@@ -2,9 +2,10 @@
 //! record.
 
 use super::Task;
-use super::progress::{METADATA_MAX, Progress, ProgressText};
+use super::progress::{Progress, ProgressText};
 use super::{Resume, Step};
 use crate::error::TaskError;
+use crate::limits::METADATA_MAX;
 use crate::operators::Closing;
 use crate::store::StoreError;
 use crate::task_context::Origin;

@@ -41,7 +41,6 @@ use crate::task_metrics::TaskMetrics;
 use crate::tick::Ticking;
 use crate::topology::{SubTopology, Topology};
 use input::Input;
-pub(crate) use progress::METADATA_MAX;
 use progress::Progress;
 use retries::Retries;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{InternalKind, InternalTopic, SourceKind, SubTopology, Topology};
+use crate::state::changelog::TableSpec;
 
 impl Topology {
     /// What must be the same in the next version of a program, for its state to be found again, one
@@ -52,7 +53,7 @@ impl Topology {
 fn tables(sub: &SubTopology) -> Vec<String> {
     let sources: BTreeSet<&str> = sub.sources().iter().map(|source| &*source.topic).collect();
     let sources = sources.into_iter().collect::<Vec<_>>().join(", ");
-    let lines = |table: &crate::TableSpec| {
+    let lines = |table: &TableSpec| {
         let name = format!("table {}", table.name());
         let line = format!("{name} of {}, from {sources}", table.layout.describe());
         std::iter::once(line).chain(table.terms.lines(&name)).collect::<Vec<_>>()
