@@ -50,7 +50,8 @@ async fn main() -> support::Result {
     app.agent("processor", &events)
         .sends(&processed)
         .run(move |events, cx| process(events, cx, out.clone()));
-    let (table, out) = (seen.clone(), counts.clone());
+    let table = seen.clone();
+    let out = counts.clone();
     app.agent("counter", &events)
         .writes(&seen)
         .sends(&counts)

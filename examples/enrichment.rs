@@ -47,7 +47,8 @@ async fn main() -> support::Result {
     let prices = Prices::start().await?;
 
     let app = Builder::new("example-enrichment");
-    let (http, service) = (reqwest::Client::new(), prices.url());
+    let http = reqwest::Client::new();
+    let service = prices.url();
     let second = Duration::from_secs(1);
     let calls = Async::in_flight(64)
         .timeout(2 * second)

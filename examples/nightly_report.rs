@@ -31,7 +31,8 @@ fn topology(
     app.stream(sales)
         .group_by("by-category", |category, _| category.clone())
         .reduce(&sold, |sum, cents| sum + cents);
-    let (all, before) = (sold.clone(), reported.clone());
+    let all = sold.clone();
+    let before = reported.clone();
     app.cron("nightly", SCHEDULE, "Europe/Berlin")
         .missed(Missed::One)
         .process::<String, Line>("report")

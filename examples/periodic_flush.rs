@@ -52,7 +52,8 @@ async fn main() -> support::Result {
     let sums = Table::<String, i64>::new("flushed-sums");
 
     let app = Builder::new("example-periodic-flush");
-    let (table, out) = (sums.clone(), flushed.clone());
+    let table = sums.clone();
+    let out = flushed.clone();
     app.agent("add-up", &sales)
         .writes(&sums)
         .sends(&flushed)

@@ -50,7 +50,8 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let payments = Topic::<String, i64>::new("example-payments");
-    let (paid, dead) = (Topic::<String, String>::new("example-paid"), "example-payments-dead");
+    let paid = Topic::<String, String>::new("example-paid");
+    let dead = "example-payments-dead";
     let client = headwater::client(&config)?;
     for topic in [payments.name(), paid.name(), dead] {
         support::create_topic(&client, topic, 3)?;

@@ -68,7 +68,8 @@ async fn main() -> Result {
             books = Books::of(generator.next);
         }
         outputs.read()?;
-        let (shipped, minutes) = (outputs.books.shipments.len(), outputs.books.minutes.len());
+        let shipped = outputs.books.shipments.len();
+        let minutes = outputs.books.minutes.len();
         let now = clock(placed_at(generator.next));
         println!("{:>8} {shipped:>10} {minutes:>9}  {now:<8} {}", generator.next, outputs.latest);
         if apps.iter().any(Running::has_failed) || Instant::now() > deadline {

@@ -108,13 +108,16 @@ async fn what_was_in_hand_at_a_stop_comes_again() {
     for topic in ["again-in", "again-out"] {
         client.create_topic(topic, 1).expect("created");
     }
-    let (input, output) = (Topic::<u64, u64>::new("again-in"), Topic::<u64, u64>::new("again-out"));
+    let input = Topic::<u64, u64>::new("again-in");
+    let output = Topic::<u64, u64>::new("again-out");
     let begun = Arc::new(AtomicU64::new(0));
     let topology = || {
         let app = Builder::new("again");
-        let (sends, begun) = (output.clone(), Arc::clone(&begun));
+        let sends = output.clone();
+        let begun = Arc::clone(&begun);
         app.agent("again", &input).sends(&output).run(move |mut records: Records<u64, u64>, cx| {
-            let (sends, begun) = (sends.clone(), Arc::clone(&begun));
+            let sends = sends.clone();
+            let begun = Arc::clone(&begun);
             async move {
                 while let Some(record) = records.next().await {
                     cx.send(&sends, record.key, record.value)?;
@@ -157,7 +160,8 @@ async fn calls_side_by_side_give_thousands_of_records_a_second_in_order() {
     for topic in ["calls-in", "calls-out"] {
         client.create_topic(topic, 1).expect("created");
     }
-    let (input, output) = (Topic::<u64, u64>::new("calls-in"), Topic::<u64, u64>::new("calls-out"));
+    let input = Topic::<u64, u64>::new("calls-in");
+    let output = Topic::<u64, u64>::new("calls-out");
     let app = Builder::new("calls");
     app.stream(&input)
         .map_async("wait", Async::in_flight(64), |call: Call<u64, u64>| async move {
@@ -173,7 +177,8 @@ async fn calls_side_by_side_give_thousands_of_records_a_second_in_order() {
     let app = App::new(app.build().expect("valid"), config);
     let running = tokio::spawn(app.run(async { drop(stopped.await) }));
     let mut reader = client.reader(&output).expect("a reader");
-    let (mut expected, mut began) = (0, Instant::now());
+    let mut expected = 0;
+    let mut began = Instant::now();
     while expected < total {
         let read = reader.next(Duration::from_secs(20)).expect("reads").expect("goes on");
         assert_eq!(read.record.value, expected);
@@ -197,7 +202,8 @@ async fn timers_run_and_their_sends_are_committed_on_a_quiet_topic() {
     for topic in ["quiet-in", "quiet-out"] {
         client.create_topic(topic, 1).expect("created");
     }
-    let (input, output) = (Topic::<u64, u64>::new("quiet-in"), Topic::<u64, u64>::new("quiet-out"));
+    let input = Topic::<u64, u64>::new("quiet-in");
+    let output = Topic::<u64, u64>::new("quiet-out");
     let app = Builder::new("quiet");
     let sends = output.clone();
     app.agent("ticks", &input).sends(&output).run(move |mut records: Records<u64, u64>, cx| {

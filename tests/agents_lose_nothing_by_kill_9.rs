@@ -27,7 +27,8 @@ fn on_a_log_in_a_directory() {
         commit_interval: Some(Duration::from_millis(20)),
         ..Config::default()
     };
-    let (id, total) = ("waiting", 400 * kills() as u64);
+    let id = "waiting";
+    let total = 400 * kills() as u64;
     // Opened by hand: it is closed before another process has it.
     let log = || embedded::LogOptions::default().open(directory.path().join("log")).expect("opens");
     {

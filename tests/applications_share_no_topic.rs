@@ -37,7 +37,8 @@ async fn starts(topology: Topology, config: &Config) -> Result<(), AppError> {
 async fn share_nothing(config: Config, client: Client, id: &str) {
     let input = format!("{id}-in");
     client.create_topic(&input, 2).expect("created");
-    let (first, second) = (id.to_owned(), format!("{id}-b"));
+    let first = id.to_owned();
+    let second = format!("{id}-b");
     // An application of this id was killed when it had created its topic, and before it noted it.
     let changelog = format!("{id}-b-c-changelog");
     client.create_topic_with(&changelog, 2, &support::CHANGELOG).expect("created");
@@ -64,7 +65,8 @@ async fn share_nothing(config: Config, client: Client, id: &str) {
     assert!(error.to_string().contains(&format!("the application {second}")), "{error}");
 
     // Repartition topics are topics too.
-    let (first, second) = (format!("{id}-r"), format!("{id}-r-b"));
+    let first = format!("{id}-r");
+    let second = format!("{id}-r-b");
     starts(counting(&first, "x", Some("b-c"), &input), &config).await.expect("its own topic");
     let shared = counting(&second, "y", Some("c"), &input);
     let error = starts(shared, &config).await.expect_err("refused").to_string();

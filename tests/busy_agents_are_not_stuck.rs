@@ -20,7 +20,8 @@ async fn with_a_turn_ten_times_a_second() {
     config.session_timeout = Duration::from_secs(60);
     client.create_topic_with("busy-in", 1, &[("retention.ms", "-1")]).expect("created");
     client.create_topic_with("busy-out", 1, &[("retention.ms", "-1")]).expect("created");
-    let (input, output) = (Topic::<u64, u64>::new("busy-in"), Topic::<u64, u64>::new("busy-out"));
+    let input = Topic::<u64, u64>::new("busy-in");
+    let output = Topic::<u64, u64>::new("busy-out");
     let builder = Builder::new("busy");
     let sends = output.clone();
     builder.agent("busy", &input).sends(&sends).run(move |mut input: Records<u64, u64>, cx| {

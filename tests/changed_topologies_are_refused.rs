@@ -42,7 +42,8 @@ async fn runs(topology: Topology, config: &Config, client: &Client, id: &str, co
     let output = Topic::<String, u64>::new(format!("{id}-out"));
     let seen = tokio::task::spawn_blocking(move || {
         let mut reader = client.reader(&output).expect("a reader");
-        let (mut seen, until) = (0, Instant::now() + Duration::from_secs(30));
+        let mut seen = 0;
+        let until = Instant::now() + Duration::from_secs(30);
         while seen < counts && Instant::now() < until {
             seen += usize::from(reader.next(Duration::from_millis(100)).expect("reads").is_some());
         }

@@ -119,10 +119,12 @@ fn a_part_is_not_taken_for_the_whole() {
         .unwrap();
     producer.init(Duration::from_secs(5)).unwrap();
     producer.begin().unwrap();
-    let (key, value) = (Some(&b"a"[..]), Some(&[0, 0, 0, 0, 0, 0, 0, 9][..]));
-    let (partition, timestamp, headers) = (Some(0), 1, None);
+    let key = Some(&b"a"[..]);
+    let value = Some(&[0, 0, 0, 0, 0, 0, 0, 9][..]);
     let topic = orders.name();
-    producer.send(&Outgoing { topic, partition, key, value, timestamp, headers }).unwrap();
+    producer
+        .send(&Outgoing { topic, partition: Some(0), key, value, timestamp: 1, headers: None })
+        .unwrap();
     producer.flush(Duration::from_secs(5)).unwrap();
     write(&client, &orders, &[("a", 2, 1)]);
 

@@ -145,7 +145,8 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
     let mut sums = BTreeMap::<String, u64>::new();
     for record in &sent {
         *counted.entry(record.key.clone()).or_default() -= 1;
-        let (value, window) = (record.value, record.timestamp / 1_000 * 1_000);
+        let value = record.value;
+        let window = record.timestamp / 1_000 * 1_000;
         *sums.entry(format!("bucket-{}@{window}", value % 5)).or_default() += value;
     }
     let last: BTreeMap<_, _> = values(outcome, &Topic::new("sums"))?.into_iter().collect();

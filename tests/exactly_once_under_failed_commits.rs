@@ -113,7 +113,8 @@ async fn a_membership_that_is_not_known_for_a_while() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_of_it_by_chance() {
     let mut lab = Lab::new("by-chance", 3);
-    let (one, two) = (lab.start("one"), lab.start("two"));
+    let one = lab.start("one");
+    let two = lab.start("two");
     for (seed, instance) in [&one, &two].into_iter().enumerate() {
         let seed = 10 * seed as u64;
         let abortable = Fault::Fails(ErrorKind::Abortable);

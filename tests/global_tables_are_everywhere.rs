@@ -55,7 +55,8 @@ impl Names {
 
     fn name(&self, client: &Client, code: &str, name: &str) {
         let mut writer = client.writer().expect("a writer");
-        let (code, name) = (code.to_owned(), name.to_owned());
+        let code = code.to_owned();
+        let name = name.to_owned();
         writer.send(&self.countries, &code, &name, now()).expect("sent");
         writer.flush().expect("flushed");
     }

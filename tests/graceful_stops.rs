@@ -47,7 +47,8 @@ async fn in_the_middle_of_a_revocation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_instances_at_once() {
     let mut lab = Lab::new("stop-all", 4);
-    let (one, two) = (lab.start("one"), lab.start("two"));
+    let one = lab.start("one");
+    let two = lab.start("two");
     one.runs().await;
     two.runs().await;
     lab.feed(200, Duration::from_millis(100)).await;

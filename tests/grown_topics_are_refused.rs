@@ -70,7 +70,8 @@ impl World {
     /// The next `count` records of the output.
     fn read(&self, count: usize) -> Vec<(String, u64)> {
         let mut reader = self.client.reader(&output(self.id)).expect("a reader");
-        let (mut read, until) = (Vec::new(), Instant::now() + Duration::from_secs(20));
+        let mut read = Vec::new();
+        let until = Instant::now() + Duration::from_secs(20);
         while read.len() < count && Instant::now() < until {
             let next = reader.next(Duration::from_millis(50)).expect("reads");
             read.extend(next.map(|next| (next.record.key, next.record.value)));

@@ -44,7 +44,8 @@ fn topology() -> headwater::Topology {
 
 /// A table joined by a stream, read by an agent; a merge into an aggregation; three inputs.
 fn orders_with_customers(app: &Builder) {
-    let (customers, seen) = (Table::<String, u64>::new("customers"), Topic::new("looked-up"));
+    let customers = Table::<String, u64>::new("customers");
+    let seen = Topic::new("looked-up");
     let rows = app.table(&input("customers"), &customers);
     let orders = app.stream(&input("orders")).shared();
     orders
@@ -233,8 +234,8 @@ fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
     calm.advance(IDLE * 100)?;
     for name in OUTPUTS {
         let topic = Topic::<String, String>::new(name);
-        let (seen, expected) =
-            (by_key(outcome.committed(&topic)?), by_key(calm.take_records(&topic)?));
+        let seen = by_key(outcome.committed(&topic)?);
+        let expected = by_key(calm.take_records(&topic)?);
         if seen != expected {
             return Err(format!("{name}: {seen:?}\nexpected: {expected:?}").into());
         }

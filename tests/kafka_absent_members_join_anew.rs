@@ -47,7 +47,8 @@ async fn absent_members_join_anew() {
     })
     .await;
     assert!(proxy.fired(api::JOIN_GROUP, NOT_NOW) > 3, "it did not try");
-    let (committed, began) = (commits(), Instant::now());
+    let committed = commits();
+    let began = Instant::now();
     soon("work goes on", MINUTE, || commits() > committed + 3).await;
     println!("work went on after {:?}", began.elapsed());
     let check = move || feeder.finish();

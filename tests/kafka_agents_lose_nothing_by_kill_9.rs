@@ -28,7 +28,8 @@ fn two_instances_on_kafka() {
     let mut instances =
         [0, 1].map(|one: u8| Instance::start(&id, &config, &state.path().join(one.to_string())));
     let mut writer = client.writer().expect("a writer");
-    let (mut fed, portion) = (0_u64, 400);
+    let mut fed = 0_u64;
+    let portion = 400;
     let mut feed = |count: u64| {
         for value in fed..fed + count {
             writer.send(&topic(&id, "in"), &value, &value, 1 + value as i64).expect("fed");

@@ -34,7 +34,8 @@ impl Job {
     /// An application that has counted ten records and was stopped; `None` without a broker.
     async fn after_a_run(what: &str) -> Option<Self> {
         let (config, client) = support::kafka()?;
-        let (id, state) = (support::unique(what), tempfile::tempdir().expect("a directory"));
+        let id = support::unique(what);
+        let state = tempfile::tempdir().expect("a directory");
         let config = Config { state_dir: Some(state.path().to_owned()), ..config };
         let job = Self { id, config, client, state };
         job.create("in");
@@ -77,10 +78,12 @@ impl Job {
     }
 
     async fn counted(&self, many: usize) {
-        let (client, output) = (self.client.clone(), Topic::<String, u64>::new(self.name("out")));
+        let client = self.client.clone();
+        let output = Topic::<String, u64>::new(self.name("out"));
         let reading = tokio::task::spawn_blocking(move || {
             let mut reader = client.reader(&output).expect("a reader");
-            let (mut seen, until) = (0, Instant::now() + Duration::from_secs(30));
+            let mut seen = 0;
+            let until = Instant::now() + Duration::from_secs(30);
             while seen < many && Instant::now() < until {
                 let read = reader.next(Duration::from_millis(100)).expect("reads");
                 seen += usize::from(read.is_some());

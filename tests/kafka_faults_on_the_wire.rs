@@ -90,9 +90,11 @@ async fn nothing_is_lost_doubled_or_torn(transactions: Transactions) {
     soon("the first commits", MINUTE, || go_on(&[0, 0], &instances)).await;
     let is_v2 = transactions == Transactions::V2;
     let faults = FAULTS.iter().filter(|(_, kind, _)| !(is_v2 && ONLY_V1.contains(kind)));
-    let (mut slowest, mut count) = (Duration::ZERO, 0);
+    let mut slowest = Duration::ZERO;
+    let mut count = 0;
     for &(name, kind, wire) in std::iter::repeat_n(faults, support::rounds()).flatten() {
-        let (before, began) = (proxy.fired(kind, wire), Instant::now());
+        let before = proxy.fired(kind, wire);
+        let began = Instant::now();
         proxy.next(kind, wire);
         soon(name, MINUTE, || proxy.fired(kind, wire) > before).await;
         let committed = commits(&instances);
@@ -100,7 +102,8 @@ async fn nothing_is_lost_doubled_or_torn(transactions: Transactions) {
         // By now other transactions have begun.
         let late = proxy.release();
         println!("{name} {wire:?}: {late} late, work goes on after {:?}", began.elapsed());
-        (slowest, count) = (slowest.max(began.elapsed()), count + 1);
+        slowest = slowest.max(began.elapsed());
+        count += 1;
     }
     println!("{count} faults by {transactions:?}, each over within {slowest:?}");
     let check = move || feeder.finish();

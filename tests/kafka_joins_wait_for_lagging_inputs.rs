@@ -86,7 +86,8 @@ fn version(number: u64) -> Version {
 
 /// The version that the customer of each order has at its time.
 fn versions(total: u64) -> HashMap<u64, Option<u64>> {
-    let (mut now, mut expected) = (HashMap::new(), HashMap::new());
+    let mut now = HashMap::new();
+    let mut expected = HashMap::new();
     for number in 0..total {
         let customer = customer(number);
         if is_order(number) {
@@ -185,7 +186,9 @@ impl Job {
         let extra = self.reader.next(Duration::from_secs(1)).expect("reads");
         assert!(extra.is_none(), "more than there are orders: {extra:?}");
         let mut expected = versions(total);
-        let (mut absent, mut later, mut earlier) = (0, 0, 0);
+        let mut absent = 0;
+        let mut later = 0;
+        let mut earlier = 0;
         for (order, version) in self.seen {
             let right = expected.remove(&order).unwrap_or_else(|| panic!("{order} came twice"));
             absent += u64::from(version.is_none() && right.is_some());

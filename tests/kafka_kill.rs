@@ -23,7 +23,8 @@ fn nothing_is_lost_or_done_twice_by_kill_9() {
     let mut instances = [1, 2]
         .map(|number| Instance::start(&job.id, &config, &state.path().join(number.to_string())));
 
-    let (total, mut kills) = (60_000, 0);
+    let total = 60_000;
+    let mut kills = 0;
     let mut next_kill = Instant::now() + Duration::from_secs(4);
     job.feed(0..total, 3_000, |_| {
         if Instant::now() >= next_kill {

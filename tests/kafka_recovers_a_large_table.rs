@@ -54,7 +54,8 @@ impl Job {
 
     /// Waits for so many more counts. Each is `expected` of its key, if that is given.
     fn counted(&self, reader: &mut headwater::TopicReader<String, u64>, many: u64) {
-        let (mut seen, until) = (0, Instant::now() + Duration::from_secs(120));
+        let mut seen = 0;
+        let until = Instant::now() + Duration::from_secs(120);
         while seen < many {
             assert!(Instant::now() < until, "only {seen} of {many} were counted");
             seen += u64::from(reader.next(Duration::from_millis(100)).expect("reads").is_some());
@@ -79,7 +80,8 @@ fn within_two_seconds_from_the_tail() {
     job.feed(0..keys);
     job.counted(&mut reader, keys);
     // The tail: what came since RocksDB last flushed.
-    let (mut fed, until) = (keys, Instant::now() + FLUSHED_WITHIN);
+    let mut fed = keys;
+    let until = Instant::now() + FLUSHED_WITHIN;
     while Instant::now() < until {
         job.feed(fed..fed + 1_000);
         job.counted(&mut reader, 1_000);

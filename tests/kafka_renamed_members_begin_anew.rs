@@ -32,7 +32,8 @@ async fn renamed_members_begin_anew() {
     // client then says what is lost.
     through.instance_id = Some("renamed".into());
     through.kafka.transactions = Transactions::V2;
-    let (one, other) = (job.id.clone(), job.id.clone());
+    let one = job.id.clone();
+    let other = job.id.clone();
     let mut renaming = Instances::new(move || topology(&one), through);
     let mut others = Instances::new(move || topology(&other), direct);
     renaming.start();
@@ -40,7 +41,8 @@ async fn renamed_members_begin_anew() {
     let commits = |instances: &Instances| instances.status()[0].commits.commits;
     soon("the first commits", MINUTE, || commits(&renaming) > 3).await;
     for _ in 0..support::rounds() {
-        let (before, renamed_before) = (proxy.fired(api::JOIN_GROUP, REFUSED), log.says(RENAMED));
+        let before = proxy.fired(api::JOIN_GROUP, REFUSED);
+        let renamed_before = log.says(RENAMED);
         proxy.next(api::JOIN_GROUP, REFUSED);
         others.start();
         soon("a join is refused", MINUTE, || proxy.fired(api::JOIN_GROUP, REFUSED) > before).await;

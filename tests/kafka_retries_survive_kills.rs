@@ -101,7 +101,8 @@ fn nothing_is_lost_doubled_or_out_of_order_by_kill_9() {
 fn feed_and_kill(id: &str, client: &Client, instances: &mut [Instance; 2]) -> usize {
     let input = Topic::<String, u64>::new(format!("{id}-in"));
     let mut writer = client.writer().expect("a writer");
-    let (started, mut kills) = (Instant::now(), 0);
+    let started = Instant::now();
+    let mut kills = 0;
     let mut next_kill = started + Duration::from_secs(4);
     for number in 0..records() {
         let key = format!("key-{}", number % KEYS);
@@ -153,7 +154,8 @@ fn check(id: &str, client: &Client) {
 /// All committed records of a topic: so many, and no more.
 fn read(client: &Client, topic: &str, number: usize) -> Vec<ReadRecord<String, u64>> {
     let mut reader = client.reader(&Topic::<String, u64>::new(topic)).expect("a reader");
-    let (deadline, mut all) = (Instant::now() + Duration::from_secs(240), Vec::new());
+    let deadline = Instant::now() + Duration::from_secs(240);
+    let mut all = Vec::new();
     while all.len() < number {
         let found = all.len();
         assert!(Instant::now() < deadline, "{topic} has only {found} of {number} records");

@@ -65,7 +65,8 @@ fn by_kill_9() {
     let mut instances = [1, 2].each_ref().map(start);
     let mut reader = client.reader(&out(&id)).expect("a reader");
     let mut streams = BTreeMap::<String, Vec<Counted>>::new();
-    let (mut kills, until) = (0, Instant::now() + 40 * SECOND);
+    let mut kills = 0;
+    let until = Instant::now() + 40 * SECOND;
     let mut next_kill = Instant::now() + 4 * SECOND;
     let is_enough = |streams: &BTreeMap<String, Vec<Counted>>| {
         LEAST

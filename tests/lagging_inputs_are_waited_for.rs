@@ -48,8 +48,10 @@ impl Shop {
     /// Orders with the last name before them, by the DSL and by an agent.
     fn topology(&self) -> impl Fn() -> Topology + use<> {
         let id = self.id.clone();
-        let (names, orders) = (self.names.clone(), self.orders.clone());
-        let (joined, seen) = (self.joined.clone(), self.seen.clone());
+        let names = self.names.clone();
+        let orders = self.orders.clone();
+        let joined = self.joined.clone();
+        let seen = self.seen.clone();
         move || {
             let app = Builder::new(id.as_str());
             let table = Table::<String, i64>::new("names");
@@ -57,7 +59,8 @@ impl Shop {
             app.stream(&orders)
                 .left_join_table(&rows, |_, order, name| text(*order, name))
                 .to(&joined);
-            let (table, to) = (table.clone(), seen.clone());
+            let table = table.clone();
+            let to = seen.clone();
             app.agent("look", &orders)
                 .reads(&table)
                 .sends(&seen)

@@ -21,7 +21,8 @@ async fn a_thousand_partitions_with_a_backlog() {
     config.memory = ByteSize::mib(64);
     config.worker_threads = 1;
     // What may wait in the tasks, and what one fetch may bring.
-    let (queued, fetched) = (config.memory.bytes() / 16, config.fetch_bytes());
+    let queued = config.memory.bytes() / 16;
+    let fetched = config.fetch_bytes();
     client.create_topic_with("wide", PARTITIONS, FOREVER).expect("created");
     client.create_topic("nothing", 1).expect("created");
     let wide = Topic::<u64, String>::new("wide");
@@ -39,7 +40,8 @@ async fn a_thousand_partitions_with_a_backlog() {
     };
     let mut instances = Instances::new(topology, config);
     instances.start();
-    let (mut largest, deadline) = (0, Instant::now() + Duration::from_secs(120));
+    let mut largest = 0;
+    let deadline = Instant::now() + Duration::from_secs(120);
     let processed = |instances: &Instances| {
         instances.status()[0].tasks.values().map(|task| task.processed).sum::<u64>()
     };

@@ -24,8 +24,10 @@ async fn two_million_windows_at_once() {
     let bound = config.overlay_bytes();
     client.create_topic_with("clicks", 1, FOREVER).expect("created");
     client.create_topic_with("closed", 1, FOREVER).expect("created");
-    let (input, output) = (Topic::<u64, u64>::new("clicks"), Topic::<u64, u64>::new("closed"));
-    let (clicks, closed) = (input.clone(), output.clone());
+    let input = Topic::<u64, u64>::new("clicks");
+    let output = Topic::<u64, u64>::new("closed");
+    let clicks = input.clone();
+    let closed = output.clone();
     let topology = move || {
         let app = Builder::new("many");
         let minutes = Tumbling::of(Duration::from_secs(60));
@@ -52,8 +54,10 @@ async fn two_million_windows_at_once() {
     writer.flush().expect("fed");
 
     let mut results = client.reader(&output).expect("a reader");
-    let (mut seen, mut largest) = (vec![false; WINDOWS as usize], 0);
-    let (mut count, deadline) = (0, Instant::now() + Duration::from_secs(120));
+    let mut seen = vec![false; WINDOWS as usize];
+    let mut largest = 0;
+    let mut count = 0;
+    let deadline = Instant::now() + Duration::from_secs(120);
     while count < WINDOWS && Instant::now() < deadline {
         if count % 1_000 == 0 {
             largest = largest.max(instances.status()[0].memory.uncommitted);

@@ -35,7 +35,7 @@ struct Job {
 }
 
 impl Job {
-    fn new((config, client): (Config, Client)) -> Self {
+    fn new(config: Config, client: Client) -> Self {
         let job = Self { id: unique("refused"), config, client };
         job.create("in", "1048588");
         job.create("dead", "1048588");
@@ -150,7 +150,7 @@ async fn on_a_broker_where_records_name_their_topic() {
 async fn on_a_broker_through_librdkafka() {
     let Some((mut config, client)) = support::kafka() else { return };
     config.kafka.transactions = headwater::Transactions::V1;
-    Job::new((config, client)).goes_on_after_a_refused_record(false).await;
+    Job::new(config, client).goes_on_after_a_refused_record(false).await;
 }
 
 /// The application cannot know; it ends with an error that says so, and knows it after a restart.
@@ -158,7 +158,7 @@ async fn on_a_broker_through_librdkafka() {
 async fn a_limit_that_is_changed_while_an_application_runs() {
     let Some((config, client)) = support::kafka() else { return };
     let port = config.broker.rsplit(':').next().expect("a port").to_owned();
-    let job = Job::new((config.clone(), client));
+    let job = Job::new(config.clone(), client);
     job.create("out", "1048588");
     let app = App::new(job.topology(false), config.clone());
     let running = tokio::spawn(app.run(std::future::pending()));

@@ -35,7 +35,8 @@ fn is_poisoned(number: u64) -> bool {
 }
 
 fn retry() -> Retry {
-    let (first, max) = (Duration::from_millis(100), Duration::from_secs(2));
+    let first = Duration::from_millis(100);
+    let max = Duration::from_secs(2);
     ErrorPolicy::retry(ATTEMPTS, Backoff::exponential(first, max).jitter(20))
 }
 

@@ -20,7 +20,8 @@ async fn a_backlog_takes_many_transactions() {
     config.transaction_timeout = Duration::from_millis(600);
     client.create_topic_with("slow-in", PARTITIONS, FOREVER).expect("created");
     client.create_topic_with("slow-out", PARTITIONS, FOREVER).expect("created");
-    let (input, output) = (Topic::<u64, u64>::new("slow-in"), Topic::<u64, u64>::new("slow-out"));
+    let input = Topic::<u64, u64>::new("slow-in");
+    let output = Topic::<u64, u64>::new("slow-out");
     let mut writer = client.writer().expect("a writer");
     for n in 0..TOTAL {
         writer.send(&input, &n, &n, n as i64).expect("sent");
@@ -40,7 +41,8 @@ async fn a_backlog_takes_many_transactions() {
     instances.start();
     let output = Topic::<u64, u64>::new("slow-out");
     let mut outputs = client.reader(&output).expect("a reader");
-    let (mut seen, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+    let mut seen = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(30);
     while seen.len() < TOTAL as usize && Instant::now() < deadline {
         let next = outputs.next(Duration::from_millis(100)).expect("reads");
         seen.extend(next.map(|read| read.record.value));

@@ -32,7 +32,8 @@ fn start(topology: Topology, config: &Config) -> Running {
 }
 
 fn doubling(id: &str) -> (Topology, Topic<String, String>, Topic<String, i64>) {
-    let (input, output) = (Topic::new(format!("{id}-in")), Topic::new(format!("{id}-out")));
+    let input = Topic::new(format!("{id}-in"));
+    let output = Topic::new(format!("{id}-out"));
     let app = Builder::new(id);
     let parse = |text: String| text.parse::<i64>();
     app.stream(&input).try_map_values(parse).to(&output);
@@ -164,7 +165,8 @@ async fn the_last_moment_counts() {
 async fn what_waits_to_be_tried_again_is_told_and_how_often_it_was() {
     let (config, client) = embedded();
     create(&client, "retries", 1);
-    let (input, output) = (Topic::<String, String>::new("retries-in"), Topic::new("retries-out"));
+    let input = Topic::<String, String>::new("retries-in");
+    let output = Topic::new("retries-out");
     let policy = ErrorPolicy::retry(2, Backoff::fixed(Duration::from_millis(300)));
     let app = Builder::new("retries");
     app.stream_with(&input, Consumed::new().on_error(policy.hold_key().then(ErrorPolicy::Skip)))
@@ -197,9 +199,12 @@ async fn lag_comes_to_zero_behind_a_transaction() {
     let mut producer = log.producer(&producer).expect("a producer");
     producer.init(PATIENCE).expect("initialised");
     producer.begin().expect("begun");
-    let (key, value) = (Some(&b"a"[..]), Some(&b"7"[..]));
-    let (topic, partition, timestamp, headers) = (input.name(), Some(0), 1_000, None);
-    producer.send(&Outgoing { topic, partition, key, value, timestamp, headers }).expect("sent");
+    let key = Some(&b"a"[..]);
+    let value = Some(&b"7"[..]);
+    let topic = input.name();
+    producer
+        .send(&Outgoing { topic, partition: Some(0), key, value, timestamp: 1_000, headers: None })
+        .expect("sent");
     producer.commit(PATIENCE).expect("committed");
 
     let app = start(topology, &config);

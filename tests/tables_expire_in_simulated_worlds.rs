@@ -68,7 +68,8 @@ fn topology() -> Topology {
     once.to(&output("once"));
     let read = clicks.process::<String, String>("read");
     let read = read.reads(&settings()).reads(&per_window()).each(|click, cx| {
-        let (settings, windows) = (settings(), per_window());
+        let settings = settings();
+        let windows = per_window();
         let all = cx.table(&settings)?.range(..)?.collect::<Result<Vec<_>, _>>()?;
         let mut windows = cx.table(&windows)?;
         let recent = windows.windows(&click.key, click.timestamp - 35..=click.timestamp)?;
@@ -123,8 +124,8 @@ fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
     }
     calm.run()?;
     for name in OUTPUTS {
-        let (was, is) =
-            (by_key(calm.take_records(&output(name))?), outcome.committed(&output(name))?);
+        let was = by_key(calm.take_records(&output(name))?);
+        let is = outcome.committed(&output(name))?;
         let is = by_key(is);
         if was != is {
             return Err(format!("{name}: {is:?}\nexpected: {was:?}").into());
@@ -137,7 +138,8 @@ fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
     }
     for table in [settings(), counts(), seen()] {
         let rows = calm.table_rows(&table)?.into_iter().map(|row| (row.key, row.value));
-        let (was, is) = (rows.collect::<BTreeMap<_, _>>(), outcome.table_rows(&table)?);
+        let was = rows.collect::<BTreeMap<_, _>>();
+        let is = outcome.table_rows(&table)?;
         if was != is {
             return Err(format!("{}: {is:?}\nexpected: {was:?}", table.name()).into());
         }

@@ -198,7 +198,8 @@ impl Places {
         let mut reader = self.log.reader(&ReaderConfig::new(true)).expect("a reader");
         let (begin, _) = reader.bounds(&partition, SECOND).expect("known");
         reader.add(&partition, begin).expect("added");
-        let (mut found, codec) = (Vec::new(), out(&self.id));
+        let mut found = Vec::new();
+        let codec = out(&self.id);
         loop {
             let fetched = reader.poll(Duration::ZERO, 10_000).expect("polls");
             if fetched.is_empty() {

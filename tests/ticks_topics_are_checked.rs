@@ -50,7 +50,8 @@ async fn run(topology: Topology, config: &Config, client: &Client, id: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_with_more_partitions_is_refused() {
-    let ((config, client), id) = (embedded(), unique("wide"));
+    let (config, client) = embedded();
+    let id = unique("wide");
     client.create_topic(beats(&id).name(), 1).expect("created");
     client.create_topic(&format!("{id}-heart-ticks"), 2).expect("created");
     let error = refusal(ticking(&id), &config).await.to_string();
@@ -60,7 +61,8 @@ async fn one_with_more_partitions_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ticks_that_are_left_out_of_the_next_version_are_named() {
-    let ((mut config, client), id) = (embedded(), unique("left-out"));
+    let (mut config, client) = embedded();
+    let id = unique("left-out");
     client.create_topic(beats(&id).name(), 1).expect("created");
     client.create_topic(&format!("{id}-in"), 1).expect("created");
     run(ticking(&id), &config, &client, &id).await;
@@ -72,7 +74,8 @@ async fn ticks_that_are_left_out_of_the_next_version_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_applications_with_one_name_for_it_the_second_is_refused() {
-    let ((config, client), id) = (embedded(), unique("shared"));
+    let (config, client) = embedded();
+    let id = unique("shared");
     client.create_topic(beats(&id).name(), 1).expect("created");
     run(ticking(&id), &config, &client, &id).await;
     let (first, second) = id.rsplit_once('-').expect("a dash");

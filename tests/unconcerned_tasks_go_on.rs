@@ -67,7 +67,8 @@ async fn run(id: String, config: Config, client: Client, at_most: Duration) {
     let mut instances = Instances::new(move || topology(&id), config);
     instances.start();
     let stop = Arc::new(AtomicBool::new(false));
-    let (feeding, writer) = (Arc::clone(&stop), client.clone());
+    let feeding = Arc::clone(&stop);
+    let writer = client.clone();
     let feeder = std::thread::spawn(move || feed(&writer, &input, &feeding));
     let mut reader = client.reader(&output).expect("a reader");
     let started = Instant::now();

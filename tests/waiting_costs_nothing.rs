@@ -14,7 +14,8 @@ async fn for_input() {
     let lab = Lab::new("idle", 4);
     let instance = lab.start("one");
     instance.runs().await;
-    let (fetches, commits) = (Call::Fetch, Call::Commit);
+    let fetches = Call::Fetch;
+    let commits = Call::Commit;
     let before = (instance.faults.count(fetches), instance.faults.count(commits));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let fetched = instance.faults.count(fetches) - before.0;

@@ -99,7 +99,8 @@ pub fn records(count: u64) -> std::sync::Arc<Records> {
 }
 
 fn fused(operators: usize) -> Box<dyn Workload> {
-    let (mut task, records) = (task(operators), records(RECORDS));
+    let mut task = task(operators);
+    let records = records(RECORDS);
     Box::new(move || {
         task.feed(0, &records, 0);
         assert!(task.run() > 0, "records come out");

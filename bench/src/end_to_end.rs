@@ -161,9 +161,14 @@ impl World {
         let timestamp = self.clock.now();
         for index in 0..records.len() {
             let (key, value, _) = records.get(index);
-            let (key, value) = (Some(key), Some(value));
-            let (partition, headers) = (None, None);
-            let record = Outgoing { topic: &topic, partition, key, value, timestamp, headers };
+            let record = Outgoing {
+                topic: &topic,
+                partition: None,
+                key: Some(key),
+                value: Some(value),
+                timestamp,
+                headers: None,
+            };
             self.producer.send(&record).expect("the log takes records");
         }
         self.producer.flush(Duration::ZERO).expect("the log takes records");

@@ -47,7 +47,8 @@ fn stream_table() -> Box<dyn Workload> {
     let joined = app.stream(&topic("events")).join_table(&table, |_, event, row| event ^ row);
     joined.to(&topic("out"));
     let topology = app.build().expect("a topology");
-    let (rows, events) = (input(&topology, "rows"), input(&topology, "events"));
+    let rows = input(&topology, "rows");
+    let events = input(&topology, "events");
     let mut task = Driver::new(topology);
     task.feed(rows, &Records::of(&topic("any"), (0..KEYS as u64).map(|key| (key, key, 0))), 0);
     task.run();
@@ -73,7 +74,8 @@ fn table_table() -> Box<dyn Workload> {
 /// A join of two streams, with a commit after so many records.
 pub fn stream_stream(records: usize) -> Box<dyn Workload> {
     let app = Builder::new("join");
-    let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+    let left = app.stream(&topic("left"));
+    let right = app.stream(&topic("right"));
     let within = JoinWindows::within(Duration::from_millis(500));
     let buffers = JoinBuffers::with("buffers", Bytes, Bytes, Bytes);
     left.join(right, within, &buffers, |_, left, right| left ^ right).to(&topic("out"));

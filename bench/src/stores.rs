@@ -53,7 +53,8 @@ fn fill(store: &mut dyn Store) {
 
 fn get(mut store: Box<dyn Store>) -> Box<dyn Workload> {
     fill(&mut *store);
-    let (mut dice, mut value) = (Dice::new(3), Vec::new());
+    let mut dice = Dice::new(3);
+    let mut value = Vec::new();
     Box::new(move || {
         for _ in 0..ROUND {
             let key = key(dice.below(ENTRIES));

@@ -75,7 +75,8 @@ pub fn session_closed(records: usize) -> Box<dyn Workload> {
 
 fn rounds(app: Builder, count: usize) -> Box<dyn Workload> {
     let mut task = Driver::new(app.build().expect("a topology"));
-    let (records, mut later_ms) = (records(count), 0);
+    let records = records(count);
+    let mut later_ms = 0;
     let mut run = move || {
         task.feed(0, &records, later_ms);
         assert!(task.run() > 0, "results come out");

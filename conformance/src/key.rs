@@ -112,7 +112,8 @@ impl Codec<Key> for KeyCodec {
             .and_then(|(rest, end)| rest.split_last_chunk::<8>().map(|(rest, at)| (rest, at, end)))
             .and_then(|(rest, start, end)| Some((rest.strip_suffix(&[WINDOW])?, start, end)));
         let Some((key, start, end)) = windowed else { return text(bytes).map(Key::Plain) };
-        let (start, end) = (i64::from_be_bytes(*start), i64::from_be_bytes(*end));
+        let start = i64::from_be_bytes(*start);
+        let end = i64::from_be_bytes(*end);
         Ok(Key::Windowed(Windowed { key: text(key)?, start, end }))
     }
 }

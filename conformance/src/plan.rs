@@ -88,7 +88,8 @@ impl Plan {
             }
             "join" => self.join(op)?,
             "fk_join" => {
-                let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+                let left: String = op.get("left")?;
+                let right: String = op.get("right")?;
                 self.ask(&left, true);
                 self.keep(&left);
                 self.keep(&right);
@@ -100,7 +101,8 @@ impl Plan {
     }
 
     fn join(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+        let left: String = op.get("left")?;
+        let right: String = op.get("right")?;
         self.keep(&right);
         if !self.is_table(&left) {
             return Ok(());

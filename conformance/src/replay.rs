@@ -49,7 +49,8 @@ pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<Outcome, CaseE
     let built = crate::build::build(case)?;
     let Built { topology, stores, peeked } = built;
     let mut test = TopologyTest::new(topology);
-    let (topics, mut outcome) = (sink_topics(case), Outcome::default());
+    let topics = sink_topics(case);
+    let mut outcome = Outcome::default();
     for (at, step) in case.input.iter().enumerate() {
         mischief.before(at, &mut test)?;
         put_in(step, &mut test)?;

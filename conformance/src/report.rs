@@ -104,7 +104,8 @@ fn table(difference: &Difference, text: &mut String) {
     let width = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).clamp(8, 90);
     let _ = writeln!(text, "    {:width$} | found", "expected");
     for index in 0..expected.len().max(found.len()) {
-        let (left, right) = (expected.get(index), found.get(index));
+        let left = expected.get(index);
+        let right = found.get(index);
         let mark = if left == right { ' ' } else { '*' };
         let line = |line: Option<&String>| line.map_or("-", String::as_str).to_owned();
         let _ = writeln!(text, "  {mark} {:width$} | {}", line(left), line(right));

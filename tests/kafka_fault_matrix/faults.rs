@@ -63,8 +63,8 @@ impl Drop for Kept {
 impl Matrix {
     pub fn new(broker: Broker, job: Job) -> Self {
         let directory = Kept(tempfile::tempdir().expect("a directory"));
-        let (instances, turn, started, damaged) = (Vec::new(), 0, 0, 0);
-        let mut matrix = Self { broker, job, directory, instances, turn, started, damaged };
+        let mut matrix =
+            Self { broker, job, directory, instances: Vec::new(), turn: 0, started: 0, damaged: 0 };
         for transactions in [Transactions::Auto, Transactions::V1, Transactions::V2] {
             let instance = matrix.start(transactions);
             matrix.instances.push(instance);
@@ -96,7 +96,8 @@ impl Matrix {
 
     /// Waits until everything fed so far is counted; how long that took.
     pub fn catches_up(&mut self, after: &str, within: Duration) -> Duration {
-        let (began, fed) = (Instant::now(), self.job.fed());
+        let began = Instant::now();
+        let fed = self.job.fed();
         while self.job.counted() < fed {
             self.tend();
             if began.elapsed() > within || self.job.gave_up() {
@@ -277,7 +278,8 @@ impl Matrix {
 
     /// The twin has the victim's identity and a disk of its own: one of them has to give way.
     fn twin(&mut self) {
-        let (id, transactions) = (self.job.id.clone(), Transactions::Auto);
+        let id = self.job.id.clone();
+        let transactions = Transactions::Auto;
         let mut config = self.job.config.clone();
         config.kafka.transactions = transactions;
         config.session_timeout = Duration::from_secs(6);

@@ -73,9 +73,13 @@ impl Job {
             client.create_topic(&topic, PARTITIONS).expect("created");
         }
         let shared = Arc::new(Shared::default());
-        let (id, feeding, watching) = (id.to_owned(), Arc::clone(&shared), Arc::clone(&shared));
-        let (of_feeder, of_watcher) = (config.clone(), config.clone());
-        let (input, output) = (format!("{id}-in"), format!("{id}-out"));
+        let id = id.to_owned();
+        let feeding = Arc::clone(&shared);
+        let watching = Arc::clone(&shared);
+        let of_feeder = config.clone();
+        let of_watcher = config.clone();
+        let input = format!("{id}-in");
+        let output = format!("{id}-out");
         let threads = vec![
             std::thread::spawn(move || feed(&of_feeder, &input, &feeding)),
             std::thread::spawn(move || watch(&of_watcher, &output, &watching)),
@@ -136,7 +140,8 @@ impl Job {
         self.shared.stop.store(true, Ordering::Release);
         self.threads.remove(0).join().expect("fed");
         catch_up(&self);
-        let (fed, dead) = (self.fed(), self.shared.dead.load(Ordering::Acquire));
+        let fed = self.fed();
+        let dead = self.shared.dead.load(Ordering::Acquire);
         let aborted = self.shared.aborted.load(Ordering::Acquire);
         assert!(aborted > 0 && dead > 0);
         let counts = broker.consume(&format!("{}-out", self.id), fed);
@@ -169,7 +174,8 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
         producer.init(Duration::from_secs(20)).ok()?;
         Some(producer)
     };
-    let (mut producer, mut transactions) = (fresh(), 0_u64);
+    let mut producer = fresh();
+    let mut transactions = 0_u64;
     while !shared.stop.load(Ordering::Acquire) {
         let Some(current) = &mut producer else {
             producer = fresh();
@@ -211,7 +217,8 @@ fn transaction(
 ) -> Result<(), Failed> {
     producer.begin().map_err(Failed::Before)?;
     for value in next..=next + GOOD {
-        let (key, text) = (format!("key-{value}"), value.to_string());
+        let key = format!("key-{value}");
+        let text = value.to_string();
         let text = if value == next + GOOD { bad } else { &text };
         let record = Outgoing {
             topic,
@@ -255,7 +262,8 @@ fn watch(config: &Config, output: &str, shared: &Shared) {
                 continue;
             }
         };
-        let (key, value) = (&read.record.key, read.record.value);
+        let key = &read.record.key;
+        let value = read.record.value;
         let found = counts.iter_mut().find(|(name, _)| name == key);
         let (_, last) = found.expect("the key of a bucket");
         let here = (last.0 + 1, read.partition, read.offset);

@@ -89,7 +89,8 @@ fn go_through(nodes: u16, faults: &[Fault], within: Duration) {
         return;
     }
     let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (began, rounds) = (Instant::now(), support::rounds());
+    let began = Instant::now();
+    let rounds = support::rounds();
     let broker = Broker::start(nodes);
     let job = Job::start(broker.config(), &support::unique("matrix"));
     let mut matrix = Matrix::new(broker, job);
@@ -103,7 +104,8 @@ fn go_through(nodes: u16, faults: &[Fault], within: Duration) {
         (fault.strike)(&mut matrix);
         matrix.tend();
         let took = matrix.catches_up(fault.name, within);
-        let (at, fed) = (began.elapsed(), matrix.fed());
+        let at = began.elapsed();
+        let fed = matrix.fed();
         println!("{at:>6.1?} {:<45} caught up after {took:.1?}, {fed} fed", fault.name);
         if shown.elapsed() >= MINUTE {
             println!("{at:>6.1?} the first instance: {:?}", Usage::of(matrix.steady()));

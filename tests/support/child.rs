@@ -29,8 +29,8 @@ impl Instance {
     /// Starts one of the application `id`, with its own state directory.
     pub fn start(id: &str, config: &Config, state_dir: &Path) -> Self {
         let config = Config { state_dir: Some(state_dir.to_owned()), ..config.clone() };
-        let (id, child) = (id.to_owned(), spawn(id, &config));
-        Self { id, config, child }
+        let child = spawn(id, &config);
+        Self { id: id.to_owned(), config, child }
     }
 
     /// `kill -9`.

@@ -35,7 +35,8 @@ impl Counting {
     pub fn feed(&self, values: std::ops::Range<u64>, rate: u64, mut between: impl FnMut(u64)) {
         let mut writer = self.client.writer().expect("a writer");
         let started = Instant::now();
-        let (first, step) = (values.start, (rate / 5).max(1));
+        let first = values.start;
+        let step = (rate / 5).max(1);
         for value in values {
             let key = format!("key-{value}");
             let send = || writer.send(&self.input, &key, &value, 1 + value as i64);
@@ -81,8 +82,10 @@ pub struct Feeder {
 impl Feeder {
     /// Feeds `portion` records at a time, each portion at about `rate` a second.
     pub fn start(job: Counting, portion: u64, rate: u64) -> Self {
-        let (job, stop) = (Arc::new(job), Arc::new(AtomicBool::new(false)));
-        let (feeding, stopped) = (Arc::clone(&job), Arc::clone(&stop));
+        let job = Arc::new(job);
+        let stop = Arc::new(AtomicBool::new(false));
+        let feeding = Arc::clone(&job);
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let mut fed = 0;
             while !stopped.load(Ordering::Relaxed) {

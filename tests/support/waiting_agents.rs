@@ -19,7 +19,8 @@ pub fn topic(id: &str, name: &str) -> Numbers {
 
 /// Between records it flushes, which takes longer than a tick: the next records come meanwhile.
 async fn select(mut records: Records<u64, u64>, cx: Context, id: String) -> AgentResult {
-    let (out, ticks) = (topic(&id, "selected"), topic(&id, "ticks"));
+    let out = topic(&id, "selected");
+    let ticks = topic(&id, "ticks");
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     loop {
         tokio::select! {
@@ -49,7 +50,8 @@ async fn time_out(mut records: Records<u64, u64>, cx: Context, id: String) -> Ag
 
 /// Sends before it waits, too.
 async fn dawdle(mut records: Records<u64, u64>, cx: Context, id: String) -> AgentResult {
-    let (out, begun) = (topic(&id, "slow"), topic(&id, "begun"));
+    let out = topic(&id, "slow");
+    let begun = topic(&id, "begun");
     while let Some(record) = records.next().await {
         cx.send(&begun, record.key, record.value)?;
         tokio::time::sleep(Duration::from_micros(500 + record.value % 7 * 300)).await;
@@ -98,7 +100,8 @@ pub fn create(client: &Client, id: &str) {
 /// How many records of an output are there so far.
 pub fn handled(client: &Client, id: &str, output: &str, total: u64, within: Duration) -> u64 {
     let mut reader = client.reader(&topic(id, output)).expect("a reader");
-    let (mut seen, mut last) = (BTreeMap::new(), BTreeMap::new());
+    let mut seen = BTreeMap::new();
+    let mut last = BTreeMap::new();
     let deadline = Instant::now() + within;
     while (seen.len() as u64) < total && Instant::now() < deadline {
         let Some(read) = reader.next(Duration::from_millis(100)).expect("reads") else { continue };

@@ -122,7 +122,8 @@ impl<'b> Build<'b> {
         key: KeyFunction,
         value: Option<ValueFunction>,
     ) -> Result<(), CaseError> {
-        let (name, spread) = (self.store_name(op)?, self.generate(&op.id));
+        let name = self.store_name(op)?;
+        let spread = self.generate(&op.id);
         let row = move |old: &Key, row: &Val| {
             let new = value.as_ref().map_or_else(|| row.clone(), |v| v.apply(old, row.clone()));
             (key.apply(old, row), new)
@@ -140,7 +141,8 @@ impl<'b> Build<'b> {
             let counts = grouped.count(&counts_table(&name));
             return self.add_counts(op, name, counts);
         }
-        let (rows, subtract): (_, Aggregator) = (table(&name), op.get("subtract")?);
+        let rows: _ = table(&name);
+        let subtract: Aggregator = op.get("subtract")?;
         let aggregated = match Growth::of(op)? {
             Growth::Reduce(agg) => grouped.reduce(
                 &rows,
@@ -182,7 +184,8 @@ impl<'b> Build<'b> {
         kind: W,
         windows: AnyWindows,
     ) -> Result<(), CaseError> {
-        let (name, grouped) = (self.store_name(op)?, stream.group_by_key().window(kind));
+        let name = self.store_name(op)?;
+        let grouped = stream.group_by_key().window(kind);
         if op.op == "count" {
             return self.window_counts(op, name, grouped, windows);
         }
@@ -205,7 +208,8 @@ impl<'b> Build<'b> {
         kind: W,
         windows: AnyWindows,
     ) -> Result<(), CaseError> {
-        let (name, grouped) = (self.store_name(op)?, stream.group_by_key().window(kind));
+        let name = self.store_name(op)?;
+        let grouped = stream.group_by_key().window(kind);
         if op.op == "count" {
             return self.window_counts(op, name, grouped, windows);
         }
@@ -266,8 +270,10 @@ impl<'b> Build<'b> {
     }
 
     pub(super) fn cogroup(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (inputs, init): (Vec<Input>, Value) = (op.get("streams")?, op.get("init")?);
-        let (name, shape) = (self.store_name(op)?, op.get::<Option<WindowShape>>("window")?);
+        let inputs: Vec<Input> = op.get("streams")?;
+        let init: Value = op.get("init")?;
+        let name = self.store_name(op)?;
+        let shape = op.get::<Option<WindowShape>>("window")?;
         let windows = match shape {
             Some(shape) => Some(shape.windows(op.get("retention_ms")?)),
             None => None,
@@ -290,7 +296,8 @@ impl<'b> Build<'b> {
         let (Some(cogrouped), Some(merge)) = (cogrouped, merge) else {
             return Err(CaseError::at(&op.id, "it cogroups nothing"));
         };
-        let (rows, init) = (table(&name), val(Some(init)));
+        let rows = table(&name);
+        let init = val(Some(init));
         let init = move || init.clone();
         let merge = move |_: &Key, first, second| merge.merge(first, second);
         macro_rules! windowed {

@@ -29,13 +29,15 @@ struct Window {
 
 impl<'b> Build<'b> {
     pub(super) fn join(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+        let left: String = op.get("left")?;
+        let right: String = op.get("right")?;
         match (self.node(op, &left)?, self.node(op, &right)?) {
             (Node::Stream(left), Node::Stream(right)) => self.join_streams(op, left, right),
             (Node::Stream(left), Node::Global(right)) => {
                 let Flow { stream, rekeyed } = left;
                 let stream = stream.filter(|_, value| value.is_some());
-                let (key, joiner): (KeyFunction, Joiner) = (op.get("key")?, op.get("joiner")?);
+                let key: KeyFunction = op.get("key")?;
+                let joiner: Joiner = op.get("joiner")?;
                 let key = move |own: &Key, value: &Val| key.apply(own, value);
                 let joined = match op.get("kind")? {
                     Kind::Inner => {
@@ -71,7 +73,8 @@ impl<'b> Build<'b> {
     }
 
     fn join_streams(&mut self, op: &Op, left: Flow<'b>, right: Flow<'b>) -> Result<(), CaseError> {
-        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
+        let kind: Kind = op.get("kind")?;
+        let joiner: Joiner = op.get("joiner")?;
         let window: Window = op.get("window")?;
         let ms = Duration::from_millis;
         let windows = JoinWindows::of(ms(window.before_ms), ms(window.after_ms));
@@ -108,7 +111,8 @@ impl<'b> Build<'b> {
         left: Flow<'b>,
         right: &TableStream<'b, Key, Val>,
     ) -> Result<(), CaseError> {
-        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
+        let kind: Kind = op.get("kind")?;
+        let joiner: Joiner = op.get("joiner")?;
         // Kafka Streams drops records without value here.
         let stream = self.settled_side(op, left, kind != Kind::Inner);
         let stream = stream.filter(|_, value| value.is_some());
@@ -123,14 +127,17 @@ impl<'b> Build<'b> {
     }
 
     pub(super) fn fk_join(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
-        let (left, right) = (self.node(op, &left)?, self.node(op, &right)?);
+        let left: String = op.get("left")?;
+        let right: String = op.get("right")?;
+        let left = self.node(op, &left)?;
+        let right = self.node(op, &right)?;
         let (Node::Table(left), Node::Table(right)) =
             (self.known(op, left)?, self.known(op, right)?)
         else {
             return Err(CaseError::at(&op.id, "a foreign-key join is of tables without windows"));
         };
-        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
+        let kind: Kind = op.get("kind")?;
+        let joiner: Joiner = op.get("joiner")?;
         let foreign: KeyFunction = op.get("fk")?;
         let foreign =
             move |key: &Key, row: &Val| Some(foreign.apply(key, row)).filter(|key| !key.is_null());

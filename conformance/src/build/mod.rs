@@ -109,9 +109,8 @@ pub fn build(case: &Case) -> Result<Built, CaseError> {
     for sink in &case.topology.sinks {
         build.sink(sink)?;
     }
-    let (stores, peeked) = (build.stores, build.peeked);
     let topology = app.build().map_err(|error| CaseError::Unknown(error.to_string()))?;
-    Ok(Built { topology, stores, peeked })
+    Ok(Built { topology, stores: build.stores, peeked: build.peeked })
 }
 
 impl<'b> Build<'b> {

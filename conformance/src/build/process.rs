@@ -18,7 +18,8 @@ type Context<'a> = ProcessContext<'a, Key, Val>;
 impl<'b> Build<'b> {
     pub(super) fn process(&mut self, op: &Op) -> Result<(), CaseError> {
         let Flow { stream, rekeyed } = self.flow(op, &op.get::<String>("from")?)?;
-        let (name, process) = (self.store_name(op)?, self.generate(&op.id));
+        let name = self.store_name(op)?;
+        let process = self.generate(&op.id);
         let store = Table::<Key, i64>::with(name.as_str(), KeyCodec, Bytes);
         self.stores.insert(name, Store::Numbers(store.clone()));
         let process: Processor<'b> = stream.process(&process).table(&store);
@@ -99,7 +100,8 @@ fn threshold<'b>(
     process: Processor<'b>,
     store: Table<Key, i64>,
 ) -> Result<Out<'b>, CaseError> {
-    let (threshold, field): (i64, Option<String>) = (op.get("threshold")?, op.get("field")?);
+    let threshold: i64 = op.get("threshold")?;
+    let field: Option<String> = op.get("field")?;
     let x = ValueFunction::Field { field };
     Ok(process.each(move |record: Rec, context| {
         if record.key.is_null() {

@@ -13,7 +13,8 @@ impl<'b> Build<'b> {
             (Some(name), None) => stream.to(&topic(name)),
             (None, Some(by)) => {
                 let field = ValueFunction::Field { field: Some(by.field.clone()) };
-                let (topics, default) = (by.topics.clone(), by.default.clone());
+                let topics = by.topics.clone();
+                let default = by.default.clone();
                 stream.to_by(&topic(&by.default), move |key, value| {
                     let found = field.apply(key, value.clone());
                     let name = found.as_ref().and_then(|found| topics.get(found.as_str()?));

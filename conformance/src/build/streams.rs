@@ -19,7 +19,8 @@ struct Branch {
 
 impl<'b> Build<'b> {
     pub(super) fn filter(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (predicate, wanted): (Predicate, bool) = (op.get("pred")?, op.op == "filter");
+        let predicate: Predicate = op.get("pred")?;
+        let wanted: bool = op.op == "filter";
         match self.from(op)? {
             Node::Stream(Flow { stream, rekeyed }) => {
                 let test = move |key: &_, value: &_| predicate.apply(key, value) == wanted;
@@ -102,7 +103,8 @@ impl<'b> Build<'b> {
 
     pub(super) fn peek(&mut self, op: &Op) -> Result<(), CaseError> {
         let Flow { stream, rekeyed } = self.flow(op, &op.get::<String>("from")?)?;
-        let (seen, name) = (Arc::clone(&self.peeked), op.id.clone());
+        let seen = Arc::clone(&self.peeked);
+        let name = op.id.clone();
         let peeked = stream.peek(move |key, value| {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.push((name.clone(), key.clone(), value.clone()));

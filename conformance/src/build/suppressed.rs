@@ -44,7 +44,8 @@ impl<'b> Build<'b> {
     ) -> Result<(), CaseError> {
         let rows = self.as_stream(&op.id, table)?;
         let rows = rows.map_values(|value| Some(json!({ "row": value })));
-        let (name, process) = (self.generate(&op.id), self.generate(&op.id));
+        let name = self.generate(&op.id);
+        let process = self.generate(&op.id);
         let seen = Updates::with(name.as_str(), KeyCodec, Json);
         let process: Process<'b, Key, Val, Shared<Key, Val>, Key, Val> =
             updates.merge(rows).shared().process(&process).table(&seen);

@@ -132,7 +132,8 @@ impl<'b> Build<'b> {
             }
             other => return Err(CaseError::at(&op.id, format!("until {other} is not known"))),
         };
-        let (name, node) = (self.generate(&op.id), self.from(op)?);
+        let name = self.generate(&op.id);
+        let node = self.from(op)?;
         let node = self.known(op, node)?;
         let is_filtered = self.is_filtered(&op.id);
         let updates = is_filtered.then(|| self.updates_of(op, node.clone())).transpose()?;

@@ -36,7 +36,8 @@ pub(super) struct WindowShape {
 
 impl WindowShape {
     pub(super) fn windows(&self, retention_ms: Option<u64>) -> AnyWindows {
-        let (ms, grace) = (Duration::from_millis, Duration::from_millis(self.grace_ms));
+        let ms = Duration::from_millis;
+        let grace = Duration::from_millis(self.grace_ms);
         let retention = ms(retention_ms.unwrap_or(0));
         macro_rules! terms {
             ($windows:expr) => {

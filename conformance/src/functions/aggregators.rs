@@ -94,7 +94,8 @@ impl Aggregator {
                 Some(Value::Array(all))
             }
             Kind::Uncollect => {
-                let (mut all, x) = (array(a), x.unwrap_or(Value::Null));
+                let mut all = array(a);
+                let x = x.unwrap_or(Value::Null);
                 if let Some(found) = all.iter().position(|element| *element == x) {
                     all.remove(found);
                 }

@@ -21,7 +21,8 @@ fn different(seed: u64, case: &OrderFree, expected: &Tables, found: &Tables) -> 
     let places = expected.keys().filter(|place| found.get(*place) != expected.get(*place));
     places
         .map(|place| {
-            let (expected, found) = (&expected[place], found.get(place));
+            let expected = &expected[place];
+            let found = found.get(place);
             format!("seed {seed}: {} {place}: {expected:?}\n  {found:?}", case.case.id)
         })
         .collect()

@@ -54,8 +54,8 @@ pub(crate) fn interleaved(case: &OrderFree, seed: u64) -> Tables {
     let topics = outer_topics(case);
     let partitions: Vec<_> = topics.iter().map(|topic| (topic.as_str(), PARTITIONS)).collect();
     let topology = build(&case.case).expect("it builds").topology;
-    let (mut test, mut dice) =
-        (TopologyTest::with_partitions(topology, &partitions), Dice::new(seed));
+    let mut test = TopologyTest::with_partitions(topology, &partitions);
+    let mut dice = Dice::new(seed);
     test.interleave(dice.roll());
     let mut aborts = Dice::new(dice.roll());
     test.abort_when(move |_| aborts.below(6) == 0);

@@ -59,8 +59,7 @@ pub(crate) struct Rewriter<'a> {
 
 impl<'a> Rewriter<'a> {
     pub(crate) fn new(latest: &'a Latest, tombstones: Tombstones) -> Self {
-        let (done, chunk) = (Vec::new(), Chunk::default());
-        Self { latest, tombstones, done, base: 0, chunk, earliest: 0 }
+        Self { latest, tombstones, done: Vec::new(), base: 0, chunk: Chunk::default(), earliest: 0 }
     }
 
     /// Takes over what stays of `segment`.
@@ -75,8 +74,12 @@ impl<'a> Rewriter<'a> {
                 continue;
             }
             let headers = source.header_bytes(index);
-            let (key, value, timestamp) = (record.key, record.value, record.timestamp);
-            let new = NewRecord { key, value, timestamp, headers };
+            let new = NewRecord {
+                key: record.key,
+                value: record.value,
+                timestamp: record.timestamp,
+                headers,
+            };
             let delta = self.place(record.offset, source, new.len());
             self.chunk.push(delta, new);
         }
@@ -97,7 +100,8 @@ impl<'a> Rewriter<'a> {
             }
             None => {
                 self.finish_chunk();
-                (self.base, self.earliest) = (offset, source.appended);
+                self.base = offset;
+                self.earliest = source.appended;
                 self.chunk.appended = source.appended;
                 0
             }
@@ -125,7 +129,8 @@ mod tests {
     fn segment(base: i64, appended: i64, records: &[(&str, Option<&str>)]) -> Segment {
         let mut chunk = Chunk { appended, ..Chunk::default() };
         for (n, (key, value)) in records.iter().enumerate() {
-            let (key, value) = (Some(key.as_bytes()), value.map(str::as_bytes));
+            let key = Some(key.as_bytes());
+            let value = value.map(str::as_bytes);
             chunk.push(n as u32, NewRecord { key, value, timestamp: 0, headers: b"" });
         }
         Segment { base, producer: Some(1), chunk: Arc::new(chunk) }

@@ -80,8 +80,14 @@ impl Cursor {
             };
             let to = partition.cached_from.min(limit);
             let bytes_max = READ_AHEAD_BYTES;
-            let (id, name, from) = (self.id, partition.name.clone(), self.position);
-            return Some(DiskRange { id, name, from, to, aborted, bytes_max });
+            return Some(DiskRange {
+                id: self.id,
+                name: partition.name.clone(),
+                from: self.position,
+                to,
+                aborted,
+                bytes_max,
+            });
         }
         self.position = partition.read(self.position, read_committed, budget, out);
         None
@@ -163,7 +169,8 @@ impl Cursors {
         read_committed: bool,
         budget: &mut Budget,
     ) -> (Vec<Fetched>, Vec<DiskRange>) {
-        let (mut fetched, mut missing) = (Vec::new(), Vec::new());
+        let mut fetched = Vec::new();
+        let mut missing = Vec::new();
         let turn = self.turn.checked_rem(self.by_name.len()).unwrap_or(0);
         self.turn = turn + 1;
         // Two passes over the map, so that those from `turn` on come first.
@@ -189,7 +196,8 @@ impl Cursors {
         for range in missing {
             let (segments, end) = disk.read(&range)?;
             if let Some(cursor) = self.by_name.values_mut().find(|cursor| cursor.id == range.id) {
-                (cursor.ahead, cursor.ahead_end) = (segments.into(), end);
+                cursor.ahead = segments.into();
+                cursor.ahead_end = end;
             }
         }
         Ok(())

@@ -34,8 +34,14 @@ impl EmbeddedFetcher {
         bytes_max: usize,
         assigned: AssignedSet,
     ) -> Self {
-        let (cursors, wake) = (Cursors::default(), Arc::default());
-        Self { shared, read_committed, bytes_max, assigned, cursors, wake }
+        Self {
+            shared,
+            read_committed,
+            bytes_max,
+            assigned,
+            cursors: Cursors::default(),
+            wake: Arc::default(),
+        }
     }
 
     fn set_paused(&mut self, partition: &TopicPartition, paused: bool) -> Result<()> {
@@ -84,7 +90,8 @@ impl Fetcher for EmbeddedFetcher {
     }
 
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let (shared, wake) = (self.shared.clone(), self.wake.clone());
+        let shared = self.shared.clone();
+        let wake = self.wake.clone();
         Arc::new(move || {
             wake.store(true, Ordering::Release);
             // Under the lock, lest the poll has looked at the flag and not begun to wait.

@@ -40,8 +40,12 @@ impl Default for LogOptions {
     /// The system's clock, a cache of 128 MiB, verified when it is opened, and refused if it is
     /// damaged.
     fn default() -> Self {
-        let (damaged, verify) = (Damaged::default(), Verify::default());
-        Self { clock: Arc::new(SystemClock::new()), cache_bytes: 128 << 20, damaged, verify }
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            cache_bytes: 128 << 20,
+            damaged: Damaged::default(),
+            verify: Verify::default(),
+        }
     }
 }
 

@@ -80,8 +80,14 @@ impl Shared {
             let partition = state.partition(id);
             let to = partition.cached_from.min(partition.stable());
             let keep_last = partition.tail.is_empty();
-            let (name, from) = (partition.name.clone(), partition.start);
-            ExpiryRange { id, name, from, to, before, keep_last }
+            ExpiryRange {
+                id,
+                name: partition.name.clone(),
+                from: partition.start,
+                to,
+                before,
+                keep_last,
+            }
         };
         let began = range.from;
         if let (Some(disk), true) = (&self.disk, range.from < range.to) {
@@ -132,7 +138,8 @@ pub(crate) fn is_expired(chunk: &Chunk, before: Timestamp) -> bool {
 
 /// Where the first segment in memory begins that stays, if others before it do not.
 fn first_kept_in_memory(partition: &Partition, before: Timestamp) -> Option<i64> {
-    let (last, stable) = (partition.tail.back()?.base, partition.stable());
+    let last = partition.tail.back()?.base;
+    let stable = partition.stable();
     let stays = |segment: &&Segment| {
         segment.base == last || segment.last() >= stable || !is_expired(&segment.chunk, before)
     };
@@ -150,7 +157,8 @@ fn job(
 ) -> Option<Job> {
     let partition = state.partition(id);
     let end = partition.stable();
-    let (dirty, clean) = (partition.dirty_bytes, partition.clean_bytes);
+    let dirty = partition.dirty_bytes;
+    let clean = partition.clean_bytes;
     let is_worth_it = dirty >= DIRTY_BYTES_MIN
         && dirty.saturating_mul(1000)
             >= dirty.saturating_add(clean).saturating_mul(config.dirty_permille_min);
@@ -164,11 +172,6 @@ fn job(
 }
 
 impl Job {
-    /// The partition and its name.
-    pub(crate) fn at(&self) -> (PartitionId, &TopicPartition) {
-        (self.id, &self.name)
-    }
-
     pub(crate) fn is_committed(&self, segment: &Segment) -> bool {
         !self.aborted.cover(segment)
     }
@@ -190,7 +193,8 @@ impl Partition {
 
     fn compacted(&mut self, end: i64, bytes: u64) {
         self.aborted.trim(end);
-        (self.dirty_bytes, self.clean_bytes) = (0, bytes);
+        self.dirty_bytes = 0;
+        self.clean_bytes = bytes;
     }
 
     /// Leaves what is below `end` to the disk.
@@ -212,11 +216,12 @@ mod tests {
     #[test]
     fn the_highest_numbers_are_added_up() {
         let mut state = State::default();
-        let (replication, config) = (None, vec![]);
-        let topic = NewTopic { name: "t".into(), partitions: 1, replication, config };
+        let config = vec![];
+        let topic = NewTopic { name: "t".into(), partitions: 1, replication: None, config };
         state.create_topic(&topic).unwrap();
         let partition = state.partition_mut(0);
-        (partition.dirty_bytes, partition.clean_bytes) = (u64::MAX, u64::MAX);
+        partition.dirty_bytes = u64::MAX;
+        partition.clean_bytes = u64::MAX;
         let mut chunk = Chunk::default();
         let new = crate::chunk::NewRecord { key: None, value: None, timestamp: 0, headers: b"" };
         chunk.push(0, new);

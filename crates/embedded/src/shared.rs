@@ -208,8 +208,7 @@ mod tests {
         let opening = Opening { cache_bytes: 10_000, verify: true, skip: false };
         let (disk, state) = Disk::open_on(InMemoryBackend::new(), opening).unwrap();
         let shared = Shared::new(state, Arc::new(ManualClock::new(0)), Some(disk), 10_000);
-        let (replication, config) = (None, vec![]);
-        let topic = NewTopic { name: "t".into(), partitions: 3, replication, config };
+        let topic = NewTopic { name: "t".into(), partitions: 3, replication: None, config: vec![] };
         shared.lock().create_topic(&topic).unwrap();
         for n in 0..300 {
             let mut chunk = Chunk::default();

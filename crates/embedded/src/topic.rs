@@ -123,7 +123,8 @@ impl TopicConfig {
     }
 
     fn set_policy(&mut self, value: &str) -> Result<(), String> {
-        let (mut compact, mut delete) = (false, false);
+        let mut compact = false;
+        let mut delete = false;
         for part in value.split(',').map(str::trim) {
             match part {
                 "compact" => compact = true,
@@ -131,7 +132,8 @@ impl TopicConfig {
                 _ => return Err("one of delete, compact and compact,delete".to_owned()),
             }
         }
-        (self.compact, self.delete) = (compact, delete);
+        self.compact = compact;
+        self.delete = delete;
         self.cleanup_policy = value.to_owned();
         Ok(())
     }

@@ -71,7 +71,8 @@ impl State {
         });
         // An epoch that cannot be counted on gives way to a new producer id, as in Kafka.
         if holder.epoch >= i16::MAX - 1 {
-            (holder.producer, holder.epoch) = (next, -1);
+            holder.producer = next;
+            holder.epoch = -1;
         }
         holder.epoch += 1;
         holder.timeout = timeout;

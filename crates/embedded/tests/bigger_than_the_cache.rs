@@ -47,7 +47,8 @@ fn fill(log: &EmbeddedLog, topic: &Arc<str>) -> Vec<String> {
         let values: Vec<_> = (0..10).map(|n| value(transaction * 10 + n)).collect();
         for (n, value) in values.iter().enumerate() {
             let key = [(n % 7) as u8];
-            let (key, value) = (Some(&key[..]), Some(value.as_bytes()));
+            let key = Some(&key[..]);
+            let value = Some(value.as_bytes());
             let record =
                 Outgoing { topic, partition: Some(0), key, value, timestamp: 1, headers: None };
             producer.send(&record).unwrap();

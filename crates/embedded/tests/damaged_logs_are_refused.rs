@@ -40,8 +40,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn damaged_logs_are_refused() {
-    let (first, count) =
-        (number("HEADWATER_DAMAGED_FIRST", 0), number("HEADWATER_DAMAGED_LOGS", 400));
+    let first = number("HEADWATER_DAMAGED_FIRST", 0);
+    let count = number("HEADWATER_DAMAGED_LOGS", 400);
     let directory = tempfile::tempdir().unwrap();
     (0..LOGS).for_each(|log| build(&directory.path().join(log.to_string()), log));
     let mut outcomes = BTreeMap::<String, u64>::new();

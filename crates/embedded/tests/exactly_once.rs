@@ -64,11 +64,11 @@ impl Worker {
                 fetch_bytes_max: 1 << 20,
             })
             .unwrap();
-        let (group, fetcher) = (member.group(), member.fetcher().unwrap());
+        let group = member.group();
+        let fetcher = member.fetcher().unwrap();
         let producer = producer(log, &id);
-        let (log, tasks) = (log.clone(), BTreeMap::new());
         Self {
-            log,
+            log: log.clone(),
             id,
             member,
             group,
@@ -76,7 +76,7 @@ impl Worker {
             producer,
             in_transaction: false,
             identity: None,
-            tasks,
+            tasks: BTreeMap::new(),
         }
     }
 
@@ -137,8 +137,14 @@ impl Worker {
                 }
                 let topic = &"out".into();
                 let partition = Some(fetched.partition.partition);
-                let (key, value) = (record.key, record.value);
-                let out = Outgoing { topic, partition, key, value, timestamp: 1, headers: None };
+                let out = Outgoing {
+                    topic,
+                    partition,
+                    key: record.key,
+                    value: record.value,
+                    timestamp: 1,
+                    headers: None,
+                };
                 failed |= self.producer.send(&out).is_err();
                 *next = Some(record.offset + 1);
             }
@@ -163,8 +169,8 @@ impl Worker {
             .tasks
             .iter()
             .filter_map(|(partition, next)| {
-                let (partition, offset) = (partition.clone(), (*next)?);
-                Some(OffsetCommit { partition, offset, metadata: String::new() })
+                let offset = (*next)?;
+                Some(OffsetCommit { partition: partition.clone(), offset, metadata: String::new() })
             })
             .collect();
         self.producer.send_offsets(&offsets, &metadata, NOW)?;
@@ -201,8 +207,12 @@ impl World {
         let clock = Arc::new(ManualClock::new(0));
         let log = LogOptions::default().clock(clock.clone()).in_memory();
         for name in ["in", "out"] {
-            let (replication, config) = (None, vec![]);
-            let topic = NewTopic { name: name.into(), partitions: PARTITIONS, replication, config };
+            let topic = NewTopic {
+                name: name.into(),
+                partitions: PARTITIONS,
+                replication: None,
+                config: vec![],
+            };
             log.admin().unwrap().create(&topic, NOW).unwrap();
         }
         let input = producer(&log, &"input".into());
@@ -221,10 +231,17 @@ impl World {
                 false => "aborted".to_owned(),
             };
             self.sent[partition] += u64::from(is_committed);
-            let (topic, number) = (&"in".into(), Some(partition as i32));
+            let topic = &"in".into();
+            let number = Some(partition as i32);
             let value = Some(value.as_bytes());
-            let (key, headers) = (None, None);
-            let record = Outgoing { topic, partition: number, key, value, timestamp: 1, headers };
+            let record = Outgoing {
+                topic,
+                partition: number,
+                key: None,
+                value,
+                timestamp: 1,
+                headers: None,
+            };
             self.input.send(&record).unwrap();
         }
         if is_committed {

@@ -28,10 +28,19 @@ fn write(log: &EmbeddedLog, topic: &str, now: i64) {
     };
     let mut producer = log.producer(&config).unwrap();
     producer.init(NOW).unwrap();
-    let (topic, partition, headers) = (&topic.into(), Some(0), None);
+    let topic = &topic.into();
     for timestamp in [1_680_000_000_000, now] {
-        let (key, value) = (None, Some(&b"order"[..]));
-        producer.send(&Outgoing { topic, partition, key, value, timestamp, headers }).unwrap();
+        let value = Some(&b"order"[..]);
+        producer
+            .send(&Outgoing {
+                topic,
+                partition: Some(0),
+                key: None,
+                value,
+                timestamp,
+                headers: None,
+            })
+            .unwrap();
         producer.flush(Duration::from_secs(5)).unwrap();
     }
 }

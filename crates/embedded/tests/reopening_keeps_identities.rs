@@ -25,8 +25,17 @@ fn producer(log: &EmbeddedLog, id: &str) -> Box<dyn Producer> {
 fn begin_with(producer: &mut dyn Producer, text: &str) {
     producer.begin().unwrap();
     let topic = &"t".into();
-    let (partition, key, value, headers) = (Some(0), None, Some(text.as_bytes()), None);
-    producer.send(&Outgoing { topic, partition, key, value, timestamp: 1, headers }).unwrap();
+    let value = Some(text.as_bytes());
+    producer
+        .send(&Outgoing {
+            topic,
+            partition: Some(0),
+            key: None,
+            value,
+            timestamp: 1,
+            headers: None,
+        })
+        .unwrap();
     producer.flush(NOW).unwrap();
 }
 
@@ -34,13 +43,14 @@ fn begin_with(producer: &mut dyn Producer, text: &str) {
 fn producer_ids_are_not_given_twice() {
     let directory = tempfile::tempdir().unwrap();
     let log = EmbeddedLog::open(directory.path()).unwrap();
-    let (name, config) = ("t".into(), vec![]);
-    let topic = NewTopic { name, partitions: 1, replication: None, config };
+    let name = "t".into();
+    let topic = NewTopic { name, partitions: 1, replication: None, config: vec![] };
     log.admin().unwrap().create(&topic, NOW).unwrap();
     begin_with(&mut *producer(&log, "old"), "left open");
     drop(log);
     let log = EmbeddedLog::open(directory.path()).unwrap();
-    let (mut new, mut old) = (producer(&log, "new"), producer(&log, "old"));
+    let mut new = producer(&log, "new");
+    let mut old = producer(&log, "old");
     begin_with(&mut *old, "aborted");
     begin_with(&mut *new, "committed");
     new.commit(NOW).unwrap();

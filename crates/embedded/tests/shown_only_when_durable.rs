@@ -80,8 +80,17 @@ fn producer(log: &EmbeddedLog, id: Option<&str>) -> Box<dyn Producer> {
 
 fn send(producer: &mut dyn Producer) {
     let topic = &"t".into();
-    let (partition, key, value, headers) = (Some(0), None, Some(&b"x"[..]), None);
-    producer.send(&Outgoing { topic, partition, key, value, timestamp: 1, headers }).unwrap();
+    let value = Some(&b"x"[..]);
+    producer
+        .send(&Outgoing {
+            topic,
+            partition: Some(0),
+            key: None,
+            value,
+            timestamp: 1,
+            headers: None,
+        })
+        .unwrap();
 }
 
 fn member(log: &EmbeddedLog) -> Box<dyn Member> {
@@ -107,15 +116,17 @@ fn nothing_is_seen_before_it_is_synced() {
     let watched = Watched { storage, before_sync: before_sync.clone() };
     // All of it fits into the cache: within a sync the database itself cannot be asked.
     let log = LogOptions::default().cache_bytes(1 << 20).open_on(watched).unwrap();
-    let (name, config) = ("t".into(), vec![]);
-    let topic = NewTopic { name, partitions: 1, replication: None, config };
+    let name = "t".into();
+    let topic = NewTopic { name, partitions: 1, replication: None, config: vec![] };
     log.admin().unwrap().create(&topic, NOW).unwrap();
     let member = member(&log);
     let group = member.group();
     let looks = Arc::new(Mutex::new(0));
     // From now on every sync must find the log as it was before.
     let expect = |committed: usize, all: usize, offset: Option<i64>| {
-        let (log, group, looks) = (log.clone(), group.clone(), looks.clone());
+        let log = log.clone();
+        let group = group.clone();
+        let looks = looks.clone();
         *before_sync.lock().unwrap() = Some(Box::new(move || {
             *looks.lock().unwrap() += 1;
             assert_eq!((count(&log, true), count(&log, false)), (committed, all));

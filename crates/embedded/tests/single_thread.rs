@@ -29,8 +29,7 @@ impl World {
         let clock = Arc::new(ManualClock::new(1_000_000));
         let log = LogOptions::default().clock(clock.clone()).in_memory();
         let topic: Arc<str> = "in".into();
-        let (replication, config) = (None, vec![]);
-        let new = NewTopic { name: topic.clone(), partitions, replication, config };
+        let new = NewTopic { name: topic.clone(), partitions, replication: None, config: vec![] };
         log.admin().unwrap().create(&new, LONG).unwrap();
         Self { clock, log, topic }
     }
@@ -61,8 +60,15 @@ impl World {
 
     fn send(&self, producer: &mut dyn Producer, partition: i32, text: &str) {
         let value = Some(text.as_bytes());
-        let (topic, partition) = (&self.topic, Some(partition));
-        let record = Outgoing { topic, partition, key: None, value, timestamp: 0, headers: None };
+        let topic = &self.topic;
+        let record = Outgoing {
+            topic,
+            partition: Some(partition),
+            key: None,
+            value,
+            timestamp: 0,
+            headers: None,
+        };
         producer.send(&record).unwrap();
     }
 
@@ -131,7 +137,8 @@ fn open_transactions_time_out_to_the_moment() {
 #[test]
 fn silent_members_expire_to_the_moment() {
     let world = World::new(2);
-    let (mut one, mut two) = (world.member(), world.member());
+    let mut one = world.member();
+    let mut two = world.member();
     one.poll(LONG).unwrap();
     two.poll(LONG).unwrap();
     world.clock.advance(SESSION - Duration::from_millis(1));

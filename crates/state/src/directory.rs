@@ -157,7 +157,8 @@ fn new_instance_id(directory: &Path) -> Result<String, StateDirError> {
 
 /// Writes a file so that after a crash it is there with all of its text, or not at all.
 fn write_whole(directory: &Path, name: &str, text: &str) -> Result<(), StateDirError> {
-    let (path, temporary) = (directory.join(name), directory.join(format!("{name}.new")));
+    let path = directory.join(name);
+    let temporary = directory.join(format!("{name}.new"));
     let write = || {
         let mut file = File::create(&temporary)?;
         writeln!(file, "{text}")?;

@@ -108,7 +108,8 @@ impl Store for MemoryStore {
                 table.put(key, value);
             }
             if change.position.is_some() {
-                (table.position, table.as_of) = (change.position, Some(batch.at));
+                table.position = change.position;
+                table.as_of = Some(batch.at);
             }
         }
         Ok(())

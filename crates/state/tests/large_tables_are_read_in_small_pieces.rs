@@ -42,7 +42,8 @@ fn filled(provider: &RocksStores) -> Box<dyn Store> {
 
 /// What a look-up reads, in bytes: of keys that are there, or of others.
 fn read_for_each(store: &dyn Store, are_there: bool) -> usize {
-    let (before, first) = (read(), if are_there { 0 } else { KEYS });
+    let before = read();
+    let first = if are_there { 0 } else { KEYS };
     let mut value = Vec::new();
     for number in (0..KEYS).step_by((KEYS / LOOK_UPS) as usize) {
         let key = key(first + number);

@@ -57,8 +57,8 @@ fn flipped_bytes_are_corruption_and_the_store_can_be_made_anew() {
 fn a_file_in_the_way_is_no_corruption_and_nothing_is_wiped() {
     let directory = tempfile::tempdir().expect("a directory");
     fill(&mut *stores(directory.path()).open("task", &tables()).expect("opens"));
-    let (current, hidden) =
-        (directory.path().join("task/CURRENT"), directory.path().join("task/CURRENT.hidden"));
+    let current = directory.path().join("task/CURRENT");
+    let hidden = directory.path().join("task/CURRENT.hidden");
     fs::rename(&current, &hidden).expect("moved");
     fs::create_dir(&current).expect("in the way");
     let error = read_all(&stores(directory.path())).expect_err("cannot be read");

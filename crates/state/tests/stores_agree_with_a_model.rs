@@ -56,7 +56,8 @@ fn contents(store: &dyn Store, from: &[u8], to: Option<&[u8]>) -> Map {
 
 fn run(provider: &dyn StoreProvider, steps: Vec<Step>, bounds: (Vec<u8>, Vec<u8>)) {
     let mut store = provider.open("task", &tables()).expect("opens");
-    let (mut model, mut position) = (Map::new(), None);
+    let mut model = Map::new();
+    let mut position = None;
     for (number, step) in steps.into_iter().enumerate() {
         let is_load = matches!(step, Step::Load(_));
         match step {
@@ -79,7 +80,8 @@ fn run(provider: &dyn StoreProvider, steps: Vec<Step>, bounds: (Vec<u8>, Vec<u8>
             }
             Step::Clear => {
                 store.clear(1).expect("clears");
-                (model, position) = (Map::new(), None);
+                model = Map::new();
+                position = None;
             }
             Step::Flush => store.flush().expect("flushes"),
             Step::Reopen if provider.is_durable() => {

@@ -22,16 +22,19 @@ use crate::virtual_time;
 /// use headwater::{Builder, Topic};
 /// use std::time::Duration;
 ///
-/// let (orders, paid) = (Topic::<String, u64>::new("orders"), Topic::<String, u64>::new("paid"));
+/// let orders = Topic::<String, u64>::new("orders");
+/// let paid = Topic::<String, u64>::new("paid");
 /// let millis = Duration::from_millis;
 /// // Half of the calls fail; the service is away for the first second.
 /// let calls = Calls::new(7).latency(millis(20)..=millis(90)).failing(0.5)
 ///     .away(Duration::ZERO..millis(1_000));
 ///
 /// let app = Builder::new("payments");
-/// let (service, to) = (calls.clone(), paid.clone());
+/// let service = calls.clone();
+/// let to = paid.clone();
 /// app.agent("pay", &orders).sends(&paid).run(move |mut orders, cx| {
-///     let (service, to) = (service.clone(), to.clone());
+///     let service = service.clone();
+///     let to = to.clone();
 ///     async move {
 ///         while let Some(order) = orders.next().await {
 ///             while let Err(_error) = service.call(&order.key).await {
@@ -179,7 +182,8 @@ impl Calls {
     /// # Panics
     /// Outside of a tokio runtime with timers, if the call takes time.
     pub async fn call(&self, id: impl Display) -> Result<(), CallError> {
-        let (id, began) = (id.to_string(), self.now());
+        let id = id.to_string();
+        let began = self.now();
         let (in_flight, attempt) = InFlight::begin(self, &id);
         let Fate { latency, hangs, fails, loses } = self.plan.fate(&id, attempt);
         if hangs {
@@ -245,11 +249,13 @@ impl Plan {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         let mut dice = Dice::new(Dice::new(seed).roll() ^ attempt);
-        let (least, most) = (self.latency.start(), self.latency.end());
+        let least = self.latency.start();
+        let most = self.latency.end();
         let spread = most.saturating_sub(*least).as_millis() as usize;
         let latency = *least + Duration::from_millis(dice.below(spread + 1) as u64);
         let mut strikes = |ratio: f64| ((dice.roll() >> 11) as f64) < ratio * (1_u64 << 53) as f64;
-        let (hangs, fails) = (strikes(self.hanging), strikes(self.failing));
+        let hangs = strikes(self.hanging);
+        let fails = strikes(self.failing);
         Fate { latency, hangs, fails, loses: strikes(self.losing) }
     }
 }
@@ -349,7 +355,8 @@ mod tests {
         assert_eq!(failed.of("a"), count(2, 0, 2, 0));
         let away = Calls::new(1).away(Duration::ZERO..Duration::from_secs(3_600));
         assert!(matches!(away.call(7).await, Err(CallError::Away { .. })));
-        let (fine, hung) = (Calls::new(1), Calls::new(1).hanging(1.0));
+        let fine = Calls::new(1);
+        let hung = Calls::new(1).hanging(1.0);
         assert_eq!((fine.call("a").await, fine.of("a")), (Ok(()), count(1, 1, 0, 0)));
         let in_time = tokio::time::timeout(Duration::from_millis(1), hung.call("a"));
         assert!(in_time.await.is_err());

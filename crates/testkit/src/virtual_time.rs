@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn what_was_spawned_has_each_of_its_timers_at_its_own_moment() {
-        let (time, ticks) = (time(), Arc::new(Mutex::new(Vec::new())));
+        let time = time();
+        let ticks = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&ticks);
         assert!(poll(&time, async {
             tokio::spawn(async move {
@@ -294,7 +295,8 @@ mod tests {
 
     #[test]
     fn all_that_was_spawned_runs_until_it_waits() {
-        let (time, done) = (time(), Arc::new(AtomicUsize::new(0)));
+        let time = time();
+        let done = Arc::new(AtomicUsize::new(0));
         poll(&time, async {
             for turns in 0..200 {
                 let done = Arc::clone(&done);

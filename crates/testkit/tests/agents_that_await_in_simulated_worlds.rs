@@ -116,7 +116,8 @@ fn topology(service: &Calls) -> Topology {
     let events = app.stream(&orders());
     events.group_by_key().count(&Table::new("seen")).to(&Topic::new("counts"));
     price(&app, service);
-    let (service, rater) = (service.clone(), service.clone());
+    let service = service.clone();
+    let rater = service.clone();
     app.agent("pay", &orders())
         .writes(&payments())
         .sends(&paid())
@@ -153,8 +154,10 @@ fn world(seed: u64) -> Simulation {
 /// same partition of the orders.
 fn judge(outcome: &Outcome, service: &Calls) -> Result<(), Box<dyn Error>> {
     let orders = outcome.committed(&orders())?;
-    let (mut numbers, mut expected) = (BTreeMap::<String, u64>::new(), Vec::new());
-    let (mut sums, mut doubled) = (BTreeMap::<String, u64>::new(), Vec::new());
+    let mut numbers = BTreeMap::<String, u64>::new();
+    let mut expected = Vec::new();
+    let mut sums = BTreeMap::<String, u64>::new();
+    let mut doubled = Vec::new();
     for Record { key, value, .. } in &orders {
         *sums.entry(key.clone()).or_default() += value * 2;
         doubled.push((key.clone(), value * 2));

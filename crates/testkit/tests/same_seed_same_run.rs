@@ -67,7 +67,8 @@ async fn listen(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
                 let _ = to.send(n).await;
             }
         });
-        let (mut heard, mut tick) = (String::new(), interval(millis(3)));
+        let mut heard = String::new();
+        let mut tick = interval(millis(3));
         loop {
             tokio::select! {
                 biased;

@@ -143,7 +143,8 @@ fn a_timeout_ends_a_call_that_hangs() {
 
 /// Collects, and sends the sum every second: also when nothing comes.
 async fn flush(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
-    let (mut sum, mut count) = (0, 0);
+    let mut sum = 0;
+    let mut count = 0;
     let mut tick = interval(millis(1_000));
     tick.tick().await;
     loop {
@@ -184,7 +185,8 @@ fn an_interval_ticks_on_a_quiet_topic() {
 async fn fan_out(mut orders: Records<String, u64>, cx: Context, calls: Calls) -> AgentResult {
     while let Some(order) = orders.next().await {
         let call = |n: u64| {
-            let (calls, id) = (calls.clone(), format!("{}-{n}", order.key));
+            let calls = calls.clone();
+            let id = format!("{}-{n}", order.key);
             async move { (n, calls.call(id).await.is_ok()) }
         };
         let mut answers: FuturesUnordered<_> = (0..order.value).map(call).collect();
@@ -341,7 +343,8 @@ fn an_aborted_commit_takes_back_what_an_agent_sent() {
 fn however_time_is_cut_the_same_comes_out() {
     let run = |pieces: &mut dyn FnMut() -> u64| {
         let calls = Calls::new(5).latency(millis(1)..=millis(900)).failing(0.3);
-        let (service, mut dice) = (calls.clone(), Dice::new(1));
+        let service = calls.clone();
+        let mut dice = Dice::new(1);
         let app = Builder::new("virtual");
         app.agent("one", &orders()).sends(&notes()).run(patient);
         app.agent("two", &orders()).sends(&notes()).run(move |orders, cx| {

@@ -45,7 +45,8 @@ fn measure(keys: u64, store: Box<dyn Store>) {
 
 /// The CPU time of processing and committing each batch; making the batches does not count.
 fn work(task: &mut Driver, batches: impl Iterator<Item = Arc<Records>>) -> Duration {
-    let (begin, mut making) = (cpu::process(), Duration::ZERO);
+    let begin = cpu::process();
+    let mut making = Duration::ZERO;
     let mut since = cpu::thread();
     for records in batches {
         making += cpu::thread() - since;

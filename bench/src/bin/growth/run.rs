@@ -120,9 +120,14 @@ impl Apps {
             let records: &Records = batch;
             for index in 0..records.len() {
                 let (key, value, timestamp) = records.get(index);
-                let (key, value) = (Some(key), Some(value));
-                let (partition, headers) = (None, None);
-                let record = Outgoing { topic: &topic, partition, key, value, timestamp, headers };
+                let record = Outgoing {
+                    topic: &topic,
+                    partition: None,
+                    key: Some(key),
+                    value: Some(value),
+                    timestamp,
+                    headers: None,
+                };
                 producer.send(&record).expect("the log takes records");
             }
             producer.flush(Duration::ZERO).expect("the log takes records");

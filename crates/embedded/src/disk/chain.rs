@@ -67,7 +67,9 @@ impl<'a> Chain<'a> {
             return Err(self.missing(segment.base));
         }
         if segment.last() >= self.row.end {
-            let (name, base, end) = (self.name, segment.base, self.row.end);
+            let name = self.name;
+            let base = segment.base;
+            let end = self.row.end;
             return Err(corrupt(format!("{name}: records at offset {base}, but it ends at {end}")));
         }
         if !matches!(self.before, Before::Unsaid) {
@@ -88,7 +90,8 @@ impl<'a> Chain<'a> {
     }
 
     fn missing(&self, until: i64) -> redb::Error {
-        let (name, from) = (self.name, self.reached());
+        let name = self.name;
+        let from = self.reached();
         corrupt(format!("{name}: records are missing from offset {from} to before {until}"))
     }
 }
@@ -97,7 +100,8 @@ impl<'a> Chain<'a> {
 pub(super) fn open_segment(
     seal: Seal,
     log: Format,
-    (id, name): (PartitionId, &TopicPartition),
+    id: PartitionId,
+    name: &TopicPartition,
     key: &[u8],
     value: &[u8],
 ) -> RedbResult<Linked> {

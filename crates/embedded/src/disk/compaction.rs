@@ -52,8 +52,9 @@ impl Disk {
         let table = read.open_table(SEGMENTS)?;
         for row in table.range(&place(job.id, 0)[..]..&place(job.id, job.end)[..])? {
             let (key, value) = row?;
-            let (key, value) = (key.value(), value.value());
-            let linked = open_segment(self.seal(), self.format, job.at(), key, value)?;
+            let key = key.value();
+            let value = value.value();
+            let linked = open_segment(self.seal(), self.format, job.id, &job.name, key, value)?;
             let segment = chain.follow(linked)?;
             if job.is_committed(&segment) {
                 latest.learn(&segment);
@@ -72,11 +73,14 @@ impl Disk {
     ) -> RedbResult<Step> {
         let mut table: Bytes<'_> = transaction.open_table(SEGMENTS)?;
         let mut rewriter = Rewriter::new(latest, job.tombstones);
-        let (mut keys, mut read, mut next) = (Vec::new(), 0, None);
+        let mut keys = Vec::new();
+        let mut read = 0;
+        let mut next = None;
         for row in table.range(&place(job.id, step.from)[..]..&place(job.id, job.end)[..])? {
             let (key, value) = row?;
-            let (key, value) = (key.value(), value.value());
-            let linked = open_segment(ledger.seal, self.format, job.at(), key, value)?;
+            let key = key.value();
+            let value = value.value();
+            let linked = open_segment(ledger.seal, self.format, job.id, &job.name, key, value)?;
             if read > STEP_BYTES {
                 next = Some(linked.segment.base);
                 break;
@@ -114,7 +118,8 @@ impl Disk {
         job: &Job,
         after: i64,
     ) -> RedbResult<()> {
-        let (from, to) = (place(job.id, after), place(job.id, i64::MAX));
+        let from = place(job.id, after);
+        let to = place(job.id, i64::MAX);
         let next = match table.range(&from[..]..=&to[..])?.next() {
             Some(row) => Some(row?.0.value().to_vec()),
             None => None,

@@ -123,9 +123,18 @@ impl Disk {
             Format::Two(log) => log,
         };
         let writer = Mutex::new(Writer::new(bytes, Ledger::new(Seal::of(&log))));
-        let (left_out, broken) = (Vec::new(), OnceLock::new());
         let database = Some(database);
-        Self { database, storage, mark, writer, place, format, opening, left_out, broken }
+        Self {
+            database,
+            storage,
+            mark,
+            writer,
+            place,
+            format,
+            opening,
+            left_out: Vec::new(),
+            broken: OnceLock::new(),
+        }
     }
 }
 
@@ -312,7 +321,8 @@ impl Directory {
         mark: Mark,
         said: Option<Content>,
     ) -> std::result::Result<(Disk, State), Failure> {
-        let (place, bytes) = (self.place.clone(), self.database_bytes());
+        let place = self.place.clone();
+        let bytes = self.database_bytes();
         let disk = Disk::new(database, storage, Some(mark), place, format, bytes, self.opening);
         let state = disk.recover(said)?;
         disk.mark.as_ref().map_or(Ok(()), Mark::sync).map_err(|error| self.failed(error))?;

@@ -184,7 +184,9 @@ pub(super) fn topic(topic: &Topic) -> Vec<u8> {
 pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<Topic> {
     let name = read_text(name)?;
     let mut reader = Reader(value);
-    let (count, first, settings) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let count = reader.u32()?;
+    let first = reader.u32()?;
+    let settings = reader.u32()?;
     let mut pairs = Vec::new();
     for _ in 0..settings {
         pairs.push((reader.text()?.to_owned(), reader.text()?.to_owned()));
@@ -216,9 +218,8 @@ impl PartitionRow {
     /// All of it is on disk, nothing in memory.
     pub(super) fn load(&self, name: TopicPartition) -> Partition {
         let Self { start, end, dirty_bytes, clean_bytes, .. } = *self;
-        let (visible, cached_from) = (end, end);
         let new = Partition::new(name);
-        Partition { start, end, visible, cached_from, dirty_bytes, clean_bytes, ..new }
+        Partition { start, end, visible: end, cached_from: end, dirty_bytes, clean_bytes, ..new }
     }
 }
 
@@ -266,7 +267,8 @@ pub(super) fn ledger(ledger: &Ledger) -> Vec<u8> {
 
 pub(super) fn read_ledger(seal: Seal, value: &[u8]) -> Option<Ledger> {
     let mut reader = Reader(value);
-    let (commits, producers) = (reader.u64()?, reader.i64()?);
+    let commits = reader.u64()?;
+    let producers = reader.i64()?;
     let mut ledger = Ledger { commits, producers, ..Ledger::new(seal) };
     for sum in &mut ledger.sums {
         *sum = Sum { rows: reader.u64()?, checksums: reader.u64()? };
@@ -310,7 +312,9 @@ pub(super) fn read_segment(format: Format, key: &[u8], value: &[u8]) -> Option<L
     let mut reader = Reader(value);
     let after = if format == Format::One { 0 } else { reader.i64()? };
     let last_delta = reader.u32()?;
-    let (producer, latest, appended) = (reader.i64()?, reader.i64()?, reader.i64()?);
+    let producer = reader.i64()?;
+    let latest = reader.i64()?;
+    let appended = reader.i64()?;
     let count = reader.u32()? as usize;
     let mut entries = Vec::with_capacity(count.min(value.len() / ENTRY_BYTES));
     for _ in 0..count {
@@ -401,7 +405,8 @@ pub(super) fn offset_key(group: &str, partition: &TopicPartition) -> Vec<u8> {
 
 pub(super) fn read_offset_key(key: &[u8]) -> Option<(Arc<str>, TopicPartition)> {
     let mut reader = Reader(key);
-    let (group, topic) = (reader.text()?.into(), reader.text()?);
+    let group = reader.text()?.into();
+    let topic = reader.text()?;
     let partition = TopicPartition::new(topic, reader.i32()?);
     reader.end()?;
     Some((group, partition))
@@ -415,7 +420,8 @@ pub(super) fn committed(committed: &Committed) -> Vec<u8> {
 
 pub(super) fn read_committed(value: &[u8]) -> Option<Committed> {
     let mut reader = Reader(value);
-    let (offset, metadata) = (reader.i64()?, reader.text()?.to_owned());
+    let offset = reader.i64()?;
+    let metadata = reader.text()?.to_owned();
     reader.end()?;
     Some(Committed { offset, metadata })
 }
@@ -531,7 +537,8 @@ mod tests {
             PartitionRow { start: 3, end: 9, segments_end: 8, dirty_bytes: 1, clean_bytes: 2 };
         assert_eq!(read_partition(&partition(&row)), Some(row));
         assert_eq!(read_format(b"something else"), None);
-        let (mut sealed, log) = (format(&[9; 16]), Format::Two([9; 16]));
+        let mut sealed = format(&[9; 16]);
+        let log = Format::Two([9; 16]);
         Seal::of(&[9; 16]).add("meta", FORMAT, &mut sealed);
         assert_eq!(read_format(&sealed), Some(Ok(log)));
         assert_eq!(read_format(b"headwater log\0\0\0\x01\0\0\0"), Some(Ok(Format::One)));

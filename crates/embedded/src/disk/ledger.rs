@@ -126,8 +126,10 @@ impl Ledger {
         goes: impl Fn(&[u8], &[u8]) -> bool,
     ) -> RedbResult<()> {
         let mut rows: Bytes<'_> = transaction.open_table(table)?;
-        let (from, to) = (layout::place(id, 0), layout::place(id, before));
-        let (mut unused, mut failed) = (Sum::default(), Ok(()));
+        let from = layout::place(id, 0);
+        let to = layout::place(id, before);
+        let mut unused = Sum::default();
+        let mut failed = Ok(());
         let sum = self.sum_mut(table).unwrap_or(&mut unused);
         rows.retain_in(&from[..]..&to[..], |key, value| {
             let is_there = layout::read_place(key).is_some_and(|(of, at)| of == id && at < before);

@@ -104,7 +104,8 @@ impl Snapshot {
         ledger: &mut Ledger,
     ) -> RedbResult<Vec<PartitionRow>> {
         let count = names.len();
-        let (mut names, mut rows) = (names.into_iter(), Vec::new());
+        let mut names = names.into_iter();
+        let mut rows = Vec::new();
         self.each(PARTITIONS, ledger, |key, value| {
             // They come in the order of their ids, without gaps.
             let row = layout::read_partition(value)?;
@@ -130,7 +131,8 @@ impl Snapshot {
 
     fn load_transactional(&self, state: &mut State, ledger: &mut Ledger) -> RedbResult<()> {
         self.each(TRANSACTIONAL, ledger, |key, value| {
-            let (id, holder) = (layout::read_text(key)?, layout::read_transactional(value)?);
+            let id = layout::read_text(key)?;
+            let holder = layout::read_transactional(value)?;
             for (partition, first) in holder.open.iter().flat_map(|open| &open.partitions) {
                 let partition = state.partitions.get_mut(*partition as usize)?;
                 if !(0..=partition.end).contains(first) {
@@ -160,7 +162,8 @@ impl Snapshot {
             return self.each(OFFSETS, ledger, put).map(|()| 0);
         }
         let expected = ledger.sum(OFFSETS);
-        let (mut found, mut unread) = (Sum::default(), 0);
+        let mut found = Sum::default();
+        let mut unread = 0;
         for row in self.read.open_table(OFFSETS)?.iter()? {
             let (key, value) = row?;
             let opened = self.unseal(OFFSETS, key.value(), value.value());
@@ -203,7 +206,8 @@ impl Snapshot {
         }
         let expected = ledger.sum_mut(table);
         if self.format != Format::One && expected.is_some_and(|expected| *expected != found) {
-            let (table, found) = (table.name(), found.rows);
+            let table = table.name();
+            let found = found.rows;
             return Err(corrupt(format!("{table} has {found} rows that are not those written")));
         }
         Ok(())
@@ -221,7 +225,8 @@ impl Snapshot {
         let mut found = Sum::default();
         for (id, row) in (0..).zip(&loaded.rows) {
             let name = &loaded.state.partition(id).name;
-            let (from, to) = (layout::place(id, 0), layout::place(id, i64::MAX));
+            let from = layout::place(id, 0);
+            let to = layout::place(id, i64::MAX);
             let mut rows = table.range(&from[..]..=&to[..])?;
             let mut chain = match self.format {
                 Format::One => Chain::unlinked(name, *row),
@@ -229,8 +234,9 @@ impl Snapshot {
             };
             let mut follow = |chain: &mut Chain<'_>, row: Row| {
                 let (key, value) = row?;
-                let (key, value) = (key.value(), value.value());
-                let linked = open_segment(self.seal, self.format, (id, name), key, value)?;
+                let key = key.value();
+                let value = value.value();
+                let linked = open_segment(self.seal, self.format, id, name, key, value)?;
                 found.add(value)?;
                 take(id, chain.follow(linked)?)
             };

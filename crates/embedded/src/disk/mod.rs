@@ -242,7 +242,8 @@ impl Disk {
             ledger.append(transaction, batch.segments.iter())?;
             for (id, row) in &batch.partitions {
                 let row = PartitionRow { segments_end: *ledger.end_mut(*id), ..*row };
-                let (key, value) = (layout::id(*id), layout::partition(&row));
+                let key = layout::id(*id);
+                let value = layout::partition(&row);
                 ledger.put(transaction, PARTITIONS, &key, value)?;
             }
             for (id, start) in &batch.trims {
@@ -275,7 +276,8 @@ impl Disk {
         range: &DiskRange,
     ) -> RedbResult<(Vec<Segment>, i64)> {
         let read = database.begin_read()?;
-        let (seal, name) = (self.seal(), &range.name);
+        let seal = self.seal();
+        let name = &range.name;
         let row = partition_row(&read, seal, range.id)?;
         let table = read.open_table(SEGMENTS)?;
         let first = layout::place(range.id, range.from);
@@ -285,11 +287,12 @@ impl Disk {
             Some(before) => (before?.0.value().to_vec(), Chain::from_any(name, row)),
             None => (first, Chain::from_first(name, row)),
         };
-        let (mut segments, mut bytes) = (Vec::new(), 0);
+        let mut segments = Vec::new();
+        let mut bytes = 0;
         for row in table.range(&begin[..]..=&layout::place(range.id, i64::MAX)[..])? {
             let (key, value) = row?;
             let linked =
-                open_segment(seal, self.format, (range.id, name), key.value(), value.value())?;
+                open_segment(seal, self.format, range.id, name, key.value(), value.value())?;
             let segment = chain.follow(linked)?;
             if segment.base >= range.to {
                 return Ok((segments, range.to));
@@ -316,15 +319,17 @@ impl Disk {
 
     fn find_first_kept(&self, database: &Database, range: &ExpiryRange) -> RedbResult<Option<i64>> {
         let read = database.begin_read()?;
-        let (seal, name) = (self.seal(), &range.name);
+        let seal = self.seal();
+        let name = &range.name;
         let mut chain = Chain::from_first(name, partition_row(&read, seal, range.id)?);
         let table = read.open_table(SEGMENTS)?;
-        let (from, to) = (layout::place(range.id, 0), layout::place(range.id, range.to));
+        let from = layout::place(range.id, 0);
+        let to = layout::place(range.id, range.to);
         let mut last = None;
         for row in table.range(&from[..]..&to[..])? {
             let (key, value) = row?;
             let linked =
-                open_segment(seal, self.format, (range.id, name), key.value(), value.value())?;
+                open_segment(seal, self.format, range.id, name, key.value(), value.value())?;
             let segment = chain.follow(linked)?;
             if segment.last() < range.from {
                 continue;

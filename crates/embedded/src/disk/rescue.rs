@@ -146,13 +146,15 @@ impl Remains<'_> {
     fn copy(&self, copy: &mut Copy, left_out: &mut Vec<LeftOut>) -> RedbResult<()> {
         let row = self.loaded.rows[self.id as usize];
         let name = &self.loaded.state.partition(self.id).name;
-        let (seal, format) = (Seal::of(&self.log), Format::Two(self.log));
-        let (mut reached, mut copied) = (row.start, 0);
+        let seal = Seal::of(&self.log);
+        let format = Format::Two(self.log);
+        let mut reached = row.start;
+        let mut copied = 0;
         let mut lost = |from: i64, to: i64| {
             left_out.push(LeftOut::Records { partition: name.clone(), from, to });
         };
         let mut take = |key: &[u8], value: &[u8]| {
-            let Ok(linked) = open_segment(seal, format, (self.id, name), key, value) else {
+            let Ok(linked) = open_segment(seal, format, self.id, name, key, value) else {
                 return Ok(());
             };
             let Linked { segment, after } = linked;
@@ -192,7 +194,8 @@ impl Remains<'_> {
         &self,
         take: &mut dyn FnMut(&[u8], &[u8]) -> RedbResult<()>,
     ) -> RedbResult<Option<i64>> {
-        let (from, to) = (layout::place(self.id, 0), layout::place(self.id, i64::MAX));
+        let from = layout::place(self.id, 0);
+        let to = layout::place(self.id, i64::MAX);
         let mut reached = 0;
         let table = self.read.open_table(SEGMENTS)?;
         let Ok(mut rows) = guarded(|| Ok(table.range(&from[..]..=&to[..])?)) else {
@@ -222,7 +225,8 @@ impl Remains<'_> {
     /// The keys of the segments from the end down to `until`, or to where they cannot be read, in
     /// ascending order.
     fn backward(&self, until: i64) -> RedbResult<Vec<Vec<u8>>> {
-        let (from, to) = (layout::place(self.id, until), layout::place(self.id, i64::MAX));
+        let from = layout::place(self.id, until);
+        let to = layout::place(self.id, i64::MAX);
         let table = self.read.open_table(SEGMENTS)?;
         let mut keys = Vec::new();
         let Ok(mut rows) = guarded(|| Ok(table.range(&from[..]..=&to[..])?)) else {
@@ -343,7 +347,8 @@ impl StorageBackend for Wreck {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let (len, relaxed) = (out.len() as u64, Ordering::Relaxed);
+        let len = out.len() as u64;
+        let relaxed = Ordering::Relaxed;
         let take = |left: u64| left.checked_sub(len);
         if self.left.fetch_update(relaxed, relaxed, take).is_err() {
             return Err(io::Error::other("its pages lead in a circle"));

@@ -17,7 +17,8 @@ pub(super) fn new_log_id() -> LogId {
         hasher.write_u64(n);
         hasher.finish().to_le_bytes()
     };
-    let (mut id, halves) = ([0; 16], [part(0), part(1)]);
+    let mut id = [0; 16];
+    let halves = [part(0), part(1)];
     id.copy_from_slice(halves.as_flattened());
     id
 }
@@ -62,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_row_opens_only_at_its_own_place() {
-        let (one, other) = (Seal::of(&new_log_id()), Seal::of(&new_log_id()));
+        let one = Seal::of(&new_log_id());
+        let other = Seal::of(&new_log_id());
         let mut row = b"value".to_vec();
         one.add("table", b"key", &mut row);
         assert_eq!(one.open("table", b"key", &row), Some(&b"value"[..]));

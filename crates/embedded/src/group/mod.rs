@@ -170,7 +170,8 @@ impl Group {
     /// Notes that a member begins or ends a wait inside its poll.
     pub(crate) fn set_polling(&mut self, key: MemberKey, polling: bool, now: Duration) {
         if let Some(member) = self.members.get_mut(&key) {
-            (member.polling, member.seen) = (polling, now);
+            member.polling = polling;
+            member.seen = now;
         }
     }
 

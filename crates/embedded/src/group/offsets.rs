@@ -82,7 +82,8 @@ impl Offsets {
 pub(crate) fn check_metadata_len(offsets: &[OffsetCommit]) -> Result<()> {
     match offsets.iter().find(|offset| offset.metadata.len() > METADATA_BYTES_MAX) {
         Some(offset) => {
-            let (partition, len) = (&offset.partition, offset.metadata.len());
+            let partition = &offset.partition;
+            let len = offset.metadata.len();
             let context = format!("commit an offset of {partition}");
             let why = format!("{len} bytes of metadata; {METADATA_BYTES_MAX} are possible");
             Err(refused(context, why))

@@ -197,7 +197,8 @@ impl Member for EmbeddedMember {
 
     fn fetcher(&self) -> Result<Box<dyn Fetcher>> {
         let MemberConfig { read_committed, fetch_bytes_max, .. } = self.config;
-        let (shared, assigned) = (self.shared.clone(), self.assigned.clone());
+        let shared = self.shared.clone();
+        let assigned = self.assigned.clone();
         Ok(Box::new(EmbeddedFetcher::new(shared, read_committed, fetch_bytes_max, assigned)))
     }
 

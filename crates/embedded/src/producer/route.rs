@@ -84,12 +84,14 @@ impl Route {
         if timestamp < -1 {
             return Err(refused(context(), format!("timestamp {timestamp} is negative")));
         }
-        let (before, after) = (self.timestamp_before_max_ms, self.timestamp_after_max_ms);
+        let before = self.timestamp_before_max_ms;
+        let after = self.timestamp_after_max_ms;
         if timestamp == -1 || (before == i64::MAX && after == i64::MAX) {
             return Ok(());
         }
         let wall = wall();
-        let (first, last) = (wall.saturating_sub(before), wall.saturating_add(after));
+        let first = wall.saturating_sub(before);
+        let last = wall.saturating_add(after);
         if (first..=last).contains(&timestamp) {
             return Ok(());
         }

@@ -93,9 +93,15 @@ pub(crate) fn append(log: &EmbeddedLog, text: &str) -> Result<()> {
     producer.begin()?;
     let topic = &"orders".into();
     for partition in 0..3 {
-        let (partition, value) = (Some(partition), Some(text.as_bytes()));
-        let (key, headers) = (None, None);
-        producer.send(&Outgoing { topic, partition, key, value, timestamp: 7, headers })?;
+        let value = Some(text.as_bytes());
+        producer.send(&Outgoing {
+            topic,
+            partition: Some(partition),
+            key: None,
+            value,
+            timestamp: 7,
+            headers: None,
+        })?;
     }
     producer.commit(NOW)
 }

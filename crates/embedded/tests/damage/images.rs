@@ -101,7 +101,8 @@ fn zero(path: &Path, chance: &mut Chance) -> String {
 fn exchange_pages(path: &Path, chance: &mut Chance) -> String {
     edit(path, |bytes| {
         let pages = (bytes.len() / PAGE) as u64;
-        let (one, other) = (chance.below(pages) as usize, chance.below(pages) as usize);
+        let one = chance.below(pages) as usize;
+        let other = chance.below(pages) as usize;
         let page = bytes[one * PAGE..][..PAGE].to_vec();
         bytes.copy_within(other * PAGE..(other + 1) * PAGE, one * PAGE);
         if chance.below(2) == 0 {
@@ -217,7 +218,8 @@ type Change = (Vec<u8>, Option<Vec<u8>>);
 
 fn hostile(all: &[Row], chance: &mut Chance) -> (String, Vec<Change>) {
     let mut random = |len: u64| (0..len).map(|_| chance.below(256) as u8).collect::<Vec<_>>();
-    let (noise, key) = (random(64), random(12));
+    let noise = random(64);
+    let key = random(12);
     if all.is_empty() {
         return ("a row too many".into(), vec![(key, Some(noise))]);
     }

@@ -88,7 +88,9 @@ impl Writer {
         let mut member = member(log)?;
         member.poll(Duration::ZERO)?;
         let group = member.group();
-        let (left, right, table) = ("left".into(), "right".into(), "table".into());
+        let left = "left".into();
+        let right = "right".into();
+        let table = "table".into();
         Ok(Self { number, producer, group, left, right, table, member })
     }
 
@@ -105,7 +107,8 @@ impl Writer {
         // The group's generation changes while writers come: only the newest is accepted.
         self.member.poll(Duration::ZERO)?;
         let metadata = self.group.metadata()?;
-        let (partition, offset) = (input(self.number), n as i64);
+        let partition = input(self.number);
+        let offset = n as i64;
         let offsets = [OffsetCommit { partition, offset, metadata: text }];
         self.producer.send_offsets(&offsets, &metadata, TIMEOUT)?;
         if is_aborted(n) {
@@ -204,7 +207,8 @@ fn verify_table(log: &EmbeddedLog, visible: &BTreeMap<(u64, u64), u64>) {
     let mut found = BTreeMap::new();
     for text in read_all(&mut *reader, &TopicPartition::new("table", 0)) {
         let (writer, n) = text.split_once(' ').unwrap();
-        let (writer, n): (u64, u64) = (writer.parse().unwrap(), n.parse().unwrap());
+        let writer: u64 = writer.parse().unwrap();
+        let n: u64 = n.parse().unwrap();
         found.insert((writer, n % KEYS), n);
     }
     let expected = visible.keys().map(|&(writer, n)| ((writer, n % KEYS), n)).collect();

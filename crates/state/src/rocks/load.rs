@@ -39,8 +39,8 @@ impl RocksStore {
         // would be to write into the table.
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                let (task, cause) = (self.task.clone(), format!("{}: {error}", path.display()));
-                return Err(StoreError::Io { task, cause });
+                let cause = format!("{}: {error}", path.display());
+                return Err(StoreError::Io { task: self.task.clone(), cause });
             }
             _ => {}
         }

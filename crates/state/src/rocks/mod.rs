@@ -91,7 +91,8 @@ impl StoreProvider for RocksStores {
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
         let database = self.database(task, tables)?;
         let table_options = self.budget.table_options();
-        let (limits, share) = (&self.options, self.budget.share());
+        let limits = &self.options;
+        let share = self.budget.share();
         let store = RocksStore::new(task, database, tables, limits, table_options, share);
         Ok(Box::new(store))
     }
@@ -117,7 +118,8 @@ impl StoreProvider for RocksStores {
 
 /// Only what RocksDB itself calls corruption is corruption; nothing is wiped for a full disk.
 fn failed(task: &str, error: &rocksdb::Error) -> StoreError {
-    let (task, cause) = (task.to_owned(), error.to_string());
+    let task = task.to_owned();
+    let cause = error.to_string();
     match error.kind() {
         ErrorKind::Corruption => StoreError::Corrupt { task, cause },
         _ => StoreError::Io { task, cause },
@@ -131,7 +133,8 @@ mod tests {
     use super::*;
 
     fn batch(entries: &[(&[u8], Option<&[u8]>)], position: i64) -> StoreBatch {
-        let (entries, at) = (entries.iter().copied().collect(), 1000 + position);
+        let entries = entries.iter().copied().collect();
+        let at = 1000 + position;
         StoreBatch { tables: vec![TableBatch { table: 0, entries, position: Some(position) }], at }
     }
 

@@ -150,7 +150,9 @@ impl Flushing {
     }
 
     fn is_flushed(&mut self) {
-        (self.entries, self.bytes, self.since) = (0, 0, None);
+        self.entries = 0;
+        self.bytes = 0;
+        self.since = None;
     }
 }
 

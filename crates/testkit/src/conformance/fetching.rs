@@ -44,7 +44,8 @@ fn fetch(
 
 pub(super) fn begins_at_the_given_offset(env: &Env) {
     let (topic, mut process) = with_records(env, 2, 50);
-    let (first, second) = (at(&topic, 0), at(&topic, 1));
+    let first = at(&topic, 0);
+    let second = at(&topic, 1);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&first, Some(40)));
     must("add", fetcher.add(&second, Some(47)));
@@ -99,7 +100,8 @@ pub(super) fn rewinding_delivers_nothing_stale(env: &Env) {
 
 pub(super) fn pausing_loses_nothing(env: &Env) {
     let (topic, mut process) = with_records(env, 2, 1000);
-    let (paused, other) = (at(&topic, 0), at(&topic, 1));
+    let paused = at(&topic, 0);
+    let other = at(&topic, 1);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&paused, None));
     let before = fetch(env, &mut process, &mut *fetcher, &[&paused], 10);
@@ -116,7 +118,8 @@ pub(super) fn pausing_loses_nothing(env: &Env) {
 
 pub(super) fn removed_partition_delivers_nothing(env: &Env) {
     let (topic, mut process) = with_records(env, 2, 500);
-    let (removed, other) = (at(&topic, 0), at(&topic, 1));
+    let removed = at(&topic, 0);
+    let other = at(&topic, 1);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&removed, None));
     fetch(env, &mut process, &mut *fetcher, &[&removed], 1);

@@ -82,7 +82,8 @@ pub(super) fn leaving_gives_partitions_away_at_once(env: &Env) {
 }
 
 pub(super) fn followers_are_fetched_and_committed(env: &Env) {
-    let (lead, follower) = (env.topic("lead", 2), env.topic("follower", 2));
+    let lead = env.topic("lead", 2);
+    let follower = env.topic("follower", 2);
     for partition in 0..2 {
         env.write(&lead, partition, numbered(3));
         env.write(&follower, partition, numbered(3));
@@ -121,7 +122,8 @@ pub(super) fn followers_are_fetched_and_committed(env: &Env) {
 }
 
 pub(super) fn two_topics_are_shared_out(env: &Env) {
-    let (one, two) = (env.topic("one", 3), env.topic("two", 5));
+    let one = env.topic("one", 3);
+    let two = env.topic("two", 5);
     let mut first = alone(env, "group", &[&one, &two], 8);
     let mut second = Process::start(env, &env.member("group", &[&one, &two]));
     settle(env, &mut [&mut first, &mut second], 8);

@@ -21,7 +21,8 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
     let mut first = Process::start(env, &config("one"));
     let mut second = Process::start(env, &config("two"));
     settle(env, &mut [&mut first, &mut second], 6);
-    let (kept, old) = (first.owned.clone(), second.owned.clone());
+    let kept = first.owned.clone();
+    let old = second.owned.clone();
     let assigned = first.assigned_count;
     let before = second.metadata(env);
     assert_eq!(before.instance_id.as_deref(), Some("two"));
@@ -74,7 +75,8 @@ pub(super) fn silent_member_loses_its_partitions(env: &Env) {
 }
 
 pub(super) fn zombie_cannot_commit(env: &Env) {
-    let (topic, output) = (env.topic("in", 1), env.topic("out", 1));
+    let topic = env.topic("in", 1);
+    let output = env.topic("out", 1);
     let mut zombie = alone(env, "group", &[&topic], 1);
     let identity = zombie.metadata(env);
     // Longer than until its partition is taken away: it is the group that refuses.

@@ -26,9 +26,11 @@ fn nothing() -> CommittedOffset {
 }
 
 pub(super) fn commit_with_the_transaction(env: &Env) {
-    let (input, output) = (env.topic("in", 2), env.topic("out", 1));
+    let input = env.topic("in", 2);
+    let output = env.topic("out", 1);
     let mut process = alone(env, "group", &[&input], 2);
-    let (first, second) = (at(&input, 0), at(&input, 1));
+    let first = at(&input, 0);
+    let second = at(&input, 1);
     assert_eq!(committed(env, &process, &first), nothing());
     let mut producer = env.transactional("t");
     must("begin", producer.begin());
@@ -49,7 +51,8 @@ pub(super) fn commit_with_the_transaction(env: &Env) {
 }
 
 pub(super) fn are_dropped_with_the_transaction(env: &Env) {
-    let (input, output) = (env.topic("in", 1), env.topic("out", 1));
+    let input = env.topic("in", 1);
+    let output = env.topic("out", 1);
     let mut process = alone(env, "group", &[&input], 1);
     let partition = at(&input, 0);
     let mut producer = env.transactional("t");
@@ -89,7 +92,8 @@ fn outdated(env: &Env, input: &Arc<str>) -> (Process, GroupMetadata, Process) {
 }
 
 pub(super) fn stale_generation_is_refused(env: &Env) {
-    let (input, output) = (env.topic("in", 2), env.topic("out", 1));
+    let input = env.topic("in", 2);
+    let output = env.topic("out", 1);
     let (mut first, old, mut second) = outdated(env, &input);
     let new = env.eventually("a newer generation", || {
         second.step();
@@ -115,7 +119,8 @@ pub(super) fn stale_generation_is_refused(env: &Env) {
 }
 
 pub(super) fn unknown_member_is_refused(env: &Env) {
-    let (input, output) = (env.topic("in", 1), env.topic("out", 1));
+    let input = env.topic("in", 1);
+    let output = env.topic("out", 1);
     let mut process = alone(env, "group", &[&input], 1);
     let stranger = GroupMetadata { member_id: "nobody".into(), ..process.metadata(env) };
     let mut producer = env.transactional("t");
@@ -133,7 +138,8 @@ pub(super) fn commit_outside_transactions(env: &Env) {
     let input = env.topic("in", 2);
     let mut process = alone(env, "group", &[&input], 2);
     process.metadata(env);
-    let (first, second) = (at(&input, 0), at(&input, 1));
+    let first = at(&input, 0);
+    let second = at(&input, 1);
     let offsets = [commit_of(&first, 11, "text")];
     env.retry("commit", || process.group.commit(&offsets, env.patience));
     assert_eq!(committed(env, &process, &first), offset(11, "text"));

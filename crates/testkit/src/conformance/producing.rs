@@ -83,7 +83,8 @@ pub(super) fn keys_choose_partitions_as_the_java_client_does(env: &Env) {
 pub(super) fn records_without_key_are_spread(env: &Env) {
     let topic = env.topic("in", 3);
     let mut producer = env.producer();
-    let (text, mut sent) = ("x".repeat(100), 0);
+    let text = "x".repeat(100);
+    let mut sent = 0;
     // A producer may stay with one partition for a while: few large batches, not many small ones.
     env.eventually("every partition has some", || {
         for _ in 0..100 {
@@ -117,7 +118,8 @@ pub(super) fn many_records_arrive_once_and_in_order(env: &Env) {
 pub(super) fn last_offset_follows_tracked_partitions(env: &Env) {
     let topic = env.topic("in", 2);
     env.write(&topic, 0, numbered(5));
-    let (tracked, other) = (at(&topic, 0), at(&topic, 1));
+    let tracked = at(&topic, 0);
+    let other = at(&topic, 1);
     let mut producer = env.transactional("tracking");
     producer.track(&tracked);
     assert_eq!(producer.last_offset(&tracked), None, "nothing sent");

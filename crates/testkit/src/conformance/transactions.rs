@@ -46,7 +46,8 @@ pub(super) fn aborted_is_never_visible(env: &Env) {
 }
 
 pub(super) fn partitions_commit_together(env: &Env) {
-    let (one, two) = (env.topic("one", 2), env.topic("two", 1));
+    let one = env.topic("one", 2);
+    let two = env.topic("two", 1);
     let mut producer = env.transactional("t");
     let parts = [(&one, 0), (&one, 1), (&two, 0)];
     for (round, commit) in [true, false, true].into_iter().enumerate() {

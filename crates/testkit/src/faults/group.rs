@@ -135,7 +135,8 @@ impl Member for FaultyMember {
     }
 
     fn fetcher(&self) -> Result<Box<dyn Fetcher>> {
-        let (fetcher, faults) = (self.member.fetcher()?, self.faults.clone());
+        let fetcher = self.member.fetcher()?;
+        let faults = self.faults.clone();
         Ok(Box::new(FaultyFetcher::new(fetcher, faults)))
     }
 

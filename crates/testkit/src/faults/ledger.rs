@@ -191,7 +191,9 @@ impl Witness {
         for (partition, step) in &transaction.offsets {
             let before = taken.committed.get(partition);
             if before.map(|(offset, _)| *offset) != step.from {
-                let (from, to, name) = (step.from, step.to, &self.name);
+                let from = step.from;
+                let to = step.to;
+                let name = &self.name;
                 let what = format!(
                     "two had {partition} at once: {name} went on from {from:?} to {to}, and \
                      committed was {before:?}"

@@ -31,9 +31,12 @@ pub(super) fn serve(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> 
         stream.set_nodelay(true)?;
     }
     let unanswered = Unanswered::default();
-    let (from_client, to_client) = (client.try_clone()?, Arc::new(Mutex::new(client.try_clone()?)));
-    let (from_broker, to_broker) = (broker.try_clone()?, Arc::new(Mutex::new(broker)));
-    let (lost, of_requests) = (Arc::clone(&unanswered), Arc::clone(shared));
+    let from_client = client.try_clone()?;
+    let to_client = Arc::new(Mutex::new(client.try_clone()?));
+    let from_broker = broker.try_clone()?;
+    let to_broker = Arc::new(Mutex::new(broker));
+    let lost = Arc::clone(&unanswered);
+    let of_requests = Arc::clone(shared);
     let answering = Arc::clone(&to_client);
     std::thread::spawn(move || {
         let _ = requests(&from_client, &to_broker, &answering, &lost, &of_requests);

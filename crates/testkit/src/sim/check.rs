@@ -187,7 +187,8 @@ fn replayed(
 ) -> Result<BTreeMap<Box<[u8]>, Option<Box<[u8]>>>, String> {
     let mut records = committed(world, changelog)?.records;
     records.retain(|record| record.offset < position);
-    let (batch, mut replayed) = (OwnedBatch::from(records), BTreeMap::new());
+    let batch = OwnedBatch::from(records);
+    let mut replayed = BTreeMap::new();
     for index in 0..batch.len() {
         let mut entries = Entries::new();
         spec.restore(&batch.record(index), &mut entries).map_err(|error| error.to_string())?;

@@ -117,7 +117,8 @@ impl SimDisk {
 
     /// The process that used it died.
     pub(super) fn crash(&self, dice: &mut Dice) -> Damage {
-        let (mut disk, mut damage) = (lock(&self.0), Damage::default());
+        let mut disk = lock(&self.0);
+        let mut damage = Damage::default();
         for task in disk.tasks.values_mut() {
             let lost = task.tables.iter_mut().map(|table| table.crash(dice));
             let lost: Vec<_> = lost.collect();

@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn counts_add_up() {
-        let (mut one, mut two) = (Incidents::default(), Incidents::default());
+        let mut one = Incidents::default();
+        let mut two = Incidents::default();
         one.add(Incident::Killed, 2);
         two.add(Incident::Killed, 3);
         two.add(Incident::Zombie, 1);

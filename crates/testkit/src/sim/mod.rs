@@ -48,7 +48,8 @@ use world::{Slot, World};
 /// use headwater_testkit::{Simulation, simulate};
 /// use headwater::{Builder, Record, Table, Topic};
 ///
-/// let (words, counts) = (Topic::<String, u64>::new("words"), Topic::<String, u64>::new("counts"));
+/// let words = Topic::<String, u64>::new("words");
+/// let counts = Topic::<String, u64>::new("counts");
 /// let topology = || {
 ///     let app = Builder::new("counting");
 ///     let words = app.stream(&Topic::<String, u64>::new("words"));
@@ -186,13 +187,15 @@ impl Simulation {
         count: u64,
         mut make: impl FnMut(&mut Dice, u64) -> Record<K, V> + 'static,
     ) -> Self {
-        let (name, topic) = (Arc::clone(topic.name()), topic.clone());
+        let name = Arc::clone(topic.name());
+        let topic = topic.clone();
         let make = move |dice: &mut Dice, number| {
             let record = make(dice, number);
             let bytes = |written: Result<bool, _>, bytes: Vec<u8>| {
                 written.is_ok_and(|is_there| is_there).then(|| bytes.into())
             };
-            let (mut key, mut value) = (Vec::new(), Vec::new());
+            let mut key = Vec::new();
+            let mut value = Vec::new();
             let has_key = topic.key_codec().encode(&record.key, &mut key);
             let has_value = topic.value_codec().encode(&record.value, &mut value);
             OwnedRecord {

@@ -101,7 +101,8 @@ impl Run<'_> {
         let patience = self.settles_within.max(2 * QUIET).as_millis() as i64;
         let give_up = clock.now() + patience * i64::from(CHANGES_MAX);
         let ended = lock(&self.world.history).len();
-        let (mut last, mut since) = (Vec::new(), clock.now());
+        let mut last = Vec::new();
+        let mut since = clock.now();
         let mut look_at = since + QUIET.as_millis() as i64;
         loop {
             for index in 0..self.world.slots.len() {
@@ -112,7 +113,8 @@ impl Run<'_> {
                 (0..6).for_each(|component| self.world.turn(index, component));
             }
             clock.advance(Duration::from_millis(20));
-            let (statuses, now) = (self.statuses(), clock.now());
+            let statuses = self.statuses();
+            let now = clock.now();
             if now >= look_at {
                 if self.left_to_do(&statuses)?.is_none() {
                     return Ok(());
@@ -121,7 +123,8 @@ impl Run<'_> {
             }
             let picture = self.picture(&statuses)?;
             if picture != last {
-                (last, since) = (picture, now);
+                last = picture;
+                since = now;
                 look_at = now + QUIET.as_millis() as i64;
             }
             if now > give_up || now - since > patience {
@@ -148,7 +151,8 @@ impl Run<'_> {
             let tasks = status.tasks.iter();
             let tasks = tasks.map(|(task, status)| {
                 let inputs = status.inputs.iter().map(|input| input.position);
-                let (inputs, waiting) = (inputs.collect::<Vec<_>>(), status.waiting);
+                let inputs = inputs.collect::<Vec<_>>();
+                let waiting = status.waiting;
                 format!("{task} {:?} {inputs:?}, {waiting} to be tried again", status.state)
             });
             tasks.collect::<Vec<_>>().join(", ")
@@ -179,7 +183,8 @@ impl Run<'_> {
                 };
                 let records = check::committed(self.world, &partition)?.records;
                 if let Some(last) = records.last().filter(|last| last.offset >= input.position) {
-                    let (at, position) = (last.offset, input.position);
+                    let at = last.offset;
+                    let position = input.position;
                     return Ok(Some(format!("{partition} is at {position}, a record at {at}")));
                 }
                 // Agents acknowledge what they have done, not what they were given.

@@ -59,7 +59,8 @@ pub fn simulate(
         return Ok(summary);
     }
     let Range { start, end } = number(SEEDS).map_or(seeds, |seeds| 0..seeds);
-    let (next, summary) = (AtomicU64::new(start), Mutex::new(Summary::default()));
+    let next = AtomicU64::new(start);
+    let summary = Mutex::new(Summary::default());
     let failed = Mutex::new(Vec::new());
     let work = || loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);

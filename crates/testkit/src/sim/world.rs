@@ -141,7 +141,8 @@ impl World {
         let life = self.slots[index].lives.fetch_add(1, Ordering::Relaxed);
         let name = format!("instance {index} in its life {life}");
         faults.witnessed_by(Witness::new(&name, Arc::clone(&self.ledger)));
-        let (deciding, waiting) = (Arc::downgrade(self), Arc::downgrade(self));
+        let deciding = Arc::downgrade(self);
+        let waiting = Arc::downgrade(self);
         faults.decided_by(move |call| decide(&deciding, index, call));
         let asked = Arc::downgrade(self);
         faults.leaders_are_away_by(move |partition| {
@@ -408,7 +409,9 @@ impl World {
 
     /// What may go wrong between two turns.
     fn goes_wrong(&self, index: usize) {
-        let (odds, slot, now) = (self.odds, &self.slots[index], self.clock.now());
+        let odds = self.odds;
+        let slot = &self.slots[index];
+        let now = self.clock.now();
         let session = self.config.session_timeout.as_millis() as usize;
         if self.chance(odds.membership) {
             if self.is_running(index) {

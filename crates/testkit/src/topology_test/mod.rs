@@ -63,7 +63,7 @@ impl TopologyTest {
         let log = Log::new(&topology, partitions);
         let limits = Arc::<Limits>::default();
         let now = Moment::default();
-        let tasks = Tasks::new(&topology, &log, &limits, (0, now));
+        let tasks = Tasks::new(&topology, &log, &limits, 0, now);
         Self {
             topology,
             log,
@@ -328,10 +328,7 @@ impl TopologyTest {
     /// Crashes, with `eighths` of eight parts of the state still there (rounded down); the rest is
     /// restored from the changelogs.
     pub fn crash_keeping(&mut self, eighths: usize) -> Result<(), TestError> {
-        self.tasks = {
-            let (limits, kept) = (&self.limits, (eighths, self.now));
-            Tasks::new(&self.topology, &self.log, limits, kept)
-        };
+        self.tasks = Tasks::new(&self.topology, &self.log, &self.limits, eighths, self.now);
         self.run()
     }
 
@@ -378,7 +375,8 @@ impl TopologyTest {
     /// use std::time::Duration;
     /// use headwater::{Builder, Record, Table, Topic, Tumbling};
     ///
-    /// let (words, out) = (Topic::<String, i64>::new("words"), Topic::<String, i64>::new("out"));
+    /// let words = Topic::<String, i64>::new("words");
+    /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("counts");
     /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let counts = app.stream(&words).group_by_key().window(windows).count(&Table::new("counts"));
@@ -430,8 +428,8 @@ impl TopologyTest {
     /// Runs everything that is queued, with everything it causes.
     pub fn run(&mut self) -> Result<(), TestError> {
         let Self { topology, log, abort, dice, portion, .. } = self;
-        let (now, portion) = (self.now, *portion);
-        self.tasks.run(&mut World { topology, log, now, abort, dice, portion })
+        let portion = *portion;
+        self.tasks.run(&mut World { topology, log, now: self.now, abort, dice, portion })
     }
 }
 

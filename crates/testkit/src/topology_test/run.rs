@@ -58,7 +58,8 @@ impl Tasks {
         topology: &Arc<Topology>,
         log: &Log,
         limits: &Arc<Limits>,
-        (kept, now): (usize, Moment),
+        kept: usize,
+        now: Moment,
     ) -> Self {
         let (time, broken) = match VirtualTime::new(elapsed(now.elapsed_ms)) {
             Ok(time) => (Some(Arc::new(time)), None),
@@ -166,7 +167,8 @@ impl Tasks {
     ) -> Result<bool, TestError> {
         let mut moved = self.fetch(index, records_max, world);
         let failed_before = self.failed.len();
-        let (task, effects) = (&mut self.tasks[index], &mut self.effects[index]);
+        let task = &mut self.tasks[index];
+        let effects = &mut self.effects[index];
         let failed = task.advance(world.now, effects)?;
         self.failed.extend(failed.iter().map(ToString::to_string));
         if let Some(entries) = world.portion {
@@ -206,7 +208,8 @@ impl Tasks {
     /// Gives a task at most so many records of each input.
     fn fetch(&mut self, index: usize, records_max: usize, world: &World<'_>) -> bool {
         let World { topology, log, .. } = world;
-        let (task, fetched) = (&mut self.tasks[index], &mut self.fetched[index]);
+        let task = &mut self.tasks[index];
+        let fetched = &mut self.fetched[index];
         let id = task.id();
         let mut any = false;
         for (input, source) in
@@ -255,7 +258,8 @@ impl Tasks {
             let Some(table) = tables.iter().position(|table| &**table.name() == name) else {
                 continue;
             };
-            let (first, mut is_indexed) = (entries.len(), false);
+            let first = entries.len();
+            let mut is_indexed = false;
             task.store_mut().scan(table, &[], None, &mut |key, value| {
                 if tables[table].is_index(key) {
                     is_indexed = true;
