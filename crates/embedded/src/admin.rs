@@ -6,13 +6,13 @@ use std::time::Duration;
 use runtime::transport::{Admin, NewTopic, Result, TopicInfo};
 use streams_core::TopicPartition;
 
-use crate::shared::Shared;
+use crate::shared::SharedLog;
 
 #[derive(Debug)]
-pub(crate) struct EmbeddedAdmin(Arc<Shared>);
+pub(crate) struct EmbeddedAdmin(Arc<SharedLog>);
 
 impl EmbeddedAdmin {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<SharedLog>) -> Self {
         Self(shared)
     }
 }

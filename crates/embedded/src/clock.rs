@@ -7,7 +7,7 @@ use runtime::{Clock as _, ManualClock};
 use streams_core::Timestamp;
 
 /// The log's clock. Retention asks for the date, time-outs for the time that has passed.
-pub trait Clock: Send + Sync + fmt::Debug {
+pub trait LogClock: Send + Sync + fmt::Debug {
     /// Milliseconds since the Unix epoch.
     fn wall(&self) -> Timestamp;
 
@@ -22,22 +22,22 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
 /// The clocks of the machine.
 #[derive(Debug)]
-pub struct SystemClock(Instant);
+pub struct SystemLogClock(Instant);
 
-impl SystemClock {
+impl SystemLogClock {
     /// A clock that begins now.
     pub fn new() -> Self {
         Self(Instant::now())
     }
 }
 
-impl Default for SystemClock {
+impl Default for SystemLogClock {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Clock for SystemClock {
+impl LogClock for SystemLogClock {
     fn wall(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
@@ -53,7 +53,7 @@ impl Clock for SystemClock {
 }
 
 /// Nothing waits under a clock that is moved by hand: for tests and simulations.
-impl Clock for ManualClock {
+impl LogClock for ManualClock {
     fn wall(&self) -> Timestamp {
         self.now()
     }

@@ -8,9 +8,9 @@ use runtime::transport::{Fetched, Result};
 use streams_core::{RecordBatch, TopicPartition};
 
 use crate::aborted::AbortedRanges;
-use crate::batch::Slices;
-use crate::partition::{Budget, Partition, PartitionId, Segment, read_segments};
-use crate::shared::{Shared, Wait};
+use crate::partition::{PartitionId, PartitionLog, ReadBudget, Segment, read_segments};
+use crate::shared::{SharedLog, WaitFor};
+use crate::slices::Slices;
 
 /// How much is read from disk at once.
 const READ_AHEAD_BYTES: usize = 1 << 20;
@@ -45,7 +45,7 @@ impl Cursor {
     }
 
     /// Delivers from what was read ahead.
-    fn read_ahead(&mut self, budget: &mut Budget, out: &mut Slices) {
+    fn read_ahead(&mut self, budget: &mut ReadBudget, out: &mut Slices) {
         if self.position >= self.ahead_end {
             return;
         }
@@ -59,9 +59,9 @@ impl Cursor {
     /// Delivers from memory; what is not there is to be read from disk first.
     fn read(
         &mut self,
-        partition: &Partition,
+        partition: &PartitionLog,
         read_committed: bool,
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
         out: &mut Slices,
     ) -> Option<DiskRange> {
         self.position = self.position.max(partition.start);
@@ -126,10 +126,10 @@ impl Cursors {
     /// Waits for records until the deadline, or until `wake` is set, and takes them.
     pub(crate) fn poll(
         &mut self,
-        shared: &Shared,
+        shared: &SharedLog,
         read_committed: bool,
         timeout: Duration,
-        mut budget: Budget,
+        mut budget: ReadBudget,
         wake: Option<&AtomicBool>,
     ) -> Result<Vec<Fetched>> {
         let deadline = shared.deadline(timeout);
@@ -154,7 +154,7 @@ impl Cursors {
             if !fetched.is_empty() || moved || woken {
                 return Ok(fetched);
             }
-            match shared.wait(state, Wait::Data, deadline) {
+            match shared.wait(state, WaitFor::Data, deadline) {
                 Some(guard) => drop(guard),
                 None => return Ok(fetched),
             }
@@ -165,9 +165,9 @@ impl Cursors {
     /// Takes records from all cursors in turn, and tells what has to be read from disk.
     fn take(
         &mut self,
-        partitions: &[Partition],
+        partitions: &[PartitionLog],
         read_committed: bool,
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
     ) -> (Vec<Fetched>, Vec<DiskRange>) {
         let mut fetched = Vec::new();
         let mut missing = Vec::new();
@@ -191,7 +191,7 @@ impl Cursors {
     }
 
     /// Reads ahead from disk.
-    fn load(&mut self, shared: &Shared, missing: Vec<DiskRange>) -> Result<()> {
+    fn load(&mut self, shared: &SharedLog, missing: Vec<DiskRange>) -> Result<()> {
         let Some(disk) = &shared.disk else { return Ok(()) };
         for range in missing {
             let (segments, end) = disk.read(&range)?;

@@ -11,15 +11,15 @@ use streams_core::TopicPartition;
 use crate::cursor::{Cursor, Cursors};
 use crate::error::refused;
 use crate::lock::lock;
-use crate::partition::Budget;
-use crate::shared::Shared;
+use crate::partition::ReadBudget;
+use crate::shared::SharedLog;
 
 /// The partitions that a member has assigned; its fetchers look into it.
 pub(crate) type AssignedSet = Arc<Mutex<BTreeSet<TopicPartition>>>;
 
 #[derive(Debug)]
 pub(crate) struct EmbeddedFetcher {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     read_committed: bool,
     bytes_max: usize,
     assigned: AssignedSet,
@@ -29,7 +29,7 @@ pub(crate) struct EmbeddedFetcher {
 
 impl EmbeddedFetcher {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SharedLog>,
         read_committed: bool,
         bytes_max: usize,
         assigned: AssignedSet,
@@ -85,7 +85,7 @@ impl Fetcher for EmbeddedFetcher {
     }
 
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
-        let budget = Budget { records: records_max, bytes: self.bytes_max.max(1) };
+        let budget = ReadBudget { records: records_max, bytes: self.bytes_max.max(1) };
         self.cursors.poll(&self.shared, self.read_committed, timeout, budget, Some(&self.wake))
     }
 

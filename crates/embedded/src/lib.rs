@@ -32,29 +32,29 @@
 
 mod aborted;
 mod admin;
-mod batch;
 mod chunk;
 mod clock;
-mod compact;
+mod compaction;
 mod cursor;
 mod damage;
-mod dirty;
 mod disk;
 mod error;
 mod fetcher;
 mod group;
 mod lock;
 mod log;
-mod maintain;
+mod maintenance;
 mod member;
 mod partition;
 mod producer;
 mod reader;
 mod shared;
+mod slices;
 mod state;
 mod topic;
 mod transaction;
+mod unflushed;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{LogClock, SystemLogClock};
 pub use damage::{Damaged, LeftOut, Verify};
 pub use log::{EmbeddedLog, LogOptions};

@@ -11,26 +11,26 @@ use runtime::transport::{
 use streams_core::Timestamp;
 
 use crate::admin::EmbeddedAdmin;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{LogClock, SystemLogClock};
 use crate::damage::{Damaged, LeftOut, Verify};
-use crate::disk::{Disk, Opening};
+use crate::disk::{Disk, DiskOptions};
 use crate::member::EmbeddedMember;
 use crate::producer::EmbeddedProducer;
 use crate::reader::EmbeddedReader;
-use crate::shared::Shared;
-use crate::state::State;
+use crate::shared::SharedLog;
+use crate::state::LogState;
 
 /// A partitioned log inside this process; cheap to clone, all clones are the same log.
 ///
 /// Several applications in one process that share it can form a consumer group. Another process
 /// cannot open the same directory at the same time.
 #[derive(Clone)]
-pub struct EmbeddedLog(Arc<Shared>);
+pub struct EmbeddedLog(Arc<SharedLog>);
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn LogClock>,
     cache_bytes: usize,
     damaged: Damaged,
     verify: Verify,
@@ -41,7 +41,7 @@ impl Default for LogOptions {
     /// damaged.
     fn default() -> Self {
         Self {
-            clock: Arc::new(SystemClock::new()),
+            clock: Arc::new(SystemLogClock::new()),
             cache_bytes: 128 << 20,
             damaged: Damaged::default(),
             verify: Verify::default(),
@@ -52,7 +52,7 @@ impl Default for LogOptions {
 impl LogOptions {
     /// Runs the log on another clock.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+    pub fn clock(mut self, clock: Arc<dyn LogClock>) -> Self {
         self.clock = clock;
         self
     }
@@ -81,7 +81,12 @@ impl LogOptions {
 
     /// A log that is gone when its last clone and the clients of it are.
     pub fn in_memory(self) -> EmbeddedLog {
-        EmbeddedLog(Arc::new(Shared::new(State::default(), self.clock, None, self.cache_bytes)))
+        EmbeddedLog(Arc::new(SharedLog::new(
+            LogState::default(),
+            self.clock,
+            None,
+            self.cache_bytes,
+        )))
     }
 
     /// Opens the log in a directory, or begins one there; the directory is made if it is missing.
@@ -102,15 +107,15 @@ impl LogOptions {
         Ok(self.opened(opened))
     }
 
-    fn opening(&self) -> Opening {
+    fn opening(&self) -> DiskOptions {
         let skip = self.damaged == Damaged::Skip;
         // What is to be left out must be known before anybody reads.
         let verify = skip || self.verify == Verify::WhenOpened;
-        Opening { cache_bytes: self.cache_bytes, verify, skip }
+        DiskOptions { cache_bytes: self.cache_bytes, verify, skip }
     }
 
-    fn opened(self, (disk, state): (Disk, State)) -> EmbeddedLog {
-        EmbeddedLog(Arc::new(Shared::new(state, self.clock, Some(disk), self.cache_bytes)))
+    fn opened(self, (disk, state): (Disk, LogState)) -> EmbeddedLog {
+        EmbeddedLog(Arc::new(SharedLog::new(state, self.clock, Some(disk), self.cache_bytes)))
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use streams_core::TopicPartition;
 
 use crate::aborted::AbortedRanges;
-use crate::batch::{Slice, Slices};
 use crate::chunk::Chunk;
+use crate::slices::{Slice, Slices};
 
 /// The number under which the log keeps a partition.
 pub(crate) type PartitionId = u32;
@@ -33,12 +33,12 @@ impl Segment {
 
 /// How much one read may deliver.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
+pub(crate) struct ReadBudget {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
 }
 
-impl Budget {
+impl ReadBudget {
     pub(crate) fn is_spent(&self) -> bool {
         self.records == 0 || self.bytes == 0
     }
@@ -46,7 +46,7 @@ impl Budget {
 
 /// A partition.
 #[derive(Debug)]
-pub(crate) struct Partition {
+pub(crate) struct PartitionLog {
     pub(crate) name: TopicPartition,
     /// The first offset that was not deleted.
     pub(crate) start: i64,
@@ -66,7 +66,7 @@ pub(crate) struct Partition {
     pub(crate) clean_bytes: u64,
 }
 
-impl Partition {
+impl PartitionLog {
     pub(crate) fn new(name: TopicPartition) -> Self {
         Self {
             name,
@@ -127,7 +127,7 @@ impl Partition {
         &self,
         position: i64,
         read_committed: bool,
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
         out: &mut Slices,
     ) -> i64 {
         let limit = self.limit(read_committed);
@@ -151,7 +151,7 @@ pub(crate) fn read_segments<'a>(
     segments: impl Iterator<Item = &'a Segment>,
     position: i64,
     end: i64,
-    budget: &mut Budget,
+    budget: &mut ReadBudget,
     out: &mut Slices,
 ) -> i64 {
     for segment in segments {

@@ -6,25 +6,25 @@ use std::time::Duration;
 
 use runtime::transport::{Result, TransportError};
 
-use crate::clock::Clock;
+use crate::clock::LogClock;
 use crate::disk::Disk;
 use crate::error::fatal;
 use crate::lock::lock;
-use crate::maintain::MAINTENANCE_INTERVAL_MS;
-use crate::state::State;
+use crate::maintenance::MAINTENANCE_INTERVAL_MS;
+use crate::state::LogState;
 
 /// What all clients of a log share.
 ///
 /// Locks are taken in the order maintenance, disk, state. Nothing is written to or read from disk
 /// under the state's.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    state: Mutex<State>,
+pub(crate) struct SharedLog {
+    state: Mutex<LogState>,
     /// Something became visible to readers.
     data: Condvar,
     /// Something happened in a group.
     groups: Condvar,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn LogClock>,
     pub(crate) disk: Option<Disk>,
     /// How many bytes may wait for the disk.
     dirty_bytes_max: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
 
 /// Which of the log's events somebody waits for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wait {
+pub(crate) enum WaitFor {
     Data,
     /// Members to come and go; whoever waits for it throws out the silent ones.
     Groups,
@@ -42,10 +42,10 @@ pub(crate) enum Wait {
     Offsets,
 }
 
-impl Shared {
+impl SharedLog {
     pub(crate) fn new(
-        mut state: State,
-        clock: Arc<dyn Clock>,
+        mut state: LogState,
+        clock: Arc<dyn LogClock>,
         disk: Option<Disk>,
         cache_bytes: usize,
     ) -> Self {
@@ -63,12 +63,12 @@ impl Shared {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LogState> {
         lock(&self.state)
     }
 
     /// The state, with all that time has brought about until now.
-    pub(crate) fn lock_now(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock_now(&self) -> MutexGuard<'_, LogState> {
         let now = self.clock.elapsed();
         let mut state = self.lock();
         if state.expire_transactions(now) {
@@ -78,7 +78,7 @@ impl Shared {
     }
 
     /// Makes the ends of transactions known, through the disk if there is one.
-    fn settle<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn settle<'a>(&'a self, state: MutexGuard<'a, LogState>) -> MutexGuard<'a, LogState> {
         drop(state);
         // A failure is kept in the state and refuses what comes after.
         let _ = self.sync();
@@ -103,10 +103,10 @@ impl Shared {
     /// Waits for something of that kind, at most until `deadline`; `None` if that is over.
     pub(crate) fn wait<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
-        what: Wait,
+        state: MutexGuard<'a, LogState>,
+        what: WaitFor,
         deadline: Duration,
-    ) -> Option<MutexGuard<'a, State>> {
+    ) -> Option<MutexGuard<'a, LogState>> {
         let now = self.clock.elapsed();
         if now >= deadline || !self.clock.may_wait() {
             return None;
@@ -114,14 +114,14 @@ impl Shared {
         // Time-outs of others are noticed by whoever waits: there is nobody else.
         let mut until = deadline;
         until = state.transaction_deadline.map_or(until, |other| until.min(other));
-        if let Wait::Groups = what {
+        if let WaitFor::Groups = what {
             let expiries = state.groups.values().filter_map(|group| group.deadline());
             until = expiries.fold(until, Duration::min);
         }
         let timeout = until.saturating_sub(now).max(Duration::from_micros(100));
         let condition = match what {
-            Wait::Data => &self.data,
-            Wait::Groups | Wait::Offsets => &self.groups,
+            WaitFor::Data => &self.data,
+            WaitFor::Groups | WaitFor::Offsets => &self.groups,
         };
         let woken = condition.wait_timeout(state, timeout);
         Some(woken.unwrap_or_else(PoisonError::into_inner).0)
@@ -137,7 +137,7 @@ impl Shared {
     /// are waiting.
     pub(crate) fn sync(&self) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
-        let wanted = self.lock().dirty.as_ref().map_or(0, |dirty| dirty.changes);
+        let wanted = self.lock().unflushed.as_ref().map_or(0, |unflushed| unflushed.changes);
         let mut writer = disk.lock();
         if writer.written >= wanted {
             return self.lock().check_health();
@@ -167,7 +167,7 @@ impl Shared {
         if self.disk.is_none() {
             return Ok(());
         }
-        let waiting = self.lock().dirty.as_ref().map_or(0, |dirty| dirty.segment_bytes);
+        let waiting = self.lock().unflushed.as_ref().map_or(0, |unflushed| unflushed.segment_bytes);
         if waiting > self.dirty_bytes_max { self.sync() } else { Ok(()) }
     }
 
@@ -201,13 +201,13 @@ mod tests {
 
     use super::*;
     use crate::chunk::{Chunk, NewRecord};
-    use crate::disk::Opening;
+    use crate::disk::DiskOptions;
 
     #[test]
     fn no_more_than_the_cache_stays_in_memory() {
-        let opening = Opening { cache_bytes: 10_000, verify: true, skip: false };
+        let opening = DiskOptions { cache_bytes: 10_000, verify: true, skip: false };
         let (disk, state) = Disk::open_on(InMemoryBackend::new(), opening).unwrap();
-        let shared = Shared::new(state, Arc::new(ManualClock::new(0)), Some(disk), 10_000);
+        let shared = SharedLog::new(state, Arc::new(ManualClock::new(0)), Some(disk), 10_000);
         let topic = NewTopic { name: "t".into(), partitions: 3, replication: None, config: vec![] };
         shared.lock().create_topic(&topic).unwrap();
         for n in 0..300 {

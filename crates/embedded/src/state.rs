@@ -8,28 +8,28 @@ use runtime::transport::{NewTopic, Result, TransportError};
 use streams_core::TopicPartition;
 
 use crate::chunk::Chunk;
-use crate::dirty::Dirty;
 use crate::error::{fatal, no_partition, no_topic, refused};
-use crate::group::Group;
-use crate::partition::{Partition, PartitionId, ProducerId, Segment};
-use crate::topic::{Topic, TopicConfig, check, check_collisions};
+use crate::group::GroupState;
+use crate::partition::{PartitionId, PartitionLog, ProducerId, Segment};
+use crate::topic::{TopicConfig, TopicState, check, check_collisions};
 use crate::transaction::{Ending, Transactional};
+use crate::unflushed::UnflushedChanges;
 
 /// The log's state.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) topics: BTreeMap<Arc<str>, Topic>,
+pub(crate) struct LogState {
+    pub(crate) topics: BTreeMap<Arc<str>, TopicState>,
     /// By [`PartitionId`].
-    pub(crate) partitions: Vec<Partition>,
+    pub(crate) partitions: Vec<PartitionLog>,
     pub(crate) transactional: BTreeMap<Arc<str>, Transactional>,
     /// The next producer id.
     pub(crate) producers: ProducerId,
-    pub(crate) groups: BTreeMap<Arc<str>, Group>,
+    pub(crate) groups: BTreeMap<Arc<str>, GroupState>,
     /// Transactions that have ended but may not be on disk yet; readers learn of the end once they
     /// are.
     pub(crate) endings: Vec<Ending>,
     /// What is not on disk yet; `None` for a log in memory.
-    pub(crate) dirty: Option<Dirty>,
+    pub(crate) unflushed: Option<UnflushedChanges>,
     pub(crate) cache: Cache,
     /// No open transaction times out before this moment; `None` if there is none.
     pub(crate) transaction_deadline: Option<Duration>,
@@ -45,7 +45,7 @@ pub(crate) struct Cache {
     pub(crate) bytes_max: usize,
 }
 
-impl State {
+impl LogState {
     /// Refuses everything once the disk has failed.
     pub(crate) fn check_health(&self) -> Result<()> {
         match &self.failure {
@@ -67,12 +67,12 @@ impl State {
         let partitions: Vec<_> = (first..first + new.partitions as PartitionId).collect();
         for number in 0..new.partitions {
             let name = TopicPartition::new(new.name.clone(), number);
-            self.partitions.push(Partition::new(name));
+            self.partitions.push(PartitionLog::new(name));
         }
-        if let Some(dirty) = &mut self.dirty {
-            dirty.topic(&new.name, &partitions);
+        if let Some(unflushed) = &mut self.unflushed {
+            unflushed.topic(&new.name, &partitions);
         }
-        let topic = Topic { name: new.name.clone(), partitions, config };
+        let topic = TopicState { name: new.name.clone(), partitions, config };
         self.topics.insert(new.name.clone(), topic);
         self.rebalance_subscribers(&new.name);
         tracing::info!(topic = %new.name, partitions = new.partitions, "topic created");
@@ -82,7 +82,7 @@ impl State {
     /// Gives a topic more partitions. Only in memory: on disk those of a topic lie together.
     pub(crate) fn grow_topic(&mut self, name: &Arc<str>, count: i32) -> Result<()> {
         let context = || format!("add partitions to {name}");
-        if self.dirty.is_some() {
+        if self.unflushed.is_some() {
             return Err(refused(context(), "topics of a log on disk cannot grow"));
         }
         let had = self.topic(&context(), name)?.partitions.len() as i32;
@@ -94,7 +94,7 @@ impl State {
         }
         for number in had..count {
             let id = self.partitions.len() as PartitionId;
-            self.partitions.push(Partition::new(TopicPartition::new(name.clone(), number)));
+            self.partitions.push(PartitionLog::new(TopicPartition::new(name.clone(), number)));
             if let Some(topic) = self.topics.get_mut(name) {
                 topic.partitions.push(id);
             }
@@ -112,7 +112,7 @@ impl State {
         }
     }
 
-    pub(crate) fn topic(&self, doing: &str, name: &str) -> Result<&Topic> {
+    pub(crate) fn topic(&self, doing: &str, name: &str) -> Result<&TopicState> {
         self.topics.get(name).ok_or_else(|| no_topic(doing, name))
     }
 
@@ -123,11 +123,11 @@ impl State {
     }
 
     /// A partition by its id; ids are only made by this state and never go away.
-    pub(crate) fn partition(&self, id: PartitionId) -> &Partition {
+    pub(crate) fn partition(&self, id: PartitionId) -> &PartitionLog {
         &self.partitions[id as usize]
     }
 
-    pub(crate) fn partition_mut(&mut self, id: PartitionId) -> &mut Partition {
+    pub(crate) fn partition_mut(&mut self, id: PartitionId) -> &mut PartitionLog {
         &mut self.partitions[id as usize]
     }
 
@@ -141,10 +141,10 @@ impl State {
         let partition = &mut self.partitions[id as usize];
         let segment = partition.append(Arc::new(chunk), producer);
         let last = segment.last();
-        match &mut self.dirty {
-            Some(dirty) => {
+        match &mut self.unflushed {
+            Some(unflushed) => {
                 self.cache.entered(id, &segment);
-                dirty.segment(id, segment);
+                unflushed.segment(id, segment);
             }
             None => partition.visible = partition.end,
         }
@@ -158,8 +158,8 @@ impl State {
             return;
         }
         partition.trim(before);
-        if let Some(dirty) = &mut self.dirty {
-            dirty.trim(id, partition.start);
+        if let Some(unflushed) = &mut self.unflushed {
+            unflushed.trim(id, partition.start);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::partition::PartitionId;
 
 /// A topic.
 #[derive(Clone, Debug)]
-pub(crate) struct Topic {
+pub(crate) struct TopicState {
     pub(crate) name: Arc<str>,
     /// By partition number.
     pub(crate) partitions: Vec<PartitionId>,
@@ -173,7 +173,7 @@ fn number(value: &str, min: i64) -> Result<i64, String> {
     }
 }
 
-impl Topic {
+impl TopicState {
     pub(crate) fn info(&self) -> TopicInfo {
         TopicInfo {
             name: self.name.clone(),
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(told("orders-per.customer_2"), "");
         assert_eq!(told(""), "Topic name is invalid: the empty string is not allowed");
         assert_eq!(told(".."), "Topic name is invalid: '..' is not allowed");
-        let slash = "Topic name is invalid: 'a/b' contains one or more characters other than ASCII \
+        let slash = "TopicState name is invalid: 'a/b' contains one or more characters other than ASCII \
                      alphanumerics, '.', '_' and '-'";
         assert_eq!(told("a/b"), slash);
         assert!(told(&"x".repeat(250)).ends_with("is longer than the max allowed length 249"));

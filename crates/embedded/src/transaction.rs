@@ -10,9 +10,9 @@ use streams_core::TopicPartition;
 use crate::aborted::Aborted;
 use crate::chunk::Chunk;
 use crate::error::fenced;
-use crate::group::{Committed, check_metadata_len};
+use crate::group::{OffsetAndMetadata, check_metadata_len};
 use crate::partition::{PartitionId, ProducerId};
-use crate::state::State;
+use crate::state::LogState;
 
 /// What a transactional id stands for.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Open {
     /// Where it begins in each partition.
     pub(crate) partitions: BTreeMap<PartitionId, i64>,
     /// By group.
-    offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, Committed>>,
+    offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, OffsetAndMetadata>>,
 }
 
 impl Open {
@@ -46,21 +46,21 @@ pub(crate) struct Ending {
     producer: ProducerId,
     /// With the aborted ranges, if it was aborted.
     partitions: Vec<(PartitionId, Option<Aborted>)>,
-    offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, Committed>>,
+    offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, OffsetAndMetadata>>,
     commit: bool,
 }
 
 /// A producer's identity; only the one with the latest epoch may write.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct ProducerIdentity {
     pub(crate) id: Arc<str>,
     pub(crate) producer: ProducerId,
     pub(crate) epoch: i16,
 }
 
-impl State {
+impl LogState {
     /// Makes the caller the holder of `id`: fences older ones and aborts what they have open.
-    pub(crate) fn init_producer(&mut self, id: &Arc<str>, timeout: Duration) -> Identity {
+    pub(crate) fn init_producer(&mut self, id: &Arc<str>, timeout: Duration) -> ProducerIdentity {
         self.abort_open(id);
         let next = self.producers;
         let holder = self.transactional.entry(id.clone()).or_insert_with(|| Transactional {
@@ -76,7 +76,8 @@ impl State {
         }
         holder.epoch += 1;
         holder.timeout = timeout;
-        let identity = Identity { id: id.clone(), producer: holder.producer, epoch: holder.epoch };
+        let identity =
+            ProducerIdentity { id: id.clone(), producer: holder.producer, epoch: holder.epoch };
         if identity.producer == next {
             self.producers += 1;
         }
@@ -91,7 +92,7 @@ impl State {
     }
 
     /// An error if there is a newer producer with this id.
-    pub(crate) fn check_fence(&self, identity: &Identity, doing: &str) -> Result<()> {
+    pub(crate) fn check_fence(&self, identity: &ProducerIdentity, doing: &str) -> Result<()> {
         let holder = self.transactional.get(&identity.id);
         let current = holder.is_some_and(|holder| {
             holder.producer == identity.producer && holder.epoch == identity.epoch
@@ -109,7 +110,7 @@ impl State {
     /// their last records.
     pub(crate) fn append_in_transaction(
         &mut self,
-        identity: &Identity,
+        identity: &ProducerIdentity,
         chunks: Vec<(PartitionId, Chunk)>,
         now: Duration,
     ) -> Vec<(PartitionId, i64)> {
@@ -130,7 +131,7 @@ impl State {
     /// Adds offsets to a transaction, if the group knows the member in its generation.
     pub(crate) fn add_offsets(
         &mut self,
-        identity: &Identity,
+        identity: &ProducerIdentity,
         offsets: &[OffsetCommit],
         metadata: &GroupMetadata,
         now: Duration,
@@ -150,13 +151,14 @@ impl State {
         }
         if let Some(open) = self.open(identity, now) {
             let pending = open.offsets.entry(metadata.group_id.clone()).or_default();
-            pending.extend(offsets.iter().map(|o| (o.partition.clone(), Committed::from(o))));
+            pending
+                .extend(offsets.iter().map(|o| (o.partition.clone(), OffsetAndMetadata::from(o))));
         }
         Ok(())
     }
 
     /// The holder's open transaction, which begins now if there is none.
-    fn open(&mut self, identity: &Identity, now: Duration) -> Option<&mut Open> {
+    fn open(&mut self, identity: &ProducerIdentity, now: Duration) -> Option<&mut Open> {
         let holder = self.transactional.get_mut(&identity.id)?;
         if holder.open.is_none() {
             let deadline = now.saturating_add(holder.timeout);
@@ -179,21 +181,21 @@ impl State {
         for (partition, first) in open.partitions {
             let marker = self.partition_mut(partition).mark();
             let aborted = (!commit).then_some(Aborted { producer, first, marker });
-            if let Some(dirty) = &mut self.dirty {
-                dirty.marker(partition, aborted);
+            if let Some(unflushed) = &mut self.unflushed {
+                unflushed.marker(partition, aborted);
             }
             partitions.push((partition, aborted));
         }
-        if let (Some(dirty), true) = (&mut self.dirty, commit) {
+        if let (Some(unflushed), true) = (&mut self.unflushed, commit) {
             for (group, offsets) in &open.offsets {
                 for (partition, committed) in offsets {
-                    dirty.offset(group, partition, committed.clone());
+                    unflushed.offset(group, partition, committed.clone());
                 }
             }
         }
         self.changed_transactional(id);
         self.endings.push(Ending { producer, partitions, offsets: open.offsets, commit });
-        if self.dirty.is_none() {
+        if self.unflushed.is_none() {
             let endings = std::mem::take(&mut self.endings);
             self.complete(endings);
         }
@@ -201,7 +203,7 @@ impl State {
 
     /// Lets readers know how transactions ended: what they wrote is on disk, if there is one.
     pub(crate) fn complete(&mut self, endings: Vec<Ending>) {
-        let in_memory = self.dirty.is_none();
+        let in_memory = self.unflushed.is_none();
         for ending in endings {
             for (id, aborted) in ending.partitions {
                 let partition = self.partition_mut(id);
@@ -249,8 +251,8 @@ impl State {
     }
 
     fn changed_transactional(&mut self, id: &Arc<str>) {
-        if let Some(dirty) = &mut self.dirty {
-            dirty.transactional(id);
+        if let Some(unflushed) = &mut self.unflushed {
+            unflushed.transactional(id);
         }
     }
 }

@@ -5,19 +5,19 @@
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use runtime::transport::Result;
 
-use super::chain::{Chain, open_segment, partition_row};
 use super::layout::{self, corrupt, place};
 use super::ledger::Ledger;
+use super::segment_chain::{SegmentChain, open_segment, partition_row};
 use super::{Bytes, Disk, PARTITIONS, RedbResult, SEGMENTS};
-use crate::compact::{Latest, Rewriter};
-use crate::maintain::Job;
+use crate::compaction::{Latest, Rewriter};
+use crate::maintenance::CompactionJob;
 use crate::partition::Segment;
 
 /// How much is rewritten at once.
 const STEP_BYTES: usize = 4 << 20;
 
 /// Where one step begins and the next one goes on.
-struct Step {
+struct CompactionStep {
     /// The first offset.
     from: i64,
     /// Where the segment before that ends; not known, and not changed, for the first.
@@ -29,13 +29,13 @@ struct Step {
 
 impl Disk {
     /// Compacts the stable part of a partition; returns how many bytes are left of it.
-    pub(crate) fn compact(&self, job: &Job) -> Result<u64> {
+    pub(crate) fn compact(&self, job: &CompactionJob) -> Result<u64> {
         self.run_compaction(job).map_err(|error| self.error("compact", &error))
     }
 
-    fn run_compaction(&self, job: &Job) -> RedbResult<u64> {
+    fn run_compaction(&self, job: &CompactionJob) -> RedbResult<u64> {
         let latest = self.with(|database| self.learn(database, job))?;
-        let mut step = Step { from: 0, after: None, is_last: false, bytes: 0 };
+        let mut step = CompactionStep { from: 0, after: None, is_last: false, bytes: 0 };
         while !step.is_last {
             let mut writer = self.lock();
             step = self.commit(&mut writer, 0, |transaction, ledger| {
@@ -45,10 +45,11 @@ impl Disk {
         Ok(step.bytes)
     }
 
-    fn learn(&self, database: &Database, job: &Job) -> RedbResult<Latest> {
+    fn learn(&self, database: &Database, job: &CompactionJob) -> RedbResult<Latest> {
         let mut latest = Latest::default();
         let read = database.begin_read()?;
-        let mut chain = Chain::from_first(&job.name, partition_row(&read, self.seal(), job.id)?);
+        let mut chain =
+            SegmentChain::from_first(&job.name, partition_row(&read, self.seal(), job.id)?);
         let table = read.open_table(SEGMENTS)?;
         for row in table.range(&place(job.id, 0)[..]..&place(job.id, job.end)[..])? {
             let (key, value) = row?;
@@ -67,10 +68,10 @@ impl Disk {
         &self,
         transaction: &WriteTransaction,
         ledger: &mut Ledger,
-        job: &Job,
+        job: &CompactionJob,
         latest: &Latest,
-        mut step: Step,
-    ) -> RedbResult<Step> {
+        mut step: CompactionStep,
+    ) -> RedbResult<CompactionStep> {
         let mut table: Bytes<'_> = transaction.open_table(SEGMENTS)?;
         let mut rewriter = Rewriter::new(latest, job.tombstones);
         let mut keys = Vec::new();
@@ -106,7 +107,7 @@ impl Disk {
             // Nothing that these ranges are about is left.
             ledger.forget_aborted(transaction, job.id, job.end)?;
         }
-        Ok(Step { from: next.unwrap_or(job.end), is_last: next.is_none(), ..step })
+        Ok(CompactionStep { from: next.unwrap_or(job.end), is_last: next.is_none(), ..step })
     }
 
     /// Makes whatever comes after a step follow what the step has left, which ends at `after`.
@@ -115,7 +116,7 @@ impl Disk {
         transaction: &WriteTransaction,
         mut table: Bytes<'_>,
         ledger: &mut Ledger,
-        job: &Job,
+        job: &CompactionJob,
         after: i64,
     ) -> RedbResult<()> {
         let from = place(job.id, after);
@@ -142,7 +143,7 @@ impl Disk {
 fn put_kept(
     table: &mut Bytes<'_>,
     ledger: &mut Ledger,
-    job: &Job,
+    job: &CompactionJob,
     kept: &[Segment],
     after: &mut i64,
 ) -> RedbResult<()> {

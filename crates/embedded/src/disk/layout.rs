@@ -30,10 +30,10 @@ use super::ledger::{Ledger, Sum};
 use super::seal::{LogId, Seal};
 use super::{Definition, RedbResult};
 use crate::aborted::Aborted;
-use crate::chunk::{Chunk, Entry};
-use crate::group::Committed;
-use crate::partition::{Partition, PartitionId, Segment};
-use crate::topic::{PARTITIONS_MAX, Topic, TopicConfig};
+use crate::chunk::{Chunk, RecordSpan};
+use crate::group::OffsetAndMetadata;
+use crate::partition::{PartitionId, PartitionLog, Segment};
+use crate::topic::{PARTITIONS_MAX, TopicConfig, TopicState};
 use crate::transaction::{Open, Transactional};
 
 pub(super) const FORMAT: &[u8] = b"format";
@@ -67,7 +67,7 @@ pub(super) fn unseal<'a>(
 
 /// How a log on disk is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum LogFormat {
     /// Of an earlier Headwater, without checksums.
     One,
     Two(LogId),
@@ -79,13 +79,13 @@ pub(super) fn format(log: &LogId) -> Vec<u8> {
 }
 
 /// The format, if this is a log at all; the error is a version that this program does not know.
-pub(super) fn read_format(bytes: &[u8]) -> Option<Result<Format, u32>> {
+pub(super) fn read_format(bytes: &[u8]) -> Option<Result<LogFormat, u32>> {
     let (version, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
     match u32::from_le_bytes(*version) {
-        1 if rest.is_empty() => Some(Ok(Format::One)),
+        1 if rest.is_empty() => Some(Ok(LogFormat::One)),
         VERSION => {
             let log = *rest.first_chunk()?;
-            Seal::of(&log).open("meta", FORMAT, bytes).map(|_| Ok(Format::Two(log)))
+            Seal::of(&log).open("meta", FORMAT, bytes).map(|_| Ok(LogFormat::Two(log)))
         }
         other => Some(Err(other)),
     }
@@ -122,9 +122,9 @@ pub(super) fn read_place(key: &[u8]) -> Option<(PartitionId, i64)> {
 }
 
 /// Takes a value apart.
-struct Reader<'a>(&'a [u8]);
+struct ByteReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
@@ -168,7 +168,7 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Partition ids of a topic follow each other, so that the first and the count say all.
-pub(super) fn topic(topic: &Topic) -> Vec<u8> {
+pub(super) fn topic(topic: &TopicState) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(&(topic.partitions.len() as u32).to_le_bytes());
     out.extend_from_slice(&topic.partitions.first().copied().unwrap_or(0).to_le_bytes());
@@ -181,9 +181,9 @@ pub(super) fn topic(topic: &Topic) -> Vec<u8> {
     out
 }
 
-pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<Topic> {
+pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<TopicState> {
     let name = read_text(name)?;
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     let count = reader.u32()?;
     let first = reader.u32()?;
     let settings = reader.u32()?;
@@ -194,7 +194,7 @@ pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<Topic> {
     reader.end()?;
     let is_possible = (1..=PARTITIONS_MAX as u32).contains(&count);
     let partitions = (first..first.checked_add(count).filter(|_| is_possible)?).collect();
-    Some(Topic { name, partitions, config: TopicConfig::parse(&pairs).ok()? })
+    Some(TopicState { name, partitions, config: TopicConfig::parse(&pairs).ok()? })
 }
 
 /// A partition as its row says it.
@@ -210,16 +210,16 @@ pub(super) struct PartitionRow {
 
 impl PartitionRow {
     /// Without the last segment's end, which is known when it is written.
-    pub(super) fn of(partition: &Partition) -> Self {
-        let Partition { start, end, dirty_bytes, clean_bytes, .. } = *partition;
+    pub(super) fn of(partition: &PartitionLog) -> Self {
+        let PartitionLog { start, end, dirty_bytes, clean_bytes, .. } = *partition;
         Self { start, end, dirty_bytes, clean_bytes, segments_end: 0 }
     }
 
     /// All of it is on disk, nothing in memory.
-    pub(super) fn load(&self, name: TopicPartition) -> Partition {
+    pub(super) fn load(&self, name: TopicPartition) -> PartitionLog {
         let Self { start, end, dirty_bytes, clean_bytes, .. } = *self;
-        let new = Partition::new(name);
-        Partition { start, end, visible: end, cached_from: end, dirty_bytes, clean_bytes, ..new }
+        let new = PartitionLog::new(name);
+        PartitionLog { start, end, visible: end, cached_from: end, dirty_bytes, clean_bytes, ..new }
     }
 }
 
@@ -234,7 +234,7 @@ pub(super) fn partition(row: &PartitionRow) -> Vec<u8> {
 
 /// In version 1 the end of the last segment is missing.
 pub(super) fn read_partition(value: &[u8]) -> Option<PartitionRow> {
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     let mut row = PartitionRow {
         start: reader.i64()?,
         end: reader.i64()?,
@@ -266,7 +266,7 @@ pub(super) fn ledger(ledger: &Ledger) -> Vec<u8> {
 }
 
 pub(super) fn read_ledger(seal: Seal, value: &[u8]) -> Option<Ledger> {
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     let commits = reader.u64()?;
     let producers = reader.i64()?;
     let mut ledger = Ledger { commits, producers, ..Ledger::new(seal) };
@@ -307,10 +307,10 @@ pub(super) struct Linked {
 }
 
 /// Takes a segment apart whose checksum has been taken off. Those of version 1 follow nothing.
-pub(super) fn read_segment(format: Format, key: &[u8], value: &[u8]) -> Option<Linked> {
+pub(super) fn read_segment(format: LogFormat, key: &[u8], value: &[u8]) -> Option<Linked> {
     let (_, base) = read_place(key)?;
-    let mut reader = Reader(value);
-    let after = if format == Format::One { 0 } else { reader.i64()? };
+    let mut reader = ByteReader(value);
+    let after = if format == LogFormat::One { 0 } else { reader.i64()? };
     let last_delta = reader.u32()?;
     let producer = reader.i64()?;
     let latest = reader.i64()?;
@@ -338,8 +338,8 @@ pub(super) fn set_after(value: &mut [u8], after: i64) {
 
 const ENTRY_BYTES: usize = 28;
 
-fn read_entry(reader: &mut Reader<'_>) -> Option<Entry> {
-    Some(Entry {
+fn read_entry(reader: &mut ByteReader<'_>) -> Option<RecordSpan> {
+    Some(RecordSpan {
         timestamp: reader.i64()?,
         delta: reader.u32()?,
         start: reader.u32()?,
@@ -352,7 +352,7 @@ fn read_entry(reader: &mut Reader<'_>) -> Option<Entry> {
 /// The offset of a segment's last record, without reading all of it.
 pub(super) fn last_offset(key: &[u8], value: &[u8]) -> Option<i64> {
     let (_, base) = read_place(key)?;
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     reader.i64()?;
     base.checked_add(reader.u32()?.into())
 }
@@ -363,7 +363,7 @@ pub(super) fn aborted(aborted: &Aborted) -> Vec<u8> {
 
 pub(super) fn read_aborted(key: &[u8], value: &[u8]) -> Option<(PartitionId, Aborted)> {
     let (id, marker) = read_place(key)?;
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     let aborted = Aborted { producer: reader.i64()?, first: reader.i64()?, marker };
     reader.end()?;
     (0..=marker).contains(&aborted.first).then_some((id, aborted))
@@ -383,7 +383,7 @@ pub(super) fn transactional(holder: &Transactional) -> Vec<u8> {
 }
 
 pub(super) fn read_transactional(value: &[u8]) -> Option<Transactional> {
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     let producer = reader.i64()?;
     let epoch = i16::try_from(reader.i32()?).ok()?;
     let timeout = Duration::from_millis(reader.u64()?);
@@ -404,7 +404,7 @@ pub(super) fn offset_key(group: &str, partition: &TopicPartition) -> Vec<u8> {
 }
 
 pub(super) fn read_offset_key(key: &[u8]) -> Option<(Arc<str>, TopicPartition)> {
-    let mut reader = Reader(key);
+    let mut reader = ByteReader(key);
     let group = reader.text()?.into();
     let topic = reader.text()?;
     let partition = TopicPartition::new(topic, reader.i32()?);
@@ -412,18 +412,18 @@ pub(super) fn read_offset_key(key: &[u8]) -> Option<(Arc<str>, TopicPartition)> 
     Some((group, partition))
 }
 
-pub(super) fn committed(committed: &Committed) -> Vec<u8> {
+pub(super) fn committed(committed: &OffsetAndMetadata) -> Vec<u8> {
     let mut out = committed.offset.to_le_bytes().to_vec();
     put_text(&committed.metadata, &mut out);
     out
 }
 
-pub(super) fn read_committed(value: &[u8]) -> Option<Committed> {
-    let mut reader = Reader(value);
+pub(super) fn read_committed(value: &[u8]) -> Option<OffsetAndMetadata> {
+    let mut reader = ByteReader(value);
     let offset = reader.i64()?;
     let metadata = reader.text()?.to_owned();
     reader.end()?;
-    Some(Committed { offset, metadata })
+    Some(OffsetAndMetadata { offset, metadata })
 }
 
 #[cfg(test)]
@@ -439,7 +439,7 @@ mod tests {
         Segment { base: 40, producer: Some(3), chunk: Arc::new(chunk) }
     }
 
-    const LOG: Format = Format::Two([7; 16]);
+    const LOG: LogFormat = LogFormat::Two([7; 16]);
 
     /// The bytes of version 2. Whoever changes them needs another version, and a way to read this
     /// one.
@@ -465,7 +465,7 @@ mod tests {
         assert_eq!(place(2, 258), [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
         let format = format(&[9; 16]);
         assert_eq!(format, [&b"headwater log\0\0\0\x02\0\0\0"[..], &[9; 16]].concat());
-        let old = read_segment(Format::One, &place(2, 40), &value[8..]).unwrap();
+        let old = read_segment(LogFormat::One, &place(2, 40), &value[8..]).unwrap();
         assert_eq!((old.segment.chunk, old.after), (sample().chunk, 0), "version 1");
     }
 
@@ -513,7 +513,7 @@ mod tests {
         ];
         let settings: Vec<_> = settings.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let config = TopicConfig::parse(&settings).unwrap();
-        let before = Topic { name: "t".into(), partitions: vec![4, 5, 6], config };
+        let before = TopicState { name: "t".into(), partitions: vec![4, 5, 6], config };
         let back = read_topic(b"t", &topic(&before)).unwrap();
         assert_eq!(format!("{back:?}"), format!("{before:?}"));
 
@@ -529,7 +529,7 @@ mod tests {
         let name = TopicPartition::new("topic", 3);
         let back = read_offset_key(&offset_key("group", &name)).unwrap();
         assert_eq!(back, ("group".into(), name));
-        let offset = Committed { offset: 17, metadata: "text".to_owned() };
+        let offset = OffsetAndMetadata { offset: 17, metadata: "text".to_owned() };
         assert_eq!(read_committed(&committed(&offset)), Some(offset));
         let range = Aborted { producer: 1, first: 2, marker: 3 };
         assert_eq!(read_aborted(&place(9, 3), &aborted(&range)), Some((9, range)));
@@ -538,10 +538,10 @@ mod tests {
         assert_eq!(read_partition(&partition(&row)), Some(row));
         assert_eq!(read_format(b"something else"), None);
         let mut sealed = format(&[9; 16]);
-        let log = Format::Two([9; 16]);
+        let log = LogFormat::Two([9; 16]);
         Seal::of(&[9; 16]).add("meta", FORMAT, &mut sealed);
         assert_eq!(read_format(&sealed), Some(Ok(log)));
-        assert_eq!(read_format(b"headwater log\0\0\0\x01\0\0\0"), Some(Ok(Format::One)));
+        assert_eq!(read_format(b"headwater log\0\0\0\x01\0\0\0"), Some(Ok(LogFormat::One)));
         assert_eq!(read_format(b"headwater log\0\0\0\x03\0\0\0"), Some(Err(3)));
     }
 

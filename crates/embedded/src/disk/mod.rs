@@ -5,17 +5,17 @@
 //! process or the power ends; what is here only decides what goes into one, and in which bytes
 //! ([`layout`]).
 
-mod chain;
 mod compaction;
 mod directory;
 mod guard;
 mod layout;
 mod ledger;
-mod load;
 mod mark;
 mod recovery;
 mod rescue;
 mod seal;
+mod segment_chain;
+mod snapshot;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -27,19 +27,19 @@ use crate::cursor::DiskRange;
 use crate::damage::LeftOut;
 use crate::error::fatal;
 use crate::lock::lock;
-use crate::maintain::{ExpiryRange, is_expired};
+use crate::maintenance::{ExpiryRange, is_expired};
 use crate::partition::{PartitionId, Segment};
-use crate::state::State;
+use crate::state::LogState;
 use crate::transaction::Ending;
 
-use chain::{Chain, open_segment, partition_row};
 use guard::{Storage, discard, guarded};
-use layout::{Format, PartitionRow};
+use layout::{LogFormat, PartitionRow};
 use ledger::Ledger;
-use mark::Mark;
+use mark::MarkFile;
 use seal::Seal;
+use segment_chain::{SegmentChain, open_segment, partition_row};
 
-pub(crate) use directory::Opening;
+pub(crate) use directory::DiskOptions;
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Bytes<'t> = Table<'t, &'static [u8], &'static [u8]>;
@@ -63,11 +63,11 @@ pub(crate) struct Disk {
     /// `None` only while it is dropped.
     database: Option<Database>,
     storage: Storage,
-    mark: Option<Mark>,
-    writer: Mutex<Writer>,
+    mark: Option<MarkFile>,
+    writer: Mutex<DiskWriter>,
     place: String,
-    format: Format,
-    opening: Opening,
+    format: LogFormat,
+    opening: DiskOptions,
     left_out: Vec<LeftOut>,
     /// Why nothing is read or written any more.
     broken: OnceLock<String>,
@@ -75,7 +75,7 @@ pub(crate) struct Disk {
 
 /// Whoever has it may write.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct DiskWriter {
     /// How many of the state's changes are on disk.
     pub(crate) written: u64,
     /// The size of the database, about: what has been deleted is not taken off.
@@ -85,7 +85,7 @@ pub(crate) struct Writer {
 
 /// A consistent set of changes on its way to disk.
 #[derive(Default)]
-pub(crate) struct Batch {
+pub(crate) struct WriteBatch {
     pub(crate) changes: u64,
     /// The next producer id.
     producers: i64,
@@ -113,7 +113,7 @@ impl Drop for Disk {
             return;
         }
         let closed = guarded(|| Ok(database.close()?));
-        let noted = self.mark.as_ref().map_or(Ok(()), Mark::sync);
+        let noted = self.mark.as_ref().map_or(Ok(()), MarkFile::sync);
         if let Err(error) = closed.and(noted.map_err(Into::into)) {
             tracing::warn!(%error, place = %self.place, "closing the embedded log failed");
         }
@@ -158,7 +158,7 @@ impl Disk {
     /// quarter slower), so that it opens in milliseconds.
     fn commit<T>(
         &self,
-        writer: &mut Writer,
+        writer: &mut DiskWriter,
         bytes: usize,
         work: impl FnOnce(&WriteTransaction, &mut Ledger) -> RedbResult<T>,
     ) -> RedbResult<T> {
@@ -187,52 +187,53 @@ impl Disk {
         Ok(done)
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, DiskWriter> {
         lock(&self.writer)
     }
 
     /// Takes all that is not on disk yet, as it is now.
-    pub(crate) fn take_batch(&self, state: &mut State) -> Batch {
-        let Some(dirty) = state.dirty.as_mut().map(|dirty| dirty.take()) else {
-            return Batch::default();
+    pub(crate) fn take_batch(&self, state: &mut LogState) -> WriteBatch {
+        let Some(unflushed) = state.unflushed.as_mut().map(|unflushed| unflushed.take()) else {
+            return WriteBatch::default();
         };
         let producers = state.producers;
-        let mut batch = Batch { changes: dirty.changes, producers, ..Batch::default() };
-        for name in &dirty.topics {
+        let mut batch =
+            WriteBatch { changes: unflushed.changes, producers, ..WriteBatch::default() };
+        for name in &unflushed.topics {
             if let Some(topic) = state.topics.get(name) {
                 batch.rows.push((TOPICS, layout::text(name), layout::topic(topic)));
             }
         }
-        for id in dirty.partitions {
+        for id in unflushed.partitions {
             let partition = state.partition(id);
             batch.partitions.push((id, PartitionRow::of(partition)));
         }
-        for (id, aborted) in dirty.aborted {
+        for (id, aborted) in unflushed.aborted {
             let key = layout::place(id, aborted.marker);
             batch.rows.push((ABORTED, key, layout::aborted(&aborted)));
         }
-        for name in &dirty.transactional {
+        for name in &unflushed.transactional {
             if let Some(holder) = state.transactional.get(name) {
                 let row = layout::transactional(holder);
                 batch.rows.push((TRANSACTIONAL, layout::text(name), row));
             }
         }
-        for ((group, partition), committed) in dirty.offsets {
+        for ((group, partition), committed) in unflushed.offsets {
             let key = layout::offset_key(&group, &partition);
             batch.rows.push((OFFSETS, key, layout::committed(&committed)));
         }
-        batch.segments = dirty.segments;
-        batch.trims = dirty.trims.into_iter().collect();
+        batch.segments = unflushed.segments;
+        batch.trims = unflushed.trims.into_iter().collect();
         batch.endings = std::mem::take(&mut state.endings);
         batch
     }
 
     /// Writes a batch and waits until it is on disk.
-    pub(crate) fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
+    pub(crate) fn write(&self, writer: &mut DiskWriter, batch: &WriteBatch) -> Result<()> {
         self.write_batch(writer, batch).map_err(|error| self.error("write", &error))
     }
 
-    fn write_batch(&self, writer: &mut Writer, batch: &Batch) -> RedbResult<()> {
+    fn write_batch(&self, writer: &mut DiskWriter, batch: &WriteBatch) -> RedbResult<()> {
         let bytes = batch.segments.iter().map(|(_, segment)| segment.chunk.weight()).sum();
         self.commit(writer, bytes, |transaction, ledger| {
             ledger.producers = batch.producers;
@@ -265,8 +266,8 @@ impl Disk {
 
     fn seal(&self) -> Seal {
         match self.format {
-            Format::One => Seal::of(&[0; 16]),
-            Format::Two(log) => Seal::of(&log),
+            LogFormat::One => Seal::of(&[0; 16]),
+            LogFormat::Two(log) => Seal::of(&log),
         }
     }
 
@@ -284,8 +285,8 @@ impl Disk {
         // The segment that contains the offset begins at or before it.
         let before = table.range(&layout::place(range.id, 0)[..]..=&first[..])?.next_back();
         let (begin, mut chain) = match before {
-            Some(before) => (before?.0.value().to_vec(), Chain::from_any(name, row)),
-            None => (first, Chain::from_first(name, row)),
+            Some(before) => (before?.0.value().to_vec(), SegmentChain::from_any(name, row)),
+            None => (first, SegmentChain::from_first(name, row)),
         };
         let mut segments = Vec::new();
         let mut bytes = 0;
@@ -321,7 +322,7 @@ impl Disk {
         let read = database.begin_read()?;
         let seal = self.seal();
         let name = &range.name;
-        let mut chain = Chain::from_first(name, partition_row(&read, seal, range.id)?);
+        let mut chain = SegmentChain::from_first(name, partition_row(&read, seal, range.id)?);
         let table = read.open_table(SEGMENTS)?;
         let from = layout::place(range.id, 0);
         let to = layout::place(range.id, range.to);
@@ -343,9 +344,9 @@ impl Disk {
     }
 }
 
-impl Batch {
+impl WriteBatch {
     /// It is on disk: readers may see it.
-    pub(crate) fn show(self, state: &mut State) {
+    pub(crate) fn show(self, state: &mut LogState) {
         for (id, row) in self.partitions {
             let partition = state.partition_mut(id);
             partition.visible = partition.visible.max(row.end);

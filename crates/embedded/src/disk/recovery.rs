@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, TableError};
 
-use super::layout::{self, Format, VERSION, corrupt};
-use super::load::{Loaded, Snapshot};
-use super::mark::Content;
+use super::layout::{self, LogFormat, VERSION, corrupt};
+use super::mark::MarkContent;
 use super::seal::LogId;
+use super::snapshot::{Loaded, Snapshot};
 use super::{
-    ABORTED, Disk, META, OFFSETS, PARTITIONS, RedbResult, SEGMENTS, TOPICS, TRANSACTIONAL, Writer,
+    ABORTED, Disk, DiskWriter, META, OFFSETS, PARTITIONS, RedbResult, SEGMENTS, TOPICS,
+    TRANSACTIONAL,
 };
-use crate::state::State;
+use crate::state::LogState;
 
 /// What a database turned out to be.
 #[derive(Debug)]
-pub(super) enum Kind {
-    Log(Format),
+pub(super) enum DatabaseKind {
+    Log(LogFormat),
     /// Nothing is in it.
     Empty,
     /// A log of a version that this program does not know.
@@ -25,21 +26,21 @@ pub(super) enum Kind {
 }
 
 /// What kind of database this is.
-pub(super) fn kind(database: &impl ReadableDatabase) -> RedbResult<Kind> {
+pub(super) fn kind(database: &impl ReadableDatabase) -> RedbResult<DatabaseKind> {
     let read = database.begin_read()?;
     let meta = match read.open_table(META) {
         Ok(meta) => meta,
         Err(TableError::TableDoesNotExist(_)) if read.list_tables()?.next().is_none() => {
-            return Ok(Kind::Empty);
+            return Ok(DatabaseKind::Empty);
         }
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Kind::Foreign),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(DatabaseKind::Foreign),
         Err(error) => return Err(error.into()),
     };
     let found = meta.get(layout::FORMAT)?.map(|format| layout::read_format(format.value()));
     Ok(match found.flatten() {
-        Some(Ok(format)) => Kind::Log(format),
-        Some(Err(version)) => Kind::Newer(version),
-        None => Kind::Foreign,
+        Some(Ok(format)) => DatabaseKind::Log(format),
+        Some(Err(version)) => DatabaseKind::Newer(version),
+        None => DatabaseKind::Foreign,
     })
 }
 
@@ -58,9 +59,9 @@ pub(super) fn initialise(database: &Database, log: &LogId) -> RedbResult<()> {
 }
 
 /// Why a database is refused that is no log this program reads.
-pub(super) fn why_refused(kind: &Kind) -> String {
+pub(super) fn why_refused(kind: &DatabaseKind) -> String {
     match kind {
-        Kind::Newer(version) => {
+        DatabaseKind::Newer(version) => {
             format!("its format has version {version}, this program reads 1 and {VERSION}")
         }
         _ => "this is not a Headwater log".to_owned(),
@@ -69,7 +70,7 @@ pub(super) fn why_refused(kind: &Kind) -> String {
 
 impl Disk {
     /// The state of the log as it was last written, with nothing open.
-    pub(super) fn recover(&self, said: Option<Content>) -> RedbResult<State> {
+    pub(super) fn recover(&self, said: Option<MarkContent>) -> RedbResult<LogState> {
         let loaded = self.with(|database| self.load(database, said))?;
         let Loaded { mut state, ledger, .. } = loaded;
         self.lock().ledger = ledger;
@@ -91,7 +92,7 @@ impl Disk {
         Ok(state)
     }
 
-    fn load(&self, database: &Database, said: Option<Content>) -> RedbResult<Loaded> {
+    fn load(&self, database: &Database, said: Option<MarkContent>) -> RedbResult<Loaded> {
         let snapshot = Snapshot::new(database.begin_read()?, self.format);
         let loaded = snapshot.load(false)?;
         check_commits(said, loaded.ledger.commits)?;
@@ -101,9 +102,9 @@ impl Disk {
 }
 
 /// Compares what the database has come to with what its mark says.
-pub(super) fn check_commits(said: Option<Content>, commits: u64) -> RedbResult<()> {
+pub(super) fn check_commits(said: Option<MarkContent>, commits: u64) -> RedbResult<()> {
     match said {
-        Some(Content { commits: acknowledged, .. }) if acknowledged > commits => {
+        Some(MarkContent { commits: acknowledged, .. }) if acknowledged > commits => {
             let lost = acknowledged - commits;
             Err(corrupt(format!("the last {lost} commits that were acknowledged are not in it")))
         }
@@ -111,7 +112,7 @@ pub(super) fn check_commits(said: Option<Content>, commits: u64) -> RedbResult<(
     }
 }
 
-impl Writer {
+impl DiskWriter {
     pub(super) fn new(bytes: u64, ledger: super::Ledger) -> Self {
         Self { written: 0, bytes, ledger }
     }

@@ -10,20 +10,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, ConcurrencyMode, ReadTransaction, ReadableDatabase, StorageBackend};
 
-use super::chain::open_segment;
-use super::directory::{FILE, Opening, file_storage, give_up, open_database};
+use super::directory::{DiskOptions, FILE, file_storage, give_up, open_database};
 use super::guard::guarded;
-use super::layout::{self, Format, Linked, corrupt};
+use super::layout::{self, Linked, LogFormat, corrupt};
 use super::ledger::Sum;
-use super::load::{Loaded, Snapshot};
-use super::mark::Content;
-use super::recovery::{Kind, initialise, kind};
+use super::mark::MarkContent;
+use super::recovery::{DatabaseKind, initialise, kind};
 use super::seal::{LogId, Seal};
-use super::{Batch, Disk, RedbResult, SEGMENTS};
+use super::segment_chain::open_segment;
+use super::snapshot::{Loaded, Snapshot};
+use super::{Disk, RedbResult, SEGMENTS, WriteBatch};
 use crate::damage::LeftOut;
-use crate::dirty::Dirty;
 use crate::partition::{PartitionId, Segment};
-use crate::state::State;
+use crate::state::LogState;
+use crate::unflushed::UnflushedChanges;
 
 /// The copy, until it takes the place of the log.
 pub(super) const NEW_FILE: &str = "log.redb.new";
@@ -42,9 +42,9 @@ pub(super) fn upgrade(directory: &Path, log: LogId) -> RedbResult<()> {
     let storage = file_storage(&directory.join(FILE))?;
     let database = open_database(&storage, true)?;
     let copied = guarded(|| {
-        let snapshot = Snapshot::new(database.begin_read()?, Format::One);
+        let snapshot = Snapshot::new(database.begin_read()?, LogFormat::One);
         let mut loaded = snapshot.load(false)?;
-        let mut copy = Copy::begin(directory, &log, 0)?;
+        let mut copy = LogCopy::begin(directory, &log, 0)?;
         snapshot.walk(&loaded, false, |id, segment| copy.put(id, segment))?;
         copy.finish(&mut loaded.state)
     });
@@ -53,18 +53,21 @@ pub(super) fn upgrade(directory: &Path, log: LogId) -> RedbResult<()> {
 }
 
 /// Copies what is left of a damaged log; returns its id and what is not in the copy.
-pub(super) fn rescue(directory: &Path, said: Option<Content>) -> RedbResult<(LogId, Vec<LeftOut>)> {
+pub(super) fn rescue(
+    directory: &Path,
+    said: Option<MarkContent>,
+) -> RedbResult<(LogId, Vec<LeftOut>)> {
     read_wreck(directory, said, true)
 }
 
 /// Only says what would not be in the copy.
-pub(super) fn survey(directory: &Path, said: Option<Content>) -> RedbResult<Vec<LeftOut>> {
+pub(super) fn survey(directory: &Path, said: Option<MarkContent>) -> RedbResult<Vec<LeftOut>> {
     Ok(read_wreck(directory, said, false)?.1)
 }
 
 fn read_wreck(
     directory: &Path,
-    said: Option<Content>,
+    said: Option<MarkContent>,
     copies: bool,
 ) -> RedbResult<(LogId, Vec<LeftOut>)> {
     let mut result = Err(corrupt("nothing of it can be read"));
@@ -80,20 +83,20 @@ fn read_wreck(
 
 fn read_commit(
     directory: &Path,
-    said: Option<Content>,
+    said: Option<MarkContent>,
     flipped: u8,
     copies: bool,
 ) -> RedbResult<(LogId, Vec<LeftOut>)> {
-    let wreck = Wreck::open(&directory.join(FILE), flipped)?;
+    let wreck = DamagedFile::open(&directory.join(FILE), flipped)?;
     let mut builder = redb::Builder::new();
     // Without a cache every page comes through the wreck, which counts them. In this mode redb
     // reads a file as another process has left it.
     builder.set_cache_size(0).set_concurrency_mode(ConcurrencyMode::SingleWriter);
     let database = builder.open_read_only_with_backend(wreck)?;
-    let Kind::Log(Format::Two(log)) = kind(&database)? else {
+    let DatabaseKind::Log(LogFormat::Two(log)) = kind(&database)? else {
         return Err(corrupt("this is no log with checksums"));
     };
-    let snapshot = Snapshot::new(database.begin_read()?, Format::Two(log));
+    let snapshot = Snapshot::new(database.begin_read()?, LogFormat::Two(log));
     let mut loaded = snapshot.load(true)?;
     let mut left_out = Vec::new();
     match said {
@@ -109,8 +112,8 @@ fn read_commit(
     }
     let commits = loaded.ledger.commits.max(said.map_or(0, |said| said.commits));
     let mut copy = match copies {
-        true => Copy::begin(directory, &log, commits)?,
-        false => Copy::default(),
+        true => LogCopy::begin(directory, &log, commits)?,
+        false => LogCopy::default(),
     };
     for id in 0..loaded.rows.len() as PartitionId {
         let read = database.begin_read()?;
@@ -143,11 +146,11 @@ struct Remains<'a> {
 
 impl Remains<'_> {
     /// Copies what is whole, and says where something is missing.
-    fn copy(&self, copy: &mut Copy, left_out: &mut Vec<LeftOut>) -> RedbResult<()> {
+    fn copy(&self, copy: &mut LogCopy, left_out: &mut Vec<LeftOut>) -> RedbResult<()> {
         let row = self.loaded.rows[self.id as usize];
         let name = &self.loaded.state.partition(self.id).name;
         let seal = Seal::of(&self.log);
-        let format = Format::Two(self.log);
+        let format = LogFormat::Two(self.log);
         let mut reached = row.start;
         let mut copied = 0;
         let mut lost = |from: i64, to: i64| {
@@ -253,7 +256,7 @@ impl Remains<'_> {
 
 /// A new log that is being written; by default none, and what is put into it is only looked at.
 #[derive(Default)]
-struct Copy {
+struct LogCopy {
     disk: Option<Disk>,
     waiting: Vec<(PartitionId, Segment)>,
     bytes: usize,
@@ -261,7 +264,7 @@ struct Copy {
     found: Sum,
 }
 
-impl Copy {
+impl LogCopy {
     fn begin(directory: &Path, log: &LogId, commits: u64) -> RedbResult<Self> {
         let path = directory.join(NEW_FILE);
         match std::fs::remove_file(&path) {
@@ -271,10 +274,10 @@ impl Copy {
         let storage = file_storage(&path)?;
         let database = open_database(&storage, false)?;
         initialise(&database, log)?;
-        let opening = Opening { cache_bytes: 0, verify: true, skip: false };
+        let opening = DiskOptions { cache_bytes: 0, verify: true, skip: false };
         let place = path.display().to_string();
-        let disk = Disk::new(database, storage, None, place, Format::Two(*log), 0, opening);
-        let ledger = Snapshot::new(disk.with(|d| Ok(d.begin_read()?))?, Format::Two(*log));
+        let disk = Disk::new(database, storage, None, place, LogFormat::Two(*log), 0, opening);
+        let ledger = Snapshot::new(disk.with(|d| Ok(d.begin_read()?))?, LogFormat::Two(*log));
         let mut ledger = ledger.load(false)?.ledger;
         ledger.commits = ledger.commits.max(commits);
         disk.lock().ledger = ledger;
@@ -297,18 +300,18 @@ impl Copy {
     }
 
     /// Writes what the small tables hold, and closes the copy.
-    fn finish(mut self, state: &mut State) -> RedbResult<()> {
+    fn finish(mut self, state: &mut LogState) -> RedbResult<()> {
         self.flush()?;
         let Some(disk) = self.disk else { return Ok(()) };
-        state.dirty = Some(everything(state));
-        let batch: Batch = disk.take_batch(state);
+        state.unflushed = Some(everything(state));
+        let batch: WriteBatch = disk.take_batch(state);
         disk.write_batch(&mut disk.lock(), &batch)
     }
 }
 
 /// All that is in the small tables.
-fn everything(state: &State) -> Dirty {
-    let mut all = Dirty::default();
+fn everything(state: &LogState) -> UnflushedChanges {
+    let mut all = UnflushedChanges::default();
     for topic in state.topics.values() {
         all.topic(&topic.name, &topic.partitions);
     }
@@ -326,14 +329,14 @@ fn everything(state: &State) -> Dirty {
 
 /// The file of a damaged database: read as if it had been closed in order, and never written.
 #[derive(Debug)]
-struct Wreck {
+struct DamagedFile {
     file: FileBackend,
     flipped: u8,
     /// How many bytes may still be read: a damaged tree may lead in a circle.
     left: AtomicU64,
 }
 
-impl Wreck {
+impl DamagedFile {
     fn open(path: &Path, flipped: u8) -> RedbResult<Self> {
         let file = File::open(path)?;
         let left = file.metadata()?.len().saturating_mul(32);
@@ -341,7 +344,7 @@ impl Wreck {
     }
 }
 
-impl StorageBackend for Wreck {
+impl StorageBackend for DamagedFile {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use streams_core::TopicPartition;
 
-use crate::topic::Topic;
+use crate::topic::TopicState;
 
 /// What a member may own, and has.
-pub(super) struct Claim<'a> {
+pub(super) struct MemberClaim<'a> {
     pub(super) topics: &'a [Arc<str>],
     /// What it should have owned until now.
     pub(super) target: &'a BTreeSet<TopicPartition>,
@@ -21,7 +21,7 @@ pub(super) struct Claim<'a> {
     pub(super) owned: &'a BTreeSet<TopicPartition>,
 }
 
-impl Claim<'_> {
+impl MemberClaim<'_> {
     fn wants(&self, partition: &TopicPartition) -> bool {
         self.topics.contains(&partition.topic)
     }
@@ -30,7 +30,10 @@ impl Claim<'_> {
 type Shares = Vec<BTreeSet<TopicPartition>>;
 
 /// A share for each claim.
-pub(super) fn assign(claims: &[Claim<'_>], topics: &BTreeMap<Arc<str>, Topic>) -> Shares {
+pub(super) fn assign(
+    claims: &[MemberClaim<'_>],
+    topics: &BTreeMap<Arc<str>, TopicState>,
+) -> Shares {
     let mut shares: Shares = claims
         .iter()
         .map(|claim| claim.target.iter().filter(|p| claim.wants(p)).cloned().collect())
@@ -54,7 +57,7 @@ pub(super) fn assign(claims: &[Claim<'_>], topics: &BTreeMap<Arc<str>, Topic>) -
 }
 
 /// Gives a partition that nobody has to whoever owns it already, or has least.
-fn give(shares: &mut Shares, claims: &[Claim<'_>], partition: TopicPartition) {
+fn give(shares: &mut Shares, claims: &[MemberClaim<'_>], partition: TopicPartition) {
     let candidates = (0..claims.len()).filter(|&n| claims[n].wants(&partition));
     let cost = |&n: &usize| {
         let is_stranger = !claims[n].owned.contains(&partition);
@@ -67,7 +70,10 @@ fn give(shares: &mut Shares, claims: &[Claim<'_>], partition: TopicPartition) {
 
 /// A move from somebody who has at least two more than the one who gets it. Each makes the shares
 /// more even, so that there is a last one.
-fn next_move(shares: &Shares, claims: &[Claim<'_>]) -> Option<(usize, usize, TopicPartition)> {
+fn next_move(
+    shares: &Shares,
+    claims: &[MemberClaim<'_>],
+) -> Option<(usize, usize, TopicPartition)> {
     let mut by_size: Vec<_> = (0..shares.len()).collect();
     by_size.sort_by_key(|&n| (shares[n].len(), n));
     for &from in by_size.iter().rev() {
@@ -103,7 +109,7 @@ mod tests {
     use crate::topic::TopicConfig;
 
     struct Fleet {
-        topics: BTreeMap<Arc<str>, Topic>,
+        topics: BTreeMap<Arc<str>, TopicState>,
         members: Vec<(Vec<Arc<str>>, BTreeSet<TopicPartition>)>,
     }
 
@@ -112,7 +118,7 @@ mod tests {
             let topics = topics.iter().map(|&(name, count)| {
                 let name: Arc<str> = name.into();
                 let partitions = (0..count).collect();
-                (name.clone(), Topic { name, partitions, config: TopicConfig::default() })
+                (name.clone(), TopicState { name, partitions, config: TopicConfig::default() })
             });
             Self { topics: topics.collect(), members: Vec::new() }
         }
@@ -126,7 +132,7 @@ mod tests {
             let claims: Vec<_> = self
                 .members
                 .iter()
-                .map(|(topics, owned)| Claim { topics, target: owned, owned })
+                .map(|(topics, owned)| MemberClaim { topics, target: owned, owned })
                 .collect();
             let shares = assign(&claims, &self.topics);
             let all: BTreeSet<_> = shares.iter().flatten().collect();

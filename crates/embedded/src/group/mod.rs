@@ -13,29 +13,29 @@ use std::time::Duration;
 use runtime::transport::{MemberConfig, MemberEvent};
 use streams_core::TopicPartition;
 
-use crate::state::State;
-use crate::topic::Topic;
+use crate::state::LogState;
+use crate::topic::TopicState;
 
-use assignor::{Claim, assign};
-pub(crate) use offsets::{Committed, Offsets, check_metadata_len};
+use assignor::{MemberClaim, assign};
+pub(crate) use offsets::{OffsetAndMetadata, Offsets, check_metadata_len};
 
 /// The number of a member in its group: of one incarnation, never used again.
 pub(crate) type MemberKey = u64;
 
 /// A group.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct GroupState {
     pub(crate) name: Arc<str>,
     /// Grows whenever members come or go.
     generation: i32,
-    members: BTreeMap<MemberKey, Member>,
+    members: BTreeMap<MemberKey, MemberState>,
     next: MemberKey,
     pub(crate) offsets: Offsets,
 }
 
 /// A member of a group.
 #[derive(Debug)]
-struct Member {
+struct MemberState {
     id: Arc<str>,
     instance: Option<Arc<str>>,
     topics: Vec<Arc<str>>,
@@ -63,7 +63,7 @@ pub(crate) struct MemberIdentity {
     pub(crate) generation: i32,
 }
 
-impl Group {
+impl GroupState {
     pub(crate) fn new(name: Arc<str>) -> Self {
         Self { name, generation: 0, members: BTreeMap::new(), next: 1, offsets: Offsets::default() }
     }
@@ -78,17 +78,17 @@ impl Group {
         &mut self,
         config: &MemberConfig,
         now: Duration,
-        topics: &BTreeMap<Arc<str>, Topic>,
+        topics: &BTreeMap<Arc<str>, TopicState>,
     ) -> MemberKey {
         let key = self.next;
         self.next += 1;
         let former = config.instance_id.as_ref().and_then(|instance| {
-            let same = |member: &Member| member.instance.as_ref() == Some(instance);
+            let same = |member: &MemberState| member.instance.as_ref() == Some(instance);
             self.members.iter().find(|(_, member)| same(member)).map(|(key, _)| *key)
         });
         let former = former.and_then(|key| self.members.remove(&key));
         let label = config.instance_id.as_deref().unwrap_or("member");
-        let mut member = Member {
+        let mut member = MemberState {
             id: format!("{label}-{key}").into(),
             instance: config.instance_id.clone(),
             topics: config.topics.clone(),
@@ -117,13 +117,13 @@ impl Group {
     }
 
     /// Decides anew who should own what, in a new generation.
-    pub(crate) fn rebalance(&mut self, topics: &BTreeMap<Arc<str>, Topic>) {
+    pub(crate) fn rebalance(&mut self, topics: &BTreeMap<Arc<str>, TopicState>) {
         self.generation += 1;
         let claims: Vec<_> = self
             .members
             .values()
             .filter(|member| !member.leaving)
-            .map(|member| Claim {
+            .map(|member| MemberClaim {
                 topics: &member.topics,
                 target: &member.target,
                 owned: &member.owned,
@@ -203,7 +203,7 @@ impl Group {
 
     /// Removes members that have been silent for too long; tells whether there were any.
     fn expire(&mut self, now: Duration) -> bool {
-        let silent = |member: &Member| {
+        let silent = |member: &MemberState| {
             !member.polling && now >= member.seen.saturating_add(member.session_timeout)
         };
         let before = self.members.len();
@@ -251,10 +251,10 @@ impl Group {
 }
 
 /// What changes a group and may rebalance it.
-impl State {
+impl LogState {
     /// The group called `name`, which comes into being by being asked for.
-    pub(crate) fn group(&mut self, name: &Arc<str>) -> &mut Group {
-        self.groups.entry(name.clone()).or_insert_with(|| Group::new(name.clone()))
+    pub(crate) fn group(&mut self, name: &Arc<str>) -> &mut GroupState {
+        self.groups.entry(name.clone()).or_insert_with(|| GroupState::new(name.clone()))
     }
 
     pub(crate) fn join(&mut self, config: &MemberConfig, now: Duration) -> MemberKey {

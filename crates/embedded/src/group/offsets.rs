@@ -13,12 +13,12 @@ const METADATA_BYTES_MAX: usize = 4096;
 
 /// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Committed {
+pub(crate) struct OffsetAndMetadata {
     pub(crate) offset: i64,
     pub(crate) metadata: String,
 }
 
-impl From<&OffsetCommit> for Committed {
+impl From<&OffsetCommit> for OffsetAndMetadata {
     fn from(commit: &OffsetCommit) -> Self {
         Self { offset: commit.offset, metadata: commit.metadata.clone() }
     }
@@ -27,21 +27,21 @@ impl From<&OffsetCommit> for Committed {
 /// The offsets of a group.
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
-    committed: BTreeMap<TopicPartition, Committed>,
+    committed: BTreeMap<TopicPartition, OffsetAndMetadata>,
     /// Which open transactions hold offsets of a partition.
     pending: BTreeMap<TopicPartition, BTreeSet<ProducerId>>,
 }
 
 impl Offsets {
-    pub(crate) fn find(&self, partition: &TopicPartition) -> Option<&Committed> {
+    pub(crate) fn find(&self, partition: &TopicPartition) -> Option<&OffsetAndMetadata> {
         self.committed.get(partition)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &Committed)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &OffsetAndMetadata)> {
         self.committed.iter()
     }
 
-    pub(crate) fn commit(&mut self, partition: TopicPartition, committed: Committed) {
+    pub(crate) fn commit(&mut self, partition: TopicPartition, committed: OffsetAndMetadata) {
         self.committed.insert(partition, committed);
     }
 
@@ -61,7 +61,7 @@ impl Offsets {
     pub(crate) fn settle(
         &mut self,
         producer: ProducerId,
-        offsets: BTreeMap<TopicPartition, Committed>,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
         commit: bool,
     ) {
         for (partition, committed) in offsets {

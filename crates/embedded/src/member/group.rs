@@ -8,14 +8,14 @@ use runtime::transport::{CommittedOffset, Group, GroupMetadata, OffsetCommit, Re
 use streams_core::TopicPartition;
 
 use crate::error::{fenced, retriable};
-use crate::group::{Committed, MemberIdentity, check_metadata_len};
-use crate::shared::{Shared, Wait};
-use crate::state::State;
+use crate::group::{MemberIdentity, OffsetAndMetadata, check_metadata_len};
+use crate::shared::{SharedLog, WaitFor};
+use crate::state::LogState;
 
 /// The group for other threads.
 #[derive(Debug)]
 pub(crate) struct EmbeddedGroup {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedLog>,
     pub(super) name: Arc<str>,
     pub(super) instance: Option<Arc<str>>,
     pub(super) read_committed: bool,
@@ -24,7 +24,7 @@ pub(crate) struct EmbeddedGroup {
 }
 
 impl EmbeddedGroup {
-    fn identity(&self, state: &State, doing: &str) -> Result<MemberIdentity> {
+    fn identity(&self, state: &LogState, doing: &str) -> Result<MemberIdentity> {
         let key = self.key.load(Ordering::Acquire);
         let group = state.groups.get(&self.name);
         group.and_then(|group| group.identity(key)).ok_or_else(|| {
@@ -33,7 +33,7 @@ impl EmbeddedGroup {
     }
 
     /// The state, with silent members thrown out.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         let mut state = self.shared.lock_now();
         if state.expire_members(self.shared.clock.elapsed()) {
             self.shared.notify_groups();
@@ -68,7 +68,7 @@ impl Group for EmbeddedGroup {
             let Some(unstable) = unstable else {
                 return Ok(partitions.iter().map(|p| committed(group.offsets.find(p))).collect());
             };
-            let Some(guard) = self.shared.wait(state, Wait::Offsets, deadline) else {
+            let Some(guard) = self.shared.wait(state, WaitFor::Offsets, deadline) else {
                 let context = format!("find the committed offset of {unstable}");
                 return Err(retriable(context, "an open transaction holds it"));
             };
@@ -87,11 +87,11 @@ impl Group for EmbeddedGroup {
             return Err(retriable(format!("commit offsets of group {}", self.name), why));
         }
         for offset in offsets {
-            group.offsets.commit(offset.partition.clone(), Committed::from(offset));
+            group.offsets.commit(offset.partition.clone(), OffsetAndMetadata::from(offset));
         }
-        if let Some(dirty) = &mut state.dirty {
+        if let Some(unflushed) = &mut state.unflushed {
             for offset in offsets {
-                dirty.offset(&self.name, &offset.partition, Committed::from(offset));
+                unflushed.offset(&self.name, &offset.partition, OffsetAndMetadata::from(offset));
             }
         }
         drop(state);
@@ -101,7 +101,7 @@ impl Group for EmbeddedGroup {
     }
 }
 
-fn committed(offset: Option<&Committed>) -> CommittedOffset {
+fn committed(offset: Option<&OffsetAndMetadata>) -> CommittedOffset {
     CommittedOffset {
         offset: offset.map(|committed| committed.offset),
         metadata: offset.map(|committed| committed.metadata.clone()).unwrap_or_default(),

@@ -14,8 +14,8 @@ use crate::error::fenced;
 use crate::fetcher::{AssignedSet, EmbeddedFetcher};
 use crate::group::MemberKey;
 use crate::lock::lock;
-use crate::shared::{Shared, Wait};
-use crate::state::State;
+use crate::shared::{SharedLog, WaitFor};
+use crate::state::LogState;
 
 use group::EmbeddedGroup;
 
@@ -26,7 +26,7 @@ const NOBODY: MemberKey = 0;
 /// by its silence.
 #[derive(Debug)]
 pub(crate) struct EmbeddedMember {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     config: MemberConfig,
     handle: Arc<EmbeddedGroup>,
     assigned: AssignedSet,
@@ -50,7 +50,7 @@ enum Standing {
 }
 
 impl EmbeddedMember {
-    pub(crate) fn join(shared: Arc<Shared>, config: &MemberConfig) -> Result<Self> {
+    pub(crate) fn join(shared: Arc<SharedLog>, config: &MemberConfig) -> Result<Self> {
         let mut state = shared.lock_now();
         state.check_health()?;
         let key = state.join(config, shared.clock.elapsed());
@@ -79,7 +79,7 @@ impl EmbeddedMember {
     }
 
     /// What there is to tell now.
-    fn events(&mut self, state: &mut State) -> Result<Vec<MemberEvent>> {
+    fn events(&mut self, state: &mut LogState) -> Result<Vec<MemberEvent>> {
         let now = self.shared.clock.elapsed();
         if state.expire_members(now) {
             self.shared.notify_groups();
@@ -117,7 +117,7 @@ impl EmbeddedMember {
     }
 
     /// The group does not know this member any more: everything is lost.
-    fn thrown_out(&mut self, state: &State) -> Vec<MemberEvent> {
+    fn thrown_out(&mut self, state: &LogState) -> Vec<MemberEvent> {
         let key = self.handle.key.swap(NOBODY, Ordering::AcqRel);
         if self.standing == Standing::Leaving {
             self.standing = Standing::Left;
@@ -135,7 +135,7 @@ impl EmbeddedMember {
         }
     }
 
-    fn set_polling(&self, state: &mut State, polling: bool) {
+    fn set_polling(&self, state: &mut LogState, polling: bool) {
         let now = self.shared.clock.elapsed();
         if let Some(group) = state.groups.get_mut(&self.handle.name) {
             group.set_polling(self.key(), polling, now);
@@ -155,7 +155,7 @@ impl Member for EmbeddedMember {
                 return Ok(events);
             }
             self.set_polling(&mut state, true);
-            let waited = shared.wait(state, Wait::Groups, deadline);
+            let waited = shared.wait(state, WaitFor::Groups, deadline);
             let over = waited.is_none();
             drop(waited);
             state = shared.lock_now();

@@ -16,9 +16,9 @@ use streams_core::TopicPartition;
 use crate::chunk::{Chunk, NewRecord, encode_headers};
 use crate::error::{abortable, fatal, refused};
 use crate::partition::PartitionId;
-use crate::shared::{Shared, unknown};
-use crate::state::State;
-use crate::transaction::Identity;
+use crate::shared::{SharedLog, unknown};
+use crate::state::LogState;
+use crate::transaction::ProducerIdentity;
 
 use route::Route;
 
@@ -28,10 +28,10 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) struct EmbeddedProducer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     config: ProducerConfig,
     /// Of a transactional producer, once it is initialised.
-    identity: Option<Identity>,
+    identity: Option<ProducerIdentity>,
     phase: Phase,
     topics: Vec<Route>,
     pending_bytes: usize,
@@ -55,7 +55,7 @@ enum Phase {
 }
 
 impl EmbeddedProducer {
-    pub(crate) fn new(shared: Arc<Shared>, config: &ProducerConfig) -> Self {
+    pub(crate) fn new(shared: Arc<SharedLog>, config: &ProducerConfig) -> Self {
         let phase = if config.transactional_id.is_some() { Phase::New } else { Phase::Ready };
         Self {
             shared,
@@ -123,7 +123,11 @@ impl EmbeddedProducer {
     }
 
     /// Appends chunks, all under one lock.
-    fn append(&mut self, state: &mut State, mut chunks: Vec<(PartitionId, Chunk)>) -> Result<()> {
+    fn append(
+        &mut self,
+        state: &mut LogState,
+        mut chunks: Vec<(PartitionId, Chunk)>,
+    ) -> Result<()> {
         state.check_health()?;
         let wall = self.shared.clock.wall();
         chunks.iter_mut().for_each(|(_, chunk)| chunk.appended = wall);
@@ -144,7 +148,10 @@ impl EmbeddedProducer {
     }
 
     /// Appends what waits, and does `then` under the same lock.
-    fn append_pending(&mut self, then: impl FnOnce(&mut State, &Self) -> Result<()>) -> Result<()> {
+    fn append_pending(
+        &mut self,
+        then: impl FnOnce(&mut LogState, &Self) -> Result<()>,
+    ) -> Result<()> {
         let chunks = self.take_pending();
         let shared = self.shared.clone();
         let mut state = shared.lock_now();

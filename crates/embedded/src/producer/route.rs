@@ -8,7 +8,7 @@ use streams_core::{Timestamp, TopicPartition, partition_for, record_bytes};
 use crate::chunk::Chunk;
 use crate::error::{no_partition, refused};
 use crate::partition::PartitionId;
-use crate::topic::Topic;
+use crate::topic::TopicState;
 
 /// What the producer needs to know of a topic, and what waits to be sent to it.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(name: &Arc<str>, topic: &Topic) -> Self {
+    pub(super) fn new(name: &Arc<str>, topic: &TopicState) -> Self {
         Self {
             topic: name.clone(),
             partitions: topic.partitions.clone(),

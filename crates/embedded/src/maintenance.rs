@@ -5,12 +5,12 @@ use streams_core::{Timestamp, TopicPartition};
 
 use crate::aborted::AbortedRanges;
 use crate::chunk::Chunk;
-use crate::compact::{Latest, Rewriter, Tombstones};
+use crate::compaction::{Latest, Rewriter, Tombstones};
 use crate::lock::lock;
-use crate::partition::{Partition, PartitionId, Segment};
-use crate::shared::Shared;
-use crate::state::State;
-use crate::topic::{Topic, TopicConfig};
+use crate::partition::{PartitionId, PartitionLog, Segment};
+use crate::shared::SharedLog;
+use crate::state::LogState;
+use crate::topic::{TopicConfig, TopicState};
 
 /// How often the log looks for work of this kind.
 pub(crate) const MAINTENANCE_INTERVAL_MS: i64 = 15_000;
@@ -32,7 +32,7 @@ pub(crate) struct ExpiryRange {
 
 /// A partition to compact.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct CompactionJob {
     pub(crate) id: PartitionId,
     pub(crate) name: TopicPartition,
     /// Everything below is committed or aborted, and on disk if there is one.
@@ -41,7 +41,7 @@ pub(crate) struct Job {
     pub(crate) tombstones: Tombstones,
 }
 
-impl Shared {
+impl SharedLog {
     /// Compacts and expires. With `all`, also what would not be worth it yet.
     pub(crate) fn maintain(&self, now: Timestamp, all: bool) -> Result<()> {
         let _one_at_a_time = lock(&self.maintenance);
@@ -51,7 +51,7 @@ impl Shared {
             let topics = state.topics.values();
             topics.cloned().collect()
         };
-        for Topic { name, partitions, config } in topics {
+        for TopicState { name, partitions, config } in topics {
             for (partition, id) in partitions.into_iter().enumerate() {
                 if let Some(retention) = config.retention() {
                     let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
@@ -105,7 +105,7 @@ impl Shared {
     }
 
     /// Rewrites the stable part of a partition.
-    fn compact(&self, job: &Job) -> Result<()> {
+    fn compact(&self, job: &CompactionJob) -> Result<()> {
         if let Some(disk) = &self.disk {
             let bytes = disk.compact(job)?;
             let mut state = self.lock();
@@ -137,7 +137,7 @@ pub(crate) fn is_expired(chunk: &Chunk, before: Timestamp) -> bool {
 }
 
 /// Where the first segment in memory begins that stays, if others before it do not.
-fn first_kept_in_memory(partition: &Partition, before: Timestamp) -> Option<i64> {
+fn first_kept_in_memory(partition: &PartitionLog, before: Timestamp) -> Option<i64> {
     let last = partition.tail.back()?.base;
     let stable = partition.stable();
     let stays = |segment: &&Segment| {
@@ -149,12 +149,12 @@ fn first_kept_in_memory(partition: &Partition, before: Timestamp) -> Option<i64>
 
 /// Whether and what to compact in a partition.
 fn job(
-    state: &State,
+    state: &LogState,
     id: PartitionId,
     config: &TopicConfig,
     now: Timestamp,
     all: bool,
-) -> Option<Job> {
+) -> Option<CompactionJob> {
     let partition = state.partition(id);
     let end = partition.stable();
     let dirty = partition.dirty_bytes;
@@ -162,7 +162,7 @@ fn job(
     let is_worth_it = dirty >= DIRTY_BYTES_MIN
         && dirty.saturating_mul(1000)
             >= dirty.saturating_add(clean).saturating_mul(config.dirty_permille_min);
-    (end > partition.start && (all || is_worth_it)).then(|| Job {
+    (end > partition.start && (all || is_worth_it)).then(|| CompactionJob {
         id,
         name: partition.name.clone(),
         end,
@@ -171,13 +171,13 @@ fn job(
     })
 }
 
-impl Job {
+impl CompactionJob {
     pub(crate) fn is_committed(&self, segment: &Segment) -> bool {
         !self.aborted.cover(segment)
     }
 }
 
-impl Partition {
+impl PartitionLog {
     /// Takes the outcome of a compaction in the place of what was below `end`.
     fn replace(&mut self, end: i64, segments: Vec<Segment>) {
         while self.tail.front().is_some_and(|segment| segment.base < end) {
@@ -215,7 +215,7 @@ mod tests {
     /// Numbers as high as a row can say them are no reason to overflow.
     #[test]
     fn the_highest_numbers_are_added_up() {
-        let mut state = State::default();
+        let mut state = LogState::default();
         let config = vec![];
         let topic = NewTopic { name: "t".into(), partitions: 1, replication: None, config };
         state.create_topic(&topic).unwrap();

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use streams_core::TopicPartition;
 
 use crate::aborted::Aborted;
-use crate::group::Committed;
+use crate::group::OffsetAndMetadata;
 use crate::partition::{PartitionId, Segment};
 
 /// Changes since the last write to disk.
 #[derive(Debug, Default)]
-pub(crate) struct Dirty {
+pub(crate) struct UnflushedChanges {
     /// Counts changes; the disk has those up to some count.
     pub(crate) changes: u64,
     pub(crate) topics: BTreeSet<Arc<str>>,
@@ -25,10 +25,10 @@ pub(crate) struct Dirty {
     pub(crate) aborted: Vec<(PartitionId, Aborted)>,
     pub(crate) trims: BTreeMap<PartitionId, i64>,
     pub(crate) transactional: BTreeSet<Arc<str>>,
-    pub(crate) offsets: BTreeMap<(Arc<str>, TopicPartition), Committed>,
+    pub(crate) offsets: BTreeMap<(Arc<str>, TopicPartition), OffsetAndMetadata>,
 }
 
-impl Dirty {
+impl UnflushedChanges {
     pub(crate) fn topic(&mut self, name: &Arc<str>, partitions: &[PartitionId]) {
         self.changes += 1;
         self.topics.insert(name.clone());
@@ -64,7 +64,7 @@ impl Dirty {
         &mut self,
         group: &Arc<str>,
         partition: &TopicPartition,
-        committed: Committed,
+        committed: OffsetAndMetadata,
     ) {
         self.changes += 1;
         self.offsets.insert((group.clone(), partition.clone()), committed);

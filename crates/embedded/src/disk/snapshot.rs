@@ -4,27 +4,27 @@
 use redb::{AccessGuard, ReadTransaction, ReadableTable, ReadableTableMetadata, TableHandle};
 use streams_core::TopicPartition;
 
-use super::chain::{Chain, open_segment};
-use super::layout::{self, Format, PartitionRow, corrupt};
+use super::layout::{self, LogFormat, PartitionRow, corrupt};
 use super::ledger::{Ledger, Sum};
 use super::seal::Seal;
+use super::segment_chain::{SegmentChain, open_segment};
 use super::{
     ABORTED, Definition, META, OFFSETS, PARTITIONS, RedbResult, SEGMENTS, TOPICS, TRANSACTIONAL,
 };
-use crate::dirty::Dirty;
 use crate::partition::{PartitionId, Segment};
-use crate::state::State;
+use crate::state::LogState;
+use crate::unflushed::UnflushedChanges;
 
 /// A log as one read transaction sees it.
 pub(super) struct Snapshot {
     read: ReadTransaction,
-    format: Format,
+    format: LogFormat,
     seal: Seal,
 }
 
 /// What the small tables say.
 pub(super) struct Loaded {
-    pub(super) state: State,
+    pub(super) state: LogState,
     pub(super) ledger: Ledger,
     pub(super) rows: Vec<PartitionRow>,
     /// How many committed offsets could not be read, if that was to be forgiven.
@@ -32,10 +32,10 @@ pub(super) struct Loaded {
 }
 
 impl Snapshot {
-    pub(super) fn new(read: ReadTransaction, format: Format) -> Self {
+    pub(super) fn new(read: ReadTransaction, format: LogFormat) -> Self {
         let seal = match format {
-            Format::One => Seal::of(&[0; 16]),
-            Format::Two(log) => Seal::of(&log),
+            LogFormat::One => Seal::of(&[0; 16]),
+            LogFormat::Two(log) => Seal::of(&log),
         };
         Self { read, format, seal }
     }
@@ -43,7 +43,8 @@ impl Snapshot {
     /// Loads all but the segments. With `forgiving`, committed offsets that are damaged or missing
     /// are only counted.
     pub(super) fn load(&self, forgiving: bool) -> RedbResult<Loaded> {
-        let mut state = State { dirty: Some(Dirty::default()), ..State::default() };
+        let mut state =
+            LogState { unflushed: Some(UnflushedChanges::default()), ..LogState::default() };
         let mut ledger = self.ledger()?;
         let names = self.load_topics(&mut state, &mut ledger)?;
         let rows = self.load_partitions(&mut state, names, &mut ledger)?;
@@ -57,7 +58,7 @@ impl Snapshot {
     fn ledger(&self) -> RedbResult<Ledger> {
         let meta = self.read.open_table(META)?;
         let mut ledger = Ledger::new(self.seal);
-        if self.format == Format::One {
+        if self.format == LogFormat::One {
             if let Some(next) = meta.get(layout::NEXT_PRODUCER)? {
                 let next = layout::read_number(next.value()).filter(|next| *next >= 0);
                 ledger.producers = next.ok_or_else(|| corrupt("the next producer id"))?;
@@ -72,7 +73,7 @@ impl Snapshot {
     /// Loads the topics; returns the names of the partitions by their ids.
     fn load_topics(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         ledger: &mut Ledger,
     ) -> RedbResult<Vec<Option<TopicPartition>>> {
         // Topics that say more partitions than have rows must not make us allocate for them.
@@ -99,7 +100,7 @@ impl Snapshot {
 
     fn load_partitions(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         names: Vec<Option<TopicPartition>>,
         ledger: &mut Ledger,
     ) -> RedbResult<Vec<PartitionRow>> {
@@ -121,7 +122,7 @@ impl Snapshot {
         Ok(rows)
     }
 
-    fn load_aborted(&self, state: &mut State, ledger: &mut Ledger) -> RedbResult<()> {
+    fn load_aborted(&self, state: &mut LogState, ledger: &mut Ledger) -> RedbResult<()> {
         self.each(ABORTED, ledger, |key, value| {
             let (id, aborted) = layout::read_aborted(key, value)?;
             let partition = state.partitions.get_mut(id as usize)?;
@@ -129,7 +130,7 @@ impl Snapshot {
         })
     }
 
-    fn load_transactional(&self, state: &mut State, ledger: &mut Ledger) -> RedbResult<()> {
+    fn load_transactional(&self, state: &mut LogState, ledger: &mut Ledger) -> RedbResult<()> {
         self.each(TRANSACTIONAL, ledger, |key, value| {
             let id = layout::read_text(key)?;
             let holder = layout::read_transactional(value)?;
@@ -148,7 +149,7 @@ impl Snapshot {
     /// Returns how many were lost.
     fn load_offsets(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         ledger: &mut Ledger,
         forgiving: bool,
     ) -> RedbResult<u64> {
@@ -182,8 +183,8 @@ impl Snapshot {
 
     fn unseal<'a>(&self, table: Definition, key: &[u8], value: &'a [u8]) -> RedbResult<&'a [u8]> {
         match self.format {
-            Format::One => Ok(value),
-            Format::Two(_) => layout::unseal(self.seal, table, key, value),
+            LogFormat::One => Ok(value),
+            LogFormat::Two(_) => layout::unseal(self.seal, table, key, value),
         }
     }
 
@@ -200,12 +201,12 @@ impl Snapshot {
             let opened = self.unseal(table, key.value(), value.value())?;
             let done = read(key.value(), opened);
             done.ok_or_else(|| corrupt(format!("a row of {} cannot be read", table.name())))?;
-            if self.format != Format::One {
+            if self.format != LogFormat::One {
                 found.add(value.value())?;
             }
         }
         let expected = ledger.sum_mut(table);
-        if self.format != Format::One && expected.is_some_and(|expected| *expected != found) {
+        if self.format != LogFormat::One && expected.is_some_and(|expected| *expected != found) {
             let table = table.name();
             let found = found.rows;
             return Err(corrupt(format!("{table} has {found} rows that are not those written")));
@@ -229,10 +230,10 @@ impl Snapshot {
             let to = layout::place(id, i64::MAX);
             let mut rows = table.range(&from[..]..=&to[..])?;
             let mut chain = match self.format {
-                Format::One => Chain::unlinked(name, *row),
-                Format::Two(_) => Chain::from_first(name, *row),
+                LogFormat::One => SegmentChain::unlinked(name, *row),
+                LogFormat::Two(_) => SegmentChain::from_first(name, *row),
             };
-            let mut follow = |chain: &mut Chain<'_>, row: Row| {
+            let mut follow = |chain: &mut SegmentChain<'_>, row: Row| {
                 let (key, value) = row?;
                 let key = key.value();
                 let value = value.value();
@@ -243,7 +244,7 @@ impl Snapshot {
             match only_last {
                 true => {
                     if let Some(last) = rows.next_back() {
-                        chain = Chain::from_any(name, *row);
+                        chain = SegmentChain::from_any(name, *row);
                         follow(&mut chain, last)?;
                     }
                 }
@@ -255,7 +256,7 @@ impl Snapshot {
         if table.range(&beyond[..]..)?.next().is_some() {
             return Err(corrupt("there are records of a partition that does not exist"));
         }
-        let is_other = self.format != Format::One && loaded.ledger.sum(SEGMENTS) != found;
+        let is_other = self.format != LogFormat::One && loaded.ledger.sum(SEGMENTS) != found;
         match is_other && !only_last {
             true => Err(corrupt("there are records that were deleted or written anew since")),
             false => Ok(()),
