@@ -5,16 +5,16 @@ use streams_core::{Builder, Stream, Topic};
 use testkit::Dice;
 
 use crate::driver::Driver;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: u64 = 4_000;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     vec![
-        Kind::counted("chain/1", RECORDS, || fused(1)),
-        Kind::counted("chain/5", RECORDS, || fused(5)),
-        Kind::counted("chain/20", RECORDS, || fused(20)),
+        WorkloadKind::counted("chain/1", RECORDS, || fused(1)),
+        WorkloadKind::counted("chain/5", RECORDS, || fused(5)),
+        WorkloadKind::counted("chain/20", RECORDS, || fused(20)),
     ]
 }
 
@@ -92,10 +92,10 @@ pub fn task(operators: usize) -> Driver {
 }
 
 /// Records with keys and values that look random.
-pub fn records(count: u64) -> std::sync::Arc<Records> {
+pub fn records(count: u64) -> std::sync::Arc<EncodedRecords> {
     let mut dice = Dice::new(7);
     let record = |_| (dice.roll() as i64, dice.roll() as i64, 0);
-    Records::of(&numbers(), (0..count).map(record))
+    EncodedRecords::of(&numbers(), (0..count).map(record))
 }
 
 fn fused(operators: usize) -> Box<dyn Workload> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use state::MemoryStore;
 use streams_core::{Effects, RecordBatch, Resume, Store, Task, TaskId, Topology};
 
-use crate::feed::{Feed, Records};
+use crate::feed::{EncodedRecords, RecordFeed};
 
 /// Records that a worker lets a task process before it sends what came out.
 const SLICE: usize = 1_000;
@@ -43,10 +43,10 @@ impl Driver {
     }
 
     /// Queues records as if they had been fetched now.
-    pub fn feed(&mut self, input: usize, records: &Arc<Records>, later_ms: i64) {
+    pub fn feed(&mut self, input: usize, records: &Arc<EncodedRecords>, later_ms: i64) {
         let records = Arc::clone(records);
         let offset = self.offsets[input];
-        self.feed_batch(input, Box::new(Feed { records, offset, later_ms }));
+        self.feed_batch(input, Box::new(RecordFeed { records, offset, later_ms }));
     }
 
     /// Queues a batch that begins at [`offset`](Self::offset).

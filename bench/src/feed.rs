@@ -6,13 +6,13 @@ use streams_core::{Codec, Headers, RawRecord, RecordBatch, Timestamp, Topic};
 
 /// Keys and values as bytes.
 #[derive(Debug, Default)]
-pub struct Records {
+pub struct EncodedRecords {
     bytes: Vec<u8>,
     /// Where key and value end, and the timestamp.
     ends: Vec<(usize, usize, Timestamp)>,
 }
 
-impl Records {
+impl EncodedRecords {
     /// The bytes of `records` by the codecs of `topic`.
     pub fn of<K: 'static, V: 'static>(
         topic: &Topic<K, V>,
@@ -50,18 +50,18 @@ impl Records {
     }
 }
 
-/// [`Records`] as a batch that begins at an offset, later by some time.
+/// [`EncodedRecords`] as a batch that begins at an offset, later by some time.
 #[derive(Debug)]
-pub struct Feed {
+pub struct RecordFeed {
     /// The records.
-    pub records: Arc<Records>,
+    pub records: Arc<EncodedRecords>,
     /// The first one's offset.
     pub offset: i64,
     /// How much later they are than they say.
     pub later_ms: i64,
 }
 
-impl RecordBatch for Feed {
+impl RecordBatch for RecordFeed {
     fn len(&self) -> usize {
         self.records.len()
     }

@@ -8,19 +8,19 @@ use streams_core::{Builder, JoinBuffers, JoinWindows, Table, Topic};
 use testkit::Dice;
 
 use crate::driver::Driver;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: usize = 4_000;
 const KEYS: usize = 400;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = RECORDS as u64;
     vec![
-        Kind::counted("join/stream_table", N, stream_table),
-        Kind::counted("join/table_table", N, table_table),
+        WorkloadKind::counted("join/stream_table", N, stream_table),
+        WorkloadKind::counted("join/table_table", N, table_table),
         // About one partner for each record.
-        Kind::counted("join/stream_stream", N, || stream_stream(RECORDS)),
+        WorkloadKind::counted("join/stream_stream", N, || stream_stream(RECORDS)),
     ]
 }
 
@@ -29,10 +29,10 @@ fn topic(name: &str) -> Topic<u64, u64> {
 }
 
 /// A record of a random key every so many milliseconds.
-fn records(seed: u64, count: usize, every_ms: i64) -> Arc<Records> {
+fn records(seed: u64, count: usize, every_ms: i64) -> Arc<EncodedRecords> {
     let mut dice = Dice::new(seed);
     let record = |n| (dice.below(KEYS) as u64, dice.roll(), n as i64 * every_ms);
-    Records::of(&topic("any"), (0..count).map(record))
+    EncodedRecords::of(&topic("any"), (0..count).map(record))
 }
 
 /// The number of the input that `name` is.
@@ -50,7 +50,11 @@ fn stream_table() -> Box<dyn Workload> {
     let rows = input(&topology, "rows");
     let events = input(&topology, "events");
     let mut task = Driver::new(topology);
-    task.feed(rows, &Records::of(&topic("any"), (0..KEYS as u64).map(|key| (key, key, 0))), 0);
+    task.feed(
+        rows,
+        &EncodedRecords::of(&topic("any"), (0..KEYS as u64).map(|key| (key, key, 0))),
+        0,
+    );
     task.run();
     task.commit();
     let records = records(31, RECORDS, 0);

@@ -29,5 +29,5 @@ pub mod windows;
 mod workload;
 
 pub use driver::Driver;
-pub use feed::{Feed, Records};
-pub use workload::{Kind, Workload, all};
+pub use feed::{EncodedRecords, RecordFeed};
+pub use workload::{Workload, WorkloadKind, all};

@@ -8,19 +8,19 @@ use state::MemoryStore;
 use streams_core::{Store, StoreBatch, TableBatch};
 use testkit::Dice;
 
-use crate::workload::{Kind, Workload};
+use crate::workload::{Workload, WorkloadKind};
 
 /// Entries that the store has.
 const ENTRIES: usize = 50_000;
 /// Entries that a round goes over.
 const ROUND: usize = 1_000;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = ROUND as u64;
     let mut kinds = vec![
-        Kind::counted("stores/memory_get", N, || get(memory())),
-        Kind::counted("stores/memory_apply", N, || apply(memory())),
-        Kind::counted("stores/memory_scan", N, || scan(memory())),
+        WorkloadKind::counted("stores/memory_get", N, || get(memory())),
+        WorkloadKind::counted("stores/memory_apply", N, || apply(memory())),
+        WorkloadKind::counted("stores/memory_scan", N, || scan(memory())),
     ];
     if cfg!(feature = "rocksdb") {
         kinds.extend(rocks::kinds());
@@ -108,9 +108,9 @@ fn scan(mut store: Box<dyn Store>) -> Box<dyn Workload> {
 
 #[cfg(not(feature = "rocksdb"))]
 mod rocks {
-    use super::Kind;
+    use super::WorkloadKind;
 
-    pub(super) fn kinds() -> Vec<Kind> {
+    pub(super) fn kinds() -> Vec<WorkloadKind> {
         Vec::new()
     }
 }
@@ -121,10 +121,11 @@ mod rocks {
     use streams_core::{Store, StoreProvider};
     use tempfile::TempDir;
 
-    use super::{Kind, ROUND, Workload, apply, get, scan};
+    use super::{ROUND, Workload, WorkloadKind, apply, get, scan};
 
-    pub(super) fn kinds() -> Vec<Kind> {
-        let kind = |name, set_up| Kind { name, elements: ROUND as u64, is_counted: false, set_up };
+    pub(super) fn kinds() -> Vec<WorkloadKind> {
+        let kind =
+            |name, set_up| WorkloadKind { name, elements: ROUND as u64, is_counted: false, set_up };
         vec![
             kind("stores/rocksdb_get", || in_folder(get)),
             kind("stores/rocksdb_apply", || in_folder(apply)),

@@ -6,20 +6,20 @@ use streams_core::{Builder, Table, Topic, Topology};
 use testkit::Dice;
 
 use crate::driver::Driver;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: usize = 4_000;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = RECORDS as u64;
     vec![
         // All but a hundred records of a commit find their key in the overlay.
-        Kind::counted("tables/count_hot", N, || count(100, false)),
+        WorkloadKind::counted("tables/count_hot", N, || count(100, false)),
         // Nearly each record asks the store, and has a changelog record of its own.
-        Kind::counted("tables/count_cold", N, || count(20_000, false)),
+        WorkloadKind::counted("tables/count_cold", N, || count(20_000, false)),
         // A source that passes over bad records keeps what it would have to take back.
-        Kind::counted("tables/count_hot_undoable", N, || count(100, true)),
+        WorkloadKind::counted("tables/count_hot_undoable", N, || count(100, true)),
     ]
 }
 
@@ -42,9 +42,9 @@ fn topology(undoable: bool) -> Topology {
 }
 
 /// A click for each key, which is spread over all its bytes, as if somebody had hashed it.
-pub fn clicks_of(keys: impl IntoIterator<Item = u64>) -> Arc<Records> {
+pub fn clicks_of(keys: impl IntoIterator<Item = u64>) -> Arc<EncodedRecords> {
     let spread = |key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Records::of(&clicks(), keys.into_iter().map(|key| (spread(key), 1, 0)))
+    EncodedRecords::of(&clicks(), keys.into_iter().map(|key| (spread(key), 1, 0)))
 }
 
 fn count(keys: usize, undoable: bool) -> Box<dyn Workload> {

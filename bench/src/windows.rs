@@ -8,21 +8,21 @@ use streams_core::{Builder, Hopping, Session, Table, Topic, Tumbling, Windowed};
 use testkit::Dice;
 
 use crate::driver::Driver;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: usize = 2_000;
 const KEYS: usize = 200;
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = RECORDS as u64;
     vec![
-        Kind::counted("windows/tumbling_updates", N, tumbling_updates),
+        WorkloadKind::counted("windows/tumbling_updates", N, tumbling_updates),
         // Each round closes two windows of nearly all keys.
-        Kind::counted("windows/tumbling_closed", N, tumbling_closed),
-        Kind::counted("windows/hopping_updates", N, hopping_updates),
-        Kind::counted("windows/session_closed", N, || session_closed(RECORDS)),
+        WorkloadKind::counted("windows/tumbling_closed", N, tumbling_closed),
+        WorkloadKind::counted("windows/hopping_updates", N, hopping_updates),
+        WorkloadKind::counted("windows/session_closed", N, || session_closed(RECORDS)),
     ]
 }
 
@@ -31,10 +31,10 @@ fn clicks() -> Topic<u64, u64> {
 }
 
 /// A record each millisecond: by itself a round is two seconds of stream time.
-fn records(count: usize) -> Arc<Records> {
+fn records(count: usize) -> Arc<EncodedRecords> {
     let mut dice = Dice::new(21);
     let record = |at| (dice.below(KEYS) as u64, 1, at as i64);
-    Records::of(&clicks(), (0..count).map(record))
+    EncodedRecords::of(&clicks(), (0..count).map(record))
 }
 
 fn out() -> Topic<Windowed<u64>, u64> {

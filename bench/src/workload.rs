@@ -3,7 +3,7 @@
 use crate::{agents, chain, codecs, end_to_end, joins, stores, tables, windows};
 
 /// A piece of work, and how to set it up.
-pub struct Kind {
+pub struct WorkloadKind {
     /// `group/name`.
     pub name: &'static str,
     /// How many records, values or entries one round goes over.
@@ -15,7 +15,7 @@ pub struct Kind {
     pub set_up: fn() -> Box<dyn Workload>,
 }
 
-impl Kind {
+impl WorkloadKind {
     /// One whose instructions are counted.
     pub(crate) const fn counted(
         name: &'static str,
@@ -43,7 +43,7 @@ impl<F: FnMut()> Workload for F {
 }
 
 /// All of them, in the order in which they are shown.
-pub fn all() -> Vec<Kind> {
+pub fn all() -> Vec<WorkloadKind> {
     let groups = [
         agents::kinds(),
         chain::kinds(),

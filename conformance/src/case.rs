@@ -17,17 +17,17 @@ pub struct Case {
     pub basis: String,
     /// How outputs are compared.
     #[serde(default)]
-    pub order: Order,
+    pub order: OutputOrder,
     /// What to build.
-    pub topology: Shape,
+    pub topology: CaseTopology,
     /// What to put in, in order.
-    pub input: Vec<Step>,
+    pub input: Vec<InputStep>,
     /// What must come out.
     #[serde(default)]
     pub output: Vec<Out>,
     /// What tables must hold at the end.
     #[serde(default)]
-    pub store: BTreeMap<String, Vec<Entry>>,
+    pub store: BTreeMap<String, Vec<TableEntry>>,
     /// What `peek` must see, if that is to be compared.
     #[serde(default)]
     pub peeked: Option<Vec<Peeked>>,
@@ -40,7 +40,7 @@ fn rules() -> String {
 /// How outputs are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum OutputOrder {
     /// The sequence of each topic.
     #[default]
     Strict,
@@ -50,20 +50,20 @@ pub enum Order {
 
 /// What to build.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Shape {
+pub struct CaseTopology {
     /// Topics that are consumed.
-    pub sources: Vec<Source>,
+    pub sources: Vec<CaseSource>,
     /// Operators, each behind those that it names.
     #[serde(default)]
     pub ops: Vec<Op>,
     /// Topics that are written to.
     #[serde(default)]
-    pub sinks: Vec<Sink>,
+    pub sinks: Vec<CaseSink>,
 }
 
 /// A topic that is consumed, one of three ways.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Source {
+pub struct CaseSource {
     /// Its node's name.
     pub id: String,
     /// As a stream.
@@ -90,7 +90,7 @@ pub struct Op {
 
 /// Where records go.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Sink {
+pub struct CaseSink {
     /// The node that they come from.
     pub from: String,
     /// To one topic.
@@ -113,7 +113,7 @@ pub struct TopicBy {
 /// A record, or time that passes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub enum Step {
+pub enum InputStep {
     /// The wall clock goes on.
     Clock {
         /// By how much.
@@ -154,7 +154,7 @@ pub struct Out {
 
 /// An entry of a table.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Entry {
+pub struct TableEntry {
     /// Its key.
     #[serde(default)]
     pub key: Value,

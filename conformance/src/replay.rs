@@ -9,8 +9,8 @@ use headwater::{Record, Timestamp};
 use serde_json::{Value, json};
 use testkit::TopologyTest;
 
-use crate::build::{Built, Store};
-use crate::case::{Case, CaseError, Step};
+use crate::build::{Built, CaseTable};
+use crate::case::{Case, CaseError, InputStep};
 use crate::key::{Key, KeyCodec, RowKey, Val, ValCodec};
 
 /// A record that came out: step, topic, key, value, timestamp.
@@ -20,7 +20,7 @@ pub type Entry = (Key, Val, Timestamp);
 
 /// What came out of a case.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct ReplayOutcome {
     /// The records, by step.
     pub outputs: Vec<Output>,
     /// The tables' contents.
@@ -45,12 +45,12 @@ impl Mischief for Peace {
 }
 
 /// Replays a case.
-pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<Outcome, CaseError> {
+pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<ReplayOutcome, CaseError> {
     let built = crate::build::build(case)?;
     let Built { topology, stores, peeked } = built;
     let mut test = TopologyTest::new(topology);
     let topics = sink_topics(case);
-    let mut outcome = Outcome::default();
+    let mut outcome = ReplayOutcome::default();
     for (at, step) in case.input.iter().enumerate() {
         mischief.before(at, &mut test)?;
         put_in(step, &mut test)?;
@@ -78,12 +78,12 @@ pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<Outcome, CaseE
     Ok(outcome)
 }
 
-fn put_in(step: &Step, test: &mut TopologyTest) -> Result<(), CaseError> {
+fn put_in(step: &InputStep, test: &mut TopologyTest) -> Result<(), CaseError> {
     match step {
-        Step::Clock { advance_wall_clock_ms } => {
+        InputStep::Clock { advance_wall_clock_ms } => {
             test.advance(Duration::from_millis(*advance_wall_clock_ms)).map_err(broken)
         }
-        Step::Record { topic, key, value, ts } => {
+        InputStep::Record { topic, key, value, ts } => {
             let key = Key::from_json(key).map_err(CaseError::Unknown)?;
             let record = Record::new(key, crate::key::val(Some(value.clone())), *ts);
             let topic = headwater::Topic::with(topic.as_str(), KeyCodec, ValCodec);
@@ -108,7 +108,7 @@ fn sink_topics(case: &Case) -> Vec<String> {
 }
 
 /// A table's entries; `None` if it cannot be asked.
-fn entries(store: &Store, test: &mut TopologyTest) -> Result<Option<Vec<Entry>>, CaseError> {
+fn entries(store: &CaseTable, test: &mut TopologyTest) -> Result<Option<Vec<Entry>>, CaseError> {
     use crate::build::windows::AnyWindows;
     macro_rules! windows {
         ($table:expr, $windows:expr) => {
@@ -122,13 +122,15 @@ fn entries(store: &Store, test: &mut TopologyTest) -> Result<Option<Vec<Entry>>,
         };
     }
     let mut entries = match store {
-        Store::Values(table) => rows(test.table_rows(table).map_err(broken)?, |value| value),
-        Store::WindowKeys(table) => rows(test.table_rows(table).map_err(broken)?, |value| value),
-        Store::Counts(table) => rows(test.table_rows(table).map_err(broken)?, number),
-        Store::Numbers(table) => rows(test.table_rows(table).map_err(broken)?, number),
-        Store::Windows(table, kind) => rows(windows!(table, kind), |value| value),
-        Store::WindowCounts(table, kind) => rows(windows!(table, kind), number),
-        Store::Global => return Ok(None),
+        CaseTable::Values(table) => rows(test.table_rows(table).map_err(broken)?, |value| value),
+        CaseTable::WindowKeys(table) => {
+            rows(test.table_rows(table).map_err(broken)?, |value| value)
+        }
+        CaseTable::Counts(table) => rows(test.table_rows(table).map_err(broken)?, number),
+        CaseTable::Numbers(table) => rows(test.table_rows(table).map_err(broken)?, number),
+        CaseTable::Windows(table, kind) => rows(windows!(table, kind), |value| value),
+        CaseTable::WindowCounts(table, kind) => rows(windows!(table, kind), number),
+        CaseTable::Global => return Ok(None),
     };
     entries.sort_by_key(|(key, _, _)| order(key));
     Ok(Some(entries))

@@ -9,7 +9,7 @@ use crate::replay::{Mischief, replay};
 
 /// How a case went.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum CaseVerdict {
     /// As it must.
     Passed,
     /// Not as it must.
@@ -19,16 +19,20 @@ pub enum Verdict {
 }
 
 /// Runs a case.
-pub fn judge(case: &Case, mischief: &mut dyn Mischief) -> Verdict {
+pub fn judge(case: &Case, mischief: &mut dyn Mischief) -> CaseVerdict {
     let run = || replay(case, mischief);
     // A case that makes the library panic is a failure of that case, not of the run.
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(Ok(outcome)) => {
             let differences = compare(case, &outcome);
-            if differences.is_empty() { Verdict::Passed } else { Verdict::Differs(differences) }
+            if differences.is_empty() {
+                CaseVerdict::Passed
+            } else {
+                CaseVerdict::Differs(differences)
+            }
         }
-        Ok(Err(error)) => Verdict::Broken(error),
-        Err(_) => Verdict::Broken(CaseError::Unknown("it panicked".to_owned())),
+        Ok(Err(error)) => CaseVerdict::Broken(error),
+        Err(_) => CaseVerdict::Broken(CaseError::Unknown("it panicked".to_owned())),
     }
 }
 
@@ -41,16 +45,16 @@ pub struct Report {
 
 impl Report {
     /// Adds a case.
-    pub fn add(&mut self, case: &Case, verdict: &Verdict) {
+    pub fn add(&mut self, case: &Case, verdict: &CaseVerdict) {
         let (passed, total) = self.groups.entry(case.group.clone()).or_default();
         *total += 1;
         match verdict {
-            Verdict::Passed => *passed += 1,
-            Verdict::Differs(differences) => {
+            CaseVerdict::Passed => *passed += 1,
+            CaseVerdict::Differs(differences) => {
                 let first = differences.first().map_or_else(String::new, Difference::first);
                 self.failures.push(format!("{} ({}): {first}", case.id, case.basis));
             }
-            Verdict::Broken(error) => {
+            CaseVerdict::Broken(error) => {
                 self.failures.push(format!("{} ({}): {error}", case.id, case.basis));
             }
         }
@@ -82,14 +86,14 @@ impl std::fmt::Display for Report {
 }
 
 /// A case's differences, side by side.
-pub fn side_by_side(case: &Case, verdict: &Verdict) -> String {
+pub fn side_by_side(case: &Case, verdict: &CaseVerdict) -> String {
     let mut text = format!("{} ({}, {})\n", case.id, case.group, case.basis);
     match verdict {
-        Verdict::Passed => text.push_str("passed\n"),
-        Verdict::Broken(error) => {
+        CaseVerdict::Passed => text.push_str("passed\n"),
+        CaseVerdict::Broken(error) => {
             let _ = writeln!(text, "{error}");
         }
-        Verdict::Differs(differences) => {
+        CaseVerdict::Differs(differences) => {
             for difference in differences {
                 let _ = writeln!(text, "{}", difference.place);
                 table(difference, &mut text);

@@ -5,7 +5,7 @@ mod common;
 
 use conformance::case::{Case, CaseError};
 use conformance::replay::Mischief;
-use conformance::report::{Verdict, judge, side_by_side};
+use conformance::report::{CaseVerdict, judge, side_by_side};
 use testkit::{Dice, TopologyTest};
 
 /// Aborts one commit in five, and crashes in front of one step in eight; in half of the cases, what
@@ -43,7 +43,7 @@ fn outputs_and_tables_are_the_same_over_all_seeds() {
         for (index, case) in cases.iter().enumerate() {
             let dice = Dice::new(seed * 1_000 + index as u64);
             match judge(case, &mut Interruptions(dice)) {
-                Verdict::Passed => {}
+                CaseVerdict::Passed => {}
                 verdict => different.push(format!("seed {seed}: {}", side_by_side(case, &verdict))),
             }
         }

@@ -3,7 +3,7 @@
 mod common;
 
 use conformance::replay::Peace;
-use conformance::report::{Report, Verdict, judge};
+use conformance::report::{CaseVerdict, Report, judge};
 
 /// Cases whose outputs hang on an internal of Kafka Streams, and which differ; README.md says why.
 const DIFFERENT: [&str; 15] = [
@@ -38,7 +38,7 @@ fn of_the_cases_by_rules_every_one_passes() {
 fn of_the_cases_by_internals_those_that_differ_are_known() {
     let by_internals = common::cases().into_iter().filter(|case| case.basis == "kafka");
     let differs =
-        |case: &conformance::case::Case| !matches!(judge(case, &mut Peace), Verdict::Passed);
+        |case: &conformance::case::Case| !matches!(judge(case, &mut Peace), CaseVerdict::Passed);
     let different: Vec<_> = by_internals.filter(differs).map(|case| case.id).collect();
     assert_eq!(different, DIFFERENT);
 }

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use bench::{Kind, Workload, all};
+use bench::{Workload, WorkloadKind, all};
 
 /// Rounds before those that are counted: buffers have their size then.
 const WARM_UP: usize = 2;
@@ -29,11 +29,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn find<'a>(kinds: &'a [Kind], name: &str) -> Option<&'a Kind> {
+fn find<'a>(kinds: &'a [WorkloadKind], name: &str) -> Option<&'a WorkloadKind> {
     kinds.iter().find(|kind| kind.name == name)
 }
 
-fn count(kind: &Kind, rounds: u64) {
+fn count(kind: &WorkloadKind, rounds: u64) {
     let mut workload = (kind.set_up)();
     for _ in 0..WARM_UP {
         workload.prepare();

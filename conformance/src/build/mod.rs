@@ -18,8 +18,8 @@ use headwater::{Builder, Stream, Table, TableStream, Topology, Windowed};
 
 use crate::case::{Case, CaseError, Op};
 use crate::key::{Key, RowKey, Val};
-use crate::plan::Plan;
-use groups::Group;
+use crate::plan::CasePlan;
+use groups::Grouping;
 use windows::AnyWindows;
 
 /// What a case became.
@@ -27,14 +27,14 @@ pub struct Built {
     /// The topology.
     pub topology: Topology,
     /// Its tables by the names that the case gives them.
-    pub stores: BTreeMap<String, Store>,
+    pub stores: BTreeMap<String, CaseTable>,
     /// What the `peek`s saw: operator, key, value.
     pub peeked: Arc<Mutex<Vec<(String, Key, Val)>>>,
 }
 
 /// A table of a case.
 #[derive(Clone)]
-pub enum Store {
+pub enum CaseTable {
     /// Values.
     Values(Table<Key, Val>),
     /// Values of windowed keys.
@@ -63,22 +63,22 @@ pub(crate) struct Flow<'b> {
 
 /// What a name of a case stands for.
 #[derive(Clone)]
-pub(crate) enum Node<'b> {
+pub(crate) enum CaseNode<'b> {
     Stream(Flow<'b>),
     /// A table that does not know what its rows were: optional values by key.
     Changes(Flow<'b>),
     Table(TableStream<'b, Key, Val>),
     WindowTable(TableStream<'b, Windowed<Key>, Val>),
     Global(headwater::GlobalTable<Key, Val>),
-    Group(Group<'b>),
+    Group(Grouping<'b>),
 }
 
 /// Builds a case's topology.
 pub struct Build<'b> {
     app: &'b Builder,
-    plan: Plan,
-    nodes: BTreeMap<String, Node<'b>>,
-    stores: BTreeMap<String, Store>,
+    plan: CasePlan,
+    nodes: BTreeMap<String, CaseNode<'b>>,
+    stores: BTreeMap<String, CaseTable>,
     peeked: Arc<Mutex<Vec<(String, Key, Val)>>>,
     generated: usize,
     /// All operators of the case.
@@ -92,7 +92,7 @@ pub fn build(case: &Case) -> Result<Built, CaseError> {
     let app = Builder::new("case");
     let mut build = Build {
         app: &app,
-        plan: Plan::of(&case.topology)?,
+        plan: CasePlan::of(&case.topology)?,
         nodes: BTreeMap::new(),
         stores: BTreeMap::new(),
         peeked: Arc::default(),
@@ -109,8 +109,10 @@ pub fn build(case: &Case) -> Result<Built, CaseError> {
     for sink in &case.topology.sinks {
         build.sink(sink)?;
     }
+    // `build` borrows the builder that `app.build()` consumes.
+    let Build { stores, peeked, .. } = build;
     let topology = app.build().map_err(|error| CaseError::Unknown(error.to_string()))?;
-    Ok(Built { topology, stores: build.stores, peeked: build.peeked })
+    Ok(Built { topology, stores, peeked })
 }
 
 impl<'b> Build<'b> {
@@ -137,28 +139,28 @@ impl<'b> Build<'b> {
         }
     }
 
-    fn node(&self, op: &Op, name: &str) -> Result<Node<'b>, CaseError> {
+    fn node(&self, op: &Op, name: &str) -> Result<CaseNode<'b>, CaseError> {
         self.find(&op.id, name)
     }
 
-    fn find(&self, at: &str, name: &str) -> Result<Node<'b>, CaseError> {
+    fn find(&self, at: &str, name: &str) -> Result<CaseNode<'b>, CaseError> {
         let node = self.nodes.get(name).cloned();
         node.ok_or_else(|| CaseError::at(at, format!("nothing is called {name}")))
     }
 
-    fn from(&self, op: &Op) -> Result<Node<'b>, CaseError> {
+    fn from(&self, op: &Op) -> Result<CaseNode<'b>, CaseError> {
         self.node(op, &op.get::<String>("from")?)
     }
 
     /// The stream that an operator comes behind.
     fn flow(&self, op: &Op, name: &str) -> Result<Flow<'b>, CaseError> {
         match self.node(op, name)? {
-            Node::Stream(flow) => Ok(flow),
+            CaseNode::Stream(flow) => Ok(flow),
             _ => Err(CaseError::at(&op.id, format!("{name} is no stream"))),
         }
     }
 
-    fn add(&mut self, op: &Op, node: Node<'b>) -> Result<(), CaseError> {
+    fn add(&mut self, op: &Op, node: CaseNode<'b>) -> Result<(), CaseError> {
         self.nodes.insert(op.id.clone(), node);
         Ok(())
     }
@@ -170,7 +172,7 @@ impl<'b> Build<'b> {
         rekeyed: bool,
     ) -> Result<(), CaseError> {
         let flow = Flow { stream: stream.shared(), rekeyed };
-        self.nodes.insert(id.to_owned(), Node::Stream(flow));
+        self.nodes.insert(id.to_owned(), CaseNode::Stream(flow));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use headwater::codec::Bytes;
 use headwater::{Process, ProcessContext, ProcessError, Record, Table, Timestamp};
 use serde_json::json;
 
-use super::{Build, Flow, Store};
+use super::{Build, CaseTable, Flow};
 use crate::case::{CaseError, Op};
 use crate::functions::ValueFunction;
 use crate::key::{Key, KeyCodec, Rec, Val};
@@ -21,7 +21,7 @@ impl<'b> Build<'b> {
         let name = self.store_name(op)?;
         let process = self.generate(&op.id);
         let store = Table::<Key, i64>::with(name.as_str(), KeyCodec, Bytes);
-        self.stores.insert(name, Store::Numbers(store.clone()));
+        self.stores.insert(name, CaseTable::Numbers(store.clone()));
         let process: Processor<'b> = stream.process(&process).table(&store);
         let stream = match op.get::<String>("fn")?.as_str() {
             "dedup" => dedup(op, process, store)?,

@@ -1,13 +1,13 @@
 //! Where records go.
 
 use super::sources::topic;
-use super::{AnyStream, Build, Node};
-use crate::case::{CaseError, Sink};
+use super::{AnyStream, Build, CaseNode};
+use crate::case::{CaseError, CaseSink};
 use crate::functions::ValueFunction;
 use crate::key::{Key, RowKey};
 
 impl<'b> Build<'b> {
-    pub(super) fn sink(&mut self, sink: &Sink) -> Result<(), CaseError> {
+    pub(super) fn sink(&mut self, sink: &CaseSink) -> Result<(), CaseError> {
         let stream = self.as_stream(&sink.from, self.find("a sink", &sink.from)?)?;
         match (&sink.topic, &sink.topic_by) {
             (Some(name), None) => stream.to(&topic(name)),
@@ -27,15 +27,19 @@ impl<'b> Build<'b> {
     }
 
     /// A node's records; a table's changes.
-    pub(super) fn as_stream(&self, name: &str, node: Node<'b>) -> Result<AnyStream<'b>, CaseError> {
+    pub(super) fn as_stream(
+        &self,
+        name: &str,
+        node: CaseNode<'b>,
+    ) -> Result<AnyStream<'b>, CaseError> {
         match node {
-            Node::Stream(flow) | Node::Changes(flow) => Ok(flow.stream),
-            Node::Table(table) => Ok(table.to_stream().map_values(Option::flatten).shared()),
-            Node::WindowTable(table) => {
+            CaseNode::Stream(flow) | CaseNode::Changes(flow) => Ok(flow.stream),
+            CaseNode::Table(table) => Ok(table.to_stream().map_values(Option::flatten).shared()),
+            CaseNode::WindowTable(table) => {
                 let stream = table.to_stream();
                 Ok(stream.map(|key, value| (key.to_key(), value.flatten())).shared())
             }
-            Node::Global(_) | Node::Group(_) => {
+            CaseNode::Global(_) | CaseNode::Group(_) => {
                 Err(CaseError::at(name, "it is neither a stream nor a table"))
             }
         }
@@ -43,11 +47,11 @@ impl<'b> Build<'b> {
 
     /// Whether the library takes a node's stream for one whose keys changed: those of windows
     /// become keys of cases.
-    pub(super) fn is_rekeyed(node: &Node<'_>) -> bool {
+    pub(super) fn is_rekeyed(node: &CaseNode<'_>) -> bool {
         match node {
-            Node::Stream(flow) | Node::Changes(flow) => flow.rekeyed,
-            Node::WindowTable(_) => true,
-            Node::Table(_) | Node::Global(_) | Node::Group(_) => false,
+            CaseNode::Stream(flow) | CaseNode::Changes(flow) => flow.rekeyed,
+            CaseNode::WindowTable(_) => true,
+            CaseNode::Table(_) | CaseNode::Global(_) | CaseNode::Group(_) => false,
         }
     }
 }

@@ -5,14 +5,14 @@ use std::sync::{Arc, PoisonError};
 use serde::Deserialize;
 
 use super::sinks::has_key;
-use super::{AnyStream, Build, Flow, Node};
+use super::{AnyStream, Build, CaseNode, Flow};
 use crate::case::{CaseError, Op};
 use crate::functions::{Flat, KeyFunction, Predicate, ValueFunction};
 use crate::key::{KeyCodec, ValCodec};
 
 /// One way of a `split`.
 #[derive(Deserialize)]
-struct Branch {
+struct SplitBranch {
     name: String,
     pred: Predicate,
 }
@@ -22,7 +22,7 @@ impl<'b> Build<'b> {
         let predicate: Predicate = op.get("pred")?;
         let wanted: bool = op.op == "filter";
         match self.from(op)? {
-            Node::Stream(Flow { stream, rekeyed }) => {
+            CaseNode::Stream(Flow { stream, rekeyed }) => {
                 let test = move |key: &_, value: &_| predicate.apply(key, value) == wanted;
                 self.add_stream(&op.id, stream.filter(test), rekeyed)
             }
@@ -33,7 +33,7 @@ impl<'b> Build<'b> {
     pub(super) fn map_values(&mut self, op: &Op) -> Result<(), CaseError> {
         let function: ValueFunction = op.get("value")?;
         match self.from(op)? {
-            Node::Stream(Flow { stream, rekeyed }) => {
+            CaseNode::Stream(Flow { stream, rekeyed }) => {
                 let map = move |key: &_, value| function.apply(key, value);
                 self.add_stream(&op.id, stream.map_values_with_key(map), rekeyed)
             }
@@ -71,9 +71,9 @@ impl<'b> Build<'b> {
 
     pub(super) fn split(&mut self, op: &Op) -> Result<(), CaseError> {
         let Flow { stream, rekeyed } = self.flow(op, &op.get::<String>("from")?)?;
-        let branches: Vec<Branch> = op.get("branches")?;
+        let branches: Vec<SplitBranch> = op.get("branches")?;
         let mut rest: AnyStream<'b> = stream;
-        for Branch { name, pred } in branches {
+        for SplitBranch { name, pred } in branches {
             let (matching, others) = rest.branch(move |key, value| pred.apply(key, value));
             self.add_stream(&format!("{}.{name}", op.id), matching, rekeyed)?;
             rest = others.shared();
@@ -98,7 +98,7 @@ impl<'b> Build<'b> {
             });
         }
         let flow = merged.ok_or_else(|| CaseError::at(&op.id, "it merges nothing"))?;
-        self.add(op, Node::Stream(flow))
+        self.add(op, CaseNode::Stream(flow))
     }
 
     pub(super) fn peek(&mut self, op: &Op) -> Result<(), CaseError> {
@@ -115,7 +115,7 @@ impl<'b> Build<'b> {
     pub(super) fn repartition(&mut self, op: &Op) -> Result<(), CaseError> {
         let flow = self.flow(op, &op.get::<String>("from")?)?;
         let flow = self.spread(&op.id, flow.stream);
-        self.add(op, Node::Stream(flow))
+        self.add(op, CaseNode::Stream(flow))
     }
 
     /// Sends records through a repartition topic; those without key are dropped, as Kafka Streams

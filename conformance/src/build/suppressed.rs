@@ -10,7 +10,7 @@ use headwater::codec::Json;
 use headwater::{Process, Record, Table};
 use serde_json::{Value, json};
 
-use super::{AnyStream, Build, Flow, Node};
+use super::{AnyStream, Build, CaseNode, Flow};
 use crate::case::{CaseError, Op};
 use crate::functions::Predicate;
 use crate::key::{Key, KeyCodec, Rec, Val, val};
@@ -30,7 +30,11 @@ impl<'b> Build<'b> {
     }
 
     /// In front of a `suppress`: its table's updates.
-    pub(super) fn updates_of(&self, op: &Op, table: Node<'b>) -> Result<AnyStream<'b>, CaseError> {
+    pub(super) fn updates_of(
+        &self,
+        op: &Op,
+        table: CaseNode<'b>,
+    ) -> Result<AnyStream<'b>, CaseError> {
         let updates = self.as_stream(&op.id, table)?;
         Ok(updates.map_values(|value| Some(json!({ "update": value }))).shared())
     }
@@ -40,7 +44,7 @@ impl<'b> Build<'b> {
         &mut self,
         op: &Op,
         updates: AnyStream<'b>,
-        table: Node<'b>,
+        table: CaseNode<'b>,
     ) -> Result<(), CaseError> {
         let rows = self.as_stream(&op.id, table)?;
         let rows = rows.map_values(|value| Some(json!({ "row": value })));
@@ -101,7 +105,7 @@ impl<'b> Build<'b> {
         let filtered = filtered.filter(|_, pair| *pair != Some(json!([null, null]))).shared();
         self.pairs.insert(op.id.clone(), filtered.clone());
         let rows = filtered.map_values(|pair| at(&pair, 0));
-        self.add(op, Node::Changes(Flow { stream: rows.shared(), rekeyed: true }))
+        self.add(op, CaseNode::Changes(Flow { stream: rows.shared(), rekeyed: true }))
     }
 }
 

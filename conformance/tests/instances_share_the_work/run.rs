@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conformance::build::build;
-use conformance::case::Step;
+use conformance::case::InputStep;
 use conformance::key::{Key, KeyCodec, Rec, ValCodec, val};
 use headwater::codec::{Bytes, Nullable};
 use headwater::{App, Client, Config, Record, Topic};
@@ -29,9 +29,9 @@ fn topics(case: &OrderFree) -> BTreeSet<String> {
 }
 
 fn inputs(case: &OrderFree) -> Vec<(String, Rec)> {
-    let record = |step: &Step| match step {
-        Step::Clock { .. } => None,
-        Step::Record { topic, key, value, ts } => {
+    let record = |step: &InputStep| match step {
+        InputStep::Clock { .. } => None,
+        InputStep::Record { topic, key, value, ts } => {
             let key = Key::from_json(key).expect("a key");
             Some((topic.clone(), Record::new(key, val(Some(value.clone())), *ts)))
         }
@@ -152,8 +152,8 @@ fn outer_topics(case: &OrderFree) -> BTreeSet<String> {
     let by = by.flat_map(|by| by.topics.values().cloned().chain([by.default.clone()]));
     let sinks = shape.sinks.iter().filter_map(|sink| sink.topic.clone());
     let inputs = case.case.input.iter().filter_map(|step| match step {
-        Step::Record { topic, .. } => Some(topic.clone()),
-        Step::Clock { .. } => None,
+        InputStep::Record { topic, .. } => Some(topic.clone()),
+        InputStep::Clock { .. } => None,
     });
     sources.chain(by).chain(sinks).chain(inputs).collect()
 }

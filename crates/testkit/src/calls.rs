@@ -57,14 +57,14 @@ use crate::virtual_time;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Calls {
-    plan: Plan,
-    seen: Arc<Mutex<Seen>>,
+    plan: CallPlan,
+    seen: Arc<Mutex<CallHistory>>,
     /// Where time is real, it counts from here.
     made: Instant,
 }
 
 #[derive(Clone, Debug)]
-struct Plan {
+struct CallPlan {
     seed: u64,
     latency: RangeInclusive<Duration>,
     failing: f64,
@@ -74,7 +74,7 @@ struct Plan {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct CallHistory {
     calls: BTreeMap<String, CallCounts>,
     in_flight: u64,
     in_flight_max: u64,
@@ -132,7 +132,7 @@ impl Calls {
     pub fn new(seed: u64) -> Self {
         let latency = Duration::ZERO..=Duration::ZERO;
         let away = Vec::new();
-        let plan = Plan { seed, latency, failing: 0.0, losing: 0.0, hanging: 0.0, away };
+        let plan = CallPlan { seed, latency, failing: 0.0, losing: 0.0, hanging: 0.0, away };
         Self { plan, seen: Arc::default(), made: Instant::now() }
     }
 
@@ -184,8 +184,8 @@ impl Calls {
     pub async fn call(&self, id: impl Display) -> Result<(), CallError> {
         let id = id.to_string();
         let began = self.now();
-        let (in_flight, attempt) = InFlight::begin(self, &id);
-        let Fate { latency, hangs, fails, loses } = self.plan.fate(&id, attempt);
+        let (in_flight, attempt) = CallInFlight::begin(self, &id);
+        let CallFate { latency, hangs, fails, loses } = self.plan.fate(&id, attempt);
         if hangs {
             std::future::pending::<()>().await;
         }
@@ -229,21 +229,21 @@ impl Calls {
         virtual_time::since_start().unwrap_or_else(|| self.made.elapsed())
     }
 
-    fn note(&self, seen: &mut Seen, what: &str) {
+    fn note(&self, seen: &mut CallHistory, what: &str) {
         seen.history.push(format!("{:>8} ms  {what}", self.now().as_millis()));
     }
 }
 
 /// What becomes of a call.
-struct Fate {
+struct CallFate {
     latency: Duration,
     hangs: bool,
     fails: bool,
     loses: bool,
 }
 
-impl Plan {
-    fn fate(&self, id: &str, attempt: u64) -> Fate {
+impl CallPlan {
+    fn fate(&self, id: &str, attempt: u64) -> CallFate {
         // FNV-1a: the hash of the standard library may change.
         let seed = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ self.seed, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -256,19 +256,19 @@ impl Plan {
         let mut strikes = |ratio: f64| ((dice.roll() >> 11) as f64) < ratio * (1_u64 << 53) as f64;
         let hangs = strikes(self.hanging);
         let fails = strikes(self.failing);
-        Fate { latency, hangs, fails, loses: strikes(self.losing) }
+        CallFate { latency, hangs, fails, loses: strikes(self.losing) }
     }
 }
 
 /// A call that is under way. Dropped without an end it was given up.
-struct InFlight<'a> {
+struct CallInFlight<'a> {
     calls: &'a Calls,
     id: String,
     attempt: u64,
     has_ended: bool,
 }
 
-impl<'a> InFlight<'a> {
+impl<'a> CallInFlight<'a> {
     fn begin(calls: &'a Calls, id: &str) -> (Self, u64) {
         let mut seen = lock(&calls.seen);
         let counts = seen.calls.entry(id.to_owned()).or_default();
@@ -298,7 +298,7 @@ impl<'a> InFlight<'a> {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for CallInFlight<'_> {
     fn drop(&mut self) {
         let mut seen = lock(&self.calls.seen);
         seen.in_flight -= 1;

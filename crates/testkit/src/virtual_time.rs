@@ -22,11 +22,11 @@ use crate::lock::lock;
 
 thread_local! {
     /// Whose time counts on this thread, while tasks are stepped or what they spawned runs.
-    static HERE: Cell<Option<Here>> = const { Cell::new(None) };
+    static HERE: Cell<Option<CurrentTime>> = const { Cell::new(None) };
 }
 
 #[derive(Clone, Copy)]
-struct Here {
+struct CurrentTime {
     epoch: Epoch,
     /// Whether a runtime, whoever's it is, polls a future on this thread.
     in_block_on: bool,
@@ -41,7 +41,7 @@ struct Epoch {
 
 /// How long the test has been running by its own time; `None` where time is real.
 pub(crate) fn since_start() -> Option<Duration> {
-    let Here { epoch, .. } = HERE.get()?;
+    let CurrentTime { epoch, .. } = HERE.get()?;
     Some(epoch.since_start + Instant::now().saturating_duration_since(epoch.instant))
 }
 
@@ -52,18 +52,18 @@ pub(crate) struct VirtualTime {
     epoch: Epoch,
     /// How far the clock has been moved, in milliseconds since the test began.
     now_ms: AtomicU64,
-    signals: Arc<Signals>,
+    signals: Arc<RuntimeSignals>,
 }
 
 impl VirtualTime {
     /// A runtime that starts when the test has been running for `since_start`.
     pub(crate) fn new(since_start: Duration) -> io::Result<Self> {
-        let signals = Arc::new(Signals::default());
+        let signals = Arc::new(RuntimeSignals::default());
         let parked = Arc::clone(&signals);
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
-            .on_thread_park(move || Signals::tell(&parked.idles))
+            .on_thread_park(move || RuntimeSignals::tell(&parked.idles))
             .build()?;
         let instant = {
             let _entered = runtime.enter();
@@ -78,7 +78,7 @@ impl VirtualTime {
     pub(crate) fn enter(&self) -> Option<Entered<'_>> {
         let in_block_on = is_in_block_on();
         let context = self.runtime.as_ref()?.enter();
-        let before = Before::set(Here { epoch: self.epoch, in_block_on });
+        let before = PreviousTime::set(CurrentTime { epoch: self.epoch, in_block_on });
         Some(Entered { _context: context, _before: before })
     }
 
@@ -150,7 +150,7 @@ impl VirtualTime {
         let Some(runtime) = &self.runtime else { return };
         let epoch = self.epoch;
         let block_on = move || {
-            let _before = Before::set(Here { epoch, in_block_on: true });
+            let _before = PreviousTime::set(CurrentTime { epoch, in_block_on: true });
             runtime.block_on(future);
         };
         if is_in_block_on() {
@@ -185,19 +185,19 @@ fn millis(time: Duration) -> u64 {
 /// While it lives, time on this thread is the test's.
 pub(crate) struct Entered<'a> {
     _context: EnterGuard<'a>,
-    _before: Before,
+    _before: PreviousTime,
 }
 
 /// Whose time counted before, and will again.
-struct Before(Option<Here>);
+struct PreviousTime(Option<CurrentTime>);
 
-impl Before {
-    fn set(here: Here) -> Self {
+impl PreviousTime {
+    fn set(here: CurrentTime) -> Self {
         Self(HERE.replace(Some(here)))
     }
 }
 
-impl Drop for Before {
+impl Drop for PreviousTime {
     fn drop(&mut self) {
         HERE.set(self.0);
     }
@@ -205,7 +205,7 @@ impl Drop for Before {
 
 /// What happens while the runtime is driven, and who waits for it.
 #[derive(Default)]
-struct Signals {
+struct RuntimeSignals {
     /// A task's waker was called.
     woken: AtomicBool,
     woken_by: Mutex<Option<Waker>>,
@@ -213,7 +213,7 @@ struct Signals {
     idles: Mutex<Option<Waker>>,
 }
 
-impl Signals {
+impl RuntimeSignals {
     fn tell(waiting: &Mutex<Option<Waker>>) {
         let waiting = lock(waiting).take();
         if let Some(waiting) = waiting {
@@ -222,7 +222,7 @@ impl Signals {
     }
 }
 
-impl Wake for Signals {
+impl Wake for RuntimeSignals {
     fn wake(self: Arc<Self>) {
         self.woken.store(true, Ordering::Release);
         Self::tell(&self.woken_by);

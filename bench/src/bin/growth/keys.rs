@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::{Driver, Records, tables};
+use bench::{Driver, EncodedRecords, tables};
 use state::MemoryStore;
 use streams_core::Store;
 use testkit::Dice;
@@ -44,7 +44,7 @@ fn measure(keys: u64, store: Box<dyn Store>) {
 }
 
 /// The CPU time of processing and committing each batch; making the batches does not count.
-fn work(task: &mut Driver, batches: impl Iterator<Item = Arc<Records>>) -> Duration {
+fn work(task: &mut Driver, batches: impl Iterator<Item = Arc<EncodedRecords>>) -> Duration {
     let begin = cpu::process();
     let mut making = Duration::ZERO;
     let mut since = cpu::thread();

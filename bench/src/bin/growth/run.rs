@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bench::{Records, tables};
+use bench::{EncodedRecords, tables};
 use embedded::EmbeddedLog;
 use runtime::transport::{Outgoing, ProducerConfig, Transport};
 use runtime::{App, Client, Config, StatusHandle};
@@ -25,13 +25,13 @@ const AHEAD_MAX: u64 = 400_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a run cost, in CPU time of everything but the writer of its input.
-pub(crate) struct Run {
+pub(crate) struct GrowthRun {
     pub(crate) starting: Duration,
     pub(crate) idle_second: Duration,
     pub(crate) processing: Duration,
 }
 
-impl Run {
+impl GrowthRun {
     /// A count per key, exactly once, committed as the default configuration has it.
     pub(crate) fn measured(partitions: u64, instances: u64) -> Self {
         let log = EmbeddedLog::in_memory();
@@ -117,7 +117,7 @@ impl Apps {
         let topic: Arc<str> = "clicks".into();
         for (batch, written) in batches.iter().cycle().zip((0..RECORDS).step_by(BATCH as usize)) {
             self.wait(|apps| written < apps.processed() + AHEAD_MAX);
-            let records: &Records = batch;
+            let records: &EncodedRecords = batch;
             for index in 0..records.len() {
                 let (key, value, timestamp) = records.get(index);
                 let record = Outgoing {

@@ -9,24 +9,24 @@ use rocksdb::{
 
 /// Block cache and write buffers, shared: write buffers are charged to the cache, so the cache's
 /// size bounds both.
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     cache: Cache,
     write_buffers: WriteBufferManager,
     env: Env,
     write_buffer_bytes: usize,
-    share: Share,
+    share: BudgetShare,
 }
 
 /// A store's part of the budget: all open stores have the same.
 #[derive(Clone)]
-pub(super) struct Share {
+pub(super) struct BudgetShare {
     hot_bytes: usize,
     write_buffer_bytes: usize,
     write_buffers: WriteBufferManager,
     holders: Arc<()>,
 }
 
-impl Share {
+impl BudgetShare {
     /// For values in front of the store.
     pub(super) fn hot_bytes(&self) -> usize {
         self.hot_bytes / self.stores()
@@ -56,7 +56,7 @@ const WRITE_BUFFER_MAX: usize = 16 << 20;
 /// take megabytes each.
 const ARENA_BLOCK: usize = 64 << 10;
 
-impl Budget {
+impl MemoryBudget {
     pub(super) fn new(memory_max: usize) -> Result<Self, Error> {
         // A quarter is for values in front of the stores: a look-up in RocksDB costs twenty times
         // as much as one there.
@@ -70,7 +70,8 @@ impl Budget {
         );
         let holders = Arc::default();
         let of_shares = write_buffers.clone();
-        let share = Share { hot_bytes, write_buffer_bytes, write_buffers: of_shares, holders };
+        let share =
+            BudgetShare { hot_bytes, write_buffer_bytes, write_buffers: of_shares, holders };
         Ok(Self { cache, write_buffers, env: Env::new()?, write_buffer_bytes, share })
     }
 
@@ -79,7 +80,7 @@ impl Budget {
         self.cache.get_usage()
     }
 
-    pub(super) fn share(&self) -> Share {
+    pub(super) fn share(&self) -> BudgetShare {
         self.share.clone()
     }
 

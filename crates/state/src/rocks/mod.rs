@@ -18,7 +18,7 @@ use std::time::Duration;
 use rocksdb::{ColumnFamilyDescriptor, DB, ErrorKind};
 use streams_core::{Store, StoreError, StoreProvider, TableName};
 
-use budget::Budget;
+use budget::MemoryBudget;
 use store::RocksStore;
 
 /// How tables are kept in RocksDB.
@@ -48,7 +48,7 @@ impl Default for RocksOptions {
 pub struct RocksStores {
     directory: PathBuf,
     options: RocksOptions,
-    budget: Budget,
+    budget: MemoryBudget,
 }
 
 impl RocksStores {
@@ -59,7 +59,7 @@ impl RocksStores {
             task: directory.display().to_string(),
             cause: error.to_string(),
         })?;
-        let budget = Budget::new(options.memory_max)
+        let budget = MemoryBudget::new(options.memory_max)
             .map_err(|error| failed(&directory.display().to_string(), &error))?;
         Ok(Self { directory, options, budget })
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
 use streams_core::{Store, StoreBatch, StoreError, TableBatch, TableName, Timestamp};
 
-use super::budget::Share;
+use super::budget::BudgetShare;
 use super::{RocksOptions, failed};
 
 /// Keys of entries begin with this byte, so that no key of the user's is the position's.
@@ -24,7 +24,7 @@ pub(super) struct RocksStore {
     limits: RocksOptions,
     pub(super) table_options: Options,
     pub(super) key: RefCell<Vec<u8>>,
-    share: Share,
+    share: BudgetShare,
 }
 
 /// A table, and what it has not yet on disk.
@@ -42,7 +42,7 @@ impl RocksStore {
         tables: &[TableName],
         limits: &RocksOptions,
         table_options: Options,
-        share: Share,
+        share: BudgetShare,
     ) -> Self {
         let tables = tables.iter().map(|name| Flushing {
             name: TableName::clone(name),

@@ -6,11 +6,11 @@ use runtime::transport::{FetchProgress, Fetcher};
 use streams_core::TopicPartition;
 
 use super::env::{Env, at, must};
-use super::process::{Process, alone};
+use super::process::{GroupProcess, alone};
 use super::records::{TICK, by_partition, numbered, send, texts};
 
 /// A member with the only partition of a new topic, which has `count` records.
-fn with_records(env: &Env, count: usize) -> (Arc<str>, TopicPartition, Process) {
+fn with_records(env: &Env, count: usize) -> (Arc<str>, TopicPartition, GroupProcess) {
     let topic = env.topic("in", 1);
     env.write(&topic, 0, numbered(count));
     let process = alone(env, "group", &[&topic], 1);
@@ -21,7 +21,7 @@ fn with_records(env: &Env, count: usize) -> (Arc<str>, TopicPartition, Process) 
 /// Polls until the fetcher is at the end; everything that was delivered until then.
 fn until_the_end(
     env: &Env,
-    process: &mut Process,
+    process: &mut GroupProcess,
     fetcher: &mut dyn Fetcher,
     partition: &TopicPartition,
     records_max: usize,

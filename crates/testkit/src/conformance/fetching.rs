@@ -9,11 +9,11 @@ use runtime::transport::Fetcher;
 use streams_core::{OwnedRecord, TopicPartition};
 
 use super::env::{Env, at, must};
-use super::process::{Process, alone};
+use super::process::{GroupProcess, alone};
 use super::records::{TICK, by_partition, numbered, offsets, texts};
 
 /// A member with all `partitions` partitions of a new topic, each with the same records.
-fn with_records(env: &Env, partitions: i32, count: usize) -> (Arc<str>, Process) {
+fn with_records(env: &Env, partitions: i32, count: usize) -> (Arc<str>, GroupProcess) {
     let topic = env.topic("in", partitions);
     for partition in 0..partitions {
         env.write(&topic, partition, numbered(count));
@@ -25,7 +25,7 @@ fn with_records(env: &Env, partitions: i32, count: usize) -> (Arc<str>, Process)
 /// Polls until `count` records of each of `partitions` are there.
 fn fetch(
     env: &Env,
-    process: &mut Process,
+    process: &mut GroupProcess,
     fetcher: &mut dyn Fetcher,
     partitions: &[&TopicPartition],
     count: usize,

@@ -6,15 +6,15 @@ use runtime::transport::MemberEvent;
 use streams_core::TopicPartition;
 
 use super::env::{Env, at, must};
-use super::process::{Process, alone, check_exclusive, commit_of, settle};
+use super::process::{GroupProcess, alone, check_exclusive, commit_of, settle};
 use super::records::{TICK, by_partition, numbered, texts};
 
 pub(super) fn each_partition_has_one_owner(env: &Env) {
     let topic = env.topic("in", 6);
     let mut first = alone(env, "group", &[&topic], 6);
-    let mut second = Process::start(env, &env.member("group", &[&topic]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[&topic]));
     settle(env, &mut [&mut first, &mut second], 6);
-    let mut third = Process::start(env, &env.member("group", &[&topic]));
+    let mut third = GroupProcess::start(env, &env.member("group", &[&topic]));
     settle(env, &mut [&mut first, &mut second, &mut third], 6);
     assert_eq!([first.owned.len(), second.owned.len(), third.owned.len()], [2, 2, 2]);
     let all: BTreeSet<_> = [&first, &second, &third].iter().flat_map(|p| p.owned.iter()).collect();
@@ -25,11 +25,11 @@ pub(super) fn each_partition_has_one_owner(env: &Env) {
 pub(super) fn a_join_moves_only_what_must_move(env: &Env) {
     let topic = env.topic("in", 6);
     let mut first = alone(env, "group", &[&topic], 6);
-    let mut second = Process::start(env, &env.member("group", &[&topic]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[&topic]));
     settle(env, &mut [&mut first, &mut second], 6);
     let before = [first.owned.clone(), second.owned.clone()];
     let assigned = [first.assigned_count, second.assigned_count];
-    let mut third = Process::start(env, &env.member("group", &[&topic]));
+    let mut third = GroupProcess::start(env, &env.member("group", &[&topic]));
     settle(env, &mut [&mut first, &mut second, &mut third], 6);
     assert!(first.owned.is_subset(&before[0]) && first.owned.len() == 2);
     assert!(second.owned.is_subset(&before[1]) && second.owned.len() == 2);
@@ -40,7 +40,7 @@ pub(super) fn a_join_moves_only_what_must_move(env: &Env) {
 pub(super) fn a_revoked_partition_waits_for_its_owner(env: &Env) {
     let topic = env.topic("in", 2);
     let mut first = alone(env, "group", &[&topic], 2);
-    let mut second = Process::start(env, &env.member("group", &[&topic]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[&topic]));
     let revoked = env.eventually("a partition is revoked", || {
         second.step();
         let events = must("poll", first.member.poll(TICK));
@@ -66,9 +66,9 @@ pub(super) fn leaving_gives_partitions_away_at_once(env: &Env) {
     let topic = env.topic("in", 6);
     let mut config = env.member("group", &[&topic]);
     config.session_timeout = env.patience * 2;
-    let mut first = Process::start(env, &config);
-    let mut second = Process::start(env, &config);
-    let mut third = Process::start(env, &config);
+    let mut first = GroupProcess::start(env, &config);
+    let mut second = GroupProcess::start(env, &config);
+    let mut third = GroupProcess::start(env, &config);
     settle(env, &mut [&mut first, &mut second, &mut third], 6);
     let before = [first.owned.clone(), second.owned.clone()];
     third.leave(env, &mut [&mut first, &mut second]);
@@ -125,7 +125,7 @@ pub(super) fn two_topics_are_shared_out(env: &Env) {
     let one = env.topic("one", 3);
     let two = env.topic("two", 5);
     let mut first = alone(env, "group", &[&one, &two], 8);
-    let mut second = Process::start(env, &env.member("group", &[&one, &two]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[&one, &two]));
     settle(env, &mut [&mut first, &mut second], 8);
     env.meanwhile(|| {
         first.step();

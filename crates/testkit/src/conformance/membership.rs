@@ -6,7 +6,7 @@ use std::time::Duration;
 use runtime::transport::ErrorKind;
 
 use super::env::{Env, at, must, must_fail};
-use super::process::{Process, alone, commit_of, settle};
+use super::process::{GroupProcess, alone, commit_of, settle};
 use super::records::send;
 
 pub(super) fn static_member_takes_its_old_place(env: &Env) {
@@ -18,8 +18,8 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
         config.session_timeout = env.patience * 2;
         config
     };
-    let mut first = Process::start(env, &config("one"));
-    let mut second = Process::start(env, &config("two"));
+    let mut first = GroupProcess::start(env, &config("one"));
+    let mut second = GroupProcess::start(env, &config("two"));
     settle(env, &mut [&mut first, &mut second], 6);
     let kept = first.owned.clone();
     let old = second.owned.clone();
@@ -28,7 +28,7 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
     assert_eq!(before.instance_id.as_deref(), Some("two"));
     // Dies without a word, and is started again.
     drop(second);
-    let mut second = Process::start(env, &config("two"));
+    let mut second = GroupProcess::start(env, &config("two"));
     env.eventually("the old partitions are back", || {
         first.step();
         second.step();
@@ -48,9 +48,13 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
 }
 
 /// A member that fell silent, and the one that has its partitions now.
-fn succeed(env: &Env, topic: &std::sync::Arc<str>, partitions: usize) -> (Process, Process) {
+fn succeed(
+    env: &Env,
+    topic: &std::sync::Arc<str>,
+    partitions: usize,
+) -> (GroupProcess, GroupProcess) {
     let silent = alone(env, "group", &[topic], partitions);
-    let mut successor = Process::start(env, &env.member("group", &[topic]));
+    let mut successor = GroupProcess::start(env, &env.member("group", &[topic]));
     let count = silent.owned.len();
     env.eventually("the silent member's partitions are given away", || {
         successor.step();
@@ -83,7 +87,7 @@ pub(super) fn zombie_cannot_commit(env: &Env) {
     let mut producer = env.init(Some(env.name("zombie")), Duration::from_secs(60));
     must("begin", producer.begin());
     send(&mut *producer, &output, 0, ["from the grave"]);
-    let mut successor = Process::start(env, &env.member("group", &[&topic]));
+    let mut successor = GroupProcess::start(env, &env.member("group", &[&topic]));
     env.eventually("the successor has the partition", || {
         successor.step();
         thread::yield_now();

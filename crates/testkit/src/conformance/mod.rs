@@ -32,7 +32,7 @@ pub use env::{Env, Maintain};
 
 /// One thing that a transport must do.
 #[derive(Clone, Copy, Debug)]
-pub struct Case {
+pub struct ConformanceCase {
     /// Its name: the module and the function.
     pub name: &'static str,
     /// Runs it; panics when the transport does otherwise.
@@ -124,7 +124,7 @@ macro_rules! __each_conformance_case {
 
 macro_rules! list {
     (() $($module:ident :: $case:ident),* $(,)?) => {
-        vec![$(Case {
+        vec![$(ConformanceCase {
             name: concat!(stringify!($module), "::", stringify!($case)),
             run: $module::$case,
         }),*]
@@ -132,7 +132,7 @@ macro_rules! list {
 }
 
 /// All cases.
-pub fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<ConformanceCase> {
     __each_conformance_case!([list]())
 }
 

@@ -7,10 +7,10 @@ use runtime::transport::{CommittedOffset, ErrorKind, GroupMetadata};
 use streams_core::TopicPartition;
 
 use super::env::{Env, at, must, must_fail};
-use super::process::{Process, alone, commit_of, settle};
+use super::process::{GroupProcess, alone, commit_of, settle};
 use super::records::send;
 
-fn committed(env: &Env, process: &Process, partition: &TopicPartition) -> CommittedOffset {
+fn committed(env: &Env, process: &GroupProcess, partition: &TopicPartition) -> CommittedOffset {
     let partitions = std::slice::from_ref(partition);
     let found = env.retry("committed", || process.group.committed(partitions, env.patience));
     assert_eq!(found.len(), 1);
@@ -83,10 +83,10 @@ pub(super) fn of_an_open_transaction_are_not_stable(env: &Env) {
 }
 
 /// A member, its identity before somebody else joined, and the other.
-fn outdated(env: &Env, input: &Arc<str>) -> (Process, GroupMetadata, Process) {
+fn outdated(env: &Env, input: &Arc<str>) -> (GroupProcess, GroupMetadata, GroupProcess) {
     let mut first = alone(env, "group", &[input], 2);
     let old = first.metadata(env);
-    let mut second = Process::start(env, &env.member("group", &[input]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[input]));
     settle(env, &mut [&mut first, &mut second], 2);
     (first, old, second)
 }

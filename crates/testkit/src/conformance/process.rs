@@ -12,7 +12,7 @@ use streams_core::TopicPartition;
 use super::env::{Env, must};
 
 /// A member and what it owns.
-pub(super) struct Process {
+pub(super) struct GroupProcess {
     pub(super) member: Box<dyn Member>,
     pub(super) group: Arc<dyn Group>,
     /// From the event that gave a partition until it was unassigned.
@@ -25,7 +25,7 @@ pub(super) struct Process {
     pub(super) dead: bool,
 }
 
-impl Process {
+impl GroupProcess {
     pub(super) fn start(env: &Env, config: &MemberConfig) -> Self {
         let member = must("join", env.transport().member(config));
         let group = member.group();
@@ -86,7 +86,7 @@ impl Process {
     }
 
     /// Leaves the group and completes that.
-    pub(super) fn leave(&mut self, env: &Env, others: &mut [&mut Process]) {
+    pub(super) fn leave(&mut self, env: &Env, others: &mut [&mut GroupProcess]) {
         must("leave", self.member.leave(env.patience));
         env.eventually("the leaving member is rid of its partitions", || {
             self.step();
@@ -111,7 +111,7 @@ impl Process {
 }
 
 /// Steps all until the group's `partitions` partitions are shared out evenly, never twice at once.
-pub(super) fn settle(env: &Env, processes: &mut [&mut Process], partitions: usize) {
+pub(super) fn settle(env: &Env, processes: &mut [&mut GroupProcess], partitions: usize) {
     env.eventually(&format!("{partitions} partitions are shared out evenly"), || {
         // The latest first: what it must not have yet, the others have not given up yet.
         for index in (0..processes.len()).rev() {
@@ -125,18 +125,23 @@ pub(super) fn settle(env: &Env, processes: &mut [&mut Process], partitions: usiz
 }
 
 /// A member of `group` on its own that has all partitions of `topics`.
-pub(super) fn alone(env: &Env, group: &str, topics: &[&Arc<str>], partitions: usize) -> Process {
-    let mut process = Process::start(env, &env.member(group, topics));
+pub(super) fn alone(
+    env: &Env,
+    group: &str,
+    topics: &[&Arc<str>],
+    partitions: usize,
+) -> GroupProcess {
+    let mut process = GroupProcess::start(env, &env.member(group, topics));
     settle(env, &mut [&mut process], partitions);
     process
 }
 
-fn as_refs<'a>(processes: &'a [&mut Process]) -> Vec<&'a Process> {
+fn as_refs<'a>(processes: &'a [&mut GroupProcess]) -> Vec<&'a GroupProcess> {
     processes.iter().map(|process| &**process).collect()
 }
 
 /// No partition is owned twice.
-pub(super) fn check_exclusive(processes: &[&Process]) {
+pub(super) fn check_exclusive(processes: &[&GroupProcess]) {
     let mut seen = BTreeSet::new();
     for process in processes.iter().filter(|process| !process.dead) {
         for partition in &process.owned {

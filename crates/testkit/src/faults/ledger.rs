@@ -15,17 +15,17 @@ use crate::lock::lock;
 
 /// What the log took, of all instances.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct CommitLedger {
     /// Which partitions are the inputs of the task that a changelog belongs to: by the changelog's
     /// topic, the topics of the inputs.
     pub(crate) inputs: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    taken: Mutex<Taken>,
+    taken: Mutex<TakenCommits>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct TakenCommits {
     committed: BTreeMap<TopicPartition, (i64, Arc<str>)>,
-    last: BTreeMap<TopicPartition, Last>,
+    last: BTreeMap<TopicPartition, LastCommit>,
     /// What was committed outside of transactions.
     untransacted: BTreeMap<TopicPartition, i64>,
     /// The offsets of each transaction, in order.
@@ -41,14 +41,14 @@ pub(crate) type Commit = BTreeMap<TopicPartition, CommittedOffset>;
 
 /// The last commit of a partition.
 #[derive(Debug, Default)]
-struct Last {
+struct LastCommit {
     before: Option<CommittedOffset>,
     now: Option<CommittedOffset>,
     /// A changelog of the task was written with it.
     shows: bool,
 }
 
-impl Ledger {
+impl CommitLedger {
     /// The first thing that was wrong.
     pub(crate) fn wrong(&self) -> Option<String> {
         lock(&self.taken).wrong.clone()
@@ -93,14 +93,14 @@ impl Ledger {
 /// What the log has of a transaction that is open.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    offsets: BTreeMap<TopicPartition, Step>,
+    offsets: BTreeMap<TopicPartition, OffsetStep>,
     /// Partitions that were written by their number: changelogs among them.
     written: BTreeSet<TopicPartition>,
 }
 
 /// From where to where a commit goes in a partition.
 #[derive(Clone, Debug)]
-struct Step {
+struct OffsetStep {
     from: Option<i64>,
     to: i64,
     metadata: String,
@@ -118,12 +118,12 @@ impl Transaction {
 #[derive(Clone, Debug)]
 pub(crate) struct Witness {
     name: Arc<str>,
-    ledger: Arc<Ledger>,
+    ledger: Arc<CommitLedger>,
     known: Arc<Mutex<BTreeMap<TopicPartition, Option<i64>>>>,
 }
 
 impl Witness {
-    pub(crate) fn new(name: &str, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(name: &str, ledger: Arc<CommitLedger>) -> Self {
         Self { name: name.into(), ledger, known: Arc::default() }
     }
 
@@ -170,7 +170,7 @@ impl Witness {
         let known = lock(&self.known);
         for OffsetCommit { partition, offset, metadata } in offsets {
             let from = known.get(partition).copied().flatten();
-            let step = Step { from, to: *offset, metadata: metadata.clone() };
+            let step = OffsetStep { from, to: *offset, metadata: metadata.clone() };
             transaction.offsets.insert(partition.clone(), step);
         }
     }
@@ -179,7 +179,7 @@ impl Witness {
     pub(super) fn accepted(&self, transaction: &Transaction) {
         let mut taken = lock(&self.ledger.taken);
         taken.transactions += u64::from(!transaction.offsets.is_empty());
-        let committed = |step: &Step| CommittedOffset {
+        let committed = |step: &OffsetStep| CommittedOffset {
             offset: Some(step.to),
             metadata: step.metadata.clone(),
         };
@@ -207,7 +207,9 @@ impl Witness {
             let now = committed(step);
             let shows = transaction.written.iter().any(|one| self.is_changelog(one, partition));
             let last = taken.last.remove(partition).unwrap_or_default();
-            taken.last.insert(partition.clone(), Last { before: last.now, now: Some(now), shows });
+            taken
+                .last
+                .insert(partition.clone(), LastCommit { before: last.now, now: Some(now), shows });
         }
         let wrong =
             transaction.written.iter().find(|written| !self.is_covered(transaction, written));
@@ -260,9 +262,9 @@ mod tests {
         transaction
     }
 
-    fn two() -> (Arc<Ledger>, Witness, Witness) {
+    fn two() -> (Arc<CommitLedger>, Witness, Witness) {
         let inputs = BTreeMap::from([("changelog".into(), vec!["in".into()])]);
-        let ledger = Arc::new(Ledger { inputs, ..Ledger::default() });
+        let ledger = Arc::new(CommitLedger { inputs, ..CommitLedger::default() });
         let one = |name| Witness::new(name, Arc::clone(&ledger));
         (Arc::clone(&ledger), one("one"), one("two"))
     }

@@ -29,8 +29,8 @@ use runtime::transport::{ErrorKind, Result, Transport, TransportError};
 use streams_core::TopicPartition;
 
 use crate::lock::lock;
-pub(crate) use ledger::{Ledger, Transaction, Witness};
-use plan::Plan;
+pub(crate) use ledger::{CommitLedger, Transaction, Witness};
+use plan::FaultPlan;
 pub use stores::SurvivingStores;
 use transport::FaultyTransport;
 
@@ -112,11 +112,11 @@ pub enum Fault {
 
 /// The faults of one instance. Clones are handles to the same.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Shared>);
+pub struct Faults(Arc<FaultsShared>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct FaultsShared {
+    state: Mutex<FaultsState>,
     thawed: Condvar,
     decide: Mutex<Option<Decide>>,
     wait: Mutex<Option<Wait>>,
@@ -134,21 +134,21 @@ type Away = Arc<dyn Fn(&TopicPartition) -> bool + Send + Sync>;
 /// A call that has not arrived yet.
 type Held = Box<dyn FnOnce() + Send>;
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for FaultsShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Faults").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
 #[derive(Debug, Default)]
-struct State {
-    process: Process,
-    plan: Plan,
+struct FaultsState {
+    process: ProcessState,
+    plan: FaultPlan,
     counts: BTreeMap<Call, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Process {
+enum ProcessState {
     #[default]
     Alive,
     Frozen,
@@ -244,28 +244,28 @@ impl Faults {
 
     /// No more faults of calls.
     pub fn heal(&self) {
-        self.lock().plan = Plan::default();
+        self.lock().plan = FaultPlan::default();
     }
 
     /// The process is dead: nothing reaches the log any more, no goodbye either. For ever.
     pub fn kill(&self) {
-        self.lock().process = Process::Dead;
+        self.lock().process = ProcessState::Dead;
         self.0.thawed.notify_all();
     }
 
     /// The process stands still (SIGSTOP): calls wait before they reach the log.
     pub fn freeze(&self) {
         let mut state = self.lock();
-        if state.process == Process::Alive {
-            state.process = Process::Frozen;
+        if state.process == ProcessState::Alive {
+            state.process = ProcessState::Frozen;
         }
     }
 
     /// The process goes on where it stood (SIGCONT).
     pub fn thaw(&self) {
         let mut state = self.lock();
-        if state.process == Process::Frozen {
-            state.process = Process::Alive;
+        if state.process == ProcessState::Frozen {
+            state.process = ProcessState::Alive;
         }
         self.0.thawed.notify_all();
     }
@@ -275,7 +275,7 @@ impl Faults {
         self.lock().counts.get(&call).copied().unwrap_or(0)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FaultsState> {
         lock(&self.0.state)
     }
 
@@ -292,9 +292,9 @@ impl Faults {
 
     /// Waits while the process stands still; `false` if it is dead.
     fn lives(&self) -> bool {
-        let is_frozen = |state: &mut State| state.process == Process::Frozen;
+        let is_frozen = |state: &mut FaultsState| state.process == ProcessState::Frozen;
         let state = self.0.thawed.wait_while(self.lock(), is_frozen);
-        state.unwrap_or_else(PoisonError::into_inner).process != Process::Dead
+        state.unwrap_or_else(PoisonError::into_inner).process != ProcessState::Dead
     }
 
     /// What a call meets once the process comes to make it.

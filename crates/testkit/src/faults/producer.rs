@@ -11,7 +11,7 @@ use crate::lock::lock;
 
 pub(super) struct FaultyProducer {
     /// Shared with requests that are still under way.
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<ProducerState>>,
     faults: Faults,
     /// For a second copy of a request to be initialised.
     again: Again,
@@ -20,14 +20,14 @@ pub(super) struct FaultyProducer {
 /// Makes another producer with the same identity.
 type Again = Arc<dyn Fn() -> Result<Box<dyn Producer>> + Send + Sync>;
 
-struct Inner {
+struct ProducerState {
     producer: Box<dyn Producer>,
     witness: Option<Witness>,
     /// What the log has of the open transaction.
     transaction: Transaction,
 }
 
-impl Inner {
+impl ProducerState {
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         let committed = self.producer.commit(timeout);
         if let Some(witness) = &self.witness {
@@ -59,11 +59,11 @@ impl Inner {
 impl FaultyProducer {
     pub(super) fn new(producer: Box<dyn Producer>, again: Again, faults: Faults) -> Self {
         let witness = faults.witness();
-        let inner = Inner { producer, witness, transaction: Transaction::default() };
+        let inner = ProducerState { producer, witness, transaction: Transaction::default() };
         Self { inner: Arc::new(Mutex::new(inner)), faults, again }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, ProducerState> {
         lock(&self.inner)
     }
 

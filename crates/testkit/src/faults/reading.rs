@@ -26,12 +26,12 @@ fn polled(
 pub(super) struct FaultyFetcher {
     fetcher: Box<dyn Fetcher>,
     faults: Faults,
-    added: BTreeMap<TopicPartition, Added>,
+    added: BTreeMap<TopicPartition, AddedPartition>,
 }
 
 /// A partition that was added.
 #[derive(Default)]
-struct Added {
+struct AddedPartition {
     is_paused: bool,
     /// Its leader is away: it is paused whatever the caller says.
     is_away: bool,

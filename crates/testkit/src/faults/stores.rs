@@ -17,11 +17,11 @@ use crate::lock::lock;
 /// As after a kill -9 the store is at the last batch that was applied. Whoever still holds the
 /// store of an earlier instance gets an error.
 #[derive(Clone, Default)]
-pub struct SurvivingStores(Arc<Mutex<BTreeMap<String, Shared>>>);
+pub struct SurvivingStores(Arc<Mutex<BTreeMap<String, SharedStore>>>);
 
-type Shared = Arc<Mutex<Kept>>;
+type SharedStore = Arc<Mutex<SurvivingTables>>;
 
-struct Kept {
+struct SurvivingTables {
     store: Box<dyn Store>,
     /// How often it was opened: the last one has it.
     openings: u64,
@@ -50,7 +50,7 @@ impl StoreProvider for SurvivingStores {
             let store = MemoryStores::new().open(task, tables)?;
             all.insert(
                 task.to_owned(),
-                Arc::new(Mutex::new(Kept { store, openings: 0, aged_ms: 0 })),
+                Arc::new(Mutex::new(SurvivingTables { store, openings: 0, aged_ms: 0 })),
             );
         }
         let kept = Arc::clone(&all[task]);
@@ -74,12 +74,12 @@ impl StoreProvider for SurvivingStores {
 
 struct SurvivingStore {
     task: String,
-    kept: Shared,
+    kept: SharedStore,
     opening: u64,
 }
 
 impl SurvivingStore {
-    fn kept(&self) -> Result<MutexGuard<'_, Kept>, StoreError> {
+    fn kept(&self) -> Result<MutexGuard<'_, SurvivingTables>, StoreError> {
         let kept = lock(&self.kept);
         if kept.openings == self.opening {
             return Ok(kept);

@@ -6,16 +6,16 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::answer::refusal;
-use super::{Shared, Wire};
+use super::{ProxyState, Wire};
 use crate::lock::lock;
 
 /// A request that was held back, with the connection on which it arrives in the end.
-pub(super) struct Late {
+pub(super) struct HeldRequest {
     request: Vec<u8>,
     to_broker: Arc<Mutex<TcpStream>>,
 }
 
-impl Late {
+impl HeldRequest {
     pub(super) fn arrive(self) {
         let _ = lock(&self.to_broker).write_all(&self.request);
     }
@@ -25,7 +25,7 @@ impl Late {
 type Unanswered = Arc<Mutex<BTreeSet<i32>>>;
 
 /// Passes requests and answers on, each way on a thread of its own.
-pub(super) fn serve(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+pub(super) fn serve(client: &TcpStream, shared: &Arc<ProxyState>) -> io::Result<()> {
     let broker = TcpStream::connect(shared.broker)?;
     for stream in [client, &broker] {
         stream.set_nodelay(true)?;
@@ -59,7 +59,7 @@ fn requests(
     to_broker: &Arc<Mutex<TcpStream>>,
     to_client: &Mutex<TcpStream>,
     unanswered: &Unanswered,
-    shared: &Shared,
+    shared: &ProxyState,
 ) -> io::Result<()> {
     loop {
         // The length, then the kind (2 bytes), its version (2) and the correlation id (4).
@@ -74,7 +74,7 @@ fn requests(
                 let to_broker = Arc::clone(to_broker);
                 // Nobody waits for it when it arrives.
                 lock(unanswered).insert(correlation);
-                lock(&shared.late).push(Late { request, to_broker });
+                lock(&shared.late).push(HeldRequest { request, to_broker });
                 continue;
             }
             Some(Wire::AnswerLost) => drop(lock(unanswered).insert(correlation)),
@@ -99,7 +99,7 @@ fn answers(
     mut broker: &TcpStream,
     client: &Mutex<TcpStream>,
     unanswered: &Unanswered,
-    shared: &Shared,
+    shared: &ProxyState,
 ) -> io::Result<()> {
     loop {
         let mut answer = frame(&mut broker)?;
@@ -129,7 +129,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 /// The broker's address, its host as text and its port behind it, becomes ours: of the same length
 /// in every version of every answer.
-fn point_here(answer: &mut [u8], shared: &Shared) {
+fn point_here(answer: &mut [u8], shared: &ProxyState) {
     let IpAddr::V4(host) = shared.broker.ip() else { return };
     let mut theirs = host.to_string().into_bytes();
     theirs.extend_from_slice(&i32::from(shared.broker.port()).to_be_bytes());

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::lock::lock;
-use connection::Late;
+use connection::HeldRequest;
 
 /// Kinds of requests, by their numbers in Kafka's protocol.
 pub mod api {
@@ -95,15 +95,15 @@ pub mod error {
 /// The proxy; it ends when it is dropped.
 pub struct KafkaProxy {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
 }
 
-pub(super) struct Shared {
+pub(super) struct ProxyState {
     broker: SocketAddr,
     port: u16,
     planned: Mutex<Vec<(i16, Wire)>>,
     fired: Mutex<BTreeMap<(i16, Wire), u64>>,
-    late: Mutex<Vec<Late>>,
+    late: Mutex<Vec<HeldRequest>>,
     ended: AtomicBool,
 }
 
@@ -118,7 +118,7 @@ impl KafkaProxy {
         })?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             broker,
             port: address.port(),
             planned: Mutex::default(),
@@ -159,7 +159,7 @@ impl KafkaProxy {
     pub fn release(&self) -> usize {
         let late = std::mem::take(&mut *lock(&self.shared.late));
         let count = late.len();
-        late.into_iter().for_each(Late::arrive);
+        late.into_iter().for_each(HeldRequest::arrive);
         count
     }
 }
@@ -172,7 +172,7 @@ impl Drop for KafkaProxy {
     }
 }
 
-impl Shared {
+impl ProxyState {
     /// What the next request of a kind meets.
     fn take(&self, api: i16) -> Option<Wire> {
         let mut planned = lock(&self.planned);

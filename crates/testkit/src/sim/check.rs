@@ -10,15 +10,15 @@ use streams_core::{
     TopicPartition, Topology,
 };
 
-use super::disk::Image;
-use super::world::World;
+use super::disk::TableImage;
+use super::world::SimulatedWorld;
 use crate::lock::lock;
 
 /// No call waits.
 const AT_ONCE: Duration = Duration::ZERO;
 
 /// What a reader of committed records sees of a partition.
-pub(super) struct Committed {
+pub(super) struct CommittedRecords {
     pub(super) records: Vec<OwnedRecord>,
     /// Behind the last record or marker that it could pass.
     pub(super) position: i64,
@@ -27,7 +27,10 @@ pub(super) struct Committed {
 }
 
 /// Reads a partition from its beginning, as far as it is committed.
-pub(super) fn committed(world: &World, partition: &TopicPartition) -> Result<Committed, String> {
+pub(super) fn committed(
+    world: &SimulatedWorld,
+    partition: &TopicPartition,
+) -> Result<CommittedRecords, String> {
     let failed = |error: runtime::transport::TransportError| format!("{partition}: {error}");
     let config = ReaderConfig::new(true);
     let mut reader: Box<dyn Reader> = world.log.reader(&config).map_err(failed)?;
@@ -44,11 +47,14 @@ pub(super) fn committed(world: &World, partition: &TopicPartition) -> Result<Com
         }
     }
     let position = reader.position(partition).unwrap_or(begin);
-    Ok(Committed { records, position, end })
+    Ok(CommittedRecords { records, position, end })
 }
 
 /// All partitions of a topic; none if it does not exist.
-pub(super) fn partitions(world: &World, topic: &str) -> Result<Vec<TopicPartition>, String> {
+pub(super) fn partitions(
+    world: &SimulatedWorld,
+    topic: &str,
+) -> Result<Vec<TopicPartition>, String> {
     let mut admin = world.log.admin().map_err(|error| error.to_string())?;
     let topic: Arc<str> = topic.into();
     let found = admin.describe(&[Arc::clone(&topic)], AT_ONCE).map_err(|e| e.to_string())?;
@@ -58,18 +64,18 @@ pub(super) fn partitions(world: &World, topic: &str) -> Result<Vec<TopicPartitio
 
 /// Nobody's work was taken while somebody else had the partition, and no effect without its
 /// offsets.
-pub(super) fn one_owner_at_a_time(world: &World) -> Result<(), String> {
+pub(super) fn one_owner_at_a_time(world: &SimulatedWorld) -> Result<(), String> {
     world.ledger.wrong().map_or(Ok(()), Err)
 }
 
 /// Nobody held more in memory than it may.
-pub(super) fn bounds_are_kept(world: &World) -> Result<(), String> {
+pub(super) fn bounds_are_kept(world: &SimulatedWorld) -> Result<(), String> {
     lock(&world.beyond).clone().map_or(Ok(()), Err)
 }
 
 /// With all input there before the start, what was committed of each task is the beginning of the
 /// merge of its inputs by timestamp, whatever was fetched when.
-pub(super) fn inputs_are_merged(world: &World, topology: &Topology) -> Result<(), String> {
+pub(super) fn inputs_are_merged(world: &SimulatedWorld, topology: &Topology) -> Result<(), String> {
     let commits = world.ledger.commits();
     for sub in topology.sub_topologies() {
         let sources = sub.sources();
@@ -106,7 +112,7 @@ fn processed(committed: &CommittedOffset) -> i64 {
 
 /// How far the inputs are processed after each record of their merge by timestamp.
 fn beginnings(
-    world: &World,
+    world: &SimulatedWorld,
     sources: &[Source],
     inputs: &[TopicPartition],
 ) -> Result<BTreeSet<Vec<i64>>, String> {
@@ -130,10 +136,10 @@ fn beginnings(
 }
 
 /// No transaction is left open: readers of committed records come to the end of everything.
-pub(super) fn nothing_is_open(world: &World, topics: &[String]) -> Result<(), String> {
+pub(super) fn nothing_is_open(world: &SimulatedWorld, topics: &[String]) -> Result<(), String> {
     for topic in topics {
         for partition in partitions(world, topic)? {
-            let Committed { position, end, .. } = committed(world, &partition)?;
+            let CommittedRecords { position, end, .. } = committed(world, &partition)?;
             if position < end {
                 return Err(format!(
                     "{partition}: a transaction was left open at offset {position} of {end}"
@@ -146,7 +152,7 @@ pub(super) fn nothing_is_open(world: &World, topics: &[String]) -> Result<(), St
 
 /// Every table on every disk is what its changelog says up to the position that it has.
 pub(super) fn tables_are_their_changelogs(
-    world: &World,
+    world: &SimulatedWorld,
     topology: &Topology,
 ) -> Result<(), String> {
     for (index, slot) in world.slots.iter().enumerate() {
@@ -166,7 +172,7 @@ pub(super) fn tables_are_their_changelogs(
 }
 
 /// What a table's changelog says: the entries of all partitions.
-pub(super) fn entries(world: &World, spec: &TableSpec) -> Result<Vec<Entry>, String> {
+pub(super) fn entries(world: &SimulatedWorld, spec: &TableSpec) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     for changelog in partitions(world, spec.changelog())? {
         let replayed = replayed(world, spec, &changelog, i64::MAX)?;
@@ -180,7 +186,7 @@ pub(super) type Entry = (Box<[u8]>, Box<[u8]>);
 
 /// The entries of a changelog as of a position.
 fn replayed(
-    world: &World,
+    world: &SimulatedWorld,
     spec: &TableSpec,
     changelog: &TopicPartition,
     position: i64,
@@ -199,10 +205,10 @@ fn replayed(
 }
 
 fn compare(
-    world: &World,
+    world: &SimulatedWorld,
     spec: &TableSpec,
     changelog: &TopicPartition,
-    image: &Image,
+    image: &TableImage,
 ) -> Result<(), String> {
     let position = image.position.unwrap_or(0);
     let replayed = replayed(world, spec, changelog, position)?;

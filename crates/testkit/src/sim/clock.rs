@@ -9,7 +9,7 @@ use runtime::{Clock, ManualClock};
 use streams_core::Timestamp;
 
 use super::START;
-use super::world::World;
+use super::world::SimulatedWorld;
 use crate::lock::lock;
 use crate::virtual_time::VirtualTime;
 
@@ -35,7 +35,7 @@ impl Clock for InstanceClock {
     }
 }
 
-impl World {
+impl SimulatedWorld {
     /// How long the world has been there.
     pub(super) fn since_start(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.clock.now() - START).unwrap_or(0))

@@ -15,11 +15,11 @@ use crate::lock::lock;
 
 /// Clones are the same disk.
 #[derive(Clone, Default)]
-pub(super) struct SimDisk(Arc<Mutex<Disk>>);
+pub(super) struct SimDisk(Arc<Mutex<DiskState>>);
 
 #[derive(Default)]
-struct Disk {
-    tasks: BTreeMap<String, Task>,
+struct DiskState {
+    tasks: BTreeMap<String, TaskOnDisk>,
     /// Asked before every step; it may take its time.
     decide: Option<Decide>,
 }
@@ -38,30 +38,30 @@ pub(super) enum DiskStep {
 
 /// What a crash did to a disk.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Damage {
+pub(super) struct CrashDamage {
     /// Something that was applied is gone.
     pub(super) lost: bool,
     /// Some tables of a task kept more of what was applied than others.
     pub(super) torn: bool,
 }
 
-struct Task {
+struct TaskOnDisk {
     is_damaged: bool,
     names: Vec<TableName>,
-    tables: Vec<Table>,
+    tables: Vec<TableOnDisk>,
     /// How often it was opened: the last one has it.
     openings: u64,
 }
 
 /// A store of one table, as it is now and as it would be found after a crash.
-struct Table {
+struct TableOnDisk {
     current: MemoryStore,
     durable: MemoryStore,
     /// What `current` has and `durable` has not, in order.
     pending: Vec<StoreBatch>,
 }
 
-impl Table {
+impl TableOnDisk {
     fn new() -> Self {
         let empty = MemoryStore::new(1);
         Self { current: empty.clone(), durable: empty, pending: Vec::new() }
@@ -89,18 +89,18 @@ impl Table {
         lost
     }
 
-    fn image(&self) -> Result<Image, StoreError> {
+    fn image(&self) -> Result<TableImage, StoreError> {
         let mut entries = BTreeMap::new();
         self.current.scan(0, &[], None, &mut |key, value| {
             entries.insert(key.into(), Some(value.into()));
             ControlFlow::Continue(())
         })?;
-        Ok(Image { entries, position: self.current.position(0)? })
+        Ok(TableImage { entries, position: self.current.position(0)? })
     }
 }
 
 /// A table at some moment.
-pub(super) struct Image {
+pub(super) struct TableImage {
     /// Each is `Some`: the shape is that of a replay.
     pub(super) entries: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     pub(super) position: Option<i64>,
@@ -116,9 +116,9 @@ impl SimDisk {
     }
 
     /// The process that used it died.
-    pub(super) fn crash(&self, dice: &mut Dice) -> Damage {
+    pub(super) fn crash(&self, dice: &mut Dice) -> CrashDamage {
         let mut disk = lock(&self.0);
-        let mut damage = Damage::default();
+        let mut damage = CrashDamage::default();
         for task in disk.tasks.values_mut() {
             let lost = task.tables.iter_mut().map(|table| table.crash(dice));
             let lost: Vec<_> = lost.collect();
@@ -150,7 +150,7 @@ impl SimDisk {
     }
 
     /// What it holds, by task and table.
-    pub(super) fn images(&self) -> Result<Vec<(String, TableName, Image)>, StoreError> {
+    pub(super) fn images(&self) -> Result<Vec<(String, TableName, TableImage)>, StoreError> {
         let disk = lock(&self.0);
         let mut images = Vec::new();
         for (name, task) in &disk.tasks {
@@ -166,10 +166,10 @@ impl StoreProvider for SimDisk {
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
         self.step(task, DiskStep::Open)?;
         let mut disk = lock(&self.0);
-        let kept = disk.tasks.entry(task.to_owned()).or_insert_with(|| Task {
+        let kept = disk.tasks.entry(task.to_owned()).or_insert_with(|| TaskOnDisk {
             is_damaged: false,
             names: tables.to_vec(),
-            tables: tables.iter().map(|_| Table::new()).collect(),
+            tables: tables.iter().map(|_| TableOnDisk::new()).collect(),
             openings: 0,
         });
         if kept.is_damaged {
@@ -201,7 +201,7 @@ impl SimStore {
     fn with<T>(
         &self,
         table: usize,
-        work: impl FnOnce(&mut Table) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut TableOnDisk) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut disk = lock(&self.disk.0);
         let task = disk.tasks.get_mut(&self.task).filter(|task| task.openings == self.opening);
@@ -251,7 +251,7 @@ impl Store for SimStore {
     fn clear(&mut self, table: usize) -> Result<(), StoreError> {
         self.disk.step(&self.task, DiskStep::Clear)?;
         self.with(table, |table| {
-            *table = Table::new();
+            *table = TableOnDisk::new();
             Ok(())
         })
     }

@@ -29,13 +29,13 @@ use runtime::{Config, ManualClock};
 use streams_core::{Headers, OwnedRecord, Record, Topic, Topology};
 
 use crate::dice::Dice;
-use crate::faults::Ledger;
+use crate::faults::CommitLedger;
 pub use incident::{Incident, Incidents};
 use odds::Odds;
 pub use outcome::{Outcome, OutcomeError};
-use run::Run;
+use run::SimulationRun;
 pub use seeds::{Summary, simulate};
-use world::{Slot, World};
+use world::{InstanceSlot, SimulatedWorld};
 
 /// An application to be simulated. [`simulate`] runs many.
 ///
@@ -80,7 +80,7 @@ pub struct Simulation {
     turns: usize,
     config: Config,
     topics: Vec<(String, i32)>,
-    feeds: Vec<Feed>,
+    feeds: Vec<InputFeed>,
     is_fed_first: bool,
     settles_within: Duration,
     checks: Vec<Check>,
@@ -90,7 +90,7 @@ pub struct Simulation {
 type Check = Box<dyn Fn(&Outcome) -> Result<(), Box<dyn Error>>>;
 
 /// Records for a topic, in order.
-struct Feed {
+struct InputFeed {
     topic: Arc<str>,
     make: Box<dyn FnMut(&mut Dice, u64) -> OwnedRecord>,
     count: u64,
@@ -206,7 +206,7 @@ impl Simulation {
                 headers: Headers::new(),
             }
         };
-        self.feeds.push(Feed { topic: name, make: Box::new(make), count });
+        self.feeds.push(InputFeed { topic: name, make: Box::new(make), count });
         self
     }
 
@@ -251,7 +251,8 @@ impl Simulation {
         let odds = Odds::of(&mut dice);
         let world = Arc::new(world(topology, config, instances, odds, dice.roll()));
         let names = topics.iter().map(|(name, _)| name.clone()).collect();
-        let run = Run { world: &world, seed, topics: names, is_fed_first, settles_within };
+        let run =
+            SimulationRun { world: &world, seed, topics: names, is_fed_first, settles_within };
         let done = run.create(&topics).and_then(|()| run.run(feeds, turns, dice));
         done.map_err(|what| run.error(what))?;
         let outcome = Outcome::new(Arc::clone(&world));
@@ -278,11 +279,11 @@ fn world(
     instances: usize,
     odds: Odds,
     seed: u64,
-) -> World {
+) -> SimulatedWorld {
     let clock = ManualClock::new(START);
     let log = LogOptions::default().clock(Arc::new(clock.clone())).in_memory();
     let described = topology();
-    let mut ledger = Ledger::default();
+    let mut ledger = CommitLedger::default();
     for sub in described.sub_topologies() {
         let inputs: Vec<_> = sub.sources().iter().map(|source| Arc::clone(&source.topic)).collect();
         let changelogs = sub.tables().iter().map(|table| Arc::clone(table.changelog()));
@@ -290,12 +291,12 @@ fn world(
     }
     let sources = described.sub_topologies().iter().flat_map(|sub| sub.sources());
     let inputs = sources.map(|source| Arc::clone(&source.topic)).collect();
-    World {
+    SimulatedWorld {
         clock,
         log,
         topology,
         config,
-        slots: (0..instances).map(|_| Slot::default()).collect(),
+        slots: (0..instances).map(|_| InstanceSlot::default()).collect(),
         odds,
         dice: Mutex::new(Dice::new(seed)),
         history: Mutex::default(),

@@ -7,11 +7,11 @@ use streams_core::{CodecError, OwnedRecord, Record, Table, Topic};
 
 use super::check;
 use super::incident::{Incident, Incidents};
-use super::world::World;
+use super::world::SimulatedWorld;
 use crate::lock::lock;
 
 /// A run that ended well as far as the kit can tell: what it wrote is for you to judge.
-pub struct Outcome(Arc<World>);
+pub struct Outcome(Arc<SimulatedWorld>);
 
 streams_core::debug_is_display!(OutcomeError);
 
@@ -28,7 +28,7 @@ pub enum OutcomeError {
 }
 
 impl Outcome {
-    pub(super) fn new(world: Arc<World>) -> Self {
+    pub(super) fn new(world: Arc<SimulatedWorld>) -> Self {
         Self(world)
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use runtime::transport::{NewTopic, Outgoing, Producer, ProducerConfig, Transport};
 use runtime::{Clock as _, Status};
 
-use super::world::World;
-use super::{Feed, SimError, check};
+use super::world::SimulatedWorld;
+use super::{InputFeed, SimError, check};
 use crate::dice::Dice;
 use crate::lock::lock;
 
@@ -19,8 +19,8 @@ const QUIET: Duration = Duration::from_secs(15);
 /// How often it is looked whether all is done, once nothing changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) struct Run<'a> {
-    pub(super) world: &'a Arc<World>,
+pub(super) struct SimulationRun<'a> {
+    pub(super) world: &'a Arc<SimulatedWorld>,
     pub(super) seed: u64,
     pub(super) topics: Vec<String>,
     pub(super) is_fed_first: bool,
@@ -28,7 +28,7 @@ pub(super) struct Run<'a> {
     pub(super) settles_within: Duration,
 }
 
-impl Run<'_> {
+impl SimulationRun<'_> {
     pub(super) fn error(&self, what: String) -> SimError {
         let history = lock(&self.world.history).join("\n");
         SimError::new(self.seed, what, history)
@@ -48,7 +48,7 @@ impl Run<'_> {
 
     pub(super) fn run(
         &self,
-        mut feeds: Vec<Feed>,
+        mut feeds: Vec<InputFeed>,
         turns: usize,
         mut dice: Dice,
     ) -> Result<(), String> {
@@ -217,7 +217,7 @@ impl Run<'_> {
 
 /// The next record of some feed that has one left.
 fn write(
-    feeds: &mut [Feed],
+    feeds: &mut [InputFeed],
     fed: &mut [u64],
     dice: &mut Dice,
     writer: &mut dyn Producer,

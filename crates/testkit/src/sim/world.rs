@@ -20,21 +20,21 @@ use super::disk::{DiskStep, SimDisk};
 use super::incident::{Incident, Incidents};
 use super::odds::{self, Odds};
 use crate::dice::Dice;
-use crate::faults::{Call, Fault, Faults, Ledger, Witness};
+use crate::faults::{Call, CommitLedger, Fault, Faults, Witness};
 use crate::lock::lock;
 use crate::virtual_time::VirtualTime;
 
-pub(super) struct World {
+pub(super) struct SimulatedWorld {
     pub(super) clock: ManualClock,
     pub(super) log: EmbeddedLog,
     pub(super) topology: Box<dyn Fn() -> Topology + Send + Sync>,
     pub(super) config: Config,
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Vec<InstanceSlot>,
     pub(super) odds: Odds,
     pub(super) dice: Mutex<Dice>,
     pub(super) history: Mutex<Vec<String>>,
     pub(super) incidents: Mutex<Incidents>,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<CommitLedger>,
     /// The first bound that was not kept.
     pub(super) beyond: Mutex<Option<String>>,
     /// Set while things go wrong.
@@ -53,7 +53,7 @@ pub(super) struct World {
 
 /// A place for an instance, with its disk.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct InstanceSlot {
     app: Mutex<Option<SteppedApp>>,
     faults: Mutex<Faults>,
     pub(super) disk: SimDisk,
@@ -70,7 +70,7 @@ pub(super) struct Slot {
 /// Instances that may stand still inside each other's steps.
 const STANDING_STILL_MAX: usize = 2;
 
-impl World {
+impl SimulatedWorld {
     pub(super) fn note(&self, text: impl std::fmt::Display) {
         let line = format!("{:>8} ms  {text}", self.clock.now());
         tracing::debug!("{line}");
@@ -483,6 +483,6 @@ impl World {
     }
 }
 
-fn decide(world: &Weak<World>, index: usize, call: Call) -> Option<Fault> {
+fn decide(world: &Weak<SimulatedWorld>, index: usize, call: Call) -> Option<Fault> {
     world.upgrade().and_then(|world| world.decide(index, call))
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use streams_core::{OwnedRecord, PartitionCount, Resume, Topology, partition_for};
 
-pub(super) struct Log {
+pub(super) struct TestLog {
     topics: BTreeMap<Arc<str>, Vec<Vec<OwnedRecord>>>,
     /// All records of a topic in the order of their arrival, whatever their partition.
     arrived: BTreeMap<Arc<str>, Vec<OwnedRecord>>,
     offsets: BTreeMap<(Arc<str>, i32), (i64, String)>,
 }
 
-impl Log {
+impl TestLog {
     pub(super) fn new(topology: &Topology, partitions: &[(&str, i32)]) -> Self {
         let mut log =
             Self { topics: BTreeMap::new(), arrived: BTreeMap::new(), offsets: BTreeMap::new() };

@@ -14,9 +14,9 @@ use streams_core::{
 };
 
 use crate::dice::Dice;
-use limits::Limits;
-use log::Log;
-use run::{Abort, Tasks, World};
+use limits::TestTopicLimits;
+use log::TestLog;
+use run::{Abort, TaskWorld, Tasks};
 
 /// Runs a topology's real tasks over a log in memory, one record after the other, each with
 /// everything it causes, repartition topics included, and a commit behind it.
@@ -39,8 +39,8 @@ use run::{Abort, Tasks, World};
 /// ```
 pub struct TopologyTest {
     topology: Arc<Topology>,
-    log: Log,
-    limits: Arc<Limits>,
+    log: TestLog,
+    limits: Arc<TestTopicLimits>,
     tasks: Tasks,
     now: Moment,
     /// How far each output topic has been taken.
@@ -60,8 +60,8 @@ impl TopologyTest {
     /// topology asks for.
     pub fn with_partitions(topology: Topology, partitions: &[(&str, i32)]) -> Self {
         let topology = Arc::new(topology);
-        let log = Log::new(&topology, partitions);
-        let limits = Arc::<Limits>::default();
+        let log = TestLog::new(&topology, partitions);
+        let limits = Arc::<TestTopicLimits>::default();
         let now = Moment::default();
         let tasks = Tasks::new(&topology, &log, &limits, 0, now);
         Self {
@@ -429,7 +429,7 @@ impl TopologyTest {
     pub fn run(&mut self) -> Result<(), TestError> {
         let Self { topology, log, abort, dice, portion, .. } = self;
         let portion = *portion;
-        self.tasks.run(&mut World { topology, log, now: self.now, abort, dice, portion })
+        self.tasks.run(&mut TaskWorld { topology, log, now: self.now, abort, dice, portion })
     }
 }
 

@@ -13,8 +13,8 @@ use streams_core::{
 };
 
 use super::TestError;
-use super::limits::Limits;
-use super::log::Log;
+use super::limits::TestTopicLimits;
+use super::log::TestLog;
 use crate::dice::Dice;
 use crate::virtual_time::VirtualTime;
 
@@ -32,8 +32,8 @@ pub(super) struct Tasks {
     failed: Vec<String>,
     resume: Vec<Vec<Resume>>,
     broken: Option<TestError>,
-    globals: Arc<GlobalRows>,
-    limits: Arc<Limits>,
+    globals: Arc<GlobalTableRows>,
+    limits: Arc<TestTopicLimits>,
     /// Where agents sleep: as long as the process.
     time: Option<Arc<VirtualTime>>,
 }
@@ -42,9 +42,9 @@ pub(super) struct Tasks {
 pub(super) type Abort = Box<dyn FnMut(TaskId) -> bool + Send>;
 
 /// What tasks work with.
-pub(super) struct World<'a> {
+pub(super) struct TaskWorld<'a> {
     pub(super) topology: &'a Topology,
-    pub(super) log: &'a mut Log,
+    pub(super) log: &'a mut TestLog,
     pub(super) now: Moment,
     pub(super) abort: &'a mut Option<Abort>,
     pub(super) dice: &'a mut Option<Dice>,
@@ -56,8 +56,8 @@ impl Tasks {
     /// date from the changelogs that `log` has.
     pub(super) fn new(
         topology: &Arc<Topology>,
-        log: &Log,
-        limits: &Arc<Limits>,
+        log: &TestLog,
+        limits: &Arc<TestTopicLimits>,
         kept: usize,
         now: Moment,
     ) -> Self {
@@ -92,7 +92,7 @@ impl Tasks {
         tasks
     }
 
-    fn add(&mut self, mut task: Task, log: &Log, topology: &Topology) {
+    fn add(&mut self, mut task: Task, log: &TestLog, topology: &Topology) {
         task.set_globals(Arc::clone(&self.globals) as _);
         task.set_limits(Arc::clone(&self.limits) as _);
         if let Some(time) = &self.time {
@@ -122,7 +122,7 @@ impl Tasks {
     }
 
     /// Fetches, steps and commits until nothing moves any more.
-    pub(super) fn run(&mut self, world: &mut World<'_>) -> Result<(), TestError> {
+    pub(super) fn run(&mut self, world: &mut TaskWorld<'_>) -> Result<(), TestError> {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
@@ -163,7 +163,7 @@ impl Tasks {
         &mut self,
         index: usize,
         records_max: usize,
-        world: &mut World<'_>,
+        world: &mut TaskWorld<'_>,
     ) -> Result<bool, TestError> {
         let mut moved = self.fetch(index, records_max, world);
         let failed_before = self.failed.len();
@@ -197,7 +197,7 @@ impl Tasks {
     }
 
     /// Goes back to what is committed; stores know nothing else.
-    fn rewind(&mut self, index: usize, world: &World<'_>) -> Result<(), TestError> {
+    fn rewind(&mut self, index: usize, world: &TaskWorld<'_>) -> Result<(), TestError> {
         self.effects[index].clear();
         let task = &mut self.tasks[index];
         let resume = committed(task.id(), world.topology, world.log);
@@ -206,8 +206,8 @@ impl Tasks {
     }
 
     /// Gives a task at most so many records of each input.
-    fn fetch(&mut self, index: usize, records_max: usize, world: &World<'_>) -> bool {
-        let World { topology, log, .. } = world;
+    fn fetch(&mut self, index: usize, records_max: usize, world: &TaskWorld<'_>) -> bool {
+        let TaskWorld { topology, log, .. } = world;
         let task = &mut self.tasks[index];
         let fetched = &mut self.fetched[index];
         let id = task.id();
@@ -277,7 +277,7 @@ impl Tasks {
     }
 
     /// The inputs that are not acknowledged to their ends, in words.
-    pub(super) fn unfinished(&self, topology: &Topology, log: &Log) -> Vec<String> {
+    pub(super) fn unfinished(&self, topology: &Topology, log: &TestLog) -> Vec<String> {
         let mut unfinished = Vec::new();
         for id in self.tasks.iter().map(Task::id) {
             for source in topology.sub_topologies()[id.sub_topology].sources() {
@@ -311,11 +311,11 @@ impl Drop for Tasks {
 
 /// All global tables, as the log has their topics.
 #[derive(Default)]
-pub(super) struct GlobalRows(Mutex<Vec<BTreeMap<Vec<u8>, Vec<u8>>>>);
+pub(super) struct GlobalTableRows(Mutex<Vec<BTreeMap<Vec<u8>, Vec<u8>>>>);
 
-impl GlobalRows {
+impl GlobalTableRows {
     /// Reads the topics of all global tables again.
-    pub(super) fn refresh(&self, topology: &Topology, log: &Log) -> Result<(), TestError> {
+    pub(super) fn refresh(&self, topology: &Topology, log: &TestLog) -> Result<(), TestError> {
         let mut tables = Vec::new();
         for source in topology.globals() {
             let mut rows = BTreeMap::new();
@@ -337,7 +337,7 @@ impl GlobalRows {
     }
 }
 
-impl Globals for GlobalRows {
+impl Globals for GlobalTableRows {
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
         value.clear();
         let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -356,8 +356,12 @@ fn turns(tasks: usize, dice: &mut Option<Dice>) -> Vec<(usize, usize)> {
 }
 
 /// Commits a task: effects into the log, offsets beside them, then the store.
-fn commit(task: &mut Task, world: &mut World<'_>, effects: &mut Effects) -> Result<(), TestError> {
-    let World { topology, log, .. } = world;
+fn commit(
+    task: &mut Task,
+    world: &mut TaskWorld<'_>,
+    effects: &mut Effects,
+) -> Result<(), TestError> {
+    let TaskWorld { topology, log, .. } = world;
     let commit = task.prepare_commit(effects)?;
     for effect in effects.iter() {
         let record = OwnedRecord {
@@ -391,7 +395,7 @@ fn elapsed(millis: Timestamp) -> Duration {
 }
 
 /// Where the inputs of a task go on.
-fn committed(id: TaskId, topology: &Topology, log: &Log) -> Vec<Resume> {
+fn committed(id: TaskId, topology: &Topology, log: &TestLog) -> Vec<Resume> {
     let sources = topology.sub_topologies()[id.sub_topology].sources().iter();
     sources.map(|source| log.committed(&source.topic, id.partition)).collect()
 }
@@ -400,7 +404,7 @@ fn committed(id: TaskId, topology: &Topology, log: &Log) -> Vec<Resume> {
 fn restored(
     topology: &Topology,
     id: TaskId,
-    log: &Log,
+    log: &TestLog,
     kept: usize,
 ) -> Result<Box<dyn Store>, TestError> {
     let tables = topology.sub_topologies()[id.sub_topology].tables();
