@@ -38,7 +38,7 @@ impl Admin for EmbeddedAdmin {
         state.check_health()?;
         for (partition, offset) in before {
             let id = state.partition_id("delete records of", partition)?;
-            // What an open transaction may yet change is not deleted.
+            // Records from the last stable offset on may belong to an open transaction: they stay.
             let before = (*offset).min(state.partition(id).stable());
             state.trim(id, before);
         }

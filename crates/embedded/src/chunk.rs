@@ -1,8 +1,7 @@
-//! Chunks: some records of one partition in one piece of memory, never changed after they were
-//! built.
+//! Chunks: records of one partition in one piece of memory, immutable once built.
 //!
-//! A producer builds a chunk outside any lock; appending it, and fetching from it, only passes an
-//! `Arc` on. Offsets are relative, because the base is known only when the chunk is appended.
+//! A producer builds a chunk outside any lock; appending it or fetching from it only clones an
+//! `Arc`. Offsets are relative, because the base is known only when the chunk is appended.
 
 use streams_core::{Headers, RawRecord, Timestamp};
 
@@ -17,7 +16,8 @@ pub(crate) struct Chunk {
     pub(crate) entries: Vec<RecordSpan>,
     /// The latest timestamp of its records.
     pub(crate) latest: Timestamp,
-    /// The date at which it was appended (of compacted ones: the last of them).
+    /// When it was appended, in Unix milliseconds. A compacted chunk has the latest date of the
+    /// chunks it was made from.
     pub(crate) appended: Timestamp,
 }
 
@@ -129,7 +129,7 @@ impl Chunk {
     }
 }
 
-/// Writes headers as: name length, name, value length or −1, value, again and again.
+/// Writes each header as name length, name, value length (−1 for null), value.
 pub(crate) fn encode_headers(headers: &Headers, out: &mut Vec<u8>) {
     for (name, value) in headers.iter() {
         out.extend_from_slice(&(name.len() as u32).to_le_bytes());

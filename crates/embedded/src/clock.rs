@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use runtime::{Clock as _, ManualClock};
 use streams_core::Timestamp;
 
-/// The log's clock. Retention asks for the date, time-outs for the time that has passed.
+/// The log's clock. Retention uses the date; time-outs use the time elapsed.
 pub trait LogClock: Send + Sync + fmt::Debug {
     /// Milliseconds since the Unix epoch.
     fn wall(&self) -> Timestamp;
@@ -14,9 +14,8 @@ pub trait LogClock: Send + Sync + fmt::Debug {
     /// Time since some fixed moment; never goes back.
     fn elapsed(&self) -> Duration;
 
-    /// Whether a call with a time-out may wait. Where it may not, time stands still unless somebody
-    /// moves it, and waiting would last for ever: every call returns at once, as if its time-out
-    /// had been zero.
+    /// Whether a call with a time-out may wait. If not, time moves only when the test moves it, and
+    /// a wait would never end: every call returns at once, as if its time-out were zero.
     fn may_wait(&self) -> bool;
 }
 
@@ -25,7 +24,7 @@ pub trait LogClock: Send + Sync + fmt::Debug {
 pub struct SystemLogClock(Instant);
 
 impl SystemLogClock {
-    /// A clock that begins now.
+    /// A clock that starts now.
     pub fn new() -> Self {
         Self(Instant::now())
     }

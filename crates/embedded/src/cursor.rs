@@ -1,4 +1,4 @@
-//! Reading partitions from positions: what fetchers and readers have in common.
+//! Reading partitions from positions, shared by fetchers and readers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ const READ_AHEAD_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     pub(crate) id: PartitionId,
-    /// Everything for this reader below it was delivered.
+    /// Every record below it that this reader may see has been delivered.
     pub(crate) position: i64,
     pub(crate) paused: bool,
     /// Read from disk and not delivered yet, up to `ahead_end`.
@@ -56,7 +56,7 @@ impl Cursor {
         }
     }
 
-    /// Delivers from memory; what is not there is to be read from disk first.
+    /// Delivers from memory. Returns the range to read from disk first, if it is not in memory.
     fn read(
         &mut self,
         partition: &PartitionLog,
@@ -149,8 +149,8 @@ impl Cursors {
             }
             let moved = self.by_name.values().map(|cursor| cursor.position).sum::<i64>() > before;
             let woken = wake.is_some_and(|wake| wake.swap(false, Ordering::Acquire));
-            // A position that passes over a gap is worth returning: a reader may wait for just
-            // that.
+            // A position that only moves past a gap is worth returning too: a reader may be waiting
+            // for it.
             if !fetched.is_empty() || moved || woken {
                 return Ok(fetched);
             }
@@ -162,7 +162,7 @@ impl Cursors {
         }
     }
 
-    /// Takes records from all cursors in turn, and tells what has to be read from disk.
+    /// Takes records from all cursors in turn; also returns the ranges to read from disk.
     fn take(
         &mut self,
         partitions: &[PartitionLog],

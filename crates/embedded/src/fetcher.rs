@@ -94,7 +94,7 @@ impl Fetcher for EmbeddedFetcher {
         let wake = self.wake.clone();
         Arc::new(move || {
             wake.store(true, Ordering::Release);
-            // Under the lock, lest the poll has looked at the flag and not begun to wait.
+            // Take the lock first: a poll may have read the flag and not started to wait.
             drop(shared.lock());
             shared.notify_data();
         })

@@ -1,17 +1,17 @@
 //! An in-process partitioned log with consumer groups and transactions: Headwater's transport
 //! without Kafka.
 //!
-//! [`EmbeddedLog`] means what Kafka means wherever a program can see it: offsets, commit markers,
-//! read_committed, fencing by epoch and generation, cooperative rebalancing, compaction. In memory
-//! it needs nothing; with a directory what was acknowledged survives `kill -9` and power loss.
+//! [`EmbeddedLog`] behaves like Kafka wherever a program can tell the difference: offsets, commit
+//! markers, read_committed, fencing by epoch and generation, cooperative rebalancing, compaction.
+//! In memory it needs no setup. In a directory, what was acknowledged survives `kill -9` and power
+//! loss.
 //!
-//! It has no thread of its own. What time brings about (expired members, transactions and records)
-//! happens inside the calls of whoever uses it, and under a [`ManualClock`](runtime::ManualClock)
-//! no call ever waits, so that one thread can drive a whole cluster of workers and get the same
-//! result each time.
+//! It has no threads. Members, transactions and records expire inside the calls of its clients.
+//! Under a [`ManualClock`](runtime::ManualClock) no call ever waits, so that one thread can drive a
+//! whole cluster of workers with the same result each time.
 //!
-//! A log on disk is verified when it is opened and when it is read: a damaged one is refused, or
-//! opened without what is damaged ([`Damaged`]).
+//! A log on disk is verified when it is opened and when it is read. A damaged log is refused, or
+//! opened without the damaged part ([`Damaged`]).
 //!
 //! ```
 //! use headwater_embedded::EmbeddedLog;

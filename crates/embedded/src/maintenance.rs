@@ -1,4 +1,4 @@
-//! What happens to old records: they expire, or are compacted.
+//! Retention and compaction of old records.
 
 use runtime::transport::Result;
 use streams_core::{Timestamp, TopicPartition};
@@ -12,10 +12,10 @@ use crate::shared::SharedLog;
 use crate::state::LogState;
 use crate::topic::{TopicConfig, TopicState};
 
-/// How often the log looks for work of this kind.
+/// How often the log runs maintenance.
 pub(crate) const MAINTENANCE_INTERVAL_MS: i64 = 15_000;
 
-/// Below this it is not worth compacting a partition unasked.
+/// A partition with fewer new bytes is not worth compacting unasked.
 const DIRTY_BYTES_MIN: u64 = 1 << 20;
 
 /// Where to look for expired records on disk.
@@ -35,14 +35,14 @@ pub(crate) struct ExpiryRange {
 pub(crate) struct CompactionJob {
     pub(crate) id: PartitionId,
     pub(crate) name: TopicPartition,
-    /// Everything below is committed or aborted, and on disk if there is one.
+    /// Everything below is committed or aborted, and on disk if the log has one.
     pub(crate) end: i64,
     pub(crate) aborted: AbortedRanges,
     pub(crate) tombstones: Tombstones,
 }
 
 impl SharedLog {
-    /// Compacts and expires. With `all`, also what would not be worth it yet.
+    /// Compacts and expires. With `all`, also partitions that are not worth compacting yet.
     pub(crate) fn maintain(&self, now: Timestamp, all: bool) -> Result<()> {
         let _one_at_a_time = lock(&self.maintenance);
         self.sync()?;
@@ -72,8 +72,8 @@ impl SharedLog {
         self.sync()
     }
 
-    /// Deletes segments from the beginning whose records are all older than `before`; never the
-    /// last one, and nothing that is not stable. Where the partition began, and begins now.
+    /// Deletes leading segments whose records are all older than `before`, but never the last
+    /// segment or unstable ones. Returns the former and the new start offset.
     fn expire(&self, id: PartitionId, before: Timestamp) -> Result<(i64, i64)> {
         let mut range = {
             let state = self.lock();
@@ -129,14 +129,14 @@ impl SharedLog {
     }
 }
 
-/// Whether all records of a chunk are older than `before`. Without timestamps the date of the
-/// append counts.
+/// Whether all records of a chunk are older than `before`. Without timestamps the append date
+/// counts.
 pub(crate) fn is_expired(chunk: &Chunk, before: Timestamp) -> bool {
     let latest = if chunk.latest < 0 { chunk.appended } else { chunk.latest };
     latest < before
 }
 
-/// Where the first segment in memory begins that stays, if others before it do not.
+/// The base offset of the first segment in memory that stays, if any before it expire.
 fn first_kept_in_memory(partition: &PartitionLog, before: Timestamp) -> Option<i64> {
     let last = partition.tail.back()?.base;
     let stable = partition.stable();
@@ -147,7 +147,7 @@ fn first_kept_in_memory(partition: &PartitionLog, before: Timestamp) -> Option<i
     (partition.tail.front()?.base < first.base).then_some(first.base.min(stable))
 }
 
-/// Whether and what to compact in a partition.
+/// The compaction of a partition, if it is due.
 fn job(
     state: &LogState,
     id: PartitionId,
@@ -178,7 +178,7 @@ impl CompactionJob {
 }
 
 impl PartitionLog {
-    /// Takes the outcome of a compaction in the place of what was below `end`.
+    /// Replaces everything below `end` with the outcome of a compaction.
     fn replace(&mut self, end: i64, segments: Vec<Segment>) {
         while self.tail.front().is_some_and(|segment| segment.base < end) {
             self.tail.pop_front();
@@ -197,7 +197,7 @@ impl PartitionLog {
         self.clean_bytes = bytes;
     }
 
-    /// Leaves what is below `end` to the disk.
+    /// Drops the cached segments below `end`, which are on disk.
     fn forget_cached(&mut self, end: i64) {
         while self.tail.front().is_some_and(|segment| segment.base < end) {
             self.tail.pop_front();
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// Numbers as high as a row can say them are no reason to overflow.
+    /// Even the highest numbers that a row can hold do not overflow.
     #[test]
     fn the_highest_numbers_are_added_up() {
         let mut state = LogState::default();

@@ -1,4 +1,4 @@
-//! Reads partitions outside any group.
+//! A reader of partitions outside any group.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::cursor::{Cursor, Cursors};
 use crate::partition::ReadBudget;
 use crate::shared::SharedLog;
 
-/// How many bytes one poll delivers, about.
+/// The most bytes that one poll delivers, approximately.
 const POLL_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Everything the log knows, behind its one lock. No waiting and no disk in here.
+//! The state under the log's one lock. Nothing here waits or accesses the disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,19 +25,18 @@ pub(crate) struct LogState {
     /// The next producer id.
     pub(crate) producers: ProducerId,
     pub(crate) groups: BTreeMap<Arc<str>, GroupState>,
-    /// Transactions that have ended but may not be on disk yet; readers learn of the end once they
-    /// are.
+    /// Transactions that have ended but may not be on disk yet. Readers see them once they are.
     pub(crate) endings: Vec<Ending>,
     /// What is not on disk yet; `None` for a log in memory.
     pub(crate) unflushed: Option<UnflushedChanges>,
     pub(crate) cache: Cache,
     /// No open transaction times out before this moment; `None` if there is none.
     pub(crate) transaction_deadline: Option<Duration>,
-    /// Why the disk can no longer be trusted.
+    /// Set once the disk has failed; every call is refused after that.
     pub(crate) failure: Option<String>,
 }
 
-/// Which segments are in memory, oldest first. Only of use with a disk.
+/// The segments in memory, oldest first. Only used with a disk.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     order: VecDeque<(PartitionId, i64, usize)>,
@@ -59,7 +58,7 @@ impl LogState {
         check(new).map_err(|why| refused(context(), why))?;
         if self.topics.contains_key(&new.name) {
             let kind = runtime::transport::ErrorKind::Exists;
-            return Err(TransportError::new(kind, context(), "it exists already"));
+            return Err(TransportError::new(kind, context(), "it already exists"));
         }
         check_collisions(&new.name, self.topics.keys()).map_err(|why| refused(context(), why))?;
         let config = TopicConfig::parse(&new.config).map_err(|why| refused(context(), why))?;
@@ -79,7 +78,8 @@ impl LogState {
         Ok(())
     }
 
-    /// Gives a topic more partitions. Only in memory: on disk those of a topic lie together.
+    /// Adds partitions to a topic. Only in memory: on disk, the ids of a topic's partitions are
+    /// consecutive.
     pub(crate) fn grow_topic(&mut self, name: &Arc<str>, count: i32) -> Result<()> {
         let context = || format!("add partitions to {name}");
         if self.unflushed.is_some() {
@@ -89,7 +89,7 @@ impl LogState {
         if count <= had {
             return Err(refused(
                 context(),
-                format!("it has {had} already, and {count} are no more"),
+                format!("it already has {had}, which is not fewer than {count}"),
             ));
         }
         for number in had..count {
@@ -104,7 +104,7 @@ impl LogState {
         Ok(())
     }
 
-    /// Groups that wait for this topic share it out.
+    /// Rebalances the groups that subscribe to this topic.
     fn rebalance_subscribers(&mut self, topic: &Arc<str>) {
         let Self { groups, topics, .. } = self;
         for group in groups.values_mut().filter(|group| group.subscribes(topic)) {
@@ -122,7 +122,7 @@ impl LogState {
         id.copied().ok_or_else(|| no_partition(doing, name))
     }
 
-    /// A partition by its id; ids are only made by this state and never go away.
+    /// A partition by its id. Only this state creates ids, and none is ever removed.
     pub(crate) fn partition(&self, id: PartitionId) -> &PartitionLog {
         &self.partitions[id as usize]
     }
@@ -151,7 +151,7 @@ impl LogState {
         last
     }
 
-    /// Moves the beginning of a partition.
+    /// Moves the start of a partition.
     pub(crate) fn trim(&mut self, id: PartitionId, before: i64) {
         let partition = &mut self.partitions[id as usize];
         if before <= partition.start {
@@ -163,8 +163,8 @@ impl LogState {
         }
     }
 
-    /// Forgets segments until the cache is within its bound. Those that are not on disk yet may be
-    /// among them: they are kept to be written, and nobody reads them before that.
+    /// Drops segments until the cache is within its bound. Some may not be on disk yet: `unflushed`
+    /// still holds them, and no reader may see them before they are written.
     pub(crate) fn evict(&mut self) {
         while self.cache.bytes > self.cache.bytes_max {
             let Some(&(id, base, bytes)) = self.cache.order.front() else { return };

@@ -1,4 +1,4 @@
-//! Transactional producers: who holds an id, in which epoch, and what it has open.
+//! Transactional producers: the holder of each id, its epoch, and its open transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::group::{OffsetAndMetadata, check_metadata_len};
 use crate::partition::{PartitionId, ProducerId};
 use crate::state::LogState;
 
-/// What a transactional id stands for.
+/// The state of a transactional id.
 #[derive(Debug)]
 pub(crate) struct Transactional {
     pub(crate) producer: ProducerId,
@@ -23,24 +23,24 @@ pub(crate) struct Transactional {
     pub(crate) open: Option<Open>,
 }
 
-/// An open transaction, from the first thing that the log has of it.
+/// An open transaction, from its first record or offset.
 #[derive(Debug)]
 pub(crate) struct Open {
     started: Duration,
-    /// Where it begins in each partition.
+    /// Its first offset in each partition.
     pub(crate) partitions: BTreeMap<PartitionId, i64>,
-    /// By group.
+    /// Pending offsets by group.
     offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, OffsetAndMetadata>>,
 }
 
 impl Open {
-    /// One that a dead process has left on disk; its offsets were never written there.
+    /// A transaction that a dead process left on disk. Its pending offsets were never written.
     pub(crate) fn left_on_disk(partitions: BTreeMap<PartitionId, i64>) -> Self {
         Self { started: Duration::ZERO, partitions, offsets: BTreeMap::new() }
     }
 }
 
-/// A transaction that has ended, of which readers do not know yet.
+/// A transaction that has ended, but is not visible to readers yet.
 #[derive(Debug)]
 pub(crate) struct Ending {
     producer: ProducerId,
@@ -59,7 +59,8 @@ pub(crate) struct ProducerIdentity {
 }
 
 impl LogState {
-    /// Makes the caller the holder of `id`: fences older ones and aborts what they have open.
+    /// Makes the caller the holder of `id`: fences older producers and aborts their open
+    /// transaction.
     pub(crate) fn init_producer(&mut self, id: &Arc<str>, timeout: Duration) -> ProducerIdentity {
         self.abort_open(id);
         let next = self.producers;
@@ -69,7 +70,7 @@ impl LogState {
             timeout,
             open: None,
         });
-        // An epoch that cannot be counted on gives way to a new producer id, as in Kafka.
+        // When the epoch is exhausted, a new producer id replaces it, as in Kafka.
         if holder.epoch >= i16::MAX - 1 {
             holder.producer = next;
             holder.epoch = -1;
@@ -91,7 +92,7 @@ impl LogState {
         identity
     }
 
-    /// An error if there is a newer producer with this id.
+    /// Fails if a newer producer has this id.
     pub(crate) fn check_fence(&self, identity: &ProducerIdentity, doing: &str) -> Result<()> {
         let holder = self.transactional.get(&identity.id);
         let current = holder.is_some_and(|holder| {
@@ -157,7 +158,7 @@ impl LogState {
         Ok(())
     }
 
-    /// The holder's open transaction, which begins now if there is none.
+    /// The holder's open transaction, started now if there is none.
     fn open(&mut self, identity: &ProducerIdentity, now: Duration) -> Option<&mut Open> {
         let holder = self.transactional.get_mut(&identity.id)?;
         if holder.open.is_none() {
@@ -172,7 +173,7 @@ impl LogState {
         }))
     }
 
-    /// Ends the transaction of `id`, if there is one: writes the markers.
+    /// Ends the transaction of `id`, if there is one, and writes its markers.
     pub(crate) fn end_transaction(&mut self, id: &Arc<str>, commit: bool) {
         let Some(holder) = self.transactional.get_mut(id) else { return };
         let Some(open) = holder.open.take() else { return };
@@ -201,7 +202,7 @@ impl LogState {
         }
     }
 
-    /// Lets readers know how transactions ended: what they wrote is on disk, if there is one.
+    /// Shows ended transactions to readers. Their records are on disk, if there is one.
     pub(crate) fn complete(&mut self, endings: Vec<Ending>) {
         let in_memory = self.unflushed.is_none();
         for ending in endings {
@@ -223,8 +224,8 @@ impl LogState {
         }
     }
 
-    /// Aborts transactions that have been open for too long, and fences who left them. Tells
-    /// whether there were any.
+    /// Aborts transactions that have timed out, and fences their producers. Returns whether there
+    /// were any.
     pub(crate) fn expire_transactions(&mut self, now: Duration) -> bool {
         if self.transaction_deadline.is_none_or(|deadline| now < deadline) {
             return false;
@@ -234,14 +235,14 @@ impl LogState {
         let late = self.transactional.iter().filter(|(_, t)| is_late(t));
         let late: Vec<_> = late.map(|(id, _)| id.clone()).collect();
         for id in &late {
-            tracing::warn!(transactional.id = %id, "transaction timed out and is aborted");
+            tracing::warn!(transactional.id = %id, "aborting a transaction that timed out");
             self.abort_open(id);
         }
         self.transaction_deadline = self.transactional.values().filter_map(deadline).min();
         !late.is_empty()
     }
 
-    /// Aborts what `id` has open, in a new epoch: whoever wrote it writes no more.
+    /// Aborts the open transaction of `id` in a new epoch, which fences its producer.
     pub(crate) fn abort_open(&mut self, id: &Arc<str>) {
         let Some(holder) = self.transactional.get_mut(id) else { return };
         if holder.open.is_some() {

@@ -1,8 +1,7 @@
 //! What is not on disk yet.
 //!
-//! Only names of what changed are kept, and its state is taken when it is written: all of it at one
-//! moment, under the lock, so that what is on disk is always the whole log as it was at some
-//! moment.
+//! It keeps only the names of what changed and takes the state when it writes: all at one moment,
+//! under the lock, so that the disk always has the whole log as it was at some moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::partition::{PartitionId, Segment};
 /// Changes since the last write to disk.
 #[derive(Debug, Default)]
 pub(crate) struct UnflushedChanges {
-    /// Counts changes; the disk has those up to some count.
+    /// The number of changes so far. The disk has those up to some number.
     pub(crate) changes: u64,
     pub(crate) topics: BTreeSet<Arc<str>>,
     pub(crate) partitions: BTreeSet<PartitionId>,
@@ -70,7 +69,7 @@ impl UnflushedChanges {
         self.offsets.insert((group.clone(), partition.clone()), committed);
     }
 
-    /// Takes everything, and begins anew.
+    /// Takes all changes and starts again with none.
     pub(crate) fn take(&mut self) -> Self {
         let changes = self.changes;
         std::mem::replace(self, Self { changes, ..Self::default() })

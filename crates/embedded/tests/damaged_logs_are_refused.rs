@@ -77,7 +77,7 @@ fn the_error_says_what_and_where() {
     const TEXTS: [&str; 3] = ["before", "the needle in it", "behind"];
     for (verify, place) in [
         (Verify::WhenOpened, "from offset 1 to before 4"),
-        (Verify::WhenRead, "the records from offset 2 on"),
+        (Verify::WhenRead, "the records from offset 2"),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let options = options(verify, 0);

@@ -14,7 +14,10 @@ fn a_second_owner_is_refused() {
     let error = EmbeddedLog::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     let text = error.to_string();
-    assert!(text.contains(path.to_str().unwrap()) && text.contains("open already"), "{text}");
+    assert!(
+        text.contains(path.to_str().unwrap()) && text.contains("another owner has it open"),
+        "{text}"
+    );
     drop(log);
     EmbeddedLog::open(&path).unwrap();
 }

@@ -1,4 +1,4 @@
-//! A service for tests to call: it takes its time, fails, is away, and counts who called it.
+//! A service for tests to call: it is slow, fails, is unavailable, and counts its calls.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,12 +10,12 @@ use crate::dice::Dice;
 use crate::lock::lock;
 use crate::virtual_time;
 
-/// A stub for a service that agents call, with the latencies and failures that a seed wants. Clones
-/// are the same service.
+/// A stub for a service that agents call, with latencies and failures chosen by a seed. Clones are
+/// the same service.
 ///
 /// Calls sleep by `tokio::time`: in [`TopologyTest`](crate::TopologyTest) and
-/// [`Simulation`](crate::Simulation) that is virtual time. What becomes of a call depends only on
-/// the seed, on its id, and on how often that id was called before.
+/// [`Simulation`](crate::Simulation) that is virtual time. The outcome of a call depends only on
+/// the seed, its id, and how often that id was called before.
 ///
 /// ```
 /// use headwater_testkit::{Calls, TopologyTest};
@@ -59,7 +59,7 @@ use crate::virtual_time;
 pub struct Calls {
     plan: CallPlan,
     seen: Arc<Mutex<CallHistory>>,
-    /// Where time is real, it counts from here.
+    /// The start of the test, where time is real.
     made: Instant,
 }
 
@@ -81,17 +81,17 @@ struct CallHistory {
     history: Vec<String>,
 }
 
-/// What became of calls.
+/// Counts of calls by their outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallCounts {
     /// How many were made.
     pub begun: u64,
-    /// How often the service did what it was asked for, whether its answer arrived or not.
+    /// How often the service did its work, whether its answer arrived or not.
     pub served: u64,
     /// How many returned an error.
     pub failed: u64,
-    /// How many were dropped before they returned, or are still under way.
+    /// How many were dropped before they returned, or are still in flight.
     pub unfinished: u64,
 }
 
@@ -109,7 +109,7 @@ pub enum CallError {
         /// Which call for that id it was, from 1.
         attempt: u64,
     },
-    /// The service [refused](Calls::failing), and has done nothing.
+    /// The service [failed](Calls::failing) before it did anything.
     #[error("call {attempt} for {id}: the service failed")]
     Failed {
         /// The call's id.
@@ -136,37 +136,37 @@ impl Calls {
         Self { plan, seen: Arc::default(), made: Instant::now() }
     }
 
-    /// How long a call takes, to the millisecond, evenly spread; default: no time at all.
+    /// How long a call takes, uniformly distributed in whole milliseconds. Default: no time.
     #[must_use]
     pub fn latency(mut self, latency: RangeInclusive<Duration>) -> Self {
         self.plan.latency = latency;
         self
     }
 
-    /// Which part of the calls fails, from 0 (the default) to 1.
+    /// The fraction of calls that fail, from 0 (the default) to 1.
     #[must_use]
     pub fn failing(mut self, ratio: f64) -> Self {
         self.plan.failing = ratio;
         self
     }
 
-    /// Of which part of the calls that do not fail the answer is lost, from 0 (the default) to 1:
-    /// the service has done its work, and the caller gets an error.
+    /// The fraction of the other calls whose answer is lost, from 0 (the default) to 1: the service
+    /// does its work, and the caller gets an error.
     #[must_use]
     pub fn losing_answers(mut self, ratio: f64) -> Self {
         self.plan.losing = ratio;
         self
     }
 
-    /// Which part of the calls never returns, from 0 (the default) to 1.
+    /// The fraction of calls that never return, from 0 (the default) to 1.
     #[must_use]
     pub fn hanging(mut self, ratio: f64) -> Self {
         self.plan.hanging = ratio;
         self
     }
 
-    /// Calls that begin within this time fail. Counted from the beginning of the test, across its
-    /// crashes; where time is real, from [`new`](Self::new). Said several times, all of them count.
+    /// Makes calls that begin within this time fail. It is measured from the start of the test,
+    /// across crashes; where time is real, from [`new`](Self::new). Several such times add up.
     #[must_use]
     pub fn away(mut self, time: Range<Duration>) -> Self {
         self.plan.away.push(time);
@@ -177,7 +177,7 @@ impl Calls {
     /// thing.
     ///
     /// # Errors
-    /// What the seed wants; see [`CallError`].
+    /// Those that the seed chooses; see [`CallError`].
     ///
     /// # Panics
     /// Outside of a tokio runtime with timers, if the call takes time.
@@ -205,22 +205,22 @@ impl Calls {
         result
     }
 
-    /// What became of the calls with this id.
+    /// Counts of the calls with this id.
     pub fn of(&self, id: impl Display) -> CallCounts {
         lock(&self.seen).calls.get(&id.to_string()).copied().unwrap_or_default()
     }
 
-    /// What became of all calls, by their ids.
+    /// Counts of all calls, by their ids.
     pub fn counts(&self) -> BTreeMap<String, CallCounts> {
         lock(&self.seen).calls.clone()
     }
 
-    /// How many calls were under way at once, at most.
+    /// The largest number of calls in flight at once.
     pub fn in_flight_max(&self) -> u64 {
         lock(&self.seen).in_flight_max
     }
 
-    /// Which calls began and ended when, a line each. The same for the same test.
+    /// When each call began and ended, one line each. The same test gives the same lines.
     pub fn history(&self) -> String {
         lock(&self.seen).history.join("\n")
     }
@@ -234,7 +234,7 @@ impl Calls {
     }
 }
 
-/// What becomes of a call.
+/// The planned outcome of a call.
 struct CallFate {
     latency: Duration,
     hangs: bool,
@@ -260,7 +260,7 @@ impl CallPlan {
     }
 }
 
-/// A call that is under way. Dropped without an end it was given up.
+/// A call in flight. If it is dropped before its end, it was given up.
 struct CallInFlight<'a> {
     calls: &'a Calls,
     id: String,

@@ -1,8 +1,8 @@
-//! Tokio's time as agents under test see it: it stands still until the test moves it.
+//! Tokio's time for agents under test: it stands still until the test moves it.
 //!
-//! What agents await, and what they spawn, lives in a tokio runtime whose clock is paused. A paused
-//! clock moves on by itself whenever the runtime idles, so the runtime is driven only here: up to a
-//! moment that the test chose, or until nothing that was spawned can go on.
+//! Agents and the tasks that they spawn live in a tokio runtime with a paused clock. A paused clock
+//! advances by itself whenever the runtime is idle, so the runtime is driven only here: up to a
+//! moment chosen by the test, or until no spawned task can proceed.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -21,42 +21,42 @@ use tokio::time::{Instant, sleep_until};
 use crate::lock::lock;
 
 thread_local! {
-    /// Whose time counts on this thread, while tasks are stepped or what they spawned runs.
+    /// The virtual time of this thread, while tasks are stepped or spawned tasks run.
     static HERE: Cell<Option<CurrentTime>> = const { Cell::new(None) };
 }
 
 #[derive(Clone, Copy)]
 struct CurrentTime {
     epoch: Epoch,
-    /// Whether a runtime, whoever's it is, polls a future on this thread.
+    /// Whether any runtime polls a future on this thread.
     in_block_on: bool,
 }
 
-/// An instant of tokio's, and which moment of the test that was.
+/// A tokio instant, and the matching moment of the test.
 #[derive(Clone, Copy)]
 struct Epoch {
     instant: Instant,
     since_start: Duration,
 }
 
-/// How long the test has been running by its own time; `None` where time is real.
+/// How long the test has been running in virtual time; `None` where time is real.
 pub(crate) fn since_start() -> Option<Duration> {
     let CurrentTime { epoch, .. } = HERE.get()?;
     Some(epoch.since_start + Instant::now().saturating_duration_since(epoch.instant))
 }
 
-/// One process's tokio runtime, in the test's time.
+/// One process's tokio runtime, in virtual time.
 pub(crate) struct VirtualTime {
-    /// There until `drop`.
+    /// `None` only during `drop`.
     runtime: Option<Runtime>,
     epoch: Epoch,
-    /// How far the clock has been moved, in milliseconds since the test began.
+    /// The clock, in milliseconds since the test began.
     now_ms: AtomicU64,
     signals: Arc<RuntimeSignals>,
 }
 
 impl VirtualTime {
-    /// A runtime that starts when the test has been running for `since_start`.
+    /// Creates a runtime that starts when the test has been running for `since_start`.
     pub(crate) fn new(since_start: Duration) -> io::Result<Self> {
         let signals = Arc::new(RuntimeSignals::default());
         let parked = Arc::clone(&signals);
@@ -74,7 +74,7 @@ impl VirtualTime {
         Ok(Self { runtime: Some(runtime), epoch, now_ms, signals })
     }
 
-    /// Timers that are made, and futures that are spawned, while the guard lives belong here.
+    /// Timers and tasks created while the guard lives belong to this runtime.
     pub(crate) fn enter(&self) -> Option<Entered<'_>> {
         let in_block_on = is_in_block_on();
         let context = self.runtime.as_ref()?.enter();
@@ -82,7 +82,7 @@ impl VirtualTime {
         Some(Entered { _context: context, _before: before })
     }
 
-    /// For tasks: what wakes it ends a [`pass`](Self::pass) that looks out for it.
+    /// The waker for tasks. Waking it ends a [`pass`](Self::pass) that watches for it.
     pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.signals))
     }
@@ -91,12 +91,12 @@ impl VirtualTime {
         self.signals.woken.load(Ordering::Acquire)
     }
 
-    /// Whether the waker was called since this was last asked.
+    /// Whether the waker was called since the last call of this function.
     pub(crate) fn take_woken(&self) -> bool {
         self.signals.woken.swap(false, Ordering::AcqRel)
     }
 
-    /// Lets everything that was spawned run until it waits. No time passes. Returns whether the
+    /// Runs all spawned tasks until they wait. No time passes. Returns whether the
     /// [`waker`](Self::waker) was called.
     pub(crate) fn settle(&self) -> bool {
         let spawned = self.runtime.as_ref().map(|runtime| runtime.metrics().num_alive_tasks());
@@ -105,13 +105,13 @@ impl VirtualTime {
         }
         let mut begun = false;
         self.drive(poll_fn(|cx| {
-            // Anything else may wake this future too.
+            // Other events may wake this future too.
             if begun && lock(&self.signals.idles).is_none() {
                 return Poll::Ready(());
             }
             begun = true;
-            // The runtime is about to park: there is nothing left to run. The wake-up at that
-            // moment keeps its paused clock from moving on to the next timer.
+            // The runtime is about to park, so nothing is left to run. Waking it at that moment
+            // keeps its paused clock from advancing to the next timer.
             *lock(&self.signals.idles) = Some(cx.waker().clone());
             Poll::Pending
         }));
@@ -128,7 +128,7 @@ impl VirtualTime {
             self.drive(async {
                 let mut end = pin!(sleep_until(end));
                 poll_fn(|cx| {
-                    // Before the look at the flag, or a call in between would be missed.
+                    // Register before reading the flag, or a call in between would be missed.
                     *lock(&self.signals.woken_by) = stops.then(|| cx.waker().clone());
                     if stops && self.is_woken() {
                         return Poll::Ready(());
@@ -154,7 +154,7 @@ impl VirtualTime {
             runtime.block_on(future);
         };
         if is_in_block_on() {
-            // A test that is itself a future: tokio refuses to drive two runtimes on one thread.
+            // The test is itself a future: tokio refuses to drive two runtimes on one thread.
             let driven = thread::scope(|scope| scope.spawn(block_on).join());
             driven.unwrap_or_else(|panic| resume_unwind(panic));
         } else {
@@ -172,8 +172,8 @@ impl Drop for VirtualTime {
     }
 }
 
-/// A runtime that was entered may only be at hand, or it may be polling the test: the test kit
-/// cannot tell.
+/// An entered runtime may be merely available, or it may be polling the test: the test kit cannot
+/// tell.
 fn is_in_block_on() -> bool {
     HERE.get().map_or_else(|| Handle::try_current().is_ok(), |here| here.in_block_on)
 }
@@ -182,13 +182,13 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// While it lives, time on this thread is the test's.
+/// While it lives, time on this thread is virtual.
 pub(crate) struct Entered<'a> {
     _context: EnterGuard<'a>,
     _before: PreviousTime,
 }
 
-/// Whose time counted before, and will again.
+/// The former time of this thread, restored on drop.
 struct PreviousTime(Option<CurrentTime>);
 
 impl PreviousTime {
@@ -203,13 +203,13 @@ impl Drop for PreviousTime {
     }
 }
 
-/// What happens while the runtime is driven, and who waits for it.
+/// Signals between the runtime and the future that drives it.
 #[derive(Default)]
 struct RuntimeSignals {
     /// A task's waker was called.
     woken: AtomicBool,
     woken_by: Mutex<Option<Waker>>,
-    /// Told when there is nothing left to run.
+    /// Woken when there is nothing left to run.
     idles: Mutex<Option<Waker>>,
 }
 

@@ -1,6 +1,6 @@
-//! Compaction on disk: the partition is rewritten a few megabytes at a time, each in a transaction
-//! of its own, so that commits do not wait for all of it. Whatever it has come to when the process
-//! dies is right as it is.
+//! Compaction on disk. Each step rewrites a few megabytes in its own transaction, so that commits
+//! do not wait for the whole partition. After every step the log is correct: a crash may stop
+//! compaction anywhere.
 
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use runtime::transport::Result;
@@ -13,22 +13,22 @@ use crate::compaction::{Latest, Rewriter};
 use crate::maintenance::CompactionJob;
 use crate::partition::Segment;
 
-/// How much is rewritten at once.
+/// How many bytes one step rewrites.
 const STEP_BYTES: usize = 4 << 20;
 
-/// Where one step begins and the next one goes on.
+/// The progress of a compaction.
 struct CompactionStep {
-    /// The first offset.
+    /// The first offset of the next step.
     from: i64,
-    /// Where the segment before that ends; not known, and not changed, for the first.
+    /// Where the segment before that ends. Unknown before the first step, which keeps it.
     after: Option<i64>,
     is_last: bool,
-    /// How much was left.
+    /// How many bytes remain so far.
     bytes: u64,
 }
 
 impl Disk {
-    /// Compacts the stable part of a partition; returns how many bytes are left of it.
+    /// Compacts the stable part of a partition; returns how many bytes remain.
     pub(crate) fn compact(&self, job: &CompactionJob) -> Result<u64> {
         self.run_compaction(job).map_err(|error| self.error("compact", &error))
     }
@@ -104,13 +104,13 @@ impl Disk {
             step.after = Some(after);
         }
         if next.is_none() {
-            // Nothing that these ranges are about is left.
+            // The records of these ranges are gone.
             ledger.forget_aborted(transaction, job.id, job.end)?;
         }
         Ok(CompactionStep { from: next.unwrap_or(job.end), is_last: next.is_none(), ..step })
     }
 
-    /// Makes whatever comes after a step follow what the step has left, which ends at `after`.
+    /// Links the segment after a step to the step's last segment, which ends at `after`.
     fn join(
         &self,
         transaction: &WriteTransaction,

@@ -1,4 +1,4 @@
-//! The log's directory: its two files, and what to make of those that are there.
+//! The log's directory: opening, creating or replacing its two files.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,13 +21,14 @@ use crate::damage::LeftOut;
 use crate::error::{fatal, refused};
 use crate::state::LogState;
 
-/// redb's page cache. Ours holds what is read most, the end of the log.
+/// redb's page cache, in bytes. It is small, because our own cache holds the end of the log, which
+/// is read most.
 const PAGE_CACHE_BYTES: usize = 32 << 20;
 
 /// The database in the log's directory.
 pub(super) const FILE: &str = "log.redb";
 
-/// How many damaged places an error names.
+/// The most damaged places that an error names.
 const PLACES_MAX: usize = 8;
 
 /// How a log is opened.
@@ -40,7 +41,7 @@ pub(crate) struct DiskOptions {
     pub(crate) skip: bool,
 }
 
-/// A log's directory that nobody else can open.
+/// A log's directory, locked against other processes.
 struct Directory {
     path: PathBuf,
     place: String,
@@ -48,9 +49,9 @@ struct Directory {
     opening: DiskOptions,
 }
 
-/// Why an opening has failed.
+/// Why opening failed.
 enum OpenFailure {
-    /// Something else might be made of what is there.
+    /// The database is damaged; the copy of the intact part may still succeed.
     Damage(redb::Error),
     /// Written by an earlier version.
     Old,
@@ -64,7 +65,7 @@ impl From<redb::Error> for OpenFailure {
 }
 
 impl Disk {
-    /// Opens the log in a directory, or begins one there.
+    /// Opens the log in a directory, or creates it.
     pub(crate) fn open(path: &Path, opening: DiskOptions) -> Result<(Self, LogState)> {
         let place = path.display().to_string();
         let context = || format!("open the embedded log in {place}");
@@ -78,8 +79,8 @@ impl Disk {
         directory.open(found)
     }
 
-    /// Opens the log on a given storage, or begins one there. Nothing stands beside it that could
-    /// tell whether it is the right one.
+    /// Opens the log on a given storage, or creates one there. There is no mark file beside it to
+    /// identify the log.
     pub(crate) fn open_on(
         backend: impl StorageBackend,
         opening: DiskOptions,
@@ -142,11 +143,11 @@ impl Disk {
 }
 
 fn already_open(place: &str) -> runtime::transport::TransportError {
-    let why = "it is open already, in this or another process; one at a time can have it";
+    let why = "another owner has it open; stop that one, or use another directory";
     refused(format!("open the embedded log in {place}"), why)
 }
 
-/// Opens or makes a database; with `verify`, every page of it is checked.
+/// Opens or creates a database; with `verify`, checks every page.
 pub(super) fn open_database(storage: &Storage, verify: bool) -> RedbResult<Database> {
     let mut builder = redb::Builder::new();
     builder.set_cache_size(PAGE_CACHE_BYTES).set_check_integrity_on_open(verify);
@@ -154,7 +155,7 @@ pub(super) fn open_database(storage: &Storage, verify: bool) -> RedbResult<Datab
     opened.inspect_err(|_| storage.sever())
 }
 
-/// Lets go of a database that may be damaged: nothing is written to it any more.
+/// Drops a database that may be damaged without writing to it.
 pub(super) fn give_up<T>(database: T, storage: &Storage, error: &redb::Error) {
     storage.sever();
     discard(database, error);
@@ -168,7 +169,7 @@ pub(super) fn file_storage(path: &Path) -> RedbResult<Storage> {
 
 impl Directory {
     fn open(self, found: FoundMark) -> Result<(Disk, LogState)> {
-        // An earlier copying did not come to its end.
+        // An earlier copy was interrupted.
         let _ = fs::remove_file(self.path.join(rescue::NEW_FILE));
         let opened = match self.open_found(found) {
             Err(OpenFailure::Old) => self.upgrade(),
@@ -190,7 +191,7 @@ impl Directory {
             FoundMark::Nothing | FoundMark::Damaged => None,
         };
         let Ok(left_out) = rescue::survey(&self.path, said) else {
-            let why = "too much of it to open the rest; take the directory back from a backup";
+            let why = "too much of it to open the rest; restore the directory from a backup";
             return format!("it is damaged: {what}; {why}");
         };
         let mut places: Vec<_> = left_out.iter().take(PLACES_MAX).map(|p| p.to_string()).collect();
@@ -216,7 +217,7 @@ impl Directory {
         match found {
             FoundMark::Nothing if !is_there => self.begin(new_log_id()),
             FoundMark::Says(said) if said.is_fresh => {
-                // It was never open; a crash has left what there is of it.
+                // It was never opened: a crash interrupted its creation.
                 match fs::remove_file(self.path.join(FILE)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         Err(self.failed(error))
@@ -262,7 +263,7 @@ impl Directory {
         })
     }
 
-    /// Opens a database that has something in it. With `trusting`, it need not have a mark.
+    /// Opens a database that is not empty. With `trusting`, it needs no mark file.
     fn open_existing(
         &self,
         said: Option<MarkContent>,
@@ -289,7 +290,7 @@ impl Directory {
         }
     }
 
-    /// The log in a database, if it is the one that belongs here.
+    /// The id of the log in a database, if it belongs to this directory.
     fn right_log(
         &self,
         kind: DatabaseKind,
@@ -332,9 +333,9 @@ impl Directory {
         Ok((disk, state))
     }
 
-    /// Rewrites a log of an earlier version in the present format, and opens it.
+    /// Rewrites a log of an earlier version in the current format, and opens it.
     fn upgrade(&self) -> std::result::Result<(Disk, LogState), OpenFailure> {
-        tracing::info!(place = %self.place, "the log is of an earlier version and is rewritten");
+        tracing::info!(place = %self.place, "rewriting the log in the current format");
         let log = new_log_id();
         rescue::upgrade(&self.path, log)?;
         let said = MarkContent { log, commits: 0, is_fresh: false };
@@ -342,7 +343,7 @@ impl Directory {
         self.open_existing(Some(said), false)
     }
 
-    /// Opens what is not damaged.
+    /// Opens the part that is not damaged.
     fn open_rest(
         &self,
         found: FoundMark,
@@ -353,9 +354,9 @@ impl Directory {
             FoundMark::Says(said) => Some(said),
             FoundMark::Nothing | FoundMark::Damaged => None,
         };
-        // If nothing can be saved, the first error says why.
+        // If nothing can be saved, the first error is the cause.
         let (log, mut left_out) = rescue::rescue(&self.path, said).map_err(|second| {
-            tracing::warn!(place = %self.place, error = %second, "and cannot be opened in part");
+            tracing::warn!(place = %self.place, error = %second, "its intact part is lost too");
             error
         })?;
         left_out.push(LeftOut::KeptAs(self.keep_damaged().map_err(|e| self.failed(e))?));
@@ -379,13 +380,14 @@ impl Directory {
         let mut free = names.map(|name| self.path.join(name)).filter(|path| !path.exists());
         let kept = free.next().unwrap_or_else(|| self.path.join(rescue::NEW_FILE));
         let file = self.path.join(FILE);
-        // A second name costs no space, but not every file system has it.
+        // A hard link costs no space, but not every file system has it.
         fs::hard_link(&file, &kept).or_else(|_| fs::copy(&file, &kept).map(drop))?;
         Ok(kept)
     }
 
-    /// Puts the new database in the place of the old one. The mark comes first: it says of the log
-    /// which it belongs to, and the new one has the same id or the old one has none.
+    /// Replaces the old database with the new one. The mark file is written first: a crash in
+    /// between leaves a directory that opens, because the new log has the old one's id, or the old
+    /// one has none.
     fn exchange(&self, said: &MarkContent) -> std::result::Result<(), OpenFailure> {
         let exchange = || {
             MarkFile::write(self.mark.try_clone()?, said, &self.path)?;
@@ -413,7 +415,7 @@ mod tests {
         }
     }
 
-    /// Whatever a crash has left of a log that nobody had open yet, it can be begun again.
+    /// Whatever a crash left of a log that was never opened, its creation can start again.
     #[test]
     fn a_beginning_may_be_interrupted_anywhere() {
         let whole = tempfile::tempdir().unwrap();
@@ -423,7 +425,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             begun(directory.path(), len.map(|len| &whole[..len]));
             drop(Disk::open(directory.path(), OPENING).unwrap());
-            // From now on it is a log that must not get lost.
+            // From here on the log exists, and must not be replaced by an empty one.
             fs::remove_file(directory.path().join(FILE)).unwrap();
             let error = Disk::open(directory.path(), OPENING).unwrap_err().to_string();
             assert!(error.contains("log.redb is missing or empty"), "{error}");

@@ -2,8 +2,8 @@
 //!
 //! Keys are big-endian, so that they sort as their numbers do; everything else is little-endian.
 //! Text is its length in four bytes and UTF-8. A checksum stands at the end of each row, see
-//! [`seal`](super::seal). Whatever is read is checked, and what cannot have been written is an
-//! error, not a panic.
+//! [`seal`](super::seal). Everything read is checked; bytes that cannot have been written are an
+//! error, never a panic.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
@@ -16,8 +16,8 @@
 //! | transactional | transactional id | producer id, epoch, time-out, open partitions |
 //! | offsets | group, topic, partition | offset, metadata |
 //!
-//! Version 1 had no checksums, no ids of logs, the next producer id under `producers` in the place
-//! of the ledger, and segments and partitions that did not name their neighbours.
+//! Version 1 had no checksums and no log id. It kept the next producer id under `producers` instead
+//! of a ledger, and its segments did not name their predecessors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,23 +38,23 @@ use crate::transaction::{Open, Transactional};
 
 pub(super) const FORMAT: &[u8] = b"format";
 pub(super) const LEDGER: &[u8] = b"ledger";
-/// Of version 1.
+/// The key of the next producer id in version 1.
 pub(super) const NEXT_PRODUCER: &[u8] = b"producers";
 const MAGIC: &[u8; 16] = b"headwater log\0\0\0";
 pub(super) const VERSION: u32 = 2;
 
-/// No offset is as high as this: with room for all that is ever added to one.
+/// Every offset is below this, which leaves room for all that is ever added to one.
 const OFFSET_MAX: i64 = 1 << 62;
 
-/// Where a chunk that was not written in a transaction has its producer id.
+/// The producer id of a chunk that was not written in a transaction.
 const NO_PRODUCER: i64 = -1;
 
-/// An error for what cannot have been written, or is not what was.
+/// An error for bytes that this program cannot have written.
 pub(super) fn corrupt(what: impl Into<String>) -> redb::Error {
     redb::Error::Corrupted(what.into())
 }
 
-/// Checks a row's checksum and takes it off.
+/// Checks a row's checksum and removes it.
 pub(super) fn unseal<'a>(
     seal: Seal,
     table: Definition,
@@ -62,23 +62,23 @@ pub(super) fn unseal<'a>(
     value: &'a [u8],
 ) -> RedbResult<&'a [u8]> {
     let opened = seal.open(table.name(), key, value);
-    opened.ok_or_else(|| corrupt(format!("a row of {} has another checksum", table.name())))
+    opened.ok_or_else(|| corrupt(format!("a row of {} has the wrong checksum", table.name())))
 }
 
-/// How a log on disk is to be read.
+/// The format of a log on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogFormat {
-    /// Of an earlier Headwater, without checksums.
+    /// Version 1, without checksums.
     One,
     Two(LogId),
 }
 
-/// What stands under [`FORMAT`].
+/// Encodes the value of [`FORMAT`].
 pub(super) fn format(log: &LogId) -> Vec<u8> {
     [&MAGIC[..], &VERSION.to_le_bytes(), log].concat()
 }
 
-/// The format, if this is a log at all; the error is a version that this program does not know.
+/// The format, or `None` if this is no log. The error is a version that this program does not know.
 pub(super) fn read_format(bytes: &[u8]) -> Option<Result<LogFormat, u32>> {
     let (version, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
     match u32::from_le_bytes(*version) {
@@ -121,7 +121,7 @@ pub(super) fn read_place(key: &[u8]) -> Option<(PartitionId, i64)> {
     Some((read_id(id)?, i64::from_be_bytes(offset.try_into().ok()?)))
 }
 
-/// Takes a value apart.
+/// Reads the fields of a value in order.
 struct ByteReader<'a>(&'a [u8]);
 
 impl<'a> ByteReader<'a> {
@@ -156,7 +156,7 @@ impl<'a> ByteReader<'a> {
         std::str::from_utf8(self.take(len)?).ok()
     }
 
-    /// Nothing may be left.
+    /// Fails if bytes are left.
     fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
@@ -167,7 +167,7 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Partition ids of a topic follow each other, so that the first and the count say all.
+/// The partition ids of a topic are consecutive, so the first id and the count are enough.
 pub(super) fn topic(topic: &TopicState) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(&(topic.partitions.len() as u32).to_le_bytes());
@@ -197,25 +197,25 @@ pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<TopicState> {
     Some(TopicState { name, partitions, config: TopicConfig::parse(&pairs).ok()? })
 }
 
-/// A partition as its row says it.
+/// A partition's row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PartitionRow {
     pub(super) start: i64,
     pub(super) end: i64,
     pub(super) dirty_bytes: u64,
     pub(super) clean_bytes: u64,
-    /// Where its last segment ends; only markers can follow.
+    /// Where its last segment ends. Only markers can follow it.
     pub(super) segments_end: i64,
 }
 
 impl PartitionRow {
-    /// Without the last segment's end, which is known when it is written.
+    /// All but the last segment's end, which is known only when the row is written.
     pub(super) fn of(partition: &PartitionLog) -> Self {
         let PartitionLog { start, end, dirty_bytes, clean_bytes, .. } = *partition;
         Self { start, end, dirty_bytes, clean_bytes, segments_end: 0 }
     }
 
-    /// All of it is on disk, nothing in memory.
+    /// The partition with all its records on disk and none in memory.
     pub(super) fn load(&self, name: TopicPartition) -> PartitionLog {
         let Self { start, end, dirty_bytes, clean_bytes, .. } = *self;
         let new = PartitionLog::new(name);
@@ -223,7 +223,7 @@ impl PartitionRow {
     }
 }
 
-/// Start, end, bytes since the last compaction, bytes it left, end of the last segment.
+/// Start, end, bytes appended since the last compaction, bytes left by it, end of the last segment.
 pub(super) fn partition(row: &PartitionRow) -> Vec<u8> {
     let mut out = [row.start.to_le_bytes(), row.end.to_le_bytes()].concat();
     out.extend_from_slice(&row.dirty_bytes.to_le_bytes());
@@ -253,8 +253,8 @@ pub(super) fn read_partition(value: &[u8]) -> Option<PartitionRow> {
     is_possible.then_some(row)
 }
 
-/// Commits, next producer id, and for each counted table its rows and the sum of their checksums,
-/// in the order of [`COUNTED`](super::ledger::COUNTED).
+/// The number of commits, the next producer id, and for each counted table its rows and the sum of
+/// their checksums, in the order of [`COUNTED`](super::ledger::COUNTED).
 pub(super) fn ledger(ledger: &Ledger) -> Vec<u8> {
     let mut out = ledger.commits.to_le_bytes().to_vec();
     out.extend_from_slice(&ledger.producers.to_le_bytes());
@@ -306,7 +306,7 @@ pub(super) struct Linked {
     pub(super) after: i64,
 }
 
-/// Takes a segment apart whose checksum has been taken off. Those of version 1 follow nothing.
+/// Decodes a segment without its checksum. Segments of version 1 name no predecessor.
 pub(super) fn read_segment(format: LogFormat, key: &[u8], value: &[u8]) -> Option<Linked> {
     let (_, base) = read_place(key)?;
     let mut reader = ByteReader(value);
@@ -329,7 +329,7 @@ pub(super) fn read_segment(format: LogFormat, key: &[u8], value: &[u8]) -> Optio
     is_sound.then(|| Linked { segment: Segment { base, producer, chunk: Arc::new(chunk) }, after })
 }
 
-/// Puts another end of the segment before it into a segment.
+/// Changes the predecessor's end in an encoded segment.
 pub(super) fn set_after(value: &mut [u8], after: i64) {
     if let Some(place) = value.first_chunk_mut::<8>() {
         *place = after.to_le_bytes();
@@ -349,7 +349,7 @@ fn read_entry(reader: &mut ByteReader<'_>) -> Option<RecordSpan> {
     })
 }
 
-/// The offset of a segment's last record, without reading all of it.
+/// The offset of a segment's last record, read from its header.
 pub(super) fn last_offset(key: &[u8], value: &[u8]) -> Option<i64> {
     let (_, base) = read_place(key)?;
     let mut reader = ByteReader(value);
@@ -441,7 +441,7 @@ mod tests {
 
     const LOG: LogFormat = LogFormat::Two([7; 16]);
 
-    /// The bytes of version 2. Whoever changes them needs another version, and a way to read this
+    /// The bytes of version 2. Changing them needs a new version, and code that still reads this
     /// one.
     #[test]
     fn segments_have_the_bytes_of_version_two() {
@@ -493,7 +493,7 @@ mod tests {
         for bit in 0..value.len() * 8 {
             let mut damaged = value.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            // Without its checksum some damage only makes another record; none makes a panic.
+            // Without the checksum some damage just yields a different record, but none may panic.
             if let Some(Linked { segment, .. }) = read_segment(LOG, &key, &damaged) {
                 let count = segment.chunk.entries.len();
                 (0..count).for_each(|index| {
@@ -545,7 +545,7 @@ mod tests {
         assert_eq!(read_format(b"headwater log\0\0\0\x03\0\0\0"), Some(Err(3)));
     }
 
-    /// Numbers that no log has are refused before anything is reserved for them or added to them.
+    /// Impossible numbers are refused before anything is allocated for them or added to them.
     #[test]
     fn impossible_numbers_are_refused() {
         let topic = [&u32::MAX.to_le_bytes()[..], &[0; 4], &[0; 4]].concat();

@@ -1,10 +1,10 @@
-//! The mark: a small file beside the database. It says which log belongs in this directory and how
-//! far that has come, so that a database that is missing, was exchanged or has gone back to an
-//! earlier commit is not taken for the log. Its lock is the directory's.
+//! The mark: a small file beside the database. It holds the id of the log in this directory and its
+//! number of commits, so that a missing, exchanged or rolled-back database is not taken for the
+//! log. Its lock is the directory's lock.
 //!
-//! It is written after each commit and before that is acknowledged, without waiting for the disk:
-//! it survives the process, and after a loss of power it may say less than was acknowledged, never
-//! more.
+//! It is written after each commit and before the acknowledgement, without waiting for the disk. It
+//! survives the process; after a power loss it may lag behind what was acknowledged, never run
+//! ahead.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,23 +18,23 @@ pub(super) const FILE: &str = "log.mark";
 const MAGIC: &[u8; 16] = b"headwater mark\0\0";
 const VERSION: u32 = 1;
 
-/// Smaller than a sector, so that a write is torn by nothing.
+/// Smaller than a sector, so that a write cannot be torn.
 const BYTES: usize = 16 + 4 + 16 + 1 + 8 + SEAL_BYTES;
 
-/// What a mark says.
+/// The contents of a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MarkContent {
     pub(super) log: LogId,
     /// How many commits were acknowledged.
     pub(super) commits: u64,
-    /// Nobody has ever had this log open: what there is of it may be thrown away.
+    /// The log was never opened, so an incomplete database may be discarded.
     pub(super) is_fresh: bool,
 }
 
-/// What was found in a directory.
+/// The state of a directory's mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FoundMark {
-    /// No mark, or an empty one: nothing was ever said.
+    /// No mark, or an empty one.
     Nothing,
     Damaged,
     Says(MarkContent),
@@ -47,7 +47,7 @@ pub(super) struct MarkFile {
     log: LogId,
 }
 
-/// Opens and locks the mark, makes it if there is none. `None` if somebody else has the lock.
+/// Opens and locks the mark, creating it if needed. `None` if another owner has the lock.
 pub(super) fn lock(directory: &Path) -> io::Result<Option<(File, FoundMark)>> {
     let mut options = File::options();
     let mut file =
@@ -67,7 +67,7 @@ pub(super) fn lock(directory: &Path) -> io::Result<Option<(File, FoundMark)>> {
 }
 
 impl MarkFile {
-    /// Takes the mark over, and writes what it says from now on through to the disk.
+    /// Takes over the mark, writes `content` and waits for the disk.
     pub(super) fn write(file: File, content: &MarkContent, directory: &Path) -> io::Result<Self> {
         let mark = Self { file, log: content.log };
         mark.file.set_len(BYTES as u64)?;
@@ -77,7 +77,7 @@ impl MarkFile {
         Ok(mark)
     }
 
-    /// Takes a mark over that is right as it is.
+    /// Takes over a mark that needs no change.
     pub(super) fn keep(file: File, log: LogId) -> Self {
         Self { file, log }
     }
@@ -99,7 +99,7 @@ impl MarkFile {
     }
 }
 
-/// Makes new names in a directory durable, where the system lets us.
+/// Makes new names in a directory durable, where the system supports it.
 pub(super) fn sync_directory(directory: &Path) {
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
 }

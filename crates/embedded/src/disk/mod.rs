@@ -1,9 +1,7 @@
-//! The log on disk: a redb database, written with one transaction for all commits that come
-//! together.
+//! The log on disk: a redb database. Commits that arrive together share one redb transaction.
 //!
-//! redb keeps the promise that a transaction is on disk as a whole, or not at all, whenever the
-//! process or the power ends; what is here only decides what goes into one, and in which bytes
-//! ([`layout`]).
+//! redb guarantees that a transaction is on disk as a whole or not at all, whenever the process or
+//! the power fails. This module only decides what goes into one, and [`layout`] its bytes.
 
 mod compaction;
 mod directory;
@@ -60,7 +58,7 @@ const ADVICE: &str = "take the directory back from a backup, or open it without 
 /// A database that holds a log.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    /// `None` only while it is dropped.
+    /// `None` only during `drop`.
     database: Option<Database>,
     storage: Storage,
     mark: Option<MarkFile>,
@@ -69,16 +67,16 @@ pub(crate) struct Disk {
     format: LogFormat,
     opening: DiskOptions,
     left_out: Vec<LeftOut>,
-    /// Why nothing is read or written any more.
+    /// Set once the database has failed: nothing is read or written after that.
     broken: OnceLock<String>,
 }
 
-/// Whoever has it may write.
+/// The lock for writing.
 #[derive(Debug)]
 pub(crate) struct DiskWriter {
     /// How many of the state's changes are on disk.
     pub(crate) written: u64,
-    /// The size of the database, about: what has been deleted is not taken off.
+    /// The approximate size of the database in bytes; deletions are not subtracted.
     bytes: u64,
     ledger: Ledger,
 }
@@ -89,7 +87,7 @@ pub(crate) struct WriteBatch {
     pub(crate) changes: u64,
     /// The next producer id.
     producers: i64,
-    /// Small things, encoded already.
+    /// Encoded rows of the small tables.
     rows: Vec<(Definition, Vec<u8>, Vec<u8>)>,
     partitions: Vec<(PartitionId, PartitionRow)>,
     segments: Vec<(PartitionId, Segment)>,
@@ -107,7 +105,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let Some(database) = self.database.take() else { return };
         if let Some(error) = self.broken.get() {
-            // What it believes to be right must not be written.
+            // Its state may be wrong, so nothing of it may be written.
             self.storage.sever();
             discard(database, &redb::Error::Corrupted(error.clone()));
             return;
@@ -126,8 +124,8 @@ impl Disk {
         &self.left_out
     }
 
-    /// Does something with the database, unless it has failed before. Whatever fails is the last
-    /// thing that is done with it: what it holds may not be what it should be.
+    /// Runs `work` on the database, unless it failed earlier. After a failure the database is not
+    /// used again: its state may be wrong.
     fn with<T>(&self, work: impl FnOnce(&Database) -> RedbResult<T>) -> RedbResult<T> {
         if let Some(cause) = self.broken.get() {
             return Err(redb::Error::Corrupted(cause.clone()));
@@ -151,11 +149,11 @@ impl Disk {
         fatal(format!("{doing} the embedded log in {self}"), cause(error))
     }
 
-    /// Makes one commit of what `work` writes, of about `bytes`.
+    /// Commits what `work` writes, about `bytes` in size.
     ///
-    /// After a crash a log that is verified when it is opened is read as a whole anyhow. Where it
-    /// is not, a big one is written with its allocator's state and a second sync each time (about a
-    /// quarter slower), so that it opens in milliseconds.
+    /// A log that is verified when it is opened is read as a whole after a crash anyway. For one
+    /// that is not, a big database is written with its allocator's state and a second sync per
+    /// commit (about a quarter slower), so that it opens in milliseconds.
     fn commit<T>(
         &self,
         writer: &mut DiskWriter,
@@ -191,7 +189,7 @@ impl Disk {
         lock(&self.writer)
     }
 
-    /// Takes all that is not on disk yet, as it is now.
+    /// Takes everything that is not on disk yet, as of now.
     pub(crate) fn take_batch(&self, state: &mut LogState) -> WriteBatch {
         let Some(unflushed) = state.unflushed.as_mut().map(|unflushed| unflushed.take()) else {
             return WriteBatch::default();
@@ -257,8 +255,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Reads segments for a cursor, at least one if there is one, and tells up to where the range
-    /// has been read.
+    /// Reads segments for a cursor, at least one if there is one; also returns the end of what was
+    /// read.
     pub(crate) fn read(&self, range: &DiskRange) -> Result<(Vec<Segment>, i64)> {
         self.with(|database| self.read_segments(database, range))
             .map_err(|error| self.error("read", &error))
@@ -312,7 +310,7 @@ impl Disk {
         Ok((segments, range.to))
     }
 
-    /// Where the first segment in the range begins that has not expired, if there is one.
+    /// The base offset of the first segment in the range that has not expired.
     pub(crate) fn first_kept(&self, range: &ExpiryRange) -> Result<Option<i64>> {
         self.with(|database| self.find_first_kept(database, range))
             .map_err(|error| self.error("expire records of", &error))
@@ -345,7 +343,7 @@ impl Disk {
 }
 
 impl WriteBatch {
-    /// It is on disk: readers may see it.
+    /// Its records are on disk: readers may see them.
     pub(crate) fn show(self, state: &mut LogState) {
         for (id, row) in self.partitions {
             let partition = state.partition_mut(id);
@@ -355,7 +353,7 @@ impl WriteBatch {
     }
 }
 
-/// Why, and if the log is damaged also what can be done.
+/// The cause; for a damaged log also what to do.
 fn cause(error: &redb::Error) -> String {
     match error {
         redb::Error::Corrupted(what) => format!("it is damaged: {what}; {ADVICE}"),

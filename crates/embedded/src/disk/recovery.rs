@@ -1,4 +1,4 @@
-//! Opening a log: reading what is there, and ending what a dead process has left open.
+//! Opening a log: reading its state, and aborting what a dead process left open.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use super::{
 };
 use crate::state::LogState;
 
-/// What a database turned out to be.
+/// The kind of a database.
 #[derive(Debug)]
 pub(super) enum DatabaseKind {
     Log(LogFormat),
-    /// Nothing is in it.
+    /// An empty database.
     Empty,
     /// A log of a version that this program does not know.
     Newer(u32),
     Foreign,
 }
 
-/// What kind of database this is.
+/// Finds out what kind of database this is.
 pub(super) fn kind(database: &impl ReadableDatabase) -> RedbResult<DatabaseKind> {
     let read = database.begin_read()?;
     let meta = match read.open_table(META) {
@@ -44,21 +44,21 @@ pub(super) fn kind(database: &impl ReadableDatabase) -> RedbResult<DatabaseKind>
     })
 }
 
-/// Makes an empty database a log.
+/// Initialises an empty database as a log.
 pub(super) fn initialise(database: &Database, log: &LogId) -> RedbResult<()> {
     let transaction = database.begin_write()?;
     for table in [TOPICS, PARTITIONS, SEGMENTS, ABORTED, TRANSACTIONAL, OFFSETS] {
         transaction.open_table(table)?;
     }
     let mut ledger = super::Ledger::new(super::Seal::of(log));
-    // The version is read before the seal can be checked.
+    // The version must be read before the checksum, which depends on it.
     let format = layout::format(log);
     ledger.put(&transaction, META, layout::FORMAT, format)?;
     ledger.close(&transaction)?;
     Ok(transaction.commit()?)
 }
 
-/// Why a database is refused that is no log this program reads.
+/// Why a database that this program cannot read is refused.
 pub(super) fn why_refused(kind: &DatabaseKind) -> String {
     match kind {
         DatabaseKind::Newer(version) => {
@@ -69,7 +69,7 @@ pub(super) fn why_refused(kind: &DatabaseKind) -> String {
 }
 
 impl Disk {
-    /// The state of the log as it was last written, with nothing open.
+    /// The log's state as it was last written, with all open transactions aborted.
     pub(super) fn recover(&self, said: Option<MarkContent>) -> RedbResult<LogState> {
         let loaded = self.with(|database| self.load(database, said))?;
         let Loaded { mut state, ledger, .. } = loaded;
@@ -77,7 +77,7 @@ impl Disk {
         let open = state.transactional.iter().filter(|(_, holder)| holder.open.is_some());
         let open: Vec<Arc<str>> = open.map(|(id, _)| id.clone()).collect();
         for id in &open {
-            tracing::info!(transactional.id = %id, "aborting what a dead process has left open");
+            tracing::info!(transactional.id = %id, "aborting what a dead process left open");
             state.abort_open(id);
         }
         let batch = self.take_batch(&mut state);
@@ -101,12 +101,12 @@ impl Disk {
     }
 }
 
-/// Compares what the database has come to with what its mark says.
+/// Compares the database's number of commits with its mark's.
 pub(super) fn check_commits(said: Option<MarkContent>, commits: u64) -> RedbResult<()> {
     match said {
         Some(MarkContent { commits: acknowledged, .. }) if acknowledged > commits => {
             let lost = acknowledged - commits;
-            Err(corrupt(format!("the last {lost} commits that were acknowledged are not in it")))
+            Err(corrupt(format!("the last {lost} acknowledged commits are missing")))
         }
         _ => Ok(()),
     }

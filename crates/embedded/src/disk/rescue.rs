@@ -1,5 +1,5 @@
-//! Copying a log: one of an earlier version, or what is left of a damaged one. The copy is a new
-//! database, made beside the old one, which is not changed.
+//! Copying a log: one of an earlier version, or the intact part of a damaged one. The copy is a new
+//! database beside the old one, which is not changed.
 
 use std::fs::File;
 use std::io;
@@ -25,19 +25,19 @@ use crate::partition::{PartitionId, Segment};
 use crate::state::LogState;
 use crate::unflushed::UnflushedChanges;
 
-/// The copy, until it takes the place of the log.
+/// The copy's file until it replaces the log.
 pub(super) const NEW_FILE: &str = "log.redb.new";
 
-/// How much is copied with one commit.
+/// How many bytes one commit copies.
 const STEP_BYTES: usize = 4 << 20;
 
 /// Where redb's header has its flags.
 const FLAGS: u64 = 9;
-/// The flag that tells the two commits of the header apart; the others say that a crash has to be
-/// recovered from, which needs every page to be right.
+/// The flag that selects one of the header's two commits. The other flags ask redb to recover from
+/// a crash, which needs every page to be intact.
 const PRIMARY: u8 = 1;
 
-/// Copies a log of version 1, which must be whole.
+/// Copies a log of version 1, which must be intact.
 pub(super) fn upgrade(directory: &Path, log: LogId) -> RedbResult<()> {
     let storage = file_storage(&directory.join(FILE))?;
     let database = open_database(&storage, true)?;
@@ -52,7 +52,7 @@ pub(super) fn upgrade(directory: &Path, log: LogId) -> RedbResult<()> {
     copied
 }
 
-/// Copies what is left of a damaged log; returns its id and what is not in the copy.
+/// Copies the intact part of a damaged log; returns its id and what was left out.
 pub(super) fn rescue(
     directory: &Path,
     said: Option<MarkContent>,
@@ -60,7 +60,7 @@ pub(super) fn rescue(
     read_wreck(directory, said, true)
 }
 
-/// Only says what would not be in the copy.
+/// Only finds out what the copy would leave out.
 pub(super) fn survey(directory: &Path, said: Option<MarkContent>) -> RedbResult<Vec<LeftOut>> {
     Ok(read_wreck(directory, said, false)?.1)
 }
@@ -71,7 +71,7 @@ fn read_wreck(
     copies: bool,
 ) -> RedbResult<(LogId, Vec<LeftOut>)> {
     let mut result = Err(corrupt("nothing of it can be read"));
-    // The commit before the last one is read if there is nothing else.
+    // Fall back to the commit before the last one.
     for flipped in [0, PRIMARY] {
         result = guarded(|| read_commit(directory, said, flipped, copies));
         if result.is_ok() {
@@ -89,12 +89,12 @@ fn read_commit(
 ) -> RedbResult<(LogId, Vec<LeftOut>)> {
     let wreck = DamagedFile::open(&directory.join(FILE), flipped)?;
     let mut builder = redb::Builder::new();
-    // Without a cache every page comes through the wreck, which counts them. In this mode redb
-    // reads a file as another process has left it.
+    // Without a cache every read goes through [`DamagedFile`], which counts the bytes. In read-only
+    // mode redb reads the file as another process left it.
     builder.set_cache_size(0).set_concurrency_mode(ConcurrencyMode::SingleWriter);
     let database = builder.open_read_only_with_backend(wreck)?;
     let DatabaseKind::Log(LogFormat::Two(log)) = kind(&database)? else {
-        return Err(corrupt("this is no log with checksums"));
+        return Err(corrupt("this is not a log with checksums"));
     };
     let snapshot = Snapshot::new(database.begin_read()?, LogFormat::Two(log));
     let mut loaded = snapshot.load(true)?;
@@ -119,7 +119,7 @@ fn read_commit(
         let read = database.begin_read()?;
         Remains { read, loaded: &loaded, log, id }.copy(&mut copy, &mut left_out)?;
     }
-    // Where something is missing rows are missing, at least one for each place.
+    // Each gap is at least one missing row.
     let places = left_out.iter().filter(|what| matches!(what, LeftOut::Records { .. })).count();
     let expected = loaded.ledger.sum(SEGMENTS);
     let is_possible = match places as u64 {
@@ -133,8 +133,8 @@ fn read_commit(
     Ok((log, left_out))
 }
 
-/// What cannot be left out, for nothing tells which of the records are the right ones.
-const REPLAYED: &str = "there are records that were deleted or written anew since";
+/// This cannot be left out: nothing tells which records are the right ones.
+const REPLAYED: &str = "it has records that were later deleted or replaced";
 
 /// A partition that may have lost records.
 struct Remains<'a> {
@@ -145,7 +145,7 @@ struct Remains<'a> {
 }
 
 impl Remains<'_> {
-    /// Copies what is whole, and says where something is missing.
+    /// Copies the intact segments, and notes where records are missing.
     fn copy(&self, copy: &mut LogCopy, left_out: &mut Vec<LeftOut>) -> RedbResult<()> {
         let row = self.loaded.rows[self.id as usize];
         let name = &self.loaded.state.partition(self.id).name;
@@ -178,7 +178,7 @@ impl Remains<'_> {
         if let Some(stopped_at) = self.forward(&mut take)? {
             let table = self.read.open_table(SEGMENTS)?;
             for key in self.backward(stopped_at)? {
-                // What is found going backward need not be found from above.
+                // The keys found backward are read one by one, not through the damaged tree.
                 let found = guarded(|| Ok(table.get(&key[..])?));
                 if let Ok(Some(value)) = found {
                     take(&key, value.value())?;
@@ -191,8 +191,8 @@ impl Remains<'_> {
         Ok(())
     }
 
-    /// Gives the segments to `take`; returns the offset after the last one that was read, if they
-    /// cannot be read to the end.
+    /// Passes the segments to `take`. If they cannot be read to the end, returns the offset after
+    /// the last one read.
     fn forward(
         &self,
         take: &mut dyn FnMut(&[u8], &[u8]) -> RedbResult<()>,
@@ -254,13 +254,13 @@ impl Remains<'_> {
     }
 }
 
-/// A new log that is being written; by default none, and what is put into it is only looked at.
+/// A new log being written. The default has no database: it only checks what is put into it.
 #[derive(Default)]
 struct LogCopy {
     disk: Option<Disk>,
     waiting: Vec<(PartitionId, Segment)>,
     bytes: usize,
-    /// The rows of segments that were copied, as the old log had them.
+    /// The sum of the copied segments' rows, as the old log had them.
     found: Sum,
 }
 
@@ -299,7 +299,7 @@ impl LogCopy {
         })
     }
 
-    /// Writes what the small tables hold, and closes the copy.
+    /// Writes the small tables, and closes the copy.
     fn finish(mut self, state: &mut LogState) -> RedbResult<()> {
         self.flush()?;
         let Some(disk) = self.disk else { return Ok(()) };
@@ -309,7 +309,7 @@ impl LogCopy {
     }
 }
 
-/// All that is in the small tables.
+/// Everything in the small tables, as changes to write.
 fn everything(state: &LogState) -> UnflushedChanges {
     let mut all = UnflushedChanges::default();
     for topic in state.topics.values() {
@@ -327,12 +327,12 @@ fn everything(state: &LogState) -> UnflushedChanges {
     all
 }
 
-/// The file of a damaged database: read as if it had been closed in order, and never written.
+/// The file of a damaged database: read as if it had been closed properly, and never written.
 #[derive(Debug)]
 struct DamagedFile {
     file: FileBackend,
     flipped: u8,
-    /// How many bytes may still be read: a damaged tree may lead in a circle.
+    /// How many bytes may still be read. A damaged tree may contain a cycle.
     left: AtomicU64,
 }
 
@@ -354,7 +354,7 @@ impl StorageBackend for DamagedFile {
         let relaxed = Ordering::Relaxed;
         let take = |left: u64| left.checked_sub(len);
         if self.left.fetch_update(relaxed, relaxed, take).is_err() {
-            return Err(io::Error::other("its pages lead in a circle"));
+            return Err(io::Error::other("its pages form a cycle"));
         }
         self.file.read(offset, out)?;
         let flags = FLAGS.checked_sub(offset).and_then(|at| out.get_mut(at as usize));
@@ -376,7 +376,7 @@ impl StorageBackend for DamagedFile {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 
-    // The lock of the mark keeps everybody else out.
+    // The mark's lock keeps other processes out.
 
     fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
         Ok(true)

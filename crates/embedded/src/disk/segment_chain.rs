@@ -1,7 +1,7 @@
-//! Each segment says where the one before it ends, and a partition's row where its last one ends:
-//! whoever reads several of them sees whether one is missing.
+//! Each segment records where the one before it ends, and a partition's row where its last segment
+//! ends. So a scan notices a missing segment.
 //!
-//! Offsets alone do not tell: markers, compaction and what was aborted leave gaps in them.
+//! Offsets alone cannot show that: markers, compaction and aborted records leave gaps.
 
 use redb::ReadTransaction;
 use streams_core::TopicPartition;
@@ -11,7 +11,7 @@ use super::seal::Seal;
 use super::{PARTITIONS, RedbResult, SEGMENTS};
 use crate::partition::{PartitionId, Segment};
 
-/// Follows the segments of a partition in their order.
+/// Checks that the segments of a partition follow each other.
 #[derive(Debug)]
 pub(super) struct SegmentChain<'a> {
     name: &'a TopicPartition,
@@ -22,9 +22,9 @@ pub(super) struct SegmentChain<'a> {
 /// What is known of the segment before the next one.
 #[derive(Clone, Copy, Debug)]
 enum Predecessor {
-    /// There is none: it was deleted, or never was.
+    /// There is none: it was deleted, or never existed.
     Nothing,
-    /// It was not looked at.
+    /// It was not read.
     Unknown,
     /// Segments of version 1 do not say.
     Unsaid,
@@ -32,22 +32,22 @@ enum Predecessor {
 }
 
 impl<'a> SegmentChain<'a> {
-    /// Begins with the first segment that there is.
+    /// Starts with the first existing segment.
     pub(super) fn from_first(name: &'a TopicPartition, row: PartitionRow) -> Self {
         Self { name, row, before: Predecessor::Nothing }
     }
 
-    /// Begins with any segment.
+    /// Starts with any segment.
     pub(super) fn from_any(name: &'a TopicPartition, row: PartitionRow) -> Self {
         Self { name, row, before: Predecessor::Unknown }
     }
 
-    /// Of a log whose segments do not name each other.
+    /// For a log whose segments do not name their predecessors.
     pub(super) fn unlinked(name: &'a TopicPartition, row: PartitionRow) -> Self {
         Self { name, row, before: Predecessor::Unsaid }
     }
 
-    /// The offset up to which the segments taken so far reach.
+    /// The end offset of the segments so far.
     pub(super) fn reached(&self) -> i64 {
         match self.before {
             Predecessor::EndsAt(end) => end,
@@ -96,7 +96,7 @@ impl<'a> SegmentChain<'a> {
     }
 }
 
-/// Takes a sealed segment of a partition apart; an error says where it should have been.
+/// Decodes a sealed segment of a partition. An error says where it should have been.
 pub(super) fn open_segment(
     seal: Seal,
     log: LogFormat,
@@ -105,12 +105,12 @@ pub(super) fn open_segment(
     key: &[u8],
     value: &[u8],
 ) -> RedbResult<Linked> {
-    // A range of a damaged tree may come to rows that do not lie in it.
+    // A range scan of a damaged tree may return rows outside the range.
     let base = match layout::read_place(key) {
         Some((of, base)) if of == id => base,
         _ => return Err(corrupt(format!("{name}: records of another partition"))),
     };
-    let at = || format!("{name}: the records from offset {base} on");
+    let at = || format!("{name}: the records from offset {base}");
     let value = match log {
         LogFormat::One => value,
         LogFormat::Two(_) => layout::unseal(seal, SEGMENTS, key, value)

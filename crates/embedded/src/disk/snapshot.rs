@@ -1,5 +1,5 @@
-//! Reading what is on disk but the records themselves: the small tables are read whole, and must
-//! add up to what the ledger says.
+//! Reading everything on disk except the records: the small tables are read whole, and must add up
+//! to the ledger.
 
 use redb::{AccessGuard, ReadTransaction, ReadableTable, ReadableTableMetadata, TableHandle};
 use streams_core::TopicPartition;
@@ -22,12 +22,12 @@ pub(super) struct Snapshot {
     seal: Seal,
 }
 
-/// What the small tables say.
+/// The contents of the small tables.
 pub(super) struct Loaded {
     pub(super) state: LogState,
     pub(super) ledger: Ledger,
     pub(super) rows: Vec<PartitionRow>,
-    /// How many committed offsets could not be read, if that was to be forgiven.
+    /// How many committed offsets could not be read, if loading is forgiving.
     pub(super) offsets_lost: u64,
 }
 
@@ -76,7 +76,7 @@ impl Snapshot {
         state: &mut LogState,
         ledger: &mut Ledger,
     ) -> RedbResult<Vec<Option<TopicPartition>>> {
-        // Topics that say more partitions than have rows must not make us allocate for them.
+        // A damaged topic may claim more partitions than there are rows: do not allocate for those.
         let count = self.read.open_table(PARTITIONS)?.len()?;
         let mut names = Vec::new();
         self.each(TOPICS, ledger, |key, value| {
@@ -108,7 +108,7 @@ impl Snapshot {
         let mut names = names.into_iter();
         let mut rows = Vec::new();
         self.each(PARTITIONS, ledger, |key, value| {
-            // They come in the order of their ids, without gaps.
+            // Rows come in the order of their ids, without gaps.
             let row = layout::read_partition(value)?;
             let id = layout::read_id(key)?;
             state.partitions.push(row.load(names.next()??));
@@ -173,10 +173,10 @@ impl Snapshot {
                 None => unread += 1,
             }
         }
-        // An offset that was once committed, in the place of a later one, cannot be told from it.
+        // A stale offset in place of a later one cannot be told from the real one.
         let lost = unread.max(expected.rows.saturating_sub(found.rows));
         match lost == 0 && found != expected {
-            true => Err(corrupt("there are committed offsets that are not the last ones")),
+            true => Err(corrupt("some committed offsets are stale")),
             false => Ok(lost),
         }
     }
@@ -188,7 +188,7 @@ impl Snapshot {
         }
     }
 
-    /// Reads all of a counted table; `read` gives `None` for what cannot be.
+    /// Reads all rows of a counted table; `read` returns `None` for a row that cannot be decoded.
     fn each(
         &self,
         table: Definition,
@@ -209,13 +209,14 @@ impl Snapshot {
         if self.format != LogFormat::One && expected.is_some_and(|expected| *expected != found) {
             let table = table.name();
             let found = found.rows;
-            return Err(corrupt(format!("{table} has {found} rows that are not those written")));
+            return Err(corrupt(format!(
+                "{table} has {found} rows that differ from those written"
+            )));
         }
         Ok(())
     }
 
-    /// Walks through all segments, or only to the last one of each partition, and gives each to
-    /// `take`.
+    /// Passes all segments, or only the last one of each partition, to `take`.
     pub(super) fn walk(
         &self,
         loaded: &Loaded,
@@ -254,11 +255,11 @@ impl Snapshot {
         }
         let beyond = layout::place(loaded.rows.len() as PartitionId, 0);
         if table.range(&beyond[..]..)?.next().is_some() {
-            return Err(corrupt("there are records of a partition that does not exist"));
+            return Err(corrupt("some records belong to a partition that does not exist"));
         }
         let is_other = self.format != LogFormat::One && loaded.ledger.sum(SEGMENTS) != found;
         match is_other && !only_last {
-            true => Err(corrupt("there are records that were deleted or written anew since")),
+            true => Err(corrupt("it has records that were later deleted or replaced")),
             false => Ok(()),
         }
     }

@@ -1,9 +1,9 @@
-//! Who should own what: even, and moving as little as possible. The same input always gives the
-//! same answer.
+//! Assigns partitions evenly, moving as few as possible. The same input always gives the same
+//! result.
 //!
-//! Shares differ by one at most where all members subscribe to the same topics, which is what one
-//! application does. Where they do not (an upgrade on its way), no single move makes them more
-//! even, but a chain of moves might.
+//! Shares differ by at most one if all members subscribe to the same topics, as those of one
+//! application do. If they do not (during an upgrade), no single move makes them more even, but a
+//! chain of moves might.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use streams_core::TopicPartition;
 
 use crate::topic::TopicState;
 
-/// What a member may own, and has.
+/// What a member subscribes to and owns.
 pub(super) struct MemberClaim<'a> {
     pub(super) topics: &'a [Arc<str>],
-    /// What it should have owned until now.
+    /// Its former assignment.
     pub(super) target: &'a BTreeSet<TopicPartition>,
-    /// What it does own, which may lag behind.
+    /// What it actually owns, which may lag behind.
     pub(super) owned: &'a BTreeSet<TopicPartition>,
 }
 
@@ -56,7 +56,8 @@ pub(super) fn assign(
     shares
 }
 
-/// Gives a partition that nobody has to whoever owns it already, or has least.
+/// Gives an unassigned partition to its present owner, or else to the member with the smallest
+/// share.
 fn give(shares: &mut Shares, claims: &[MemberClaim<'_>], partition: TopicPartition) {
     let candidates = (0..claims.len()).filter(|&n| claims[n].wants(&partition));
     let cost = |&n: &usize| {
@@ -68,8 +69,8 @@ fn give(shares: &mut Shares, claims: &[MemberClaim<'_>], partition: TopicPartiti
     }
 }
 
-/// A move from somebody who has at least two more than the one who gets it. Each makes the shares
-/// more even, so that there is a last one.
+/// A move from a member to one that has at least two fewer. Each move makes the shares more even,
+/// so there is a last one.
 fn next_move(
     shares: &Shares,
     claims: &[MemberClaim<'_>],
@@ -82,8 +83,8 @@ fn next_move(
                 break;
             }
             let movable = shares[from].iter().filter(|p| claims[to].wants(p));
-            // First what the receiver owns anyway or the giver never got, then of the topic that is
-            // most uneven.
+            // Prefer partitions that the receiver still owns or the giver never got, then those of
+            // the most uneven topic.
             let gain = |p: &&TopicPartition| {
                 let moves_nothing =
                     claims[to].owned.contains(*p) || !claims[from].owned.contains(*p);
@@ -127,7 +128,7 @@ mod tests {
             self.members.push((topics.iter().map(|t| (*t).into()).collect(), BTreeSet::new()));
         }
 
-        /// Assigns; returns the sizes and how many partitions moved from one to another member.
+        /// Assigns; returns the sizes and how many partitions moved between members.
         fn assign(&mut self) -> (Vec<usize>, usize) {
             let claims: Vec<_> = self
                 .members

@@ -8,7 +8,7 @@ use streams_core::TopicPartition;
 use crate::error::refused;
 use crate::partition::ProducerId;
 
-/// How much text may go with an offset.
+/// The most bytes of metadata that may be committed with an offset.
 const METADATA_BYTES_MAX: usize = 4096;
 
 /// A committed offset.
@@ -28,7 +28,7 @@ impl From<&OffsetCommit> for OffsetAndMetadata {
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
     committed: BTreeMap<TopicPartition, OffsetAndMetadata>,
-    /// Which open transactions hold offsets of a partition.
+    /// The open transactions that have pending offsets of a partition.
     pending: BTreeMap<TopicPartition, BTreeSet<ProducerId>>,
 }
 
@@ -45,19 +45,19 @@ impl Offsets {
         self.committed.insert(partition, committed);
     }
 
-    /// An open transaction holds these offsets.
+    /// Marks these offsets as pending in an open transaction.
     pub(crate) fn pend(&mut self, producer: ProducerId, offsets: &[OffsetCommit]) {
         for offset in offsets {
             self.pending.entry(offset.partition.clone()).or_default().insert(producer);
         }
     }
 
-    /// Whether no open transaction holds offsets of this partition.
+    /// Whether no open transaction has a pending offset of this partition.
     pub(crate) fn is_stable(&self, partition: &TopicPartition) -> bool {
         !self.pending.contains_key(partition)
     }
 
-    /// A transaction that held these offsets has ended.
+    /// Records that a transaction with these pending offsets has ended.
     pub(crate) fn settle(
         &mut self,
         producer: ProducerId,
@@ -78,14 +78,14 @@ impl Offsets {
     }
 }
 
-/// Refuses text that is too long to go with an offset.
+/// Refuses metadata that is too long.
 pub(crate) fn check_metadata_len(offsets: &[OffsetCommit]) -> Result<()> {
     match offsets.iter().find(|offset| offset.metadata.len() > METADATA_BYTES_MAX) {
         Some(offset) => {
             let partition = &offset.partition;
             let len = offset.metadata.len();
             let context = format!("commit an offset of {partition}");
-            let why = format!("{len} bytes of metadata; {METADATA_BYTES_MAX} are possible");
+            let why = format!("{len} bytes of metadata exceed the limit of {METADATA_BYTES_MAX}");
             Err(refused(context, why))
         }
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! The group as seen by other threads than the member's.
+//! The group as seen by threads other than the member's.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -12,14 +12,14 @@ use crate::group::{MemberIdentity, OffsetAndMetadata, check_metadata_len};
 use crate::shared::{SharedLog, WaitFor};
 use crate::state::LogState;
 
-/// The group for other threads.
+/// A handle to the group for worker threads.
 #[derive(Debug)]
 pub(crate) struct EmbeddedGroup {
     pub(super) shared: Arc<SharedLog>,
     pub(super) name: Arc<str>,
     pub(super) instance: Option<Arc<str>>,
     pub(super) read_committed: bool,
-    /// Who this member is at the moment.
+    /// This member's identity; `None` while it is not a member.
     pub(super) key: AtomicU64,
 }
 
@@ -32,7 +32,7 @@ impl EmbeddedGroup {
         })
     }
 
-    /// The state, with silent members thrown out.
+    /// The state, after removing silent members.
     fn lock(&self) -> MutexGuard<'_, LogState> {
         let mut state = self.shared.lock_now();
         if state.expire_members(self.shared.clock.elapsed()) {
@@ -70,7 +70,7 @@ impl Group for EmbeddedGroup {
             };
             let Some(guard) = self.shared.wait(state, WaitFor::Offsets, deadline) else {
                 let context = format!("find the committed offset of {unstable}");
-                return Err(retriable(context, "an open transaction holds it"));
+                return Err(retriable(context, "an open transaction has a pending offset of it"));
             };
             drop(guard);
             state = self.shared.lock_now();

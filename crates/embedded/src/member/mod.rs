@@ -19,20 +19,20 @@ use crate::state::LogState;
 
 use group::EmbeddedGroup;
 
-/// No membership; keys begin at 1.
+/// Not a member; real keys start at 1.
 const NOBODY: MemberKey = 0;
 
-/// A member. Dropping it without [`leave`](Member::leave) is what a crash is: the group finds out
-/// by its silence.
+/// A member. Dropping it without [`leave`](Member::leave) is a crash: the group notices when its
+/// session expires.
 #[derive(Debug)]
 pub(crate) struct EmbeddedMember {
     shared: Arc<SharedLog>,
     config: MemberConfig,
     handle: Arc<EmbeddedGroup>,
     assigned: AssignedSet,
-    /// What events gave to this member and it has not unassigned.
+    /// Partitions that events assigned to this member and it has not unassigned.
     given: BTreeSet<TopicPartition>,
-    /// What was lost and is not unassigned yet: until then it does not join again.
+    /// Lost partitions that are not unassigned yet. Until they are, it does not join again.
     lost: BTreeSet<TopicPartition>,
     standing: Standing,
 }
@@ -40,11 +40,11 @@ pub(crate) struct EmbeddedMember {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Member,
-    /// Thrown out; joins again.
+    /// Removed by the group; joins again.
     Expired,
-    /// Replaced by a newer incarnation: for good.
+    /// Replaced by a newer incarnation, for good.
     Replaced,
-    /// Has partitions to give up first.
+    /// Leaving, but still owns partitions.
     Leaving,
     Left,
 }
@@ -78,7 +78,7 @@ impl EmbeddedMember {
         self.handle.key.load(Ordering::Acquire)
     }
 
-    /// What there is to tell now.
+    /// The events to report now.
     fn events(&mut self, state: &mut LogState) -> Result<Vec<MemberEvent>> {
         let now = self.shared.clock.elapsed();
         if state.expire_members(now) {
@@ -93,7 +93,10 @@ impl EmbeddedMember {
         match self.standing {
             Standing::Replaced if self.lost.is_empty() => {
                 let context = format!("poll group {}", self.handle.name);
-                return Err(fenced(context, "a newer member has this static instance id"));
+                return Err(fenced(
+                    context,
+                    "a newer member has this static instance id; give each instance its own",
+                ));
             }
             Standing::Replaced | Standing::Expired | Standing::Left => return Ok(Vec::new()),
             Standing::Member | Standing::Leaving => {}
@@ -106,7 +109,7 @@ impl EmbeddedMember {
         }
     }
 
-    /// Remembers what was given.
+    /// Remembers assigned partitions.
     fn note(&mut self, events: Vec<MemberEvent>) -> Vec<MemberEvent> {
         for event in &events {
             if let MemberEvent::Assigned(partitions) = event {
@@ -116,7 +119,7 @@ impl EmbeddedMember {
         events
     }
 
-    /// The group does not know this member any more: everything is lost.
+    /// The group no longer knows this member: all its partitions are lost.
     fn thrown_out(&mut self, state: &LogState) -> Vec<MemberEvent> {
         let key = self.handle.key.swap(NOBODY, Ordering::AcqRel);
         if self.standing == Standing::Leaving {
@@ -128,7 +131,7 @@ impl EmbeddedMember {
             group.is_some_and(|group| group.has_successor(&self.config.instance_id, key));
         self.standing = if replaced { Standing::Replaced } else { Standing::Expired };
         self.lost = std::mem::take(&mut self.given);
-        tracing::warn!(group = %self.handle.name, replaced, "member was thrown out of its group");
+        tracing::warn!(group = %self.handle.name, replaced, "member was removed from its group");
         match self.lost.is_empty() {
             true => Vec::new(),
             false => vec![MemberEvent::Lost(self.lost.iter().cloned().collect())],
@@ -221,7 +224,7 @@ impl Member for EmbeddedMember {
 
 impl Drop for EmbeddedMember {
     fn drop(&mut self) {
-        // Whoever has said goodbye and does not unassign goes all the same.
+        // A member that has left but never unassigns is removed anyway.
         if self.standing == Standing::Leaving {
             self.shared.lock().remove_member(&self.handle.name, self.key());
             self.shared.notify_groups();

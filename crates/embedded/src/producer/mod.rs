@@ -1,5 +1,5 @@
-//! Producers: records are gathered into chunks outside the lock and appended when a chunk is full,
-//! at a flush, or with the end of the transaction.
+//! Producers collect records into chunks outside the lock. A chunk is appended when it is full, at
+//! a flush, or at the end of the transaction.
 
 mod route;
 
@@ -22,15 +22,15 @@ use crate::transaction::ProducerIdentity;
 
 use route::Route;
 
-/// When a chunk is full. Big enough that the lock costs nothing per record, small enough to be read
-/// from disk at once.
+/// When a chunk is full, in bytes. Big enough to make the lock's cost per record negligible, small
+/// enough to be read from disk at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) struct EmbeddedProducer {
     shared: Arc<SharedLog>,
     config: ProducerConfig,
-    /// Of a transactional producer, once it is initialised.
+    /// Set for a transactional producer once it is initialised.
     identity: Option<ProducerIdentity>,
     phase: Phase,
     topics: Vec<Route>,
@@ -42,15 +42,15 @@ pub(crate) struct EmbeddedProducer {
     headers: Vec<u8>,
 }
 
-/// Where a producer is in its life.
+/// The state of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     New,
     Ready,
     InTransaction,
-    /// Something went wrong that leaves only the abort.
+    /// The transaction failed and can only be aborted.
     MustAbort,
-    /// To be dropped.
+    /// The producer failed and can only be dropped.
     Dead,
 }
 
@@ -108,7 +108,7 @@ impl EmbeddedProducer {
         }
     }
 
-    /// Takes what waits to be sent.
+    /// Takes all pending chunks.
     fn take_pending(&mut self) -> Vec<(PartitionId, Chunk)> {
         self.pending_bytes = 0;
         let mut chunks = Vec::new();
@@ -147,7 +147,7 @@ impl EmbeddedProducer {
         Ok(())
     }
 
-    /// Appends what waits, and does `then` under the same lock.
+    /// Appends all pending chunks, and runs `then` under the same lock.
     fn append_pending(
         &mut self,
         then: impl FnOnce(&mut LogState, &Self) -> Result<()>,
@@ -161,7 +161,7 @@ impl EmbeddedProducer {
         result.map_err(|error| self.failed(error))
     }
 
-    /// Notes what an error means for what may come next.
+    /// Updates the phase after an error.
     fn failed(&mut self, error: TransportError) -> TransportError {
         self.phase = match error.kind() {
             ErrorKind::Fenced | ErrorKind::Unknown | ErrorKind::Fatal => Phase::Dead,
@@ -171,7 +171,7 @@ impl EmbeddedProducer {
         error
     }
 
-    /// What was appended is on disk.
+    /// Acknowledges appended records, which are now on disk.
     fn acknowledge(&mut self) {
         if self.appended.is_empty() {
             return;
@@ -273,7 +273,7 @@ impl Producer for EmbeddedProducer {
             state.end_transaction(&identity.id, true);
             Ok(())
         })?;
-        // Should the disk fail now, only the next start will tell whether the commit got there.
+        // If the disk fails now, only the next start can tell whether the commit was written.
         let written = self.shared.sync().map_err(|error| unknown("commit", error));
         written.map_err(|error| self.failed(error))?;
         self.acknowledge();
@@ -286,7 +286,7 @@ impl Producer for EmbeddedProducer {
         if self.phase != Phase::MustAbort {
             self.expect(Phase::InTransaction, "abort")?;
         }
-        // What was not appended yet is dropped without a trace.
+        // Pending records were never appended: drop them.
         drop(self.take_pending());
         let Some(identity) = self.identity.clone() else { return Ok(()) };
         let mut state = self.shared.lock_now();

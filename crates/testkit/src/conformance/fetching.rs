@@ -12,7 +12,7 @@ use super::env::{Env, at, must};
 use super::process::{GroupProcess, alone};
 use super::records::{TICK, by_partition, numbered, offsets, texts};
 
-/// A member with all `partitions` partitions of a new topic, each with the same records.
+/// A member that owns all `partitions` partitions of a new topic, each with the same records.
 fn with_records(env: &Env, partitions: i32, count: usize) -> (Arc<str>, GroupProcess) {
     let topic = env.topic("in", partitions);
     for partition in 0..partitions {
@@ -22,7 +22,7 @@ fn with_records(env: &Env, partitions: i32, count: usize) -> (Arc<str>, GroupPro
     (topic, process)
 }
 
-/// Polls until `count` records of each of `partitions` are there.
+/// Polls until there are `count` records of each of `partitions`.
 fn fetch(
     env: &Env,
     process: &mut GroupProcess,
@@ -113,7 +113,7 @@ pub(super) fn pausing_loses_nothing(env: &Env) {
     let mut all = before[&paused].clone();
     let rest = fetch(env, &mut process, &mut *fetcher, &[&paused], 1000 - all.len());
     all.extend(rest[&paused].iter().cloned());
-    assert_eq!(offsets(&all), (0..1000).collect::<Vec<_>>(), "goes on where it was");
+    assert_eq!(offsets(&all), (0..1000).collect::<Vec<_>>(), "resumes at its position");
 }
 
 pub(super) fn removed_partition_delivers_nothing(env: &Env) {

@@ -1,4 +1,4 @@
-//! The group shares its partitions out: evenly, moving few, never one to two members.
+//! The group distributes its partitions evenly, moves few, and never assigns one to two members.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub(super) fn a_join_moves_only_what_must_move(env: &Env) {
     settle(env, &mut [&mut first, &mut second, &mut third], 6);
     assert!(first.owned.is_subset(&before[0]) && first.owned.len() == 2);
     assert!(second.owned.is_subset(&before[1]) && second.owned.len() == 2);
-    assert_eq!([first.assigned_count, second.assigned_count], assigned, "kept, not given anew");
+    assert_eq!([first.assigned_count, second.assigned_count], assigned, "kept, not assigned again");
     assert!(first.lost.is_empty() && second.lost.is_empty(), "nothing is lost in a rebalance");
 }
 
@@ -52,7 +52,7 @@ pub(super) fn a_revoked_partition_waits_for_its_owner(env: &Env) {
             }
         })
     });
-    // Somebody in the first process is not done with it yet.
+    // A worker in the first process is not done with it yet.
     env.meanwhile(|| {
         assert_eq!(must("poll", first.member.poll(TICK)), [], "told once");
         second.step();
@@ -73,7 +73,7 @@ pub(super) fn leaving_gives_partitions_away_at_once(env: &Env) {
     let before = [first.owned.clone(), second.owned.clone()];
     third.leave(env, &mut [&mut first, &mut second]);
     drop(third);
-    // The session timeout is longer than patience: only the leaving can have freed them.
+    // The session timeout exceeds the time limit, so only the leave can have freed them.
     settle(env, &mut [&mut first, &mut second], 6);
     assert!(first.owned.is_superset(&before[0]) && second.owned.is_superset(&before[1]));
     second.leave(env, &mut [&mut first]);
@@ -118,7 +118,7 @@ pub(super) fn followers_are_fetched_and_committed(env: &Env) {
     }
     must("unassign followers", process.member.unassign(&followers));
     env.meanwhile(|| process.step());
-    assert_eq!(process.owned.len(), 2, "the lead's partitions are not touched by that");
+    assert_eq!(process.owned.len(), 2, "that does not affect the lead's partitions");
 }
 
 pub(super) fn two_topics_are_shared_out(env: &Env) {

@@ -14,7 +14,7 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
     let config = |instance: &str| {
         let mut config = env.member("group", &[&topic]);
         config.instance_id = Some(instance.into());
-        // Longer than patience: only the instance id can have brought the partitions back.
+        // Longer than the time limit: only the instance id can have brought the partitions back.
         config.session_timeout = env.patience * 2;
         config
     };
@@ -26,13 +26,13 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
     let assigned = first.assigned_count;
     let before = second.metadata(env);
     assert_eq!(before.instance_id.as_deref(), Some("two"));
-    // Dies without a word, and is started again.
+    // Crashes without leaving, and restarts.
     drop(second);
     let mut second = GroupProcess::start(env, &config("two"));
     env.eventually("the old partitions are back", || {
         first.step();
         second.step();
-        assert_eq!(first.owned, kept, "the other member is not disturbed");
+        assert_eq!(first.owned, kept, "the other member notices nothing");
         (second.owned == old).then_some(())
     });
     assert_eq!(first.assigned_count, assigned);
@@ -47,7 +47,7 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
     must_fail("offsets of the old incarnation", &kinds, result);
 }
 
-/// A member that fell silent, and the one that has its partitions now.
+/// A member that fell silent, and the one that owns its partitions now.
 fn succeed(
     env: &Env,
     topic: &std::sync::Arc<str>,
@@ -56,7 +56,7 @@ fn succeed(
     let silent = alone(env, "group", &[topic], partitions);
     let mut successor = GroupProcess::start(env, &env.member("group", &[topic]));
     let count = silent.owned.len();
-    env.eventually("the silent member's partitions are given away", || {
+    env.eventually("the silent member's partitions are assigned to the other", || {
         successor.step();
         (successor.owned.len() == partitions).then_some(())
     });
@@ -67,8 +67,8 @@ fn succeed(
 pub(super) fn silent_member_loses_its_partitions(env: &Env) {
     let topic = env.topic("in", 4);
     let (mut silent, mut successor) = succeed(env, &topic, 4);
-    // Some may have been asked back before the silence grew too long; the rest is lost.
-    env.eventually("the silent member learns that it has lost what it had", || {
+    // Some may have been revoked before the session expired; the rest are lost.
+    env.eventually("the silent member learns that it has lost its partitions", || {
         silent.step();
         successor.step();
         (!silent.lost.is_empty()).then_some(())
@@ -83,10 +83,10 @@ pub(super) fn zombie_cannot_commit(env: &Env) {
     let output = env.topic("out", 1);
     let mut zombie = alone(env, "group", &[&topic], 1);
     let identity = zombie.metadata(env);
-    // Longer than until its partition is taken away: it is the group that refuses.
+    // Longer than the session: it is the group that refuses.
     let mut producer = env.init(Some(env.name("zombie")), Duration::from_secs(60));
     must("begin", producer.begin());
-    send(&mut *producer, &output, 0, ["from the grave"]);
+    send(&mut *producer, &output, 0, ["from a dead member"]);
     let mut successor = GroupProcess::start(env, &env.member("group", &[&topic]));
     env.eventually("the successor has the partition", || {
         successor.step();
@@ -96,7 +96,7 @@ pub(super) fn zombie_cannot_commit(env: &Env) {
     let offsets = [commit_of(&at(&topic, 0), 9, "")];
     let kinds = [ErrorKind::Abortable, ErrorKind::Fenced];
     let result = producer.send_offsets(&offsets, &identity, env.patience);
-    must_fail("offsets of the zombie", &kinds, result);
+    must_fail("offsets of the expired member", &kinds, result);
     must("abort", producer.abort(env.patience));
     assert!(env.read(&output, 0, true).is_empty());
     let asked = [at(&topic, 0)];
@@ -112,7 +112,7 @@ pub(super) fn metadata_needs_membership(env: &Env) {
     assert!(metadata.generation >= 0 && !metadata.member_id.is_empty(), "{metadata:?}");
     assert_eq!(metadata.instance_id, None);
     process.leave(env, &mut []);
-    env.eventually("nobody after leaving", || match process.group.metadata() {
+    env.eventually("no identity after leaving", || match process.group.metadata() {
         Ok(_) => {
             process.step();
             None

@@ -1,16 +1,16 @@
-//! The transport conformance suite: what a [`Transport`](runtime::transport::Transport) must do,
-//! one case each.
+//! The transport conformance suite: one case for each thing that a
+//! [`Transport`](runtime::transport::Transport) must do.
 //!
-//! A transport runs it with one line, which makes every case a test of its own:
+//! A transport runs it with one line, which turns every case into a test:
 //!
 //! ```ignore
 //! fn env(case: &str) -> Env { Env::new(transport(), case) }
 //! headwater_testkit::transport_conformance!(env);
 //! ```
 //!
-//! Cases speak to the transport only through its traits and wait with deadlines, never for a fixed
-//! time, so that they hold for a broker on a busy machine as well as for a log in memory. They fail
-//! by panicking.
+//! Cases use the transport only through its traits, and wait with deadlines, never for a fixed
+//! time. So they work with a broker on a busy machine as well as with a log in memory. They fail by
+//! panicking.
 
 mod ends;
 mod env;
@@ -33,9 +33,9 @@ pub use env::{Env, Maintain};
 /// One thing that a transport must do.
 #[derive(Clone, Copy, Debug)]
 pub struct ConformanceCase {
-    /// Its name: the module and the function.
+    /// Its name: module and function.
     pub name: &'static str,
-    /// Runs it; panics when the transport does otherwise.
+    /// Runs it; panics if the transport does not conform.
     pub run: fn(&Env),
 }
 
@@ -140,7 +140,7 @@ pub fn cases() -> Vec<ConformanceCase> {
 ///
 /// # Panics
 ///
-/// When the transport does otherwise, or if there is no such case.
+/// If the transport does not conform, or if there is no such case.
 pub fn run(name: &str, env: &Env) {
     let case = cases().into_iter().find(|case| case.name == name);
     match case {
@@ -149,9 +149,9 @@ pub fn run(name: &str, env: &Env) {
     }
 }
 
-/// Makes each case of the suite a `#[test]`. The argument is a function from the case's name to its
-/// [`Env`], or to an `Option<Env>`: where there is none (no broker), the case passes without having
-/// run, and says so.
+/// Turns each case of the suite into a `#[test]`. The argument is a function from the case's name
+/// to its [`Env`], or to an `Option<Env>`. For `None` (no broker), the case passes without running,
+/// and says so.
 #[macro_export]
 macro_rules! transport_conformance {
     ($env:path) => {
@@ -168,7 +168,7 @@ macro_rules! __conformance_tests {
             let name = concat!(stringify!($module), "::", stringify!($case));
             match ::std::convert::Into::<::std::option::Option<_>>::into($env(name)) {
                 ::std::option::Option::Some(env) => $crate::conformance::run(name, &env),
-                ::std::option::Option::None => ::std::println!("skipped: nothing to run {name} on"),
+                ::std::option::Option::None => ::std::println!("skipped {name}: no transport"),
             }
         }
     )*};

@@ -14,7 +14,7 @@ fn committed(env: &Env, process: &GroupProcess, partition: &TopicPartition) -> C
     let partitions = std::slice::from_ref(partition);
     let found = env.retry("committed", || process.group.committed(partitions, env.patience));
     assert_eq!(found.len(), 1);
-    found.into_iter().next().unwrap_or_else(|| unreachable!("one was asked for"))
+    found.into_iter().next().unwrap_or_else(|| unreachable!("asked for one"))
 }
 
 fn offset(offset: i64, metadata: &str) -> CommittedOffset {
@@ -41,7 +41,7 @@ pub(super) fn commit_with_the_transaction(env: &Env) {
     must("commit", producer.commit(env.patience));
     assert_eq!(committed(env, &process, &first), offset(5, "stream time 17"));
     assert_eq!(committed(env, &process, &second), offset(7, ""));
-    // Offsets alone are a transaction too, and go backward as well as forward.
+    // A transaction may consist of offsets only, and they may go backward as well as forward.
     must("begin", producer.begin());
     let offsets = [commit_of(&first, 4, "back")];
     must("send offsets", producer.send_offsets(&offsets, &group, env.patience));
@@ -82,7 +82,7 @@ pub(super) fn of_an_open_transaction_are_not_stable(env: &Env) {
     assert_eq!(committed(env, &process, &partition), offset(5, ""));
 }
 
-/// A member, its identity before somebody else joined, and the other.
+/// A member, its identity before another member joined, and the other member.
 fn outdated(env: &Env, input: &Arc<str>) -> (GroupProcess, GroupMetadata, GroupProcess) {
     let mut first = alone(env, "group", &[input], 2);
     let old = first.metadata(env);

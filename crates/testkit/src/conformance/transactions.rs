@@ -1,4 +1,4 @@
-//! Transactions: all or nothing, and only by the newest producer.
+//! Transactions are atomic, and only the newest producer can write them.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub(super) fn markers_take_offsets(env: &Env) {
     let (records, position) = env.read_from(&at(&topic, 0), 0, true);
     assert_eq!(texts(&records), ["a", "b", "c"]);
     assert_eq!(offsets(&records), [0, 1, 5]);
-    assert_eq!(position, 7, "past the last marker");
+    assert_eq!(position, 7, "after the last marker");
     let mut reader = env.reader(true);
     let bounds = must("bounds", reader.bounds(&at(&topic, 0), env.patience));
     assert_eq!(bounds, (0, 7), "markers count");

@@ -1,9 +1,10 @@
-//! Who was told what, and what the log took from whom: so that two owners of a partition show.
+//! Records what each instance was told and what the log accepted from it, to detect two owners of a
+//! partition.
 //!
-//! Whoever commits an offset goes on from one that he knows: he was told it when he looked up where
-//! the partition goes on, or when his last commit was confirmed. If the log takes a commit that
-//! goes on from anything but the commit before, two had the partition at once, or one of them
-//! worked on from something that was not committed.
+//! An instance that commits an offset continues from one that it knows: from the committed offset
+//! it looked up, or from its last confirmed commit. If the log accepts a commit that does not
+//! continue from the previous one, two instances owned the partition at once, or one continued from
+//! an uncommitted offset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -13,11 +14,10 @@ use streams_core::TopicPartition;
 
 use crate::lock::lock;
 
-/// What the log took, of all instances.
+/// The commits that the log accepted, of all instances.
 #[derive(Debug, Default)]
 pub(crate) struct CommitLedger {
-    /// Which partitions are the inputs of the task that a changelog belongs to: by the changelog's
-    /// topic, the topics of the inputs.
+    /// The input topics of the task that owns a changelog, by the changelog's topic.
     pub(crate) inputs: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     taken: Mutex<TakenCommits>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct CommitLedger {
 struct TakenCommits {
     committed: BTreeMap<TopicPartition, (i64, Arc<str>)>,
     last: BTreeMap<TopicPartition, LastCommit>,
-    /// What was committed outside of transactions.
+    /// Offsets committed outside transactions.
     untransacted: BTreeMap<TopicPartition, i64>,
     /// The offsets of each transaction, in order.
     commits: Vec<Commit>,
@@ -49,56 +49,57 @@ struct LastCommit {
 }
 
 impl CommitLedger {
-    /// The first thing that was wrong.
+    /// The first violation.
     pub(crate) fn wrong(&self) -> Option<String> {
         lock(&self.taken).wrong.clone()
     }
 
-    /// Up to where the input is acknowledged, with any guarantee; `None`: nobody has said so yet.
+    /// The offset up to which the input is acknowledged, with any guarantee; `None` if no commit
+    /// said so yet.
     pub(crate) fn acknowledged(&self, partition: &TopicPartition) -> Option<i64> {
         let taken = lock(&self.taken);
         let committed = taken.committed.get(partition).map(|(offset, _)| *offset);
         committed.max(taken.untransacted.get(partition).copied())
     }
 
-    /// How many records of all inputs together.
+    /// The number of records acknowledged, of all inputs together.
     pub(crate) fn acknowledged_in_all(&self) -> i64 {
         let taken = lock(&self.taken);
         let committed = taken.committed.values().map(|(offset, _)| *offset);
         committed.chain(taken.untransacted.values().copied()).sum()
     }
 
-    /// How many transactions with offsets the log took.
+    /// How many transactions with offsets the log accepted.
     pub(crate) fn transactions(&self) -> u64 {
         lock(&self.taken).transactions
     }
 
-    /// The offsets of all transactions that had some, in order.
+    /// The offsets of every transaction that had any, in order.
     pub(crate) fn commits(&self) -> Vec<Commit> {
         lock(&self.taken).commits.clone()
     }
 
-    /// How often the log itself has fenced a producer: for a newer one, or for a transaction that
-    /// took too long.
+    /// How often the log itself fenced a producer, for a newer one or after a transaction timed
+    /// out.
     pub(crate) fn fenced(&self) -> u64 {
         lock(&self.taken).fenced
     }
 
-    /// How often the log itself has told a member that its partitions are gone.
+    /// How often the log itself told a member that its partitions are lost.
     pub(crate) fn lost(&self) -> u64 {
         lock(&self.taken).lost
     }
 }
 
-/// What the log has of a transaction that is open.
+/// The part of an open transaction that the log has.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     offsets: BTreeMap<TopicPartition, OffsetStep>,
-    /// Partitions that were written by their number: changelogs among them.
+    /// Partitions that were written by number, which include the changelogs.
     written: BTreeSet<TopicPartition>,
 }
 
-/// From where to where a commit goes in a partition.
+/// The range of offsets that a commit covers in a partition.
 #[derive(Clone, Debug)]
 struct OffsetStep {
     from: Option<i64>,
@@ -114,7 +115,7 @@ impl Transaction {
     }
 }
 
-/// One life of an instance, for the ledger.
+/// One run of an instance, as the ledger sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Witness {
     name: Arc<str>,
@@ -127,8 +128,8 @@ impl Witness {
         Self { name: name.into(), ledger, known: Arc::default() }
     }
 
-    /// What was committed before the last commit of each partition, in place of what is now; where
-    /// the tables can tell that there was one more.
+    /// For each partition, the offset of the commit before the last one, where the tables can show
+    /// that there was a later one.
     pub(super) fn take_back(&self, partitions: &[TopicPartition], found: &mut [CommittedOffset]) {
         let taken = lock(&self.ledger.taken);
         for (partition, found) in partitions.iter().zip(found) {
@@ -139,33 +140,33 @@ impl Witness {
         }
     }
 
-    /// The instance was told where these partitions go on.
+    /// The instance was told the committed offsets of these partitions.
     pub(super) fn looked_up(&self, partitions: &[TopicPartition], found: &[CommittedOffset]) {
         let found = found.iter().map(|committed| committed.offset);
         lock(&self.known).extend(partitions.iter().cloned().zip(found));
     }
 
-    /// What the log itself said to a producer.
+    /// The log's own response to a producer.
     pub(super) fn said<T>(&self, answer: &Result<T>) {
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Fenced) {
             lock(&self.ledger.taken).fenced += 1;
         }
     }
 
-    /// What the log itself told a member.
+    /// The log's own event for a member.
     pub(super) fn heard(&self, events: &[MemberEvent]) {
         if events.iter().any(|event| matches!(event, MemberEvent::Lost(_))) {
             lock(&self.ledger.taken).lost += 1;
         }
     }
 
-    /// The log has taken offsets outside of any transaction.
+    /// The log accepted offsets outside any transaction.
     pub(super) fn noted(&self, offsets: &[OffsetCommit]) {
         let offsets = offsets.iter().map(|commit| (commit.partition.clone(), commit.offset));
         lock(&self.ledger.taken).untransacted.extend(offsets);
     }
 
-    /// Offsets have joined a transaction.
+    /// Offsets were added to a transaction.
     pub(super) fn sent(&self, transaction: &mut Transaction, offsets: &[OffsetCommit]) {
         let known = lock(&self.known);
         for OffsetCommit { partition, offset, metadata } in offsets {
@@ -175,7 +176,7 @@ impl Witness {
         }
     }
 
-    /// The log has committed a transaction, whether the instance learns of it or not.
+    /// The log committed a transaction, whether the instance learns of it or not.
     pub(super) fn accepted(&self, transaction: &Transaction) {
         let mut taken = lock(&self.ledger.taken);
         taken.transactions += u64::from(!transaction.offsets.is_empty());
@@ -219,8 +220,8 @@ impl Witness {
         }
     }
 
-    /// A changelog entry without its task's offsets, or the other way round, would be an effect
-    /// that can happen again.
+    /// A changelog entry without its task's offsets, or offsets without it, would be an effect that
+    /// can happen twice.
     fn is_covered(&self, transaction: &Transaction, written: &TopicPartition) -> bool {
         let mut offsets = transaction.offsets.keys();
         !self.ledger.inputs.contains_key(&written.topic)
@@ -234,7 +235,7 @@ impl Witness {
         is_its && written.partition == input.partition
     }
 
-    /// The instance has learned that its transaction is committed.
+    /// The instance learned that its transaction is committed.
     pub(super) fn told(&self, transaction: &Transaction) {
         let offsets = transaction.offsets.iter();
         let offsets = offsets.map(|(partition, step)| (partition.clone(), Some(step.to)));
@@ -277,7 +278,7 @@ mod tests {
         one.accepted(&first);
         one.told(&first);
         one.accepted(&transaction(&one, 7));
-        // The answer was lost: the next one looks it up.
+        // The reply was lost: the next owner looks it up.
         look_up(&two, Some(7));
         two.accepted(&transaction(&two, 9));
         assert_eq!(ledger.wrong(), None);
@@ -292,7 +293,7 @@ mod tests {
         one.accepted(&transaction(&one, 5));
         two.accepted(&transaction(&two, 5));
         let wrong = ledger.wrong().expect("two owners");
-        assert!(wrong.contains("two went on from None to 5"), "{wrong}");
+        assert!(wrong.contains("two continued from None to 5"), "{wrong}");
     }
 
     #[test]

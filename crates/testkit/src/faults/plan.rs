@@ -10,7 +10,7 @@ pub(super) struct FaultPlan(BTreeMap<Call, CallFaults>);
 
 #[derive(Debug, Default)]
 struct CallFaults {
-    /// The next calls, one entry each; `None` goes well.
+    /// The faults of the next calls; `None` means success.
     next: VecDeque<Option<Fault>>,
     always: Option<Fault>,
     sometimes: Vec<RandomFaults>,
@@ -37,7 +37,7 @@ impl FaultPlan {
         self.0.entry(call).or_default().sometimes.push(sometimes);
     }
 
-    /// The fault of a call that is made now.
+    /// The fault of the call being made.
     pub(super) fn fault(&mut self, call: Call) -> Option<Fault> {
         let of = self.0.get_mut(&call)?;
         if let Some(planned) = of.next.pop_front() {

@@ -9,7 +9,7 @@ use streams_core::TopicPartition;
 
 use super::{Call, Fault, Faults};
 
-/// A poll of at most `most` records, or of as many as its fault lets through.
+/// A poll of at most `most` records, or as many as its fault allows.
 fn polled(
     faults: &Faults,
     call: Call,
@@ -33,7 +33,7 @@ pub(super) struct FaultyFetcher {
 #[derive(Default)]
 struct AddedPartition {
     is_paused: bool,
-    /// Its leader is away: it is paused whatever the caller says.
+    /// Its leader is unavailable: it is paused whatever the caller says.
     is_away: bool,
 }
 
@@ -42,7 +42,7 @@ impl FaultyFetcher {
         Self { fetcher, faults, added: BTreeMap::new() }
     }
 
-    /// Nothing comes of partitions whose leader is away.
+    /// Pauses partitions whose leader is unavailable.
     fn follow_leaders(&mut self) -> Result<()> {
         for (partition, added) in &mut self.added {
             let is_away = self.faults.is_away(partition);

@@ -12,10 +12,10 @@ use streams_core::{
 
 use crate::lock::lock;
 
-/// Tables that survive the instance which had them open: a disk, without one. Clones share it.
+/// Tables in memory that survive their instance, as on a disk. Clones share them.
 ///
-/// As after a kill -9 the store is at the last batch that was applied. Whoever still holds the
-/// store of an earlier instance gets an error.
+/// As after a kill -9, the store is at the last applied batch. A store that an earlier instance
+/// still holds returns errors.
 #[derive(Clone, Default)]
 pub struct SurvivingStores(Arc<Mutex<BTreeMap<String, SharedStore>>>);
 
@@ -23,19 +23,19 @@ type SharedStore = Arc<Mutex<SurvivingTables>>;
 
 struct SurvivingTables {
     store: Box<dyn Store>,
-    /// How often it was opened: the last one has it.
+    /// How often it was opened. Only the last opening may use it.
     openings: u64,
-    /// By how much older it says that it is.
+    /// How much older than its real age it claims to be, in milliseconds.
     aged_ms: i64,
 }
 
 impl SurvivingStores {
-    /// An empty disk.
+    /// No tables yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes everything on it older, as if the disk had not been used for so long.
+    /// Makes all tables older, as if the disk had not been used for that long.
     pub fn age(&self, by: Duration) {
         for kept in lock(&self.0).values() {
             lock(kept).aged_ms += by.as_millis() as i64;
@@ -84,7 +84,7 @@ impl SurvivingStore {
         if kept.openings == self.opening {
             return Ok(kept);
         }
-        let cause = "it was opened again by somebody else".to_owned();
+        let cause = "another instance has opened it since".to_owned();
         Err(StoreError::Io { task: self.task.clone(), cause })
     }
 }

@@ -1,4 +1,4 @@
-//! Answers that no broker gave.
+//! Responses that the proxy makes up.
 
 use super::api;
 
@@ -7,13 +7,12 @@ const NO_PRODUCER: [u8; 10] = [0xff; 10];
 /// Generation -1; an empty protocol, leader and member; no members.
 const NO_MEMBERS: [u8; 14] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// An answer with an error, its length in front; `None` for kinds whose answers have no error that
-/// stands for all of it.
+/// A response with an error, prefixed by its length; `None` for kinds whose response has no single
+/// error.
 pub(super) fn refusal(api: i16, version: i16, correlation: i32, error: i16) -> Option<Vec<u8>> {
-    // From which version on strings are compact and tagged fields follow; and what follows the
-    // error.
+    // The first version with compact strings and tagged fields, and the fields after the error.
     let (flexible_from, rest): (i16, &[u8]) = match api {
-        // Later ones say more.
+        // Later versions have more fields.
         api::JOIN_GROUP if (2..=5).contains(&version) => (6, &NO_MEMBERS),
         api::HEARTBEAT => (4, &[]),
         api::INIT_PRODUCER_ID => (2, &NO_PRODUCER),

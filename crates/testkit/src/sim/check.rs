@@ -1,4 +1,4 @@
-//! What must hold at the end of every run, whatever the topology.
+//! What must hold at the end of every run, for every topology.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,9 +20,9 @@ const AT_ONCE: Duration = Duration::ZERO;
 /// What a reader of committed records sees of a partition.
 pub(super) struct CommittedRecords {
     pub(super) records: Vec<OwnedRecord>,
-    /// Behind the last record or marker that it could pass.
+    /// The offset after the last record or marker that the reader could pass.
     pub(super) position: i64,
-    /// Behind everything that was written.
+    /// The offset after everything that was written.
     pub(super) end: i64,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn committed(
     Ok(CommittedRecords { records, position, end })
 }
 
-/// All partitions of a topic; none if it does not exist.
+/// All partitions of a topic; empty if it does not exist.
 pub(super) fn partitions(
     world: &SimulatedWorld,
     topic: &str,
@@ -62,24 +62,23 @@ pub(super) fn partitions(
     Ok((0..count).map(|number| TopicPartition::new(Arc::clone(&topic), number)).collect())
 }
 
-/// Nobody's work was taken while somebody else had the partition, and no effect without its
-/// offsets.
+/// No partition had two owners, and no effect was committed without its offsets.
 pub(super) fn one_owner_at_a_time(world: &SimulatedWorld) -> Result<(), String> {
     world.ledger.wrong().map_or(Ok(()), Err)
 }
 
-/// Nobody held more in memory than it may.
+/// No instance exceeded its memory bounds.
 pub(super) fn bounds_are_kept(world: &SimulatedWorld) -> Result<(), String> {
     lock(&world.beyond).clone().map_or(Ok(()), Err)
 }
 
-/// With all input there before the start, what was committed of each task is the beginning of the
-/// merge of its inputs by timestamp, whatever was fetched when.
+/// If all input exists before the start, each task's commits are prefixes of the merge of its
+/// inputs by timestamp, whatever was fetched when.
 pub(super) fn inputs_are_merged(world: &SimulatedWorld, topology: &Topology) -> Result<(), String> {
     let commits = world.ledger.commits();
     for sub in topology.sub_topologies() {
         let sources = sub.sources();
-        // What the application writes itself was not there before the start.
+        // Topics that the application itself writes did not exist before the start.
         let is_fed = sources.iter().all(|source| source.kind == SourceKind::User);
         if sources.len() < 2 || !is_fed {
             continue;
@@ -104,13 +103,13 @@ pub(super) fn inputs_are_merged(world: &SimulatedWorld, topology: &Topology) -> 
     Ok(())
 }
 
-/// How far operators have come with this commit.
+/// The operators' positions in this commit.
 fn processed(committed: &CommittedOffset) -> i64 {
     let CommittedOffset { offset, metadata } = committed.clone();
     Resume { offset: offset.unwrap_or(0), metadata, committed: true }.processed()
 }
 
-/// How far the inputs are processed after each record of their merge by timestamp.
+/// The input positions after each record of the merge by timestamp.
 fn beginnings(
     world: &SimulatedWorld,
     sources: &[Source],
@@ -135,7 +134,7 @@ fn beginnings(
     }
 }
 
-/// No transaction is left open: readers of committed records come to the end of everything.
+/// No transaction is left open: readers of committed records reach every end.
 pub(super) fn nothing_is_open(world: &SimulatedWorld, topics: &[String]) -> Result<(), String> {
     for topic in topics {
         for partition in partitions(world, topic)? {
@@ -150,7 +149,7 @@ pub(super) fn nothing_is_open(world: &SimulatedWorld, topics: &[String]) -> Resu
     Ok(())
 }
 
-/// Every table on every disk is what its changelog says up to the position that it has.
+/// Every table on every disk equals its changelog up to the table's position.
 pub(super) fn tables_are_their_changelogs(
     world: &SimulatedWorld,
     topology: &Topology,
@@ -171,7 +170,7 @@ pub(super) fn tables_are_their_changelogs(
     Ok(())
 }
 
-/// What a table's changelog says: the entries of all partitions.
+/// A table's entries in all partitions, according to its changelog.
 pub(super) fn entries(world: &SimulatedWorld, spec: &TableSpec) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     for changelog in partitions(world, spec.changelog())? {
@@ -212,7 +211,7 @@ fn compare(
 ) -> Result<(), String> {
     let position = image.position.unwrap_or(0);
     let replayed = replayed(world, spec, changelog, position)?;
-    // When rows are looked at whether they are gone depends on what was written in between.
+    // When expired rows are removed depends on what was written in between.
     let is_compared = |key: &[u8]| !(spec.expires() && spec.is_index(key));
     let mut keys = replayed.keys().chain(image.entries.keys()).filter(|key| is_compared(key));
     let Some(key) = keys.find(|key| replayed.get(*key) != image.entries.get(*key)) else {

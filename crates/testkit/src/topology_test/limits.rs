@@ -1,11 +1,11 @@
-//! What the topics of a topology test take.
+//! The limits of the topics of a topology test.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use streams_core::{RecordLimits, TopicLimits};
 
-/// Kafka's defaults, but where the test says otherwise.
+/// Kafka's defaults, unless the test changes them.
 #[derive(Default)]
 pub(super) struct TestTopicLimits(Mutex<BTreeMap<String, usize>>);
 
