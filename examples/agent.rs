@@ -1,5 +1,5 @@
-//! Agents: `async` functions over a topic. One marks each event as processed and forwards it; one
-//! beside it counts in a table.
+//! Agents: `async` functions over a topic. One marks each event as processed and forwards it;
+//! another counts events in a table.
 //!
 //! `cargo run --release --example agent -- [--broker kafka://127.0.0.1:9092]`
 

@@ -1,10 +1,10 @@
-//! The shop: orders become shipments, customers are counted, sales are summed per minute; by three
-//! applications in one process, exactly once.
+//! The shop: three applications in one process turn orders into shipments, count customers' orders
+//! and sum sales per minute, exactly once.
 //!
 //! `./dev demo [--dir ./data | --broker kafka://127.0.0.1:9092] [--state-dir ./state]`
 //!
-//! With `--dir` run it again, or kill it in the middle and run it again: it goes on where it
-//! stopped, and the totals are right all the same.
+//! With `--dir`, run it again, or kill it and run it again: it continues where it stopped, and the
+//! totals are right.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! An agent that awaits something and gets on with its record is not taken for stuck, however
-//! seldom the worker has a turn: on a machine that is busy with other things.
+//! An agent that awaits something and makes progress is not considered stuck, however seldom the
+//! worker has its turn on a busy machine.
 
 mod support;
 
@@ -28,7 +28,7 @@ async fn with_a_turn_ten_times_a_second() {
         let sends = sends.clone();
         async move {
             while let Some(Record { key, value, .. }) = input.next().await {
-                // For three turns something is not there yet.
+                // For three turns it is not ready.
                 let mut turns = 3;
                 std::future::poll_fn(|context| {
                     turns -= 1;

@@ -1,9 +1,9 @@
-//! Joins, merges, extracted timestamps, windows of different lengths in simulated worlds where
-//! everything goes wrong: what comes out is what comes out of the same records without any fault,
-//! processed in the order of their timestamps.
+//! Joins, merges, extracted timestamps and windows of different lengths in simulated worlds where
+//! everything goes wrong. The output is the same as without faults: that of the records in the
+//! order of their timestamps.
 //!
-//! All input is there before the start; instances die, stand still and share the tasks out again,
-//! fetches bring little, the leader of one input is away while the others answer.
+//! All input exists before the start. Instances die, freeze and redistribute the tasks, fetches
+//! return few records, and the leader of one input is unavailable while the others respond.
 //! `HEADWATER_SEEDS=10000 cargo test --release --test inputs_in_simulated_worlds`.
 
 use std::collections::BTreeMap;
@@ -15,14 +15,14 @@ use headwater::prelude::*;
 use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
 use testkit::{Dice, Incident, Outcome, Simulation, TopologyTest, simulate};
 
-/// Of each input.
+/// The number of records of each input.
 const RECORDS: u64 = 60;
 const PARTITIONS: i32 = 3;
-/// The times of records lie within so many milliseconds, so that many are equal.
+/// The timestamps lie within this many milliseconds, so that many are equal.
 const SPAN: usize = 150;
 const START: i64 = 1_000_000_000_000;
 
-/// The topics that are fed, and those that are written.
+/// The input topics, and the output topics.
 const INPUTS: [&str; 9] =
     ["customers", "orders", "refunds", "views", "clicks", "meters", "limits", "visits", "calls"];
 const OUTPUTS: [&str; 8] =
@@ -95,8 +95,8 @@ fn views_with_clicks(app: &Builder) {
         .to(&Topic::new("pairs"));
 }
 
-/// A stream whose event times are in its values, joined with a table whose are too: by the raw
-/// ones, everything would come the other way round.
+/// A stream joined with a table, both with event times in their values. By the records' own
+/// timestamps, everything would be in reverse order.
 fn meters_with_limits(app: &Builder) {
     let by_value =
         || Consumed::new().timestamps(|record: &Record<String, u64>| event_time(record.value));
@@ -110,7 +110,7 @@ fn meters_with_limits(app: &Builder) {
         .to(&Topic::new("alarms"));
 }
 
-/// Windows of different lengths, by turns: 7, 23 and 15 milliseconds.
+/// Windows whose lengths alternate between 7, 23 and 15 milliseconds.
 #[derive(Clone)]
 struct Shifts;
 
@@ -156,11 +156,11 @@ impl Windows for Shifts {
 
 impl Unmerged for Shifts {}
 
-/// Shorter than an instance stands still, the log or a leader is away, and time jumps.
+/// Shorter than freezes, outages of the log or a leader, and time jumps.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Windows that are closed by stream time, or when nothing comes any more, and one that is held
-/// back until then; of two inputs that lag behind each other.
+/// Windows that close by stream time or when input is idle, and a suppressed window, of two inputs
+/// that lag behind each other.
 fn visits_by_shift(app: &Builder) {
     let both = app.stream(&input("visits")).merge(app.stream(&input("calls"))).shared();
     let name = |window: &Windowed<String>| format!("{}@{}", window.key, window.start);
@@ -191,7 +191,7 @@ fn event_time(value: u64) -> i64 {
 
 fn record(dice: &mut Dice, number: u64) -> Record<String, u64> {
     let at = dice.below(SPAN);
-    // The raw time says the opposite of the time in the value.
+    // The record's own timestamp is the reverse of the time in the value.
     let value = at as u64 * 1_000 + number;
     Record::new(format!("k{}", dice.below(5)), value, START + (SPAN - at) as i64)
 }
@@ -221,7 +221,7 @@ fn by_key(records: Vec<Record<String, String>>) -> Results {
     results
 }
 
-/// The same records, with nothing that goes wrong.
+/// The same records without faults.
 fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
     let counts = INPUTS.iter().chain(&OUTPUTS).map(|name| (*name, PARTITIONS));
     let mut calm = TopologyTest::with_partitions(topology(), &counts.collect::<Vec<_>>());

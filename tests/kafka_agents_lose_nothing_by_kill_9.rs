@@ -1,5 +1,5 @@
-//! On a real broker, too, agents that use `select!`, time-outs and slow calls, and calls side by
-//! side, handle each record once, in order, while their instances are killed with `kill -9`.
+//! On a real broker too, agents that use `select!`, time-outs, slow calls and concurrent calls
+//! handle each record once, in order, while their instances are killed with `kill -9`.
 //!
 //! `HEADWATER_KILLS` says how often; ten times by default.
 
@@ -12,7 +12,7 @@ use support::child::{Instance, random_pause, run_child};
 use support::kafka;
 use support::waiting_agents::{check, create, kills, topic, topology};
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child(topology);

@@ -1,5 +1,5 @@
-//! On a real broker: topics that are deleted, and made anew, under an application are errors that
-//! name them; nothing is wiped, nothing begins again by itself, nothing is passed over.
+//! On a real broker: topics that are deleted, or deleted and created again, under an application
+//! are errors that name them. Nothing is wiped, restarted or skipped silently.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn topology(id: &str) -> Topology {
     app.build().expect("valid")
 }
 
-/// No bound for timestamps, as internal topics must have it.
+/// No bounds for timestamps, as internal topics require.
 const ANY: &str = "9223372036854775807";
 
 struct Job {
@@ -107,7 +107,7 @@ impl Job {
         }
     }
 
-    /// How it ends by itself.
+    /// Waits until it ends by itself.
     async fn error(&self) -> String {
         let (running, _stop) = self.start();
         let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
@@ -115,7 +115,7 @@ impl Job {
     }
 }
 
-/// Whether there is a table file, or anything else that RocksDB keeps rows in.
+/// Whether there is a table file, or another file in which RocksDB keeps rows.
 fn has_state(directory: &Path) -> bool {
     std::fs::read_dir(directory).into_iter().flatten().flatten().any(|entry| {
         let path = entry.path();
@@ -123,10 +123,10 @@ fn has_state(directory: &Path) -> bool {
     })
 }
 
-/// The broker forgets the group's offsets with the topic: what was committed is never taken for a
-/// position in another topic of that name.
+/// The broker deletes the group's offsets with the topic, so a committed offset is never applied to
+/// a new topic of that name.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_input_that_was_made_anew_is_read_from_its_beginning() {
+async fn an_input_created_again_is_read_from_its_beginning() {
     let Some(job) = Job::after_a_run("new-input").await else { return };
     job.delete("in");
     job.create("in");
@@ -137,10 +137,10 @@ async fn an_input_that_was_made_anew_is_read_from_its_beginning() {
     running.await.expect("no panic").expect("a graceful stop");
 }
 
-/// As long as it is shorter than it was: Kafka's clients go by offsets, and would take the new
+/// As long as it is shorter than before: Kafka's clients use offsets, and would mistake the new
 /// topic for the old one.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_input_that_is_made_anew_while_it_is_read() {
+async fn an_input_created_again_while_it_is_read() {
     let Some(job) = Job::after_a_run("changing-input").await else { return };
     let (running, _stop) = job.start();
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -157,12 +157,12 @@ async fn a_changelog_that_is_gone() {
     job.delete("counts-changelog");
     let error = job.error().await;
     assert!(error.contains(&job.name("counts-changelog")), "{error}");
-    assert!(job.client.partitions(&job.name("counts-changelog")).is_err(), "it was made anew");
+    assert!(job.client.partitions(&job.name("counts-changelog")).is_err(), "it was created again");
     assert!(has_state(job.state.path()), "the table was wiped");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changelog_that_was_made_anew() {
+async fn a_changelog_created_again() {
     let Some(job) = Job::after_a_run("new-changelog").await else { return };
     job.delete("counts-changelog");
     let config = [("cleanup.policy", "compact"), ("message.timestamp.after.max.ms", ANY)];

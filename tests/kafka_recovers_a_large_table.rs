@@ -16,7 +16,7 @@ use support::kafka;
 
 const PARTITIONS: i32 = 4;
 
-/// What RocksDB has not flushed is read again; it flushes after so long at the latest.
+/// Entries that RocksDB has not flushed are read again. It flushes after this time at the latest.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(33);
 
 fn topology(id: &str) -> Topology {
@@ -28,7 +28,7 @@ fn topology(id: &str) -> Topology {
     app.build().expect("a valid topology")
 }
 
-/// Not a test of its own: what the child process runs.
+/// Not a test: the child process runs it.
 #[test]
 fn child() {
     run_child(topology);
@@ -52,7 +52,7 @@ impl Job {
         writer.flush().expect("flushed");
     }
 
-    /// Waits for so many more counts. Each is `expected` of its key, if that is given.
+    /// Waits for this many more counts. Each must equal `expected` of its key, if given.
     fn counted(&self, reader: &mut headwater::TopicReader<String, u64>, many: u64) {
         let mut seen = 0;
         let until = Instant::now() + Duration::from_secs(120);
@@ -110,7 +110,7 @@ fn within_two_seconds_from_the_tail() {
     assert!(instance.stop(), "a graceful stop");
 }
 
-/// How many records a task has read from its changelogs, if a line of a log says so.
+/// The number of changelog records that a task has read, if this log line says it.
 fn restored(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once("task ready")?;
     rest.split_once("restored=")?.1.split(' ').next()?.parse().ok()

@@ -1,5 +1,5 @@
-//! One record closes two million windows: in many transactions, none of which takes long, with what
-//! is uncommitted within its bound, and results coming out all the while.
+//! One record closes two million windows: in many short transactions, with uncommitted data within
+//! its bound, and results coming out all the time.
 
 mod support;
 
@@ -9,10 +9,10 @@ use headwater::prelude::*;
 use headwater::{ByteSize, Windowed};
 use support::Instances;
 
-/// The records are dated 1970; a log deletes by date.
+/// The records have timestamps in 1970, and a log deletes by timestamp.
 const FOREVER: &[(&str, &str)] = &[("retention.ms", "-1")];
 
-/// Without optimization, a twentieth of it.
+/// Without optimization, a twentieth of that.
 const WINDOWS: u64 = if cfg!(debug_assertions) { 100_000 } else { 2_000_000 };
 const MEMORY_MIB: u64 = if cfg!(debug_assertions) { 16 } else { 256 };
 

@@ -1,6 +1,6 @@
-//! What a topic would refuse is an error of the record that made it, on the embedded log and on a
-//! real broker (`HEADWATER_KAFKA`): the application goes on, and the largest record that a topic
-//! takes goes through.
+//! An output that a topic would refuse is an error of the record that caused it, on the embedded
+//! log and on a real broker (`HEADWATER_KAFKA`). The application continues, and the largest record
+//! that a topic accepts is written.
 
 mod support;
 
@@ -18,7 +18,7 @@ const BYTES_MAX: usize = 20_000;
 /// which has three for its length, three, two for the key, three for the value's length, and one.
 const LONGEST: usize = BYTES_MAX - 61 - 3 - 3 - 2 - 3 - 1;
 
-/// What compression makes no smaller.
+/// Incompressible bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let byte = || {
@@ -58,7 +58,8 @@ impl Job {
         Topic::new(self.name(name))
     }
 
-    /// Makes noise as long as its records say; where to is found out record by record, or known.
+    /// Writes noise of the length that its records say. The output topic is chosen per record, or
+    /// fixed.
     fn topology(&self, by_record: bool) -> Topology {
         let app = Builder::new(&*self.id);
         app.on_error(ErrorPolicy::dead_letter(self.name("dead")));
@@ -98,7 +99,7 @@ impl Job {
         let running = tokio::spawn(app.run(async {
             let _ = stopped.await;
         }));
-        // Many at once: a topic that takes each of them takes them in batches, too.
+        // Many at once: a topic that accepts each of them accepts them in batches too.
         let mut lengths = vec![LONGEST, LONGEST + 1, 7];
         lengths.extend([3_000; 40]);
         self.send(&lengths);
@@ -153,7 +154,8 @@ async fn on_a_broker_through_librdkafka() {
     Job::new(config, client).goes_on_after_a_refused_record(false).await;
 }
 
-/// The application cannot know; it ends with an error that says so, and knows it after a restart.
+/// The application cannot know: it ends with an error that says so, and knows the limit after a
+/// restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_is_changed_while_an_application_runs() {
     let Some((config, client)) = support::kafka() else { return };

@@ -1,4 +1,4 @@
-//! A rewind, and a restart on a kept disk, read what is missing from the changelogs and no more.
+//! A rewind, and a restart on an intact disk, read only the missing part of the changelogs.
 
 mod support;
 
@@ -61,8 +61,8 @@ async fn a_restart_after_a_graceful_stop_restores_nothing() {
     instance.stop().await.expect("a graceful stop");
 }
 
-/// A task that was away for a while brings its table up to date from where it left it, and a store
-/// never says that it is further back than it is.
+/// A task that returns after a while restores its table from where it left it, and a store never
+/// claims an earlier position than it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_comes_back_restores_what_happened_meanwhile() {
     let mut lab = Lab::new("comes-back", 1);
@@ -83,10 +83,10 @@ async fn a_task_that_comes_back_restores_what_happened_meanwhile() {
     first.stop().await.expect("a graceful stop");
 }
 
-/// What was deleted while a copy was left alone may be gone from the changelog, tombstone and all:
-/// only a whole reading is sure to be right.
+/// While a copy was unused, deletions may have been compacted away with their tombstones. Only
+/// reading the whole changelog is certainly right.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_left_alone_for_too_long_is_made_anew() {
+async fn a_copy_unused_for_too_long_is_rebuilt() {
     let mut lab = Lab::new("stale", 1);
     let disk = SurvivingStores::new();
     let first = lab.start_on("first", Faults::new(), &disk, config());

@@ -1,5 +1,5 @@
-//! However long a record takes, a commit is made in time: a backlog of all partitions that would
-//! take longer than a transaction may is no reason for one to expire.
+//! However long a record takes, a commit happens in time: no transaction expires, even if the
+//! backlog of all partitions takes longer than a transaction may.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use headwater::prelude::*;
 use support::Instances;
 
-/// The records are dated 1970; a log deletes by date.
+/// The records have timestamps in 1970, and a log deletes by timestamp.
 const FOREVER: &[(&str, &str)] = &[("retention.ms", "-1")];
 
 const PARTITIONS: i32 = 8;
@@ -29,7 +29,7 @@ async fn a_backlog_takes_many_transactions() {
     writer.flush().expect("fed");
     let topology = move || {
         let app = Builder::new("slow");
-        // All of them take 2 s, those of one partition a quarter.
+        // All records take 2 s, those of one partition a quarter.
         let slow = |n: u64| {
             std::thread::sleep(Duration::from_millis(4));
             n

@@ -5,7 +5,7 @@ use std::time::Duration;
 use headwater::prelude::*;
 use testkit::TopologyTest;
 
-/// Some words of each payment: its account, its amount.
+/// The fields of a payment: its account and its amount.
 fn payments() -> Topic<String, i64> {
     Topic::new("payments")
 }
@@ -18,7 +18,7 @@ fn minutes(minutes: i64) -> i64 {
     minutes * 60_000
 }
 
-/// Each id once in ten minutes.
+/// Each id at most once in ten minutes.
 #[test]
 fn duplicates_are_dropped() {
     let requests = Topic::<String, String>::new("requests");
@@ -82,7 +82,7 @@ fn the_last_hour_is_read() {
     assert_eq!(texts, ["100 after 0", "120 after 50"]);
 }
 
-/// What somebody had clicked in the session in which they paid.
+/// The clicks of the session in which a user paid.
 #[test]
 fn the_session_of_a_payment_is_looked_up() {
     let clicks = Topic::<String, String>::new("clicks");

@@ -1,7 +1,7 @@
 //! Tables with a `ttl`, and processors that read windows, in simulated worlds where everything goes
-//! wrong: what comes out, and what is kept, is what comes of the same records without any fault.
+//! wrong: output and tables are the same as without faults.
 //!
-//! All input is there before the start, in the order of its offsets far from that of its times.
+//! All input exists before the start, with offsets in a very different order from timestamps.
 //! `HEADWATER_SEEDS=10000 cargo test --release --test tables_expire_in_simulated_worlds`.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use headwater::prelude::*;
 use testkit::{Dice, Outcome, Simulation, TopologyTest, simulate};
 
-/// Of each input.
+/// The number of records of each input.
 const RECORDS: u64 = 80;
 const PARTITIONS: i32 = 3;
 const INPUTS: [&str; 2] = ["settings", "clicks"];
@@ -57,7 +57,7 @@ fn topology() -> Topology {
     let once = once.each(|click, cx| {
         let table = seen();
         let mut seen = cx.table(&table)?;
-        // Every third one is told apart from the others.
+        // Every third one is treated differently.
         let key = format!("{}-{}", click.key, click.value % 3);
         if seen.get(&key)?.is_some() {
             return Ok(());
@@ -80,8 +80,8 @@ fn topology() -> Topology {
     app.build().expect("valid")
 }
 
-/// Times that go on, now slowly, now by more than rows are kept, with some that are late by little
-/// or by much.
+/// Timestamps that advance slowly or by more than the ttl, with some that are slightly or very
+/// late.
 fn record(dice: &mut Dice, number: u64) -> Record<String, u64> {
     let late = if dice.below(4) == 0 { dice.below(70) } else { dice.below(4) };
     let at = START + (number as i64) * 4 + 50 - late as i64;
@@ -113,7 +113,7 @@ fn by_key(records: Vec<Record<String, String>>) -> Results {
     results
 }
 
-/// The same records, with nothing that goes wrong.
+/// The same records without faults.
 fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
     let widths = INPUTS.iter().chain(&OUTPUTS).map(|name| (*name, PARTITIONS));
     let mut calm = TopologyTest::with_partitions(topology(), &widths.collect::<Vec<_>>());
@@ -131,7 +131,7 @@ fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
             return Err(format!("{name}: {is:?}\nexpected: {was:?}").into());
         }
     }
-    // No setting is ever deleted otherwise.
+    // Settings are deleted only by expiry.
     let expired = outcome.committed(&output("changes"))?;
     if !expired.iter().any(|change| change.value == "None") {
         return Err("no row has expired".into());

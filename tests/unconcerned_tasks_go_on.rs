@@ -1,5 +1,4 @@
-//! While an instance joins and leaves, the tasks that stay where they are keep their output
-//! flowing.
+//! While an instance joins and leaves, the tasks that do not move keep producing output.
 
 mod support;
 

@@ -141,7 +141,7 @@ fn reference_data_everywhere() {
 }
 
 #[test]
-fn tables_by_a_foreign_key() {
+fn join_tables_by_a_foreign_key() {
     let orders = Topic::<u64, String>::new("orders");
     let names = Topic::new("names");
     let labels = Table::<u64, String>::new("labels");

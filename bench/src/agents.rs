@@ -1,4 +1,4 @@
-//! Agents that await nothing but their records.
+//! Agents that await only their records.
 
 use streams_core::agent::{AgentResult, Context, Records as Asked};
 use streams_core::{Builder, Record, Table, Topic, Topology};

@@ -18,12 +18,12 @@ pub(crate) fn kinds() -> Vec<WorkloadKind> {
     ]
 }
 
-// Functions, not closures: these would have the chain before them in their types.
+// Functions, not closures, whose types would contain the chain before them.
 fn mixed(n: i64) -> i64 {
     n.rotate_left(7) ^ 0x5bd1_e995
 }
 
-/// One record of four thousand is not.
+/// True except for one record of four thousand.
 fn is_wanted(key: &i64, n: &i64) -> bool {
     (*key ^ *n) & 0xfff != 0xfff
 }
@@ -54,8 +54,8 @@ fn ten<'b>(
     five(five(stream))
 }
 
-/// Ten after ten, each ten a type of its own: a type of a hundred levels is deeper than the
-/// compiler goes without being told to (`recursion_limit`).
+/// Ten operators at a time, each ten with a type of their own: a type a hundred levels deep exceeds
+/// the compiler's default `recursion_limit`.
 fn hundred<'b>(source: Numbers<'b, impl Chain<Key = i64, Value = i64>>) {
     let mut stream = ten(source).shared();
     for _ in 1..10 {
@@ -72,11 +72,11 @@ fn send<'b>(stream: Numbers<'b, impl Chain<Key = i64, Value = i64>>) {
     stream.to(&Topic::new("out"));
 }
 
-/// A task with so many operators between its source and its sink: 1, 5, 10, 20 or 100,
-/// the last in ten parts.
+/// A task with this many operators between its source and its sink: 1, 5, 10, 20 or 100, the last
+/// in ten parts.
 ///
 /// # Panics
-/// With another number: each length is a type of its own.
+/// For any other number, because each length has its own type.
 pub fn task(operators: usize) -> Driver {
     let app = Builder::new("chain");
     let source = app.stream(&numbers());

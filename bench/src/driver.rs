@@ -37,12 +37,12 @@ impl Driver {
         let id = TaskId { sub_topology: 0, partition: 0 };
         let mut task = Task::new(Arc::new(topology), id, store);
         task.resume(&resume, 0).expect("there is an offset for each input");
-        // There is no log that could have more than what is queued.
+        // There is no log with more records than those queued.
         (0..offsets.len()).for_each(|input| task.observe(input, true, false));
         Self { task, effects: Effects::new(), offsets, changelogs }
     }
 
-    /// Queues records as if they had been fetched now.
+    /// Queues records as if they had just been fetched.
     pub fn feed(&mut self, input: usize, records: &Arc<EncodedRecords>, later_ms: i64) {
         let records = Arc::clone(records);
         let offset = self.offsets[input];
@@ -55,7 +55,7 @@ impl Driver {
         self.task.enqueue(input, batch);
     }
 
-    /// The offset behind everything queued so far.
+    /// The offset after everything queued so far.
     pub fn offset(&self, input: usize) -> i64 {
         self.offsets[input]
     }

@@ -1,5 +1,5 @@
-//! An application on the embedded log: group, fetch, tasks, transactions, commits, all on one
-//! thread and with time by hand, so that it can be repeated exactly.
+//! An application on the embedded log: group, fetch, tasks, transactions and commits, on one thread
+//! under a manual clock, so that it can be repeated exactly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::workload::{Workload, WorkloadKind};
 const RECORDS: usize = 4_000;
 const CUSTOMERS: usize = 400;
 const PARTITIONS: i32 = 4;
-/// After so many rounds a new log begins: one in memory would grow for ever.
+/// The number of rounds on one log. A log in memory would grow for ever.
 const ROUNDS_MAX: u64 = 20;
 /// A poll fetches 2,000 records, and a task processes 1,000 at a time: two are enough.
 const TURNS: usize = 4;
-/// A worker begins with few records in a turn, and doubles them.
+/// A worker starts with few records per turn, and doubles their number.
 const TURNS_AT_FIRST: usize = 16;
 
 pub(crate) fn kinds() -> Vec<WorkloadKind> {
@@ -145,7 +145,7 @@ impl RunningApplication {
         world
     }
 
-    /// What was written, up to its commit.
+    /// Processes what was written, up to its commit.
     fn process(&mut self, turns: usize) {
         (0..turns).for_each(|_| self.turn_all());
         self.clock.advance(Duration::from_millis(250));

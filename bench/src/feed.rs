@@ -1,4 +1,4 @@
-//! The same records again and again, as if each time they had been fetched anew.
+//! The same records repeatedly, as if they were fetched again each time.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use streams_core::{Codec, Headers, RawRecord, RecordBatch, Timestamp, Topic};
 #[derive(Debug, Default)]
 pub struct EncodedRecords {
     bytes: Vec<u8>,
-    /// Where key and value end, and the timestamp.
+    /// The ends of key and value, and the timestamp.
     ends: Vec<(usize, usize, Timestamp)>,
 }
 
@@ -57,7 +57,7 @@ pub struct RecordFeed {
     pub records: Arc<EncodedRecords>,
     /// The first one's offset.
     pub offset: i64,
-    /// How much later they are than they say.
+    /// How much later they are than their timestamps say, in milliseconds.
     pub later_ms: i64,
 }
 

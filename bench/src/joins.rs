@@ -28,7 +28,7 @@ fn topic(name: &str) -> Topic<u64, u64> {
     Topic::new(name)
 }
 
-/// A record of a random key every so many milliseconds.
+/// Records with random keys, this many milliseconds apart.
 fn records(seed: u64, count: usize, every_ms: i64) -> Arc<EncodedRecords> {
     let mut dice = Dice::new(seed);
     let record = |n| (dice.below(KEYS) as u64, dice.roll(), n as i64 * every_ms);
@@ -75,7 +75,7 @@ fn table_table() -> Box<dyn Workload> {
     both(app, RECORDS, 0)
 }
 
-/// A join of two streams, with a commit after so many records.
+/// A join of two streams, with a commit after this many records.
 pub fn stream_stream(records: usize) -> Box<dyn Workload> {
     let app = Builder::new("join");
     let left = app.stream(&topic("left"));

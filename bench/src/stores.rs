@@ -36,8 +36,8 @@ fn key(number: usize) -> Box<[u8]> {
     (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().into()
 }
 
-/// Sorted, as the task hands them over; with the timestamp in front of the value they are as long
-/// as those of a count.
+/// Sorted, as a task passes them. With the timestamp before the value they are as long as the
+/// entries of a count.
 fn batch(numbers: impl Iterator<Item = usize>, position: i64) -> StoreBatch {
     let keys: BTreeSet<_> = numbers.map(key).collect();
     let value = [position as u8; 16];
@@ -93,7 +93,7 @@ fn scan(mut store: Box<dyn Store>) -> Box<dyn Workload> {
     fill(&mut *store);
     let mut dice = Dice::new(5);
     Box::new(move || {
-        // Not so near to the end that there are fewer.
+        // Not so close to the end that there are fewer.
         let from = (dice.roll() >> 1).to_be_bytes();
         let mut left = ROUND;
         let visited = store.scan(0, &from, None, &mut |key, value| {
@@ -133,7 +133,7 @@ mod rocks {
         ]
     }
 
-    /// A workload with the folder that it works in, which is removed after it.
+    /// A workload with its working folder, which is removed afterwards.
     struct InFolder {
         workload: Box<dyn Workload>,
         _folder: TempDir,

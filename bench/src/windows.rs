@@ -83,7 +83,7 @@ fn rounds(app: Builder, count: usize) -> Box<dyn Workload> {
         task.commit();
         later_ms += count as i64;
     };
-    // Until as many windows end as begin.
+    // Until as many windows close as open.
     (0..5).for_each(|_| run());
     Box::new(run)
 }

@@ -5,30 +5,30 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A topology, what is put into it, and what must come out.
+/// A topology, its input, and the expected output.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
     /// Its name.
     pub id: String,
-    /// What it is about.
+    /// Its description.
     pub group: String,
     /// `rules` or `kafka`; cases written by hand have none.
     #[serde(default = "rules")]
     pub basis: String,
-    /// How outputs are compared.
+    /// How to compare the output.
     #[serde(default)]
     pub order: OutputOrder,
-    /// What to build.
+    /// The topology.
     pub topology: CaseTopology,
-    /// What to put in, in order.
+    /// The input, in order.
     pub input: Vec<InputStep>,
-    /// What must come out.
+    /// The expected output.
     #[serde(default)]
     pub output: Vec<Out>,
-    /// What tables must hold at the end.
+    /// The expected contents of tables at the end.
     #[serde(default)]
     pub store: BTreeMap<String, Vec<TableEntry>>,
-    /// What `peek` must see, if that is to be compared.
+    /// The records that `peek` must see, if they are compared.
     #[serde(default)]
     pub peeked: Option<Vec<Peeked>>,
 }
@@ -37,7 +37,7 @@ fn rules() -> String {
     "rules".to_owned()
 }
 
-/// How outputs are compared.
+/// How to compare the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputOrder {
@@ -48,12 +48,12 @@ pub enum OutputOrder {
     StepSet,
 }
 
-/// What to build.
+/// The topology.
 #[derive(Clone, Debug, Deserialize)]
 pub struct CaseTopology {
     /// Topics that are consumed.
     pub sources: Vec<CaseSource>,
-    /// Operators, each behind those that it names.
+    /// Operators, each after those that it names.
     #[serde(default)]
     pub ops: Vec<Op>,
     /// Topics that are written to.
@@ -192,7 +192,7 @@ pub enum CaseError {
         /// Why.
         source: std::io::Error,
     },
-    /// What stands there is no case.
+    /// The text is not a case.
     #[error("{file}, line {line}: {source}")]
     Syntax {
         /// The file.

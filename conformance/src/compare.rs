@@ -1,4 +1,4 @@
-//! Compares what came out of a case with what must.
+//! Compares a case's results with the expected ones.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use crate::case::{Case, Out, OutputOrder, Peeked, TableEntry};
 use crate::key::{Key, Val, val};
 use crate::replay::ReplayOutcome;
 
-/// One thing that is not as it must be.
+/// A difference from the expected results.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// Where: a topic, a table, a `peek`.
     pub place: String,
-    /// What must be there, in order.
+    /// The expected lines, in order.
     pub expected: Vec<String>,
-    /// What is there.
+    /// The actual lines.
     pub found: Vec<String>,
 }
 
@@ -104,7 +104,7 @@ fn outputs(case: &Case, outcome: &ReplayOutcome) -> Vec<Difference> {
     differences
 }
 
-/// A window that we have must be as expected; one that is missing must have been closed.
+/// A present window must be as expected; a missing one must have been closed.
 fn store(name: &str, expected: &[TableEntry], found: &[(Key, Val, i64)]) -> Option<Difference> {
     let line = |key: &Value, value: &Value, ts: Option<i64>| {
         format!("{key} {value}{}", ts.map_or(String::new(), |ts| format!(" @{ts}")))

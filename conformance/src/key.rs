@@ -83,7 +83,8 @@ impl RowKey for Windowed<Key> {
     }
 }
 
-/// Strings as UTF-8; behind a string in a window stand a byte that is no UTF-8, start and end.
+/// Strings as UTF-8. A windowed string is followed by a byte that is not UTF-8, and the window's
+/// start and end.
 #[derive(Clone, Copy)]
 pub struct KeyCodec;
 
@@ -135,7 +136,7 @@ impl Codec<Val> for ValCodec {
     }
 }
 
-/// JSON null and an absent value are one thing.
+/// JSON null and an absent value are the same.
 pub fn val(value: Option<Value>) -> Val {
     value.filter(|value| !value.is_null())
 }

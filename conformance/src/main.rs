@@ -1,4 +1,4 @@
-//! `conformance [--basis NAME] [--case ID] FILE...`: replays cases and prints how they went.
+//! `conformance [--basis NAME] [--case ID] FILE...`: replays cases and prints the results.
 
 use std::process::ExitCode;
 

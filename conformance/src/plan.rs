@@ -1,15 +1,16 @@
-//! Which tables of a case know what a row was before a change.
+//! Finds out which tables of a case know a row's value before a change.
 //!
-//! Kafka Streams keeps a table only if it is named or somebody needs it, and tells old values only
-//! if somebody asks; a filter behind a table that does not know them sends a tombstone for every
-//! row that does not pass. In Headwater a table always knows: a table that does not is a stream of
-//! optional values. This module decides which of the two each table of a case is.
+//! Kafka Streams stores a table only if it is named or needed, and sends old values only if an
+//! operator asks for them. A filter after a table without old values sends a tombstone for every
+//! row that does not pass. In Headwater a table always knows old values, so a table without them
+//! becomes a stream of optional values. This module decides which of the two each table of a case
+//! is.
 
 use std::collections::BTreeMap;
 
 use crate::case::{CaseError, CaseTopology, Op};
 
-/// What is known of each table of a case.
+/// The tables of a case.
 #[derive(Debug, Default)]
 pub struct CasePlan {
     tables: BTreeMap<String, PlanNode>,
@@ -20,14 +21,14 @@ struct PlanNode {
     kind: NodeKind,
     /// Has a store of its own.
     is_kept: bool,
-    /// Tells old values.
+    /// Sends old values.
     tells_old: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum NodeKind {
     Source,
-    /// Aggregations, and what else always knows.
+    /// Aggregations and others that always know old values.
     Knowing,
     Filter(String),
     Map(String),
@@ -35,7 +36,7 @@ enum NodeKind {
 }
 
 impl CasePlan {
-    /// Goes through the operators in order, as Kafka Streams would build them.
+    /// Visits the operators in the order in which Kafka Streams would build them.
     pub fn of(shape: &CaseTopology) -> Result<Self, CaseError> {
         let mut plan = Self::default();
         for source in shape.sources.iter().filter(|source| source.table.is_some()) {
@@ -47,7 +48,7 @@ impl CasePlan {
         Ok(plan)
     }
 
-    /// Whether a table knows what its rows were.
+    /// Whether a table knows its rows' former values.
     pub fn knows_old(&self, id: &str) -> bool {
         self.tables.get(id).is_none_or(|node| match node.kind {
             NodeKind::Source => node.is_kept,
@@ -125,8 +126,8 @@ impl CasePlan {
         }
     }
 
-    /// Somebody wants old values from a table; `force` lets a source be kept for it. Whether they
-    /// are told.
+    /// Asks a table for old values; `force` allows storing a source for that. Returns whether it
+    /// sends them.
     fn ask(&mut self, id: &str, force: bool) -> bool {
         let Some(node) = self.tables.get(id).cloned() else { return false };
         let told = match &node.kind {
@@ -152,7 +153,7 @@ impl CasePlan {
         told
     }
 
-    /// Somebody looks rows of a table up: it, or what it is derived from, is kept.
+    /// Rows of a table are looked up: stores it, or the table from which it is derived.
     fn keep(&mut self, id: &str) {
         let Some(node) = self.tables.get_mut(id) else { return };
         match node.kind.clone() {

@@ -1,4 +1,4 @@
-//! Puts a case's input in, and takes what comes out.
+//! Feeds a case's input to a topology test, and collects the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -18,7 +18,7 @@ pub type Output = (usize, String, Key, Val, Timestamp);
 /// An entry of a table: key, value, timestamp.
 pub type Entry = (Key, Val, Timestamp);
 
-/// What came out of a case.
+/// The results of a case.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplayOutcome {
     /// The records, by step.
@@ -29,13 +29,13 @@ pub struct ReplayOutcome {
     pub peeked: Vec<(usize, String, Key, Val)>,
 }
 
-/// What happens to a case's tasks between its steps.
+/// Interference with a case's tasks between its steps.
 pub trait Mischief {
-    /// Called in front of each step.
+    /// Called before each step.
     fn before(&mut self, step: usize, test: &mut TopologyTest) -> Result<(), CaseError>;
 }
 
-/// Nothing happens.
+/// No interference.
 pub struct Peace;
 
 impl Mischief for Peace {
@@ -64,7 +64,7 @@ pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<ReplayOutcome,
         let mut seen = peeked.lock().unwrap_or_else(PoisonError::into_inner);
         outcome.peeked.extend(seen.drain(..).map(|(op, key, value)| (at, op, key, value)));
     }
-    // Records without key are not rows, which the policy of every table is told to skip.
+    // Records without a key are not rows: every table's policy skips them.
     if let Some(failed) = test.failed().iter().find(|text| !text.contains("the key is null")) {
         return Err(CaseError::Unknown(failed.clone()));
     }
@@ -107,7 +107,7 @@ fn sink_topics(case: &Case) -> Vec<String> {
     topics.into_iter().collect()
 }
 
-/// A table's entries; `None` if it cannot be asked.
+/// A table's entries; `None` if it cannot be read.
 fn entries(store: &CaseTable, test: &mut TopologyTest) -> Result<Option<Vec<Entry>>, CaseError> {
     use crate::build::windows::AnyWindows;
     macro_rules! windows {

@@ -7,12 +7,12 @@ use crate::case::{Case, CaseError};
 use crate::compare::{Difference, compare};
 use crate::replay::{Mischief, replay};
 
-/// How a case went.
+/// The result of a case.
 #[derive(Debug)]
 pub enum CaseVerdict {
-    /// As it must.
+    /// The results are as expected.
     Passed,
-    /// Not as it must.
+    /// The results differ.
     Differs(Vec<Difference>),
     /// It cannot be built or run.
     Broken(CaseError),
@@ -36,7 +36,7 @@ pub fn judge(case: &Case, mischief: &mut dyn Mischief) -> CaseVerdict {
     }
 }
 
-/// Counts per group, and what failed.
+/// Counts per group, and the failures.
 #[derive(Debug, Default)]
 pub struct Report {
     groups: BTreeMap<String, (usize, usize)>,
@@ -60,7 +60,7 @@ impl Report {
         }
     }
 
-    /// Adds a file, or a part of it, that holds no case.
+    /// Adds a file that cannot be read as cases, wholly or in part.
     pub fn add_unreadable(&mut self, error: &CaseError) {
         self.groups.entry("unreadable".to_owned()).or_default().1 += 1;
         self.failures.push(error.to_string());

@@ -23,7 +23,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It is on no registry. In `Cargo.toml`, with the path or the repository where you have it:
+//! It is not on a registry yet. In `Cargo.toml`, use the path or repository of your copy:
 //!
 //! ```toml
 //! [dependencies]
@@ -73,7 +73,7 @@ pub use streams_core::{
 #[cfg(feature = "failpoints")]
 pub use runtime::FAILPOINTS;
 
-/// The seams: what a transport or a store of one's own implements.
+/// Extension points: the traits of a transport or a store.
 pub mod spi {
     pub use runtime::transport;
     pub use streams_core::{
@@ -82,7 +82,7 @@ pub mod spi {
     };
 }
 
-/// What most programs need.
+/// The names that most programs need.
 pub mod prelude {
     pub use crate::agent::{AgentResult, Context, Records};
     pub use crate::chain::Chain;

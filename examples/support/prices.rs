@@ -1,4 +1,4 @@
-//! A small HTTP service that takes its time, and is overloaded now and then.
+//! A small HTTP service that is slow, and sometimes overloaded.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -54,7 +54,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Goes on where the topics end: whatever a crash kept from one of them is placed first.
+    /// Continues where the topics end: an order that a crash kept from one of them is placed first.
     pub fn new(client: &Client, topics: &Topics) -> Result<Self> {
         let ids = |topic: &Topic<String, Order>| -> Result<BTreeSet<u64>> {
             let placed = client.reader(topic)?.read_to_end()?;

@@ -16,11 +16,12 @@ use crate::broker::Broker;
 const BUCKETS: u64 = 40;
 const PARTITIONS: i32 = 6;
 
-/// One transaction of input: so many records, and one that cannot be decoded.
+/// The records of one input transaction, which also has one that cannot be decoded.
 const GOOD: u64 = 99;
 
-/// For each step of a transaction of input. A broker that starts again on a busy machine has taken
-/// 17 s; and one that ends the transaction sooner takes it away from a feeder that still waits.
+/// The time limit of each step of an input transaction. A broker on a busy machine has taken 17 s
+/// to restart. A shorter transaction time-out would end the transaction while the feeder still
+/// waits.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keys are text and values JSON, so that Kafka's own tools can print them.
@@ -28,8 +29,8 @@ fn topic(name: impl Into<Arc<str>>) -> Topic<String, u64> {
     Topic::with(name, Text, Json)
 }
 
-/// Re-keys, counts in a table, sends every count: whatever is lost or done twice shows in the
-/// sequence of a key's counts.
+/// Re-keys, counts in a table, sends every count: anything lost or done twice shows in the sequence
+/// of a key's counts.
 pub fn topology(id: &str) -> Topology {
     let app = Builder::new(id);
     let input = topic(format!("{id}-in"));
@@ -59,8 +60,8 @@ struct Shared {
     fed: AtomicU64,
     dead: AtomicU64,
     aborted: AtomicU64,
-    /// The first value whose count has not been read from the output: those of each bucket came
-    /// without gap or repeat, and other buckets do not make up for one that hangs.
+    /// The first value whose count has not been read from the output. The counts of each bucket
+    /// came without gap or repeat, and other buckets do not make up for one that is stuck.
     counted: AtomicU64,
     stop: AtomicBool,
 }
@@ -95,13 +96,12 @@ impl Job {
         self.shared.counted.load(Ordering::Acquire)
     }
 
-    /// Whether what feeds or watches has ended, which it does only by a panic.
+    /// Whether the feeder or the watcher has ended, which happens only by a panic.
     pub fn gave_up(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Where everything ends, and how far the group has come: for whoever has to find out why
-    /// nothing moves.
+    /// The ends of all topics and the group's offsets, to find out why nothing moves.
     pub fn print_offsets(&self) {
         let log = headwater::connect(&self.config).expect("a log");
         let within = Duration::from_secs(10);
@@ -129,12 +129,12 @@ impl Job {
         }
     }
 
-    /// Whether everything is counted that was ever fed.
+    /// Whether everything fed so far is counted.
     pub fn is_done(&self) -> bool {
         self.shared.counted.load(Ordering::Acquire) == self.fed()
     }
 
-    /// Stops feeding, and looks at everything with Kafka's own consumer.
+    /// Stops feeding, and checks everything with Kafka's own consumer.
     pub fn check(mut self, broker: &Broker, catch_up: impl Fn(&Self)) {
         // The watcher goes on until it has seen everything.
         self.shared.stop.store(true, Ordering::Release);
@@ -184,7 +184,7 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
         let next = shared.fed.load(Ordering::Acquire);
         transactions += 1;
         let is_aborted = transactions.is_multiple_of(5);
-        // The bad one of each says which it was.
+        // The undecodable record of each says which transaction it was.
         let bad = format!("attempt {transactions}, aborted {is_aborted}");
         match transaction(&mut **current, &topic, next, &bad, is_aborted) {
             Ok(()) if is_aborted => drop(shared.aborted.fetch_add(GOOD, Ordering::AcqRel)),
@@ -203,7 +203,7 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
 }
 
 enum Failed {
-    /// Nothing of it was, or will be, committed.
+    /// Nothing of the transaction was, or will be, committed.
     Before(TransportError),
     Unknown(TransportError),
 }
@@ -242,14 +242,14 @@ fn now() -> i64 {
     since.expect("after 1970").as_millis() as i64
 }
 
-/// A key; its last count, and the partition and the offset of that.
+/// A key, its last count, and the count's partition and offset.
 type Counted = (String, (u64, i32, i64));
 
 /// Reads the output as it comes: each key's counts are 1, 2, 3, … without gap or repeat.
 fn watch(config: &Config, output: &str, shared: &Shared) {
     let client = headwater::client(config).expect("a client");
     let mut reader = client.reader(&topic(output)).expect("a reader");
-    // Of each key, in the order of the buckets: the last count, and where it was.
+    // The last count of each key and its position, in the order of the buckets.
     let mut counts = Vec::from_iter((0..BUCKETS).map(|bucket| (name(bucket), (0, 0, 0))));
     while !(shared.stop.load(Ordering::Acquire)
         && shared.counted.load(Ordering::Acquire) == shared.fed.load(Ordering::Acquire))
@@ -267,7 +267,7 @@ fn watch(config: &Config, output: &str, shared: &Shared) {
         let found = counts.iter_mut().find(|(name, _)| name == key);
         let (_, last) = found.expect("the key of a bucket");
         let here = (last.0 + 1, read.partition, read.offset);
-        assert_eq!(value, here.0, "{key} is lost or doubled: {here:?} behind {last:?}");
+        assert_eq!(value, here.0, "{key} is lost or doubled: {here:?} after {last:?}");
         *last = here;
         let counted = first_missing(&counts);
         shared.counted.store(counted, Ordering::Release);
@@ -276,7 +276,7 @@ fn watch(config: &Config, output: &str, shared: &Shared) {
     }
 }
 
-/// Values are counted by their buckets, one after the other in each.
+/// Values are counted by bucket, in order within each.
 fn first_missing(counts: &[Counted]) -> u64 {
     let next = |(bucket, (_, last)): (u64, &Counted)| last.0 * BUCKETS + bucket;
     (0..).zip(counts).map(next).min().unwrap_or(0)

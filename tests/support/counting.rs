@@ -1,5 +1,5 @@
-//! The job of the tests on a real broker: re-key, count in a table, send every count. Whatever is
-//! lost or done twice shows in the sequence of a key's counts.
+//! The application of the tests on a real broker: re-key, count in a table, send every count.
+//! Anything lost or done twice shows in the sequence of a key's counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ impl Counting {
     pub fn new(id: String, client: Client) -> Self {
         let input = Topic::new(format!("{id}-in"));
         let output = Topic::new(format!("{id}-out"));
-        // The records' time is that of 1970: a broker with its default retention would delete them.
+        // The records have timestamps in 1970: a broker with its default retention would delete
+        // them.
         for topic in [input.name(), output.name()] {
             client.create_topic_with(topic, 4, &[("retention.ms", "-1")]).expect("created");
         }
@@ -71,7 +72,7 @@ impl Counting {
     }
 }
 
-/// Feeds a job while something is done to its instances.
+/// Feeds a job while faults happen to its instances.
 pub struct Feeder {
     job: Arc<Counting>,
     stop: Arc<AtomicBool>,
@@ -97,7 +98,7 @@ impl Feeder {
         Self { job, stop, thread }
     }
 
-    /// Stops, and checks what has become of every record that was fed; gives their number. Blocks.
+    /// Stops, and checks the result of every record; returns their number. Blocks.
     pub fn finish(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         let total = self.thread.join().expect("fed");
@@ -116,7 +117,7 @@ pub fn topology(id: &str) -> Topology {
     app.build().expect("a valid topology")
 }
 
-/// A broker that is busy with what is done to it may take its time.
+/// A broker under faults may be slow.
 fn patiently(
     mut call: impl FnMut() -> Result<(), ClientError>,
     may_try_again: impl Fn(&ClientError) -> bool,
@@ -127,7 +128,7 @@ fn patiently(
     }
 }
 
-/// What is said to be worth another try was not sent.
+/// A record whose error is retriable was not sent.
 fn was_not_sent(error: &ClientError) -> bool {
     matches!(error, ClientError::Transport(error) if error.kind() == ErrorKind::Retriable)
 }

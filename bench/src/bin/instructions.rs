@@ -1,11 +1,11 @@
-//! One workload, or the names of all that are counted: `scripts/bench.sh` runs it under Valgrind,
-//! which counts the instructions inside of [`measured_part`] only.
+//! Runs one workload, or lists those that are counted. `scripts/bench.sh` runs it under Valgrind,
+//! which counts only the instructions inside [`measured_part`].
 
 use std::process::ExitCode;
 
 use bench::{Workload, WorkloadKind, all};
 
-/// Rounds before those that are counted: buffers have their size then.
+/// Uncounted rounds at the start, after which buffers have their final size.
 const WARM_UP: usize = 2;
 
 fn main() -> ExitCode {
@@ -49,6 +49,6 @@ fn count(kind: &WorkloadKind, rounds: u64) {
 #[inline(never)]
 fn measured_part(workload: &mut dyn Workload) {
     workload.run();
-    // Something behind it, lest the call becomes a jump and the function never returns.
+    // Keep something after the call, or it becomes a jump and the function never returns.
     std::hint::black_box(());
 }

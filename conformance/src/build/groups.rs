@@ -19,7 +19,7 @@ use crate::key::{Key, KeyCodec, RowKey, Val, ValCodec, val};
 /// What a grouping groups.
 #[derive(Clone)]
 pub(crate) enum Grouping<'b> {
-    /// A stream by its keys, which are where they belong.
+    /// A stream by its keys, which are in the right partitions.
     Stream(AnyStream<'b>),
     /// A table by new keys and values.
     Table(Box<CaseNode<'b>>, KeyFunction, Option<ValueFunction>),
@@ -319,7 +319,7 @@ impl<'b> Build<'b> {
     }
 }
 
-/// What makes an aggregate grow.
+/// How an aggregate grows.
 enum Growth {
     Reduce(Aggregator),
     Aggregate(Aggregator, Val),

@@ -100,7 +100,7 @@ impl<'b> Build<'b> {
         self.add_stream(&op.id, joined, false)
     }
 
-    /// One side of a join, of which records without key come out too if it is `alone`.
+    /// One side of a join. If it is `alone`, its records without key come out too.
     fn settled_side(&mut self, op: &Op, side: Flow<'b>, alone: bool) -> AnyStream<'b> {
         if alone { self.settled_all(&op.id, side) } else { self.settled(&op.id, side) }
     }
@@ -170,6 +170,6 @@ fn join_tables<'b, K: RowKey>(
         JoinKind::Left => left.left_join(right, move |_, l, r| joiner.apply(Some(l), r)),
         JoinKind::Outer => left.outer_join(right, move |_, l, r| joiner.apply(l, r)),
     };
-    // A result that is null is no row.
+    // A null result is not a row.
     Ok(joined.filter_map(|_, value: Val| value.map(Some)))
 }

@@ -22,7 +22,7 @@ use crate::plan::CasePlan;
 use groups::Grouping;
 use windows::AnyWindows;
 
-/// What a case became.
+/// The topology of a case.
 pub struct Built {
     /// The topology.
     pub topology: Topology,
@@ -47,7 +47,7 @@ pub enum CaseTable {
     WindowCounts(Table<Key, u64>, AnyWindows),
     /// A processor's integers.
     Numbers(Table<Key, i64>),
-    /// Kept by every instance; what it holds cannot be asked for from outside.
+    /// A global table; its contents cannot be queried from outside.
     Global,
 }
 
@@ -61,11 +61,11 @@ pub(crate) struct Flow<'b> {
     pub(crate) rekeyed: bool,
 }
 
-/// What a name of a case stands for.
+/// The meaning of a name in a case.
 #[derive(Clone)]
 pub(crate) enum CaseNode<'b> {
     Stream(Flow<'b>),
-    /// A table that does not know what its rows were: optional values by key.
+    /// A table that does not know its rows' former values: optional values by key.
     Changes(Flow<'b>),
     Table(TableStream<'b, Key, Val>),
     WindowTable(TableStream<'b, Windowed<Key>, Val>),
@@ -83,7 +83,7 @@ pub struct Build<'b> {
     generated: usize,
     /// All operators of the case.
     ops: &'b [Op],
-    /// Rows that came out of a `suppress`, with the update before.
+    /// Rows that came out of a `suppress`, with the previous update.
     pairs: BTreeMap<String, AnyStream<'b>>,
 }
 
@@ -152,7 +152,7 @@ impl<'b> Build<'b> {
         self.node(op, &op.get::<String>("from")?)
     }
 
-    /// The stream that an operator comes behind.
+    /// The input stream of an operator.
     fn flow(&self, op: &Op, name: &str) -> Result<Flow<'b>, CaseError> {
         match self.node(op, name)? {
             CaseNode::Stream(flow) => Ok(flow),
@@ -193,7 +193,7 @@ impl<'b> Build<'b> {
     }
 }
 
-/// A row's key as a key of the case, in front of a function.
+/// A row's key as a key of the case, for a function.
 pub(crate) fn with_key<K: RowKey, T, R>(function: impl Fn(&Key, T) -> R) -> impl Fn(&K, T) -> R {
     move |key, value| function(&key.to_key(), value)
 }

@@ -45,8 +45,8 @@ impl<'b> Build<'b> {
         }
     }
 
-    /// Whether the library takes a node's stream for one whose keys changed: those of windows
-    /// become keys of cases.
+    /// Whether the library assumes that a node's keys changed, as when window keys become keys of
+    /// cases.
     pub(super) fn is_rekeyed(node: &CaseNode<'_>) -> bool {
         match node {
             CaseNode::Stream(flow) | CaseNode::Changes(flow) => flow.rekeyed,

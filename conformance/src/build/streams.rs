@@ -118,8 +118,7 @@ impl<'b> Build<'b> {
         self.add(op, CaseNode::Stream(flow))
     }
 
-    /// Sends records through a repartition topic; those without key are dropped, as Kafka Streams
-    /// does.
+    /// Sends records through a repartition topic; drops those without a key, as Kafka Streams does.
     pub(super) fn spread(&mut self, id: &str, stream: AnyStream<'b>) -> Flow<'b> {
         self.spread_all(id, stream.filter(has_key).shared())
     }
@@ -135,8 +134,8 @@ impl<'b> Build<'b> {
         if flow.rekeyed { self.spread(id, flow.stream).stream } else { flow.stream }
     }
 
-    /// The same for the side of a join whose records come out without a match too, those without
-    /// key among them.
+    /// The same for the side of a join whose unmatched records come out too, including those
+    /// without a key.
     pub(super) fn settled_all(&mut self, id: &str, flow: Flow<'b>) -> AnyStream<'b> {
         if flow.rekeyed { self.spread_all(id, flow.stream).stream } else { flow.stream }
     }

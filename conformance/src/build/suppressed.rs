@@ -1,9 +1,9 @@
-//! Filters behind `suppress`.
+//! Filters after `suppress`.
 //!
-//! Kafka Streams takes the update before the last as what a row was before, though it was held
-//! back; a filter behind then sends a tombstone for a row that never passed. Headwater takes what
-//! came out before. So that the cases can be compared, a processor beside the `suppress` remembers
-//! the updates, and gives each row that comes out together with the update before.
+//! Kafka Streams uses the previous update as a row's former value, even if `suppress` held that
+//! update back. A filter after it then sends a tombstone for a row that never passed. Headwater
+//! uses the former output. To compare the cases, a processor beside the `suppress` remembers the
+//! updates, and adds the previous update to each row that comes out.
 
 use headwater::chain::Shared;
 use headwater::codec::Json;
@@ -15,7 +15,7 @@ use crate::case::{CaseError, Op};
 use crate::functions::Predicate;
 use crate::key::{Key, KeyCodec, Rec, Val, val};
 
-/// The update before and the last one of each key.
+/// The previous and the last update of each key.
 type Updates = Table<Key, (Value, Value)>;
 
 impl<'b> Build<'b> {
@@ -29,7 +29,7 @@ impl<'b> Build<'b> {
         })
     }
 
-    /// In front of a `suppress`: its table's updates.
+    /// Before a `suppress`: its table's updates.
     pub(super) fn updates_of(
         &self,
         op: &Op,
@@ -39,7 +39,7 @@ impl<'b> Build<'b> {
         Ok(updates.map_values(|value| Some(json!({ "update": value }))).shared())
     }
 
-    /// Behind it: each row that comes out with the update before its last.
+    /// After it: each row that comes out, with the update before its last.
     pub(super) fn with_update_before(
         &mut self,
         op: &Op,
@@ -67,7 +67,7 @@ impl<'b> Build<'b> {
         Ok(())
     }
 
-    /// What an operator comes behind, if that came out of a `suppress`.
+    /// An operator's input, if it came out of a `suppress`.
     pub(super) fn pairs_of(&self, op: &Op) -> Result<Option<AnyStream<'b>>, CaseError> {
         Ok(self.pairs.get(&op.get::<String>("from")?).cloned())
     }

@@ -47,7 +47,7 @@ impl<'b> Build<'b> {
         node: CaseNode<'b>,
         function: ValueFunction,
     ) -> Result<(), CaseError> {
-        // A row whose value is null is not there; the function sees those that are.
+        // A row with a null value does not exist; the function sees the others.
         let map =
             move |key: &Key, value: Val| value.and_then(|value| function.apply(key, Some(value)));
         if let Some(pairs) = self.pairs_of(op)? {
@@ -66,7 +66,7 @@ impl<'b> Build<'b> {
         self.add_kept(op, node)
     }
 
-    /// A table that does not know what its rows were, kept if the case names it.
+    /// A table that does not know its rows' former values, stored if the case names it.
     fn add_changes(&mut self, op: &Op, flow: Flow<'b>) -> Result<(), CaseError> {
         let Some(name) = op.store()? else {
             return self.add(op, CaseNode::Changes(flow));
@@ -77,7 +77,7 @@ impl<'b> Build<'b> {
         self.add(op, CaseNode::Table(as_values(&kept)))
     }
 
-    /// Keeps a derived table if the case names it.
+    /// Stores a derived table if the case names it.
     pub(super) fn add_kept(&mut self, op: &Op, node: CaseNode<'b>) -> Result<(), CaseError> {
         let node = match (op.store()?, node) {
             (Some(name), CaseNode::Table(rows)) => {
@@ -89,7 +89,7 @@ impl<'b> Build<'b> {
         self.add(op, node)
     }
 
-    /// A table that can be asked for its rows.
+    /// A table whose rows can be read.
     pub(super) fn known(&mut self, op: &Op, node: CaseNode<'b>) -> Result<CaseNode<'b>, CaseError> {
         match node {
             CaseNode::Changes(flow) => {
@@ -153,12 +153,12 @@ impl<'b> Build<'b> {
     }
 }
 
-/// Null deletes a row, so rows have values.
+/// Null deletes a row, so a row has a value.
 fn table_of_values(name: &str) -> headwater::Table<Key, serde_json::Value> {
     headwater::Table::with(name, crate::key::KeyCodec, headwater::codec::Json)
 }
 
-/// Rows as the other tables of a case have them.
+/// Rows in the form of a case's other tables.
 fn as_values<'b, K: RowKey>(
     rows: &TableStream<'b, K, serde_json::Value>,
 ) -> TableStream<'b, K, Val> {

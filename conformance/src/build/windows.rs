@@ -12,7 +12,7 @@ pub enum AnyWindows {
     Tumbling(Tumbling),
     /// Overlapping.
     Hopping(Hopping),
-    /// Wherever records are near each other.
+    /// Around records that are close to each other.
     Sliding(Sliding),
     /// As long as records keep coming.
     Session(Session),

@@ -1,4 +1,4 @@
-//! Functions that make aggregates grow, shrink and merge.
+//! Functions that add to, subtract from and merge aggregates.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -49,7 +49,7 @@ impl Aggregator {
         self.combine(aggregate, x)
     }
 
-    /// Two aggregates as one, the first of which is the earlier.
+    /// Merges two aggregates, the earlier one first.
     pub fn merge(&self, first: Val, second: Val) -> Val {
         match self.name {
             AggregatorKind::Count
@@ -118,7 +118,7 @@ impl Aggregator {
     }
 }
 
-/// No integer counts as 0.
+/// A non-integer counts as 0.
 fn number(value: &Val) -> i64 {
     integer(value).unwrap_or(0)
 }

@@ -49,7 +49,7 @@ pub(crate) fn alone(case: &OrderFree) -> Tables {
     taken(case, &mut test)
 }
 
-/// In one task for each of three partitions, whose turns, aborts and crashes are left to chance.
+/// In one task for each of three partitions, with random turns, aborts and crashes.
 pub(crate) fn interleaved(case: &OrderFree, seed: u64) -> Tables {
     let topics = outer_topics(case);
     let partitions: Vec<_> = topics.iter().map(|topic| (topic.as_str(), PARTITIONS)).collect();
@@ -96,7 +96,7 @@ fn fold(
     }
 }
 
-/// In instances that come and go, until the tables are as expected or time is up.
+/// In instances that start and stop, until the tables are as expected or time is up.
 pub(crate) fn shared(case: &OrderFree, expected: &Tables, dice: &mut Dice) -> Tables {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
@@ -139,7 +139,7 @@ async fn share(case: &OrderFree, expected: &Tables, dice: &mut Dice) -> Tables {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     instances.stop_all().await;
-    // What comes late must not be wrong either.
+    // Late results must be right too.
     tables(case, &client)
 }
 
@@ -162,7 +162,7 @@ fn tables(case: &OrderFree, client: &Client) -> Tables {
     let mut tables = Tables::new();
     for name in topics(case) {
         let table = tables.entry(name.clone()).or_default();
-        // An instance that has not started yet has not made its changelogs.
+        // An instance that has not started has not created its changelogs.
         let topic = RawTopic::with(name.as_str(), Nullable(Bytes), Nullable(Bytes));
         let Ok(mut reader) = client.reader(&topic) else { continue };
         let records = reader.read_to_end().expect("it is read").into_iter();

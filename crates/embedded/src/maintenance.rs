@@ -214,7 +214,7 @@ mod tests {
 
     /// Even the highest numbers that a row can hold do not overflow.
     #[test]
-    fn the_highest_numbers_are_added_up() {
+    fn the_highest_numbers_do_not_overflow() {
         let mut state = LogState::default();
         let config = vec![];
         let topic = NewTopic { name: "t".into(), partitions: 1, replication: None, config };

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_would_not_do() {
+    fn refuses_settings_that_it_cannot_honour() {
         for (name, value) in [
             ("cleanup.policy", "compact,sometimes"),
             ("retention.ms", "soon"),

@@ -1,8 +1,8 @@
-//! What the log is for: workers that consume, produce and commit in transactions, through joins,
-//! crashes, pauses past the session timeout and timed out transactions, give each input record one
-//! output record, in order.
+//! The purpose of the log: workers consume, produce and commit in transactions, through joins,
+//! crashes, pauses beyond the session timeout and transaction time-outs. Each input record gives
+//! one output record, in order.
 //!
-//! One thread drives all of it under a manual clock; the seed is the whole history.
+//! One thread drives everything under a manual clock; the seed determines the whole history.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;
@@ -33,9 +33,10 @@ struct Worker {
     fetcher: Box<dyn Fetcher>,
     producer: Box<dyn Producer>,
     in_transaction: bool,
-    /// Who the worker was when its transaction began: old news, so that only the log can fence it.
+    /// The worker's identity when its transaction began. It may be stale, so that only the log can
+    /// fence it.
     identity: Option<GroupMetadata>,
-    /// The next offset of what is processed; `None` until the committed one is known.
+    /// The next offset to process; `None` until the committed offset is known.
     tasks: BTreeMap<TopicPartition, Option<i64>>,
 }
 
@@ -80,7 +81,7 @@ impl Worker {
         }
     }
 
-    /// Serves the group. An error: this worker has been replaced.
+    /// Handles group events. An error means that this worker has been replaced.
     fn poll(&mut self) -> Result<()> {
         for event in self.member.poll(NOW)? {
             match event {
@@ -109,7 +110,7 @@ impl Worker {
         self.member.unassign(partitions).unwrap();
     }
 
-    /// Begins tasks whose committed offsets are known by now.
+    /// Starts tasks whose committed offsets are known.
     fn begin_tasks(&mut self) {
         for (partition, next) in self.tasks.iter_mut().filter(|(_, next)| next.is_none()) {
             match self.group.committed(std::slice::from_ref(partition), NOW) {
@@ -179,7 +180,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Aborts and goes back to what is committed.
+    /// Aborts and goes back to the committed offsets.
     fn rewind(&mut self) {
         if self.in_transaction && self.producer.abort(NOW).is_err() {
             self.producer = producer(&self.log, &self.id);
@@ -264,7 +265,7 @@ impl World {
             55..75 => self.workers[index].commit(),
             75..88 => self.send_input(chance),
             88..93 => self.clock.advance(Duration::from_millis(chance.below(6000))),
-            // Long enough for sessions, and now and then for transactions.
+            // Long enough for a session to expire, and sometimes a transaction.
             93..95 => self.clock.advance(Duration::from_secs(chance.below(25))),
             95..98 => self.restart(index),
             _ => {
@@ -276,7 +277,7 @@ impl World {
         }
     }
 
-    /// What was there is dropped without a word, as in a crash, and another starts in its place.
+    /// Drops a worker without leaving, as in a crash, and starts another in its place.
     fn restart(&mut self, index: usize) {
         self.workers[index] = Worker::start(&self.log, index as u64, self.is_static);
     }

@@ -1,5 +1,5 @@
-//! Writers and a waiting reader, each on its own thread: every record once, each transaction whole,
-//! in order.
+//! Writers and a waiting reader, each on its own thread, see every record once, each transaction
+//! complete, in order.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,4 @@
-//! Records stay for ever unless the topic was made with a time after which they expire; what
-//! expires is said in the log.
+//! Records stay for ever unless the topic was created with a retention time. Expiry is logged.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
@@ -19,7 +18,7 @@ fn topic(log: &EmbeddedLog, name: &str, settings: &[(&str, &str)]) {
     log.admin().unwrap().create(&topic, NOW).unwrap();
 }
 
-/// One record of the year 2023, and one of now.
+/// One record from 2023, and one from now.
 fn write(log: &EmbeddedLog, topic: &str, now: i64) {
     let config = ProducerConfig {
         transactional_id: None,
@@ -58,7 +57,7 @@ fn check(log: &EmbeddedLog) {
         write(log, topic, now);
     }
     log.maintain(now + DAY).unwrap();
-    assert_eq!(bounds(log, "orders"), (0, 2), "nobody asked for that");
+    assert_eq!(bounds(log, "orders"), (0, 2), "no retention was configured");
     assert_eq!(bounds(log, "weekly"), (1, 2));
     let info = log.admin().unwrap().describe(&["orders".into()], NOW).unwrap();
     assert_eq!(info[0].as_ref().unwrap().retention_ms, -1);

@@ -7,7 +7,7 @@ use headwater_embedded::EmbeddedLog;
 use runtime::transport::ErrorKind;
 
 #[test]
-fn a_second_owner_is_refused() {
+fn a_second_owner_of_the_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let log = EmbeddedLog::open(&path).unwrap();
@@ -23,7 +23,7 @@ fn a_second_owner_is_refused() {
 }
 
 #[test]
-fn what_is_no_log_is_refused() {
+fn a_file_that_is_not_a_log_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("log.redb"), b"something else").unwrap();
     let error = EmbeddedLog::open(directory.path()).unwrap_err();

@@ -1,4 +1,4 @@
-//! A log that is opened again knows its topics, and gives no producer id to two producers.
+//! A reopened log knows its topics, and never gives a producer id to two producers.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;

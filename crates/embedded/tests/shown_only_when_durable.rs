@@ -1,5 +1,5 @@
-//! On disk, nobody sees a record, a commit or an offset before it would survive a crash: otherwise
-//! somebody could act on it, and it might never have been.
+//! On disk, no reader sees a record, a commit or an offset before it would survive a crash.
+//! Otherwise the reader could act on something that is lost later.
 #![allow(clippy::unwrap_used)]
 
 use std::io;
@@ -19,7 +19,7 @@ const NOW: Duration = Duration::ZERO;
 
 type Hook = Arc<Mutex<Option<Box<dyn Fn() + Send>>>>;
 
-/// A storage that lets somebody look around just before it syncs.
+/// A storage that calls an observer just before it syncs.
 struct Watched {
     storage: InMemoryBackend,
     before_sync: Hook,
@@ -56,7 +56,7 @@ impl StorageBackend for Watched {
     }
 }
 
-/// How many records of the partition somebody sees.
+/// How many records of the partition a reader sees.
 fn count(log: &EmbeddedLog, read_committed: bool) -> usize {
     let mut reader = log.reader(&ReaderConfig::new(read_committed)).unwrap();
     reader.add(&partition(), 0).unwrap();
@@ -114,7 +114,7 @@ fn nothing_is_seen_before_it_is_synced() {
     let before_sync = Hook::default();
     let storage = InMemoryBackend::new();
     let watched = Watched { storage, before_sync: before_sync.clone() };
-    // All of it fits into the cache: within a sync the database itself cannot be asked.
+    // Everything must fit into the cache, because the database cannot be read during a sync.
     let log = LogOptions::default().cache_bytes(1 << 20).open_on(watched).unwrap();
     let name = "t".into();
     let topic = NewTopic { name, partitions: 1, replication: None, config: vec![] };
@@ -122,7 +122,7 @@ fn nothing_is_seen_before_it_is_synced() {
     let member = member(&log);
     let group = member.group();
     let looks = Arc::new(Mutex::new(0));
-    // From now on every sync must find the log as it was before.
+    // From now on the observer must see the log as it was before each sync.
     let expect = |committed: usize, all: usize, offset: Option<i64>| {
         let log = log.clone();
         let group = group.clone();
@@ -157,7 +157,7 @@ fn nothing_is_seen_before_it_is_synced() {
     log.maintain(0).unwrap();
     send(&mut *plain);
     plain.flush(NOW).unwrap();
-    assert!(before >= 3 && *looks.lock().unwrap() > before, "somebody did look");
+    assert!(before >= 3 && *looks.lock().unwrap() > before, "the observer was called");
     *before_sync.lock().unwrap() = None;
     assert_eq!((count(&log, true), count(&log, false)), (3, 3));
 }

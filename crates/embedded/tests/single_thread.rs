@@ -1,5 +1,5 @@
-//! Under a manual clock one thread drives everything: nothing waits, whatever the time-outs, and
-//! the same steps give the same result.
+//! Under a manual clock one thread drives everything: no call waits, whatever its time-out, and the
+//! same steps give the same result.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -160,7 +160,7 @@ fn silent_members_expire_to_the_moment() {
     assert_eq!(one.poll(LONG).unwrap(), [MemberEvent::Assigned(revoked.clone())]);
 }
 
-/// Somebody who joins now gets all partitions at once.
+/// Checks that a member joining now gets all partitions at once.
 fn check_given_away(world: &World, partitions: usize) {
     let mut heir = world.member();
     let events = heir.poll(LONG).unwrap();
@@ -184,7 +184,7 @@ fn a_member_that_has_unassigned_all_leaves_at_once() {
 }
 
 #[test]
-fn a_member_may_give_up_its_partitions_while_leaving() {
+fn a_member_may_unassign_while_leaving() {
     let world = World::new(2);
     let mut member = world.member();
     let both = [world.partition(0), world.partition(1)];
@@ -228,7 +228,7 @@ fn a_member_that_is_dropped_without_leaving_keeps_its_place_for_the_session() {
     assert!(matches!(&heir.poll(LONG).unwrap()[..], [MemberEvent::Assigned(p)] if p.len() == 2));
 }
 
-/// Members, producers and a reader taking turns, with expiries in between; all that happened, as
+/// Members, producers and a reader take turns, with expiries in between; returns the history as
 /// text.
 fn history() -> Vec<String> {
     let world = World::new(5);

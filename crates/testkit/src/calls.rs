@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_kept_and_the_ends_are_exact() {
+    fn failure_ratios_hold_and_0_and_1_are_exact() {
         let calls = Calls::new(3).hanging(0.1).failing(0.3).losing_answers(0.5);
         let [hang, fail, lose] = ended(&calls, 10_000);
         assert!((900..1_100).contains(&hang), "{hang}");
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_are_counted_by_what_became_of_them() {
+    async fn calls_are_counted_by_outcome() {
         let count =
             |begun, served, failed, unfinished| CallCounts { begun, served, failed, unfinished };
         let lost = Calls::new(1).losing_answers(1.0);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fate_depends_on_seed_id_and_attempt() {
+    fn an_outcome_depends_on_seed_id_and_attempt() {
         let one = |seed, id: &str, attempt| {
             let most = Duration::from_secs(1_000);
             Calls::new(seed).latency(Duration::ZERO..=most).plan.fate(id, attempt).latency

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spawned_has_each_of_its_timers_at_its_own_moment() {
+    fn every_timer_of_a_spawned_task_fires_at_its_own_moment() {
         let time = time();
         let ticks = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&ticks);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_was_spawned_runs_until_it_waits() {
+    fn spawned_tasks_run_until_they_wait() {
         let time = time();
         let done = Arc::new(AtomicUsize::new(0));
         poll(&time, async {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_starts_late_has_the_tests_time() {
+    fn a_process_that_starts_late_has_the_same_time() {
         let time = VirtualTime::new(500 * MILLI).expect("a runtime");
         assert_eq!(time.pass(400 * MILLI, false), 500 * MILLI);
         assert_eq!(time.pass(600 * MILLI, false), 600 * MILLI);

@@ -1,4 +1,4 @@
-//! The same records on the same partitions, shared out among more and more instances.
+//! The same records on the same partitions, distributed among more and more instances.
 
 use crate::cpu::each;
 use crate::run::{GrowthRun, RECORDS};

@@ -12,10 +12,10 @@ use crate::cpu::{self, each};
 use crate::table;
 
 const KEYS: [u64; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
-/// Counted after each key is there.
+/// Records counted once all keys exist.
 const RECORDS: u64 = 1_000_000;
-/// Records of one commit: at this size most records have a key of their own in all rows, so that
-/// the overlay spares them about the same work.
+/// Records per commit. At this size most records have different keys in all rows, so that the
+/// overlay saves about the same work in each.
 const COMMIT: u64 = 10_000;
 
 pub(crate) fn print() {
@@ -66,7 +66,7 @@ mod rocks {
     use super::{KEYS, measure};
     use crate::table;
 
-    /// With the memory that a configuration gives them by default; its own threads count too.
+    /// With the memory of the default configuration; RocksDB's threads count too.
     pub(super) fn print(columns: &[&str]) {
         table::head("Keys, tables in RocksDB", columns);
         for keys in KEYS {

@@ -18,13 +18,13 @@ use crate::cpu;
 /// Processed in each run.
 pub(crate) const RECORDS: u64 = 2_000_000;
 const KEYS: u64 = 100_000;
-/// Written at once, before the writer looks how far the others are.
+/// Records written before the writer checks the readers' progress.
 const BATCH: u64 = 10_000;
-/// How far the writer may be ahead of those who read.
+/// How far the writer may be ahead of the readers, in records.
 const AHEAD_MAX: u64 = 400_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a run cost, in CPU time of everything but the writer of its input.
+/// The cost of a run: the CPU time of everything except the writer of its input.
 pub(crate) struct GrowthRun {
     pub(crate) starting: Duration,
     pub(crate) idle_second: Duration,
@@ -44,7 +44,7 @@ impl GrowthRun {
         let apps = Apps::start(&runtime, &log, instances);
         apps.wait(|apps| apps.running() == partitions);
         let starting = cpu::others() - begin;
-        // What follows the start settles first.
+        // Wait until the work of the start is done.
         sleep(Duration::from_millis(500));
         let begin = cpu::others();
         sleep(Duration::from_secs(1));
@@ -102,7 +102,7 @@ impl Apps {
         }
     }
 
-    /// Writes the input, by this thread, whose CPU time does not count.
+    /// Writes the input on this thread, whose CPU time does not count.
     fn feed(&self, log: &EmbeddedLog) {
         let mut dice = Dice::new(61);
         let batches: Vec<_> =

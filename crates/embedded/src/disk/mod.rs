@@ -52,7 +52,7 @@ const TRANSACTIONAL: Definition = TableDefinition::new("transactional");
 const OFFSETS: Definition = TableDefinition::new("offsets");
 
 /// What a user can do about a damaged log.
-const ADVICE: &str = "take the directory back from a backup, or open it without what is damaged: \
+const ADVICE: &str = "restore the directory from a backup, or open it without the damaged part: \
                       LogOptions::damaged(Damaged::Skip), embedded:DIRECTORY?damaged=skip";
 
 /// A database that holds a log.

@@ -1,10 +1,10 @@
-//! Logs, what can happen to them, and what is seen of them afterwards.
+//! Logs, damage to them, and what readers see afterwards.
 
 pub(crate) mod contents;
 pub(crate) mod images;
 pub(crate) mod workload;
 
-/// A small generator of chance, so that a failing run can be repeated from its seed.
+/// A small random generator, so that a failing run can be repeated from its seed.
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {

@@ -1,8 +1,7 @@
-//! A workload whose traces tell whether something was lost, doubled, torn or not really aborted.
+//! A workload whose records show whether something was lost, doubled, torn or not really aborted.
 //!
-//! Writer `w` writes numbered transactions, each to two topics, to a compacted one, and with an
-//! offset. After a crash
-//! every number must be there with all its records, or not at all.
+//! Writer `w` writes numbered transactions, each to two topics and a compacted one, with an offset.
+//! After a crash each transaction must exist completely or not at all.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +93,7 @@ impl Writer {
         Ok(Self { number, producer, group, left, right, table, member })
     }
 
-    /// Writes transaction `n`; tells whether it was committed or, as is meant for some, aborted.
+    /// Writes transaction `n`; returns whether it was committed or, as planned for some, aborted.
     pub(crate) fn write(&mut self, n: u64) -> Result<bool> {
         self.producer.begin()?;
         let text = format!("{} {n}", self.number);
@@ -104,7 +103,7 @@ impl Writer {
         self.send(&self.right.clone(), n % 3, None, &text)?;
         let key = format!("{} {}", self.number, n % KEYS);
         self.send(&self.table.clone(), 0, Some(&key), &text)?;
-        // The group's generation changes while writers come: only the newest is accepted.
+        // The group's generation changes while writers join: only the newest is accepted.
         self.member.poll(Duration::ZERO)?;
         let metadata = self.group.metadata()?;
         let partition = input(self.number);
@@ -138,7 +137,7 @@ impl Writer {
     }
 }
 
-/// What a read_committed reader sees of one topic: how many records of each (writer, n).
+/// The number of records of each (writer, n) that a read_committed reader sees in a topic.
 fn tally(log: &EmbeddedLog, topic: &str, partitions: i32) -> BTreeMap<(u64, u64), u64> {
     let mut reader = log.reader(&ReaderConfig::new(true)).unwrap();
     let mut tally = BTreeMap::new();
@@ -152,7 +151,7 @@ fn tally(log: &EmbeddedLog, topic: &str, partitions: i32) -> BTreeMap<(u64, u64)
     tally
 }
 
-/// All values of a partition. Nothing may be open: the reader must come to the end.
+/// All values of a partition. No transaction may be open: the reader must reach the end.
 pub(crate) fn read_all(reader: &mut dyn Reader, partition: &TopicPartition) -> Vec<String> {
     let (start, end) = reader.bounds(partition, TIMEOUT).unwrap();
     reader.add(partition, start).unwrap();
@@ -171,8 +170,8 @@ pub(crate) fn read_all(reader: &mut dyn Reader, partition: &TopicPartition) -> V
     values
 }
 
-/// Checks that every transaction is whole and its offset is that of the last; returns what is
-/// visible, by writer.
+/// Checks that every transaction is complete and that the offset is that of the last one; returns
+/// the visible transactions by writer.
 pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
     let left = tally(log, "left", 2);
     let right = tally(log, "right", 3);
@@ -215,7 +214,7 @@ fn verify_table(log: &EmbeddedLog, visible: &BTreeMap<(u64, u64), u64>) {
     assert_eq!(found, expected, "the table is not what its last writes say");
 }
 
-/// A small generator of chance, so that a failing run can be repeated from its seed.
+/// A small random generator, so that a failing run can be repeated from its seed.
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {

@@ -68,7 +68,7 @@ pub(super) fn the_end_of_an_empty_partition_is_known(env: &Env) {
 }
 
 /// Kafka's transactions end with a marker, and aborted records are never delivered.
-pub(super) fn the_end_lies_behind_markers_and_aborted_records(env: &Env) {
+pub(super) fn the_end_is_after_markers_and_aborted_records(env: &Env) {
     let (topic, partition, mut process) = with_records(env, 3);
     let mut producer = env.transactional("t");
     must("begin", producer.begin());

@@ -62,7 +62,7 @@ pub(super) fn a_revoked_partition_waits_for_its_owner(env: &Env) {
     settle(env, &mut [&mut first, &mut second], 2);
 }
 
-pub(super) fn leaving_gives_partitions_away_at_once(env: &Env) {
+pub(super) fn leaving_frees_partitions_at_once(env: &Env) {
     let topic = env.topic("in", 6);
     let mut config = env.member("group", &[&topic]);
     config.session_timeout = env.patience * 2;
@@ -121,7 +121,7 @@ pub(super) fn followers_are_fetched_and_committed(env: &Env) {
     assert_eq!(process.owned.len(), 2, "that does not affect the lead's partitions");
 }
 
-pub(super) fn two_topics_are_shared_out(env: &Env) {
+pub(super) fn two_topics_are_distributed(env: &Env) {
     let one = env.topic("one", 3);
     let two = env.topic("two", 5);
     let mut first = alone(env, "group", &[&one, &two], 8);

@@ -78,7 +78,7 @@ pub(super) fn silent_member_loses_its_partitions(env: &Env) {
     assert_eq!((silent.owned.len(), successor.owned.len()), (2, 2));
 }
 
-pub(super) fn zombie_cannot_commit(env: &Env) {
+pub(super) fn expired_member_cannot_commit(env: &Env) {
     let topic = env.topic("in", 1);
     let output = env.topic("out", 1);
     let mut zombie = alone(env, "group", &[&topic], 1);

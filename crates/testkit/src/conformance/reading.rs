@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::env::{Env, at, must};
 use super::records::{TICK, by_partition, numbered, offsets, send, texts};
 
-pub(super) fn bounds_are_beginning_and_end(env: &Env) {
+pub(super) fn bounds_are_start_and_end(env: &Env) {
     let topic = env.topic("in", 2);
     let mut reader = env.reader(true);
     let mut bounds = |p| env.retry("bounds", || reader.bounds(&at(&topic, p), env.patience));

@@ -66,7 +66,7 @@ pub(super) fn partitions_commit_together(env: &Env) {
     }
 }
 
-pub(super) fn markers_take_offsets(env: &Env) {
+pub(super) fn markers_occupy_offsets(env: &Env) {
     let topic = env.topic("out", 1);
     env.write_committed(&topic, 0, &["a", "b"]);
     let mut producer = env.transactional("aborting");

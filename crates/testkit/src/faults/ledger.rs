@@ -196,8 +196,8 @@ impl Witness {
                 let to = step.to;
                 let name = &self.name;
                 let what = format!(
-                    "two had {partition} at once: {name} went on from {from:?} to {to}, and \
-                     committed was {before:?}"
+                    "two owners of {partition} at once: {name} continued from {from:?} to {to}, \
+                     and {before:?} was committed"
                 );
                 taken.wrong.get_or_insert(what);
             } else if before.is_some_and(|(offset, _)| *offset > step.to) {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_that_follow_each_other_are_right() {
+    fn consecutive_owners_are_accepted() {
         let (ledger, one, two) = two();
         look_up(&one, None);
         let first = transaction(&one, 5);
@@ -286,18 +286,18 @@ mod tests {
     }
 
     #[test]
-    fn two_owners_show() {
+    fn two_owners_are_noticed() {
         let (ledger, one, two) = two();
         look_up(&one, None);
         look_up(&two, None);
         one.accepted(&transaction(&one, 5));
         two.accepted(&transaction(&two, 5));
         let wrong = ledger.wrong().expect("two owners");
-        assert!(wrong.contains("two continued from None to 5"), "{wrong}");
+        assert!(wrong.contains("continued from None to 5"), "{wrong}");
     }
 
     #[test]
-    fn work_that_goes_on_after_an_unknown_outcome_shows() {
+    fn continuing_after_an_unknown_outcome_is_noticed() {
         let (ledger, one, _) = two();
         look_up(&one, None);
         one.accepted(&transaction(&one, 5));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_acknowledged_is_known_with_any_guarantee() {
+    fn acknowledged_offsets_are_known_with_any_guarantee() {
         let (ledger, one, _) = two();
         assert_eq!(ledger.acknowledged(&partition()), None);
         one.accepted(&transaction(&one, 5));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn effects_without_their_offsets_show() {
+    fn effects_without_their_offsets_are_noticed() {
         let (ledger, one, _) = two();
         let mut effects = Transaction::default();
         effects.written.insert(TopicPartition::new("elsewhere", 0));

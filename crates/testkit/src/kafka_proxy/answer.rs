@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_of_transaction_is_refused_in_every_version() {
+    fn an_end_of_transaction_can_be_refused_in_every_version() {
         let old = refusal(api::END_TXN, 1, 7, 51).expect("has an error");
         assert_eq!(old, [0, 0, 0, 10, 0, 0, 0, 7, 0, 0, 0, 0, 0, 51]);
         let flexible = refusal(api::END_TXN, 3, 7, 51).expect("has an error");
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_join_is_refused_in_the_versions_that_are_known() {
+    fn a_join_can_be_refused_in_the_known_versions() {
         let join = refusal(api::JOIN_GROUP, 5, 7, 25).expect("has an error");
         assert_eq!(join.len(), 4 + 4 + 4 + 2 + NO_MEMBERS.len());
         assert_eq!(refusal(api::JOIN_GROUP, 9, 7, 25), None);

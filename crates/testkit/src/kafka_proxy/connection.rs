@@ -86,10 +86,10 @@ fn requests(
                     continue;
                 }
             }
-            Some(Wire::CutBehind) | None => {}
+            Some(Wire::CutAfter) | None => {}
         }
         lock(to_broker).write_all(&request)?;
-        if wire == Some(Wire::CutBehind) {
+        if wire == Some(Wire::CutAfter) {
             return Ok(());
         }
     }

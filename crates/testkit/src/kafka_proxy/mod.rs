@@ -64,7 +64,7 @@ pub enum Wire {
     /// Its connection is cut, and it does not arrive.
     Cut,
     /// It arrives, and then its connection is cut.
-    CutBehind,
+    CutAfter,
     /// It does not arrive, and the response is this error code of Kafka's protocol. For heartbeats,
     /// and for transaction requests whose response has a single error.
     Refused(i16),

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_are_all() {
+    fn every_incident_is_listed() {
         for (index, incident) in Incident::ALL.into_iter().enumerate() {
             assert_eq!(incident as usize, index);
         }
