@@ -6,31 +6,48 @@
 //! return few records, and the leader of one input is unavailable while the others respond.
 //! `HEADWATER_SEEDS=10000 cargo test --release --test inputs_in_simulated_worlds`.
 
-use std::collections::BTreeMap;
+mod support;
+
 use std::error::Error;
 use std::time::Duration;
 
 use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
-use testkit::{Dice, Incident, Outcome, Simulation, TopologyTest, simulate};
+use testkit::{Dice, Incident, Outcome, Simulation, simulate};
 
-/// The number of records of each input.
-const RECORDS: u64 = 60;
-const PARTITIONS: i32 = 3;
+use support::calm_run::{Application, input};
+
 /// The timestamps lie within this many milliseconds, so that many are equal.
 const SPAN: usize = 150;
 const START: i64 = 1_000_000_000_000;
 
-/// The input topics, and the output topics.
-const INPUTS: [&str; 9] =
-    ["customers", "orders", "refunds", "views", "clicks", "meters", "limits", "visits", "calls"];
-const OUTPUTS: [&str; 8] =
-    ["joined", "balances", "pairs", "alarms", "looked-up", "shifts", "sessions", "last-of-shift"];
-
-fn input(name: &str) -> Topic<String, u64> {
-    Topic::new(name)
-}
+const APPLICATION: Application = Application {
+    topology,
+    inputs: &[
+        "customers",
+        "orders",
+        "refunds",
+        "views",
+        "clicks",
+        "meters",
+        "limits",
+        "visits",
+        "calls",
+    ],
+    outputs: &[
+        "joined",
+        "balances",
+        "pairs",
+        "alarms",
+        "looked-up",
+        "shifts",
+        "sessions",
+        "last-of-shift",
+    ],
+    records: 60,
+    record,
+};
 
 fn topology() -> headwater::Topology {
     let app = Builder::new("world");
@@ -197,50 +214,14 @@ fn record(dice: &mut Dice, number: u64) -> Record<String, u64> {
 }
 
 fn world(seed: u64) -> Simulation {
-    let mut simulation = Simulation::new(seed, topology)
-        .turns(2_000)
-        .config(|config| config.worker_threads = 1 + seed as usize % 2)
-        .fed_before_the_start();
-    for name in INPUTS {
-        simulation = simulation.topic(name, PARTITIONS).feed(&input(name), RECORDS, record);
-    }
-    for name in OUTPUTS {
-        simulation = simulation.topic(name, PARTITIONS);
-    }
-    simulation.check(check)
+    APPLICATION.world(seed).check(check)
 }
 
-/// The results of each key, in order.
-type Results = BTreeMap<String, Vec<(String, i64)>>;
-
-fn by_key(records: Vec<Record<String, String>>) -> Results {
-    let mut results = Results::new();
-    for Record { key, value, timestamp } in records {
-        results.entry(key).or_default().push((value, timestamp));
-    }
-    results
-}
-
-/// The same records without faults.
 fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
-    let counts = INPUTS.iter().chain(&OUTPUTS).map(|name| (*name, PARTITIONS));
-    let mut calm = TopologyTest::with_partitions(topology(), &counts.collect::<Vec<_>>());
-    for name in INPUTS {
-        for record in outcome.committed(&input(name))? {
-            calm.queue(&input(name), &record)?;
-        }
-    }
-    calm.run()?;
+    let mut calm = APPLICATION.calm_run(outcome)?;
+    // Idle windows close.
     calm.advance(IDLE * 100)?;
-    for name in OUTPUTS {
-        let topic = Topic::<String, String>::new(name);
-        let seen = by_key(outcome.committed(&topic)?);
-        let expected = by_key(calm.take_records(&topic)?);
-        if seen != expected {
-            return Err(format!("{name}: {seen:?}\nexpected: {expected:?}").into());
-        }
-    }
-    Ok(())
+    APPLICATION.compare_outputs(outcome, &mut calm)
 }
 
 #[test]

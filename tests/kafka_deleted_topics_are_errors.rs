@@ -7,18 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use headwater::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::NewTopic;
-use headwater::{AppError, Topology};
-
-fn topology(id: &str) -> Topology {
-    let app = Builder::new(id);
-    app.stream(&Topic::<String, u64>::new(format!("{id}-in")))
-        .group_by_key()
-        .count(&Table::new("counts"))
-        .to(&Topic::<String, u64>::new(format!("{id}-out")));
-    app.build().expect("valid")
-}
 
 /// No bounds for timestamps, as internal topics require.
 const ANY: &str = "9223372036854775807";
@@ -70,7 +61,7 @@ impl Job {
         &self,
     ) -> (tokio::task::JoinHandle<Result<(), AppError>>, tokio::sync::oneshot::Sender<()>) {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let app = App::new(topology(&self.id), self.config.clone());
+        let app = App::new(support::counts_by_key(&self.id), self.config.clone());
         let running = tokio::spawn(app.run(async {
             let _ = stopped.await;
         }));

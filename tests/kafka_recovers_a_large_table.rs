@@ -9,29 +9,20 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use headwater::Client;
 use headwater::prelude::*;
-use headwater::{Client, Topology};
 use support::child::{Instance, run_child};
-use support::kafka;
+use support::{counts_by_key, kafka};
 
 const PARTITIONS: i32 = 4;
 
 /// Entries that RocksDB has not flushed are read again. It flushes after this time at the latest.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(33);
 
-fn topology(id: &str) -> Topology {
-    let app = Builder::new(id);
-    app.stream(&Topic::<String, u64>::new(format!("{id}-in")))
-        .group_by_key()
-        .count(&Table::new("counts"))
-        .to(&Topic::<String, u64>::new(format!("{id}-out")));
-    app.build().expect("a valid topology")
-}
-
 /// Not a test: the child process runs it.
 #[test]
 fn child() {
-    run_child(topology);
+    run_child(counts_by_key);
 }
 
 struct Job {

@@ -127,24 +127,26 @@ impl Job {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_embedded_log() {
-    Job::new(support::embedded()).goes_on_after_a_refused_record(false).await;
+    let (config, client) = support::embedded();
+    Job::new(config, client).goes_on_after_a_refused_record(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_embedded_log_where_records_name_their_topic() {
-    Job::new(support::embedded()).goes_on_after_a_refused_record(true).await;
+    let (config, client) = support::embedded();
+    Job::new(config, client).goes_on_after_a_refused_record(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_broker() {
-    let Some(kafka) = support::kafka() else { return };
-    Job::new(kafka).goes_on_after_a_refused_record(false).await;
+    let Some((config, client)) = support::kafka() else { return };
+    Job::new(config, client).goes_on_after_a_refused_record(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_broker_where_records_name_their_topic() {
-    let Some(kafka) = support::kafka() else { return };
-    Job::new(kafka).goes_on_after_a_refused_record(true).await;
+    let Some((config, client)) = support::kafka() else { return };
+    Job::new(config, client).goes_on_after_a_refused_record(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,28 +4,26 @@
 //! All input exists before the start, with offsets in a very different order from timestamps.
 //! `HEADWATER_SEEDS=10000 cargo test --release --test tables_expire_in_simulated_worlds`.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
 use headwater::prelude::*;
-use testkit::{Dice, Outcome, Simulation, TopologyTest, simulate};
+use testkit::{Dice, Outcome, Simulation, simulate};
 
-/// The number of records of each input.
-const RECORDS: u64 = 80;
-const PARTITIONS: i32 = 3;
-const INPUTS: [&str; 2] = ["settings", "clicks"];
-const OUTPUTS: [&str; 4] = ["changes", "counts", "once", "read"];
+use support::calm_run::{Application, input, output};
+
+const APPLICATION: Application = Application {
+    topology,
+    inputs: &["settings", "clicks"],
+    outputs: &["changes", "counts", "once", "read"],
+    records: 80,
+    record,
+};
 const TTL: Duration = Duration::from_millis(25);
 const START: i64 = 1_000_000_000_000;
-
-fn input(name: &str) -> Topic<String, u64> {
-    Topic::new(name)
-}
-
-fn output(name: &str) -> Topic<String, String> {
-    Topic::new(name)
-}
 
 fn settings() -> Table<String, u64> {
     Table::new("settings").ttl(TTL)
@@ -89,48 +87,12 @@ fn record(dice: &mut Dice, number: u64) -> Record<String, u64> {
 }
 
 fn world(seed: u64) -> Simulation {
-    let mut simulation = Simulation::new(seed, topology)
-        .turns(2_000)
-        .config(|config| config.worker_threads = 1 + seed as usize % 2)
-        .fed_before_the_start();
-    for name in INPUTS {
-        simulation = simulation.topic(name, PARTITIONS).feed(&input(name), RECORDS, record);
-    }
-    for name in OUTPUTS {
-        simulation = simulation.topic(name, PARTITIONS);
-    }
-    simulation.check(check)
+    APPLICATION.world(seed).check(check)
 }
 
-/// The results of each key, in order.
-type Results = BTreeMap<String, Vec<(String, i64)>>;
-
-fn by_key(records: Vec<Record<String, String>>) -> Results {
-    let mut results = Results::new();
-    for Record { key, value, timestamp } in records {
-        results.entry(key).or_default().push((value, timestamp));
-    }
-    results
-}
-
-/// The same records without faults.
 fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
-    let widths = INPUTS.iter().chain(&OUTPUTS).map(|name| (*name, PARTITIONS));
-    let mut calm = TopologyTest::with_partitions(topology(), &widths.collect::<Vec<_>>());
-    for name in INPUTS {
-        for record in outcome.committed(&input(name))? {
-            calm.queue(&input(name), &record)?;
-        }
-    }
-    calm.run()?;
-    for name in OUTPUTS {
-        let was = by_key(calm.take_records(&output(name))?);
-        let is = outcome.committed(&output(name))?;
-        let is = by_key(is);
-        if was != is {
-            return Err(format!("{name}: {is:?}\nexpected: {was:?}").into());
-        }
-    }
+    let mut calm = APPLICATION.calm_run(outcome)?;
+    APPLICATION.compare_outputs(outcome, &mut calm)?;
     // Settings are deleted only by expiry.
     let expired = outcome.committed(&output("changes"))?;
     if !expired.iter().any(|change| change.value == "None") {

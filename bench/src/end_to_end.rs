@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use embedded::{EmbeddedLog, LogOptions};
 use runtime::stepped::{SteppedApp, SteppedParts};
-use runtime::transport::{Outgoing, Producer, ProducerConfig, Transport};
+use runtime::transport::{Producer, ProducerConfig, Transport};
 use runtime::{Client, Clock, Config, ManualClock};
 use serde::{Deserialize, Serialize};
 use state::MemoryStores;
@@ -161,19 +161,7 @@ impl RunningApplication {
     fn write(&mut self, records: &EncodedRecords) {
         let topic = Arc::clone(orders().name());
         let timestamp = self.clock.now();
-        for index in 0..records.len() {
-            let (key, value, _) = records.get(index);
-            let record = Outgoing {
-                topic: &topic,
-                partition: None,
-                key: Some(key),
-                value: Some(value),
-                timestamp,
-                headers: None,
-            };
-            self.producer.send(&record).expect("the log takes records");
-        }
-        self.producer.flush(Duration::ZERO).expect("the log takes records");
+        records.send(&mut *self.producer, &topic, |_| timestamp);
     }
 }
 

@@ -1,7 +1,9 @@
 //! The same records repeatedly, as if they were fetched again each time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use runtime::transport::{Outgoing, Producer};
 use streams_core::{Codec, Headers, RawRecord, RecordBatch, Timestamp, Topic};
 
 /// Keys and values as bytes.
@@ -47,6 +49,32 @@ impl EncodedRecords {
         let begin = index.checked_sub(1).map_or(0, |before| self.ends[before].1);
         let (key_end, value_end, timestamp) = self.ends[index];
         (&self.bytes[begin..key_end], &self.bytes[key_end..value_end], timestamp)
+    }
+
+    /// Sends all records to a topic, with the timestamps that `time` makes of theirs, and waits
+    /// until they are acknowledged.
+    ///
+    /// # Panics
+    /// If the log refuses a record.
+    pub fn send(
+        &self,
+        producer: &mut dyn Producer,
+        topic: &Arc<str>,
+        time: impl Fn(Timestamp) -> Timestamp,
+    ) {
+        for index in 0..self.len() {
+            let (key, value, timestamp) = self.get(index);
+            let record = Outgoing {
+                topic,
+                partition: None,
+                key: Some(key),
+                value: Some(value),
+                timestamp: time(timestamp),
+                headers: None,
+            };
+            producer.send(&record).expect("the log takes records");
+        }
+        producer.flush(Duration::ZERO).expect("the log takes records");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Shared by the facade's tests.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod calm_run;
 pub mod child;
 pub mod counting;
 pub mod lab;
@@ -10,7 +11,9 @@ pub mod waiting_agents;
 
 use std::time::{Duration, Instant};
 
-use headwater::{App, AppError, Client, Config, Status, StatusHandle, Topology};
+use headwater::{
+    App, AppError, Builder, Client, Config, Status, StatusHandle, Table, Topic, Topology,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -19,6 +22,16 @@ pub fn embedded() -> (Config, Client) {
     let config = Config { broker: "embedded:".to_owned(), ..Config::default() };
     let client = headwater::client(&config).expect("a log");
     (config, client)
+}
+
+/// An application that counts the records of `{id}-in` by key, and sends the counts to `{id}-out`.
+pub fn counts_by_key(id: &str) -> Topology {
+    let app = Builder::new(id);
+    app.stream(&Topic::<String, u64>::new(format!("{id}-in")))
+        .group_by_key()
+        .count(&Table::new("counts"))
+        .to(&Topic::<String, u64>::new(format!("{id}-out")));
+    app.build().expect("a valid topology")
 }
 
 /// Instances of one application in this process.

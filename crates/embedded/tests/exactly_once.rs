@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_embedded::{EmbeddedLog, LogOptions};
-use ledger::Chance;
+use ledger::support::Chance;
 use runtime::ManualClock;
 use runtime::transport::{
     ErrorKind, Fetcher, Group, GroupMetadata, Member, MemberConfig, MemberEvent, NewTopic,

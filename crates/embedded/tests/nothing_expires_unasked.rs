@@ -1,12 +1,14 @@
 //! Records stay for ever unless the topic was created with a retention time. Expiry is logged.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use headwater_embedded::EmbeddedLog;
-use runtime::transport::{NewTopic, Outgoing, ProducerConfig, ReaderConfig, Transport};
+use runtime::transport::{NewTopic, ProducerConfig, ReaderConfig, Transport};
 use streams_core::TopicPartition;
 
 const NOW: Duration = Duration::ZERO;
@@ -27,19 +29,8 @@ fn write(log: &EmbeddedLog, topic: &str, now: i64) {
     };
     let mut producer = log.producer(&config).unwrap();
     producer.init(NOW).unwrap();
-    let topic = &topic.into();
     for timestamp in [1_680_000_000_000, now] {
-        let value = Some(&b"order"[..]);
-        producer
-            .send(&Outgoing {
-                topic,
-                partition: Some(0),
-                key: None,
-                value,
-                timestamp,
-                headers: None,
-            })
-            .unwrap();
+        support::send(&mut *producer, topic, b"order", timestamp);
         producer.flush(Duration::from_secs(5)).unwrap();
     }
 }

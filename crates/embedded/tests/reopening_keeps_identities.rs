@@ -6,7 +6,7 @@ mod ledger;
 use std::time::Duration;
 
 use headwater_embedded::EmbeddedLog;
-use runtime::transport::{NewTopic, Outgoing, Producer, ProducerConfig, ReaderConfig, Transport};
+use runtime::transport::{NewTopic, Producer, ProducerConfig, ReaderConfig, Transport};
 use streams_core::TopicPartition;
 
 const NOW: Duration = Duration::ZERO;
@@ -24,18 +24,7 @@ fn producer(log: &EmbeddedLog, id: &str) -> Box<dyn Producer> {
 
 fn begin_with(producer: &mut dyn Producer, text: &str) {
     producer.begin().unwrap();
-    let topic = &"t".into();
-    let value = Some(text.as_bytes());
-    producer
-        .send(&Outgoing {
-            topic,
-            partition: Some(0),
-            key: None,
-            value,
-            timestamp: 1,
-            headers: None,
-        })
-        .unwrap();
+    ledger::support::send(producer, "t", text.as_bytes(), 1);
     producer.flush(NOW).unwrap();
 }
 

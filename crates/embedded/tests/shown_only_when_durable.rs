@@ -2,6 +2,8 @@
 //! Otherwise the reader could act on something that is lost later.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,8 +12,7 @@ use headwater_embedded::{EmbeddedLog, LogOptions};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use runtime::transport::{
-    Member, MemberConfig, NewTopic, OffsetCommit, Outgoing, Producer, ProducerConfig, ReaderConfig,
-    Transport,
+    Member, MemberConfig, NewTopic, OffsetCommit, Producer, ProducerConfig, ReaderConfig, Transport,
 };
 use streams_core::TopicPartition;
 
@@ -78,21 +79,6 @@ fn producer(log: &EmbeddedLog, id: Option<&str>) -> Box<dyn Producer> {
     producer
 }
 
-fn send(producer: &mut dyn Producer) {
-    let topic = &"t".into();
-    let value = Some(&b"x"[..]);
-    producer
-        .send(&Outgoing {
-            topic,
-            partition: Some(0),
-            key: None,
-            value,
-            timestamp: 1,
-            headers: None,
-        })
-        .unwrap();
-}
-
 fn member(log: &EmbeddedLog) -> Box<dyn Member> {
     let mut member = log
         .member(&MemberConfig {
@@ -138,13 +124,13 @@ fn nothing_is_seen_before_it_is_synced() {
 
     let mut plain = producer(&log, None);
     expect(0, 0, None);
-    send(&mut *plain);
+    support::send(&mut *plain, "t", b"x", 1);
     plain.flush(NOW).unwrap();
 
     expect(1, 1, None);
     let mut transactional = producer(&log, Some("t"));
     transactional.begin().unwrap();
-    send(&mut *transactional);
+    support::send(&mut *transactional, "t", b"x", 1);
     transactional.flush(NOW).unwrap();
     let metadata = group.metadata().unwrap();
     let offsets = [OffsetCommit { partition: partition(), offset: 1, metadata: "".into() }];
@@ -155,7 +141,7 @@ fn nothing_is_seen_before_it_is_synced() {
     expect(2, 2, Some(1));
     let before = *looks.lock().unwrap();
     log.maintain(0).unwrap();
-    send(&mut *plain);
+    support::send(&mut *plain, "t", b"x", 1);
     plain.flush(NOW).unwrap();
     assert!(before >= 3 && *looks.lock().unwrap() > before, "the observer was called");
     *before_sync.lock().unwrap() = None;

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headwater_embedded::{EmbeddedLog, LogOptions};
-use ledger::{Chance, WRITERS, Writer, create_topics, verify};
+use ledger::support::Chance;
+use ledger::{WRITERS, Writer, create_topics, verify};
 
 const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
 const START: &str = "HEADWATER_TEST_START";

@@ -8,7 +8,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use headwater_embedded::LogOptions;
-use ledger::{Chance, Writer, create_topics, verify};
+use ledger::support::Chance;
+use ledger::{Writer, create_topics, verify};
 use redb::StorageBackend;
 
 const SECTOR: usize = 512;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bench::{EncodedRecords, tables};
+use bench::tables;
 use embedded::EmbeddedLog;
-use runtime::transport::{Outgoing, ProducerConfig, Transport};
+use runtime::transport::{ProducerConfig, Transport};
 use runtime::{App, Client, Config, StatusHandle};
 use testkit::Dice;
 use tokio::runtime::Runtime;
@@ -117,20 +117,7 @@ impl Apps {
         let topic: Arc<str> = "clicks".into();
         for (batch, written) in batches.iter().cycle().zip((0..RECORDS).step_by(BATCH as usize)) {
             self.wait(|apps| written < apps.processed() + AHEAD_MAX);
-            let records: &EncodedRecords = batch;
-            for index in 0..records.len() {
-                let (key, value, timestamp) = records.get(index);
-                let record = Outgoing {
-                    topic: &topic,
-                    partition: None,
-                    key: Some(key),
-                    value: Some(value),
-                    timestamp,
-                    headers: None,
-                };
-                producer.send(&record).expect("the log takes records");
-            }
-            producer.flush(Duration::ZERO).expect("the log takes records");
+            batch.send(&mut *producer, &topic, |timestamp| timestamp);
         }
     }
 

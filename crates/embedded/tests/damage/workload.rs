@@ -9,12 +9,12 @@ use std::time::Duration;
 use headwater_embedded::{EmbeddedLog, LogOptions, Verify};
 use runtime::ManualClock;
 use runtime::transport::{
-    Group, Member, MemberConfig, NewTopic, OffsetCommit, Outgoing, Producer, ProducerConfig,
-    Result, Transport,
+    Group, Member, NewTopic, OffsetCommit, Outgoing, Producer, ProducerConfig, Result, Transport,
 };
 use streams_core::{Headers, TopicPartition};
 
 use super::Chance;
+use super::support::member_of;
 
 pub(crate) const NOW: Duration = Duration::ZERO;
 pub(crate) const TOPICS: [(&str, i32, &str); 3] =
@@ -39,15 +39,7 @@ pub(crate) fn producer(log: &EmbeddedLog, id: Option<&str>) -> Result<Box<dyn Pr
 }
 
 pub(crate) fn member(log: &EmbeddedLog) -> Result<Box<dyn Member>> {
-    log.member(&MemberConfig {
-        group_id: "readers".into(),
-        instance_id: None,
-        topics: vec!["input".into()],
-        session_timeout: Duration::from_secs(3600),
-        heartbeat_interval: Duration::from_secs(1),
-        read_committed: true,
-        fetch_bytes_max: 1 << 20,
-    })
+    member_of("readers", log)
 }
 
 /// Creates log `number` below `directory`: its final state in `late`, its state half-way in

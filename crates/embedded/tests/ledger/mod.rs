@@ -4,16 +4,21 @@
 //! After a crash each transaction must exist completely or not at all.
 #![allow(clippy::unwrap_used, dead_code)]
 
+#[path = "../support/mod.rs"]
+pub(crate) mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_embedded::EmbeddedLog;
 use runtime::transport::{
-    ErrorKind, Group, Member, MemberConfig, NewTopic, OffsetCommit, Outgoing, Producer,
-    ProducerConfig, Reader, ReaderConfig, Result, Transport,
+    ErrorKind, Group, Member, NewTopic, OffsetCommit, Outgoing, Producer, ProducerConfig, Reader,
+    ReaderConfig, Result, Transport,
 };
 use streams_core::TopicPartition;
+
+use support::member_of;
 
 pub(crate) const WRITERS: u64 = 2;
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,18 +44,6 @@ fn is_aborted(n: u64) -> bool {
 
 fn input(writer: u64) -> TopicPartition {
     TopicPartition::new("input", writer as i32)
-}
-
-fn member(log: &EmbeddedLog) -> Result<Box<dyn Member>> {
-    log.member(&MemberConfig {
-        group_id: "ledger".into(),
-        instance_id: None,
-        topics: vec!["input".into()],
-        session_timeout: Duration::from_secs(3600),
-        heartbeat_interval: Duration::from_secs(1),
-        read_committed: true,
-        fetch_bytes_max: 1 << 20,
-    })
 }
 
 pub(crate) fn create_topics(log: &EmbeddedLog) -> Result<()> {
@@ -84,7 +77,7 @@ impl Writer {
             buffer_bytes_max: 1 << 20,
         })?;
         producer.init(TIMEOUT)?;
-        let mut member = member(log)?;
+        let mut member = member_of("ledger", log)?;
         member.poll(Duration::ZERO)?;
         let group = member.group();
         let left = "left".into();
@@ -184,7 +177,7 @@ pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
     assert_eq!(numbers(&left), numbers(&right), "one topic has what the other has not");
     assert!(right.values().all(|count| *count == 1), "doubled");
     verify_table(log, &left);
-    let group = member(log).unwrap().group();
+    let group = member_of("ledger", log).unwrap().group();
     (0..WRITERS)
         .map(|writer| {
             let visible: BTreeSet<_> =
@@ -212,17 +205,4 @@ fn verify_table(log: &EmbeddedLog, visible: &BTreeMap<(u64, u64), u64>) {
     }
     let expected = visible.keys().map(|&(writer, n)| ((writer, n % KEYS), n)).collect();
     assert_eq!(found, expected, "the table is not what its last writes say");
-}
-
-/// A small random generator, so that a failing run can be repeated from its seed.
-pub(crate) struct Chance(pub(crate) u64);
-
-impl Chance {
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
 }
