@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 const DEFAULTS: &str = "log.message.timestamp.type=LogAppendTime
 log.message.timestamp.before.max.ms=86400000";
 
-/// 2001-09-09, when nobody ran this.
+/// 2001-09-09, long before any test run.
 const LONG_AGO: i64 = 1_000_000_800_000;
 const HOUR: i64 = 3_600_000;
 

@@ -63,7 +63,7 @@ fn hopping_updates() -> Box<dyn Workload> {
     rounds(app, RECORDS)
 }
 
-/// Sessions, with a commit after so many records.
+/// Sessions, with a commit after this many records.
 pub fn session_closed(records: usize) -> Box<dyn Workload> {
     let app = Builder::new("windows");
     // A key comes five times a second: sessions of a few records.

@@ -196,7 +196,7 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
                 println!("the feeder: {bad}: {error}");
                 producer = fresh();
             }
-            Err(Failed::Unknown(error)) => panic!("nobody knows what was fed: {error}"),
+            Err(Failed::Unknown(error)) => panic!("it is unknown what was fed: {error}"),
         }
         std::thread::sleep(Duration::from_millis(40));
     }

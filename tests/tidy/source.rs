@@ -69,7 +69,7 @@ pub(crate) fn function_length(file: &File) -> Vec<String> {
         .collect()
 }
 
-fn is_function(line: &str) -> bool {
+pub(crate) fn is_function(line: &str) -> bool {
     let is_modifier = |word: &&str| {
         word.starts_with("pub") || ["const", "async", "unsafe", "extern", "\"C\""].contains(word)
     };

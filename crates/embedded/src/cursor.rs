@@ -98,7 +98,7 @@ impl Cursor {
 #[derive(Debug, Default)]
 pub(crate) struct Cursors {
     by_name: BTreeMap<TopicPartition, Cursor>,
-    /// Whose turn it is to be read first.
+    /// The index of the cursor to read first.
     turn: usize,
 }
 

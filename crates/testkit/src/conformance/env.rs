@@ -25,7 +25,7 @@ pub struct Env {
     pub quiet: Duration,
     /// The session timeout of members; a broker has a lower bound (6 s by default).
     pub session_timeout: Duration,
-    /// How soon a transaction that is left open is to be aborted.
+    /// How soon an open transaction times out.
     pub transaction_timeout: Duration,
     /// Set if compaction and retention can be triggered. A broker runs them minutes later, so
     /// without this the cases that need it pass without running.

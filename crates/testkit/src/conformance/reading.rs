@@ -73,7 +73,7 @@ pub(super) fn waits_long_for_an_open_transaction(env: &Env) {
     must("begin", producer.begin());
     send(&mut *producer, &topic, 0, ["held back"]);
     must("flush", producer.flush(env.patience));
-    env.write(&topic, 0, ["behind it"]);
+    env.write(&topic, 0, ["after it"]);
     let mut reader = env.reader(true);
     must("add", reader.add(&partition, 0));
     let mut seen = Vec::new();
@@ -92,7 +92,7 @@ pub(super) fn waits_long_for_an_open_transaction(env: &Env) {
         (reader.position(&partition)? >= 5).then_some(())
     });
     let mut all = numbered(3);
-    all.extend(["held back".to_owned(), "behind it".to_owned()]);
+    all.extend(["held back".to_owned(), "after it".to_owned()]);
     assert_eq!(seen, all);
 }
 
