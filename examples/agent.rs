@@ -1,5 +1,5 @@
-//! Agents: `async` functions over a topic. One marks each event as processed and forwards it; one
-//! beside it counts in a table.
+//! Agents: `async` functions over a topic. One marks each event as processed and forwards it;
+//! another counts events in a table.
 //!
 //! `cargo run --release --example agent -- [--broker kafka://127.0.0.1:9092]`
 
@@ -50,7 +50,8 @@ async fn main() -> support::Result {
     app.agent("processor", &events)
         .sends(&processed)
         .run(move |events, cx| process(events, cx, out.clone()));
-    let (table, out) = (seen.clone(), counts.clone());
+    let table = seen.clone();
+    let out = counts.clone();
     app.agent("counter", &events)
         .writes(&seen)
         .sends(&counts)

@@ -1,5 +1,5 @@
-//! A group of three members on a topic of six partitions: who has what, as one leaves and comes
-//! back.
+//! A group of three members on a topic with six partitions: the assignment, as one member leaves
+//! and comes back.
 //!
 //! `cargo run --release --example consumer_group -- [--broker kafka://127.0.0.1:9092]`
 
@@ -21,14 +21,14 @@ fn topology() -> support::Result<Topology> {
     Ok(app.build()?)
 }
 
-/// The partitions that a member has and works on.
+/// The partitions that a member owns and processes.
 fn partitions(member: &Running) -> BTreeSet<i32> {
     let status = member.status.snapshot();
     let running = status.tasks.values().filter(|task| task.state == TaskState::Running);
     running.flat_map(|task| task.inputs.iter().map(|input| input.partition)).collect()
 }
 
-/// Waits until every partition has exactly one owner, and the members about equally many.
+/// Waits until every partition has exactly one owner and the members own about equally many.
 async fn settle(members: &[Running], what: &str) -> support::Result {
     let deadline = Instant::now() + Duration::from_secs(60);
     let fair = PARTITIONS as usize / members.len();

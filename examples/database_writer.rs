@@ -1,6 +1,6 @@
-//! Orders are written to a database, in batches of one transaction each. A batch may come again,
-//! after a crash between the database's commit and ours: the record's id is the row's key, so it
-//! changes nothing then.
+//! Orders are written to a database in batches, one transaction each. After a crash between the
+//! database's commit and ours a batch comes again. The record's id is the row's key, so that
+//! changes nothing.
 //!
 //! `cargo run --release --example database_writer -- [--broker kafka://127.0.0.1:9092]`
 
@@ -14,7 +14,7 @@ use rusqlite::{Connection, params};
 
 type Row = (String, String, i64);
 
-/// One transaction; what is there already stays as it is.
+/// One transaction; existing rows stay as they are.
 fn insert(database: &Path, rows: &[Row]) -> rusqlite::Result<()> {
     let mut connection = Connection::open(database)?;
     let transaction = connection.transaction()?;
@@ -61,7 +61,7 @@ async fn main() -> support::Result {
     let client = headwater::client(&config)?;
     support::create_topic(&client, orders.name(), 3)?;
     let mut writer = client.writer()?;
-    // Twice: it is stopped in between, and goes on where it was.
+    // Twice: it is stopped in between, and resumes where it was.
     for round in 0..2_i64 {
         let running = support::start(topology(&orders, &database)?, &config);
         for number in 0..500 {

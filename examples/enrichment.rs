@@ -1,6 +1,6 @@
-//! An HTTP service is asked for the price of each order: many requests at a time, with a time-out
-//! and retries, results in the order of the orders. Each request carries the record's id, so that
-//! the service can tell one that comes again.
+//! Looks up the price of each order from an HTTP service: many requests at a time, with a time-out
+//! and retries, and results in the order of the orders. Each request carries the record's id, so
+//! that the service can recognise a repeated one.
 //!
 //! `cargo run --release --example enrichment -- [--broker kafka://127.0.0.1:9092]`
 
@@ -25,7 +25,7 @@ struct Priced {
     cents: u64,
 }
 
-/// What is no success is an error, and is tried again.
+/// Any other status is an error, and is retried.
 async fn price(
     http: reqwest::Client,
     service: String,
@@ -47,7 +47,8 @@ async fn main() -> support::Result {
     let prices = Prices::start().await?;
 
     let app = Builder::new("example-enrichment");
-    let (http, service) = (reqwest::Client::new(), prices.url());
+    let http = reqwest::Client::new();
+    let service = prices.url();
     let second = Duration::from_secs(1);
     let calls = Async::in_flight(64)
         .timeout(2 * second)

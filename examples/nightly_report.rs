@@ -1,5 +1,5 @@
-//! A report by cron: what was sold since the one before it, once for the application however many
-//! instances run, and none of it in two reports.
+//! A report by cron: the sales since the previous report. It is made once per application, however
+//! many instances run, and no sale is in two reports.
 //!
 //! `cargo run --release --example nightly_report -- [--broker kafka://127.0.0.1:9092]`
 
@@ -8,11 +8,11 @@ mod support;
 use headwater::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Every second, so that there is something to see. At three in the morning in Berlin it would be
-/// "0 0 3 * * *", also in the nights in which clocks are put forward or back.
+/// Every second, so that there is something to see. "0 0 3 * * *" would be three in the morning in
+/// Berlin, also in the nights when clocks change.
 const SCHEDULE: &str = "* * * * * *";
 
-/// What was sold of a category after `from` and not after `to`.
+/// The sales of a category after `from` and up to `to`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Line {
     from: i64,
@@ -27,11 +27,12 @@ fn topology(
     let app = Builder::new("example-report");
     let sold = Table::<String, u64>::new("sold");
     let reported = Table::<String, u64>::new("reported");
-    // The report is one task, and reads this table: the repartition topic has one partition, too.
+    // The report is one task and reads this table, so the repartition topic has one partition too.
     app.stream(sales)
         .group_by("by-category", |category, _| category.clone())
         .reduce(&sold, |sum, cents| sum + cents);
-    let (all, before) = (sold.clone(), reported.clone());
+    let all = sold.clone();
+    let before = reported.clone();
     app.cron("nightly", SCHEDULE, "Europe/Berlin")
         .missed(Missed::One)
         .process::<String, Line>("report")

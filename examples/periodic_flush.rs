@@ -1,4 +1,4 @@
-//! An agent that adds up sales in a table and, every half second, sends the sums and starts over:
+//! An agent that adds up sales in a table. Every half second it sends the sums and starts over:
 //! `select!` between its records and a timer.
 //!
 //! `cargo run --release --example periodic_flush -- [--broker kafka://127.0.0.1:9092]`
@@ -10,7 +10,7 @@ use std::time::Duration;
 use headwater::agent::AgentError;
 use headwater::prelude::*;
 
-/// What was added up goes out, and out of the table. Both are committed together, when the agent
+/// Sends the sums and removes them from the table. Both are committed together, when the agent
 /// waits for records again.
 fn flush(
     cx: &Context,
@@ -25,7 +25,7 @@ fn flush(
     Ok(())
 }
 
-/// What is collected between two flushes is in a table: a variable would be lost with the task.
+/// Sums between two flushes are in a table: a variable would be lost with the task.
 async fn add_up(
     mut sales: Records<String, i64>,
     cx: Context,
@@ -52,7 +52,8 @@ async fn main() -> support::Result {
     let sums = Table::<String, i64>::new("flushed-sums");
 
     let app = Builder::new("example-periodic-flush");
-    let (table, out) = (sums.clone(), flushed.clone());
+    let table = sums.clone();
+    let out = flushed.clone();
     app.agent("add-up", &sales)
         .writes(&sums)
         .sends(&flushed)

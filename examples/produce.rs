@@ -1,4 +1,5 @@
-//! Producing: 100,000 keyed events as fast as they go, each acknowledged; then one, with its place.
+//! Producing: 100,000 keyed events as fast as possible, each acknowledged; then one more, with its
+//! position.
 //!
 //! On Kafka they are compressed with lz4, and the producer is idempotent.
 //!
@@ -33,7 +34,7 @@ async fn main() -> support::Result {
         let event = Event { number, text: format!("event number {number}") };
         writer.send(&events, &format!("key-{}", number % 1_000), &event, now)?;
     }
-    // An error of any delivery comes out here.
+    // Returns the first delivery error.
     writer.flush()?;
     let seconds = started.elapsed().as_secs_f64();
     println!("{EVENTS} events acknowledged in {seconds:.2} s: {:.0}/s", EVENTS as f64 / seconds);

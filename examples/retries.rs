@@ -1,5 +1,5 @@
-//! Records that fail are tried again: a bank that is away for two seconds, and one payment that it
-//! never takes.
+//! Failed records are retried: a bank is unavailable for two seconds, and never accepts one of the
+//! payments.
 //!
 //! `cargo run --release --example retries -- [--broker kafka://127.0.0.1:9092]`
 
@@ -11,7 +11,7 @@ use headwater::prelude::*;
 
 const PAYMENTS: i64 = 100;
 
-/// A client of a bank, as one from the network would be.
+/// A client of a bank, which could be a network client.
 struct Bank {
     away_until: Instant,
 }
@@ -30,7 +30,7 @@ impl Bank {
 
 fn topology(bank: Bank) -> Result<Topology, headwater::BuildError> {
     let payments = Topic::<String, i64>::new("example-payments");
-    // After 0.1 s, 0.2 s, 0.4 s, … and every second at last; each up to a quarter earlier.
+    // After 0.1 s, 0.2 s, 0.4 s, … and finally every second, each up to a quarter earlier.
     let backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(1));
     let policy = ErrorPolicy::retry(8, backoff)
         .hold_key()
@@ -50,7 +50,8 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let payments = Topic::<String, i64>::new("example-payments");
-    let (paid, dead) = (Topic::<String, String>::new("example-paid"), "example-payments-dead");
+    let paid = Topic::<String, String>::new("example-paid");
+    let dead = "example-payments-dead";
     let client = headwater::client(&config)?;
     for topic in [payments.name(), paid.name(), dead] {
         support::create_topic(&client, topic, 3)?;

@@ -1,4 +1,5 @@
-//! Revenue per minute over all categories, every change of it: the opposite of waiting for the end.
+//! Revenue per minute over all categories, with every update: the opposite of waiting for the final
+//! result.
 //!
 //! `cargo run --release --example revenue_per_minute -- [--broker kafka://127.0.0.1:9092]`
 

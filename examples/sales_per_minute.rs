@@ -15,8 +15,8 @@ async fn main() -> support::Result {
     let sales = Topic::<String, Order>::json("example-sales");
     let per_minute = Topic::<String, Sales>::json("example-sales-per-minute");
 
-    // Late by up to ten seconds is in time; and when no sale comes for a second, time goes on all
-    // the same.
+    // Sales up to ten seconds late still count. When no sale comes for a second, time advances
+    // anyway.
     let minutes = Tumbling::of(Duration::from_secs(60))
         .grace(Duration::from_secs(10))
         .idle_after(Duration::from_secs(1));
@@ -34,9 +34,9 @@ async fn main() -> support::Result {
     let client = headwater::client(&config)?;
     support::create_topic(&client, sales.name(), 4)?;
     support::create_topic(&client, per_minute.name(), 4)?;
-    // Five minutes of sales, and some long after them, which close them. The topic is keyed by
-    // category: grouping by another key would send the sales of a minute through several
-    // partitions, between which there is no order, and some would be late.
+    // Five minutes of sales, and some much later ones that close them. The topic is keyed by
+    // category. Grouping by another key would send a minute's sales through several unordered
+    // partitions, and some would be late.
     orders::write_keyed(&client, &sales, 0..600, |sale| &sale.category)?;
     orders::write_keyed(&client, &sales, 2_000..2_040, |sale| &sale.category)?;
 

@@ -1,10 +1,10 @@
-//! The shop: orders become shipments, customers are counted, sales are summed per minute; by three
-//! applications in one process, exactly once.
+//! The shop: three applications in one process turn orders into shipments, count customers' orders
+//! and sum sales per minute, exactly once.
 //!
 //! `./dev demo [--dir ./data | --broker kafka://127.0.0.1:9092] [--state-dir ./state]`
 //!
-//! With `--dir` run it again, or kill it in the middle and run it again: it goes on where it
-//! stopped, and the totals are right all the same.
+//! With `--dir`, run it again, or kill it and run it again: it continues where it stopped, and the
+//! totals are right.
 
 mod support;
 
@@ -68,7 +68,8 @@ async fn main() -> Result {
             books = Books::of(generator.next);
         }
         outputs.read()?;
-        let (shipped, minutes) = (outputs.books.shipments.len(), outputs.books.minutes.len());
+        let shipped = outputs.books.shipments.len();
+        let minutes = outputs.books.minutes.len();
         let now = clock(placed_at(generator.next));
         println!("{:>8} {shipped:>10} {minutes:>9}  {now:<8} {}", generator.next, outputs.latest);
         if apps.iter().any(Running::has_failed) || Instant::now() > deadline {

@@ -1,5 +1,5 @@
-//! The date of a machine is set while an application runs on it, or between two of its lives:
-//! punctuations, windows of idle input and batches go on as if nothing had been.
+//! A machine's date is set while an application runs, or between two runs: punctuations, windows of
+//! idle input and batches continue as if nothing had happened.
 
 mod support;
 
@@ -18,7 +18,7 @@ const NOON: Timestamp = 1_700_000_000_000;
 const HOUR: i64 = 3_600_000;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Time passes for all alike; what date it is, one is told.
+/// Time passes for everyone, but one instance gets a wrong date.
 #[derive(Clone, Debug)]
 struct Machine {
     time: ManualClock,
@@ -95,7 +95,7 @@ impl Application {
         new
     }
 
-    /// Another life.
+    /// Another run.
     fn start(&mut self) {
         self.app = None;
         let started = ManualApp::start(ManualAppParts {
@@ -110,7 +110,7 @@ impl Application {
         self.run(10);
     }
 
-    /// So many tenths of a second.
+    /// Lets this many tenths of a second pass.
     fn run(&mut self, tenths: u32) {
         let app = self.app.as_mut().expect("it runs");
         for _ in 0..tenths {

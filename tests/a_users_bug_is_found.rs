@@ -1,5 +1,5 @@
-//! The guide's example, docs/testing.md: a program that keeps its state where no changelog sees
-//! it, and the simulation that finds it out.
+//! The example in docs/testing.md: a program that keeps state outside any changelog, and the
+//! simulation that finds this bug.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -18,8 +18,8 @@ fn numbered() -> Topic<String, u64> {
     Topic::new("numbered")
 }
 
-/// Numbers the clicks of each user. The state is in the closure: it is lost with the process, it
-/// does not move with its partition, and an aborted transaction does not take it back.
+/// Numbers the clicks of each user. The state is in the closure: it is lost with the process, does
+/// not move with its partition, and is not undone by an aborted transaction.
 fn number_clicks<'b, C: Chain<Key = String, Value = u64>>(
     clicks: Stream<'b, String, u64, C>,
 ) -> Stream<'b, String, u64, impl Chain<Key = String, Value = u64>> {

@@ -1,5 +1,5 @@
-//! A record may take an agent minutes: commits, other tasks and a stop do not wait for it, and what
-//! was not acknowledged comes again.
+//! An agent may spend minutes on a record: commits, other tasks and a stop do not wait for it, and
+//! unacknowledged records come again.
 
 mod support;
 
@@ -28,7 +28,7 @@ fn handled() -> Topic<String, u64> {
     Topic::new("handled")
 }
 
-/// Sends before it waits for a minute, for every record.
+/// For every record, sends and then waits for a minute.
 async fn a_minute_each(mut records: Records<String, u64>, cx: Context) -> AgentResult {
     while let Some(record) = records.next().await {
         cx.send(&handled(), record.key, record.value)?;
@@ -37,7 +37,7 @@ async fn a_minute_each(mut records: Records<String, u64>, cx: Context) -> AgentR
     Ok(())
 }
 
-/// A count, with or without an agent beside it: on another topic and on the same one.
+/// A count, with or without agents beside it, on another topic and on the same one.
 fn topology(with_agents: bool) -> Topology {
     let app = Builder::new("beside");
     app.stream(&quick()).group_by_key().count(&Table::new("counts")).to(&counted());
@@ -48,8 +48,8 @@ fn topology(with_agents: bool) -> Topology {
     app.build().expect("valid")
 }
 
-/// Feeds one record at a time and waits for its count: how long the slowest of a hundred took but
-/// one.
+/// Feeds one record at a time and waits for its count. Returns the second longest of a hundred
+/// latencies.
 async fn p99(with_agents: bool) -> Duration {
     let directory = tempfile::tempdir().expect("a directory");
     let config = Config {
@@ -87,7 +87,7 @@ async fn p99(with_agents: bool) -> Duration {
     assert!(stopping.elapsed() < Duration::from_secs(5), "a stop waits for no agent");
     let mut outputs = client.reader(&handled()).expect("a reader");
     let sent = outputs.next(Duration::from_millis(200)).expect("reads");
-    assert!(sent.is_none(), "what was not acknowledged is nobody's business: {sent:?}");
+    assert!(sent.is_none(), "nothing unacknowledged is visible: {sent:?}");
     // The first ones wait for the start.
     took.drain(..10);
     took.sort();
@@ -95,30 +95,33 @@ async fn p99(with_agents: bool) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_count_beside_agents_that_take_a_minute_is_as_quick_as_without() {
+async fn agents_that_take_a_minute_do_not_slow_a_count() {
     let without = p99(false).await;
     let with = p99(true).await;
     assert!(with < without * 3 + Duration::from_millis(100), "{with:?}, without {without:?}");
 }
 
-/// A record in hand at a stop comes again.
+/// A record being processed at a stop comes again.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_in_hand_at_a_stop_comes_again() {
+async fn a_record_in_progress_at_a_stop_comes_again() {
     let (config, client) = support::embedded();
     for topic in ["again-in", "again-out"] {
         client.create_topic(topic, 1).expect("created");
     }
-    let (input, output) = (Topic::<u64, u64>::new("again-in"), Topic::<u64, u64>::new("again-out"));
+    let input = Topic::<u64, u64>::new("again-in");
+    let output = Topic::<u64, u64>::new("again-out");
     let begun = Arc::new(AtomicU64::new(0));
     let topology = || {
         let app = Builder::new("again");
-        let (sends, begun) = (output.clone(), Arc::clone(&begun));
+        let sends = output.clone();
+        let begun = Arc::clone(&begun);
         app.agent("again", &input).sends(&output).run(move |mut records: Records<u64, u64>, cx| {
-            let (sends, begun) = (sends.clone(), Arc::clone(&begun));
+            let sends = sends.clone();
+            let begun = Arc::clone(&begun);
             async move {
                 while let Some(record) = records.next().await {
                     cx.send(&sends, record.key, record.value)?;
-                    // The first life does not come further.
+                    // The first run gets no further.
                     if begun.fetch_add(1, Ordering::Relaxed) == 0 {
                         std::future::pending::<()>().await;
                     }
@@ -150,14 +153,15 @@ async fn what_was_in_hand_at_a_stop_comes_again() {
     assert_eq!(read, [0, 1, 2]);
 }
 
-/// 64 calls of 20 ms in flight, one partition, exactly once.
+/// 64 calls of 20 ms in flight on one partition, exactly once.
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_side_by_side_give_thousands_of_records_a_second_in_order() {
+async fn concurrent_calls_process_thousands_of_records_a_second_in_order() {
     let (config, client) = support::embedded();
     for topic in ["calls-in", "calls-out"] {
         client.create_topic(topic, 1).expect("created");
     }
-    let (input, output) = (Topic::<u64, u64>::new("calls-in"), Topic::<u64, u64>::new("calls-out"));
+    let input = Topic::<u64, u64>::new("calls-in");
+    let output = Topic::<u64, u64>::new("calls-out");
     let app = Builder::new("calls");
     app.stream(&input)
         .map_async("wait", Async::in_flight(64), |call: Call<u64, u64>| async move {
@@ -173,7 +177,8 @@ async fn calls_side_by_side_give_thousands_of_records_a_second_in_order() {
     let app = App::new(app.build().expect("valid"), config);
     let running = tokio::spawn(app.run(async { drop(stopped.await) }));
     let mut reader = client.reader(&output).expect("a reader");
-    let (mut expected, mut began) = (0, Instant::now());
+    let mut expected = 0;
+    let mut began = Instant::now();
     while expected < total {
         let read = reader.next(Duration::from_secs(20)).expect("reads").expect("goes on");
         assert_eq!(read.record.value, expected);
@@ -190,14 +195,15 @@ async fn calls_side_by_side_give_thousands_of_records_a_second_in_order() {
     assert!(rate > 800.0, "{rate:.0} records/s");
 }
 
-/// A topic on which nothing ever comes: what a timer makes an agent send is committed all the same.
+/// Records that an agent sends on a timer are committed, even if its topic never gets a record.
 #[tokio::test(flavor = "multi_thread")]
 async fn timers_run_and_their_sends_are_committed_on_a_quiet_topic() {
     let (config, client) = support::embedded();
     for topic in ["quiet-in", "quiet-out"] {
         client.create_topic(topic, 1).expect("created");
     }
-    let (input, output) = (Topic::<u64, u64>::new("quiet-in"), Topic::<u64, u64>::new("quiet-out"));
+    let input = Topic::<u64, u64>::new("quiet-in");
+    let output = Topic::<u64, u64>::new("quiet-out");
     let app = Builder::new("quiet");
     let sends = output.clone();
     app.agent("ticks", &input).sends(&output).run(move |mut records: Records<u64, u64>, cx| {

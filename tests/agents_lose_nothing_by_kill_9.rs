@@ -1,5 +1,5 @@
-//! Agents that use `select!`, time-outs and slow calls, and calls side by side, on a log in a
-//! directory, killed with `kill -9` again and again: each record is handled, in order, once.
+//! Agents that use `select!`, time-outs, slow calls and concurrent calls, on a log in a directory,
+//! are killed with `kill -9` again and again. Each record is handled once, in order.
 //!
 //! `HEADWATER_KILLS` says how often; ten times by default.
 
@@ -12,7 +12,7 @@ use headwater::{Client, Config, TableStorage};
 use support::child::{Instance, random_pause, run_child};
 use support::waiting_agents::{check, create, kills, topic, topology};
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child(topology);
@@ -27,8 +27,9 @@ fn on_a_log_in_a_directory() {
         commit_interval: Some(Duration::from_millis(20)),
         ..Config::default()
     };
-    let (id, total) = ("waiting", 400 * kills() as u64);
-    // Opened by hand: it is closed before another process has it.
+    let id = "waiting";
+    let total = 400 * kills() as u64;
+    // Opened directly, so that it is closed before another process opens it.
     let log = || embedded::LogOptions::default().open(directory.path().join("log")).expect("opens");
     {
         let client = Client::new(Arc::new(log()));
@@ -46,7 +47,7 @@ fn on_a_log_in_a_directory() {
         instance.kill();
         instance.start_again();
     }
-    // The log belongs to one process at a time: it has the time that it needs, and is looked at.
+    // The log belongs to one process at a time: let the child work, kill it, then check the log.
     std::thread::sleep(Duration::from_millis(5_000 + 3 * total));
     assert!(instance.stop(), "a graceful stop");
     let client = Client::new(Arc::new(log()));

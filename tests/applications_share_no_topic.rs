@@ -1,5 +1,5 @@
-//! Two applications whose ids and names come to the same internal topic: the second is refused,
-//! with both names, and the first goes on, also after a kill between creating the topic and noting
+//! Two applications whose ids and names give the same internal topic: the second is refused, with
+//! both names, and the first continues, also after a kill between creating the topic and recording
 //! it.
 
 mod support;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use headwater::prelude::*;
 use headwater::{AppError, Topology};
 
-/// Counts by key in a table, behind a repartition topic if it has a name.
+/// Counts by key in a table, after a repartition topic if it has a name.
 fn counting(id: &str, table: &str, by: Option<&str>, input: &str) -> Topology {
     let app = Builder::new(id);
     let stream = app.stream(&Topic::<String, u64>::new(input));
@@ -37,8 +37,9 @@ async fn starts(topology: Topology, config: &Config) -> Result<(), AppError> {
 async fn share_nothing(config: Config, client: Client, id: &str) {
     let input = format!("{id}-in");
     client.create_topic(&input, 2).expect("created");
-    let (first, second) = (id.to_owned(), format!("{id}-b"));
-    // An application of this id was killed when it had created its topic, and before it noted it.
+    let first = id.to_owned();
+    let second = format!("{id}-b");
+    // An application with this id was killed after it created its topic and before it recorded it.
     let changelog = format!("{id}-b-c-changelog");
     client.create_topic_with(&changelog, 2, &support::CHANGELOG).expect("created");
     starts(counting(&first, "b-c", None, &input), &config).await.expect("its own topic");
@@ -54,17 +55,18 @@ async fn share_nothing(config: Config, client: Client, id: &str) {
     for part in parts {
         assert!(text.contains(&part), "{part}: {text}");
     }
-    assert!(client.partitions(&format!("{second}-topology")).is_err(), "it noted something");
+    assert!(client.partitions(&format!("{second}-topology")).is_err(), "it recorded something");
 
-    // Other names are fine, and the first does not mind.
+    // Other names are fine, and the first is not affected.
     starts(counting(&second, "d", None, &input), &config).await.expect("topics of its own");
     starts(counting(&first, "b-c", None, &input), &config).await.expect("its own topic");
-    // Also the other way round: the longer id was first.
+    // The other way round: the longer id is first.
     let error = starts(counting(&first, "b-d", None, &input), &config).await.expect_err("refused");
     assert!(error.to_string().contains(&format!("the application {second}")), "{error}");
 
     // Repartition topics are topics too.
-    let (first, second) = (format!("{id}-r"), format!("{id}-r-b"));
+    let first = format!("{id}-r");
+    let second = format!("{id}-r-b");
     starts(counting(&first, "x", Some("b-c"), &input), &config).await.expect("its own topic");
     let shared = counting(&second, "y", Some("c"), &input);
     let error = starts(shared, &config).await.expect_err("refused").to_string();

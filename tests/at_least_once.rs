@@ -1,4 +1,4 @@
-//! Under at-least-once nothing is lost, and without a crash nothing is doubled.
+//! Under at-least-once nothing is lost, and without a crash nothing is duplicated.
 
 mod support;
 
@@ -44,8 +44,8 @@ async fn without_a_crash_it_is_exact() {
     }
 }
 
-/// The commit happened and nobody was told: the store gets what it lacks from the changelog, from
-/// the first record on that it does not have.
+/// The commit succeeded, but its reply was lost: the store is restored from the changelog, from the
+/// first record that it lacks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_without_a_reply_is_found_in_the_changelog() {
     let mut lab = Lab::new("loose-unknown", 1);

@@ -1,5 +1,5 @@
-//! An agent that awaits something and gets on with its record is not taken for stuck, however
-//! seldom the worker has a turn: on a machine that is busy with other things.
+//! An agent that awaits something and makes progress is not considered stuck, however seldom the
+//! worker has its turn on a busy machine.
 
 mod support;
 
@@ -20,14 +20,15 @@ async fn with_a_turn_ten_times_a_second() {
     config.session_timeout = Duration::from_secs(60);
     client.create_topic_with("busy-in", 1, &[("retention.ms", "-1")]).expect("created");
     client.create_topic_with("busy-out", 1, &[("retention.ms", "-1")]).expect("created");
-    let (input, output) = (Topic::<u64, u64>::new("busy-in"), Topic::<u64, u64>::new("busy-out"));
+    let input = Topic::<u64, u64>::new("busy-in");
+    let output = Topic::<u64, u64>::new("busy-out");
     let builder = Builder::new("busy");
     let sends = output.clone();
     builder.agent("busy", &input).sends(&sends).run(move |mut input: Records<u64, u64>, cx| {
         let sends = sends.clone();
         async move {
             while let Some(Record { key, value, .. }) = input.next().await {
-                // For three turns something is not there yet.
+                // For three turns it is not ready.
                 let mut turns = 3;
                 std::future::poll_fn(|context| {
                     turns -= 1;

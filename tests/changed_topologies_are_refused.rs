@@ -1,6 +1,5 @@
-//! An upgrade whose topology has no place for state that the application has, or would take it for
-//! something else, is refused, with the difference, before anything is touched; one that only adds
-//! to it goes on.
+//! An upgrade whose topology lacks state of the application, or would interpret it differently, is
+//! refused with the difference, before anything is changed. One that only adds state is accepted.
 
 mod support;
 
@@ -42,7 +41,8 @@ async fn runs(topology: Topology, config: &Config, client: &Client, id: &str, co
     let output = Topic::<String, u64>::new(format!("{id}-out"));
     let seen = tokio::task::spawn_blocking(move || {
         let mut reader = client.reader(&output).expect("a reader");
-        let (mut seen, until) = (0, Instant::now() + Duration::from_secs(30));
+        let mut seen = 0;
+        let until = Instant::now() + Duration::from_secs(30);
         while seen < counts && Instant::now() < until {
             seen += usize::from(reader.next(Duration::from_millis(100)).expect("reads").is_some());
         }
@@ -82,9 +82,9 @@ async fn upgrades(config: Config, client: Client, id: &str) {
     let created = client.partitions(&format!("{id}-numbers-changelog"));
     assert!(created.is_err(), "a topic of the refused topology was created");
 
-    // The old version goes on as if nothing had been.
+    // The old version continues as before.
     runs(version(id, "counts", None), &config, &client, id, 3).await;
-    // What only adds is accepted, and is what must be kept from then on.
+    // A version that only adds is accepted, and must be kept from then on.
     runs(version(id, "counts", Some("numbers")), &config, &client, id, 5).await;
     let error = refusal(version(id, "counts", None), &config).await;
     assert!(error.to_string().contains("- table numbers of keys"), "{error}");
@@ -126,7 +126,7 @@ async fn other_codecs(config: Config, client: Client, id: &str) {
     runs(summing(id, &Table::new("sums")), &config, &client, id, 2).await;
 }
 
-/// What an application noted: the lines of its last record.
+/// The lines of the last topology that the application recorded.
 fn noted(client: &Client, id: &str) -> String {
     let topic = Topic::<String, String>::new(format!("{id}-topology"));
     let mut reader = client.reader(&topic).expect("a reader");
@@ -155,7 +155,7 @@ async fn other_windows(config: Config, client: Client, id: &str) {
     let second = Duration::from_secs(1);
     let changelog = format!("{id}-windows-changelog");
     client.create_topic_with(&changelog, 2, &support::CHANGELOG).expect("created");
-    // Noted by a version that did not know of windows: unknown, so it goes on, and notes it.
+    // Recorded by a version that did not record windows: unknown, so it is accepted and recorded.
     note(&client, id, &format!("consumes {id}-in\ntable windows of windows, from {id}-in"));
     runs(windowed(id, Tumbling::of(second)), &config, &client, id, 1).await;
     let lines = noted(&client, id);
@@ -202,8 +202,8 @@ async fn other_windows(config: Config, client: Client, id: &str) {
     runs(windowed(id, longer), &config, &client, id, 2).await;
 }
 
-/// A table without entries can be begun as something else, if that is accepted: also by an
-/// application that was killed when it had created the changelog, and had noted nothing yet.
+/// A table without entries can become something else, if that is accepted, also by an application
+/// that was killed after creating the changelog and before recording anything.
 async fn empty_tables(config: Config, client: Client, id: &str) {
     for topic in ["in", "out"] {
         client.create_topic(&format!("{id}-{topic}"), 2).expect("created");

@@ -1,5 +1,5 @@
-//! What a plain client writes and reads: headers and timestamps as given or refused, from where it
-//! was asked to, and never a part for the whole.
+//! A plain client writes headers and timestamps as given or refuses them, reads from where it was
+//! told to, and never takes a part for the whole.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -68,7 +68,7 @@ fn a_reader_begins_where_it_is_told_to() {
     assert_eq!(read(ReadFrom::Beginning), [0, 1, 2, 3]);
     assert_eq!(read(ReadFrom::Offsets(BTreeMap::from([(0, 2)]))), [2, 3]);
     assert_eq!(read(ReadFrom::Offsets(BTreeMap::from([(0, 99)]))), [0_i64; 0]);
-    // As Kafka finds it: from the first one that is not older, later ones whatever they are.
+    // As in Kafka: from the first record that is not older, whatever follows it.
     assert_eq!(read(ReadFrom::Timestamp(250)), [1, 2, 3]);
     assert_eq!(read(ReadFrom::Timestamp(500)), [0_i64; 0]);
     let mut newest = from(ReadFrom::End);
@@ -78,7 +78,7 @@ fn a_reader_begins_where_it_is_told_to() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_takes_no_other_with_it() {
+fn an_undecodable_record_does_not_hide_others() {
     let (_, client) = embedded();
     let orders = topic(&client, "client-broken", 1);
     let texts = Topic::<String, String>::new("client-broken");
@@ -103,9 +103,9 @@ fn a_record_that_cannot_be_read_takes_no_other_with_it() {
     assert_eq!((next().unwrap(), next().unwrap()), (3, 4));
 }
 
-/// What lies behind an open transaction cannot be read, and what lies before it was.
+/// Records after an open transaction cannot be read; records before it can.
 #[test]
-fn a_part_is_not_taken_for_the_whole() {
+fn an_incomplete_read_is_an_error() {
     let (config, client) = embedded();
     let orders = topic(&client, "client-open", 1);
     write(&client, &orders, &[("a", 1, 1)]);
@@ -119,10 +119,12 @@ fn a_part_is_not_taken_for_the_whole() {
         .unwrap();
     producer.init(Duration::from_secs(5)).unwrap();
     producer.begin().unwrap();
-    let (key, value) = (Some(&b"a"[..]), Some(&[0, 0, 0, 0, 0, 0, 0, 9][..]));
-    let (partition, timestamp, headers) = (Some(0), 1, None);
+    let key = Some(&b"a"[..]);
+    let value = Some(&[0, 0, 0, 0, 0, 0, 0, 9][..]);
     let topic = orders.name();
-    producer.send(&Outgoing { topic, partition, key, value, timestamp, headers }).unwrap();
+    producer
+        .send(&Outgoing { topic, partition: Some(0), key, value, timestamp: 1, headers: None })
+        .unwrap();
     producer.flush(Duration::from_secs(5)).unwrap();
     write(&client, &orders, &[("a", 2, 1)]);
 

@@ -1,4 +1,4 @@
-//! First tries that do not compile: the compiler's error is short, and names the method to use.
+//! First attempts that do not compile: the compiler's error is short, and names the method to use.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `main` prints the error that it returns by `Debug`: that is the same text as by `Display`.
+//! `main` prints a returned error with `Debug`: that gives the same text as `Display`.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -58,12 +58,12 @@ fn begun() -> Topic<String, u64> {
     Topic::new("begun")
 }
 
-/// Records that the agent finds fault with, when it has done half of its work.
+/// Records that the agent rejects, after half of its work.
 fn is_bad(value: u64) -> bool {
     value % 13 == 7
 }
 
-/// Numbers the records of each key, and is sometimes in the middle of one for a while.
+/// Numbers the records of each key, and sometimes spends a while on one.
 async fn mark(mut events: Records<String, u64>, cx: Context) -> AgentResult {
     while let Some(Record { key, value, .. }) = events.next().await {
         let number = cx.table(&Table::new("marked")).update(&key, |number| *number += 1)?;
@@ -77,7 +77,7 @@ async fn mark(mut events: Records<String, u64>, cx: Context) -> AgentResult {
         .await;
         cx.send(&marked(), key, number)?;
         if is_bad(value) {
-            return Err("as the number has it".into());
+            return Err("chosen by the record's number".into());
         }
     }
     Ok(())
@@ -92,7 +92,8 @@ fn world(seed: u64) -> Simulation {
     let mut simulation = Simulation::new(seed, topology)
         .config(|config| {
             config.worker_threads = 1 + seed as usize % 2;
-            // Longer than a session, too: then it is not the log that ends a zombie's work.
+            // Longer than a session, too: then it is not the log that ends a fenced instance's
+            // work.
             config.transaction_timeout = Duration::from_secs(2 + seed / 2 % 2 * 8);
         })
         .feed(&events(), RECORDS, event);
@@ -102,10 +103,11 @@ fn world(seed: u64) -> Simulation {
     simulation.check(|outcome| Ok(judge(outcome)?))
 }
 
-/// What is wrong with what was written, if anything.
+/// Returns what is wrong with the output, if anything.
 fn judge(outcome: &Outcome) -> Result<(), String> {
     let sent = outcome.committed(&events()).map_err(|error| error.to_string())?;
-    // Each reader of a topic decides for itself: what the agent finds fault with, operators have.
+    // Each reader of a topic decides for itself: records that the agent rejects are processed by
+    // the operators.
     for (topic, is_in) in [("copies", (|_| true) as fn(u64) -> bool), ("dead", is_bad)] {
         let numbers = values(outcome, &Topic::new(topic))?.into_iter().map(|(_, number)| number);
         let mut numbers: Vec<_> = numbers.collect();
@@ -145,7 +147,8 @@ fn judge(outcome: &Outcome) -> Result<(), String> {
     let mut sums = BTreeMap::<String, u64>::new();
     for record in &sent {
         *counted.entry(record.key.clone()).or_default() -= 1;
-        let (value, window) = (record.value, record.timestamp / 1_000 * 1_000);
+        let value = record.value;
+        let window = record.timestamp / 1_000 * 1_000;
         *sums.entry(format!("bucket-{}@{window}", value % 5)).or_default() += value;
     }
     let last: BTreeMap<_, _> = values(outcome, &Topic::new("sums"))?.into_iter().collect();
@@ -160,13 +163,13 @@ fn values(outcome: &Outcome, topic: &Topic<String, u64>) -> Result<Vec<(String, 
     Ok(records.into_iter().map(|record| (record.key, record.value)).collect())
 }
 
-/// A world in which something never goes wrong proves nothing about it.
+/// If some fault never happens in the worlds, they prove nothing about it.
 const STRIKES_MIN: u64 = 20;
 
 #[test]
 fn nothing_is_lost_doubled_or_torn() {
     if is_one_seed() {
-        // What the instances say, between the lines of the history.
+        // The instances' log lines, between the lines of the history.
         tracing_subscriber::fmt().with_ansi(false).without_time().with_max_level(TRACE).init();
     }
     let summary = simulate(0..2_000, world).unwrap_or_else(|failure| panic!("{failure}"));
@@ -179,14 +182,13 @@ fn nothing_is_lost_doubled_or_torn() {
     }
 }
 
-/// Whether one world alone is asked for, with all that happens in it. Other worlds beside it would
-/// be in the same log.
+/// Whether a single world is requested, with its history. Other worlds would write to the same log.
 fn is_one_seed() -> bool {
     std::env::var_os("HEADWATER_SEED").is_some()
 }
 
 #[test]
-fn one_seed_prints_one_world() {
+fn one_seed_prints_its_history() {
     if is_one_seed() {
         return;
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use support::{Instances, embedded};
 
-/// The records are dated 1970; a log deletes by date.
+/// The records have timestamps in 1970, and a log deletes by timestamp.
 const FOREVER: &[(&str, &str)] = &[("retention.ms", "-1")];
 
 fn topology(id: &str) -> headwater::Topology {

@@ -1,5 +1,5 @@
-//! Instances are killed, stand still and come back: every record counts once, and what was restored
-//! is not restored again.
+//! Instances are killed, frozen and restarted: every record counts once, and nothing is restored
+//! twice.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::lab::{Lab, config, wait_for};
 use testkit::faults::{Call, Fault, Faults, SurvivingStores};
 
-/// One of two instances is killed ten times at odd moments, and started again at once on its disk.
+/// One of two instances is killed ten times at random moments, and restarted at once on its disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_kills_under_load() {
     let mut lab = Lab::new("ten-kills", 4);
@@ -16,7 +16,7 @@ async fn ten_kills_under_load() {
     let disk = SurvivingStores::new();
     for kill in 0..10_u64 {
         let victim = lab.start_on("victim", Faults::new(), &disk, config());
-        // Odd moments: in the middle of a restore, of a transaction, of a rebalance.
+        // Random moments: during a restore, a transaction, a rebalance.
         lab.feed(300, Duration::from_millis(40 + 57 * (kill % 4))).await;
         victim.kill();
     }
@@ -37,7 +37,7 @@ async fn killed_between_the_commit_and_the_store() {
         victim.runs().await;
         victim.faults.spare(Call::Commit, 3);
         victim.faults.next(Call::Commit, Fault::LostReply);
-        // Whatever comes after that commit would have been the retired producer's successor.
+        // Any call after that commit would come from the next producer.
         let rewinds = || victim.status().commits.rewinds > 0;
         lab.feed(500, Duration::from_millis(300)).await;
         wait_for("the lost reply", rewinds).await;
@@ -72,10 +72,10 @@ async fn a_restart_fences_its_own_past_at_once() {
     victim.stop().await.expect("a graceful stop");
 }
 
-/// Stopped (SIGSTOP) in the middle of its work until another instance has taken its tasks over,
-/// then let go on: what it had in hand is seen by nobody.
+/// An instance is frozen (SIGSTOP) until another has taken over its tasks, then resumed: none of
+/// its pending work becomes visible.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zombie_writes_nothing() {
+async fn a_frozen_instance_writes_nothing() {
     let mut lab = Lab::new("zombie", 2);
     let zombie = lab.start("zombie");
     zombie.runs().await;
@@ -86,7 +86,8 @@ async fn a_zombie_writes_nothing() {
     lab.feed(200, Duration::from_millis(20)).await;
     zombie.faults.freeze();
     lab.feed(500, Duration::from_millis(500)).await;
-    // The log notices, and the heir gets everything: one task for each partition and sub-topology.
+    // The log notices, and the other instance gets everything: one task for each partition and
+    // sub-topology.
     wait_for("the heir", || heir.status().tasks.len() == 4).await;
     heir.runs().await;
     lab.check(&[&heir]).await;

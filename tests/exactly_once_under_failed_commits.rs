@@ -1,4 +1,5 @@
-//! Whatever a commit comes to (aborted, fenced, happened without a word), every record counts once.
+//! Whatever the outcome of a commit (aborted, fenced, succeeded with a lost reply), every record
+//! counts once.
 
 mod support;
 
@@ -9,7 +10,7 @@ use testkit::faults::{Call, Fault};
 
 const WHILE: Duration = Duration::from_millis(600);
 
-/// Feeds an instance whose calls of this kind have this fault now and then, and checks the outputs.
+/// Feeds an instance whose calls of this kind sometimes have this fault, and checks the output.
 async fn survives(id: &'static str, call: Call, fault: Fault) {
     let mut lab = Lab::new(id, 2);
     let instance = lab.start("one");
@@ -27,12 +28,12 @@ async fn survives(id: &'static str, call: Call, fault: Fault) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_happened_without_a_reply() {
+async fn a_commit_whose_reply_is_lost() {
     survives("commit-lost-reply", Call::Commit, Fault::LostReply).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_never_arrived() {
+async fn a_commit_that_is_lost() {
     survives("commit-unknown", Call::Commit, Fault::Fails(ErrorKind::Unknown)).await;
 }
 
@@ -52,7 +53,7 @@ async fn offsets_that_are_refused_by_the_group() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn offsets_that_arrived_without_a_reply() {
+async fn offsets_whose_reply_is_lost() {
     survives("offsets-lost-reply", Call::SendOffsets, Fault::LostReply).await;
 }
 
@@ -93,10 +94,10 @@ async fn look_ups_that_fail_for_a_while() {
     instance.stop().await.expect("a graceful stop");
 }
 
-/// The membership is not known for a moment (the coordinator moves): nothing is committed without
-/// it, and nobody takes it for another process with the same identity.
+/// The membership is unknown for a moment (the coordinator moves): nothing is committed without it,
+/// and it is not mistaken for another process with the same identity.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_membership_that_is_not_known_for_a_while() {
+async fn a_membership_that_is_unknown_for_a_while() {
     let mut lab = Lab::new("membership-unknown", 2);
     let instance = lab.start("one");
     instance.runs().await;
@@ -109,11 +110,12 @@ async fn a_membership_that_is_not_known_for_a_while() {
     instance.stop().await.expect("a graceful stop");
 }
 
-/// Everything that may fail fails now and then, the same way for the same seed.
+/// Every call that may fail sometimes fails, the same way for the same seed.
 #[tokio::test(flavor = "multi_thread")]
-async fn all_of_it_by_chance() {
+async fn random_faults_of_every_call() {
     let mut lab = Lab::new("by-chance", 3);
-    let (one, two) = (lab.start("one"), lab.start("two"));
+    let one = lab.start("one");
+    let two = lab.start("two");
     for (seed, instance) in [&one, &two].into_iter().enumerate() {
         let seed = 10 * seed as u64;
         let abortable = Fault::Fails(ErrorKind::Abortable);

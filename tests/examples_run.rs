@@ -1,5 +1,5 @@
-//! Every example runs on the embedded log and says what it should; the shop goes on after `kill -9`
-//! with its books in order.
+//! Every example runs on the embedded log and prints the expected output; the shop continues after
+//! `kill -9`, and its totals are right.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

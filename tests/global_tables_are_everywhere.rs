@@ -1,5 +1,5 @@
 //! Every instance has all rows of a global table before its first task starts, keeps them up to
-//! date, and reads no more than the tail when it comes back.
+//! date, and reads only the tail when it restarts.
 
 mod support;
 
@@ -55,7 +55,8 @@ impl Names {
 
     fn name(&self, client: &Client, code: &str, name: &str) {
         let mut writer = client.writer().expect("a writer");
-        let (code, name) = (code.to_owned(), name.to_owned());
+        let code = code.to_owned();
+        let name = name.to_owned();
         writer.send(&self.countries, &code, &name, now()).expect("sent");
         writer.flush().expect("flushed");
     }
@@ -68,7 +69,7 @@ impl Names {
         writer.flush().expect("flushed");
     }
 
-    /// The results by order, when there are so many.
+    /// The results by order, once there are this many.
     async fn results(&self, client: &Client, count: usize) -> BTreeMap<u64, String> {
         let until = Instant::now() + Duration::from_secs(30);
         loop {
@@ -121,7 +122,7 @@ fn on_disk(config: &Config, directory: &Path) -> Config {
     Config { state_dir, tables: Some(TableStorage::Rocksdb), ..config.clone() }
 }
 
-/// Two instances, rows in partitions that have nothing to do with those of the orders.
+/// Two instances, with rows in partitions unrelated to those of the orders.
 async fn are_whole_and_follow(config: Config, client: Client) {
     let names = Names::new(&unique("whole"));
     names.create(&client);
@@ -172,7 +173,7 @@ async fn come_back_by_their_tail(config: Config, client: Client) {
 async fn refuse_what_is_no_row(config: Config, client: Client) {
     let names = Names::new(&unique("no-row"));
     names.create(&client);
-    // Eight bytes that are no UTF-8.
+    // Eight bytes that are not UTF-8.
     let broken = Topic::<String, u64>::new(names.countries.name().to_string());
     let mut writer = client.writer().expect("a writer");
     names.name(&client, "no", "Norway");

@@ -1,4 +1,4 @@
-//! A graceful stop ends in time at whatever moment it comes, commits, and leaves nothing to wait
+//! A graceful stop finishes in time whenever it is requested, commits, and leaves nothing to wait
 //! for.
 
 mod support;
@@ -10,7 +10,7 @@ use testkit::faults::{Call, Fault};
 
 const SLOW: Fault = Fault::Slow(Duration::from_millis(30));
 
-/// Partitions that are assigned after the stop was asked for are given up as well.
+/// Partitions that are assigned after the stop was requested are given up too.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_middle_of_joining() {
     let lab = Lab::new("stop-joining", 4);
@@ -22,7 +22,7 @@ async fn in_the_middle_of_joining() {
     }
 }
 
-/// Partitions that the group wants back just then are given up once.
+/// Partitions that the group revokes at that moment are given up once.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_middle_of_a_revocation() {
     let mut lab = Lab::new("stop-revoked", 4);
@@ -43,11 +43,12 @@ async fn in_the_middle_of_a_revocation() {
     two.stop().await.expect("a graceful stop");
 }
 
-/// The tasks of one go to the other, which is about to stop as well.
+/// The tasks of one move to the other, which is about to stop too.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_instances_at_once() {
     let mut lab = Lab::new("stop-all", 4);
-    let (one, two) = (lab.start("one"), lab.start("two"));
+    let one = lab.start("one");
+    let two = lab.start("two");
     one.runs().await;
     two.runs().await;
     lab.feed(200, Duration::from_millis(100)).await;
@@ -61,7 +62,7 @@ async fn all_instances_at_once() {
     heir.stop().await.expect("a graceful stop");
 }
 
-/// What was processed is committed, and the next start goes on from there at once.
+/// Processed records are committed, and the next start continues from there at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_what_is_in_hand() {
     let mut lab = Lab::new("stop-commits", 2);

@@ -1,6 +1,6 @@
-//! A topic that gets more partitions has its keys in other partitions than what an application with
-//! state keeps of them. It says so with the topic and both numbers, while it runs and at its next
-//! start, and has lost nothing and done nothing twice until then.
+//! When a topic gets more partitions, its keys move away from an application's state. The
+//! application ends with an error that names the topic and both numbers, while it runs and at its
+//! next start. Until then nothing is lost or done twice.
 
 mod support;
 
@@ -70,7 +70,8 @@ impl World {
     /// The next `count` records of the output.
     fn read(&self, count: usize) -> Vec<(String, u64)> {
         let mut reader = self.client.reader(&output(self.id)).expect("a reader");
-        let (mut read, until) = (Vec::new(), Instant::now() + Duration::from_secs(20));
+        let mut read = Vec::new();
+        let until = Instant::now() + Duration::from_secs(20);
         while read.len() < count && Instant::now() < until {
             let next = reader.next(Duration::from_millis(50)).expect("reads");
             read.extend(next.map(|next| (next.record.key, next.record.value)));
@@ -93,7 +94,7 @@ async fn an_application_with_state_ends_and_names_topic_and_numbers() {
     world.feed(0..200);
     let counts = world.read(200);
     world.log.grow_topic("grows-in", 5).expect("grown");
-    // Some of these are where their keys were not before.
+    // Some of these are in partitions where their keys were not before.
     world.feed(200..400);
     let error = running.await.expect("no panic");
     assert!(matches!(error, AppError::TopicGrew { before: 2, now: 5, .. }), "{error}");
@@ -104,7 +105,7 @@ async fn an_application_with_state_ends_and_names_topic_and_numbers() {
     for part in ["grows-counts-changelog", ": 2, and must have 5, as grows-in has"] {
         assert!(error.contains(part), "{error}");
     }
-    // What was counted was counted once, and stays; the rest is in the input, for whoever comes.
+    // Counted records were counted once, and stay; the rest are still in the input.
     let mut last = BTreeMap::<String, u64>::new();
     for (key, count) in counts {
         let before = last.insert(key, count).unwrap_or(0);

@@ -1,6 +1,6 @@
-//! What was committed with an offset and cannot be (a reader beyond the end of its partition, a
-//! stream time that no record has) stops the application, with the partition and what it is.
-//! Otherwise records would be passed over, or all be late, without a word.
+//! Impossible committed progress (a reader beyond the end of its partition, a stream time that no
+//! record has) stops the application with an error that names the partition and the value.
+//! Otherwise records would be skipped, or all be late, without notice.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn topology(id: &str) -> Topology {
     app.build().expect("valid")
 }
 
-/// Commits an offset of the application's input with a text, as a member of its group.
+/// Commits an offset of the application's input with metadata, as a member of its group.
 fn commit(log: &Arc<dyn Transport>, id: &str, metadata: &str) {
     let topic: Arc<str> = format!("{id}-in").into();
     let mut member = log
@@ -51,7 +51,7 @@ fn commit(log: &Arc<dyn Transport>, id: &str, metadata: &str) {
     member.leave(PATIENCE).expect("left");
 }
 
-/// What an application comes to within `wait`.
+/// The outcome of an application within `wait`.
 async fn ended(id: &str, metadata: &str, wait: Duration) -> Result<(), AppError> {
     let log = headwater::connect(&config()).expect("a log");
     let client = Client::new(Arc::clone(&log));
@@ -70,7 +70,7 @@ async fn ended(id: &str, metadata: &str, wait: Duration) -> Result<(), AppError>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_beyond_the_end_and_a_time_that_cannot_be() {
+async fn a_reader_beyond_the_end_and_an_impossible_time() {
     let cases = [
         ("late", "hw1;t:counts:9223372036854775807", "stream time of counts is"),
         ("early", "hw1;t:counts:-1", "stream time of counts is"),
@@ -86,7 +86,7 @@ async fn a_reader_beyond_the_end_and_a_time_that_cannot_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_of_other_programs_says_nothing() {
+async fn metadata_of_other_programs_is_ignored() {
     for (id, metadata) in [("other", "AQAAAXs="), ("plausible", "hw1;t:counts:4000;p::5;x:y:-1")] {
         ended(id, metadata, Duration::from_secs(3)).await.expect("a graceful stop");
     }

@@ -1,36 +1,53 @@
-//! Joins, merges, extracted timestamps, windows of different lengths in simulated worlds where
-//! everything goes wrong: what comes out is what comes out of the same records without any fault,
-//! processed in the order of their timestamps.
+//! Joins, merges, extracted timestamps and windows of different lengths in simulated worlds where
+//! everything goes wrong. The output is the same as without faults: that of the records in the
+//! order of their timestamps.
 //!
-//! All input is there before the start; instances die, stand still and share the tasks out again,
-//! fetches bring little, the leader of one input is away while the others answer.
+//! All input exists before the start. Instances die, freeze and redistribute the tasks, fetches
+//! return few records, and the leader of one input is unavailable while the others respond.
 //! `HEADWATER_SEEDS=10000 cargo test --release --test inputs_in_simulated_worlds`.
 
-use std::collections::BTreeMap;
+mod support;
+
 use std::error::Error;
 use std::time::Duration;
 
 use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
-use testkit::{Dice, Incident, Outcome, Simulation, TopologyTest, simulate};
+use testkit::{Dice, Incident, Outcome, Simulation, simulate};
 
-/// Of each input.
-const RECORDS: u64 = 60;
-const PARTITIONS: i32 = 3;
-/// The times of records lie within so many milliseconds, so that many are equal.
+use support::calm_run::{Application, input};
+
+/// The timestamps lie within this many milliseconds, so that many are equal.
 const SPAN: usize = 150;
 const START: i64 = 1_000_000_000_000;
 
-/// The topics that are fed, and those that are written.
-const INPUTS: [&str; 9] =
-    ["customers", "orders", "refunds", "views", "clicks", "meters", "limits", "visits", "calls"];
-const OUTPUTS: [&str; 8] =
-    ["joined", "balances", "pairs", "alarms", "looked-up", "shifts", "sessions", "last-of-shift"];
-
-fn input(name: &str) -> Topic<String, u64> {
-    Topic::new(name)
-}
+const APPLICATION: Application = Application {
+    topology,
+    inputs: &[
+        "customers",
+        "orders",
+        "refunds",
+        "views",
+        "clicks",
+        "meters",
+        "limits",
+        "visits",
+        "calls",
+    ],
+    outputs: &[
+        "joined",
+        "balances",
+        "pairs",
+        "alarms",
+        "looked-up",
+        "shifts",
+        "sessions",
+        "last-of-shift",
+    ],
+    records: 60,
+    record,
+};
 
 fn topology() -> headwater::Topology {
     let app = Builder::new("world");
@@ -44,7 +61,8 @@ fn topology() -> headwater::Topology {
 
 /// A table joined by a stream, read by an agent; a merge into an aggregation; three inputs.
 fn orders_with_customers(app: &Builder) {
-    let (customers, seen) = (Table::<String, u64>::new("customers"), Topic::new("looked-up"));
+    let customers = Table::<String, u64>::new("customers");
+    let seen = Topic::new("looked-up");
     let rows = app.table(&input("customers"), &customers);
     let orders = app.stream(&input("orders")).shared();
     orders
@@ -94,8 +112,8 @@ fn views_with_clicks(app: &Builder) {
         .to(&Topic::new("pairs"));
 }
 
-/// A stream whose event times are in its values, joined with a table whose are too: by the raw
-/// ones, everything would come the other way round.
+/// A stream joined with a table, both with event times in their values. By the records' own
+/// timestamps, everything would be in reverse order.
 fn meters_with_limits(app: &Builder) {
     let by_value =
         || Consumed::new().timestamps(|record: &Record<String, u64>| event_time(record.value));
@@ -109,7 +127,7 @@ fn meters_with_limits(app: &Builder) {
         .to(&Topic::new("alarms"));
 }
 
-/// Windows of different lengths, by turns: 7, 23 and 15 milliseconds.
+/// Windows whose lengths alternate between 7, 23 and 15 milliseconds.
 #[derive(Clone)]
 struct Shifts;
 
@@ -155,11 +173,11 @@ impl Windows for Shifts {
 
 impl Unmerged for Shifts {}
 
-/// Shorter than an instance stands still, the log or a leader is away, and time jumps.
+/// Shorter than freezes, outages of the log or a leader, and time jumps.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Windows that are closed by stream time, or when nothing comes any more, and one that is held
-/// back until then; of two inputs that lag behind each other.
+/// Windows that close by stream time or when input is idle, and a suppressed window, of two inputs
+/// that lag behind each other.
 fn visits_by_shift(app: &Builder) {
     let both = app.stream(&input("visits")).merge(app.stream(&input("calls"))).shared();
     let name = |window: &Windowed<String>| format!("{}@{}", window.key, window.start);
@@ -190,56 +208,20 @@ fn event_time(value: u64) -> i64 {
 
 fn record(dice: &mut Dice, number: u64) -> Record<String, u64> {
     let at = dice.below(SPAN);
-    // The raw time says the opposite of the time in the value.
+    // The record's own timestamp is the reverse of the time in the value.
     let value = at as u64 * 1_000 + number;
     Record::new(format!("k{}", dice.below(5)), value, START + (SPAN - at) as i64)
 }
 
 fn world(seed: u64) -> Simulation {
-    let mut simulation = Simulation::new(seed, topology)
-        .turns(2_000)
-        .config(|config| config.worker_threads = 1 + seed as usize % 2)
-        .fed_before_the_start();
-    for name in INPUTS {
-        simulation = simulation.topic(name, PARTITIONS).feed(&input(name), RECORDS, record);
-    }
-    for name in OUTPUTS {
-        simulation = simulation.topic(name, PARTITIONS);
-    }
-    simulation.check(check)
+    APPLICATION.world(seed).check(check)
 }
 
-/// The results of each key, in order.
-type Results = BTreeMap<String, Vec<(String, i64)>>;
-
-fn by_key(records: Vec<Record<String, String>>) -> Results {
-    let mut results = Results::new();
-    for Record { key, value, timestamp } in records {
-        results.entry(key).or_default().push((value, timestamp));
-    }
-    results
-}
-
-/// The same records, with nothing that goes wrong.
 fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
-    let counts = INPUTS.iter().chain(&OUTPUTS).map(|name| (*name, PARTITIONS));
-    let mut calm = TopologyTest::with_partitions(topology(), &counts.collect::<Vec<_>>());
-    for name in INPUTS {
-        for record in outcome.committed(&input(name))? {
-            calm.queue(&input(name), &record)?;
-        }
-    }
-    calm.run()?;
+    let mut calm = APPLICATION.calm_run(outcome)?;
+    // Idle windows close.
     calm.advance(IDLE * 100)?;
-    for name in OUTPUTS {
-        let topic = Topic::<String, String>::new(name);
-        let (seen, expected) =
-            (by_key(outcome.committed(&topic)?), by_key(calm.take_records(&topic)?));
-        if seen != expected {
-            return Err(format!("{name}: {seen:?}\nexpected: {expected:?}").into());
-        }
-    }
-    Ok(())
+    APPLICATION.compare_outputs(outcome, &mut calm)
 }
 
 #[test]

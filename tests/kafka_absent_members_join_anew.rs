@@ -1,6 +1,5 @@
-//! On a real broker: the group forgets a member, and its client does not come back to it. After
-//! half a minute the instance joins anew, with a client that knows nothing of the first one's
-//! trouble; nothing is lost or done twice.
+//! On a real broker: the group forgets a member, and its client does not recover. After half a
+//! minute the instance joins again with a new client; nothing is lost or done twice.
 
 mod support;
 
@@ -18,7 +17,7 @@ const NOT_NOW: Wire = Wire::Refused(error::COORDINATOR_LOAD_IN_PROGRESS);
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn absent_members_join_anew() {
+async fn absent_members_join_again() {
     let Some((config, client)) = support::kafka() else { return };
     let log = Log::start();
     let proxy = KafkaProxy::start(config.broker.trim_start_matches("kafka://")).expect("a proxy");
@@ -37,8 +36,8 @@ async fn absent_members_join_anew() {
     soon("the first commits", MINUTE, || commits() > 3).await;
     proxy.next(api::HEARTBEAT, FORGOTTEN);
     let mut refused = 0;
-    // One refusal is ready at any time.
-    soon("the instance joins anew", MINUTE * 3 / 2, || {
+    // One refusal is always pending.
+    soon("the instance joins again", MINUTE * 3 / 2, || {
         if proxy.fired(api::JOIN_GROUP, NOT_NOW) == refused {
             proxy.next(api::JOIN_GROUP, NOT_NOW);
             refused += 1;
@@ -47,7 +46,8 @@ async fn absent_members_join_anew() {
     })
     .await;
     assert!(proxy.fired(api::JOIN_GROUP, NOT_NOW) > 3, "it did not try");
-    let (committed, began) = (commits(), Instant::now());
+    let committed = commits();
+    let began = Instant::now();
     soon("work goes on", MINUTE, || commits() > committed + 3).await;
     println!("work went on after {:?}", began.elapsed());
     let check = move || feeder.finish();

@@ -1,5 +1,5 @@
-//! On a real broker, too, agents that use `select!`, time-outs and slow calls, and calls side by
-//! side, handle each record once, in order, while their instances are killed with `kill -9`.
+//! On a real broker too, agents that use `select!`, time-outs, slow calls and concurrent calls
+//! handle each record once, in order, while their instances are killed with `kill -9`.
 //!
 //! `HEADWATER_KILLS` says how often; ten times by default.
 
@@ -12,7 +12,7 @@ use support::child::{Instance, random_pause, run_child};
 use support::kafka;
 use support::waiting_agents::{check, create, kills, topic, topology};
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child(topology);
@@ -28,7 +28,8 @@ fn two_instances_on_kafka() {
     let mut instances =
         [0, 1].map(|one: u8| Instance::start(&id, &config, &state.path().join(one.to_string())));
     let mut writer = client.writer().expect("a writer");
-    let (mut fed, portion) = (0_u64, 400);
+    let mut fed = 0_u64;
+    let portion = 400;
     let mut feed = |count: u64| {
         for value in fed..fed + count {
             writer.send(&topic(&id, "in"), &value, &value, 1 + value as i64).expect("fed");

@@ -1,9 +1,9 @@
-//! Between a real broker and two instances, requests of every kind get lost, lose their answers,
-//! are delayed, cut off, or held back and released when their transaction is long over: nothing is
-//! lost, doubled or torn, each of them did happen, and each instance goes on within a minute of it.
-//! By both protocols of transactions.
+//! Between a real broker and two instances, requests of every kind get lost, lose their responses,
+//! are delayed, cut off, or held and released long after their transaction. Nothing is lost,
+//! doubled or torn, each fault did happen, and each instance continues within a minute. Both
+//! transaction protocols are tested.
 //!
-//! `HEADWATER_ROUNDS=20` goes through all of them so many times; once is the default.
+//! `HEADWATER_ROUNDS=20` goes through all of them 20 times; the default is once.
 
 mod support;
 
@@ -17,14 +17,14 @@ use testkit::kafka_proxy::{KafkaProxy, Wire, api, error};
 /// A delay that is longer than most time-outs of a request.
 const LONG: Wire = Wire::Delayed(Duration::from_secs(4));
 
-/// What happens, in this order, to the next request of the kind.
+/// The faults, in this order, of the next request of each kind.
 const FAULTS: [(&str, i16, Wire); 29] = [
     ("EndTxn", api::END_TXN, Wire::Held),
     ("EndTxn", api::END_TXN, Wire::Lost),
     ("EndTxn", api::END_TXN, Wire::AnswerLost),
     ("EndTxn", api::END_TXN, LONG),
     ("EndTxn", api::END_TXN, Wire::Cut),
-    ("EndTxn", api::END_TXN, Wire::CutBehind),
+    ("EndTxn", api::END_TXN, Wire::CutAfter),
     ("EndTxn", api::END_TXN, Wire::Refused(error::NOT_COORDINATOR)),
     ("EndTxn", api::END_TXN, Wire::Refused(error::COORDINATOR_LOAD_IN_PROGRESS)),
     ("EndTxn", api::END_TXN, Wire::Refused(error::CONCURRENT_TRANSACTIONS)),
@@ -39,7 +39,7 @@ const FAULTS: [(&str, i16, Wire); 29] = [
     ("AddPartitionsToTxn", api::ADD_PARTITIONS_TO_TXN, Wire::Held),
     ("Produce", api::PRODUCE, Wire::Lost),
     ("Produce", api::PRODUCE, Wire::AnswerLost),
-    ("Produce", api::PRODUCE, Wire::CutBehind),
+    ("Produce", api::PRODUCE, Wire::CutAfter),
     ("Produce", api::PRODUCE, Wire::Held),
     ("Fetch", api::FETCH, Wire::Lost),
     ("Fetch", api::FETCH, Wire::Cut),
@@ -50,11 +50,11 @@ const FAULTS: [(&str, i16, Wire); 29] = [
     ("EndTxn", api::END_TXN, Wire::Held),
 ];
 
-/// Under the second protocol partitions and offsets join a transaction by being written.
+/// Under the second protocol, writing partitions and offsets adds them to a transaction.
 const ONLY_V1: [i16; 2] = [api::ADD_OFFSETS_TO_TXN, api::ADD_PARTITIONS_TO_TXN];
 
-/// For a member that the group is said not to know: it waits for its former self to be missed, at
-/// times twice. The others take seconds.
+/// For a member that the group does not know: it waits until its former incarnation expires,
+/// sometimes twice. Other faults take seconds.
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +79,7 @@ async fn nothing_is_lost_doubled_or_torn(transactions: Transactions) {
     instances.start();
     instances.start();
     let feeder = Feeder::start(job, 1_000, 1_000);
-    // Of each instance, not of any: a fault strikes one of them.
+    // Of each instance, because a fault hits one of them.
     let commits = |instances: &Instances| -> Vec<u64> {
         instances.status().iter().map(|status| status.commits.commits).collect()
     };
@@ -90,17 +90,20 @@ async fn nothing_is_lost_doubled_or_torn(transactions: Transactions) {
     soon("the first commits", MINUTE, || go_on(&[0, 0], &instances)).await;
     let is_v2 = transactions == Transactions::V2;
     let faults = FAULTS.iter().filter(|(_, kind, _)| !(is_v2 && ONLY_V1.contains(kind)));
-    let (mut slowest, mut count) = (Duration::ZERO, 0);
+    let mut slowest = Duration::ZERO;
+    let mut count = 0;
     for &(name, kind, wire) in std::iter::repeat_n(faults, support::rounds()).flatten() {
-        let (before, began) = (proxy.fired(kind, wire), Instant::now());
+        let before = proxy.fired(kind, wire);
+        let began = Instant::now();
         proxy.next(kind, wire);
         soon(name, MINUTE, || proxy.fired(kind, wire) > before).await;
         let committed = commits(&instances);
         soon("work goes on", MINUTE, || go_on(&committed, &instances)).await;
-        // By now other transactions have begun.
+        // By now other transactions have started.
         let late = proxy.release();
         println!("{name} {wire:?}: {late} late, work goes on after {:?}", began.elapsed());
-        (slowest, count) = (slowest.max(began.elapsed()), count + 1);
+        slowest = slowest.max(began.elapsed());
+        count += 1;
     }
     println!("{count} faults by {transactions:?}, each over within {slowest:?}");
     let check = move || feeder.finish();

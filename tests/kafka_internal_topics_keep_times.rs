@@ -1,5 +1,5 @@
-//! On a real broker of its own whose defaults are the broker's time, and a day at most before it:
-//! internal topics keep the times that records have, and those that would not are refused.
+//! On a real broker whose default is to use its own time and refuse records older than a day:
+//! internal topics keep the records' timestamps, and topics that would not are refused.
 
 #![allow(dead_code, unreachable_pub, reason = "a part of what the fault matrix has is used")]
 
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 const DEFAULTS: &str = "log.message.timestamp.type=LogAppendTime
 log.message.timestamp.before.max.ms=86400000";
 
-/// 2001-09-09, when nobody ran this.
+/// 2001-09-09, long before any test run.
 const LONG_AGO: i64 = 1_000_000_800_000;
 const HOUR: i64 = 3_600_000;
 
@@ -51,7 +51,7 @@ fn of_any_time(client: &Client, name: &str) {
 /// Key, value, timestamp.
 type Read = (String, u64, i64);
 
-/// Feeds a record in each of these hours; all results when there are so many.
+/// Feeds a record in each of these hours; returns the results once there are this many.
 async fn counted(config: &Config, hours: &[i64], results: usize) -> Vec<Read> {
     let client = headwater::client(config).expect("a client");
     let input = Topic::<String, u64>::new("times-in");

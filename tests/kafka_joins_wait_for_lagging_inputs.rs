@@ -1,8 +1,8 @@
-//! On a real broker a stream is joined with its table as of each record's time, whatever of the
-//! two is fetched first: all input is there before the start, instances are killed with `kill -9`,
+//! On a real broker a stream is joined with its table as of each record's time, whichever of the
+//! two is fetched first. All input exists before the start, instances are killed with `kill -9`,
 //! and more input is written while none runs.
 //!
-//! `HEADWATER_RECORDS` says of how many records, by default 200,000.
+//! `HEADWATER_RECORDS` sets the number of records; default 200,000.
 
 mod support;
 
@@ -18,18 +18,18 @@ use support::kafka;
 const PARTITIONS: i32 = 4;
 const CUSTOMERS: u64 = 1_000;
 const INSTANCES: usize = 2;
-/// In each round.
+/// The number of records in each round.
 const KILLS: u64 = 3;
 const WITHIN: Duration = Duration::from_secs(120);
 
-/// A customer's version, and what makes it long: its topic takes many more fetches than the other,
-/// so it is the one that lags.
+/// A customer's version, with padding: its topic takes many more fetches than the other, so it
+/// lags.
 type Version = (u64, String);
 
 /// An order, and the version of its customer.
 type Joined = (u64, Option<u64>);
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child_with(topology, |id, config| {
@@ -86,7 +86,8 @@ fn version(number: u64) -> Version {
 
 /// The version that the customer of each order has at its time.
 fn versions(total: u64) -> HashMap<u64, Option<u64>> {
-    let (mut now, mut expected) = (HashMap::new(), HashMap::new());
+    let mut now = HashMap::new();
+    let mut expected = HashMap::new();
     for number in 0..total {
         let customer = customer(number);
         if is_order(number) {
@@ -111,7 +112,7 @@ struct Job {
 impl Job {
     fn new(id: String, config: Config, client: Client) -> Self {
         for topic in [customers(&id).name(), orders(&id).name(), joined(&id).name()] {
-            // The records' time is that of 1970: a broker with its default retention would delete
+            // The records have timestamps in 1970: a broker with its default retention would delete
             // them.
             let settings = [("retention.ms", "-1")];
             client.create_topic_with(topic, PARTITIONS, &settings).expect("created");
@@ -153,7 +154,7 @@ impl Job {
         let before = self.seen.len() as u64;
         let wanted = (0..number).filter(|number| is_order(*number)).count() as u64;
         for kill in 1..=KILLS {
-            // Somewhere on the way, and anywhere between two commits.
+            // Somewhere in the backlog, and anywhere between two commits.
             self.read_until(before + (wanted - before) * kill / (KILLS + 1));
             std::thread::sleep(random_pause(Duration::from_millis(100)));
             let victim = &mut instances[kill as usize % INSTANCES];
@@ -164,8 +165,8 @@ impl Job {
         self.read_until(wanted);
         for mut instance in instances {
             assert!(instance.is_running(), "an instance ended by itself: {}", instance.log());
-            // One that was started again just now may not listen to signals yet, and ends by this
-            // one: nothing is lost by it.
+            // A restarted instance may not handle signals yet, and is killed by this one, which
+            // loses nothing.
             instance.stop();
         }
     }
@@ -180,12 +181,14 @@ impl Job {
         }
     }
 
-    /// Every order once, with the version of its time.
+    /// Every order once, with the customer's version at its time.
     fn check(mut self, total: u64) {
         let extra = self.reader.next(Duration::from_secs(1)).expect("reads");
         assert!(extra.is_none(), "more than there are orders: {extra:?}");
         let mut expected = versions(total);
-        let (mut absent, mut later, mut earlier) = (0, 0, 0);
+        let mut absent = 0;
+        let mut later = 0;
+        let mut earlier = 0;
         for (order, version) in self.seen {
             let right = expected.remove(&order).unwrap_or_else(|| panic!("{order} came twice"));
             absent += u64::from(version.is_none() && right.is_some());
@@ -208,7 +211,7 @@ fn is_joined_as_of_its_time(client_of: &str) {
     job.feed_customers(0..total / 2);
     job.feed_orders(0..total / 2);
     job.run_to(total / 2);
-    // The other way round: what is there first would be taken first.
+    // The other way round: the input that exists first would be processed first.
     job.feed_orders(total / 2..total);
     job.feed_customers(total / 2..total);
     job.run_to(total);

@@ -1,5 +1,5 @@
-//! On a real broker nothing is lost and nothing done twice when instances are killed with `kill -9`
-//! at random moments, again and again; and a killed instance works again within seconds.
+//! On a real broker nothing is lost or done twice when instances are killed with `kill -9` at
+//! random moments, again and again. A killed instance works again within seconds.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::child::{Instance, random_pause, run_child};
 use support::counting::{Counting, topology};
 use support::kafka;
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child(topology);
@@ -23,7 +23,8 @@ fn nothing_is_lost_or_done_twice_by_kill_9() {
     let mut instances = [1, 2]
         .map(|number| Instance::start(&job.id, &config, &state.path().join(number.to_string())));
 
-    let (total, mut kills) = (60_000, 0);
+    let total = 60_000;
+    let mut kills = 0;
     let mut next_kill = Instant::now() + Duration::from_secs(4);
     job.feed(0..total, 3_000, |_| {
         if Instant::now() >= next_kill {
@@ -44,7 +45,7 @@ fn nothing_is_lost_or_done_twice_by_kill_9() {
 }
 
 #[test]
-fn a_zombie_writes_nothing_that_anybody_sees() {
+fn a_fenced_instance_writes_nothing_visible() {
     let Some((config, client)) = kafka() else { return };
     let config = headwater::Config { session_timeout: Duration::from_secs(6), ..config };
     let job = Counting::new(support::unique("zombie"), client);

@@ -1,8 +1,8 @@
 //! On a real broker: instances kill themselves, as by `kill -9`, at every named step of commit,
-//! restore, rebalance and shutdown, under load. Nothing is lost or done twice, and each of them did
-//! reach its step.
+//! restore, rebalance and shutdown, under load. Nothing is lost or done twice, and every step was
+//! reached.
 //!
-//! `HEADWATER_ROUNDS=20` goes through all of them so many times; once is the default.
+//! `HEADWATER_ROUNDS=20` goes through all of them 20 times; the default is once.
 #![cfg(feature = "failpoints")]
 
 mod support;
@@ -14,7 +14,7 @@ use support::child::{Instance, run_child};
 use support::counting::{Counting, Feeder, topology};
 use support::kafka;
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child(topology);
@@ -28,8 +28,8 @@ fn ends_within(instance: &mut Instance, time: Duration) -> bool {
     !instance.is_running()
 }
 
-/// Has an instance kill itself at a step. `false`: it was not reached, as when it has no task with
-/// a table to restore, or nothing to give up.
+/// Has an instance kill itself at a step. Returns `false` if the step was not reached, for example
+/// if it has no table to restore or nothing to give up.
 fn kills_itself(
     victim: &mut Instance,
     failpoint: &str,
@@ -38,7 +38,7 @@ fn kills_itself(
 ) -> bool {
     victim.kill();
     victim.start_again_until(failpoint, times);
-    // Others have to come, or it has to go, for it to give something up.
+    // It gives something up only when others join or it leaves.
     let others = failpoint.starts_with("rebalance").then(|| {
         std::thread::sleep(Duration::from_millis(1_500));
         ["three", "four"].map(start)
@@ -52,7 +52,7 @@ fn kills_itself(
     victim.start_again();
     for other in others.into_iter().flatten() {
         std::thread::sleep(Duration::from_millis(500));
-        // On a slow machine it may not have come far enough for a graceful stop.
+        // On a slow machine it may not be ready for a graceful stop yet.
         other.stop();
     }
     has_ended
@@ -65,7 +65,7 @@ fn nothing_is_lost_or_done_twice() {
     let job = Counting::new(support::unique("steps"), client);
     let id = job.id.clone();
     let state = tempfile::tempdir().expect("a directory");
-    // Both protocols of transactions, side by side.
+    // Both transaction protocols, concurrently.
     let start = |name: &str| {
         let mut config = config.clone();
         let is_second = matches!(name, "two" | "four");

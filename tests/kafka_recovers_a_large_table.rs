@@ -9,29 +9,20 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use headwater::Client;
 use headwater::prelude::*;
-use headwater::{Client, Topology};
 use support::child::{Instance, run_child};
-use support::kafka;
+use support::{counts_by_key, kafka};
 
 const PARTITIONS: i32 = 4;
 
-/// What RocksDB has not flushed is read again; it flushes after so long at the latest.
+/// Entries that RocksDB has not flushed are read again. It flushes after this time at the latest.
 const FLUSHED_WITHIN: Duration = Duration::from_secs(33);
 
-fn topology(id: &str) -> Topology {
-    let app = Builder::new(id);
-    app.stream(&Topic::<String, u64>::new(format!("{id}-in")))
-        .group_by_key()
-        .count(&Table::new("counts"))
-        .to(&Topic::<String, u64>::new(format!("{id}-out")));
-    app.build().expect("a valid topology")
-}
-
-/// Not a test of its own: what the child process runs.
+/// Not a test: the child process runs it.
 #[test]
 fn child() {
-    run_child(topology);
+    run_child(counts_by_key);
 }
 
 struct Job {
@@ -52,9 +43,10 @@ impl Job {
         writer.flush().expect("flushed");
     }
 
-    /// Waits for so many more counts. Each is `expected` of its key, if that is given.
+    /// Waits for this many more counts. Each must equal `expected` of its key, if given.
     fn counted(&self, reader: &mut headwater::TopicReader<String, u64>, many: u64) {
-        let (mut seen, until) = (0, Instant::now() + Duration::from_secs(120));
+        let mut seen = 0;
+        let until = Instant::now() + Duration::from_secs(120);
         while seen < many {
             assert!(Instant::now() < until, "only {seen} of {many} were counted");
             seen += u64::from(reader.next(Duration::from_millis(100)).expect("reads").is_some());
@@ -79,7 +71,8 @@ fn within_two_seconds_from_the_tail() {
     job.feed(0..keys);
     job.counted(&mut reader, keys);
     // The tail: what came since RocksDB last flushed.
-    let (mut fed, until) = (keys, Instant::now() + FLUSHED_WITHIN);
+    let mut fed = keys;
+    let until = Instant::now() + FLUSHED_WITHIN;
     while Instant::now() < until {
         job.feed(fed..fed + 1_000);
         job.counted(&mut reader, 1_000);
@@ -108,7 +101,7 @@ fn within_two_seconds_from_the_tail() {
     assert!(instance.stop(), "a graceful stop");
 }
 
-/// How many records a task has read from its changelogs, if a line of a log says so.
+/// The number of changelog records that a task has read, if this log line says it.
 fn restored(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once("task ready")?;
     rest.split_once("restored=")?.1.split(' ').next()?.parse().ok()

@@ -1,8 +1,8 @@
-//! On a real broker: the group does not know a member any more that is about to join again. Its
-//! client takes another name, and may be given what it has without a word about what it lost. Its
-//! tasks begin anew under the new name: nothing is lost or done twice, and work goes on.
+//! On a real broker: the group no longer knows a member that is about to join again. Its client
+//! takes another member id, and may get the same partitions without reporting that it lost them.
+//! Its tasks restart under the new id: nothing is lost or done twice, and work continues.
 //!
-//! `HEADWATER_ROUNDS=20` does it so many times; once is the default.
+//! `HEADWATER_ROUNDS=20` does it 20 times; the default is once.
 
 mod support;
 
@@ -22,17 +22,18 @@ const RENAMED: &str = "the client is another member now";
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn renamed_members_begin_anew() {
+async fn tasks_of_renamed_members_restart() {
     let Some((direct, client)) = support::kafka() else { return };
     let log = Log::start();
     let proxy = KafkaProxy::start(direct.broker.trim_start_matches("kafka://")).expect("a proxy");
     let job = Counting::new(support::unique("renamed"), client);
     let mut through = Config { broker: format!("kafka://{}", proxy.address()), ..direct.clone() };
-    // A static member: a dynamic one is told by the broker to take another name first, and its
-    // client then says what is lost.
+    // A static member: the broker makes a dynamic one request another id first, and its client then
+    // reports the loss.
     through.instance_id = Some("renamed".into());
     through.kafka.transactions = Transactions::V2;
-    let (one, other) = (job.id.clone(), job.id.clone());
+    let one = job.id.clone();
+    let other = job.id.clone();
     let mut renaming = Instances::new(move || topology(&one), through);
     let mut others = Instances::new(move || topology(&other), direct);
     renaming.start();
@@ -40,11 +41,12 @@ async fn renamed_members_begin_anew() {
     let commits = |instances: &Instances| instances.status()[0].commits.commits;
     soon("the first commits", MINUTE, || commits(&renaming) > 3).await;
     for _ in 0..support::rounds() {
-        let (before, renamed_before) = (proxy.fired(api::JOIN_GROUP, REFUSED), log.says(RENAMED));
+        let before = proxy.fired(api::JOIN_GROUP, REFUSED);
+        let renamed_before = log.says(RENAMED);
         proxy.next(api::JOIN_GROUP, REFUSED);
         others.start();
         soon("a join is refused", MINUTE, || proxy.fired(api::JOIN_GROUP, REFUSED) > before).await;
-        soon("the tasks begin anew", MINUTE, || log.says(RENAMED) > renamed_before).await;
+        soon("the tasks restart", MINUTE, || log.says(RENAMED) > renamed_before).await;
         let committed = commits(&renaming);
         soon("work goes on", MINUTE, || commits(&renaming) > committed + 3).await;
         others.stop_first().await;

@@ -1,9 +1,9 @@
-//! On a real broker: a service is away for a while, one record of a hundred is poisoned, and
-//! instances are killed with `kill -9` all the while. Every record that the service takes is called
-//! once, those of a key in their order, and the dead letters are the poisoned ones.
+//! On a real broker: a service is unavailable for a while, one record of a hundred is poisoned, and
+//! instances are killed with `kill -9` all the time. The service gets every accepted record once,
+//! those of a key in order, and the dead letters are the poisoned records.
 //!
-//! It is away for ten seconds; with `HEADWATER_LONG` set for a minute, among four times as many
-//! records, which takes five minutes.
+//! It is unavailable for ten seconds. With `HEADWATER_LONG`, it is a minute, with four times as
+//! many records, which takes five minutes.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::child::{Instance, random_pause, run_child};
 use support::{kafka, unique};
 
 const RATE: u64 = 200;
-/// No two poisoned records have the same key: each holds its key until it is a dead letter.
+/// No two poisoned records have the same key: each blocks its key until it is a dead letter.
 const KEYS: u64 = 997;
 
 fn is_long() -> bool {
@@ -27,8 +27,8 @@ fn records() -> u64 {
     if is_long() { 12_000 } else { 3_000 }
 }
 
-/// With waits of at least four seconds from the seventh on, or of 1.6 from the fifth on, a record
-/// is tried for longer than the service is away.
+/// With waits of at least four seconds from the seventh attempt on, or 1.6 from the fifth on, a
+/// record is retried for longer than the service is unavailable.
 fn attempts() -> u32 {
     if is_long() { 24 } else { 13 }
 }
@@ -37,8 +37,8 @@ fn is_poisoned(number: u64) -> bool {
     number % 100 == 7
 }
 
-/// The service is away, beginning five seconds after the application's id was made, which ends with
-/// the microseconds of that moment: so all processes know.
+/// Whether the service is unavailable. The outage starts five seconds after the application's id
+/// was created; the id ends with that moment in microseconds, so all processes know it.
 fn is_away(id: &str, now: i64) -> bool {
     let made_at = id.rsplit('-').next().and_then(|micros| micros.parse::<i64>().ok());
     let since_ms = now - made_at.expect("a unique id") / 1_000;
@@ -71,7 +71,7 @@ fn topology(id: &str) -> headwater::Topology {
     app.build().expect("a valid topology")
 }
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child(topology);
@@ -81,7 +81,7 @@ fn child() {
 fn nothing_is_lost_doubled_or_out_of_order_by_kill_9() {
     let Some((config, client)) = kafka() else { return };
     let id = unique("retries");
-    // The records' time is that of 1970: a broker with its default retention would delete them.
+    // The records have timestamps in 1970: a broker with its default retention would delete them.
     for topic in ["in", "out", "counts", "dead"] {
         let name = format!("{id}-{topic}");
         client.create_topic_with(&name, 4, &[("retention.ms", "-1")]).expect("created");
@@ -97,11 +97,12 @@ fn nothing_is_lost_doubled_or_out_of_order_by_kill_9() {
     }
 }
 
-/// Feeds all records, killing instances in turn; how often.
+/// Feeds all records, killing instances in turn; returns the number of kills.
 fn feed_and_kill(id: &str, client: &Client, instances: &mut [Instance; 2]) -> usize {
     let input = Topic::<String, u64>::new(format!("{id}-in"));
     let mut writer = client.writer().expect("a writer");
-    let (started, mut kills) = (Instant::now(), 0);
+    let started = Instant::now();
+    let mut kills = 0;
     let mut next_kill = started + Duration::from_secs(4);
     for number in 0..records() {
         let key = format!("key-{}", number % KEYS);
@@ -150,10 +151,11 @@ fn check(id: &str, client: &Client) {
     assert_eq!(dead, poisoned);
 }
 
-/// All committed records of a topic: so many, and no more.
+/// All committed records of a topic: this many, and no more.
 fn read(client: &Client, topic: &str, number: usize) -> Vec<ReadRecord<String, u64>> {
     let mut reader = client.reader(&Topic::<String, u64>::new(topic)).expect("a reader");
-    let (deadline, mut all) = (Instant::now() + Duration::from_secs(240), Vec::new());
+    let deadline = Instant::now() + Duration::from_secs(240);
+    let mut all = Vec::new();
     while all.len() < number {
         let found = all.len();
         assert!(Instant::now() < deadline, "{topic} has only {found} of {number} records");

@@ -1,4 +1,4 @@
-//! On a real broker ticks happen once for the application when its instances are killed with
+//! On a real broker each tick happens once per application, although its instances are killed with
 //! `kill -9` at random moments, again and again.
 
 mod support;
@@ -19,13 +19,13 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The streams of ticks, and how many there must be.
 const LEAST: [(&str, Duration, usize); 2] = [("often", INTERVAL, 350), ("cron", SECOND, 35)];
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child(topology);
 }
 
-/// A tick, and which one it is by a table.
+/// A tick, and its number according to a table.
 type Counted = (Tick, u64);
 
 fn out(id: &str) -> Topic<String, Counted> {
@@ -65,14 +65,15 @@ fn by_kill_9() {
     let mut instances = [1, 2].each_ref().map(start);
     let mut reader = client.reader(&out(&id)).expect("a reader");
     let mut streams = BTreeMap::<String, Vec<Counted>>::new();
-    let (mut kills, until) = (0, Instant::now() + 40 * SECOND);
+    let mut kills = 0;
+    let until = Instant::now() + 40 * SECOND;
     let mut next_kill = Instant::now() + 4 * SECOND;
     let is_enough = |streams: &BTreeMap<String, Vec<Counted>>| {
         LEAST
             .iter()
             .all(|(name, _, least)| streams.get(*name).is_some_and(|all| all.len() >= *least))
     };
-    // Those that were killed last may have to be waited for.
+    // The instances killed last may still be starting.
     while Instant::now() < until || !is_enough(&streams) && Instant::now() < until + 60 * SECOND {
         if Instant::now() >= next_kill && Instant::now() < until {
             let victim = &mut instances[kills % 2];

@@ -1,5 +1,5 @@
 //! A join, a merge, an agent's table: records of several inputs are processed in the order of their
-//! timestamps, however much of each input is there before the start.
+//! timestamps, however large the backlog of each input is.
 
 mod support;
 
@@ -16,8 +16,8 @@ const RECORDS: i64 = 10_000;
 const KEYS: i64 = 100;
 const PARTITIONS: i32 = 3;
 
-/// The topics of one test. Name `i` is of the time `2 i + 1`, order `i` of `2 i + 2`: librdkafka
-/// would take a time of 0 for now.
+/// The topics of one test. Name `i` has the timestamp `2 i + 1`, order `i` has `2 i + 2`:
+/// librdkafka would replace a timestamp of 0 by the current time.
 struct Shop {
     id: String,
     names: Topic<String, i64>,
@@ -38,7 +38,7 @@ impl Shop {
         };
         let inputs = [shop.names.name(), shop.orders.name()];
         for topic in inputs.into_iter().chain([shop.joined.name(), shop.seen.name()]) {
-            // The times are of 1970: Kafka would delete such records after a moment.
+            // The timestamps are in 1970: Kafka would soon delete such records.
             let config = [("retention.ms", "-1")];
             client.create_topic_with(topic, PARTITIONS, &config).expect("created");
         }
@@ -48,8 +48,10 @@ impl Shop {
     /// Orders with the last name before them, by the DSL and by an agent.
     fn topology(&self) -> impl Fn() -> Topology + use<> {
         let id = self.id.clone();
-        let (names, orders) = (self.names.clone(), self.orders.clone());
-        let (joined, seen) = (self.joined.clone(), self.seen.clone());
+        let names = self.names.clone();
+        let orders = self.orders.clone();
+        let joined = self.joined.clone();
+        let seen = self.seen.clone();
         move || {
             let app = Builder::new(id.as_str());
             let table = Table::<String, i64>::new("names");
@@ -57,7 +59,8 @@ impl Shop {
             app.stream(&orders)
                 .left_join_table(&rows, |_, order, name| text(*order, name))
                 .to(&joined);
-            let (table, to) = (table.clone(), seen.clone());
+            let table = table.clone();
+            let to = seen.clone();
             app.agent("look", &orders)
                 .reads(&table)
                 .sends(&seen)
@@ -66,7 +69,8 @@ impl Shop {
         }
     }
 
-    /// The inputs of a round, names first, then orders; all of it is there when this returns.
+    /// Writes the inputs of a round, names first, then orders, and waits until they are
+    /// acknowledged.
     fn write(&self, client: &Client, round: i64) {
         let mut writer = client.writer().expect("a writer");
         for (topic, late) in [(&self.names, 0), (&self.orders, 1)] {
@@ -78,7 +82,7 @@ impl Shop {
         }
     }
 
-    /// What came out, when `count` results of each kind are there.
+    /// The results, once there are `count` of each kind.
     async fn results(&self, client: &Client, count: i64) -> [BTreeMap<String, usize>; 2] {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
@@ -136,7 +140,7 @@ async fn a_backlog_is_joined_by_time(config: Config, client: Client) {
     instances.start();
     check(&shop.results(&client, RECORDS).await, RECORDS);
     instances.stop_all().await;
-    // The same after a stop, with two instances that share what came meanwhile.
+    // The same after a stop, with two instances that share the backlog.
     shop.write(&client, 1);
     instances.start();
     instances.start();
@@ -156,7 +160,7 @@ async fn on_kafka_a_backlog_is_joined_by_time() {
     a_backlog_is_joined_by_time(config, client).await;
 }
 
-/// As over TLS, where our own client does not fetch yet.
+/// As over TLS, where librdkafka fetches.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_kafka_by_librdkafka_a_backlog_is_joined_by_time() {
     let Some((mut config, client)) = kafka() else { return };
@@ -164,9 +168,9 @@ async fn on_kafka_by_librdkafka_a_backlog_is_joined_by_time() {
     a_backlog_is_joined_by_time(config, client).await;
 }
 
-/// What the log does not have yet is waited for as long as the configuration says.
+/// A task waits for records that are not in the log yet as long as the configuration says.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_waits_for_late_data_as_long_as_it_should() {
+async fn a_task_waits_for_late_data_as_long_as_configured() {
     let (mut config, client) = embedded();
     config.task_idle = TaskIdle::Wait(Duration::from_secs(3));
     let shop = Shop::new(&client);
@@ -182,7 +186,7 @@ async fn a_task_waits_for_late_data_as_long_as_it_should() {
     send(&shop.names, 7, 14);
     let results = shop.results(&client, 1).await;
     assert_eq!(results[0].keys().collect::<Vec<_>>(), ["7 of 7"], "the name came in time");
-    // The input stays without records: it was waited for, and is not again.
+    // The input stays empty: after one wait the task does not wait for it again.
     let began = Instant::now();
     send(&shop.orders, 8, 17);
     let results = shop.results(&client, 2).await;
@@ -191,9 +195,9 @@ async fn a_task_waits_for_late_data_as_long_as_it_should() {
     instances.stop_all().await;
 }
 
-/// Whoever wants latency before order does not wait at all.
+/// With latency preferred over order, a task does not wait at all.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_must_not_wait_does_not() {
+async fn a_task_configured_not_to_wait_does_not() {
     let (mut config, client) = embedded();
     config.task_idle = TaskIdle::Off;
     let shop = Shop::new(&client);

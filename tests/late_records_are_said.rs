@@ -1,5 +1,5 @@
-//! Records that come too late for their window are counted, and said in the log: with their place,
-//! the table and its stream time, and not one by one.
+//! Records that come too late for their window are counted and logged, with their position, the
+//! table and its stream time, but not one by one.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,5 +1,5 @@
-//! However many partitions an instance reads, the records that wait in its tasks take no more
-//! memory than their part of the budget, and one fetch: not so much of each partition.
+//! However many partitions an instance reads, the records queued in its tasks take no more memory
+//! than their part of the budget and one fetch, not that much per partition.
 
 mod support;
 
@@ -9,7 +9,7 @@ use headwater::ByteSize;
 use headwater::prelude::*;
 use support::Instances;
 
-/// The records are dated 1970; a log deletes by date.
+/// The records have timestamps in 1970, and a log deletes by timestamp.
 const FOREVER: &[(&str, &str)] = &[("retention.ms", "-1")];
 
 const PARTITIONS: i32 = 1_000;
@@ -20,8 +20,9 @@ async fn a_thousand_partitions_with_a_backlog() {
     let (mut config, client) = support::embedded();
     config.memory = ByteSize::mib(64);
     config.worker_threads = 1;
-    // What may wait in the tasks, and what one fetch may bring.
-    let (queued, fetched) = (config.memory.bytes() / 16, config.fetch_bytes());
+    // The bytes that may wait in the tasks, and the bytes of one fetch.
+    let queued = config.memory.bytes() / 16;
+    let fetched = config.fetch_bytes();
     client.create_topic_with("wide", PARTITIONS, FOREVER).expect("created");
     client.create_topic("nothing", 1).expect("created");
     let wide = Topic::<u64, String>::new("wide");
@@ -39,7 +40,8 @@ async fn a_thousand_partitions_with_a_backlog() {
     };
     let mut instances = Instances::new(topology, config);
     instances.start();
-    let (mut largest, deadline) = (0, Instant::now() + Duration::from_secs(120));
+    let mut largest = 0;
+    let deadline = Instant::now() + Duration::from_secs(120);
     let processed = |instances: &Instances| {
         instances.status()[0].tasks.values().map(|task| task.processed).sum::<u64>()
     };

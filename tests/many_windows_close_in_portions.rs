@@ -1,5 +1,5 @@
-//! One record closes two million windows: in many transactions, none of which takes long, with what
-//! is uncommitted within its bound, and results coming out all the while.
+//! One record closes two million windows: in many short transactions, with uncommitted data within
+//! its bound, and results coming out all the time.
 
 mod support;
 
@@ -9,10 +9,10 @@ use headwater::prelude::*;
 use headwater::{ByteSize, Windowed};
 use support::Instances;
 
-/// The records are dated 1970; a log deletes by date.
+/// The records have timestamps in 1970, and a log deletes by timestamp.
 const FOREVER: &[(&str, &str)] = &[("retention.ms", "-1")];
 
-/// Without optimization, a twentieth of it.
+/// Without optimization, a twentieth of that.
 const WINDOWS: u64 = if cfg!(debug_assertions) { 100_000 } else { 2_000_000 };
 const MEMORY_MIB: u64 = if cfg!(debug_assertions) { 16 } else { 256 };
 
@@ -24,8 +24,10 @@ async fn two_million_windows_at_once() {
     let bound = config.overlay_bytes();
     client.create_topic_with("clicks", 1, FOREVER).expect("created");
     client.create_topic_with("closed", 1, FOREVER).expect("created");
-    let (input, output) = (Topic::<u64, u64>::new("clicks"), Topic::<u64, u64>::new("closed"));
-    let (clicks, closed) = (input.clone(), output.clone());
+    let input = Topic::<u64, u64>::new("clicks");
+    let output = Topic::<u64, u64>::new("closed");
+    let clicks = input.clone();
+    let closed = output.clone();
     let topology = move || {
         let app = Builder::new("many");
         let minutes = Tumbling::of(Duration::from_secs(60));
@@ -52,8 +54,10 @@ async fn two_million_windows_at_once() {
     writer.flush().expect("fed");
 
     let mut results = client.reader(&output).expect("a reader");
-    let (mut seen, mut largest) = (vec![false; WINDOWS as usize], 0);
-    let (mut count, deadline) = (0, Instant::now() + Duration::from_secs(120));
+    let mut seen = vec![false; WINDOWS as usize];
+    let mut largest = 0;
+    let mut count = 0;
+    let deadline = Instant::now() + Duration::from_secs(120);
     while count < WINDOWS && Instant::now() < deadline {
         if count % 1_000 == 0 {
             largest = largest.max(instances.status()[0].memory.uncommitted);

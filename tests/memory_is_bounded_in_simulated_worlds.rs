@@ -1,5 +1,5 @@
-//! Neither uncommitted table entries nor records that wait for a slow agent take more memory than
-//! they may, whatever goes wrong; `Simulation` itself looks after every turn.
+//! Neither uncommitted table entries nor records that wait for a slow agent exceed their memory
+//! bounds, whatever goes wrong. `Simulation` itself checks after every turn.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -24,8 +24,8 @@ fn keeping_all() -> headwater::Topology {
     app.build().expect("valid")
 }
 
-/// Twelve megabytes of rows, and a commit interval in which all of them could come: it is the two
-/// megabytes of the budget that make a worker commit.
+/// Twelve megabytes of rows, with a commit interval long enough for all of them: it is the budget
+/// of two megabytes that makes a worker commit.
 #[test]
 fn full_overlays_are_committed() {
     let summary = simulate(0..8, |seed| {
@@ -55,7 +55,7 @@ fn input_copy() -> Topic<String, String> {
     Topic::new("lengths")
 }
 
-/// Is in the middle of its first records for long.
+/// Spends a long time on its first records.
 async fn slowly(mut records: Records<String, String>, cx: Context) -> AgentResult {
     let mut turns = 600_u32;
     while let Some(Record { key, value, .. }) = records.next().await {
@@ -72,7 +72,7 @@ async fn slowly(mut records: Records<String, String>, cx: Context) -> AgentResul
     Ok(())
 }
 
-/// So many records come at once, and the agent takes its time: beyond 20,000 they wait in the log.
+/// This many records come at once, and the agent is slow: beyond 20,000 they wait in the log.
 #[test]
 fn records_wait_in_the_log() {
     let summary = simulate(0..4, |seed| {

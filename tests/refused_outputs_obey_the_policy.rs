@@ -1,6 +1,6 @@
-//! What a topic would refuse is an error of the record that made it, on the embedded log and on a
-//! real broker (`HEADWATER_KAFKA`): the application goes on, and the largest record that a topic
-//! takes goes through.
+//! An output that a topic would refuse is an error of the record that caused it, on the embedded
+//! log and on a real broker (`HEADWATER_KAFKA`). The application continues, and the largest record
+//! that a topic accepts is written.
 
 mod support;
 
@@ -18,7 +18,7 @@ const BYTES_MAX: usize = 20_000;
 /// which has three for its length, three, two for the key, three for the value's length, and one.
 const LONGEST: usize = BYTES_MAX - 61 - 3 - 3 - 2 - 3 - 1;
 
-/// What compression makes no smaller.
+/// Incompressible bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let byte = || {
@@ -35,7 +35,7 @@ struct Job {
 }
 
 impl Job {
-    fn new((config, client): (Config, Client)) -> Self {
+    fn new(config: Config, client: Client) -> Self {
         let job = Self { id: unique("refused"), config, client };
         job.create("in", "1048588");
         job.create("dead", "1048588");
@@ -58,7 +58,8 @@ impl Job {
         Topic::new(self.name(name))
     }
 
-    /// Makes noise as long as its records say; where to is found out record by record, or known.
+    /// Writes noise of the length that its records say. The output topic is chosen per record, or
+    /// fixed.
     fn topology(&self, by_record: bool) -> Topology {
         let app = Builder::new(&*self.id);
         app.on_error(ErrorPolicy::dead_letter(self.name("dead")));
@@ -98,7 +99,7 @@ impl Job {
         let running = tokio::spawn(app.run(async {
             let _ = stopped.await;
         }));
-        // Many at once: a topic that takes each of them takes them in batches, too.
+        // Many at once: a topic that accepts each of them accepts them in batches too.
         let mut lengths = vec![LONGEST, LONGEST + 1, 7];
         lengths.extend([3_000; 40]);
         self.send(&lengths);
@@ -126,39 +127,42 @@ impl Job {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_embedded_log() {
-    Job::new(support::embedded()).goes_on_after_a_refused_record(false).await;
+    let (config, client) = support::embedded();
+    Job::new(config, client).goes_on_after_a_refused_record(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_the_embedded_log_where_records_name_their_topic() {
-    Job::new(support::embedded()).goes_on_after_a_refused_record(true).await;
+    let (config, client) = support::embedded();
+    Job::new(config, client).goes_on_after_a_refused_record(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_broker() {
-    let Some(kafka) = support::kafka() else { return };
-    Job::new(kafka).goes_on_after_a_refused_record(false).await;
+    let Some((config, client)) = support::kafka() else { return };
+    Job::new(config, client).goes_on_after_a_refused_record(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_broker_where_records_name_their_topic() {
-    let Some(kafka) = support::kafka() else { return };
-    Job::new(kafka).goes_on_after_a_refused_record(true).await;
+    let Some((config, client)) = support::kafka() else { return };
+    Job::new(config, client).goes_on_after_a_refused_record(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_broker_through_librdkafka() {
     let Some((mut config, client)) = support::kafka() else { return };
     config.kafka.transactions = headwater::Transactions::V1;
-    Job::new((config, client)).goes_on_after_a_refused_record(false).await;
+    Job::new(config, client).goes_on_after_a_refused_record(false).await;
 }
 
-/// The application cannot know; it ends with an error that says so, and knows it after a restart.
+/// The application cannot know: it ends with an error that says so, and knows the limit after a
+/// restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_is_changed_while_an_application_runs() {
     let Some((config, client)) = support::kafka() else { return };
     let port = config.broker.rsplit(':').next().expect("a port").to_owned();
-    let job = Job::new((config.clone(), client));
+    let job = Job::new(config.clone(), client);
     job.create("out", "1048588");
     let app = App::new(job.topology(false), config.clone());
     let running = tokio::spawn(app.run(std::future::pending()));

@@ -1,5 +1,5 @@
-//! A table is restored from committed changelog records only: what an aborted transaction left in
-//! the changelog was never true.
+//! A table is restored from committed changelog records only, without those of aborted
+//! transactions.
 
 mod support;
 

@@ -1,7 +1,7 @@
-//! Three instances whose records fail, in operators and in an agent, while a service is away and
-//! because some are poisoned, in simulated worlds where everything goes wrong: no record is lost or
+//! In simulated worlds where everything goes wrong, records of three instances fail in operators
+//! and in an agent, because a service is unavailable or they are poisoned. No record is lost or
 //! done twice, those of a key keep their order, and the dead letters are the poisoned ones, each
-//! tried as often as it should.
+//! tried as often as configured.
 //!
 //! `HEADWATER_SEEDS=10000 cargo test --release --test retries_in_simulated_worlds`;
 //! `HEADWATER_SEED=7` runs that seed alone and prints its history.
@@ -19,9 +19,9 @@ const RECORDS: u64 = 150;
 const KEYS: u64 = 11;
 /// The simulated world begins here.
 const START: i64 = 1_000_000_000_000;
-/// The service is away between these moments, by whatever an instance takes for the date.
+/// The service is unavailable between these moments, by the date of the instance.
 const AWAY: std::ops::Range<i64> = START + 1_000..START + 25_000;
-/// So is the second one.
+/// The same for the second service.
 const AWAY_TOO: std::ops::Range<i64> = START..START + 32_000;
 /// Long enough for a service to come back: more than a minute.
 const ATTEMPTS: u32 = 40;
@@ -35,12 +35,13 @@ fn is_poisoned(number: u64) -> bool {
 }
 
 fn retry() -> Retry {
-    let (first, max) = (Duration::from_millis(100), Duration::from_secs(2));
+    let first = Duration::from_millis(100);
+    let max = Duration::from_secs(2);
     ErrorPolicy::retry(ATTEMPTS, Backoff::exponential(first, max).jitter(20))
 }
 
-/// Counts each record, then calls the service with it; behind a repartition topic, where order is
-/// not kept, it is called once more.
+/// Counts each record, then calls the service with it. After a repartition topic, where order is
+/// not kept, it calls a second one.
 fn topology(tried: &Tried) -> headwater::Topology {
     let app = Builder::new("world");
     app.on_error(retry().then(ErrorPolicy::dead_letter("lost")));
@@ -75,10 +76,10 @@ fn by_agent() -> Topic<String, u64> {
     Topic::new("called-by-agent")
 }
 
-/// How often the agent has tried each record, in whatever instance.
+/// How often the agent has tried each record, over all instances.
 type Tried = Arc<Mutex<BTreeMap<u64, u64>>>;
 
-/// Fails with some records a few times, and with poisoned ones each time.
+/// Fails a few times with some records, and every time with poisoned ones.
 async fn call(mut events: Records<String, u64>, cx: Context, tried: Tried) -> AgentResult {
     while let Some(Record { key, value, .. }) = events.next().await {
         cx.send(&by_agent(), key, value)?;
@@ -108,7 +109,7 @@ fn world(seed: u64) -> Simulation {
     simulation.check(|outcome| Ok(judge(outcome)?))
 }
 
-/// What is wrong with what was written, if anything.
+/// Returns what is wrong with the output, if anything.
 fn judge(outcome: &Outcome) -> Result<(), String> {
     let mut expected = BTreeMap::<String, Vec<u64>>::new();
     for number in (0..RECORDS).filter(|number| !is_poisoned(*number)) {

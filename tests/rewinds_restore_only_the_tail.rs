@@ -1,4 +1,4 @@
-//! A rewind, and a restart on a kept disk, read what is missing from the changelogs and no more.
+//! A rewind, and a restart on an intact disk, read only the missing part of the changelogs.
 
 mod support;
 
@@ -61,20 +61,23 @@ async fn a_restart_after_a_graceful_stop_restores_nothing() {
     instance.stop().await.expect("a graceful stop");
 }
 
-/// A task that was away for a while brings its table up to date from where it left it, and a store
-/// never says that it is further back than it is.
+/// Feeds an instance, checks the output, and stops the instance gracefully.
+async fn feed_and_stop(lab: &mut Lab, instance: Instance, records: u64, within: Duration) {
+    lab.feed(records, within).await;
+    lab.check(&[&instance]).await;
+    instance.stop().await.expect("a graceful stop");
+}
+
+/// A task that returns after a while restores its table from where it left it, and a store never
+/// claims an earlier position than it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_comes_back_restores_what_happened_meanwhile() {
     let mut lab = Lab::new("comes-back", 1);
     let disk = SurvivingStores::new();
     let first = lab.start_on("first", Faults::new(), &disk, config());
-    lab.feed(2_000, Duration::from_millis(400)).await;
-    lab.check(&[&first]).await;
-    first.stop().await.expect("a graceful stop");
+    feed_and_stop(&mut lab, first, 2_000, Duration::from_millis(400)).await;
     let second = lab.start("second");
-    lab.feed(50, Duration::from_millis(50)).await;
-    lab.check(&[&second]).await;
-    second.stop().await.expect("a graceful stop");
+    feed_and_stop(&mut lab, second, 50, Duration::from_millis(50)).await;
     let first = lab.start_on("first", Faults::new(), &disk, config());
     first.runs().await;
     lab.check(&[&first]).await;
@@ -83,25 +86,21 @@ async fn a_task_that_comes_back_restores_what_happened_meanwhile() {
     first.stop().await.expect("a graceful stop");
 }
 
-/// What was deleted while a copy was left alone may be gone from the changelog, tombstone and all:
-/// only a whole reading is sure to be right.
+/// While a copy was unused, deletions may have been compacted away with their tombstones. Only
+/// reading the whole changelog is certainly right.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_left_alone_for_too_long_is_made_anew() {
+async fn a_copy_unused_for_too_long_is_rebuilt() {
     let mut lab = Lab::new("stale", 1);
     let disk = SurvivingStores::new();
     let first = lab.start_on("first", Faults::new(), &disk, config());
-    lab.feed(2_000, Duration::from_millis(400)).await;
-    lab.check(&[&first]).await;
-    first.stop().await.expect("a graceful stop");
+    feed_and_stop(&mut lab, first, 2_000, Duration::from_millis(400)).await;
     disk.age(Duration::from_secs(13 * 60 * 60));
     let first = lab.start_on("first", Faults::new(), &disk, config());
     first.runs().await;
     assert_eq!(restored(&first), 0, "old, but nothing was missing");
     first.stop().await.expect("a graceful stop");
     let second = lab.start("second");
-    lab.feed(50, Duration::from_millis(50)).await;
-    lab.check(&[&second]).await;
-    second.stop().await.expect("a graceful stop");
+    feed_and_stop(&mut lab, second, 50, Duration::from_millis(50)).await;
     let first = lab.start_on("first", Faults::new(), &disk, config());
     first.runs().await;
     lab.check(&[&first]).await;

@@ -42,7 +42,7 @@ async fn the_second_is_refused_and_the_first_goes_on() {
     assert!(status.is_running());
     let _ = stop.send(());
     first.await.expect("no panic").expect("a graceful stop");
-    // And now it is free.
+    // Now it is free.
     let third = App::new(topology("twice"), config(directory.path()));
     third.run(std::future::ready(())).await.expect("free again");
 }
@@ -59,9 +59,9 @@ async fn applications_share_a_directory_without_touching_each_other() {
     another.expect("runs");
 }
 
-/// Whoever drops the future of `run`, in a `select!` for instance, has ended the application.
+/// Dropping the future of `run`, in a `select!` for instance, ends the application.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_dropped_lets_go_of_it() {
+async fn dropping_a_run_releases_the_directory() {
     let directory = tempfile::tempdir().expect("a directory");
     let app = App::new(topology("dropped"), config(directory.path()));
     let status = app.status();

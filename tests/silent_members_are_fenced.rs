@@ -1,5 +1,5 @@
-//! A member whose group thread stands still loses its tasks while its workers go on: what they do
-//! from then on is seen by nobody, and it comes back as a member like any other.
+//! A member whose group thread is frozen loses its tasks while its workers go on. Their work from
+//! then on is invisible, and it returns as a normal member.
 
 mod support;
 
@@ -33,7 +33,7 @@ async fn workers_of_a_silent_member_commit_nothing() {
     heir.stop().await.expect("a graceful stop");
 }
 
-/// The same in the middle of a commit: between the offsets and its end.
+/// The same during a commit: between the offsets and its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_outlives_the_membership() {
     let mut lab = Lab::new("outlives", 2);

@@ -1,5 +1,5 @@
-//! However long a record takes, a commit is made in time: a backlog of all partitions that would
-//! take longer than a transaction may is no reason for one to expire.
+//! However long a record takes, a commit happens in time: no transaction expires, even if the
+//! backlog of all partitions takes longer than a transaction may.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use headwater::prelude::*;
 use support::Instances;
 
-/// The records are dated 1970; a log deletes by date.
+/// The records have timestamps in 1970, and a log deletes by timestamp.
 const FOREVER: &[(&str, &str)] = &[("retention.ms", "-1")];
 
 const PARTITIONS: i32 = 8;
@@ -20,7 +20,8 @@ async fn a_backlog_takes_many_transactions() {
     config.transaction_timeout = Duration::from_millis(600);
     client.create_topic_with("slow-in", PARTITIONS, FOREVER).expect("created");
     client.create_topic_with("slow-out", PARTITIONS, FOREVER).expect("created");
-    let (input, output) = (Topic::<u64, u64>::new("slow-in"), Topic::<u64, u64>::new("slow-out"));
+    let input = Topic::<u64, u64>::new("slow-in");
+    let output = Topic::<u64, u64>::new("slow-out");
     let mut writer = client.writer().expect("a writer");
     for n in 0..TOTAL {
         writer.send(&input, &n, &n, n as i64).expect("sent");
@@ -28,7 +29,7 @@ async fn a_backlog_takes_many_transactions() {
     writer.flush().expect("fed");
     let topology = move || {
         let app = Builder::new("slow");
-        // All of them take 2 s, those of one partition a quarter.
+        // All records take 2 s, those of one partition a quarter.
         let slow = |n: u64| {
             std::thread::sleep(Duration::from_millis(4));
             n
@@ -40,7 +41,8 @@ async fn a_backlog_takes_many_transactions() {
     instances.start();
     let output = Topic::<u64, u64>::new("slow-out");
     let mut outputs = client.reader(&output).expect("a reader");
-    let (mut seen, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+    let mut seen = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(30);
     while seen.len() < TOTAL as usize && Instant::now() < deadline {
         let next = outputs.next(Duration::from_millis(100)).expect("reads");
         seen.extend(next.map(|read| read.record.value));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use headwater::prelude::*;
 use testkit::TopologyTest;
 
-/// Some words of each payment: its account, its amount.
+/// The fields of a payment: its account and its amount.
 fn payments() -> Topic<String, i64> {
     Topic::new("payments")
 }
@@ -18,10 +18,11 @@ fn minutes(minutes: i64) -> i64 {
     minutes * 60_000
 }
 
-/// Each id once in ten minutes.
+/// Each id at most once in ten minutes.
 #[test]
 fn duplicates_are_dropped() {
-    let (requests, once) = (Topic::<String, String>::new("requests"), texts());
+    let requests = Topic::<String, String>::new("requests");
+    let once = texts();
     let app = Builder::new("deduplicate");
     let seen = Table::<String, i64>::new("seen").ttl(Duration::from_secs(600));
     let table = seen.clone();
@@ -49,7 +50,8 @@ fn duplicates_are_dropped() {
 /// A payment that is much larger than those of the account's last hour.
 #[test]
 fn the_last_hour_is_read() {
-    let (out, second) = (texts(), Duration::from_secs(1));
+    let out = texts();
+    let second = Duration::from_secs(1);
     let app = Builder::new("alarms");
     let per_minute = Table::<String, i64>::new("spent-per-minute");
     let windows = Tumbling::of(60 * second).retention(2 * 3_600 * second);
@@ -80,10 +82,11 @@ fn the_last_hour_is_read() {
     assert_eq!(texts, ["100 after 0", "120 after 50"]);
 }
 
-/// What somebody had clicked in the session in which they paid.
+/// The clicks of the session in which a user paid.
 #[test]
 fn the_session_of_a_payment_is_looked_up() {
-    let (clicks, out) = (Topic::<String, String>::new("clicks"), texts());
+    let clicks = Topic::<String, String>::new("clicks");
+    let out = texts();
     let app = Builder::new("sessions");
     let visits = Table::<String, u64>::new("visits");
     let half_an_hour = Duration::from_secs(1_800);

@@ -32,7 +32,8 @@ fn start(topology: Topology, config: &Config) -> Running {
 }
 
 fn doubling(id: &str) -> (Topology, Topic<String, String>, Topic<String, i64>) {
-    let (input, output) = (Topic::new(format!("{id}-in")), Topic::new(format!("{id}-out")));
+    let input = Topic::new(format!("{id}-in"));
+    let output = Topic::new(format!("{id}-out"));
     let app = Builder::new(id);
     let parse = |text: String| text.parse::<i64>();
     app.stream(&input).try_map_values(parse).to(&output);
@@ -70,7 +71,7 @@ async fn an_application_that_ended_by_an_error_does_not_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_does_one_that_was_stopped_or_dropped_or_never_began() {
+async fn an_application_that_stopped_was_dropped_or_never_started_does_not_run() {
     let (config, client) = embedded();
     create(&client, "stops", 1);
     let first = start(doubling("stops").0, &config);
@@ -91,7 +92,7 @@ async fn neither_does_one_that_was_stopped_or_dropped_or_never_began() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spare_runs() {
+async fn an_instance_without_tasks_runs() {
     let (config, client) = embedded();
     create(&client, "spare", 1);
     let first = start(doubling("spare").0, &config);
@@ -106,9 +107,9 @@ async fn a_spare_runs() {
     spare.ended.await.expect("no panic").expect("a graceful stop");
 }
 
-/// Two instances and a task that goes from one to the other and back.
+/// Two instances, and a task that moves from one to the other and back.
 #[tokio::test(flavor = "multi_thread")]
-async fn totals_keep_what_tasks_did_that_are_gone() {
+async fn totals_include_tasks_that_are_gone() {
     let (config, client) = embedded();
     create(&client, "totals", 2);
     let (topology, input, _) = doubling("totals");
@@ -140,7 +141,7 @@ async fn totals_keep_what_tasks_did_that_are_gone() {
     assert_eq!(end.processed + second.status.snapshot().totals.processed, 1_000);
 }
 
-/// What was done since the last look, a moment before the end, counts too.
+/// Work between the last status update and the end counts too.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_moment_counts() {
     let (config, client) = embedded();
@@ -161,10 +162,11 @@ async fn the_last_moment_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_to_be_tried_again_is_told_and_how_often_it_was() {
+async fn waiting_records_and_retries_are_counted() {
     let (config, client) = embedded();
     create(&client, "retries", 1);
-    let (input, output) = (Topic::<String, String>::new("retries-in"), Topic::new("retries-out"));
+    let input = Topic::<String, String>::new("retries-in");
+    let output = Topic::new("retries-out");
     let policy = ErrorPolicy::retry(2, Backoff::fixed(Duration::from_millis(300)));
     let app = Builder::new("retries");
     app.stream_with(&input, Consumed::new().on_error(policy.hold_key().then(ErrorPolicy::Skip)))
@@ -182,9 +184,9 @@ async fn what_waits_to_be_tried_again_is_told_and_how_often_it_was() {
     assert_eq!(app.status.snapshot().totals.retries, 2);
 }
 
-/// The end of an input that is written in transactions is a marker, which no reader is given.
+/// An input written in transactions ends with a marker, which is not delivered.
 #[tokio::test(flavor = "multi_thread")]
-async fn lag_comes_to_zero_behind_a_transaction() {
+async fn lag_reaches_zero_after_a_transaction() {
     let (config, client) = embedded();
     create(&client, "lag", 1);
     let (topology, input, _) = doubling("lag");
@@ -197,9 +199,12 @@ async fn lag_comes_to_zero_behind_a_transaction() {
     let mut producer = log.producer(&producer).expect("a producer");
     producer.init(PATIENCE).expect("initialised");
     producer.begin().expect("begun");
-    let (key, value) = (Some(&b"a"[..]), Some(&b"7"[..]));
-    let (topic, partition, timestamp, headers) = (input.name(), Some(0), 1_000, None);
-    producer.send(&Outgoing { topic, partition, key, value, timestamp, headers }).expect("sent");
+    let key = Some(&b"a"[..]);
+    let value = Some(&b"7"[..]);
+    let topic = input.name();
+    producer
+        .send(&Outgoing { topic, partition: Some(0), key, value, timestamp: 1_000, headers: None })
+        .expect("sent");
     producer.commit(PATIENCE).expect("committed");
 
     let app = start(topology, &config);

@@ -1,5 +1,4 @@
-//! An application that ran under exactly-once goes on under at-least-once: what was aborted stays
-//! so.
+//! An application continues under at-least-once after exactly-once: aborted records stay aborted.
 
 mod support;
 

@@ -1,31 +1,29 @@
 //! Tables with a `ttl`, and processors that read windows, in simulated worlds where everything goes
-//! wrong: what comes out, and what is kept, is what comes of the same records without any fault.
+//! wrong: output and tables are the same as without faults.
 //!
-//! All input is there before the start, in the order of its offsets far from that of its times.
+//! All input exists before the start, with offsets in a very different order from timestamps.
 //! `HEADWATER_SEEDS=10000 cargo test --release --test tables_expire_in_simulated_worlds`.
+
+mod support;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
 use headwater::prelude::*;
-use testkit::{Dice, Outcome, Simulation, TopologyTest, simulate};
+use testkit::{Dice, Outcome, Simulation, simulate};
 
-/// Of each input.
-const RECORDS: u64 = 80;
-const PARTITIONS: i32 = 3;
-const INPUTS: [&str; 2] = ["settings", "clicks"];
-const OUTPUTS: [&str; 4] = ["changes", "counts", "once", "read"];
+use support::calm_run::{Application, input, output};
+
+const APPLICATION: Application = Application {
+    topology,
+    inputs: &["settings", "clicks"],
+    outputs: &["changes", "counts", "once", "read"],
+    records: 80,
+    record,
+};
 const TTL: Duration = Duration::from_millis(25);
 const START: i64 = 1_000_000_000_000;
-
-fn input(name: &str) -> Topic<String, u64> {
-    Topic::new(name)
-}
-
-fn output(name: &str) -> Topic<String, String> {
-    Topic::new(name)
-}
 
 fn settings() -> Table<String, u64> {
     Table::new("settings").ttl(TTL)
@@ -57,7 +55,7 @@ fn topology() -> Topology {
     let once = once.each(|click, cx| {
         let table = seen();
         let mut seen = cx.table(&table)?;
-        // Every third one is told apart from the others.
+        // Every third one is treated differently.
         let key = format!("{}-{}", click.key, click.value % 3);
         if seen.get(&key)?.is_some() {
             return Ok(());
@@ -68,7 +66,8 @@ fn topology() -> Topology {
     once.to(&output("once"));
     let read = clicks.process::<String, String>("read");
     let read = read.reads(&settings()).reads(&per_window()).each(|click, cx| {
-        let (settings, windows) = (settings(), per_window());
+        let settings = settings();
+        let windows = per_window();
         let all = cx.table(&settings)?.range(..)?.collect::<Result<Vec<_>, _>>()?;
         let mut windows = cx.table(&windows)?;
         let recent = windows.windows(&click.key, click.timestamp - 35..=click.timestamp)?;
@@ -79,8 +78,8 @@ fn topology() -> Topology {
     app.build().expect("valid")
 }
 
-/// Times that go on, now slowly, now by more than rows are kept, with some that are late by little
-/// or by much.
+/// Timestamps that advance slowly or by more than the ttl, with some that are slightly or very
+/// late.
 fn record(dice: &mut Dice, number: u64) -> Record<String, u64> {
     let late = if dice.below(4) == 0 { dice.below(70) } else { dice.below(4) };
     let at = START + (number as i64) * 4 + 50 - late as i64;
@@ -88,56 +87,21 @@ fn record(dice: &mut Dice, number: u64) -> Record<String, u64> {
 }
 
 fn world(seed: u64) -> Simulation {
-    let mut simulation = Simulation::new(seed, topology)
-        .turns(2_000)
-        .config(|config| config.worker_threads = 1 + seed as usize % 2)
-        .fed_before_the_start();
-    for name in INPUTS {
-        simulation = simulation.topic(name, PARTITIONS).feed(&input(name), RECORDS, record);
-    }
-    for name in OUTPUTS {
-        simulation = simulation.topic(name, PARTITIONS);
-    }
-    simulation.check(check)
+    APPLICATION.world(seed).check(check)
 }
 
-/// The results of each key, in order.
-type Results = BTreeMap<String, Vec<(String, i64)>>;
-
-fn by_key(records: Vec<Record<String, String>>) -> Results {
-    let mut results = Results::new();
-    for Record { key, value, timestamp } in records {
-        results.entry(key).or_default().push((value, timestamp));
-    }
-    results
-}
-
-/// The same records, with nothing that goes wrong.
 fn check(outcome: &Outcome) -> Result<(), Box<dyn Error>> {
-    let widths = INPUTS.iter().chain(&OUTPUTS).map(|name| (*name, PARTITIONS));
-    let mut calm = TopologyTest::with_partitions(topology(), &widths.collect::<Vec<_>>());
-    for name in INPUTS {
-        for record in outcome.committed(&input(name))? {
-            calm.queue(&input(name), &record)?;
-        }
-    }
-    calm.run()?;
-    for name in OUTPUTS {
-        let (was, is) =
-            (by_key(calm.take_records(&output(name))?), outcome.committed(&output(name))?);
-        let is = by_key(is);
-        if was != is {
-            return Err(format!("{name}: {is:?}\nexpected: {was:?}").into());
-        }
-    }
-    // No setting is ever deleted otherwise.
+    let mut calm = APPLICATION.calm_run(outcome)?;
+    APPLICATION.compare_outputs(outcome, &mut calm)?;
+    // Settings are deleted only by expiry.
     let expired = outcome.committed(&output("changes"))?;
     if !expired.iter().any(|change| change.value == "None") {
         return Err("no row has expired".into());
     }
     for table in [settings(), counts(), seen()] {
         let rows = calm.table_rows(&table)?.into_iter().map(|row| (row.key, row.value));
-        let (was, is) = (rows.collect::<BTreeMap<_, _>>(), outcome.table_rows(&table)?);
+        let was = rows.collect::<BTreeMap<_, _>>();
+        let is = outcome.table_rows(&table)?;
         if was != is {
             return Err(format!("{}: {is:?}\nexpected: {was:?}", table.name()).into());
         }

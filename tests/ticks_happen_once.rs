@@ -1,5 +1,5 @@
-//! Ticks of an interval and of a cron expression happen once for the application, however its
-//! instances are killed, stopped and started, and whatever else goes wrong.
+//! Ticks of an interval and of a cron expression happen once per application, however its instances
+//! are killed, stopped and started, and whatever else goes wrong.
 //!
 //! `HEADWATER_SEEDS=2000 cargo test --release --test ticks_happen_once` runs more worlds.
 
@@ -70,7 +70,7 @@ fn judge(outcome: &Outcome) -> Result<(), Box<dyn std::error::Error>> {
             // As many, one after the other.
             assert_eq!(numbers, (1..=ticks.len() as u64).collect::<Vec<_>>(), "{name}");
         }
-        // What a date that was set by a day makes of them is another matter.
+        // Ticks after the date was set by a day are not checked here.
         if is_right_date && name == "all" {
             assert!(ticks.len() >= 1_000, "{} ticks", ticks.len());
             assert!(all_are_there(&ticks, INTERVAL), "{ticks:?}");
@@ -97,7 +97,7 @@ fn in_simulated_worlds_of_two_instances() {
     }
 }
 
-/// Two places for instances, turned by hand.
+/// Two slots for instances, driven by the test.
 struct Places {
     id: String,
     config: Config,
@@ -110,7 +110,7 @@ impl Places {
     fn turn(&mut self, number: usize, dice: &mut Dice) {
         let (place, stores) = &mut self.places[number];
         match (place.as_mut(), dice.below(100)) {
-            // Killed: whatever it was in the middle of.
+            // Killed, whatever it was doing.
             (Some(_), 0) => *place = None,
             (Some(app), 1) => app.stop(),
             (Some(app), _) if app.has_left() => *place = None,
@@ -179,7 +179,7 @@ fn a_thousand_seconds_while_instances_are_killed_and_join() {
     }
     for (name, interval) in [("every", 1), ("cron", 1), ("tens", 10)] {
         let ticks = chains(streams.remove(name).unwrap_or_default()).expect(name);
-        // Those that were missed are all but the last left out of "tens".
+        // "tens" skips all missed ticks except the last.
         let is_whole = name == "tens" || all_are_there(&ticks, interval * SECOND);
         assert!(is_whole, "{name}: {ticks:?}");
         let span = ticks.last().map_or(0, |last| last.time - ticks[0].time);
@@ -191,14 +191,15 @@ fn a_thousand_seconds_while_instances_are_killed_and_join() {
 }
 
 impl Places {
-    /// What a reader of committed records sees.
+    /// The records that a read_committed reader sees.
     fn committed(&self) -> Vec<(String, Tick)> {
         use runtime::transport::ReaderConfig;
         let partition = headwater::TopicPartition::new(Arc::clone(out(&self.id).name()), 0);
         let mut reader = self.log.reader(&ReaderConfig::new(true)).expect("a reader");
         let (begin, _) = reader.bounds(&partition, SECOND).expect("known");
         reader.add(&partition, begin).expect("added");
-        let (mut found, codec) = (Vec::new(), out(&self.id));
+        let mut found = Vec::new();
+        let codec = out(&self.id);
         loop {
             let fetched = reader.poll(Duration::ZERO, 10_000).expect("polls");
             if fetched.is_empty() {
@@ -215,7 +216,7 @@ impl Places {
     }
 }
 
-/// What comes out while instances come and go, in the order in which it was written.
+/// The output while instances start and stop, in the order in which it was written.
 async fn with_threads(guarantee: Guarantee) -> Vec<Tick> {
     let (config, client) = support::embedded();
     let config = Config { guarantee, ..config };

@@ -1,5 +1,5 @@
-//! The topic of ticks is created with one partition, checked like the others, shared with no other
-//! application, and not left out of an upgrade without a word.
+//! The topic of ticks is created with one partition, is checked like other topics, belongs to one
+//! application, and an upgrade without it is refused.
 
 mod support;
 
@@ -32,7 +32,7 @@ async fn refusal(topology: Topology, config: &Config) -> AppError {
     ended.expect("refused at once").expect_err("refused")
 }
 
-/// Runs it until something has come out.
+/// Runs it until there is some output.
 async fn run(topology: Topology, config: &Config, client: &Client, id: &str) {
     let app = App::new(topology, config.clone());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -50,7 +50,8 @@ async fn run(topology: Topology, config: &Config, client: &Client, id: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_with_more_partitions_is_refused() {
-    let ((config, client), id) = (embedded(), unique("wide"));
+    let (config, client) = embedded();
+    let id = unique("wide");
     client.create_topic(beats(&id).name(), 1).expect("created");
     client.create_topic(&format!("{id}-heart-ticks"), 2).expect("created");
     let error = refusal(ticking(&id), &config).await.to_string();
@@ -59,8 +60,9 @@ async fn one_with_more_partitions_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ticks_that_are_left_out_of_the_next_version_are_named() {
-    let ((mut config, client), id) = (embedded(), unique("left-out"));
+async fn an_upgrade_without_the_ticks_is_refused() {
+    let (mut config, client) = embedded();
+    let id = unique("left-out");
     client.create_topic(beats(&id).name(), 1).expect("created");
     client.create_topic(&format!("{id}-in"), 1).expect("created");
     run(ticking(&id), &config, &client, &id).await;
@@ -71,8 +73,9 @@ async fn ticks_that_are_left_out_of_the_next_version_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_applications_with_one_name_for_it_the_second_is_refused() {
-    let ((config, client), id) = (embedded(), unique("shared"));
+async fn a_second_application_with_the_same_topic_is_refused() {
+    let (config, client) = embedded();
+    let id = unique("shared");
     client.create_topic(beats(&id).name(), 1).expect("created");
     run(ticking(&id), &config, &client, &id).await;
     let (first, second) = id.rsplit_once('-').expect("a dash");

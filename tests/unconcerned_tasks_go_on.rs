@@ -1,5 +1,4 @@
-//! While an instance joins and leaves, the tasks that stay where they are keep their output
-//! flowing.
+//! While an instance joins and leaves, the tasks that do not move keep producing output.
 
 mod support;
 
@@ -67,7 +66,8 @@ async fn run(id: String, config: Config, client: Client, at_most: Duration) {
     let mut instances = Instances::new(move || topology(&id), config);
     instances.start();
     let stop = Arc::new(AtomicBool::new(false));
-    let (feeding, writer) = (Arc::clone(&stop), client.clone());
+    let feeding = Arc::clone(&stop);
+    let writer = client.clone();
     let feeder = std::thread::spawn(move || feed(&writer, &input, &feeding));
     let mut reader = client.reader(&output).expect("a reader");
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! A log that is not there is waited for, for a while, and then named in the error.
+//! An application waits a while for an unreachable log, and then ends with an error that names it.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn patient(connect_timeout: Duration) -> Config {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_never_comes() {
+async fn a_log_that_stays_unreachable() {
     let lab = Lab::new("never-comes", 1);
     let faults = Faults::new();
     faults.always(Call::Admin, AWAY);
@@ -33,7 +33,7 @@ async fn a_log_that_never_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_comes_late() {
+async fn a_log_that_becomes_reachable() {
     let mut lab = Lab::new("comes-late", 1);
     let faults = Faults::new();
     faults.always(Call::Admin, AWAY);
@@ -46,7 +46,7 @@ async fn a_log_that_comes_late() {
     app.stop().await.expect("a graceful stop");
 }
 
-/// Stopping while it waits for the log takes no time, and starts nothing behind one's back.
+/// Stopping while it waits for the log takes no time, and nothing starts afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_while_it_is_waited_for() {
     let lab = Lab::new("stop-waiting", 1);
@@ -65,9 +65,9 @@ async fn a_stop_while_it_is_waited_for() {
     assert_eq!(faults.count(Call::Fetch), polls, "it processes after its end");
 }
 
-/// A log that goes away while the application runs is waited for as well.
+/// An application also waits for a log that becomes unavailable while it runs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_goes_and_comes_back() {
+async fn a_log_that_becomes_unavailable_and_returns() {
     let mut lab = Lab::new("goes", 2);
     let app = lab.start("one");
     app.runs().await;

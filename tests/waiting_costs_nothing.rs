@@ -1,4 +1,4 @@
-//! An application that waits, for input or for an agent, sleeps.
+//! An application that waits for input or for an agent uses no CPU time.
 
 mod support;
 
@@ -14,7 +14,8 @@ async fn for_input() {
     let lab = Lab::new("idle", 4);
     let instance = lab.start("one");
     instance.runs().await;
-    let (fetches, commits) = (Call::Fetch, Call::Commit);
+    let fetches = Call::Fetch;
+    let commits = Call::Commit;
     let before = (instance.faults.count(fetches), instance.faults.count(commits));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let fetched = instance.faults.count(fetches) - before.0;
@@ -23,7 +24,7 @@ async fn for_input() {
     instance.stop().await.expect("a graceful stop");
 }
 
-/// Takes its time over every record.
+/// Is slow with every record.
 async fn slowly(
     mut events: Records<String, u64>,
     cx: Context,
@@ -54,7 +55,7 @@ async fn for_an_agent() {
     let copies = || lab.client.reader(&lab.topic("copies")).and_then(|mut read| read.read_to_end());
     wait_for("the copies", || copies().expect("reads").len() == 2).await;
     let fetched = faults.count(Call::Fetch) - before;
-    // Each record takes less than an agent may, both together do not.
+    // Each record takes less than an agent may take, but both together take more.
     assert!(fetched < 400, "{fetched} polls within two seconds of waiting");
     instance.stop().await.expect("a graceful stop");
 }

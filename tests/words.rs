@@ -24,7 +24,8 @@ fn count_words() {
 
 #[test]
 fn sales_per_minute() {
-    let (minute, five_seconds) = (Duration::from_secs(60), Duration::from_secs(5));
+    let minute = Duration::from_secs(60);
+    let five_seconds = Duration::from_secs(5);
     let topic = Topic::<String, u64>::new("sales");
     let out = Topic::<String, u64>::new("per-minute");
     let app = Builder::new("sales");
@@ -45,10 +46,12 @@ fn sales_per_minute() {
 
 #[test]
 fn enrich_a_stream() {
-    let (names, topic) = (Topic::<u64, String>::new("names"), Topic::<u64, String>::new("orders"));
+    let names = Topic::<u64, String>::new("names");
+    let topic = Topic::<u64, String>::new("orders");
     let out = Topic::<u64, String>::new("out");
     let app = Builder::new("enrich");
-    let (customers, orders) = (app.table(&names, &Table::new("customers")), app.stream(&topic));
+    let customers = app.table(&names, &Table::new("customers"));
+    let orders = app.stream(&topic);
     orders
         .left_join_table(&customers, |_, order, name| match name {
             Some(name) => format!("{order} for {name}"),
@@ -65,10 +68,12 @@ fn enrich_a_stream() {
 #[test]
 fn two_streams_within_ten_seconds() {
     let ten_seconds = Duration::from_secs(10);
-    let (ads, clicks) = (Topic::<u64, u64>::new("ads"), Topic::<u64, u64>::new("clicks"));
+    let ads = Topic::<u64, u64>::new("ads");
+    let clicks = Topic::<u64, u64>::new("clicks");
     let out = Topic::<u64, u64>::new("out");
     let app = Builder::new("clicks");
-    let (shown, clicked) = (app.stream(&ads), app.stream(&clicks));
+    let shown = app.stream(&ads);
+    let clicked = app.stream(&clicks);
     shown
         .join(
             clicked,
@@ -87,7 +92,8 @@ fn two_streams_within_ten_seconds() {
 #[test]
 fn visits() {
     let half_an_hour = Duration::from_secs(30 * 60);
-    let (clicks, out) = (Topic::<String, i64>::new("clicks"), Topic::<String, u64>::new("out"));
+    let clicks = Topic::<String, i64>::new("clicks");
+    let out = Topic::<String, u64>::new("out");
     let app = Builder::new("visits");
     app.stream(&clicks)
         .group_by_key()
@@ -105,7 +111,8 @@ fn visits() {
 
 #[test]
 fn rows_of_a_table() {
-    let (topic, out) = (Topic::<String, i64>::new("stock"), Topic::<String, _>::new("out"));
+    let topic = Topic::<String, i64>::new("stock");
+    let out = Topic::<String, _>::new("out");
     let app = Builder::new("stock");
     let stock = app.table(&topic, &Table::new("stock"));
     stock.filter(|_, pieces| *pieces < 5).to_stream().to(&out);
@@ -119,7 +126,8 @@ fn rows_of_a_table() {
 
 #[test]
 fn reference_data_everywhere() {
-    let (rates, topic) = (Topic::<String, i64>::new("rates"), Topic::<u64, i64>::new("prices"));
+    let rates = Topic::<String, i64>::new("rates");
+    let topic = Topic::<u64, i64>::new("prices");
     let out = Topic::<u64, i64>::new("out");
     let app = Builder::new("prices");
     let rate = app.global_table(&rates, &Table::new("rates"));
@@ -133,8 +141,9 @@ fn reference_data_everywhere() {
 }
 
 #[test]
-fn tables_by_a_foreign_key() {
-    let (orders, names) = (Topic::<u64, String>::new("orders"), Topic::new("names"));
+fn join_tables_by_a_foreign_key() {
+    let orders = Topic::<u64, String>::new("orders");
+    let names = Topic::new("names");
     let labels = Table::<u64, String>::new("labels");
     let app = Builder::new("labels");
     let order = app.table(&orders, &Table::new("orders"));
@@ -153,10 +162,13 @@ fn tables_by_a_foreign_key() {
 
 #[test]
 fn a_processor() {
-    let (minute, last) = (Duration::from_secs(60), Table::<String, i64>::new("last"));
-    let (topic, out) = (Topic::<String, i64>::new("readings"), Topic::<String, i64>::new("out"));
+    let minute = Duration::from_secs(60);
+    let last = Table::<String, i64>::new("last");
+    let topic = Topic::<String, i64>::new("readings");
+    let out = Topic::<String, i64>::new("out");
     let app = Builder::new("readings");
-    let (table, all) = (last.clone(), last.clone());
+    let table = last.clone();
+    let all = last.clone();
     app.stream(&topic)
         .process("every-minute")
         .table(&last)
@@ -189,7 +201,8 @@ async fn process(
 
 #[test]
 fn an_agent() {
-    let (orders, shipments) = (Topic::new("orders"), Topic::new("shipments"));
+    let orders = Topic::new("orders");
+    let shipments = Topic::new("shipments");
     let app = Builder::new("agent");
     let out = shipments.clone();
     app.agent("process", &orders)

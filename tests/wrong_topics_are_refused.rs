@@ -1,4 +1,5 @@
-//! Nothing is started on topics that are missing or wrong; the error names them, with both values.
+//! Nothing starts on topics that are missing or wrong; the error names them, with the actual and
+//! the required value.
 
 mod support;
 
@@ -71,8 +72,9 @@ async fn topics_that_do_not_fit_together_are_refused_before_anything_is_created(
     for part in ["uneven-left has 2", "uneven-right has 3"] {
         assert!(error.contains(part), "{error}");
     }
-    // A changelog made for the wrong number would be in the way when the topics are right.
-    assert!(client.partitions("uneven-counts-changelog").is_err(), "created all the same");
+    // A changelog with the wrong number of partitions would be in the way once the topics are
+    // right.
+    assert!(client.partitions("uneven-counts-changelog").is_err(), "created anyway");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +91,7 @@ async fn a_changelog_with_too_few_partitions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changelog_that_forgets() {
+async fn a_changelog_with_retention() {
     let (_, client) = embedded();
     client.create_topic("forgets-in", 1).expect("created");
     client.create_topic("forgets-out", 1).expect("created");
@@ -114,7 +116,7 @@ async fn a_repartition_topic_that_loses_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changelog_that_does_not_take_every_time() {
+async fn a_changelog_that_refuses_old_timestamps() {
     let (_, client) = embedded();
     client.create_topic("recent-in", 1).expect("created");
     client.create_topic("recent-out", 1).expect("created");
@@ -131,9 +133,9 @@ async fn a_changelog_that_does_not_take_every_time() {
     }
 }
 
-/// What was created for the application is accepted by its next start, and is what it must be.
+/// Topics created for the application have the required settings, and its next start accepts them.
 #[tokio::test(flavor = "multi_thread")]
-async fn internal_topics_are_made_as_they_must_be() {
+async fn internal_topics_are_created_with_the_required_settings() {
     let mut lab = Lab::new("policies", 3);
     for _ in 0..2 {
         let instance = lab.start("one");
@@ -156,7 +158,7 @@ async fn internal_topics_are_made_as_they_must_be() {
 
 /// Two instances that start at once both want to create the topics.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_another_instance_has_just_created() {
+async fn a_topic_that_another_instance_just_created() {
     let mut lab = Lab::new("both-create", 2);
     let instances: Vec<_> = ["one", "two", "three"].map(|name| lab.start(name)).into();
     lab.feed(100, Duration::from_millis(100)).await;

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
-use bench::{Kind, Workload, all};
+use bench::{Workload, WorkloadKind, all};
 use criterion::{Criterion, Throughput};
 
 fn main() {
@@ -16,7 +16,7 @@ fn main() {
     criterion.final_summary();
 }
 
-fn measure(criterion: &mut Criterion, kind: &Kind) {
+fn measure(criterion: &mut Criterion, kind: &WorkloadKind) {
     let (group, name) = kind.name.split_once('/').unwrap_or(("", kind.name));
     let mut group = criterion.benchmark_group(group);
     group.throughput(Throughput::Elements(kind.elements));

@@ -1,4 +1,4 @@
-//! Agents that await nothing but their records.
+//! Agents that await only their records.
 
 use streams_core::agent::{AgentResult, Context, Records as Asked};
 use streams_core::{Builder, Record, Table, Topic, Topology};
@@ -6,16 +6,16 @@ use testkit::Dice;
 
 use crate::driver::Driver;
 use crate::tables::clicks_of;
-use crate::workload::{Kind, Workload};
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: usize = 4_000;
 const KEYS: usize = 100;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = RECORDS as u64;
     vec![
-        Kind::counted("agents/send", N, || fed(sending())),
-        Kind::counted("agents/count", N, || fed(counting())),
+        WorkloadKind::counted("agents/send", N, || fed(sending())),
+        WorkloadKind::counted("agents/count", N, || fed(counting())),
     ]
 }
 

@@ -5,25 +5,25 @@ use streams_core::{Builder, Stream, Topic};
 use testkit::Dice;
 
 use crate::driver::Driver;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: u64 = 4_000;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     vec![
-        Kind::counted("chain/1", RECORDS, || fused(1)),
-        Kind::counted("chain/5", RECORDS, || fused(5)),
-        Kind::counted("chain/20", RECORDS, || fused(20)),
+        WorkloadKind::counted("chain/1", RECORDS, || fused(1)),
+        WorkloadKind::counted("chain/5", RECORDS, || fused(5)),
+        WorkloadKind::counted("chain/20", RECORDS, || fused(20)),
     ]
 }
 
-// Functions, not closures: these would have the chain before them in their types.
+// Functions, not closures, whose types would contain the chain before them.
 fn mixed(n: i64) -> i64 {
     n.rotate_left(7) ^ 0x5bd1_e995
 }
 
-/// One record of four thousand is not.
+/// True except for one record of four thousand.
 fn is_wanted(key: &i64, n: &i64) -> bool {
     (*key ^ *n) & 0xfff != 0xfff
 }
@@ -54,8 +54,8 @@ fn ten<'b>(
     five(five(stream))
 }
 
-/// Ten after ten, each ten a type of its own: a type of a hundred levels is deeper than the
-/// compiler goes without being told to (`recursion_limit`).
+/// Ten operators at a time, each ten with a type of their own: a type a hundred levels deep exceeds
+/// the compiler's default `recursion_limit`.
 fn hundred<'b>(source: Numbers<'b, impl Chain<Key = i64, Value = i64>>) {
     let mut stream = ten(source).shared();
     for _ in 1..10 {
@@ -72,11 +72,11 @@ fn send<'b>(stream: Numbers<'b, impl Chain<Key = i64, Value = i64>>) {
     stream.to(&Topic::new("out"));
 }
 
-/// A task with so many operators between its source and its sink: 1, 5, 10, 20 or 100,
-/// the last in ten parts.
+/// A task with this many operators between its source and its sink: 1, 5, 10, 20 or 100, the last
+/// in ten parts.
 ///
 /// # Panics
-/// With another number: each length is a type of its own.
+/// For any other number, because each length has its own type.
 pub fn task(operators: usize) -> Driver {
     let app = Builder::new("chain");
     let source = app.stream(&numbers());
@@ -92,14 +92,15 @@ pub fn task(operators: usize) -> Driver {
 }
 
 /// Records with keys and values that look random.
-pub fn records(count: u64) -> std::sync::Arc<Records> {
+pub fn records(count: u64) -> std::sync::Arc<EncodedRecords> {
     let mut dice = Dice::new(7);
     let record = |_| (dice.roll() as i64, dice.roll() as i64, 0);
-    Records::of(&numbers(), (0..count).map(record))
+    EncodedRecords::of(&numbers(), (0..count).map(record))
 }
 
 fn fused(operators: usize) -> Box<dyn Workload> {
-    let (mut task, records) = (task(operators), records(RECORDS));
+    let mut task = task(operators);
+    let records = records(RECORDS);
     Box::new(move || {
         task.feed(0, &records, 0);
         assert!(task.run() > 0, "records come out");

@@ -8,23 +8,23 @@ use streams_core::codec::{Bytes, Json, Postcard, Text};
 use streams_core::{Codec, Natural};
 use testkit::Dice;
 
-use crate::workload::{Kind, Workload};
+use crate::workload::{Workload, WorkloadKind};
 
 const VALUES: usize = 1_000;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = VALUES as u64;
     vec![
-        Kind::counted("codecs/json_encode", N, || encode(Arc::new(Json), orders())),
-        Kind::counted("codecs/json_decode", N, || decode(Arc::new(Json), orders())),
-        Kind::counted("codecs/postcard_encode", N, || encode(Arc::new(Postcard), orders())),
-        Kind::counted("codecs/postcard_decode", N, || decode(Arc::new(Postcard), orders())),
-        Kind::counted("codecs/text_encode", N, || encode(Arc::new(Text), numbers())),
-        Kind::counted("codecs/text_decode", N, || decode(Arc::new(Text), numbers())),
-        Kind::counted("codecs/big_endian_encode", N, || encode(u64::codec(), numbers())),
-        Kind::counted("codecs/big_endian_decode", N, || decode(u64::codec(), numbers())),
-        Kind::counted("codecs/string_encode", N, || encode(Arc::new(Bytes), strings())),
-        Kind::counted("codecs/string_decode", N, || decode(Arc::new(Bytes), strings())),
+        WorkloadKind::counted("codecs/json_encode", N, || encode(Arc::new(Json), orders())),
+        WorkloadKind::counted("codecs/json_decode", N, || decode(Arc::new(Json), orders())),
+        WorkloadKind::counted("codecs/postcard_encode", N, || encode(Arc::new(Postcard), orders())),
+        WorkloadKind::counted("codecs/postcard_decode", N, || decode(Arc::new(Postcard), orders())),
+        WorkloadKind::counted("codecs/text_encode", N, || encode(Arc::new(Text), numbers())),
+        WorkloadKind::counted("codecs/text_decode", N, || decode(Arc::new(Text), numbers())),
+        WorkloadKind::counted("codecs/big_endian_encode", N, || encode(u64::codec(), numbers())),
+        WorkloadKind::counted("codecs/big_endian_decode", N, || decode(u64::codec(), numbers())),
+        WorkloadKind::counted("codecs/string_encode", N, || encode(Arc::new(Bytes), strings())),
+        WorkloadKind::counted("codecs/string_decode", N, || decode(Arc::new(Bytes), strings())),
     ]
 }
 

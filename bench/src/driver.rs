@@ -6,7 +6,7 @@ use std::sync::Arc;
 use state::MemoryStore;
 use streams_core::{Effects, RecordBatch, Resume, Store, Task, TaskId, Topology};
 
-use crate::feed::{Feed, Records};
+use crate::feed::{EncodedRecords, RecordFeed};
 
 /// Records that a worker lets a task process before it sends what came out.
 const SLICE: usize = 1_000;
@@ -37,16 +37,16 @@ impl Driver {
         let id = TaskId { sub_topology: 0, partition: 0 };
         let mut task = Task::new(Arc::new(topology), id, store);
         task.resume(&resume, 0).expect("there is an offset for each input");
-        // There is no log that could have more than what is queued.
+        // There is no log with more records than those queued.
         (0..offsets.len()).for_each(|input| task.observe(input, true, false));
         Self { task, effects: Effects::new(), offsets, changelogs }
     }
 
-    /// Queues records as if they had been fetched now.
-    pub fn feed(&mut self, input: usize, records: &Arc<Records>, later_ms: i64) {
+    /// Queues records as if they had just been fetched.
+    pub fn feed(&mut self, input: usize, records: &Arc<EncodedRecords>, later_ms: i64) {
         let records = Arc::clone(records);
         let offset = self.offsets[input];
-        self.feed_batch(input, Box::new(Feed { records, offset, later_ms }));
+        self.feed_batch(input, Box::new(RecordFeed { records, offset, later_ms }));
     }
 
     /// Queues a batch that begins at [`offset`](Self::offset).
@@ -55,7 +55,7 @@ impl Driver {
         self.task.enqueue(input, batch);
     }
 
-    /// The offset behind everything queued so far.
+    /// The offset after everything queued so far.
     pub fn offset(&self, input: usize) -> i64 {
         self.offsets[input]
     }

@@ -1,12 +1,12 @@
-//! An application on the embedded log: group, fetch, tasks, transactions, commits, all on one
-//! thread and with time by hand, so that it can be repeated exactly.
+//! An application on the embedded log: group, fetch, tasks, transactions and commits, on one thread
+//! under a manual clock, so that it can be repeated exactly.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use embedded::{EmbeddedLog, LogOptions};
 use runtime::manual::{ManualApp, ManualAppParts};
-use runtime::transport::{Outgoing, Producer, ProducerConfig, Transport};
+use runtime::transport::{Producer, ProducerConfig, Transport};
 use runtime::{Client, Clock, Config, ManualClock};
 use serde::{Deserialize, Serialize};
 use state::MemoryStores;
@@ -15,24 +15,26 @@ use streams_core::{Builder, Table, Topic, Topology};
 use testkit::Dice;
 
 use crate::codecs::Order;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: usize = 4_000;
 const CUSTOMERS: usize = 400;
 const PARTITIONS: i32 = 4;
-/// After so many rounds a new log begins: one in memory would grow for ever.
+/// The number of rounds on one log. A log in memory would grow for ever.
 const ROUNDS_MAX: u64 = 20;
 /// A poll fetches 2,000 records, and a task processes 1,000 at a time: two are enough.
 const TURNS: usize = 4;
-/// A worker begins with few records in a turn, and doubles them.
+/// A worker starts with few records per turn, and doubles their number.
 const TURNS_AT_FIRST: usize = 16;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = RECORDS as u64;
     vec![
-        Kind::counted("end_to_end/map", N, || Box::new(EndToEnd::new(orders_to_shipments))),
-        Kind::counted("end_to_end/count", N, || Box::new(EndToEnd::new(count_per_customer))),
+        WorkloadKind::counted("end_to_end/map", N, || Box::new(EndToEnd::new(orders_to_shipments))),
+        WorkloadKind::counted("end_to_end/count", N, || {
+            Box::new(EndToEnd::new(count_per_customer))
+        }),
     ]
 }
 
@@ -74,8 +76,8 @@ fn count_per_customer() -> Topology {
 
 struct EndToEnd {
     topology: fn() -> Topology,
-    records: Arc<Records>,
-    world: World,
+    records: Arc<EncodedRecords>,
+    world: RunningApplication,
 }
 
 impl EndToEnd {
@@ -85,8 +87,8 @@ impl EndToEnd {
             let order = Order::rolled(&mut dice, number, CUSTOMERS);
             (order.customer_id.clone(), order, 0)
         });
-        let records = Records::of(&orders(), records);
-        Self { topology, world: World::new(topology, &records), records }
+        let records = EncodedRecords::of(&orders(), records);
+        Self { topology, world: RunningApplication::new(topology, &records), records }
     }
 }
 
@@ -95,7 +97,7 @@ impl Workload for EndToEnd {
         let commits = self.world.app.status().snapshot().commits.commits;
         assert_eq!(commits, self.world.rounds, "each round ends with a commit");
         if self.world.rounds == ROUNDS_MAX {
-            self.world = World::new(self.topology, &self.records);
+            self.world = RunningApplication::new(self.topology, &self.records);
         }
         self.world.rounds += 1;
         self.world.write(&self.records);
@@ -107,15 +109,15 @@ impl Workload for EndToEnd {
 }
 
 /// A log with an application that has its tasks.
-struct World {
+struct RunningApplication {
     clock: ManualClock,
     app: ManualApp,
     producer: Box<dyn Producer>,
     rounds: u64,
 }
 
-impl World {
-    fn new(topology: fn() -> Topology, records: &Records) -> Self {
+impl RunningApplication {
+    fn new(topology: fn() -> Topology, records: &EncodedRecords) -> Self {
         let clock = ManualClock::new(0);
         let log = LogOptions::default().clock(Arc::new(clock.clone())).in_memory();
         let client = Client::new(Arc::new(log.clone()));
@@ -143,7 +145,7 @@ impl World {
         world
     }
 
-    /// What was written, up to its commit.
+    /// Processes what was written, up to its commit.
     fn process(&mut self, turns: usize) {
         (0..turns).for_each(|_| self.turn_all());
         self.clock.advance(Duration::from_millis(250));
@@ -156,17 +158,10 @@ impl World {
         }
     }
 
-    fn write(&mut self, records: &Records) {
+    fn write(&mut self, records: &EncodedRecords) {
         let topic = Arc::clone(orders().name());
         let timestamp = self.clock.now();
-        for index in 0..records.len() {
-            let (key, value, _) = records.get(index);
-            let (key, value) = (Some(key), Some(value));
-            let (partition, headers) = (None, None);
-            let record = Outgoing { topic: &topic, partition, key, value, timestamp, headers };
-            self.producer.send(&record).expect("the log takes records");
-        }
-        self.producer.flush(Duration::ZERO).expect("the log takes records");
+        records.send(&mut *self.producer, &topic, |_| timestamp);
     }
 }
 

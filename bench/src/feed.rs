@@ -1,18 +1,20 @@
-//! The same records again and again, as if each time they had been fetched anew.
+//! The same records repeatedly, as if they were fetched again each time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use runtime::transport::{Outgoing, Producer};
 use streams_core::{Codec, Headers, RawRecord, RecordBatch, Timestamp, Topic};
 
 /// Keys and values as bytes.
 #[derive(Debug, Default)]
-pub struct Records {
+pub struct EncodedRecords {
     bytes: Vec<u8>,
-    /// Where key and value end, and the timestamp.
+    /// The ends of key and value, and the timestamp.
     ends: Vec<(usize, usize, Timestamp)>,
 }
 
-impl Records {
+impl EncodedRecords {
     /// The bytes of `records` by the codecs of `topic`.
     pub fn of<K: 'static, V: 'static>(
         topic: &Topic<K, V>,
@@ -48,20 +50,46 @@ impl Records {
         let (key_end, value_end, timestamp) = self.ends[index];
         (&self.bytes[begin..key_end], &self.bytes[key_end..value_end], timestamp)
     }
+
+    /// Sends all records to a topic, with the timestamps that `time` makes of theirs, and waits
+    /// until they are acknowledged.
+    ///
+    /// # Panics
+    /// If the log refuses a record.
+    pub fn send(
+        &self,
+        producer: &mut dyn Producer,
+        topic: &Arc<str>,
+        time: impl Fn(Timestamp) -> Timestamp,
+    ) {
+        for index in 0..self.len() {
+            let (key, value, timestamp) = self.get(index);
+            let record = Outgoing {
+                topic,
+                partition: None,
+                key: Some(key),
+                value: Some(value),
+                timestamp: time(timestamp),
+                headers: None,
+            };
+            producer.send(&record).expect("the log takes records");
+        }
+        producer.flush(Duration::ZERO).expect("the log takes records");
+    }
 }
 
-/// [`Records`] as a batch that begins at an offset, later by some time.
+/// [`EncodedRecords`] as a batch that begins at an offset, later by some time.
 #[derive(Debug)]
-pub struct Feed {
+pub struct RecordFeed {
     /// The records.
-    pub records: Arc<Records>,
+    pub records: Arc<EncodedRecords>,
     /// The first one's offset.
     pub offset: i64,
-    /// How much later they are than they say.
+    /// How much later they are than their timestamps say, in milliseconds.
     pub later_ms: i64,
 }
 
-impl RecordBatch for Feed {
+impl RecordBatch for RecordFeed {
     fn len(&self) -> usize {
         self.records.len()
     }

@@ -8,19 +8,19 @@ use streams_core::{Builder, JoinBuffers, JoinWindows, Table, Topic};
 use testkit::Dice;
 
 use crate::driver::Driver;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: usize = 4_000;
 const KEYS: usize = 400;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = RECORDS as u64;
     vec![
-        Kind::counted("join/stream_table", N, stream_table),
-        Kind::counted("join/table_table", N, table_table),
+        WorkloadKind::counted("join/stream_table", N, stream_table),
+        WorkloadKind::counted("join/table_table", N, table_table),
         // About one partner for each record.
-        Kind::counted("join/stream_stream", N, || stream_stream(RECORDS)),
+        WorkloadKind::counted("join/stream_stream", N, || stream_stream(RECORDS)),
     ]
 }
 
@@ -28,11 +28,11 @@ fn topic(name: &str) -> Topic<u64, u64> {
     Topic::new(name)
 }
 
-/// A record of a random key every so many milliseconds.
-fn records(seed: u64, count: usize, every_ms: i64) -> Arc<Records> {
+/// Records with random keys, this many milliseconds apart.
+fn records(seed: u64, count: usize, every_ms: i64) -> Arc<EncodedRecords> {
     let mut dice = Dice::new(seed);
     let record = |n| (dice.below(KEYS) as u64, dice.roll(), n as i64 * every_ms);
-    Records::of(&topic("any"), (0..count).map(record))
+    EncodedRecords::of(&topic("any"), (0..count).map(record))
 }
 
 /// The number of the input that `name` is.
@@ -47,9 +47,14 @@ fn stream_table() -> Box<dyn Workload> {
     let joined = app.stream(&topic("events")).join_table(&table, |_, event, row| event ^ row);
     joined.to(&topic("out"));
     let topology = app.build().expect("a topology");
-    let (rows, events) = (input(&topology, "rows"), input(&topology, "events"));
+    let rows = input(&topology, "rows");
+    let events = input(&topology, "events");
     let mut task = Driver::new(topology);
-    task.feed(rows, &Records::of(&topic("any"), (0..KEYS as u64).map(|key| (key, key, 0))), 0);
+    task.feed(
+        rows,
+        &EncodedRecords::of(&topic("any"), (0..KEYS as u64).map(|key| (key, key, 0))),
+        0,
+    );
     task.run();
     task.commit();
     let records = records(31, RECORDS, 0);
@@ -70,10 +75,11 @@ fn table_table() -> Box<dyn Workload> {
     both(app, RECORDS, 0)
 }
 
-/// A join of two streams, with a commit after so many records.
+/// A join of two streams, with a commit after this many records.
 pub fn stream_stream(records: usize) -> Box<dyn Workload> {
     let app = Builder::new("join");
-    let (left, right) = (app.stream(&topic("left")), app.stream(&topic("right")));
+    let left = app.stream(&topic("left"));
+    let right = app.stream(&topic("right"));
     let within = JoinWindows::within(Duration::from_millis(500));
     let buffers = JoinBuffers::with("buffers", Bytes, Bytes, Bytes);
     left.join(right, within, &buffers, |_, left, right| left ^ right).to(&topic("out"));

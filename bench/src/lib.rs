@@ -1,5 +1,5 @@
-//! What Headwater's parts cost, as workloads that repeat themselves exactly: the same seeds, the
-//! same records, one thread, time by hand.
+//! What Headwater's parts cost, as workloads that are exactly repeatable: the same seeds, the same
+//! records, one thread, a manual clock.
 //!
 //! The same workloads are measured in time by `benches/micro.rs` (criterion) and in instructions by
 //! the program `instructions`. The program `growth` asks another question: how the cost of a record
@@ -29,5 +29,5 @@ pub mod windows;
 mod workload;
 
 pub use driver::Driver;
-pub use feed::{Feed, Records};
-pub use workload::{Kind, Workload, all};
+pub use feed::{EncodedRecords, RecordFeed};
+pub use workload::{Workload, WorkloadKind, all};

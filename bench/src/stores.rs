@@ -8,19 +8,19 @@ use state::MemoryStore;
 use streams_core::{Store, StoreBatch, TableBatch};
 use testkit::Dice;
 
-use crate::workload::{Kind, Workload};
+use crate::workload::{Workload, WorkloadKind};
 
 /// Entries that the store has.
 const ENTRIES: usize = 50_000;
 /// Entries that a round goes over.
 const ROUND: usize = 1_000;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = ROUND as u64;
     let mut kinds = vec![
-        Kind::counted("stores/memory_get", N, || get(memory())),
-        Kind::counted("stores/memory_apply", N, || apply(memory())),
-        Kind::counted("stores/memory_scan", N, || scan(memory())),
+        WorkloadKind::counted("stores/memory_get", N, || get(memory())),
+        WorkloadKind::counted("stores/memory_apply", N, || apply(memory())),
+        WorkloadKind::counted("stores/memory_scan", N, || scan(memory())),
     ];
     if cfg!(feature = "rocksdb") {
         kinds.extend(rocks::kinds());
@@ -36,8 +36,8 @@ fn key(number: usize) -> Box<[u8]> {
     (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().into()
 }
 
-/// Sorted, as the task hands them over; with the timestamp in front of the value they are as long
-/// as those of a count.
+/// Sorted, as a task passes them. With the timestamp before the value they are as long as the
+/// entries of a count.
 fn batch(numbers: impl Iterator<Item = usize>, position: i64) -> StoreBatch {
     let keys: BTreeSet<_> = numbers.map(key).collect();
     let value = [position as u8; 16];
@@ -53,7 +53,8 @@ fn fill(store: &mut dyn Store) {
 
 fn get(mut store: Box<dyn Store>) -> Box<dyn Workload> {
     fill(&mut *store);
-    let (mut dice, mut value) = (Dice::new(3), Vec::new());
+    let mut dice = Dice::new(3);
+    let mut value = Vec::new();
     Box::new(move || {
         for _ in 0..ROUND {
             let key = key(dice.below(ENTRIES));
@@ -92,7 +93,7 @@ fn scan(mut store: Box<dyn Store>) -> Box<dyn Workload> {
     fill(&mut *store);
     let mut dice = Dice::new(5);
     Box::new(move || {
-        // Not so near to the end that there are fewer.
+        // Not so close to the end that there are fewer.
         let from = (dice.roll() >> 1).to_be_bytes();
         let mut left = ROUND;
         let visited = store.scan(0, &from, None, &mut |key, value| {
@@ -107,9 +108,9 @@ fn scan(mut store: Box<dyn Store>) -> Box<dyn Workload> {
 
 #[cfg(not(feature = "rocksdb"))]
 mod rocks {
-    use super::Kind;
+    use super::WorkloadKind;
 
-    pub(super) fn kinds() -> Vec<Kind> {
+    pub(super) fn kinds() -> Vec<WorkloadKind> {
         Vec::new()
     }
 }
@@ -120,10 +121,11 @@ mod rocks {
     use streams_core::{Store, StoreProvider};
     use tempfile::TempDir;
 
-    use super::{Kind, ROUND, Workload, apply, get, scan};
+    use super::{ROUND, Workload, WorkloadKind, apply, get, scan};
 
-    pub(super) fn kinds() -> Vec<Kind> {
-        let kind = |name, set_up| Kind { name, elements: ROUND as u64, is_counted: false, set_up };
+    pub(super) fn kinds() -> Vec<WorkloadKind> {
+        let kind =
+            |name, set_up| WorkloadKind { name, elements: ROUND as u64, is_counted: false, set_up };
         vec![
             kind("stores/rocksdb_get", || in_folder(get)),
             kind("stores/rocksdb_apply", || in_folder(apply)),
@@ -131,7 +133,7 @@ mod rocks {
         ]
     }
 
-    /// A workload with the folder that it works in, which is removed after it.
+    /// A workload with its working folder, which is removed afterwards.
     struct InFolder {
         workload: Box<dyn Workload>,
         _folder: TempDir,

@@ -6,20 +6,20 @@ use streams_core::{Builder, Table, Topic, Topology};
 use testkit::Dice;
 
 use crate::driver::Driver;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: usize = 4_000;
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = RECORDS as u64;
     vec![
-        // All but a hundred records of a commit find their key in the overlay.
-        Kind::counted("tables/count_hot", N, || count(100, false)),
-        // Nearly each record asks the store, and has a changelog record of its own.
-        Kind::counted("tables/count_cold", N, || count(20_000, false)),
-        // A source that passes over bad records keeps what it would have to take back.
-        Kind::counted("tables/count_hot_undoable", N, || count(100, true)),
+        // All records of a commit except a hundred find their key in the overlay.
+        WorkloadKind::counted("tables/count_hot", N, || count(100, false)),
+        // Nearly every record reads the store, and has its own changelog record.
+        WorkloadKind::counted("tables/count_cold", N, || count(20_000, false)),
+        // A source that skips bad records keeps what it would have to undo.
+        WorkloadKind::counted("tables/count_hot_undoable", N, || count(100, true)),
     ]
 }
 
@@ -41,10 +41,10 @@ fn topology(undoable: bool) -> Topology {
     app.build().expect("a topology")
 }
 
-/// A click for each key, which is spread over all its bytes, as if somebody had hashed it.
-pub fn clicks_of(keys: impl IntoIterator<Item = u64>) -> Arc<Records> {
+/// A click for each key, whose bytes look like a hash.
+pub fn clicks_of(keys: impl IntoIterator<Item = u64>) -> Arc<EncodedRecords> {
     let spread = |key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Records::of(&clicks(), keys.into_iter().map(|key| (spread(key), 1, 0)))
+    EncodedRecords::of(&clicks(), keys.into_iter().map(|key| (spread(key), 1, 0)))
 }
 
 fn count(keys: usize, undoable: bool) -> Box<dyn Workload> {

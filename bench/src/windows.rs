@@ -3,26 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use streams_core::codec::{Text, TimeWindowed};
+use streams_core::codec::Text;
+use streams_core::window::TimeWindowed;
 use streams_core::{Builder, Hopping, Session, Table, Topic, Tumbling, Windowed};
 use testkit::Dice;
 
 use crate::driver::Driver;
-use crate::feed::Records;
-use crate::workload::{Kind, Workload};
+use crate::feed::EncodedRecords;
+use crate::workload::{Workload, WorkloadKind};
 
 const RECORDS: usize = 2_000;
 const KEYS: usize = 200;
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<WorkloadKind> {
     const N: u64 = RECORDS as u64;
     vec![
-        Kind::counted("windows/tumbling_updates", N, tumbling_updates),
+        WorkloadKind::counted("windows/tumbling_updates", N, tumbling_updates),
         // Each round closes two windows of nearly all keys.
-        Kind::counted("windows/tumbling_closed", N, tumbling_closed),
-        Kind::counted("windows/hopping_updates", N, hopping_updates),
-        Kind::counted("windows/session_closed", N, || session_closed(RECORDS)),
+        WorkloadKind::counted("windows/tumbling_closed", N, tumbling_closed),
+        WorkloadKind::counted("windows/hopping_updates", N, hopping_updates),
+        WorkloadKind::counted("windows/session_closed", N, || session_closed(RECORDS)),
     ]
 }
 
@@ -31,10 +32,10 @@ fn clicks() -> Topic<u64, u64> {
 }
 
 /// A record each millisecond: by itself a round is two seconds of stream time.
-fn records(count: usize) -> Arc<Records> {
+fn records(count: usize) -> Arc<EncodedRecords> {
     let mut dice = Dice::new(21);
     let record = |at| (dice.below(KEYS) as u64, 1, at as i64);
-    Records::of(&clicks(), (0..count).map(record))
+    EncodedRecords::of(&clicks(), (0..count).map(record))
 }
 
 fn out() -> Topic<Windowed<u64>, u64> {
@@ -63,7 +64,7 @@ fn hopping_updates() -> Box<dyn Workload> {
     rounds(app, RECORDS)
 }
 
-/// Sessions, with a commit after so many records.
+/// Sessions, with a commit after this many records.
 pub fn session_closed(records: usize) -> Box<dyn Workload> {
     let app = Builder::new("windows");
     // A key comes five times a second: sessions of a few records.
@@ -75,14 +76,15 @@ pub fn session_closed(records: usize) -> Box<dyn Workload> {
 
 fn rounds(app: Builder, count: usize) -> Box<dyn Workload> {
     let mut task = Driver::new(app.build().expect("a topology"));
-    let (records, mut later_ms) = (records(count), 0);
+    let records = records(count);
+    let mut later_ms = 0;
     let mut run = move || {
         task.feed(0, &records, later_ms);
         assert!(task.run() > 0, "results come out");
         task.commit();
         later_ms += count as i64;
     };
-    // Until as many windows end as begin.
+    // Until as many windows close as open.
     (0..5).for_each(|_| run());
     Box::new(run)
 }

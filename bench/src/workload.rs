@@ -1,21 +1,21 @@
-//! A piece of work that is done again and again.
+//! A piece of work that is repeated.
 
 use crate::{agents, chain, codecs, end_to_end, joins, stores, tables, windows};
 
 /// A piece of work, and how to set it up.
-pub struct Kind {
+pub struct WorkloadKind {
     /// `group/name`.
     pub name: &'static str,
     /// How many records, values or entries one round goes over.
     pub elements: u64,
-    /// Whether its instructions are the same wherever it runs. What RocksDB does depends on the
-    /// processor it finds and on threads of its own.
+    /// Whether its instructions are the same wherever it runs. RocksDB's depend on the processor
+    /// and on its own threads.
     pub is_counted: bool,
-    /// Makes it ready for its first round.
+    /// Sets it up for its first round.
     pub set_up: fn() -> Box<dyn Workload>,
 }
 
-impl Kind {
+impl WorkloadKind {
     /// One whose instructions are counted.
     pub(crate) const fn counted(
         name: &'static str,
@@ -26,9 +26,9 @@ impl Kind {
     }
 }
 
-/// Rounds of work. A round may find what earlier rounds left, but costs what they cost.
+/// Rounds of work. A round may build on earlier ones, but costs the same.
 pub trait Workload {
-    /// What a round needs and is not measured.
+    /// Prepares a round, without being measured.
     fn prepare(&mut self) {}
 
     /// A round.
@@ -42,8 +42,8 @@ impl<F: FnMut()> Workload for F {
     }
 }
 
-/// All of them, in the order in which they are shown.
-pub fn all() -> Vec<Kind> {
+/// All workloads, in display order.
+pub fn all() -> Vec<WorkloadKind> {
     let groups = [
         agents::kinds(),
         chain::kinds(),

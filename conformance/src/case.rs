@@ -5,30 +5,30 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A topology, what is put into it, and what must come out.
+/// A topology, its input, and the expected output.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
     /// Its name.
     pub id: String,
-    /// What it is about.
+    /// Its description.
     pub group: String,
     /// `rules` or `kafka`; cases written by hand have none.
     #[serde(default = "rules")]
     pub basis: String,
-    /// How outputs are compared.
+    /// How to compare the output.
     #[serde(default)]
-    pub order: Order,
-    /// What to build.
-    pub topology: Shape,
-    /// What to put in, in order.
-    pub input: Vec<Step>,
-    /// What must come out.
+    pub order: OutputOrder,
+    /// The topology.
+    pub topology: CaseTopology,
+    /// The input, in order.
+    pub input: Vec<InputStep>,
+    /// The expected output.
     #[serde(default)]
     pub output: Vec<Out>,
-    /// What tables must hold at the end.
+    /// The expected contents of tables at the end.
     #[serde(default)]
-    pub store: BTreeMap<String, Vec<Entry>>,
-    /// What `peek` must see, if that is to be compared.
+    pub store: BTreeMap<String, Vec<TableEntry>>,
+    /// The records that `peek` must see, if they are compared.
     #[serde(default)]
     pub peeked: Option<Vec<Peeked>>,
 }
@@ -37,10 +37,10 @@ fn rules() -> String {
     "rules".to_owned()
 }
 
-/// How outputs are compared.
+/// How to compare the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum OutputOrder {
     /// The sequence of each topic.
     #[default]
     Strict,
@@ -48,22 +48,22 @@ pub enum Order {
     StepSet,
 }
 
-/// What to build.
+/// The topology.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Shape {
+pub struct CaseTopology {
     /// Topics that are consumed.
-    pub sources: Vec<Source>,
-    /// Operators, each behind those that it names.
+    pub sources: Vec<CaseSource>,
+    /// Operators, each after those that it names.
     #[serde(default)]
     pub ops: Vec<Op>,
     /// Topics that are written to.
     #[serde(default)]
-    pub sinks: Vec<Sink>,
+    pub sinks: Vec<CaseSink>,
 }
 
 /// A topic that is consumed, one of three ways.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Source {
+pub struct CaseSource {
     /// Its node's name.
     pub id: String,
     /// As a stream.
@@ -90,7 +90,7 @@ pub struct Op {
 
 /// Where records go.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Sink {
+pub struct CaseSink {
     /// The node that they come from.
     pub from: String,
     /// To one topic.
@@ -113,7 +113,7 @@ pub struct TopicBy {
 /// A record, or time that passes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub enum Step {
+pub enum InputStep {
     /// The wall clock goes on.
     Clock {
         /// By how much.
@@ -154,7 +154,7 @@ pub struct Out {
 
 /// An entry of a table.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Entry {
+pub struct TableEntry {
     /// Its key.
     #[serde(default)]
     pub key: Value,
@@ -192,7 +192,7 @@ pub enum CaseError {
         /// Why.
         source: std::io::Error,
     },
-    /// What stands there is no case.
+    /// The text is not a case.
     #[error("{file}, line {line}: {source}")]
     Syntax {
         /// The file.

@@ -1,21 +1,21 @@
-//! Compares what came out of a case with what must.
+//! Compares a case's results with the expected ones.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::case::{Case, Entry, Order, Out, Peeked};
+use crate::case::{Case, Out, OutputOrder, Peeked, TableEntry};
 use crate::key::{Key, Val, val};
-use crate::replay::Outcome;
+use crate::replay::ReplayOutcome;
 
-/// One thing that is not as it must be.
+/// A difference from the expected results.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// Where: a topic, a table, a `peek`.
     pub place: String,
-    /// What must be there, in order.
+    /// The expected lines, in order.
     pub expected: Vec<String>,
-    /// What is there.
+    /// The actual lines.
     pub found: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl Difference {
 }
 
 /// All differences of a case.
-pub fn compare(case: &Case, outcome: &Outcome) -> Vec<Difference> {
+pub fn compare(case: &Case, outcome: &ReplayOutcome) -> Vec<Difference> {
     let mut differences = outputs(case, outcome);
     if let Some(expected) = &case.peeked {
         peeks(expected, outcome, &mut differences);
@@ -47,7 +47,7 @@ pub fn compare(case: &Case, outcome: &Outcome) -> Vec<Difference> {
     differences
 }
 
-fn peeks(expected: &[Peeked], outcome: &Outcome, differences: &mut Vec<Difference>) {
+fn peeks(expected: &[Peeked], outcome: &ReplayOutcome, differences: &mut Vec<Difference>) {
     let line = |at: Option<usize>, op: &str, key: &Value, value: &Value| {
         let at = at.map_or(String::new(), |at| format!("step {at}: "));
         format!("{at}{op} {key} {value}")
@@ -69,14 +69,14 @@ fn push(all: &mut Vec<Difference>, place: String, expected: Vec<String>, found: 
 }
 
 /// The outputs in the sequences that must be equal, by the sequence's name.
-fn outputs(case: &Case, outcome: &Outcome) -> Vec<Difference> {
+fn outputs(case: &Case, outcome: &ReplayOutcome) -> Vec<Difference> {
     let has_steps = case.output.iter().all(|out| out.at.is_some());
     let has_times = |topic: &str| {
         case.output.iter().filter(|out| out.topic == topic).all(|out| out.ts.is_some())
     };
     let place = |at: Option<usize>, topic: &str, key: &Key| match case.order {
-        Order::Strict => topic.to_owned(),
-        Order::StepSet => {
+        OutputOrder::Strict => topic.to_owned(),
+        OutputOrder::StepSet => {
             let at = at.filter(|_| has_steps).map_or(String::new(), |at| format!("step {at} "));
             format!("{at}{topic} {}", key.to_json())
         }
@@ -104,8 +104,8 @@ fn outputs(case: &Case, outcome: &Outcome) -> Vec<Difference> {
     differences
 }
 
-/// A window that we have must be as expected; one that is missing must have been closed.
-fn store(name: &str, expected: &[Entry], found: &[(Key, Val, i64)]) -> Option<Difference> {
+/// A present window must be as expected; a missing one must have been closed.
+fn store(name: &str, expected: &[TableEntry], found: &[(Key, Val, i64)]) -> Option<Difference> {
     let line = |key: &Value, value: &Value, ts: Option<i64>| {
         format!("{key} {value}{}", ts.map_or(String::new(), |ts| format!(" @{ts}")))
     };

@@ -83,7 +83,8 @@ impl RowKey for Windowed<Key> {
     }
 }
 
-/// Strings as UTF-8; behind a string in a window stand a byte that is no UTF-8, start and end.
+/// Strings as UTF-8. A windowed string is followed by a byte that is not UTF-8, and the window's
+/// start and end.
 #[derive(Clone, Copy)]
 pub struct KeyCodec;
 
@@ -112,7 +113,8 @@ impl Codec<Key> for KeyCodec {
             .and_then(|(rest, end)| rest.split_last_chunk::<8>().map(|(rest, at)| (rest, at, end)))
             .and_then(|(rest, start, end)| Some((rest.strip_suffix(&[WINDOW])?, start, end)));
         let Some((key, start, end)) = windowed else { return text(bytes).map(Key::Plain) };
-        let (start, end) = (i64::from_be_bytes(*start), i64::from_be_bytes(*end));
+        let start = i64::from_be_bytes(*start);
+        let end = i64::from_be_bytes(*end);
         Ok(Key::Windowed(Windowed { key: text(key)?, start, end }))
     }
 }
@@ -134,7 +136,7 @@ impl Codec<Val> for ValCodec {
     }
 }
 
-/// JSON null and an absent value are one thing.
+/// JSON null and an absent value are the same.
 pub fn val(value: Option<Value>) -> Val {
     value.filter(|value| !value.is_null())
 }

@@ -1,4 +1,4 @@
-//! Replays semantics cases through Headwater's public API and compares what comes out.
+//! Replays semantics cases through Headwater's public API and compares the results.
 //!
 //! The cases' format and the rules that they follow are described in `conformance/README.md`.
 

@@ -1,4 +1,4 @@
-//! `conformance [--basis NAME] [--case ID] FILE...`: replays cases and prints how they went.
+//! `conformance [--basis NAME] [--case ID] FILE...`: replays cases and prints the results.
 
 use std::process::ExitCode;
 
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     };
     // A panic is reported with its case.
     std::panic::set_hook(Box::new(|_| {}));
-    let (mut report, mut shown) = (Report::default(), false);
+    let mut report = Report::default();
+    let mut shown = false;
     for file in &options.files {
         let cases = match case::read(file) {
             Ok(cases) => cases,

@@ -1,45 +1,46 @@
-//! Which tables of a case know what a row was before a change.
+//! Finds out which tables of a case know a row's value before a change.
 //!
-//! Kafka Streams keeps a table only if it is named or somebody needs it, and tells old values only
-//! if somebody asks; a filter behind a table that does not know them sends a tombstone for every
-//! row that does not pass. In Headwater a table always knows: a table that does not is a stream of
-//! optional values. This module decides which of the two each table of a case is.
+//! Kafka Streams stores a table only if it is named or needed, and sends old values only if an
+//! operator asks for them. A filter after a table without old values sends a tombstone for every
+//! row that does not pass. In Headwater a table always knows old values, so a table without them
+//! becomes a stream of optional values. This module decides which of the two each table of a case
+//! is.
 
 use std::collections::BTreeMap;
 
-use crate::case::{CaseError, Op, Shape};
+use crate::case::{CaseError, CaseTopology, Op};
 
-/// What is known of each table of a case.
+/// The tables of a case.
 #[derive(Debug, Default)]
-pub struct Plan {
-    tables: BTreeMap<String, Node>,
+pub struct CasePlan {
+    tables: BTreeMap<String, PlanNode>,
 }
 
 #[derive(Clone, Debug)]
-struct Node {
-    kind: Kind,
+struct PlanNode {
+    kind: NodeKind,
     /// Has a store of its own.
     is_kept: bool,
-    /// Tells old values.
+    /// Sends old values.
     tells_old: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum NodeKind {
     Source,
-    /// Aggregations, and what else always knows.
+    /// Aggregations and others that always know old values.
     Knowing,
     Filter(String),
     Map(String),
     Asking(Vec<String>),
 }
 
-impl Plan {
-    /// Goes through the operators in order, as Kafka Streams would build them.
-    pub fn of(shape: &Shape) -> Result<Self, CaseError> {
+impl CasePlan {
+    /// Visits the operators in the order in which Kafka Streams would build them.
+    pub fn of(shape: &CaseTopology) -> Result<Self, CaseError> {
         let mut plan = Self::default();
         for source in shape.sources.iter().filter(|source| source.table.is_some()) {
-            plan.add(&source.id, Kind::Source, source.store.is_some());
+            plan.add(&source.id, NodeKind::Source, source.store.is_some());
         }
         for op in &shape.ops {
             plan.op(op)?;
@@ -47,18 +48,18 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether a table knows what its rows were.
+    /// Whether a table knows its rows' former values.
     pub fn knows_old(&self, id: &str) -> bool {
         self.tables.get(id).is_none_or(|node| match node.kind {
-            Kind::Source => node.is_kept,
-            Kind::Filter(_) => node.tells_old,
-            Kind::Map(ref parent) => node.is_kept && node.tells_old || self.knows_old(parent),
-            Kind::Knowing | Kind::Asking(_) => true,
+            NodeKind::Source => node.is_kept,
+            NodeKind::Filter(_) => node.tells_old,
+            NodeKind::Map(ref parent) => node.is_kept && node.tells_old || self.knows_old(parent),
+            NodeKind::Knowing | NodeKind::Asking(_) => true,
         })
     }
 
-    fn add(&mut self, id: &str, kind: Kind, is_kept: bool) {
-        self.tables.insert(id.to_owned(), Node { kind, is_kept, tells_old: false });
+    fn add(&mut self, id: &str, kind: NodeKind, is_kept: bool) {
+        self.tables.insert(id.to_owned(), PlanNode { kind, is_kept, tells_old: false });
     }
 
     fn is_table(&self, id: &str) -> bool {
@@ -72,27 +73,28 @@ impl Plan {
         match op.op.as_str() {
             "filter" | "filter_not" if self.is_table(&from) => {
                 let tells_old = self.ask(&from, false);
-                self.add(&op.id, Kind::Filter(from), is_kept);
+                self.add(&op.id, NodeKind::Filter(from), is_kept);
                 self.set_tells_old(&op.id, tells_old);
             }
-            "map_values" if self.is_table(&from) => self.add(&op.id, Kind::Map(from), is_kept),
+            "map_values" if self.is_table(&from) => self.add(&op.id, NodeKind::Map(from), is_kept),
             "group_by" if self.is_table(&from) => {
                 self.ask(&from, true);
             }
             "suppress" => {
                 self.ask(&from, true);
-                self.add(&op.id, Kind::Asking(vec![from]), false);
+                self.add(&op.id, NodeKind::Asking(vec![from]), false);
             }
             "count" | "reduce" | "aggregate" | "cogroup" | "to_table" => {
-                self.add(&op.id, Kind::Knowing, true);
+                self.add(&op.id, NodeKind::Knowing, true);
             }
             "join" => self.join(op)?,
             "fk_join" => {
-                let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+                let left: String = op.get("left")?;
+                let right: String = op.get("right")?;
                 self.ask(&left, true);
                 self.keep(&left);
                 self.keep(&right);
-                self.add(&op.id, Kind::Source, is_kept);
+                self.add(&op.id, NodeKind::Source, is_kept);
             }
             _ => {}
         }
@@ -100,7 +102,8 @@ impl Plan {
     }
 
     fn join(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+        let left: String = op.get("left")?;
+        let right: String = op.get("right")?;
         self.keep(&right);
         if !self.is_table(&left) {
             return Ok(());
@@ -113,7 +116,7 @@ impl Plan {
         if kind == "outer" {
             self.ask(&right, true);
         }
-        self.add(&op.id, Kind::Asking(vec![left, right]), op.store()?.is_some());
+        self.add(&op.id, NodeKind::Asking(vec![left, right]), op.store()?.is_some());
         Ok(())
     }
 
@@ -123,21 +126,23 @@ impl Plan {
         }
     }
 
-    /// Somebody wants old values from a table; `force` lets a source be kept for it. Whether they
-    /// are told.
+    /// Asks a table for old values; `force` allows storing a source for that. Returns whether it
+    /// sends them.
     fn ask(&mut self, id: &str, force: bool) -> bool {
         let Some(node) = self.tables.get(id).cloned() else { return false };
         let told = match &node.kind {
             _ if node.tells_old => true,
-            Kind::Source => {
+            NodeKind::Source => {
                 if force {
                     self.keep(id);
                 }
                 force || node.is_kept
             }
-            Kind::Knowing => true,
-            Kind::Filter(parent) | Kind::Map(parent) => node.is_kept || self.ask(parent, force),
-            Kind::Asking(parents) => {
+            NodeKind::Knowing => true,
+            NodeKind::Filter(parent) | NodeKind::Map(parent) => {
+                node.is_kept || self.ask(parent, force)
+            }
+            NodeKind::Asking(parents) => {
                 for parent in parents {
                     self.ask(parent, true);
                 }
@@ -148,13 +153,13 @@ impl Plan {
         told
     }
 
-    /// Somebody looks rows of a table up: it, or what it is derived from, is kept.
+    /// Rows of a table are looked up: stores it, or the table from which it is derived.
     fn keep(&mut self, id: &str) {
         let Some(node) = self.tables.get_mut(id) else { return };
         match node.kind.clone() {
-            Kind::Source => node.is_kept = true,
-            Kind::Filter(parent) | Kind::Map(parent) if !node.is_kept => self.keep(&parent),
-            Kind::Asking(parents) => parents.iter().for_each(|parent| self.keep(parent)),
+            NodeKind::Source => node.is_kept = true,
+            NodeKind::Filter(parent) | NodeKind::Map(parent) if !node.is_kept => self.keep(&parent),
+            NodeKind::Asking(parents) => parents.iter().for_each(|parent| self.keep(parent)),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Puts a case's input in, and takes what comes out.
+//! Feeds a case's input to a topology test, and collects the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -9,8 +9,8 @@ use headwater::{Record, Timestamp};
 use serde_json::{Value, json};
 use testkit::TopologyTest;
 
-use crate::build::{Built, Store};
-use crate::case::{Case, CaseError, Step};
+use crate::build::{Built, CaseTable};
+use crate::case::{Case, CaseError, InputStep};
 use crate::key::{Key, KeyCodec, RowKey, Val, ValCodec};
 
 /// A record that came out: step, topic, key, value, timestamp.
@@ -18,9 +18,9 @@ pub type Output = (usize, String, Key, Val, Timestamp);
 /// An entry of a table: key, value, timestamp.
 pub type Entry = (Key, Val, Timestamp);
 
-/// What came out of a case.
+/// The results of a case.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct ReplayOutcome {
     /// The records, by step.
     pub outputs: Vec<Output>,
     /// The tables' contents.
@@ -29,13 +29,13 @@ pub struct Outcome {
     pub peeked: Vec<(usize, String, Key, Val)>,
 }
 
-/// What happens to a case's tasks between its steps.
+/// Interference with a case's tasks between its steps.
 pub trait Mischief {
-    /// Called in front of each step.
+    /// Called before each step.
     fn before(&mut self, step: usize, test: &mut TopologyTest) -> Result<(), CaseError>;
 }
 
-/// Nothing happens.
+/// No interference.
 pub struct Peace;
 
 impl Mischief for Peace {
@@ -45,11 +45,12 @@ impl Mischief for Peace {
 }
 
 /// Replays a case.
-pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<Outcome, CaseError> {
+pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<ReplayOutcome, CaseError> {
     let built = crate::build::build(case)?;
     let Built { topology, stores, peeked } = built;
     let mut test = TopologyTest::new(topology);
-    let (topics, mut outcome) = (sink_topics(case), Outcome::default());
+    let topics = sink_topics(case);
+    let mut outcome = ReplayOutcome::default();
     for (at, step) in case.input.iter().enumerate() {
         mischief.before(at, &mut test)?;
         put_in(step, &mut test)?;
@@ -63,7 +64,7 @@ pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<Outcome, CaseE
         let mut seen = peeked.lock().unwrap_or_else(PoisonError::into_inner);
         outcome.peeked.extend(seen.drain(..).map(|(op, key, value)| (at, op, key, value)));
     }
-    // Records without key are not rows, which the policy of every table is told to skip.
+    // Records without a key are not rows: every table's policy skips them.
     if let Some(failed) = test.failed().iter().find(|text| !text.contains("the key is null")) {
         return Err(CaseError::Unknown(failed.clone()));
     }
@@ -77,12 +78,12 @@ pub fn replay(case: &Case, mischief: &mut dyn Mischief) -> Result<Outcome, CaseE
     Ok(outcome)
 }
 
-fn put_in(step: &Step, test: &mut TopologyTest) -> Result<(), CaseError> {
+fn put_in(step: &InputStep, test: &mut TopologyTest) -> Result<(), CaseError> {
     match step {
-        Step::Clock { advance_wall_clock_ms } => {
+        InputStep::Clock { advance_wall_clock_ms } => {
             test.advance(Duration::from_millis(*advance_wall_clock_ms)).map_err(broken)
         }
-        Step::Record { topic, key, value, ts } => {
+        InputStep::Record { topic, key, value, ts } => {
             let key = Key::from_json(key).map_err(CaseError::Unknown)?;
             let record = Record::new(key, crate::key::val(Some(value.clone())), *ts);
             let topic = headwater::Topic::with(topic.as_str(), KeyCodec, ValCodec);
@@ -106,8 +107,8 @@ fn sink_topics(case: &Case) -> Vec<String> {
     topics.into_iter().collect()
 }
 
-/// A table's entries; `None` if it cannot be asked.
-fn entries(store: &Store, test: &mut TopologyTest) -> Result<Option<Vec<Entry>>, CaseError> {
+/// A table's entries; `None` if it cannot be read.
+fn entries(store: &CaseTable, test: &mut TopologyTest) -> Result<Option<Vec<Entry>>, CaseError> {
     use crate::build::windows::AnyWindows;
     macro_rules! windows {
         ($table:expr, $windows:expr) => {
@@ -121,13 +122,15 @@ fn entries(store: &Store, test: &mut TopologyTest) -> Result<Option<Vec<Entry>>,
         };
     }
     let mut entries = match store {
-        Store::Values(table) => rows(test.table_rows(table).map_err(broken)?, |value| value),
-        Store::WindowKeys(table) => rows(test.table_rows(table).map_err(broken)?, |value| value),
-        Store::Counts(table) => rows(test.table_rows(table).map_err(broken)?, number),
-        Store::Numbers(table) => rows(test.table_rows(table).map_err(broken)?, number),
-        Store::Windows(table, kind) => rows(windows!(table, kind), |value| value),
-        Store::WindowCounts(table, kind) => rows(windows!(table, kind), number),
-        Store::Global => return Ok(None),
+        CaseTable::Values(table) => rows(test.table_rows(table).map_err(broken)?, |value| value),
+        CaseTable::WindowKeys(table) => {
+            rows(test.table_rows(table).map_err(broken)?, |value| value)
+        }
+        CaseTable::Counts(table) => rows(test.table_rows(table).map_err(broken)?, number),
+        CaseTable::Numbers(table) => rows(test.table_rows(table).map_err(broken)?, number),
+        CaseTable::Windows(table, kind) => rows(windows!(table, kind), |value| value),
+        CaseTable::WindowCounts(table, kind) => rows(windows!(table, kind), number),
+        CaseTable::Global => return Ok(None),
     };
     entries.sort_by_key(|(key, _, _)| order(key));
     Ok(Some(entries))

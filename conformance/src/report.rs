@@ -7,32 +7,36 @@ use crate::case::{Case, CaseError};
 use crate::compare::{Difference, compare};
 use crate::replay::{Mischief, replay};
 
-/// How a case went.
+/// The result of a case.
 #[derive(Debug)]
-pub enum Verdict {
-    /// As it must.
+pub enum CaseVerdict {
+    /// The results are as expected.
     Passed,
-    /// Not as it must.
+    /// The results differ.
     Differs(Vec<Difference>),
     /// It cannot be built or run.
     Broken(CaseError),
 }
 
 /// Runs a case.
-pub fn judge(case: &Case, mischief: &mut dyn Mischief) -> Verdict {
+pub fn judge(case: &Case, mischief: &mut dyn Mischief) -> CaseVerdict {
     let run = || replay(case, mischief);
     // A case that makes the library panic is a failure of that case, not of the run.
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(Ok(outcome)) => {
             let differences = compare(case, &outcome);
-            if differences.is_empty() { Verdict::Passed } else { Verdict::Differs(differences) }
+            if differences.is_empty() {
+                CaseVerdict::Passed
+            } else {
+                CaseVerdict::Differs(differences)
+            }
         }
-        Ok(Err(error)) => Verdict::Broken(error),
-        Err(_) => Verdict::Broken(CaseError::Unknown("it panicked".to_owned())),
+        Ok(Err(error)) => CaseVerdict::Broken(error),
+        Err(_) => CaseVerdict::Broken(CaseError::Unknown("it panicked".to_owned())),
     }
 }
 
-/// Counts per group, and what failed.
+/// Counts per group, and the failures.
 #[derive(Debug, Default)]
 pub struct Report {
     groups: BTreeMap<String, (usize, usize)>,
@@ -41,22 +45,22 @@ pub struct Report {
 
 impl Report {
     /// Adds a case.
-    pub fn add(&mut self, case: &Case, verdict: &Verdict) {
+    pub fn add(&mut self, case: &Case, verdict: &CaseVerdict) {
         let (passed, total) = self.groups.entry(case.group.clone()).or_default();
         *total += 1;
         match verdict {
-            Verdict::Passed => *passed += 1,
-            Verdict::Differs(differences) => {
+            CaseVerdict::Passed => *passed += 1,
+            CaseVerdict::Differs(differences) => {
                 let first = differences.first().map_or_else(String::new, Difference::first);
                 self.failures.push(format!("{} ({}): {first}", case.id, case.basis));
             }
-            Verdict::Broken(error) => {
+            CaseVerdict::Broken(error) => {
                 self.failures.push(format!("{} ({}): {error}", case.id, case.basis));
             }
         }
     }
 
-    /// Adds a file, or a part of it, that holds no case.
+    /// Adds a file that cannot be read as cases, wholly or in part.
     pub fn add_unreadable(&mut self, error: &CaseError) {
         self.groups.entry("unreadable".to_owned()).or_default().1 += 1;
         self.failures.push(error.to_string());
@@ -82,14 +86,14 @@ impl std::fmt::Display for Report {
 }
 
 /// A case's differences, side by side.
-pub fn side_by_side(case: &Case, verdict: &Verdict) -> String {
+pub fn side_by_side(case: &Case, verdict: &CaseVerdict) -> String {
     let mut text = format!("{} ({}, {})\n", case.id, case.group, case.basis);
     match verdict {
-        Verdict::Passed => text.push_str("passed\n"),
-        Verdict::Broken(error) => {
+        CaseVerdict::Passed => text.push_str("passed\n"),
+        CaseVerdict::Broken(error) => {
             let _ = writeln!(text, "{error}");
         }
-        Verdict::Differs(differences) => {
+        CaseVerdict::Differs(differences) => {
             for difference in differences {
                 let _ = writeln!(text, "{}", difference.place);
                 table(difference, &mut text);
@@ -104,7 +108,8 @@ fn table(difference: &Difference, text: &mut String) {
     let width = expected.iter().map(|line| line.chars().count()).max().unwrap_or(0).clamp(8, 90);
     let _ = writeln!(text, "    {:width$} | found", "expected");
     for index in 0..expected.len().max(found.len()) {
-        let (left, right) = (expected.get(index), found.get(index));
+        let left = expected.get(index);
+        let right = found.get(index);
         let mark = if left == right { ' ' } else { '*' };
         let line = |line: Option<&String>| line.map_or("-", String::as_str).to_owned();
         let _ = writeln!(text, "  {mark} {:width$} | {}", line(left), line(right));

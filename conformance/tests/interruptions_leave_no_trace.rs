@@ -1,15 +1,15 @@
-//! Aborted transactions and crashes, with all local state lost or a part of it, change no result,
-//! nor does it that what is due is done in portions, with commits, aborts and crashes in between.
+//! Aborted transactions and crashes, with local state lost completely or in part, change no result.
+//! Neither does handling due work in portions, with commits, aborts and crashes in between.
 
 mod common;
 
 use conformance::case::{Case, CaseError};
 use conformance::replay::Mischief;
-use conformance::report::{Verdict, judge, side_by_side};
+use conformance::report::{CaseVerdict, judge, side_by_side};
 use testkit::{Dice, TopologyTest};
 
-/// Aborts one commit in five, and crashes in front of one step in eight; in half of the cases, what
-/// is due is done in portions of one to three.
+/// Aborts one commit in five, and crashes before one step in eight. In half of the cases, due work
+/// is handled in portions of one to three.
 struct Interruptions(Dice);
 
 impl Mischief for Interruptions {
@@ -29,7 +29,7 @@ impl Mischief for Interruptions {
     }
 }
 
-/// What a `peek` sees of an aborted transaction, it sees again.
+/// A `peek` sees the records of an aborted transaction again.
 fn without_peeks(mut case: Case) -> Case {
     case.peeked = None;
     case
@@ -43,7 +43,7 @@ fn outputs_and_tables_are_the_same_over_all_seeds() {
         for (index, case) in cases.iter().enumerate() {
             let dice = Dice::new(seed * 1_000 + index as u64);
             match judge(case, &mut Interruptions(dice)) {
-                Verdict::Passed => {}
+                CaseVerdict::Passed => {}
                 verdict => different.push(format!("seed {seed}: {}", side_by_side(case, &verdict))),
             }
         }

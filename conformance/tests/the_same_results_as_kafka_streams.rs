@@ -1,11 +1,11 @@
-//! Every case whose outputs follow from the rules gives what Kafka Streams gave.
+//! Every case whose outputs follow from the rules gives the same results as Kafka Streams.
 
 mod common;
 
 use conformance::replay::Peace;
-use conformance::report::{Report, Verdict, judge};
+use conformance::report::{CaseVerdict, Report, judge};
 
-/// Cases whose outputs hang on an internal of Kafka Streams, and which differ; README.md says why.
+/// Cases whose outputs depend on internals of Kafka Streams, and which differ; README.md says why.
 const DIFFERENT: [&str; 15] = [
     "open-emit_on_close-06",
     "open-emit_on_close-10",
@@ -25,7 +25,7 @@ const DIFFERENT: [&str; 15] = [
 ];
 
 #[test]
-fn of_the_cases_by_rules_every_one_passes() {
+fn every_case_of_the_rules_passes() {
     let mut report = Report::default();
     for case in common::cases_by_rules() {
         report.add(&case, &judge(&case, &mut Peace));
@@ -35,10 +35,10 @@ fn of_the_cases_by_rules_every_one_passes() {
 }
 
 #[test]
-fn of_the_cases_by_internals_those_that_differ_are_known() {
+fn only_known_cases_of_kafkas_internals_differ() {
     let by_internals = common::cases().into_iter().filter(|case| case.basis == "kafka");
     let differs =
-        |case: &conformance::case::Case| !matches!(judge(case, &mut Peace), Verdict::Passed);
+        |case: &conformance::case::Case| !matches!(judge(case, &mut Peace), CaseVerdict::Passed);
     let different: Vec<_> = by_internals.filter(differs).map(|case| case.id).collect();
     assert_eq!(different, DIFFERENT);
 }

@@ -11,11 +11,10 @@ use crate::connect::connect;
 
 /// An application: a topology with a configuration.
 ///
-/// [`run`](App::run) takes it through its life: it waits for the log, checks and creates topics,
-/// joins the group, processes, and stops gracefully when asked to, or with an error that names the
-/// record or step that it could not get over.
+/// [`run`](App::run) waits for the log, checks and creates topics, joins the group, processes, and
+/// stops gracefully when asked to. If it fails, its error names the record or step.
 pub struct App {
-    /// The error is said by `run`, where the application's life begins.
+    /// `run` returns the error, so that creating an application cannot fail.
     app: Result<runtime::App, AppError>,
     status: StatusHandle,
 }
@@ -27,7 +26,7 @@ impl App {
         Self::of(transport.map(|transport| runtime::App::new(topology, config, transport)))
     }
 
-    /// An application on a transport of your own; `config.broker` is only its name then.
+    /// An application on your own transport; `config.broker` is only its name.
     pub fn with_transport(
         topology: Topology,
         config: Config,
@@ -41,7 +40,7 @@ impl App {
         Self { app, status }
     }
 
-    /// Keeps tables in stores of your own instead of those that the configuration names.
+    /// Keeps tables in your own stores instead of those that the configuration names.
     #[must_use]
     pub fn with_stores(self, stores: Arc<dyn StoreProvider>) -> Self {
         Self { app: self.app.map(|app| app.with_stores(stores)), ..self }
@@ -53,10 +52,10 @@ impl App {
     }
 
     /// Runs until `shutdown` completes, then stops gracefully: commits, closes tables, leaves the
-    /// group. Must be called on a tokio runtime; processing has threads of its own.
+    /// group. Must be called on a tokio runtime; processing uses its own threads.
     ///
     /// # Errors
-    /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.
+    /// See [`AppError`]. Uncommitted work is repeated at the next start.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
         let app = self.app.inspect_err(|error| self.status.failed(error))?;
         app.run(shutdown).await

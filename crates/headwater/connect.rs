@@ -8,20 +8,20 @@ use runtime::{AppError, Client, Config, ConfigError};
 /// A plain client of the log that `config.broker` names.
 ///
 /// # Errors
-/// A URL that names no log, or an embedded log's directory that cannot be opened. A Kafka that is
-/// away is no error yet.
+/// The URL is invalid, or the embedded log's directory cannot be opened. An unreachable Kafka is
+/// not an error yet.
 pub fn client(config: &Config) -> Result<Client, AppError> {
     connect(config).map(Client::new)
 }
 
 /// The log that `config.broker` names.
 ///
-/// All users of `embedded:` in a process share one log in memory, and all users of one
-/// `embedded:./dir` the log in that directory, as the first of them has opened it.
+/// All users of `embedded:` in a process share one log in memory. All users of `embedded:./dir`
+/// share the log in that directory, with the options of the first that opened it.
 ///
-/// `embedded:./dir?damaged=skip` opens a damaged log without what is damaged (`damaged=refuse` is
-/// the default), `?verify=read` verifies records when they are read and not all of them when the
-/// log is opened (`verify=open`); `&` goes between two of them.
+/// `embedded:./dir?damaged=skip` opens a damaged log without its damaged part (default:
+/// `damaged=refuse`). `?verify=read` verifies records when they are read instead of all at opening
+/// (default: `verify=open`). Separate two options with `&`.
 ///
 /// # Errors
 /// As for [`client`].
@@ -46,8 +46,8 @@ fn embedded(directory: &str) -> Result<Arc<dyn Transport>, AppError> {
 
     use embedded::EmbeddedLog;
 
-    /// The logs of this process, the one in memory under the empty path. They stay open until the
-    /// process ends.
+    /// The logs of this process by path; the one in memory has the empty path. They stay open until
+    /// the process ends.
     static LOGS: Mutex<BTreeMap<PathBuf, EmbeddedLog>> = Mutex::new(BTreeMap::new());
 
     let (directory, options) = match directory.split_once('?') {
@@ -70,7 +70,7 @@ fn embedded(directory: &str) -> Result<Arc<dyn Transport>, AppError> {
     Ok(Arc::new(log))
 }
 
-/// What stands after the `?` of an embedded log's URL.
+/// Parses the options after the `?` of an embedded log's URL.
 #[cfg(feature = "embedded")]
 fn log_options(options: &str) -> Result<embedded::LogOptions, AppError> {
     use embedded::{Damaged, Verify};
@@ -94,7 +94,10 @@ fn log_options(options: &str) -> Result<embedded::LogOptions, AppError> {
 
 #[cfg(not(feature = "embedded"))]
 fn embedded(directory: &str) -> Result<Arc<dyn Transport>, AppError> {
-    Err(unknown(&format!("embedded:{directory}"), "built without the feature \"embedded\""))
+    Err(unknown(
+        &format!("embedded:{directory}"),
+        "this program was built without the feature \"embedded\"",
+    ))
 }
 
 #[cfg(feature = "kafka")]
@@ -116,7 +119,7 @@ fn kafka(config: &Config) -> Result<Arc<dyn Transport>, AppError> {
 
 #[cfg(not(feature = "kafka"))]
 fn kafka(config: &Config) -> Result<Arc<dyn Transport>, AppError> {
-    Err(unknown(&config.broker, "built without the feature \"kafka\""))
+    Err(unknown(&config.broker, "this program was built without the feature \"kafka\""))
 }
 
 #[cfg(all(test, feature = "embedded"))]

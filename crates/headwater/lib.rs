@@ -90,7 +90,7 @@ pub mod codec {
 #[cfg(feature = "failpoints")]
 pub use runtime::FAILPOINTS;
 
-/// The seams: what a transport or a store of one's own implements.
+/// Extension points: the traits of a transport or a store.
 pub mod spi {
     pub use runtime::transport;
     pub use streams_core::{
@@ -99,7 +99,7 @@ pub mod spi {
     };
 }
 
-/// What most programs need.
+/// The names that most programs need.
 pub mod prelude {
     pub use crate::agent::{AgentResult, Context, Records};
     pub use crate::chain::Chain;

@@ -1,4 +1,4 @@
-//! What has to come out of the shop, what came out, and whether that is the same.
+//! Compares the shop's expected output with its actual output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::shop::{GRACE, MINUTE, MinuteKey, PARTITIONS, Topics, minute_key};
 use headwater::prelude::*;
 use headwater::{ReadRecord, TopicReader, partition_for};
 
-/// What must have come out after `orders` orders.
+/// The expected output after `orders` orders.
 #[derive(Debug, Default, PartialEq)]
 pub struct Books {
     pub shipments: BTreeSet<u64>,
@@ -43,7 +43,7 @@ impl Books {
     }
 }
 
-/// What has come out so far; each record is looked at once, so a second shipment of an order shows.
+/// The output so far. Each record is read once, so a second shipment of an order is noticed.
 pub struct Outputs {
     shipments: TopicReader<String, Shipment>,
     counts: TopicReader<String, u64>,
@@ -90,7 +90,7 @@ impl Outputs {
     }
 }
 
-/// Compares what came out with what had to, and says so.
+/// Compares the actual with the expected output, and prints the result.
 pub fn audit(expected: &Books, found: &Books, twice: &[String]) -> Result {
     println!("\n{:>10} {:>7}", "customer", "orders");
     for (customer, count) in &found.counts {

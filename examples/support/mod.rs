@@ -1,4 +1,4 @@
-//! What the examples share: a command line of one flag, and small data to work on.
+//! Shared by the examples: the command line and small input data.
 #![allow(dead_code, unreachable_pub, reason = "each example uses its part")]
 
 pub mod books;
@@ -40,8 +40,8 @@ pub fn config() -> Result<Config> {
     Ok(config)
 }
 
-/// Creates a topic that keeps its records for ever: the examples' data is dated, and a broker would
-/// delete by that date.
+/// Creates a topic that keeps its records for ever: the examples' records have old timestamps, and
+/// a broker would delete them.
 pub fn create_topic(client: &Client, name: &str, partitions: i32) -> Result {
     client.create_topic_with(name, partitions, &[("retention.ms", "-1")])?;
     Ok(())
@@ -54,7 +54,7 @@ fn logging() {
     tracing_subscriber::fmt().with_env_filter(level).with_writer(to).without_time().init();
 }
 
-/// An application that runs beside the example's own code.
+/// An application that runs beside the example's code.
 pub struct Running {
     pub status: StatusHandle,
     stop: oneshot::Sender<()>,
@@ -85,7 +85,7 @@ impl Running {
     }
 }
 
-/// Reads committed records of `topic` until `enough` is true of all of them, or a minute has
+/// Reads committed records of `topic` until `enough` returns true for all of them, or a minute has
 /// passed.
 pub async fn read_until<K: Clone + 'static, V: Clone + 'static>(
     client: &Client,

@@ -1,4 +1,4 @@
-//! Orders and sales, made up from their number: the same number is always the same order.
+//! Generated orders and sales: the same number always gives the same order.
 
 use std::ops::Range;
 

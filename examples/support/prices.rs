@@ -1,4 +1,4 @@
-//! A small HTTP service that takes its time, and is overloaded now and then.
+//! A small HTTP service that is slow, and sometimes overloaded.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -24,7 +24,8 @@ struct Log {
 impl Prices {
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let (port, log) = (listener.local_addr()?.port(), Arc::<Mutex<Log>>::default());
+        let port = listener.local_addr()?.port();
+        let log = Arc::<Mutex<Log>>::default();
         let kept = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -48,7 +49,8 @@ impl Prices {
 async fn serve(stream: TcpStream, log: Arc<Mutex<Log>>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let (mut key, mut line) = (String::new(), String::new());
+        let mut key = String::new();
+        let mut line = String::new();
         // The headers end with an empty line.
         while stream.read_line(&mut line).await? > 2 {
             if let Some(value) = line.strip_prefix("idempotency-key:") {

@@ -36,10 +36,8 @@ impl Topics {
             counts: Topic::json("shop-customer-counts"),
             per_minute: Topic::json("shop-sales-per-minute"),
         };
-        let (inputs, outputs) = (
-            [topics.orders.name(), topics.sales.name()],
-            [topics.shipments.name(), topics.counts.name(), topics.per_minute.name()],
-        );
+        let inputs = [topics.orders.name(), topics.sales.name()];
+        let outputs = [topics.shipments.name(), topics.counts.name(), topics.per_minute.name()];
         for name in inputs.into_iter().chain(outputs) {
             super::create_topic(client, name, PARTITIONS)?;
         }
@@ -56,13 +54,14 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Goes on where the topics end: whatever a crash kept from one of them is placed first.
+    /// Continues where the topics end: an order that a crash kept from one of them is placed first.
     pub fn new(client: &Client, topics: &Topics) -> Result<Self> {
         let ids = |topic: &Topic<String, Order>| -> Result<BTreeSet<u64>> {
             let placed = client.reader(topic)?.read_to_end()?;
             Ok(placed.into_iter().map(|read| read.record.value.id).collect())
         };
-        let (orders, sales) = (ids(&topics.orders)?, ids(&topics.sales)?);
+        let orders = ids(&topics.orders)?;
+        let sales = ids(&topics.sales)?;
         let next = orders.iter().chain(&sales).max().map_or(0, |last| last + 1);
         let mut generator = Self { topics: topics.clone(), writer: client.writer()?, next };
         for id in 0..next {
@@ -81,7 +80,8 @@ impl Generator {
     }
 
     fn write(&mut self, id: u64, as_order: bool, as_sale: bool) -> Result {
-        let (order, at) = (orders::order(id), orders::placed_at(id));
+        let order = orders::order(id);
+        let at = orders::placed_at(id);
         if as_order {
             self.writer.send(&self.topics.orders, &order.customer, &order, at)?;
         }

@@ -12,12 +12,12 @@ const PORTS_OF_A_NODE: u16 = 3;
 pub struct Broker {
     first_port: u16,
     nodes: u16,
-    /// Whose turn it is to be struck.
+    /// The node to fail next.
     turn: u16,
 }
 
 impl Broker {
-    /// So many nodes; three keep three replicas of everything.
+    /// Starts this many nodes; three keep three replicas of everything.
     pub fn start(nodes: u16) -> Self {
         Self::start_with(nodes, "")
     }
@@ -36,7 +36,7 @@ impl Broker {
         Config { broker: format!("kafka://{}", hosts.join(",")), ..Config::default() }
     }
 
-    /// `kill -9` of the next one. A large process takes its time to be gone, and its port with it.
+    /// `kill -9` of the next node. A large process takes a while to exit and free its port.
     pub fn kill(&mut self) {
         self.turn = (self.turn + 1) % self.nodes;
         self.signal("KILL");
@@ -47,12 +47,12 @@ impl Broker {
         }
     }
 
-    /// Starts the one that was killed again, with what it had.
+    /// Restarts the killed node with its data.
     pub fn start_again(&self) {
         run(&mut script(self.port(self.turn), &["start", "--keep"], 1));
     }
 
-    /// The next one stands still until [`Self::thaw`].
+    /// Freezes the next node until [`Self::thaw`].
     pub fn freeze(&mut self) {
         self.turn = (self.turn + 1) % self.nodes;
         self.signal("STOP");
@@ -62,11 +62,11 @@ impl Broker {
         self.signal("CONT");
     }
 
-    /// What Kafka's own console consumer sees of a topic, committed records only: keys and values.
+    /// The keys and values of a topic's committed records, read by Kafka's own console consumer.
     pub fn consume(&self, topic: &str, count: u64) -> Vec<(String, String)> {
         let output = Command::new("bash")
             .args(["scripts/kafka.sh", "consume", topic, "--timeout-ms", "15000"])
-            // One more than there should be, so that it waits for what should not be there.
+            // One more than expected, so that it waits for records that should not exist.
             .args(["--max-messages", &(count + 1).to_string()])
             .env("HEADWATER_KAFKA_PORT", self.first_port.to_string())
             .stderr(Stdio::null())
@@ -80,15 +80,15 @@ impl Broker {
         text.lines().map(parts).collect()
     }
 
-    /// What Kafka says of all transactions, of those that hang for a minute and whose coordinator
-    /// does not know of them, and of the producers of a partition.
+    /// Kafka's descriptions of all transactions, of those that hang for a minute without their
+    /// coordinator's knowledge, and of the producers of a partition.
     pub fn print_transactions(&self, topic: &str, partition: i32) {
         self.tell(&["transactions"]);
         self.tell(&["transactions", "1"]);
         self.tell(&["transactions", topic, &partition.to_string()]);
     }
 
-    /// What of itself the broker's log says: transactions left without their markers.
+    /// The broker's log lines about transactions without their markers.
     pub fn print_skipped_markers(&self) {
         for node in 0..self.nodes {
             for log in ["before.log", "out.log"] {
@@ -148,9 +148,8 @@ fn run(command: &mut Command) {
     assert!(command.status().expect("bash").success(), "{command:?}");
 }
 
-/// Below the ports that the system gives to whoever connects: a client that connects again and
-/// again to a broker that is away would be given the broker's own port some time, and keep it from
-/// coming back.
+/// Below the ephemeral ports. A client that keeps reconnecting to an unavailable broker would
+/// eventually get the broker's own port, and keep the broker from restarting.
 fn free_port(nodes: u16) -> u16 {
     let first = 20_000 + (std::process::id() % 4_000) as u16 * 3;
     let is_free = |first: &u16| {

@@ -1,4 +1,4 @@
-//! What happens to three instances and their broker.
+//! The faults of three instances and their broker.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,16 +33,16 @@ pub static BROKER_FAULTS: [Fault; 3] = [
     Fault { name: "kill -9 while a broker is away", strike: Matrix::kill_both },
 ];
 
-/// Whoever takes so long to catch up has to say why.
+/// A longer time to catch up must be explained in the log.
 const SLOW: Duration = Duration::from_secs(10);
 
 pub struct Matrix {
     broker: Broker,
     job: Job,
     directory: Kept,
-    /// The first is never touched itself.
+    /// The first instance is never faulted itself.
     instances: Vec<Instance>,
-    /// Whose turn it is.
+    /// The next victim.
     turn: usize,
     started: usize,
     damaged: usize,
@@ -63,8 +63,8 @@ impl Drop for Kept {
 impl Matrix {
     pub fn new(broker: Broker, job: Job) -> Self {
         let directory = Kept(tempfile::tempdir().expect("a directory"));
-        let (instances, turn, started, damaged) = (Vec::new(), 0, 0, 0);
-        let mut matrix = Self { broker, job, directory, instances, turn, started, damaged };
+        let mut matrix =
+            Self { broker, job, directory, instances: Vec::new(), turn: 0, started: 0, damaged: 0 };
         for transactions in [Transactions::Auto, Transactions::V1, Transactions::V2] {
             let instance = matrix.start(transactions);
             matrix.instances.push(instance);
@@ -72,7 +72,7 @@ impl Matrix {
         matrix
     }
 
-    /// The process of the instance that nobody touches.
+    /// The process of the instance without faults.
     pub fn steady(&self) -> u32 {
         self.instances[0].pid()
     }
@@ -81,8 +81,8 @@ impl Matrix {
         self.job.fed()
     }
 
-    /// Starts again whoever has ended, as a supervisor does; and as an operator does, who has
-    /// truncated changelogs by order, removes the copies that no longer fit.
+    /// Restarts ended instances, as a supervisor does. Like an operator after truncating
+    /// changelogs, it removes copies that no longer fit.
     pub fn tend(&mut self) {
         for instance in &mut self.instances {
             if !instance.is_running() {
@@ -94,9 +94,10 @@ impl Matrix {
         }
     }
 
-    /// Waits until everything fed so far is counted; how long that took.
+    /// Waits until everything fed so far is counted; returns how long that took.
     pub fn catches_up(&mut self, after: &str, within: Duration) -> Duration {
-        let (began, fed) = (Instant::now(), self.job.fed());
+        let began = Instant::now();
+        let fed = self.job.fed();
         while self.job.counted() < fed {
             self.tend();
             if began.elapsed() > within || self.job.gave_up() {
@@ -111,7 +112,7 @@ impl Matrix {
         began.elapsed()
     }
 
-    /// All that is known of why nothing moves, or too much.
+    /// Diagnostics for the case that too little or too much is counted.
     fn explain(&self) {
         self.print_logs();
         self.job.print_offsets();
@@ -122,7 +123,7 @@ impl Matrix {
 
     pub fn check(self) {
         let rebuilt: usize = self.instances.iter().map(|one| rebuilds(&one.log())).sum();
-        // Once for each damaged file, found by one task or another; never without damage.
+        // A store is rebuilt once for each damaged file, and never without damage.
         assert!(rebuilt <= self.damaged, "{rebuilt} stores rebuilt, {} damaged", self.damaged);
         println!("{} files damaged, {rebuilt} stores rebuilt", self.damaged);
         let Self { broker, job, instances, .. } = self;
@@ -136,7 +137,7 @@ impl Matrix {
             let log = instance.state_dir().with_extension("log");
             let ended_well = instance.stop();
             let log = std::fs::read_to_string(log);
-            // The last ones are given the tasks of those that stop before them.
+            // The last ones get the tasks of those that stop before them.
             let is_refused = log.as_ref().is_ok_and(|log| has_an_old_copy(log));
             assert!(ended_well || is_refused, "a graceful stop: {}", tail(&log));
         }
@@ -154,7 +155,7 @@ impl Matrix {
         Instance::start(&self.job.id, &config, &self.directory.0.path().join(name))
     }
 
-    /// The next victim: never the first.
+    /// The next victim, never the first instance.
     fn victim(&mut self) -> &mut Instance {
         self.turn += 1;
         let others = self.instances.len() - 1;
@@ -204,8 +205,8 @@ impl Matrix {
         self.broker.start_again();
     }
 
-    /// No file of an instance may grow: it fails, or it does without writing. Asked to stop, it has
-    /// to write, if it has a task just then.
+    /// No file of an instance may grow: it fails, or continues without writing. A stop makes it
+    /// write, if it has a task at that moment.
     fn fill_disk(&mut self) {
         let has_struck = (0..10).any(|_| {
             let victim = self.victim();
@@ -224,7 +225,7 @@ impl Matrix {
 
     fn damage_file(&mut self) {
         let victim = self.victim();
-        // A stop writes what there is, so that there is something to damage.
+        // A stop flushes tables, so that there is something to damage.
         ask_to_stop(victim);
         let files = table_files(victim.state_dir());
         for file in &files {
@@ -248,8 +249,7 @@ impl Matrix {
         fourth.stop();
     }
 
-    /// All but the newest entries of each changelog are deleted; of the forty keys each has changed
-    /// since.
+    /// Deletes all except the newest entries of each changelog. All forty keys have changed since.
     fn truncate_changelogs(&mut self) {
         let mut admin = self.job.client.admin().expect("a client");
         let config = &self.job.config;
@@ -265,7 +265,7 @@ impl Matrix {
             before.push((partition, (end - 500).max(begin)));
         }
         assert!(before.iter().any(|(_, offset)| *offset > 0), "nothing to truncate yet");
-        // Of a topic that is only compacted Kafka deletes nothing by order.
+        // Kafka refuses to delete records of a topic that is only compacted.
         self.broker.configure(&changelog, "cleanup.policy=delete");
         let until = Instant::now() + within;
         while let Err(error) = admin.delete_records(&before, within) {
@@ -275,9 +275,10 @@ impl Matrix {
         self.kill_one();
     }
 
-    /// The twin has the victim's identity and a disk of its own: one of them has to give way.
+    /// The twin has the victim's identity and its own disk: one of them must end.
     fn twin(&mut self) {
-        let (id, transactions) = (self.job.id.clone(), Transactions::Auto);
+        let id = self.job.id.clone();
+        let transactions = Transactions::Auto;
         let mut config = self.job.config.clone();
         config.kafka.transactions = transactions;
         config.session_timeout = Duration::from_secs(6);
@@ -290,7 +291,7 @@ impl Matrix {
         twin.kill();
     }
 
-    /// What they said of late.
+    /// The recent lines of their logs.
     fn print_logs(&self) {
         for instance in &self.instances {
             println!("--- {}\n{}", instance.state_dir().display(), tail(&Ok(instance.log())));
@@ -298,7 +299,7 @@ impl Matrix {
     }
 }
 
-/// The last lines of a log, without the many about single records.
+/// The last lines of a log, without those about single records.
 fn tail(log: &std::io::Result<String>) -> String {
     let log = log.as_deref().unwrap_or_default();
     let of_record = |line: &&str| line.contains("dealt with by the error policy");
@@ -307,7 +308,7 @@ fn tail(log: &std::io::Result<String>) -> String {
     lines.join("\n")
 }
 
-/// Whether it has ended because a changelog was truncated beyond its copy of the table.
+/// Whether it ended because a changelog was truncated beyond its copy of the table.
 fn has_an_old_copy(log: &str) -> bool {
     log.lines().next_back().is_some_and(|line| line.contains("to keep only what the topic holds"))
 }

@@ -16,11 +16,12 @@ use crate::broker::Broker;
 const BUCKETS: u64 = 40;
 const PARTITIONS: i32 = 6;
 
-/// One transaction of input: so many records, and one that cannot be decoded.
+/// The records of one input transaction, which also has one that cannot be decoded.
 const GOOD: u64 = 99;
 
-/// For each step of a transaction of input. A broker that starts again on a busy machine has taken
-/// 17 s; and one that ends the transaction sooner takes it away from a feeder that still waits.
+/// The time limit of each step of an input transaction. A broker on a busy machine has taken 17 s
+/// to restart. A shorter transaction time-out would end the transaction while the feeder still
+/// waits.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keys are text and values JSON, so that Kafka's own tools can print them.
@@ -28,8 +29,8 @@ fn topic(name: impl Into<Arc<str>>) -> Topic<String, u64> {
     Topic::with(name, Text, Json)
 }
 
-/// Re-keys, counts in a table, sends every count: whatever is lost or done twice shows in the
-/// sequence of a key's counts.
+/// Re-keys, counts in a table, sends every count: anything lost or done twice shows in the sequence
+/// of a key's counts.
 pub fn topology(id: &str) -> Topology {
     let app = Builder::new(id);
     let input = topic(format!("{id}-in"));
@@ -59,8 +60,8 @@ struct Shared {
     fed: AtomicU64,
     dead: AtomicU64,
     aborted: AtomicU64,
-    /// The first value whose count has not been read from the output: those of each bucket came
-    /// without gap or repeat, and other buckets do not make up for one that hangs.
+    /// The first value whose count has not been read from the output. The counts of each bucket
+    /// came without gap or repeat, and other buckets do not make up for one that is stuck.
     counted: AtomicU64,
     stop: AtomicBool,
 }
@@ -73,9 +74,13 @@ impl Job {
             client.create_topic(&topic, PARTITIONS).expect("created");
         }
         let shared = Arc::new(Shared::default());
-        let (id, feeding, watching) = (id.to_owned(), Arc::clone(&shared), Arc::clone(&shared));
-        let (of_feeder, of_watcher) = (config.clone(), config.clone());
-        let (input, output) = (format!("{id}-in"), format!("{id}-out"));
+        let id = id.to_owned();
+        let feeding = Arc::clone(&shared);
+        let watching = Arc::clone(&shared);
+        let of_feeder = config.clone();
+        let of_watcher = config.clone();
+        let input = format!("{id}-in");
+        let output = format!("{id}-out");
         let threads = vec![
             std::thread::spawn(move || feed(&of_feeder, &input, &feeding)),
             std::thread::spawn(move || watch(&of_watcher, &output, &watching)),
@@ -91,13 +96,12 @@ impl Job {
         self.shared.counted.load(Ordering::Acquire)
     }
 
-    /// Whether what feeds or watches has ended, which it does only by a panic.
+    /// Whether the feeder or the watcher has ended, which happens only by a panic.
     pub fn gave_up(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Where everything ends, and how far the group has come: for whoever has to find out why
-    /// nothing moves.
+    /// The ends of all topics and the group's offsets, to find out why nothing moves.
     pub fn print_offsets(&self) {
         let log = headwater::connect(&self.config).expect("a log");
         let within = Duration::from_secs(10);
@@ -125,18 +129,19 @@ impl Job {
         }
     }
 
-    /// Whether everything is counted that was ever fed.
+    /// Whether everything fed so far is counted.
     pub fn is_done(&self) -> bool {
         self.shared.counted.load(Ordering::Acquire) == self.fed()
     }
 
-    /// Stops feeding, and looks at everything with Kafka's own consumer.
+    /// Stops feeding, and checks everything with Kafka's own consumer.
     pub fn check(mut self, broker: &Broker, catch_up: impl Fn(&Self)) {
         // The watcher goes on until it has seen everything.
         self.shared.stop.store(true, Ordering::Release);
         self.threads.remove(0).join().expect("fed");
         catch_up(&self);
-        let (fed, dead) = (self.fed(), self.shared.dead.load(Ordering::Acquire));
+        let fed = self.fed();
+        let dead = self.shared.dead.load(Ordering::Acquire);
         let aborted = self.shared.aborted.load(Ordering::Acquire);
         assert!(aborted > 0 && dead > 0);
         let counts = broker.consume(&format!("{}-out", self.id), fed);
@@ -169,7 +174,8 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
         producer.init(Duration::from_secs(20)).ok()?;
         Some(producer)
     };
-    let (mut producer, mut transactions) = (fresh(), 0_u64);
+    let mut producer = fresh();
+    let mut transactions = 0_u64;
     while !shared.stop.load(Ordering::Acquire) {
         let Some(current) = &mut producer else {
             producer = fresh();
@@ -178,7 +184,7 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
         let next = shared.fed.load(Ordering::Acquire);
         transactions += 1;
         let is_aborted = transactions.is_multiple_of(5);
-        // The bad one of each says which it was.
+        // The undecodable record of each says which transaction it was.
         let bad = format!("attempt {transactions}, aborted {is_aborted}");
         match transaction(&mut **current, &topic, next, &bad, is_aborted) {
             Ok(()) if is_aborted => drop(shared.aborted.fetch_add(GOOD, Ordering::AcqRel)),
@@ -190,14 +196,14 @@ fn feed(config: &Config, topic: &str, shared: &Shared) {
                 println!("the feeder: {bad}: {error}");
                 producer = fresh();
             }
-            Err(Failed::Unknown(error)) => panic!("nobody knows what was fed: {error}"),
+            Err(Failed::Unknown(error)) => panic!("it is unknown what was fed: {error}"),
         }
         std::thread::sleep(Duration::from_millis(40));
     }
 }
 
 enum Failed {
-    /// Nothing of it was, or will be, committed.
+    /// Nothing of the transaction was, or will be, committed.
     Before(TransportError),
     Unknown(TransportError),
 }
@@ -211,7 +217,8 @@ fn transaction(
 ) -> Result<(), Failed> {
     producer.begin().map_err(Failed::Before)?;
     for value in next..=next + GOOD {
-        let (key, text) = (format!("key-{value}"), value.to_string());
+        let key = format!("key-{value}");
+        let text = value.to_string();
         let text = if value == next + GOOD { bad } else { &text };
         let record = Outgoing {
             topic,
@@ -235,14 +242,14 @@ fn now() -> i64 {
     since.expect("after 1970").as_millis() as i64
 }
 
-/// A key; its last count, and the partition and the offset of that.
+/// A key, its last count, and the count's partition and offset.
 type Counted = (String, (u64, i32, i64));
 
 /// Reads the output as it comes: each key's counts are 1, 2, 3, … without gap or repeat.
 fn watch(config: &Config, output: &str, shared: &Shared) {
     let client = headwater::client(config).expect("a client");
     let mut reader = client.reader(&topic(output)).expect("a reader");
-    // Of each key, in the order of the buckets: the last count, and where it was.
+    // The last count of each key and its position, in the order of the buckets.
     let mut counts = Vec::from_iter((0..BUCKETS).map(|bucket| (name(bucket), (0, 0, 0))));
     while !(shared.stop.load(Ordering::Acquire)
         && shared.counted.load(Ordering::Acquire) == shared.fed.load(Ordering::Acquire))
@@ -255,11 +262,12 @@ fn watch(config: &Config, output: &str, shared: &Shared) {
                 continue;
             }
         };
-        let (key, value) = (&read.record.key, read.record.value);
+        let key = &read.record.key;
+        let value = read.record.value;
         let found = counts.iter_mut().find(|(name, _)| name == key);
         let (_, last) = found.expect("the key of a bucket");
         let here = (last.0 + 1, read.partition, read.offset);
-        assert_eq!(value, here.0, "{key} is lost or doubled: {here:?} behind {last:?}");
+        assert_eq!(value, here.0, "{key} is lost or doubled: {here:?} after {last:?}");
         *last = here;
         let counted = first_missing(&counts);
         shared.counted.store(counted, Ordering::Release);
@@ -268,7 +276,7 @@ fn watch(config: &Config, output: &str, shared: &Shared) {
     }
 }
 
-/// Values are counted by their buckets, one after the other in each.
+/// Values are counted by bucket, in order within each.
 fn first_missing(counts: &[Counted]) -> u64 {
     let next = |(bucket, (_, last)): (u64, &Counted)| last.0 * BUCKETS + bucket;
     (0..).zip(counts).map(next).min().unwrap_or(0)

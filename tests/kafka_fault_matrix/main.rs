@@ -1,12 +1,12 @@
-//! On a real broker of its own: three instances of one application under load go through kills,
-//! stand-stills, full disks, damaged files, lost disks, truncated changelogs, a twin with the same
-//! identity, and joins in the middle of it all; the input has aborted
-//! transactions and records that cannot be decoded. Nothing is lost, doubled or torn, as Kafka's
-//! own console consumer sees it; after each of them everything is caught up within 30 s; no state
-//! is wiped but for the damage; and an instance that nobody touches stays as large as it was.
+//! On a real broker of its own, three instances of one application under load go through kills,
+//! freezes, full disks, damaged files, lost disks, truncated changelogs, a twin with the same
+//! identity, and joins at any moment. The input has aborted transactions and records that cannot be
+//! decoded. Kafka's own console consumer sees nothing lost, doubled or torn. After each fault
+//! everything is caught up within 30 s. No state is wiped except for damaged files, and an instance
+//! without faults does not grow.
 //!
-//! `HEADWATER_ROUNDS=20` goes through all of them so many times; once is the default.
-//! `HEADWATER_FAULTS=kill,joins` goes through those only whose names contain one of these words.
+//! `HEADWATER_ROUNDS=20` goes through all of them 20 times; the default is once.
+//! `HEADWATER_FAULTS=kill,joins` selects those whose names contain one of these words.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -35,7 +35,7 @@ use usage::Usage;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Not a test of its own: what the child processes run.
+/// Not a test: the child processes run it.
 #[test]
 fn child() {
     run_child(job::topology);
@@ -46,7 +46,7 @@ fn nothing_is_lost_doubled_or_torn() {
     go_through(1, &FAULTS, Duration::from_secs(30));
 }
 
-/// Takes the machine's disk and processors for Kafka's starts: gone through by `./dev faults` only.
+/// Kafka's restarts take much disk and CPU time, so only `./dev faults` runs this.
 #[test]
 fn one_of_three_brokers_dies_or_stands_still() {
     if is_asked_for("HEADWATER_BROKER_DIES") {
@@ -54,8 +54,8 @@ fn one_of_three_brokers_dies_or_stands_still() {
     }
 }
 
-/// The same with one node only, on which nothing takes over what the dead one had. Sooner or later
-/// Kafka 4.3 loses the end of a transaction in it (KAFKA-20734), whoever its clients are:
+/// The same with one node, so that no other takes over. Sooner or later Kafka 4.3 then loses the
+/// end of a transaction (KAFKA-20734), whatever its clients are:
 /// `scripts/kafka/skipped_markers.sh`.
 #[test]
 fn the_only_broker_dies_or_stands_still() {
@@ -78,18 +78,19 @@ fn is_chosen(fault: &Fault) -> bool {
     chosen.split(',').any(|word| fault.name.contains(word))
 }
 
-/// For one test after the other: they would choose the same ports, and disturb each other.
+/// One test at a time: concurrent ones would choose the same ports and disturb each other.
 static MACHINE: Mutex<()> = Mutex::new(());
 
-/// With so many brokers. `within` so much time of a fault's end everything that was fed until then
-/// must be counted.
+/// Runs the matrix with this many brokers. `within` this time after a fault, everything fed until
+/// then must be counted.
 fn go_through(nodes: u16, faults: &[Fault], within: Duration) {
     if std::env::var_os("HEADWATER_KAFKA").is_none() {
         println!("skipped: HEADWATER_KAFKA names no broker, so there may be none here");
         return;
     }
     let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (began, rounds) = (Instant::now(), support::rounds());
+    let began = Instant::now();
+    let rounds = support::rounds();
     let broker = Broker::start(nodes);
     let job = Job::start(broker.config(), &support::unique("matrix"));
     let mut matrix = Matrix::new(broker, job);
@@ -103,7 +104,8 @@ fn go_through(nodes: u16, faults: &[Fault], within: Duration) {
         (fault.strike)(&mut matrix);
         matrix.tend();
         let took = matrix.catches_up(fault.name, within);
-        let (at, fed) = (began.elapsed(), matrix.fed());
+        let at = began.elapsed();
+        let fed = matrix.fed();
         println!("{at:>6.1?} {:<45} caught up after {took:.1?}, {fed} fed", fault.name);
         if shown.elapsed() >= MINUTE {
             println!("{at:>6.1?} the first instance: {:?}", Usage::of(matrix.steady()));
@@ -112,7 +114,7 @@ fn go_through(nodes: u16, faults: &[Fault], within: Duration) {
     }
     let at_last = Usage::of(matrix.steady());
     if steady == matrix.steady() {
-        println!("the instance that nobody touched: {at_first:?}, in the end {at_last:?}");
+        println!("the instance without faults: {at_first:?}, at the end {at_last:?}");
         at_last.has_not_outgrown(&at_first);
     }
     matrix.check();

@@ -20,7 +20,7 @@ impl Usage {
         Self { resident_mib: resident_kib / 1024, files: count("fd"), threads: count("task") }
     }
 
-    /// Caches fill and connections come; beyond that nothing may grow.
+    /// Caches fill and connections are opened; beyond that nothing may grow.
     pub fn has_not_outgrown(&self, first: &Self) {
         assert!(self.resident_mib < first.resident_mib + 150, "memory: {first:?}, then {self:?}");
         assert!(self.files < first.files + 60, "files: {first:?}, then {self:?}");

@@ -1,7 +1,7 @@
-//! Instances in processes of their own, which can be killed and stopped as processes are.
+//! Instances in their own processes, which can be killed and stopped.
 //!
-//! A test program starts itself again, with only its test `child` and an environment that says what
-//! to run there.
+//! A test program starts itself again with only its test `child`, and environment variables that
+//! say what to run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 const CONFIG: &str = "HEADWATER_TEST_CHILD";
 const APPLICATION: &str = "HEADWATER_TEST_APPLICATION";
 
-/// An instance in a process of its own; killed when dropped.
+/// An instance in its own process; killed when dropped.
 pub struct Instance {
     id: String,
     config: Config,
@@ -29,8 +29,8 @@ impl Instance {
     /// Starts one of the application `id`, with its own state directory.
     pub fn start(id: &str, config: &Config, state_dir: &Path) -> Self {
         let config = Config { state_dir: Some(state_dir.to_owned()), ..config.clone() };
-        let (id, child) = (id.to_owned(), spawn(id, &config));
-        Self { id, config, child }
+        let child = spawn(id, &config);
+        Self { id: id.to_owned(), config, child }
     }
 
     /// `kill -9`.
@@ -39,12 +39,12 @@ impl Instance {
         let _ = self.child.wait();
     }
 
-    /// Starts it again after [`kill`](Self::kill), with the same state directory.
+    /// Restarts it after [`kill`](Self::kill), with the same state directory.
     pub fn start_again(&mut self) {
         self.child = spawn(&self.id, &self.config);
     }
 
-    /// Starts it again; it kills itself when it reaches a step for the `times`th time.
+    /// Restarts it; it kills itself when it reaches a step for the `times`th time.
     pub fn start_again_until(&mut self, failpoint: &str, times: u64) {
         let value = format!("{failpoint}:{times}");
         self.child = spawn_with(&self.id, &self.config, &[("HEADWATER_FAILPOINT", &value)]);
@@ -71,7 +71,7 @@ impl Instance {
         self.child.wait().is_ok_and(|status| status.success())
     }
 
-    /// Everything that it has logged, in all its lives.
+    /// Everything that it has logged, in all its runs.
     pub fn log(&self) -> String {
         let path = self.config.state_dir.as_deref().map(log_of);
         path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default()
@@ -103,8 +103,8 @@ fn spawn(id: &str, config: &Config) -> Child {
 
 fn spawn_with(id: &str, config: &Config, variables: &[(&str, &str)]) -> Child {
     let program = std::env::current_exe().expect("this program");
-    // A file that may not grow is an error of the write, as on a full disk, and no signal; what is
-    // logged is written by somebody else, who is not limited.
+    // Ignore SIGXFSZ, so that a write beyond the limit is an error, as on a full disk. Another
+    // process without the limit writes the log.
     let script = "trap '' XFSZ; exec \"$0\" --exact child --nocapture 2> >(exec cat >>\"$1\")";
     let log = config.state_dir.as_deref().map_or(PathBuf::from("/dev/null"), log_of);
     let mut command = Command::new("bash");
@@ -116,7 +116,7 @@ fn spawn_with(id: &str, config: &Config, variables: &[(&str, &str)]) -> Child {
 }
 
 fn toml(config: &Config) -> String {
-    // Its own rendering is TOML, with the values of Kafka properties left out; tests set none.
+    // `Config` renders as TOML without the values of Kafka properties; tests set none.
     format!("{config:?}")
 }
 
@@ -125,13 +125,13 @@ fn signal(child: &Child, name: &str) {
     assert!(status.is_ok_and(|status| status.success()), "kill -{name}");
 }
 
-/// The body of a test program's test `child`: runs an application until it is told to stop; does
-/// nothing in the test run itself.
+/// The body of the test `child`: runs an application until it is told to stop. In the test run
+/// itself it does nothing.
 pub fn run_child(topology: impl FnOnce(&str) -> Topology) {
     run_child_with(topology, |_, _| ());
 }
 
-/// [`run_child`] for an application whose configuration has what its rendering leaves out.
+/// [`run_child`] for an application whose configuration has values that its rendering leaves out.
 pub fn run_child_with(
     topology: impl FnOnce(&str) -> Topology,
     configure: impl FnOnce(&str, &mut Config),

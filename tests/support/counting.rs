@@ -1,5 +1,5 @@
-//! The job of the tests on a real broker: re-key, count in a table, send every count. Whatever is
-//! lost or done twice shows in the sequence of a key's counts.
+//! The application of the tests on a real broker: re-key, count in a table, send every count.
+//! Anything lost or done twice shows in the sequence of a key's counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ impl Counting {
     pub fn new(id: String, client: Client) -> Self {
         let input = Topic::new(format!("{id}-in"));
         let output = Topic::new(format!("{id}-out"));
-        // The records' time is that of 1970: a broker with its default retention would delete them.
+        // The records have timestamps in 1970: a broker with its default retention would delete
+        // them.
         for topic in [input.name(), output.name()] {
             client.create_topic_with(topic, 4, &[("retention.ms", "-1")]).expect("created");
         }
@@ -35,7 +36,8 @@ impl Counting {
     pub fn feed(&self, values: std::ops::Range<u64>, rate: u64, mut between: impl FnMut(u64)) {
         let mut writer = self.client.writer().expect("a writer");
         let started = Instant::now();
-        let (first, step) = (values.start, (rate / 5).max(1));
+        let first = values.start;
+        let step = (rate / 5).max(1);
         for value in values {
             let key = format!("key-{value}");
             let send = || writer.send(&self.input, &key, &value, 1 + value as i64);
@@ -70,7 +72,7 @@ impl Counting {
     }
 }
 
-/// Feeds a job while something is done to its instances.
+/// Feeds a job while faults happen to its instances.
 pub struct Feeder {
     job: Arc<Counting>,
     stop: Arc<AtomicBool>,
@@ -81,8 +83,10 @@ pub struct Feeder {
 impl Feeder {
     /// Feeds `portion` records at a time, each portion at about `rate` a second.
     pub fn start(job: Counting, portion: u64, rate: u64) -> Self {
-        let (job, stop) = (Arc::new(job), Arc::new(AtomicBool::new(false)));
-        let (feeding, stopped) = (Arc::clone(&job), Arc::clone(&stop));
+        let job = Arc::new(job);
+        let stop = Arc::new(AtomicBool::new(false));
+        let feeding = Arc::clone(&job);
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let mut fed = 0;
             while !stopped.load(Ordering::Relaxed) {
@@ -94,7 +98,7 @@ impl Feeder {
         Self { job, stop, thread }
     }
 
-    /// Stops, and checks what has become of every record that was fed; gives their number. Blocks.
+    /// Stops, and checks the result of every record; returns their number. Blocks.
     pub fn finish(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         let total = self.thread.join().expect("fed");
@@ -113,7 +117,7 @@ pub fn topology(id: &str) -> Topology {
     app.build().expect("a valid topology")
 }
 
-/// A broker that is busy with what is done to it may take its time.
+/// A broker under faults may be slow.
 fn patiently(
     mut call: impl FnMut() -> Result<(), ClientError>,
     may_try_again: impl Fn(&ClientError) -> bool,
@@ -124,7 +128,7 @@ fn patiently(
     }
 }
 
-/// What is said to be worth another try was not sent.
+/// A record whose error is retriable was not sent.
 fn was_not_sent(error: &ClientError) -> bool {
     matches!(error, ClientError::Transport(error) if error.kind() == ErrorKind::Retriable)
 }

@@ -1,5 +1,5 @@
-//! Instances of a counting application, each behind faults of its own, and the check that its
-//! outputs are what they would be without any.
+//! Instances of a counting application, each with its own faults, and the check that its output is
+//! the same as without any.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use testkit::faults::{Faults, SurvivingStores};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A log and an application on it: it copies every record, and counts them in buckets behind a
+/// A log, and an application that copies every record and counts them in buckets after a
 /// repartition topic.
 pub struct Lab {
     id: &'static str,
@@ -46,7 +46,7 @@ impl Lab {
         Topic::new(format!("{}-{name}", self.id))
     }
 
-    /// Starts an instance with faults and a disk of its own.
+    /// Starts an instance with its own faults and disk.
     pub fn start(&self, name: &str) -> Instance {
         self.start_on(name, Faults::new(), &SurvivingStores::new(), config())
     }
@@ -61,7 +61,7 @@ impl Lab {
         self.start_app(self.topology(), name, faults, stores, config)
     }
 
-    /// Another topology than the lab's.
+    /// Replaces the lab's topology.
     pub fn start_topology(
         &self,
         topology: Topology,
@@ -92,8 +92,8 @@ impl Lab {
         Instance { faults, status, stop, ended }
     }
 
-    /// Writes so many more records, a few at a time, for about `within`. Their time is today's, or
-    /// the log would soon let go of them.
+    /// Writes this many more records, a few at a time, for about `within`. Their timestamps are
+    /// current, or the log would soon delete them.
     pub async fn feed(&mut self, records: u64, within: Duration) {
         let mut writer = self.client.writer().expect("writer");
         let input = self.topic("in");
@@ -112,7 +112,7 @@ impl Lab {
         self.fed += records;
     }
 
-    /// Waits until everything fed has come out, and checks that it came out once.
+    /// Waits until the output of everything fed is there, and checks that each is there once.
     pub async fn check(&self, instances: &[&Instance]) {
         let mut copies = BTreeMap::<u64, u64>::new();
         let mut counts = BTreeMap::<String, u64>::new();
@@ -141,7 +141,7 @@ impl Lab {
     }
 }
 
-/// Short times, so that crashes are noticed within a test's patience.
+/// Short time-outs, so that a test notices crashes soon.
 pub fn config() -> Config {
     Config {
         broker: "embedded:".to_owned(),
@@ -181,7 +181,7 @@ impl Instance {
         wait_for("the instance to run", || self.status.is_running()).await;
     }
 
-    /// How it ended by itself.
+    /// Waits until it ends by itself; returns how.
     pub async fn ended(self) -> Result<(), AppError> {
         let _kept = self.stop;
         self.ended.await.expect("no panic")
@@ -193,7 +193,7 @@ impl Instance {
         self.ended.await.expect("no panic")
     }
 
-    /// Ends it without a word to the log. What its threads do until they find out reaches nobody.
+    /// Ends it without notifying the log. Until its threads notice, their calls reach nothing.
     pub fn kill(self) {
         self.faults.kill();
         drop(self.stop);

@@ -1,4 +1,4 @@
-//! What instances say of themselves, for tests that wait until it is said.
+//! The log lines of instances, for tests that wait for one.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ impl Log {
         log
     }
 
-    /// How often this was said.
+    /// How often this text was logged.
     pub fn says(&self, what: &str) -> usize {
         let log = self.0.lock().expect("no panic");
         String::from_utf8_lossy(&log).matches(what).count()

@@ -1,6 +1,7 @@
-//! What the facade's tests share.
+//! Shared by the facade's tests.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
+pub mod calm_run;
 pub mod child;
 pub mod counting;
 pub mod lab;
@@ -10,7 +11,9 @@ pub mod waiting_agents;
 
 use std::time::{Duration, Instant};
 
-use headwater::{App, AppError, Client, Config, Status, StatusHandle, Topology};
+use headwater::{
+    App, AppError, Builder, Client, Config, Status, StatusHandle, Table, Topic, Topology,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -19,6 +22,16 @@ pub fn embedded() -> (Config, Client) {
     let config = Config { broker: "embedded:".to_owned(), ..Config::default() };
     let client = headwater::client(&config).expect("a log");
     (config, client)
+}
+
+/// An application that counts the records of `{id}-in` by key, and sends the counts to `{id}-out`.
+pub fn counts_by_key(id: &str) -> Topology {
+    let app = Builder::new(id);
+    app.stream(&Topic::<String, u64>::new(format!("{id}-in")))
+        .group_by_key()
+        .count(&Table::new("counts"))
+        .to(&Topic::<String, u64>::new(format!("{id}-out")));
+    app.build().expect("a valid topology")
 }
 
 /// Instances of one application in this process.
@@ -70,8 +83,8 @@ async fn stop(running: Running) {
     running.ended.await.expect("no panic").expect("a graceful stop");
 }
 
-/// A configuration on the real broker that `HEADWATER_KAFKA=host:port` names, with tables in
-/// RocksDB, and a client of it. Without one the test that asks passes without having run.
+/// A configuration for the real broker that `HEADWATER_KAFKA=host:port` names, with tables in
+/// RocksDB, and a client of it. Without one the calling test passes without running.
 pub fn kafka() -> Option<(Config, Client)> {
     let Ok(broker) = std::env::var("HEADWATER_KAFKA") else {
         println!("skipped: HEADWATER_KAFKA names no broker");
@@ -82,12 +95,12 @@ pub fn kafka() -> Option<(Config, Client)> {
     Some((config, client))
 }
 
-/// How often a matrix of faults is gone through: `HEADWATER_ROUNDS`, or once.
+/// How often to go through a matrix of faults: `HEADWATER_ROUNDS`, or once.
 pub fn rounds() -> usize {
     std::env::var("HEADWATER_ROUNDS").map_or(1, |rounds| rounds.parse().expect("a number"))
 }
 
-/// What a changelog that is made by hand must have to pass for the application's own.
+/// The settings with which a changelog created by a test passes for the application's own.
 pub const CHANGELOG: [(&str, &str); 5] = [
     ("cleanup.policy", "compact"),
     ("delete.retention.ms", "86400000"),
@@ -100,7 +113,7 @@ pub const CHANGELOG: [(&str, &str); 5] = [
 pub async fn soon(what: &str, within: Duration, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + within;
     while !is_true() {
-        assert!(Instant::now() < deadline, "waited in vain for {within:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

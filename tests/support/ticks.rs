@@ -1,10 +1,10 @@
-//! What the ticks of a stream must be.
+//! Checks of a stream's ticks.
 
 use std::time::Duration;
 
 use headwater::Tick;
 
-/// The ticks of a stream in order, if each begins where the one before it ended.
+/// The ticks of a stream in order. Fails unless each starts where the one before it ended.
 pub fn chains(ticks: Vec<Tick>) -> Result<Vec<Tick>, String> {
     let pairs = ticks.iter().zip(ticks.iter().skip(1));
     for (tick, next) in pairs {
@@ -15,7 +15,7 @@ pub fn chains(ticks: Vec<Tick>) -> Result<Vec<Tick>, String> {
     Ok(ticks)
 }
 
-/// Whether they are due at `interval`, all of them but the first, which may begin with less.
+/// Whether they are `interval` apart. The first may be shorter.
 pub fn all_are_there(ticks: &[Tick], interval: Duration) -> bool {
     ticks.iter().skip(1).all(|tick| tick.time - tick.previous == interval.as_millis() as i64)
 }

@@ -1,5 +1,5 @@
-//! Agents that wait as people write it: with `select!`, with time-outs, for a slow call. Whatever
-//! is lost or handled twice shows in what they send.
+//! Agents that wait as in real programs: with `select!`, with time-outs, for a slow call. Anything
+//! lost or handled twice shows in their output.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use headwater::{Async, Call};
 
-/// The topics that records come out of.
+/// The output topics.
 pub const OUTPUTS: [&str; 4] = ["selected", "timed", "slow", "called"];
 
 type Numbers = Topic<u64, u64>;
@@ -17,9 +17,10 @@ pub fn topic(id: &str, name: &str) -> Numbers {
     Topic::new(format!("{id}-{name}"))
 }
 
-/// Between records it flushes, which takes longer than a tick: the next records come meanwhile.
+/// Between records it flushes, which takes longer than a tick, so that records come meanwhile.
 async fn select(mut records: Records<u64, u64>, cx: Context, id: String) -> AgentResult {
-    let (out, ticks) = (topic(&id, "selected"), topic(&id, "ticks"));
+    let out = topic(&id, "selected");
+    let ticks = topic(&id, "ticks");
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     loop {
         tokio::select! {
@@ -49,7 +50,8 @@ async fn time_out(mut records: Records<u64, u64>, cx: Context, id: String) -> Ag
 
 /// Sends before it waits, too.
 async fn dawdle(mut records: Records<u64, u64>, cx: Context, id: String) -> AgentResult {
-    let (out, begun) = (topic(&id, "slow"), topic(&id, "begun"));
+    let out = topic(&id, "slow");
+    let begun = topic(&id, "begun");
     while let Some(record) = records.next().await {
         cx.send(&begun, record.key, record.value)?;
         tokio::time::sleep(Duration::from_micros(500 + record.value % 7 * 300)).await;
@@ -95,10 +97,11 @@ pub fn create(client: &Client, id: &str) {
     }
 }
 
-/// How many records of an output are there so far.
+/// How many records an output has so far.
 pub fn handled(client: &Client, id: &str, output: &str, total: u64, within: Duration) -> u64 {
     let mut reader = client.reader(&topic(id, output)).expect("a reader");
-    let (mut seen, mut last) = (BTreeMap::new(), BTreeMap::new());
+    let mut seen = BTreeMap::new();
+    let mut last = BTreeMap::new();
     let deadline = Instant::now() + within;
     while (seen.len() as u64) < total && Instant::now() < deadline {
         let Some(read) = reader.next(Duration::from_millis(100)).expect("reads") else { continue };

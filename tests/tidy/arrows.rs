@@ -1,8 +1,9 @@
-//! Which crate may depend on which, and where the native libraries may be linked.
+//! Which crate may depend on which, and which crates may link native libraries.
 
 use crate::tree::File;
 
-/// Crate, and the workspace's crates it may depend on. Tests (dev-dependencies) are free.
+/// Each crate, and the workspace's crates that it may depend on. Tests (dev-dependencies) may use
+/// any.
 const ARROWS: [(&str, &[&str]); 12] = [
     ("streams-core", &[]),
     ("state", &["streams-core"]),
@@ -15,17 +16,17 @@ const ARROWS: [(&str, &[&str]); 12] = [
     // The runner of cases and the race are written with the public API only.
     ("conformance", &["headwater", "testkit"]),
     ("race", &["headwater"]),
-    // What the race compares us with, and who measures: neither may use anything of ours.
+    // What the race compares us with, and the referee: neither may use our crates.
     ("floor", &[]),
     ("referee", &[]),
     // Counts the instructions of the parts, without a native library in the program.
     ("bench", &["streams-core", "state", "runtime", "embedded", "testkit"]),
 ];
 
-/// Native libraries and storage engines, each with the packages that may link it. Of the library
-/// it is one crate each. The race's floor is a loop over librdkafka by its definition, and the
-/// referee must see the broker without our eyes; as no row above has them, nothing can get
-/// librdkafka by them.
+/// Native libraries and storage engines, each with the packages that may link it. In the library,
+/// one crate may link each. The race's floor is by definition a loop over librdkafka, and the
+/// referee must read the broker independently. No row above lists them as a dependency, so nothing
+/// gets librdkafka through them.
 const OWNED: [(&str, &[&str]); 3] =
     [("rdkafka", &["kafka", "floor", "referee"]), ("rocksdb", &["state"]), ("redb", &["embedded"])];
 
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_outward_is_found_however_it_is_written() {
+    fn an_outward_dependency_is_found_however_it_is_written() {
         for rest in [
             "[dependencies]\nstate.workspace = true",
             "[dependencies]\nstate = { workspace = true, optional = true }",
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_inward_and_tests_are_free() {
+    fn inward_and_test_dependencies_are_allowed() {
         let inward = "[dependencies]\nstreams-core.workspace = true\nserde.workspace = true";
         assert!(check(&[manifest("state", inward)]).is_empty());
         let tests = "[dev-dependencies]\ntestkit.workspace = true\nrocksdb.workspace = true";
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gets_a_native_library_by_the_race() {
+    fn nothing_depends_on_the_races_native_programs() {
         for program in ["floor", "referee"] {
             for name in ["headwater", "kafka", "runtime", "testkit", "race"] {
                 let depends = format!("[dependencies]\n{program} = {{ path = \"../x\" }}");

@@ -1,14 +1,18 @@
 //! The house rules that no linter knows: sizes, leftovers, dependency arrows, documents that say
 //! what the code does. Every rule is a function of text, with a test beside it that it can fail.
 
+mod allowances;
 mod arrows;
+mod bindings;
 mod documents;
+mod english;
 mod layers;
 mod links;
 mod packages;
 mod prose;
 mod source;
 mod tree;
+mod type_names;
 
 use tree::{File, files};
 
@@ -51,6 +55,23 @@ fn examples_are_short() {
 #[test]
 fn examples_can_be_pasted() {
     assert_clean(over_rust_files(documents::imports_of_examples));
+}
+
+#[test]
+fn bindings_and_parameters_stand_alone() {
+    let violations = over_rust_files(bindings::tuples);
+    assert_clean(allowances::beyond(violations, &allowances::TUPLES));
+}
+
+#[test]
+fn comments_and_messages_are_plain_english() {
+    let violations = over_rust_files(english::words);
+    assert_clean(allowances::beyond(violations, &allowances::WORDS));
+}
+
+#[test]
+fn a_type_name_has_one_meaning() {
+    assert_clean(type_names::check(&files()));
 }
 
 #[test]

@@ -26,7 +26,8 @@ pub(crate) fn example_length(file: &File) -> Vec<String> {
     if !file.path.starts_with("examples/") {
         return Vec::new();
     }
-    let (path, lines) = (&file.path, file.text.lines().count());
+    let path = &file.path;
+    let lines = file.text.lines().count();
     over(lines, EXAMPLE_LINES_MAX, || format!("{path}: {lines} lines, at most {EXAMPLE_LINES_MAX}"))
 }
 
@@ -61,13 +62,14 @@ pub(crate) fn function_length(file: &File) -> Vec<String> {
         .map(|start| (start, function_lines(&lines[start..])))
         .filter(|(_, length)| *length > FUNCTION_LINES_MAX)
         .map(|(start, length)| {
-            let (path, number) = (&file.path, start + 1);
+            let path = &file.path;
+            let number = start + 1;
             format!("{path}:{number}: function of {length} lines, at most {FUNCTION_LINES_MAX}")
         })
         .collect()
 }
 
-fn is_function(line: &str) -> bool {
+pub(crate) fn is_function(line: &str) -> bool {
     let is_modifier = |word: &&str| {
         word.starts_with("pub") || ["const", "async", "unsafe", "extern", "\"C\""].contains(word)
     };

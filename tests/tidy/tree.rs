@@ -13,7 +13,7 @@ fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All text files that are tracked or will be. Git is asked, so that what it ignores is no matter.
+/// All text files that are tracked or will be. Git lists them, so that ignored files do not matter.
 pub(crate) fn files() -> Vec<File> {
     let listed = Command::new("git")
         .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others"])

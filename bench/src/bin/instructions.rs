@@ -1,11 +1,11 @@
-//! One workload, or the names of all that are counted: `scripts/bench.sh` runs it under Valgrind,
-//! which counts the instructions inside of [`measured_part`] only.
+//! Runs one workload, or lists those that are counted. `scripts/bench.sh` runs it under Valgrind,
+//! which counts only the instructions inside [`measured_part`].
 
 use std::process::ExitCode;
 
-use bench::{Kind, Workload, all};
+use bench::{Workload, WorkloadKind, all};
 
-/// Rounds before those that are counted: buffers have their size then.
+/// Uncounted rounds at the start, after which buffers have their final size.
 const WARM_UP: usize = 2;
 
 fn main() -> ExitCode {
@@ -29,11 +29,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn find<'a>(kinds: &'a [Kind], name: &str) -> Option<&'a Kind> {
+fn find<'a>(kinds: &'a [WorkloadKind], name: &str) -> Option<&'a WorkloadKind> {
     kinds.iter().find(|kind| kind.name == name)
 }
 
-fn count(kind: &Kind, rounds: u64) {
+fn count(kind: &WorkloadKind, rounds: u64) {
     let mut workload = (kind.set_up)();
     for _ in 0..WARM_UP {
         workload.prepare();
@@ -49,6 +49,6 @@ fn count(kind: &Kind, rounds: u64) {
 #[inline(never)]
 fn measured_part(workload: &mut dyn Workload) {
     workload.run();
-    // Something behind it, lest the call becomes a jump and the function never returns.
+    // Keep something after the call, or it becomes a jump and the function never returns.
     std::hint::black_box(());
 }

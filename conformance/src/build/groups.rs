@@ -11,23 +11,23 @@ use serde_json::{Value, json};
 use super::sinks::has_key;
 use super::sources::table;
 use super::windows::{AnyWindows, WindowShape};
-use super::{AnyStream, Build, Node, Store};
+use super::{AnyStream, Build, CaseNode, CaseTable};
 use crate::case::{CaseError, Op};
 use crate::functions::{Aggregator, KeyFunction, ValueFunction};
 use crate::key::{Key, KeyCodec, RowKey, Val, ValCodec, val};
 
 /// What a grouping groups.
 #[derive(Clone)]
-pub(crate) enum Group<'b> {
-    /// A stream by its keys, which are where they belong.
+pub(crate) enum Grouping<'b> {
+    /// A stream by its keys, which are in the right partitions.
     Stream(AnyStream<'b>),
     /// A table by new keys and values.
-    Table(Box<Node<'b>>, KeyFunction, Option<ValueFunction>),
+    Table(Box<CaseNode<'b>>, KeyFunction, Option<ValueFunction>),
 }
 
 /// One of the streams of a `cogroup`.
 #[derive(Deserialize)]
-struct Input {
+struct CogroupInput {
     from: String,
     agg: Aggregator,
 }
@@ -36,26 +36,26 @@ impl<'b> Build<'b> {
     pub(super) fn group(&mut self, op: &Op) -> Result<(), CaseError> {
         let node = self.from(op)?;
         let group = match node {
-            Node::Stream(flow) if op.op == "group_by_key" => {
+            CaseNode::Stream(flow) if op.op == "group_by_key" => {
                 let stream = self.settled(&op.id, flow).filter(has_key).shared();
-                Group::Stream(stream)
+                Grouping::Stream(stream)
             }
-            Node::Stream(flow) => {
+            CaseNode::Stream(flow) => {
                 let key: KeyFunction = op.get("key")?;
                 let keyed = flow.stream.select_key(move |old, value| key.apply(old, value));
-                Group::Stream(self.spread(&op.id, keyed.shared()).stream)
+                Grouping::Stream(self.spread(&op.id, keyed.shared()).stream)
             }
             node => {
                 let node = self.known(op, node)?;
-                Group::Table(Box::new(node), op.get("key")?, op.get("value")?)
+                Grouping::Table(Box::new(node), op.get("key")?, op.get("value")?)
             }
         };
-        self.add(op, Node::Group(group))
+        self.add(op, CaseNode::Group(group))
     }
 
-    fn grouped(&self, op: &Op, name: &str) -> Result<Group<'b>, CaseError> {
+    fn grouped(&self, op: &Op, name: &str) -> Result<Grouping<'b>, CaseError> {
         match self.node(op, name)? {
-            Node::Group(group) => Ok(group),
+            CaseNode::Group(group) => Ok(group),
             _ => Err(CaseError::at(&op.id, format!("{name} is no grouping"))),
         }
     }
@@ -63,8 +63,8 @@ impl<'b> Build<'b> {
     pub(super) fn aggregate(&mut self, op: &Op) -> Result<(), CaseError> {
         let group = self.grouped(op, &op.get::<String>("from")?)?;
         match group {
-            Group::Table(node, key, value) => self.aggregate_table(op, *node, key, value),
-            Group::Stream(stream) => match op.get::<Option<WindowShape>>("window")? {
+            Grouping::Table(node, key, value) => self.aggregate_table(op, *node, key, value),
+            Grouping::Stream(stream) => match op.get::<Option<WindowShape>>("window")? {
                 None => self.aggregate_stream(op, stream),
                 Some(shape) => {
                     let windows = shape.windows(op.get("retention_ms")?);
@@ -100,9 +100,9 @@ impl<'b> Build<'b> {
         name: String,
         counts: Aggregated<'b, Key, u64>,
     ) -> Result<(), CaseError> {
-        self.stores.insert(name.clone(), Store::Counts(counts_table(&name)));
+        self.stores.insert(name.clone(), CaseTable::Counts(counts_table(&name)));
         let counts = counts.into_table().map_values(|_, count| Some(json!(count)));
-        self.add(op, Node::Table(counts))
+        self.add(op, CaseNode::Table(counts))
     }
 
     fn add_values(
@@ -111,25 +111,26 @@ impl<'b> Build<'b> {
         name: String,
         values: Aggregated<'b, Key, Val>,
     ) -> Result<(), CaseError> {
-        self.stores.insert(name.clone(), Store::Values(table(&name)));
-        self.add(op, Node::Table(values.into_table()))
+        self.stores.insert(name.clone(), CaseTable::Values(table(&name)));
+        self.add(op, CaseNode::Table(values.into_table()))
     }
 
     fn aggregate_table(
         &mut self,
         op: &Op,
-        node: Node<'b>,
+        node: CaseNode<'b>,
         key: KeyFunction,
         value: Option<ValueFunction>,
     ) -> Result<(), CaseError> {
-        let (name, spread) = (self.store_name(op)?, self.generate(&op.id));
+        let name = self.store_name(op)?;
+        let spread = self.generate(&op.id);
         let row = move |old: &Key, row: &Val| {
             let new = value.as_ref().map_or_else(|| row.clone(), |v| v.apply(old, row.clone()));
             (key.apply(old, row), new)
         };
         let grouped: TableGrouped<'b, Key, Val> = match node {
-            Node::Table(rows) => rows.group_by_with(&spread, row, KeyCodec, ValCodec),
-            Node::WindowTable(rows) => {
+            CaseNode::Table(rows) => rows.group_by_with(&spread, row, KeyCodec, ValCodec),
+            CaseNode::WindowTable(rows) => {
                 let row =
                     move |key: &headwater::Windowed<Key>, value: &Val| row(&key.to_key(), value);
                 rows.group_by_with(&spread, row, KeyCodec, ValCodec)
@@ -140,7 +141,8 @@ impl<'b> Build<'b> {
             let counts = grouped.count(&counts_table(&name));
             return self.add_counts(op, name, counts);
         }
-        let (rows, subtract): (_, Aggregator) = (table(&name), op.get("subtract")?);
+        let rows: _ = table(&name);
+        let subtract: Aggregator = op.get("subtract")?;
         let aggregated = match Growth::of(op)? {
             Growth::Reduce(agg) => grouped.reduce(
                 &rows,
@@ -182,7 +184,8 @@ impl<'b> Build<'b> {
         kind: W,
         windows: AnyWindows,
     ) -> Result<(), CaseError> {
-        let (name, grouped) = (self.store_name(op)?, stream.group_by_key().window(kind));
+        let name = self.store_name(op)?;
+        let grouped = stream.group_by_key().window(kind);
         if op.op == "count" {
             return self.window_counts(op, name, grouped, windows);
         }
@@ -205,7 +208,8 @@ impl<'b> Build<'b> {
         kind: W,
         windows: AnyWindows,
     ) -> Result<(), CaseError> {
-        let (name, grouped) = (self.store_name(op)?, stream.group_by_key().window(kind));
+        let name = self.store_name(op)?;
+        let grouped = stream.group_by_key().window(kind);
         if op.op == "count" {
             return self.window_counts(op, name, grouped, windows);
         }
@@ -235,14 +239,14 @@ impl<'b> Build<'b> {
     ) -> Result<(), CaseError> {
         let rows = counts_table(&name);
         let counts = grouped.count(&rows);
-        self.stores.insert(name, Store::WindowCounts(rows, windows));
+        self.stores.insert(name, CaseTable::WindowCounts(rows, windows));
         if closes(op)? {
             let closed = counts.closed();
             let closed = closed.map(|key, count| (key.to_key(), Some(json!(count))));
             return self.add_final(op, closed.shared());
         }
         let counts = counts.into_table().map_values(|_, count| Some(json!(count)));
-        self.add(op, Node::WindowTable(counts))
+        self.add(op, CaseNode::WindowTable(counts))
     }
 
     fn window_values<W: Windows + Clone>(
@@ -252,22 +256,24 @@ impl<'b> Build<'b> {
         aggregated: WindowAggregated<'b, Key, Val, W>,
         windows: AnyWindows,
     ) -> Result<(), CaseError> {
-        self.stores.insert(name.clone(), Store::Windows(table(&name), windows));
+        self.stores.insert(name.clone(), CaseTable::Windows(table(&name), windows));
         if closes(op)? {
             let closed = aggregated.closed().map(|key, value| (key.to_key(), value));
             return self.add_final(op, closed.shared());
         }
-        self.add(op, Node::WindowTable(aggregated.into_table()))
+        self.add(op, CaseNode::WindowTable(aggregated.into_table()))
     }
 
     /// Final results: each window's only change.
     fn add_final(&mut self, op: &Op, stream: AnyStream<'b>) -> Result<(), CaseError> {
-        self.add(op, Node::Changes(super::Flow { stream, rekeyed: true }))
+        self.add(op, CaseNode::Changes(super::Flow { stream, rekeyed: true }))
     }
 
     pub(super) fn cogroup(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (inputs, init): (Vec<Input>, Value) = (op.get("streams")?, op.get("init")?);
-        let (name, shape) = (self.store_name(op)?, op.get::<Option<WindowShape>>("window")?);
+        let inputs: Vec<CogroupInput> = op.get("streams")?;
+        let init: Value = op.get("init")?;
+        let name = self.store_name(op)?;
+        let shape = op.get::<Option<WindowShape>>("window")?;
         let windows = match shape {
             Some(shape) => Some(shape.windows(op.get("retention_ms")?)),
             None => None,
@@ -275,8 +281,8 @@ impl<'b> Build<'b> {
         let ignores_null = matches!(windows, None | Some(AnyWindows::Sliding(_)));
         let merge = inputs.first().map(|input| input.agg.clone());
         let mut cogrouped: Option<Cogrouped<'b, Key, Val>> = None;
-        for Input { from, agg } in inputs {
-            let Group::Stream(stream) = self.grouped(op, &from)? else {
+        for CogroupInput { from, agg } in inputs {
+            let Grouping::Stream(stream) = self.grouped(op, &from)? else {
                 return Err(CaseError::at(&op.id, format!("{from} is no grouped stream")));
             };
             let stream = stream.filter(move |_, value| value.is_some() || !ignores_null);
@@ -290,7 +296,8 @@ impl<'b> Build<'b> {
         let (Some(cogrouped), Some(merge)) = (cogrouped, merge) else {
             return Err(CaseError::at(&op.id, "it cogroups nothing"));
         };
-        let (rows, init) = (table(&name), val(Some(init)));
+        let rows = table(&name);
+        let init = val(Some(init));
         let init = move || init.clone();
         let merge = move |_: &Key, first, second| merge.merge(first, second);
         macro_rules! windowed {
@@ -312,7 +319,7 @@ impl<'b> Build<'b> {
     }
 }
 
-/// What makes an aggregate grow.
+/// How an aggregate grows.
 enum Growth {
     Reduce(Aggregator),
     Aggregate(Aggregator, Val),

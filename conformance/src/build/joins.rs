@@ -6,21 +6,21 @@ use headwater::{JoinBuffers, JoinWindows, TableStream};
 use serde::Deserialize;
 
 use super::sources::table;
-use super::{AnyStream, Build, Flow, Node, Store};
+use super::{AnyStream, Build, CaseNode, CaseTable, Flow};
 use crate::case::{CaseError, Op};
 use crate::functions::{Joiner, KeyFunction};
 use crate::key::{Key, KeyCodec, RowKey, Val, ValCodec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum JoinKind {
     Inner,
     Left,
     Outer,
 }
 
 #[derive(Deserialize)]
-struct Window {
+struct JoinWindow {
     before_ms: u64,
     after_ms: u64,
     #[serde(default)]
@@ -29,16 +29,18 @@ struct Window {
 
 impl<'b> Build<'b> {
     pub(super) fn join(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
+        let left: String = op.get("left")?;
+        let right: String = op.get("right")?;
         match (self.node(op, &left)?, self.node(op, &right)?) {
-            (Node::Stream(left), Node::Stream(right)) => self.join_streams(op, left, right),
-            (Node::Stream(left), Node::Global(right)) => {
+            (CaseNode::Stream(left), CaseNode::Stream(right)) => self.join_streams(op, left, right),
+            (CaseNode::Stream(left), CaseNode::Global(right)) => {
                 let Flow { stream, rekeyed } = left;
                 let stream = stream.filter(|_, value| value.is_some());
-                let (key, joiner): (KeyFunction, Joiner) = (op.get("key")?, op.get("joiner")?);
+                let key: KeyFunction = op.get("key")?;
+                let joiner: Joiner = op.get("joiner")?;
                 let key = move |own: &Key, value: &Val| key.apply(own, value);
                 let joined = match op.get("kind")? {
-                    Kind::Inner => {
+                    JoinKind::Inner => {
                         let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
                         stream.join_global(&right, key, join).shared()
                     }
@@ -50,20 +52,20 @@ impl<'b> Build<'b> {
                 };
                 self.add_stream(&op.id, joined, rekeyed)
             }
-            (Node::Stream(left), right) => {
-                let Node::Table(right) = self.known(op, right)? else {
+            (CaseNode::Stream(left), right) => {
+                let CaseNode::Table(right) = self.known(op, right)? else {
                     return Err(CaseError::at(&op.id, "a stream and a windowed table"));
                 };
                 self.join_stream_table(op, left, &right)
             }
             (left, right) => match (self.known(op, left)?, self.known(op, right)?) {
-                (Node::Table(left), Node::Table(right)) => {
+                (CaseNode::Table(left), CaseNode::Table(right)) => {
                     let joined = join_tables(op, &left, &right)?;
-                    self.add_kept(op, Node::Table(joined))
+                    self.add_kept(op, CaseNode::Table(joined))
                 }
-                (Node::WindowTable(left), Node::WindowTable(right)) => {
+                (CaseNode::WindowTable(left), CaseNode::WindowTable(right)) => {
                     let joined = join_tables(op, &left, &right)?;
-                    self.add(op, Node::WindowTable(joined))
+                    self.add(op, CaseNode::WindowTable(joined))
                 }
                 _ => Err(CaseError::at(&op.id, "a windowed table and one without windows")),
             },
@@ -71,25 +73,26 @@ impl<'b> Build<'b> {
     }
 
     fn join_streams(&mut self, op: &Op, left: Flow<'b>, right: Flow<'b>) -> Result<(), CaseError> {
-        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
-        let window: Window = op.get("window")?;
+        let kind: JoinKind = op.get("kind")?;
+        let joiner: Joiner = op.get("joiner")?;
+        let window: JoinWindow = op.get("window")?;
         let ms = Duration::from_millis;
         let windows = JoinWindows::of(ms(window.before_ms), ms(window.after_ms));
         let windows = windows.grace(ms(window.grace_ms));
         let name = self.generate(&op.id);
         let buffers = JoinBuffers::with(name, KeyCodec, ValCodec, ValCodec);
-        let left = self.settled_side(op, left, kind != Kind::Inner);
-        let right = self.settled_side(op, right, kind == Kind::Outer);
+        let left = self.settled_side(op, left, kind != JoinKind::Inner);
+        let right = self.settled_side(op, right, kind == JoinKind::Outer);
         let joined = match kind {
-            Kind::Inner => {
+            JoinKind::Inner => {
                 let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
                 left.join(right, windows, &buffers, join)
             }
-            Kind::Left => {
+            JoinKind::Left => {
                 let join = move |_: &Key, l: &Val, r: Option<&Val>| joiner.apply(Some(l), r);
                 left.left_join(right, windows, &buffers, join)
             }
-            Kind::Outer => {
+            JoinKind::Outer => {
                 let join = move |_: &Key, l: Option<&Val>, r: Option<&Val>| joiner.apply(l, r);
                 left.outer_join(right, windows, &buffers, join)
             }
@@ -97,7 +100,7 @@ impl<'b> Build<'b> {
         self.add_stream(&op.id, joined, false)
     }
 
-    /// One side of a join, of which records without key come out too if it is `alone`.
+    /// One side of a join. If it is `alone`, its records without key come out too.
     fn settled_side(&mut self, op: &Op, side: Flow<'b>, alone: bool) -> AnyStream<'b> {
         if alone { self.settled_all(&op.id, side) } else { self.settled(&op.id, side) }
     }
@@ -108,11 +111,12 @@ impl<'b> Build<'b> {
         left: Flow<'b>,
         right: &TableStream<'b, Key, Val>,
     ) -> Result<(), CaseError> {
-        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
+        let kind: JoinKind = op.get("kind")?;
+        let joiner: Joiner = op.get("joiner")?;
         // Kafka Streams drops records without value here.
-        let stream = self.settled_side(op, left, kind != Kind::Inner);
+        let stream = self.settled_side(op, left, kind != JoinKind::Inner);
         let stream = stream.filter(|_, value| value.is_some());
-        let joined = if kind == Kind::Inner {
+        let joined = if kind == JoinKind::Inner {
             let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
             stream.join_table(right, join).shared()
         } else {
@@ -123,21 +127,24 @@ impl<'b> Build<'b> {
     }
 
     pub(super) fn fk_join(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (left, right): (String, String) = (op.get("left")?, op.get("right")?);
-        let (left, right) = (self.node(op, &left)?, self.node(op, &right)?);
-        let (Node::Table(left), Node::Table(right)) =
+        let left: String = op.get("left")?;
+        let right: String = op.get("right")?;
+        let left = self.node(op, &left)?;
+        let right = self.node(op, &right)?;
+        let (CaseNode::Table(left), CaseNode::Table(right)) =
             (self.known(op, left)?, self.known(op, right)?)
         else {
             return Err(CaseError::at(&op.id, "a foreign-key join is of tables without windows"));
         };
-        let (kind, joiner): (Kind, Joiner) = (op.get("kind")?, op.get("joiner")?);
+        let kind: JoinKind = op.get("kind")?;
+        let joiner: Joiner = op.get("joiner")?;
         let foreign: KeyFunction = op.get("fk")?;
         let foreign =
             move |key: &Key, row: &Val| Some(foreign.apply(key, row)).filter(|key| !key.is_null());
         let name = self.store_name(op)?;
-        self.stores.insert(name.clone(), Store::Values(table(&name)));
+        self.stores.insert(name.clone(), CaseTable::Values(table(&name)));
         let result = table(&name);
-        let joined = if kind == Kind::Inner {
+        let joined = if kind == JoinKind::Inner {
             let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
             left.fk_join_with(&right, &result, foreign, join, ValCodec)
         } else {
@@ -145,10 +152,10 @@ impl<'b> Build<'b> {
             left.fk_left_join_with(&right, &result, foreign, join, ValCodec)
         };
         if self.plan.knows_old(&op.id) {
-            return self.add(op, Node::Table(joined));
+            return self.add(op, CaseNode::Table(joined));
         }
-        let stream = self.as_stream(&op.id, Node::Table(joined))?;
-        self.add(op, Node::Changes(Flow { stream, rekeyed: false }))
+        let stream = self.as_stream(&op.id, CaseNode::Table(joined))?;
+        self.add(op, CaseNode::Changes(Flow { stream, rekeyed: false }))
     }
 }
 
@@ -159,10 +166,10 @@ fn join_tables<'b, K: RowKey>(
 ) -> Result<TableStream<'b, K, Val>, CaseError> {
     let joiner: Joiner = op.get("joiner")?;
     let joined = match op.get("kind")? {
-        Kind::Inner => left.join(right, move |_, l, r| joiner.apply(Some(l), Some(r))),
-        Kind::Left => left.left_join(right, move |_, l, r| joiner.apply(Some(l), r)),
-        Kind::Outer => left.outer_join(right, move |_, l, r| joiner.apply(l, r)),
+        JoinKind::Inner => left.join(right, move |_, l, r| joiner.apply(Some(l), Some(r))),
+        JoinKind::Left => left.left_join(right, move |_, l, r| joiner.apply(Some(l), r)),
+        JoinKind::Outer => left.outer_join(right, move |_, l, r| joiner.apply(l, r)),
     };
-    // A result that is null is no row.
+    // A null result is not a row.
     Ok(joined.filter_map(|_, value: Val| value.map(Some)))
 }

@@ -18,23 +18,23 @@ use headwater::{Builder, Stream, Table, TableStream, Topology, Windowed};
 
 use crate::case::{Case, CaseError, Op};
 use crate::key::{Key, RowKey, Val};
-use crate::plan::Plan;
-use groups::Group;
+use crate::plan::CasePlan;
+use groups::Grouping;
 use windows::AnyWindows;
 
-/// What a case became.
+/// The topology of a case.
 pub struct Built {
     /// The topology.
     pub topology: Topology,
     /// Its tables by the names that the case gives them.
-    pub stores: BTreeMap<String, Store>,
+    pub stores: BTreeMap<String, CaseTable>,
     /// What the `peek`s saw: operator, key, value.
     pub peeked: Arc<Mutex<Vec<(String, Key, Val)>>>,
 }
 
 /// A table of a case.
 #[derive(Clone)]
-pub enum Store {
+pub enum CaseTable {
     /// Values.
     Values(Table<Key, Val>),
     /// Values of windowed keys.
@@ -47,7 +47,7 @@ pub enum Store {
     WindowCounts(Table<Key, u64>, AnyWindows),
     /// A processor's integers.
     Numbers(Table<Key, i64>),
-    /// Kept by every instance; what it holds cannot be asked for from outside.
+    /// A global table; its contents cannot be queried from outside.
     Global,
 }
 
@@ -61,29 +61,29 @@ pub(crate) struct Flow<'b> {
     pub(crate) rekeyed: bool,
 }
 
-/// What a name of a case stands for.
+/// The meaning of a name in a case.
 #[derive(Clone)]
-pub(crate) enum Node<'b> {
+pub(crate) enum CaseNode<'b> {
     Stream(Flow<'b>),
-    /// A table that does not know what its rows were: optional values by key.
+    /// A table that does not know its rows' former values: optional values by key.
     Changes(Flow<'b>),
     Table(TableStream<'b, Key, Val>),
     WindowTable(TableStream<'b, Windowed<Key>, Val>),
     Global(headwater::GlobalTable<Key, Val>),
-    Group(Group<'b>),
+    Group(Grouping<'b>),
 }
 
 /// Builds a case's topology.
 pub struct Build<'b> {
     app: &'b Builder,
-    plan: Plan,
-    nodes: BTreeMap<String, Node<'b>>,
-    stores: BTreeMap<String, Store>,
+    plan: CasePlan,
+    nodes: BTreeMap<String, CaseNode<'b>>,
+    stores: BTreeMap<String, CaseTable>,
     peeked: Arc<Mutex<Vec<(String, Key, Val)>>>,
     generated: usize,
     /// All operators of the case.
     ops: &'b [Op],
-    /// Rows that came out of a `suppress`, with the update before.
+    /// Rows that came out of a `suppress`, with the previous update.
     pairs: BTreeMap<String, AnyStream<'b>>,
 }
 
@@ -92,7 +92,7 @@ pub fn build(case: &Case) -> Result<Built, CaseError> {
     let app = Builder::new("case");
     let mut build = Build {
         app: &app,
-        plan: Plan::of(&case.topology)?,
+        plan: CasePlan::of(&case.topology)?,
         nodes: BTreeMap::new(),
         stores: BTreeMap::new(),
         peeked: Arc::default(),
@@ -109,7 +109,8 @@ pub fn build(case: &Case) -> Result<Built, CaseError> {
     for sink in &case.topology.sinks {
         build.sink(sink)?;
     }
-    let (stores, peeked) = (build.stores, build.peeked);
+    // `build` borrows the builder that `app.build()` consumes.
+    let Build { stores, peeked, .. } = build;
     let topology = app.build().map_err(|error| CaseError::Unknown(error.to_string()))?;
     Ok(Built { topology, stores, peeked })
 }
@@ -138,28 +139,28 @@ impl<'b> Build<'b> {
         }
     }
 
-    fn node(&self, op: &Op, name: &str) -> Result<Node<'b>, CaseError> {
+    fn node(&self, op: &Op, name: &str) -> Result<CaseNode<'b>, CaseError> {
         self.find(&op.id, name)
     }
 
-    fn find(&self, at: &str, name: &str) -> Result<Node<'b>, CaseError> {
+    fn find(&self, at: &str, name: &str) -> Result<CaseNode<'b>, CaseError> {
         let node = self.nodes.get(name).cloned();
         node.ok_or_else(|| CaseError::at(at, format!("nothing is called {name}")))
     }
 
-    fn from(&self, op: &Op) -> Result<Node<'b>, CaseError> {
+    fn from(&self, op: &Op) -> Result<CaseNode<'b>, CaseError> {
         self.node(op, &op.get::<String>("from")?)
     }
 
-    /// The stream that an operator comes behind.
+    /// The input stream of an operator.
     fn flow(&self, op: &Op, name: &str) -> Result<Flow<'b>, CaseError> {
         match self.node(op, name)? {
-            Node::Stream(flow) => Ok(flow),
+            CaseNode::Stream(flow) => Ok(flow),
             _ => Err(CaseError::at(&op.id, format!("{name} is no stream"))),
         }
     }
 
-    fn add(&mut self, op: &Op, node: Node<'b>) -> Result<(), CaseError> {
+    fn add(&mut self, op: &Op, node: CaseNode<'b>) -> Result<(), CaseError> {
         self.nodes.insert(op.id.clone(), node);
         Ok(())
     }
@@ -171,7 +172,7 @@ impl<'b> Build<'b> {
         rekeyed: bool,
     ) -> Result<(), CaseError> {
         let flow = Flow { stream: stream.shared(), rekeyed };
-        self.nodes.insert(id.to_owned(), Node::Stream(flow));
+        self.nodes.insert(id.to_owned(), CaseNode::Stream(flow));
         Ok(())
     }
 
@@ -192,7 +193,7 @@ impl<'b> Build<'b> {
     }
 }
 
-/// A row's key as a key of the case, in front of a function.
+/// A row's key as a key of the case, for a function.
 pub(crate) fn with_key<K: RowKey, T, R>(function: impl Fn(&Key, T) -> R) -> impl Fn(&K, T) -> R {
     move |key, value| function(&key.to_key(), value)
 }

@@ -7,7 +7,7 @@ use headwater::codec::Bytes;
 use headwater::{Process, ProcessContext, ProcessError, Record, Table, Timestamp};
 use serde_json::json;
 
-use super::{Build, Flow, Store};
+use super::{Build, CaseTable, Flow};
 use crate::case::{CaseError, Op};
 use crate::functions::ValueFunction;
 use crate::key::{Key, KeyCodec, Rec, Val};
@@ -18,9 +18,10 @@ type Context<'a> = ProcessContext<'a, Key, Val>;
 impl<'b> Build<'b> {
     pub(super) fn process(&mut self, op: &Op) -> Result<(), CaseError> {
         let Flow { stream, rekeyed } = self.flow(op, &op.get::<String>("from")?)?;
-        let (name, process) = (self.store_name(op)?, self.generate(&op.id));
+        let name = self.store_name(op)?;
+        let process = self.generate(&op.id);
         let store = Table::<Key, i64>::with(name.as_str(), KeyCodec, Bytes);
-        self.stores.insert(name, Store::Numbers(store.clone()));
+        self.stores.insert(name, CaseTable::Numbers(store.clone()));
         let process: Processor<'b> = stream.process(&process).table(&store);
         let stream = match op.get::<String>("fn")?.as_str() {
             "dedup" => dedup(op, process, store)?,
@@ -99,7 +100,8 @@ fn threshold<'b>(
     process: Processor<'b>,
     store: Table<Key, i64>,
 ) -> Result<Out<'b>, CaseError> {
-    let (threshold, field): (i64, Option<String>) = (op.get("threshold")?, op.get("field")?);
+    let threshold: i64 = op.get("threshold")?;
+    let field: Option<String> = op.get("field")?;
     let x = ValueFunction::Field { field };
     Ok(process.each(move |record: Rec, context| {
         if record.key.is_null() {

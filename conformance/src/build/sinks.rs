@@ -1,19 +1,20 @@
 //! Where records go.
 
 use super::sources::topic;
-use super::{AnyStream, Build, Node};
-use crate::case::{CaseError, Sink};
+use super::{AnyStream, Build, CaseNode};
+use crate::case::{CaseError, CaseSink};
 use crate::functions::ValueFunction;
 use crate::key::{Key, RowKey};
 
 impl<'b> Build<'b> {
-    pub(super) fn sink(&mut self, sink: &Sink) -> Result<(), CaseError> {
+    pub(super) fn sink(&mut self, sink: &CaseSink) -> Result<(), CaseError> {
         let stream = self.as_stream(&sink.from, self.find("a sink", &sink.from)?)?;
         match (&sink.topic, &sink.topic_by) {
             (Some(name), None) => stream.to(&topic(name)),
             (None, Some(by)) => {
                 let field = ValueFunction::Field { field: Some(by.field.clone()) };
-                let (topics, default) = (by.topics.clone(), by.default.clone());
+                let topics = by.topics.clone();
+                let default = by.default.clone();
                 stream.to_by(&topic(&by.default), move |key, value| {
                     let found = field.apply(key, value.clone());
                     let name = found.as_ref().and_then(|found| topics.get(found.as_str()?));
@@ -26,27 +27,31 @@ impl<'b> Build<'b> {
     }
 
     /// A node's records; a table's changes.
-    pub(super) fn as_stream(&self, name: &str, node: Node<'b>) -> Result<AnyStream<'b>, CaseError> {
+    pub(super) fn as_stream(
+        &self,
+        name: &str,
+        node: CaseNode<'b>,
+    ) -> Result<AnyStream<'b>, CaseError> {
         match node {
-            Node::Stream(flow) | Node::Changes(flow) => Ok(flow.stream),
-            Node::Table(table) => Ok(table.to_stream().map_values(Option::flatten).shared()),
-            Node::WindowTable(table) => {
+            CaseNode::Stream(flow) | CaseNode::Changes(flow) => Ok(flow.stream),
+            CaseNode::Table(table) => Ok(table.to_stream().map_values(Option::flatten).shared()),
+            CaseNode::WindowTable(table) => {
                 let stream = table.to_stream();
                 Ok(stream.map(|key, value| (key.to_key(), value.flatten())).shared())
             }
-            Node::Global(_) | Node::Group(_) => {
+            CaseNode::Global(_) | CaseNode::Group(_) => {
                 Err(CaseError::at(name, "it is neither a stream nor a table"))
             }
         }
     }
 
-    /// Whether the library takes a node's stream for one whose keys changed: those of windows
-    /// become keys of cases.
-    pub(super) fn is_rekeyed(node: &Node<'_>) -> bool {
+    /// Whether the library assumes that a node's keys changed, as when window keys become keys of
+    /// cases.
+    pub(super) fn is_rekeyed(node: &CaseNode<'_>) -> bool {
         match node {
-            Node::Stream(flow) | Node::Changes(flow) => flow.rekeyed,
-            Node::WindowTable(_) => true,
-            Node::Table(_) | Node::Global(_) | Node::Group(_) => false,
+            CaseNode::Stream(flow) | CaseNode::Changes(flow) => flow.rekeyed,
+            CaseNode::WindowTable(_) => true,
+            CaseNode::Table(_) | CaseNode::Global(_) | CaseNode::Group(_) => false,
         }
     }
 }

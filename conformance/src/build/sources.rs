@@ -2,8 +2,8 @@
 
 use headwater::{Consumed, ErrorPolicy, Table, Topic};
 
-use super::{Build, Flow, Node, Store};
-use crate::case::{CaseError, Source};
+use super::{Build, CaseNode, CaseTable, Flow};
+use crate::case::{CaseError, CaseSource};
 use crate::key::{Key, KeyCodec, Val, ValCodec};
 
 /// A topic as cases write it.
@@ -17,18 +17,18 @@ pub(crate) fn table(name: &str) -> Table<Key, Val> {
 }
 
 impl<'b> Build<'b> {
-    pub(super) fn source(&mut self, source: &Source) -> Result<(), CaseError> {
+    pub(super) fn source(&mut self, source: &CaseSource) -> Result<(), CaseError> {
         let node = match (&source.stream, &source.table, &source.global_table) {
             (Some(name), None, None) => {
                 let stream = self.app.stream(&topic(name)).shared();
-                Node::Stream(Flow { stream, rekeyed: false })
+                CaseNode::Stream(Flow { stream, rekeyed: false })
             }
             (None, Some(name), None) => self.source_table(source, name),
             (None, None, Some(name)) => {
                 let store = source.store.clone().unwrap_or_else(|| self.generate(&source.id));
-                self.stores.insert(store.clone(), Store::Global);
+                self.stores.insert(store.clone(), CaseTable::Global);
                 let skip = ErrorPolicy::Skip;
-                Node::Global(self.app.global_table_with(&topic(name), &table(&store), skip))
+                CaseNode::Global(self.app.global_table_with(&topic(name), &table(&store), skip))
             }
             _ => return Err(CaseError::at(&source.id, "a source is one of stream, table, …")),
         };
@@ -36,15 +36,15 @@ impl<'b> Build<'b> {
         Ok(())
     }
 
-    fn source_table(&mut self, source: &Source, name: &str) -> Node<'b> {
+    fn source_table(&mut self, source: &CaseSource, name: &str) -> CaseNode<'b> {
         if !self.plan.knows_old(&source.id) {
             // Kafka Streams drops records without key here.
             let stream = self.app.stream(&topic(name)).filter(|key, _| !key.is_null()).shared();
-            return Node::Changes(Flow { stream, rekeyed: false });
+            return CaseNode::Changes(Flow { stream, rekeyed: false });
         }
         let store = source.store.clone().unwrap_or_else(|| self.generate(&source.id));
-        self.stores.insert(store.clone(), Store::Values(table(&store)));
+        self.stores.insert(store.clone(), CaseTable::Values(table(&store)));
         let consumed = Consumed::new().on_error(ErrorPolicy::Skip);
-        Node::Table(self.app.table_with(&topic(name), &table(&store), consumed))
+        CaseNode::Table(self.app.table_with(&topic(name), &table(&store), consumed))
     }
 }

@@ -5,23 +5,24 @@ use std::sync::{Arc, PoisonError};
 use serde::Deserialize;
 
 use super::sinks::has_key;
-use super::{AnyStream, Build, Flow, Node};
+use super::{AnyStream, Build, CaseNode, Flow};
 use crate::case::{CaseError, Op};
 use crate::functions::{Flat, KeyFunction, Predicate, ValueFunction};
 use crate::key::{KeyCodec, ValCodec};
 
 /// One way of a `split`.
 #[derive(Deserialize)]
-struct Branch {
+struct SplitBranch {
     name: String,
     pred: Predicate,
 }
 
 impl<'b> Build<'b> {
     pub(super) fn filter(&mut self, op: &Op) -> Result<(), CaseError> {
-        let (predicate, wanted): (Predicate, bool) = (op.get("pred")?, op.op == "filter");
+        let predicate: Predicate = op.get("pred")?;
+        let wanted: bool = op.op == "filter";
         match self.from(op)? {
-            Node::Stream(Flow { stream, rekeyed }) => {
+            CaseNode::Stream(Flow { stream, rekeyed }) => {
                 let test = move |key: &_, value: &_| predicate.apply(key, value) == wanted;
                 self.add_stream(&op.id, stream.filter(test), rekeyed)
             }
@@ -32,7 +33,7 @@ impl<'b> Build<'b> {
     pub(super) fn map_values(&mut self, op: &Op) -> Result<(), CaseError> {
         let function: ValueFunction = op.get("value")?;
         match self.from(op)? {
-            Node::Stream(Flow { stream, rekeyed }) => {
+            CaseNode::Stream(Flow { stream, rekeyed }) => {
                 let map = move |key: &_, value| function.apply(key, value);
                 self.add_stream(&op.id, stream.map_values_with_key(map), rekeyed)
             }
@@ -70,9 +71,9 @@ impl<'b> Build<'b> {
 
     pub(super) fn split(&mut self, op: &Op) -> Result<(), CaseError> {
         let Flow { stream, rekeyed } = self.flow(op, &op.get::<String>("from")?)?;
-        let branches: Vec<Branch> = op.get("branches")?;
+        let branches: Vec<SplitBranch> = op.get("branches")?;
         let mut rest: AnyStream<'b> = stream;
-        for Branch { name, pred } in branches {
+        for SplitBranch { name, pred } in branches {
             let (matching, others) = rest.branch(move |key, value| pred.apply(key, value));
             self.add_stream(&format!("{}.{name}", op.id), matching, rekeyed)?;
             rest = others.shared();
@@ -97,12 +98,13 @@ impl<'b> Build<'b> {
             });
         }
         let flow = merged.ok_or_else(|| CaseError::at(&op.id, "it merges nothing"))?;
-        self.add(op, Node::Stream(flow))
+        self.add(op, CaseNode::Stream(flow))
     }
 
     pub(super) fn peek(&mut self, op: &Op) -> Result<(), CaseError> {
         let Flow { stream, rekeyed } = self.flow(op, &op.get::<String>("from")?)?;
-        let (seen, name) = (Arc::clone(&self.peeked), op.id.clone());
+        let seen = Arc::clone(&self.peeked);
+        let name = op.id.clone();
         let peeked = stream.peek(move |key, value| {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.push((name.clone(), key.clone(), value.clone()));
@@ -113,11 +115,10 @@ impl<'b> Build<'b> {
     pub(super) fn repartition(&mut self, op: &Op) -> Result<(), CaseError> {
         let flow = self.flow(op, &op.get::<String>("from")?)?;
         let flow = self.spread(&op.id, flow.stream);
-        self.add(op, Node::Stream(flow))
+        self.add(op, CaseNode::Stream(flow))
     }
 
-    /// Sends records through a repartition topic; those without key are dropped, as Kafka Streams
-    /// does.
+    /// Sends records through a repartition topic; drops those without a key, as Kafka Streams does.
     pub(super) fn spread(&mut self, id: &str, stream: AnyStream<'b>) -> Flow<'b> {
         self.spread_all(id, stream.filter(has_key).shared())
     }
@@ -133,8 +134,8 @@ impl<'b> Build<'b> {
         if flow.rekeyed { self.spread(id, flow.stream).stream } else { flow.stream }
     }
 
-    /// The same for the side of a join whose records come out without a match too, those without
-    /// key among them.
+    /// The same for the side of a join whose unmatched records come out too, including those
+    /// without a key.
     pub(super) fn settled_all(&mut self, id: &str, flow: Flow<'b>) -> AnyStream<'b> {
         if flow.rekeyed { self.spread_all(id, flow.stream).stream } else { flow.stream }
     }

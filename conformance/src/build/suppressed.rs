@@ -1,21 +1,21 @@
-//! Filters behind `suppress`.
+//! Filters after `suppress`.
 //!
-//! Kafka Streams takes the update before the last as what a row was before, though it was held
-//! back; a filter behind then sends a tombstone for a row that never passed. Headwater takes what
-//! came out before. So that the cases can be compared, a processor beside the `suppress` remembers
-//! the updates, and gives each row that comes out together with the update before.
+//! Kafka Streams uses the previous update as a row's former value, even if `suppress` held that
+//! update back. A filter after it then sends a tombstone for a row that never passed. Headwater
+//! uses the former output. To compare the cases, a processor beside the `suppress` remembers the
+//! updates, and adds the previous update to each row that comes out.
 
 use headwater::chain::Shared;
 use headwater::codec::Json;
 use headwater::{Process, Record, Table};
 use serde_json::{Value, json};
 
-use super::{AnyStream, Build, Flow, Node};
+use super::{AnyStream, Build, CaseNode, Flow};
 use crate::case::{CaseError, Op};
 use crate::functions::Predicate;
 use crate::key::{Key, KeyCodec, Rec, Val, val};
 
-/// The update before and the last one of each key.
+/// The previous and the last update of each key.
 type Updates = Table<Key, (Value, Value)>;
 
 impl<'b> Build<'b> {
@@ -29,22 +29,27 @@ impl<'b> Build<'b> {
         })
     }
 
-    /// In front of a `suppress`: its table's updates.
-    pub(super) fn updates_of(&self, op: &Op, table: Node<'b>) -> Result<AnyStream<'b>, CaseError> {
+    /// Before a `suppress`: its table's updates.
+    pub(super) fn updates_of(
+        &self,
+        op: &Op,
+        table: CaseNode<'b>,
+    ) -> Result<AnyStream<'b>, CaseError> {
         let updates = self.as_stream(&op.id, table)?;
         Ok(updates.map_values(|value| Some(json!({ "update": value }))).shared())
     }
 
-    /// Behind it: each row that comes out with the update before its last.
+    /// After it: each row that comes out, with the update before its last.
     pub(super) fn with_update_before(
         &mut self,
         op: &Op,
         updates: AnyStream<'b>,
-        table: Node<'b>,
+        table: CaseNode<'b>,
     ) -> Result<(), CaseError> {
         let rows = self.as_stream(&op.id, table)?;
         let rows = rows.map_values(|value| Some(json!({ "row": value })));
-        let (name, process) = (self.generate(&op.id), self.generate(&op.id));
+        let name = self.generate(&op.id);
+        let process = self.generate(&op.id);
         let seen = Updates::with(name.as_str(), KeyCodec, Json);
         let process: Process<'b, Key, Val, Shared<Key, Val>, Key, Val> =
             updates.merge(rows).shared().process(&process).table(&seen);
@@ -62,7 +67,7 @@ impl<'b> Build<'b> {
         Ok(())
     }
 
-    /// What an operator comes behind, if that came out of a `suppress`.
+    /// An operator's input, if it came out of a `suppress`.
     pub(super) fn pairs_of(&self, op: &Op) -> Result<Option<AnyStream<'b>>, CaseError> {
         Ok(self.pairs.get(&op.get::<String>("from")?).cloned())
     }
@@ -100,7 +105,7 @@ impl<'b> Build<'b> {
         let filtered = filtered.filter(|_, pair| *pair != Some(json!([null, null]))).shared();
         self.pairs.insert(op.id.clone(), filtered.clone());
         let rows = filtered.map_values(|pair| at(&pair, 0));
-        self.add(op, Node::Changes(Flow { stream: rows.shared(), rekeyed: true }))
+        self.add(op, CaseNode::Changes(Flow { stream: rows.shared(), rekeyed: true }))
     }
 }
 

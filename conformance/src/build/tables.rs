@@ -6,7 +6,7 @@ use headwater::{Suppress, TableStream};
 
 use super::sinks::has_key;
 use super::sources::table;
-use super::{Build, Flow, Node, Store, with_key};
+use super::{Build, CaseNode, CaseTable, Flow, with_key};
 use crate::case::{CaseError, Op};
 use crate::functions::{Predicate, ValueFunction};
 use crate::key::{Key, RowKey, Val, ValCodec, val};
@@ -15,7 +15,7 @@ impl<'b> Build<'b> {
     pub(super) fn filter_table(
         &mut self,
         op: &Op,
-        node: Node<'b>,
+        node: CaseNode<'b>,
         predicate: Predicate,
         wanted: bool,
     ) -> Result<(), CaseError> {
@@ -32,9 +32,9 @@ impl<'b> Build<'b> {
             return self.add_changes(op, Flow { stream, rekeyed });
         }
         let node = match self.known(op, node)? {
-            Node::Table(rows) => Node::Table(rows.filter(test)),
-            Node::WindowTable(rows) => {
-                Node::WindowTable(rows.filter(move |key, value| test(&key.to_key(), value)))
+            CaseNode::Table(rows) => CaseNode::Table(rows.filter(test)),
+            CaseNode::WindowTable(rows) => {
+                CaseNode::WindowTable(rows.filter(move |key, value| test(&key.to_key(), value)))
             }
             _ => return Err(CaseError::at(&op.id, "it filters no table")),
         };
@@ -44,61 +44,61 @@ impl<'b> Build<'b> {
     pub(super) fn map_table(
         &mut self,
         op: &Op,
-        node: Node<'b>,
+        node: CaseNode<'b>,
         function: ValueFunction,
     ) -> Result<(), CaseError> {
-        // A row whose value is null is not there; the function sees those that are.
+        // A row with a null value does not exist; the function sees the others.
         let map =
             move |key: &Key, value: Val| value.and_then(|value| function.apply(key, Some(value)));
         if let Some(pairs) = self.pairs_of(op)? {
             self.map_pairs(op, pairs, map.clone());
         }
-        if let Node::Changes(Flow { stream, rekeyed }) = node {
+        if let CaseNode::Changes(Flow { stream, rekeyed }) = node {
             let stream = stream.map_values_with_key(map).shared();
             return self.add_changes(op, Flow { stream, rekeyed });
         }
         let rows = move |key: &Key, value: Val| val(map(key, value)).map(Some);
         let node = match node {
-            Node::Table(table) => Node::Table(table.filter_map(rows)),
-            Node::WindowTable(table) => Node::WindowTable(table.filter_map(with_key(rows))),
+            CaseNode::Table(table) => CaseNode::Table(table.filter_map(rows)),
+            CaseNode::WindowTable(table) => CaseNode::WindowTable(table.filter_map(with_key(rows))),
             _ => return Err(CaseError::at(&op.id, "it maps no table")),
         };
         self.add_kept(op, node)
     }
 
-    /// A table that does not know what its rows were, kept if the case names it.
+    /// A table that does not know its rows' former values, stored if the case names it.
     fn add_changes(&mut self, op: &Op, flow: Flow<'b>) -> Result<(), CaseError> {
         let Some(name) = op.store()? else {
-            return self.add(op, Node::Changes(flow));
+            return self.add(op, CaseNode::Changes(flow));
         };
         let stream = self.settled(&op.id, flow);
-        self.stores.insert(name.clone(), Store::Values(table(&name)));
+        self.stores.insert(name.clone(), CaseTable::Values(table(&name)));
         let kept = stream.to_table(&table_of_values(&name));
-        self.add(op, Node::Table(as_values(&kept)))
+        self.add(op, CaseNode::Table(as_values(&kept)))
     }
 
-    /// Keeps a derived table if the case names it.
-    pub(super) fn add_kept(&mut self, op: &Op, node: Node<'b>) -> Result<(), CaseError> {
+    /// Stores a derived table if the case names it.
+    pub(super) fn add_kept(&mut self, op: &Op, node: CaseNode<'b>) -> Result<(), CaseError> {
         let node = match (op.store()?, node) {
-            (Some(name), Node::Table(rows)) => {
-                self.stores.insert(name.clone(), Store::Values(table(&name)));
-                Node::Table(rows.keep(&table(&name)))
+            (Some(name), CaseNode::Table(rows)) => {
+                self.stores.insert(name.clone(), CaseTable::Values(table(&name)));
+                CaseNode::Table(rows.keep(&table(&name)))
             }
             (_, node) => node,
         };
         self.add(op, node)
     }
 
-    /// A table that can be asked for its rows.
-    pub(super) fn known(&mut self, op: &Op, node: Node<'b>) -> Result<Node<'b>, CaseError> {
+    /// A table whose rows can be read.
+    pub(super) fn known(&mut self, op: &Op, node: CaseNode<'b>) -> Result<CaseNode<'b>, CaseError> {
         match node {
-            Node::Changes(flow) => {
+            CaseNode::Changes(flow) => {
                 let stream = self.settled(&op.id, flow);
                 let name = self.generate(&op.id);
                 let kept = stream.to_table(&table_of_values(&name));
-                Ok(Node::Table(as_values(&kept)))
+                Ok(CaseNode::Table(as_values(&kept)))
             }
-            node @ (Node::Table(_) | Node::WindowTable(_)) => Ok(node),
+            node @ (CaseNode::Table(_) | CaseNode::WindowTable(_)) => Ok(node),
             _ => Err(CaseError::at(&op.id, "it needs a table")),
         }
     }
@@ -107,16 +107,16 @@ impl<'b> Build<'b> {
         let node = self.from(op)?;
         let rekeyed = Self::is_rekeyed(&node);
         let stream = self.as_stream(&op.id, node)?;
-        self.add(op, Node::Stream(Flow { stream, rekeyed }))
+        self.add(op, CaseNode::Stream(Flow { stream, rekeyed }))
     }
 
     pub(super) fn turn_into_table(&mut self, op: &Op) -> Result<(), CaseError> {
         let flow = self.flow(op, &op.get::<String>("from")?)?;
         let stream = self.settled(&op.id, flow).filter(has_key);
         let name = self.store_name(op)?;
-        self.stores.insert(name.clone(), Store::Values(table(&name)));
+        self.stores.insert(name.clone(), CaseTable::Values(table(&name)));
         let kept = stream.to_table(&table_of_values(&name));
-        self.add(op, Node::Table(as_values(&kept)))
+        self.add(op, CaseNode::Table(as_values(&kept)))
     }
 
     pub(super) fn suppress(&mut self, op: &Op) -> Result<(), CaseError> {
@@ -132,14 +132,17 @@ impl<'b> Build<'b> {
             }
             other => return Err(CaseError::at(&op.id, format!("until {other} is not known"))),
         };
-        let (name, node) = (self.generate(&op.id), self.from(op)?);
+        let name = self.generate(&op.id);
+        let node = self.from(op)?;
         let node = self.known(op, node)?;
         let is_filtered = self.is_filtered(&op.id);
         let updates = is_filtered.then(|| self.updates_of(op, node.clone())).transpose()?;
         let node = match node {
-            Node::Table(table) => Node::Table(table.suppress_with(suppress, &name, ValCodec)),
-            Node::WindowTable(table) => {
-                Node::WindowTable(table.suppress_with(suppress, &name, ValCodec))
+            CaseNode::Table(table) => {
+                CaseNode::Table(table.suppress_with(suppress, &name, ValCodec))
+            }
+            CaseNode::WindowTable(table) => {
+                CaseNode::WindowTable(table.suppress_with(suppress, &name, ValCodec))
             }
             other => other,
         };
@@ -150,12 +153,12 @@ impl<'b> Build<'b> {
     }
 }
 
-/// Null deletes a row, so rows have values.
+/// Null deletes a row, so a row has a value.
 fn table_of_values(name: &str) -> headwater::Table<Key, serde_json::Value> {
     headwater::Table::with(name, crate::key::KeyCodec, headwater::codec::Json)
 }
 
-/// Rows as the other tables of a case have them.
+/// Rows in the form of a case's other tables.
 fn as_values<'b, K: RowKey>(
     rows: &TableStream<'b, K, serde_json::Value>,
 ) -> TableStream<'b, K, Val> {

@@ -12,7 +12,7 @@ pub enum AnyWindows {
     Tumbling(Tumbling),
     /// Overlapping.
     Hopping(Hopping),
-    /// Wherever records are near each other.
+    /// Around records that are close to each other.
     Sliding(Sliding),
     /// As long as records keep coming.
     Session(Session),
@@ -20,7 +20,7 @@ pub enum AnyWindows {
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Shape {
+enum ShapeOfWindow {
     Tumbling { size_ms: u64 },
     Hopping { size_ms: u64, advance_ms: u64 },
     Sliding { difference_ms: u64 },
@@ -30,13 +30,14 @@ enum Shape {
 #[derive(Deserialize)]
 pub(super) struct WindowShape {
     #[serde(flatten)]
-    shape: Shape,
+    shape: ShapeOfWindow,
     grace_ms: u64,
 }
 
 impl WindowShape {
     pub(super) fn windows(&self, retention_ms: Option<u64>) -> AnyWindows {
-        let (ms, grace) = (Duration::from_millis, Duration::from_millis(self.grace_ms));
+        let ms = Duration::from_millis;
+        let grace = Duration::from_millis(self.grace_ms);
         let retention = ms(retention_ms.unwrap_or(0));
         macro_rules! terms {
             ($windows:expr) => {
@@ -44,14 +45,18 @@ impl WindowShape {
             };
         }
         match self.shape {
-            Shape::Tumbling { size_ms } => AnyWindows::Tumbling(terms!(Tumbling::of(ms(size_ms)))),
-            Shape::Hopping { size_ms, advance_ms } => {
+            ShapeOfWindow::Tumbling { size_ms } => {
+                AnyWindows::Tumbling(terms!(Tumbling::of(ms(size_ms))))
+            }
+            ShapeOfWindow::Hopping { size_ms, advance_ms } => {
                 AnyWindows::Hopping(terms!(Hopping::of(ms(size_ms), ms(advance_ms))))
             }
-            Shape::Sliding { difference_ms } => {
+            ShapeOfWindow::Sliding { difference_ms } => {
                 AnyWindows::Sliding(terms!(Sliding::of(ms(difference_ms))))
             }
-            Shape::Session { gap_ms } => AnyWindows::Session(terms!(Session::of(ms(gap_ms)))),
+            ShapeOfWindow::Session { gap_ms } => {
+                AnyWindows::Session(terms!(Session::of(ms(gap_ms))))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Functions that make aggregates grow, shrink and merge.
+//! Functions that add to, subtract from and merge aggregates.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use crate::key::Val;
 #[derive(Clone, Debug, Deserialize)]
 pub struct Aggregator {
     #[serde(rename = "fn")]
-    name: Kind,
+    name: AggregatorKind,
     field: Option<String>,
     #[serde(rename = "as")]
     member: Option<String>,
@@ -20,7 +20,7 @@ pub struct Aggregator {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum AggregatorKind {
     Count,
     Uncount,
     Sum,
@@ -43,31 +43,32 @@ impl Aggregator {
     /// As a reducer: the value itself is what is added.
     pub fn reduce(&self, aggregate: Val, value: Val) -> Val {
         let x = match self.name {
-            Kind::Tally => subject(&value, self.field.as_deref()),
+            AggregatorKind::Tally => subject(&value, self.field.as_deref()),
             _ => value,
         };
         self.combine(aggregate, x)
     }
 
-    /// Two aggregates as one, the first of which is the earlier.
+    /// Merges two aggregates, the earlier one first.
     pub fn merge(&self, first: Val, second: Val) -> Val {
         match self.name {
-            Kind::Count | Kind::Uncount | Kind::Sum | Kind::Sub => {
-                self.number(number(&first) + number(&second))
-            }
-            Kind::Min | Kind::Max | Kind::First => {
+            AggregatorKind::Count
+            | AggregatorKind::Uncount
+            | AggregatorKind::Sum
+            | AggregatorKind::Sub => self.number(number(&first) + number(&second)),
+            AggregatorKind::Min | AggregatorKind::Max | AggregatorKind::First => {
                 if first.is_none() || second.is_none() {
                     return first.or(second);
                 }
                 self.combine(first, second)
             }
-            Kind::Last => second.or(first),
-            Kind::Collect | Kind::Uncollect => {
+            AggregatorKind::Last => second.or(first),
+            AggregatorKind::Collect | AggregatorKind::Uncollect => {
                 let mut all = array(first);
                 all.extend(array(second));
                 Some(Value::Array(all))
             }
-            Kind::Tally => {
+            AggregatorKind::Tally => {
                 let mut all = object(first);
                 for (member, value) in object(second) {
                     let sum = number(&all.get(&member).cloned()) + number(&Some(value));
@@ -80,27 +81,28 @@ impl Aggregator {
 
     fn combine(&self, a: Val, x: Val) -> Val {
         match self.name {
-            Kind::Count => Some(json!(number(&a) + 1)),
-            Kind::Uncount => self.number(number(&a) - 1),
-            Kind::Sum => self.number(number(&a) + number(&x)),
-            Kind::Sub => self.number(number(&a) - number(&x)),
-            Kind::Min => extreme(a, &x, i64::min),
-            Kind::Max => extreme(a, &x, i64::max),
-            Kind::First => a.or(x),
-            Kind::Last => x,
-            Kind::Collect => {
+            AggregatorKind::Count => Some(json!(number(&a) + 1)),
+            AggregatorKind::Uncount => self.number(number(&a) - 1),
+            AggregatorKind::Sum => self.number(number(&a) + number(&x)),
+            AggregatorKind::Sub => self.number(number(&a) - number(&x)),
+            AggregatorKind::Min => extreme(a, &x, i64::min),
+            AggregatorKind::Max => extreme(a, &x, i64::max),
+            AggregatorKind::First => a.or(x),
+            AggregatorKind::Last => x,
+            AggregatorKind::Collect => {
                 let mut all = array(a);
                 all.push(x.unwrap_or(Value::Null));
                 Some(Value::Array(all))
             }
-            Kind::Uncollect => {
-                let (mut all, x) = (array(a), x.unwrap_or(Value::Null));
+            AggregatorKind::Uncollect => {
+                let mut all = array(a);
+                let x = x.unwrap_or(Value::Null);
                 if let Some(found) = all.iter().position(|element| *element == x) {
                     all.remove(found);
                 }
                 Some(Value::Array(all))
             }
-            Kind::Tally => {
+            AggregatorKind::Tally => {
                 let mut all = object(a);
                 let member = self.member.clone().unwrap_or_default();
                 let by = if self.field.is_some() { number(&x) } else { 1 };
@@ -116,7 +118,7 @@ impl Aggregator {
     }
 }
 
-/// No integer counts as 0.
+/// A non-integer counts as 0.
 fn number(value: &Val) -> i64 {
     integer(value).unwrap_or(0)
 }

@@ -22,7 +22,8 @@ pub enum Joiner {
 impl Joiner {
     /// Applies it.
     pub fn apply(self, left: Option<&Val>, right: Option<&Val>) -> Val {
-        let (left, right) = (left.cloned().flatten(), right.cloned().flatten());
+        let left = left.cloned().flatten();
+        let right = right.cloned().flatten();
         match self {
             Self::Pair => Some(json!([left, right])),
             Self::Left => left,

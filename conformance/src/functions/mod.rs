@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::key::{Val, val};
 
-/// What a function works on: the value's member `field`, or the value itself if it names none.
+/// The argument of a function: the value's member `field`, or the whole value without one.
 fn subject(value: &Val, field: Option<&str>) -> Val {
     match field {
         None => value.clone(),

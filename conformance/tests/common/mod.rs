@@ -4,7 +4,7 @@
 
 use conformance::case::{self, Case};
 
-/// All cases that this package carries.
+/// All cases in this package.
 pub(crate) fn cases() -> Vec<Case> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/cases");
     let mut files: Vec<_> = ["open", "hand"]
@@ -29,7 +29,7 @@ pub(crate) fn seeds() -> u64 {
     std::env::var("HEADWATER_SEEDS").map_or(200, |seeds| seeds.parse().expect("a number"))
 }
 
-/// Runs `job` for 0 to `count`, on as many threads as there are processors; gives what it found.
+/// Runs `job` for 0 to `count` on all processors; returns what it found.
 pub(crate) fn in_parallel<T: Send>(count: u64, job: impl Fn(u64) -> Vec<T> + Sync) -> Vec<T> {
     let next = std::sync::atomic::AtomicU64::new(0);
     let worker = || {

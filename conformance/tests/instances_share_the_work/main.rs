@@ -1,5 +1,5 @@
-//! Two instances on topics of three partitions, one of them stopped and another started at random
-//! moments, end with the tables that one task alone has.
+//! Two instances on topics with three partitions, one of which is replaced at random moments, end
+//! with the same tables as a single task.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -21,13 +21,14 @@ fn different(seed: u64, case: &OrderFree, expected: &Tables, found: &Tables) -> 
     let places = expected.keys().filter(|place| found.get(*place) != expected.get(*place));
     places
         .map(|place| {
-            let (expected, found) = (&expected[place], found.get(place));
+            let expected = &expected[place];
+            let found = found.get(place);
             format!("seed {seed}: {} {place}: {expected:?}\n  {found:?}", case.case.id)
         })
         .collect()
 }
 
-/// Every case in tasks whose turns, aborts and crashes are left to chance.
+/// Every case in tasks with random turns, aborts and crashes.
 #[test]
 fn interleaved_tasks_end_with_the_same_tables_over_all_seeds() {
     let cases: Vec<_> = cases().into_iter().map(|case| (run::alone(&case), case)).collect();
@@ -40,12 +41,12 @@ fn interleaved_tasks_end_with_the_same_tables_over_all_seeds() {
     assert!(all.is_empty(), "{} differ:\n{}", all.len(), all.join("\n"));
 }
 
-/// One case for each seed in the production's instances.
+/// One case for each seed, in production instances.
 #[test]
 fn instances_end_with_the_same_tables_over_all_seeds() {
     let cases = cases();
     let all = common::in_parallel(common::seeds(), |seed| {
-        // A prime, so that each seed has its case and all cases their turn.
+        // A prime, so that consecutive seeds reach all cases.
         let case = &cases[(seed as usize * 7) % cases.len()];
         let expected = run::alone(case);
         let found = run::shared(case, &expected, &mut Dice::new(seed));

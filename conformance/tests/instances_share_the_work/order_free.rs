@@ -1,11 +1,11 @@
-//! Which cases end with the same tables however the partitions' records interleave.
+//! Selects the cases that end with the same tables however the partitions' records interleave.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use conformance::case::{Case, Op};
 use serde_json::{Value, json};
 
-/// A case with windows that never close, and what of it is to be compared.
+/// A case with windows that never close, and the results to compare.
 pub(crate) struct OrderFree {
     pub(crate) case: Case,
     /// Tables by name.
@@ -16,7 +16,7 @@ pub(crate) struct OrderFree {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// Equal keys come in the order in which they were put in, or not.
+    /// Whether records with equal keys keep their order.
     Stream {
         ordered: bool,
     },
@@ -26,7 +26,7 @@ enum Kind {
     /// Rows whose last value does not depend on the interleaving.
     Table,
     GroupedTable,
-    /// Which updates there are depends on it.
+    /// The updates depend on the interleaving.
     Updates,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn order_free(case: &Case) -> Option<OrderFree> {
     anything.then_some(OrderFree { case, tables, topics })
 }
 
-/// The topics that tables alone are sent to, each by one.
+/// The topics to which exactly one table, and nothing else, is sent.
 fn topics(case: &Case, kinds: &BTreeMap<String, Kind>) -> BTreeSet<String> {
     let mut senders: BTreeMap<&str, Vec<Option<Kind>>> = BTreeMap::new();
     for sink in &case.topology.sinks {
@@ -149,7 +149,7 @@ fn commutes(agg: &Value) -> bool {
     known.contains(&name) && agg.get("null_if_zero").is_none()
 }
 
-/// How often sessions are merged depends on the order, and so how often the first value counts.
+/// The number of session merges depends on the order, and with it how often the first value counts.
 fn is_session(op: &Op) -> bool {
     op.members.get("window").is_some_and(|window| window["type"] == "session")
 }

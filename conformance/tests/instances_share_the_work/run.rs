@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conformance::build::build;
-use conformance::case::Step;
+use conformance::case::InputStep;
 use conformance::key::{Key, KeyCodec, Rec, ValCodec, val};
 use headwater::codec::{Bytes, Nullable};
 use headwater::{App, Client, Config, Record, Topic};
@@ -29,9 +29,9 @@ fn topics(case: &OrderFree) -> BTreeSet<String> {
 }
 
 fn inputs(case: &OrderFree) -> Vec<(String, Rec)> {
-    let record = |step: &Step| match step {
-        Step::Clock { .. } => None,
-        Step::Record { topic, key, value, ts } => {
+    let record = |step: &InputStep| match step {
+        InputStep::Clock { .. } => None,
+        InputStep::Record { topic, key, value, ts } => {
             let key = Key::from_json(key).expect("a key");
             Some((topic.clone(), Record::new(key, val(Some(value.clone())), *ts)))
         }
@@ -49,13 +49,13 @@ pub(crate) fn alone(case: &OrderFree) -> Tables {
     taken(case, &mut test)
 }
 
-/// In one task for each of three partitions, whose turns, aborts and crashes are left to chance.
+/// In one task for each of three partitions, with random turns, aborts and crashes.
 pub(crate) fn interleaved(case: &OrderFree, seed: u64) -> Tables {
     let topics = outer_topics(case);
     let partitions: Vec<_> = topics.iter().map(|topic| (topic.as_str(), PARTITIONS)).collect();
     let topology = build(&case.case).expect("it builds").topology;
-    let (mut test, mut dice) =
-        (TopologyTest::with_partitions(topology, &partitions), Dice::new(seed));
+    let mut test = TopologyTest::with_partitions(topology, &partitions);
+    let mut dice = Dice::new(seed);
     test.interleave(dice.roll());
     let mut aborts = Dice::new(dice.roll());
     test.abort_when(move |_| aborts.below(6) == 0);
@@ -96,7 +96,7 @@ fn fold(
     }
 }
 
-/// In instances that come and go, until the tables are as expected or time is up.
+/// In instances that start and stop, until the tables are as expected or time is up.
 pub(crate) fn shared(case: &OrderFree, expected: &Tables, dice: &mut Dice) -> Tables {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
@@ -139,7 +139,7 @@ async fn share(case: &OrderFree, expected: &Tables, dice: &mut Dice) -> Tables {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     instances.stop_all().await;
-    // What comes late must not be wrong either.
+    // Late results must be right too.
     tables(case, &client)
 }
 
@@ -152,8 +152,8 @@ fn outer_topics(case: &OrderFree) -> BTreeSet<String> {
     let by = by.flat_map(|by| by.topics.values().cloned().chain([by.default.clone()]));
     let sinks = shape.sinks.iter().filter_map(|sink| sink.topic.clone());
     let inputs = case.case.input.iter().filter_map(|step| match step {
-        Step::Record { topic, .. } => Some(topic.clone()),
-        Step::Clock { .. } => None,
+        InputStep::Record { topic, .. } => Some(topic.clone()),
+        InputStep::Clock { .. } => None,
     });
     sources.chain(by).chain(sinks).chain(inputs).collect()
 }
@@ -162,7 +162,7 @@ fn tables(case: &OrderFree, client: &Client) -> Tables {
     let mut tables = Tables::new();
     for name in topics(case) {
         let table = tables.entry(name.clone()).or_default();
-        // An instance that has not started yet has not made its changelogs.
+        // An instance that has not started has not created its changelogs.
         let topic = RawTopic::with(name.as_str(), Nullable(Bytes), Nullable(Bytes));
         let Ok(mut reader) = client.reader(&topic) else { continue };
         let records = reader.read_to_end().expect("it is read").into_iter();

@@ -22,8 +22,8 @@ fn main() {
         None => EmbeddedLog::in_memory(),
     };
     let topic: Arc<str> = "speed".into();
-    let (name, config) = (topic.clone(), vec![]);
-    let new = NewTopic { name, partitions: PARTITIONS, replication: None, config };
+    let new =
+        NewTopic { name: topic.clone(), partitions: PARTITIONS, replication: None, config: vec![] };
     log.admin().unwrap().create(&new, Duration::ZERO).unwrap();
     let mut producer = log
         .producer(&ProducerConfig {
@@ -51,8 +51,10 @@ fn main() {
         partitions.iter().for_each(|partition| fetcher.add(partition, None).unwrap());
     }
     let value = [b'x'; 132];
-    let (mut producing, mut fetching) = (Duration::ZERO, Duration::ZERO);
-    let (mut fetched, mut bytes) = (0, 0);
+    let mut producing = Duration::ZERO;
+    let mut fetching = Duration::ZERO;
+    let mut fetched = 0;
+    let mut bytes = 0;
     for round in 0..RECORDS / 1000 {
         let start = Instant::now();
         producer.begin().unwrap();

@@ -14,7 +14,7 @@ pub(crate) struct Aborted {
     pub(crate) marker: i64,
 }
 
-/// All aborted ranges of a partition; a clone is cheap, and stays as it is.
+/// All aborted ranges of a partition. A clone is cheap and does not see later changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AbortedRanges {
     /// First offsets by producer and marker.

@@ -6,13 +6,13 @@ use std::time::Duration;
 use runtime::transport::{Admin, NewTopic, Result, TopicInfo};
 use streams_core::TopicPartition;
 
-use crate::shared::Shared;
+use crate::shared::SharedLog;
 
 #[derive(Debug)]
-pub(crate) struct EmbeddedAdmin(Arc<Shared>);
+pub(crate) struct EmbeddedAdmin(Arc<SharedLog>);
 
 impl EmbeddedAdmin {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<SharedLog>) -> Self {
         Self(shared)
     }
 }
@@ -38,7 +38,7 @@ impl Admin for EmbeddedAdmin {
         state.check_health()?;
         for (partition, offset) in before {
             let id = state.partition_id("delete records of", partition)?;
-            // What an open transaction may yet change is not deleted.
+            // Records from the last stable offset on may belong to an open transaction: they stay.
             let before = (*offset).min(state.partition(id).stable());
             state.trim(id, before);
         }

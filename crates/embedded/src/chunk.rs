@@ -1,8 +1,7 @@
-//! Chunks: some records of one partition in one piece of memory, never changed after they were
-//! built.
+//! Chunks: records of one partition in one piece of memory, immutable once built.
 //!
-//! A producer builds a chunk outside any lock; appending it, and fetching from it, only passes an
-//! `Arc` on. Offsets are relative, because the base is known only when the chunk is appended.
+//! A producer builds a chunk outside any lock; appending it or fetching from it only clones an
+//! `Arc`. Offsets are relative, because the base is known only when the chunk is appended.
 
 use streams_core::{Headers, RawRecord, Timestamp};
 
@@ -14,16 +13,17 @@ const NULL: i32 = -1;
 pub(crate) struct Chunk {
     /// Key, value and headers of each record, one after another.
     pub(crate) bytes: Vec<u8>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<RecordSpan>,
     /// The latest timestamp of its records.
     pub(crate) latest: Timestamp,
-    /// The date at which it was appended (of compacted ones: the last of them).
+    /// When it was appended, in Unix milliseconds. A compacted chunk has the latest date of the
+    /// chunks it was made from.
     pub(crate) appended: Timestamp,
 }
 
 /// Where a record is in its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct RecordSpan {
     pub(crate) timestamp: Timestamp,
     /// Its offset, counted from the chunk's base.
     pub(crate) delta: u32,
@@ -33,7 +33,7 @@ pub(crate) struct Entry {
     pub(crate) headers: u32,
 }
 
-impl Entry {
+impl RecordSpan {
     fn len(&self) -> usize {
         self.key.max(0) as usize + self.value.max(0) as usize + self.headers as usize
     }
@@ -71,7 +71,7 @@ impl Chunk {
         let headers = record.headers.len() as u32;
         let timestamp = record.timestamp;
         self.latest = if self.entries.is_empty() { timestamp } else { self.latest.max(timestamp) };
-        self.entries.push(Entry { timestamp, delta, start, key, value, headers });
+        self.entries.push(RecordSpan { timestamp, delta, start, key, value, headers });
     }
 
     /// The offset of its last record, counted from the base.
@@ -81,7 +81,7 @@ impl Chunk {
 
     /// How much memory it takes.
     pub(crate) fn weight(&self) -> usize {
-        self.bytes.len() + self.entries.len() * size_of::<Entry>() + size_of::<Self>()
+        self.bytes.len() + self.entries.len() * size_of::<RecordSpan>() + size_of::<Self>()
     }
 
     /// The index of the first record at or after `delta`.
@@ -119,8 +119,8 @@ impl Chunk {
     /// Whether every entry lies within the bytes, in order: what was read from disk is checked
     /// before it is used.
     pub(crate) fn is_sound(&self) -> bool {
-        let lengths = |e: &Entry| e.key >= NULL && e.value >= NULL;
-        let within = |e: &Entry| e.start as usize + e.len() <= self.bytes.len();
+        let lengths = |e: &RecordSpan| e.key >= NULL && e.value >= NULL;
+        let within = |e: &RecordSpan| e.start as usize + e.len() <= self.bytes.len();
         let ascending = self.entries.is_sorted_by(|a, b| a.delta < b.delta);
         !self.entries.is_empty()
             && ascending
@@ -129,7 +129,7 @@ impl Chunk {
     }
 }
 
-/// Writes headers as: name length, name, value length or −1, value, again and again.
+/// Writes each header as name length, name, value length (−1 for null), value.
 pub(crate) fn encode_headers(headers: &Headers, out: &mut Vec<u8>) {
     for (name, value) in headers.iter() {
         out.extend_from_slice(&(name.len() as u32).to_le_bytes());

@@ -1,4 +1,4 @@
-//! Reading partitions from positions: what fetchers and readers have in common.
+//! Reading partitions from positions, shared by fetchers and readers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use runtime::transport::{Fetched, Result};
 use streams_core::{RecordBatch, TopicPartition};
 
 use crate::aborted::AbortedRanges;
-use crate::batch::Slices;
-use crate::partition::{Budget, Partition, PartitionId, Segment, read_segments};
-use crate::shared::{Shared, Wait};
+use crate::partition::{PartitionId, PartitionLog, ReadBudget, Segment, read_segments};
+use crate::shared::{SharedLog, WaitFor};
+use crate::slices::Slices;
 
 /// How much is read from disk at once.
 const READ_AHEAD_BYTES: usize = 1 << 20;
@@ -19,7 +19,7 @@ const READ_AHEAD_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     pub(crate) id: PartitionId,
-    /// Everything for this reader below it was delivered.
+    /// Every record below it that this reader may see has been delivered.
     pub(crate) position: i64,
     pub(crate) paused: bool,
     /// Read from disk and not delivered yet, up to `ahead_end`.
@@ -45,7 +45,7 @@ impl Cursor {
     }
 
     /// Delivers from what was read ahead.
-    fn read_ahead(&mut self, budget: &mut Budget, out: &mut Slices) {
+    fn read_ahead(&mut self, budget: &mut ReadBudget, out: &mut Slices) {
         if self.position >= self.ahead_end {
             return;
         }
@@ -56,12 +56,12 @@ impl Cursor {
         }
     }
 
-    /// Delivers from memory; what is not there is to be read from disk first.
+    /// Delivers from memory. Returns the range to read from disk first, if it is not in memory.
     fn read(
         &mut self,
-        partition: &Partition,
+        partition: &PartitionLog,
         read_committed: bool,
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
         out: &mut Slices,
     ) -> Option<DiskRange> {
         self.position = self.position.max(partition.start);
@@ -80,8 +80,14 @@ impl Cursor {
             };
             let to = partition.cached_from.min(limit);
             let bytes_max = READ_AHEAD_BYTES;
-            let (id, name, from) = (self.id, partition.name.clone(), self.position);
-            return Some(DiskRange { id, name, from, to, aborted, bytes_max });
+            return Some(DiskRange {
+                id: self.id,
+                name: partition.name.clone(),
+                from: self.position,
+                to,
+                aborted,
+                bytes_max,
+            });
         }
         self.position = partition.read(self.position, read_committed, budget, out);
         None
@@ -92,7 +98,7 @@ impl Cursor {
 #[derive(Debug, Default)]
 pub(crate) struct Cursors {
     by_name: BTreeMap<TopicPartition, Cursor>,
-    /// Whose turn it is to be read first.
+    /// The index of the cursor to read first.
     turn: usize,
 }
 
@@ -120,10 +126,10 @@ impl Cursors {
     /// Waits for records until the deadline, or until `wake` is set, and takes them.
     pub(crate) fn poll(
         &mut self,
-        shared: &Shared,
+        shared: &SharedLog,
         read_committed: bool,
         timeout: Duration,
-        mut budget: Budget,
+        mut budget: ReadBudget,
         wake: Option<&AtomicBool>,
     ) -> Result<Vec<Fetched>> {
         let deadline = shared.deadline(timeout);
@@ -143,12 +149,12 @@ impl Cursors {
             }
             let moved = self.by_name.values().map(|cursor| cursor.position).sum::<i64>() > before;
             let woken = wake.is_some_and(|wake| wake.swap(false, Ordering::Acquire));
-            // A position that passes over a gap is worth returning: a reader may wait for just
-            // that.
+            // A position that only moves past a gap is worth returning too: a reader may be waiting
+            // for it.
             if !fetched.is_empty() || moved || woken {
                 return Ok(fetched);
             }
-            match shared.wait(state, Wait::Data, deadline) {
+            match shared.wait(state, WaitFor::Data, deadline) {
                 Some(guard) => drop(guard),
                 None => return Ok(fetched),
             }
@@ -156,14 +162,15 @@ impl Cursors {
         }
     }
 
-    /// Takes records from all cursors in turn, and tells what has to be read from disk.
+    /// Takes records from all cursors in turn; also returns the ranges to read from disk.
     fn take(
         &mut self,
-        partitions: &[Partition],
+        partitions: &[PartitionLog],
         read_committed: bool,
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
     ) -> (Vec<Fetched>, Vec<DiskRange>) {
-        let (mut fetched, mut missing) = (Vec::new(), Vec::new());
+        let mut fetched = Vec::new();
+        let mut missing = Vec::new();
         let turn = self.turn.checked_rem(self.by_name.len()).unwrap_or(0);
         self.turn = turn + 1;
         // Two passes over the map, so that those from `turn` on come first.
@@ -184,12 +191,13 @@ impl Cursors {
     }
 
     /// Reads ahead from disk.
-    fn load(&mut self, shared: &Shared, missing: Vec<DiskRange>) -> Result<()> {
+    fn load(&mut self, shared: &SharedLog, missing: Vec<DiskRange>) -> Result<()> {
         let Some(disk) = &shared.disk else { return Ok(()) };
         for range in missing {
             let (segments, end) = disk.read(&range)?;
             if let Some(cursor) = self.by_name.values_mut().find(|cursor| cursor.id == range.id) {
-                (cursor.ahead, cursor.ahead_end) = (segments.into(), end);
+                cursor.ahead = segments.into();
+                cursor.ahead_end = end;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Short ways to say what went wrong.
+//! Shorthands for transport errors.
 
 use std::fmt::Display;
 

@@ -11,15 +11,15 @@ use streams_core::TopicPartition;
 use crate::cursor::{Cursor, Cursors};
 use crate::error::refused;
 use crate::lock::lock;
-use crate::partition::Budget;
-use crate::shared::Shared;
+use crate::partition::ReadBudget;
+use crate::shared::SharedLog;
 
 /// The partitions that a member has assigned; its fetchers look into it.
 pub(crate) type AssignedSet = Arc<Mutex<BTreeSet<TopicPartition>>>;
 
 #[derive(Debug)]
 pub(crate) struct EmbeddedFetcher {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     read_committed: bool,
     bytes_max: usize,
     assigned: AssignedSet,
@@ -29,13 +29,19 @@ pub(crate) struct EmbeddedFetcher {
 
 impl EmbeddedFetcher {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SharedLog>,
         read_committed: bool,
         bytes_max: usize,
         assigned: AssignedSet,
     ) -> Self {
-        let (cursors, wake) = (Cursors::default(), Arc::default());
-        Self { shared, read_committed, bytes_max, assigned, cursors, wake }
+        Self {
+            shared,
+            read_committed,
+            bytes_max,
+            assigned,
+            cursors: Cursors::default(),
+            wake: Arc::default(),
+        }
     }
 
     fn set_paused(&mut self, partition: &TopicPartition, paused: bool) -> Result<()> {
@@ -79,15 +85,16 @@ impl Fetcher for EmbeddedFetcher {
     }
 
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
-        let budget = Budget { records: records_max, bytes: self.bytes_max.max(1) };
+        let budget = ReadBudget { records: records_max, bytes: self.bytes_max.max(1) };
         self.cursors.poll(&self.shared, self.read_committed, timeout, budget, Some(&self.wake))
     }
 
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let (shared, wake) = (self.shared.clone(), self.wake.clone());
+        let shared = self.shared.clone();
+        let wake = self.wake.clone();
         Arc::new(move || {
             wake.store(true, Ordering::Release);
-            // Under the lock, lest the poll has looked at the flag and not begun to wait.
+            // Take the lock first: a poll may have read the flag and not started to wait.
             drop(shared.lock());
             shared.notify_data();
         })

@@ -1,17 +1,17 @@
 //! An in-process partitioned log with consumer groups and transactions: Headwater's transport
 //! without Kafka.
 //!
-//! [`EmbeddedLog`] means what Kafka means wherever a program can see it: offsets, commit markers,
-//! read_committed, fencing by epoch and generation, cooperative rebalancing, compaction. In memory
-//! it needs nothing; with a directory what was acknowledged survives `kill -9` and power loss.
+//! [`EmbeddedLog`] behaves like Kafka wherever a program can tell the difference: offsets, commit
+//! markers, read_committed, fencing by epoch and generation, cooperative rebalancing, compaction.
+//! In memory it needs no setup. In a directory, what was acknowledged survives `kill -9` and power
+//! loss.
 //!
-//! It has no thread of its own. What time brings about (expired members, transactions and records)
-//! happens inside the calls of whoever uses it, and under a [`ManualClock`](runtime::ManualClock)
-//! no call ever waits, so that one thread can drive a whole cluster of workers and get the same
-//! result each time.
+//! It has no threads. Members, transactions and records expire inside the calls of its clients.
+//! Under a [`ManualClock`](runtime::ManualClock) no call ever waits, so that one thread can drive a
+//! whole cluster of workers with the same result each time.
 //!
-//! A log on disk is verified when it is opened and when it is read: a damaged one is refused, or
-//! opened without what is damaged ([`Damaged`]).
+//! A log on disk is verified when it is opened and when it is read. A damaged log is refused, or
+//! opened without the damaged part ([`Damaged`]).
 //!
 //! ```
 //! use headwater_embedded::EmbeddedLog;
@@ -32,29 +32,29 @@
 
 mod aborted;
 mod admin;
-mod batch;
 mod chunk;
 mod clock;
-mod compact;
+mod compaction;
 mod cursor;
 mod damage;
-mod dirty;
 mod disk;
 mod error;
 mod fetcher;
 mod group;
 mod lock;
 mod log;
-mod maintain;
+mod maintenance;
 mod member;
 mod partition;
 mod producer;
 mod reader;
 mod shared;
+mod slices;
 mod state;
 mod topic;
 mod transaction;
+mod unflushed;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{LogClock, SystemLogClock};
 pub use damage::{Damaged, LeftOut, Verify};
 pub use log::{EmbeddedLog, LogOptions};

@@ -1,4 +1,4 @@
-//! The log as its users see it.
+//! The public interface of the log.
 
 use std::fmt;
 use std::path::Path;
@@ -11,50 +11,53 @@ use runtime::transport::{
 use streams_core::Timestamp;
 
 use crate::admin::EmbeddedAdmin;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{LogClock, SystemLogClock};
 use crate::damage::{Damaged, LeftOut, Verify};
-use crate::disk::{Disk, Opening};
+use crate::disk::{Disk, DiskOptions};
 use crate::member::EmbeddedMember;
 use crate::producer::EmbeddedProducer;
 use crate::reader::EmbeddedReader;
-use crate::shared::Shared;
-use crate::state::State;
+use crate::shared::SharedLog;
+use crate::state::LogState;
 
-/// A partitioned log inside this process; cheap to clone, all clones are the same log.
+/// A partitioned log inside this process. Cloning is cheap; all clones are the same log.
 ///
 /// Several applications in one process that share it can form a consumer group. Another process
 /// cannot open the same directory at the same time.
 #[derive(Clone)]
-pub struct EmbeddedLog(Arc<Shared>);
+pub struct EmbeddedLog(Arc<SharedLog>);
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn LogClock>,
     cache_bytes: usize,
     damaged: Damaged,
     verify: Verify,
 }
 
 impl Default for LogOptions {
-    /// The system's clock, a cache of 128 MiB, verified when it is opened, and refused if it is
-    /// damaged.
+    /// The system's clock, a cache of 128 MiB, verification at opening, and no damage accepted.
     fn default() -> Self {
-        let (damaged, verify) = (Damaged::default(), Verify::default());
-        Self { clock: Arc::new(SystemClock::new()), cache_bytes: 128 << 20, damaged, verify }
+        Self {
+            clock: Arc::new(SystemLogClock::new()),
+            cache_bytes: 128 << 20,
+            damaged: Damaged::default(),
+            verify: Verify::default(),
+        }
     }
 }
 
 impl LogOptions {
-    /// Runs the log on another clock.
+    /// Sets the log's clock. Default: [`SystemLogClock`].
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+    pub fn clock(mut self, clock: Arc<dyn LogClock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How much of a log on disk is kept in memory for those who read its end; older records are
-    /// read from the disk. Records that wait for the disk may take half as much on top.
+    /// How many bytes of a log on disk are kept in memory for readers of its end; default 128 MiB.
+    /// Older records are read from disk. Records not yet on disk may take half as much in addition.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
@@ -75,15 +78,20 @@ impl LogOptions {
         self
     }
 
-    /// A log that is gone when its last clone and the clients of it are.
+    /// Creates a log in memory. It ends with its last clone and client.
     pub fn in_memory(self) -> EmbeddedLog {
-        EmbeddedLog(Arc::new(Shared::new(State::default(), self.clock, None, self.cache_bytes)))
+        EmbeddedLog(Arc::new(SharedLog::new(
+            LogState::default(),
+            self.clock,
+            None,
+            self.cache_bytes,
+        )))
     }
 
-    /// Opens the log in a directory, or begins one there; the directory is made if it is missing.
+    /// Opens the log in a directory, or creates both.
     ///
-    /// Whatever was left open by a process that died is aborted. A log of an earlier version is
-    /// rewritten, which needs as much space again for that time.
+    /// Transactions left open by a dead process are aborted. A log of an earlier version is
+    /// rewritten, which temporarily needs as much space again.
     ///
     /// # Errors
     /// Another process has it open, it is damaged, or the disk fails.
@@ -98,54 +106,53 @@ impl LogOptions {
         Ok(self.opened(opened))
     }
 
-    fn opening(&self) -> Opening {
+    fn opening(&self) -> DiskOptions {
         let skip = self.damaged == Damaged::Skip;
-        // What is to be left out must be known before anybody reads.
+        // What to leave out must be known before the first read.
         let verify = skip || self.verify == Verify::WhenOpened;
-        Opening { cache_bytes: self.cache_bytes, verify, skip }
+        DiskOptions { cache_bytes: self.cache_bytes, verify, skip }
     }
 
-    fn opened(self, (disk, state): (Disk, State)) -> EmbeddedLog {
-        EmbeddedLog(Arc::new(Shared::new(state, self.clock, Some(disk), self.cache_bytes)))
+    fn opened(self, (disk, state): (Disk, LogState)) -> EmbeddedLog {
+        EmbeddedLog(Arc::new(SharedLog::new(state, self.clock, Some(disk), self.cache_bytes)))
     }
 }
 
 impl EmbeddedLog {
-    /// A log that is gone when its last clone and the clients of it are.
+    /// Creates a log in memory. It ends with its last clone and client.
     pub fn in_memory() -> Self {
         LogOptions::default().in_memory()
     }
 
-    /// Opens the log in a directory, or begins one there. See [`LogOptions::open`].
+    /// Opens the log in a directory, or creates it. See [`LogOptions::open`].
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         LogOptions::default().open(directory)
     }
 
-    /// What was damaged and left out when the log was opened with [`Damaged::Skip`]; nothing if it
-    /// was whole.
+    /// What was damaged and left out when the log was opened with [`Damaged::Skip`]; empty if it
+    /// was intact.
     pub fn left_out(&self) -> &[LeftOut] {
         self.0.disk.as_ref().map_or(&[], Disk::left_out)
     }
 
-    /// Compacts what is to be compacted and deletes what has expired, as if it were `now`. The log
-    /// does this by itself from time to time, inside a commit.
+    /// Compacts topics and deletes expired records, as of `now` (Unix milliseconds). The log does
+    /// this by itself every 15 seconds, inside a commit.
     pub fn maintain(&self, now: Timestamp) -> Result<()> {
         self.0.maintain(now, true)
     }
 
-    /// Gives a topic more partitions, `partitions` in all. Only in memory.
+    /// Raises a topic's number of partitions to `partitions`. Only for a log in memory.
     ///
     /// # Errors
-    /// There is no such topic, it has as many already, or the log is on disk.
+    /// The topic does not exist, does not have fewer partitions, or the log is on disk.
     pub fn grow_topic(&self, topic: &str, partitions: i32) -> Result<()> {
         self.0.lock().grow_topic(&topic.into(), partitions)?;
         self.0.notify_groups();
         Ok(())
     }
 
-    /// Throws all members out of all groups, for tests: as if the coordinator had moved, or the
-    /// broker had been started again, and they had not been heard of in time. They find out at
-    /// their next poll, and join anew.
+    /// Removes all members from all groups, for tests: as if a coordinator or broker had restarted
+    /// and their sessions had expired. They find out at their next poll, and join again.
     pub fn forget_members(&self) {
         self.0.lock().forget_members();
         self.0.notify_groups();

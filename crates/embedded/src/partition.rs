@@ -6,20 +6,20 @@ use std::sync::Arc;
 use streams_core::TopicPartition;
 
 use crate::aborted::AbortedRanges;
-use crate::batch::{Slice, Slices};
 use crate::chunk::Chunk;
+use crate::slices::{Slice, Slices};
 
-/// The number under which the log keeps a partition.
+/// The log's internal number of a partition.
 pub(crate) type PartitionId = u32;
 
 /// The identity of a transactional producer in the log.
 pub(crate) type ProducerId = i64;
 
-/// A chunk at its place in the log.
+/// A chunk and its place in the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) base: i64,
-    /// Set if it was written in a transaction.
+    /// The transactional producer, if it was written in a transaction.
     pub(crate) producer: Option<ProducerId>,
     pub(crate) chunk: Arc<Chunk>,
 }
@@ -31,14 +31,14 @@ impl Segment {
     }
 }
 
-/// How much one read may deliver.
+/// The limits of one read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
+pub(crate) struct ReadBudget {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
 }
 
-impl Budget {
+impl ReadBudget {
     pub(crate) fn is_spent(&self) -> bool {
         self.records == 0 || self.bytes == 0
     }
@@ -46,27 +46,27 @@ impl Budget {
 
 /// A partition.
 #[derive(Debug)]
-pub(crate) struct Partition {
+pub(crate) struct PartitionLog {
     pub(crate) name: TopicPartition,
     /// The first offset that was not deleted.
     pub(crate) start: i64,
-    /// The next offset to be given.
+    /// The next offset.
     pub(crate) end: i64,
-    /// Readers see nothing at or after this offset: it may not be on disk yet. In memory always
-    /// the end.
+    /// Readers see nothing at or after this offset, because it may not be on disk yet. Without a
+    /// disk, always the end.
     pub(crate) visible: i64,
-    /// From this offset on all segments are in `tail`; earlier ones are on disk.
+    /// Segments from this offset on are in `tail`; earlier ones are on disk.
     pub(crate) cached_from: i64,
     pub(crate) tail: VecDeque<Segment>,
     /// Where open transactions begin here.
     pub(crate) open: BTreeMap<ProducerId, i64>,
     pub(crate) aborted: AbortedRanges,
-    /// Bytes appended since the last compaction, and what that left.
+    /// Bytes appended since the last compaction.
     pub(crate) dirty_bytes: u64,
     pub(crate) clean_bytes: u64,
 }
 
-impl Partition {
+impl PartitionLog {
     pub(crate) fn new(name: TopicPartition) -> Self {
         Self {
             name,
@@ -104,7 +104,7 @@ impl Partition {
         segment
     }
 
-    /// Gives an offset to a commit or abort marker.
+    /// Assigns an offset to a commit or abort marker.
     pub(crate) fn mark(&mut self) -> i64 {
         let marker = self.end;
         self.end += 1;
@@ -121,13 +121,13 @@ impl Partition {
         self.aborted.trim(self.start);
     }
 
-    /// Reads from `position` what is in memory, and returns the position after it: past what is not
-    /// for this reader.
+    /// Reads records in memory from `position`, skipping those hidden from this reader. Returns the
+    /// position after them.
     pub(crate) fn read(
         &self,
         position: i64,
         read_committed: bool,
-        budget: &mut Budget,
+        budget: &mut ReadBudget,
         out: &mut Slices,
     ) -> i64 {
         let limit = self.limit(read_committed);
@@ -145,13 +145,13 @@ impl Partition {
     }
 }
 
-/// Takes slices of `segments` from `position` on; returns the position after them, `end` if all
+/// Takes slices of `segments` from `position` on. Returns the position after them: `end` if all
 /// were taken.
 pub(crate) fn read_segments<'a>(
     segments: impl Iterator<Item = &'a Segment>,
     position: i64,
     end: i64,
-    budget: &mut Budget,
+    budget: &mut ReadBudget,
     out: &mut Slices,
 ) -> i64 {
     for segment in segments {

@@ -1,4 +1,4 @@
-//! Reads partitions outside any group.
+//! A reader of partitions outside any group.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use runtime::transport::{Fetched, Reader, ReaderConfig, Result};
 use streams_core::TopicPartition;
 
 use crate::cursor::{Cursor, Cursors};
-use crate::partition::Budget;
-use crate::shared::Shared;
+use crate::partition::ReadBudget;
+use crate::shared::SharedLog;
 
-/// How many bytes one poll delivers, about.
+/// The most bytes that one poll delivers, approximately.
 const POLL_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(crate) struct EmbeddedReader {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     read_committed: bool,
     cursors: Cursors,
 }
 
 impl EmbeddedReader {
-    pub(crate) fn new(shared: Arc<Shared>, config: &ReaderConfig) -> Self {
+    pub(crate) fn new(shared: Arc<SharedLog>, config: &ReaderConfig) -> Self {
         let read_committed = config.read_committed;
         Self { shared, read_committed, cursors: Cursors::default() }
     }
@@ -48,7 +48,7 @@ impl Reader for EmbeddedReader {
     }
 
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
-        let budget = Budget { records: records_max, bytes: POLL_BYTES_MAX };
+        let budget = ReadBudget { records: records_max, bytes: POLL_BYTES_MAX };
         self.cursors.poll(&self.shared, self.read_committed, timeout, budget, None)
     }
 

@@ -1,4 +1,4 @@
-//! The lock around the state, waiting on it, and bringing it to disk.
+//! The lock around the state, waiting for changes, and writing them to disk.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,46 +6,45 @@ use std::time::Duration;
 
 use runtime::transport::{Result, TransportError};
 
-use crate::clock::Clock;
+use crate::clock::LogClock;
 use crate::disk::Disk;
 use crate::error::fatal;
 use crate::lock::lock;
-use crate::maintain::MAINTENANCE_INTERVAL_MS;
-use crate::state::State;
+use crate::maintenance::MAINTENANCE_INTERVAL_MS;
+use crate::state::LogState;
 
 /// What all clients of a log share.
 ///
-/// Locks are taken in the order maintenance, disk, state. Nothing is written to or read from disk
-/// under the state's.
+/// Lock order: maintenance, disk, state. No disk access happens under the state's lock.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    state: Mutex<State>,
+pub(crate) struct SharedLog {
+    state: Mutex<LogState>,
     /// Something became visible to readers.
     data: Condvar,
     /// Something happened in a group.
     groups: Condvar,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn LogClock>,
     pub(crate) disk: Option<Disk>,
-    /// How many bytes may wait for the disk.
+    /// How many bytes may be waiting for the disk.
     dirty_bytes_max: usize,
     pub(crate) maintenance: Mutex<()>,
     next_maintenance: AtomicI64,
 }
 
-/// Which of the log's events somebody waits for.
+/// The event that a client waits for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wait {
+pub(crate) enum WaitFor {
     Data,
-    /// Members to come and go; whoever waits for it throws out the silent ones.
+    /// A change in a group. The waiting client also removes silent members.
     Groups,
     /// Offsets to become stable.
     Offsets,
 }
 
-impl Shared {
+impl SharedLog {
     pub(crate) fn new(
-        mut state: State,
-        clock: Arc<dyn Clock>,
+        mut state: LogState,
+        clock: Arc<dyn LogClock>,
         disk: Option<Disk>,
         cache_bytes: usize,
     ) -> Self {
@@ -63,12 +62,12 @@ impl Shared {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LogState> {
         lock(&self.state)
     }
 
-    /// The state, with all that time has brought about until now.
-    pub(crate) fn lock_now(&self) -> MutexGuard<'_, State> {
+    /// Locks the state, after expiring members and transactions.
+    pub(crate) fn lock_now(&self) -> MutexGuard<'_, LogState> {
         let now = self.clock.elapsed();
         let mut state = self.lock();
         if state.expire_transactions(now) {
@@ -77,16 +76,16 @@ impl Shared {
         state
     }
 
-    /// Makes the ends of transactions known, through the disk if there is one.
-    fn settle<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    /// Publishes the ends of transactions, through the disk if there is one.
+    fn settle<'a>(&'a self, state: MutexGuard<'a, LogState>) -> MutexGuard<'a, LogState> {
         drop(state);
-        // A failure is kept in the state and refuses what comes after.
+        // A failure is recorded in the state, which then refuses every call.
         let _ = self.sync();
         self.notify();
         self.lock()
     }
 
-    /// Wakes everybody who waits.
+    /// Wakes all waiting clients.
     pub(crate) fn notify(&self) {
         self.data.notify_all();
         self.groups.notify_all();
@@ -100,44 +99,43 @@ impl Shared {
         self.groups.notify_all();
     }
 
-    /// Waits for something of that kind, at most until `deadline`; `None` if that is over.
+    /// Waits for this event until `deadline` at most; `None` once it has passed.
     pub(crate) fn wait<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
-        what: Wait,
+        state: MutexGuard<'a, LogState>,
+        what: WaitFor,
         deadline: Duration,
-    ) -> Option<MutexGuard<'a, State>> {
+    ) -> Option<MutexGuard<'a, LogState>> {
         let now = self.clock.elapsed();
         if now >= deadline || !self.clock.may_wait() {
             return None;
         }
-        // Time-outs of others are noticed by whoever waits: there is nobody else.
+        // The log has no thread, so the waiting client must notice the time-outs of others.
         let mut until = deadline;
         until = state.transaction_deadline.map_or(until, |other| until.min(other));
-        if let Wait::Groups = what {
+        if let WaitFor::Groups = what {
             let expiries = state.groups.values().filter_map(|group| group.deadline());
             until = expiries.fold(until, Duration::min);
         }
         let timeout = until.saturating_sub(now).max(Duration::from_micros(100));
         let condition = match what {
-            Wait::Data => &self.data,
-            Wait::Groups | Wait::Offsets => &self.groups,
+            WaitFor::Data => &self.data,
+            WaitFor::Groups | WaitFor::Offsets => &self.groups,
         };
         let woken = condition.wait_timeout(state, timeout);
         Some(woken.unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    /// The moment after which a call with this time-out returns.
+    /// The deadline of a call with this time-out.
     pub(crate) fn deadline(&self, timeout: Duration) -> Duration {
         self.clock.elapsed().saturating_add(timeout)
     }
 
-    /// Brings everything that happened before this call to disk, and then shows it to readers.
-    /// Calls that come together share one write: whoever gets the disk first writes for all that
-    /// are waiting.
+    /// Writes everything that happened before this call to disk, then shows it to readers.
+    /// Concurrent calls share one write: the first to get the disk writes for all that wait.
     pub(crate) fn sync(&self) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
-        let wanted = self.lock().dirty.as_ref().map_or(0, |dirty| dirty.changes);
+        let wanted = self.lock().unflushed.as_ref().map_or(0, |unflushed| unflushed.changes);
         let mut writer = disk.lock();
         if writer.written >= wanted {
             return self.lock().check_health();
@@ -162,16 +160,17 @@ impl Shared {
         Ok(())
     }
 
-    /// Brings things to disk if very much waits for that.
+    /// Writes to disk if too many bytes are waiting for it.
     pub(crate) fn sync_if_much(&self) -> Result<()> {
         if self.disk.is_none() {
             return Ok(());
         }
-        let waiting = self.lock().dirty.as_ref().map_or(0, |dirty| dirty.segment_bytes);
+        let waiting = self.lock().unflushed.as_ref().map_or(0, |unflushed| unflushed.segment_bytes);
         if waiting > self.dirty_bytes_max { self.sync() } else { Ok(()) }
     }
 
-    /// Runs the maintenance if it is time for it. What fails there does not concern the caller.
+    /// Runs maintenance if it is due. Its errors are logged, because they do not concern the
+    /// caller.
     pub(crate) fn maintain_if_due(&self) {
         let now = self.clock.wall();
         let due = self.next_maintenance.load(Ordering::Relaxed);
@@ -187,7 +186,7 @@ impl Shared {
     }
 }
 
-/// An error for a transactional request whose outcome the disk keeps to itself.
+/// An error for a transactional request whose outcome is unknown.
 pub(crate) fn unknown(doing: &str, cause: TransportError) -> TransportError {
     TransportError::new(runtime::transport::ErrorKind::Unknown, doing, cause)
 }
@@ -201,15 +200,14 @@ mod tests {
 
     use super::*;
     use crate::chunk::{Chunk, NewRecord};
-    use crate::disk::Opening;
+    use crate::disk::DiskOptions;
 
     #[test]
     fn no_more_than_the_cache_stays_in_memory() {
-        let opening = Opening { cache_bytes: 10_000, verify: true, skip: false };
+        let opening = DiskOptions { cache_bytes: 10_000, verify: true, skip: false };
         let (disk, state) = Disk::open_on(InMemoryBackend::new(), opening).unwrap();
-        let shared = Shared::new(state, Arc::new(ManualClock::new(0)), Some(disk), 10_000);
-        let (replication, config) = (None, vec![]);
-        let topic = NewTopic { name: "t".into(), partitions: 3, replication, config };
+        let shared = SharedLog::new(state, Arc::new(ManualClock::new(0)), Some(disk), 10_000);
+        let topic = NewTopic { name: "t".into(), partitions: 3, replication: None, config: vec![] };
         shared.lock().create_topic(&topic).unwrap();
         for n in 0..300 {
             let mut chunk = Chunk::default();

@@ -10,31 +10,31 @@ use crate::partition::PartitionId;
 
 /// A topic.
 #[derive(Clone, Debug)]
-pub(crate) struct Topic {
+pub(crate) struct TopicState {
     pub(crate) name: Arc<str>,
     /// By partition number.
     pub(crate) partitions: Vec<PartitionId>,
     pub(crate) config: TopicConfig,
 }
 
-/// What a topic can be told. Kafka's names, and its defaults but for one: nothing expires unless it
-/// is asked for. Kafka deletes records whose *timestamp* is a week old, so orders of last year
-/// vanish from it while they are being processed; there one knows to ask for another time.
+/// A topic's settings, with Kafka's names and defaults, except for one: nothing expires by default.
+/// Kafka deletes records whose *timestamp* is a week old, so last year's orders would vanish while
+/// they are being processed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TopicConfig {
     /// `cleanup.policy` as it was written.
     pub(crate) cleanup_policy: String,
     pub(crate) compact: bool,
     pub(crate) delete: bool,
-    /// `retention.ms`; −1 for ever.
+    /// `retention.ms`; −1 means for ever.
     pub(crate) retention_ms: i64,
     /// `delete.retention.ms`: how long tombstones are kept.
     pub(crate) delete_retention_ms: i64,
-    /// `max.message.bytes`: of one record as Kafka's batch of one would have it.
+    /// `max.message.bytes`: the size of a record as a Kafka batch of one.
     pub(crate) message_bytes_max: i32,
-    /// `message.timestamp.before.max.ms`: how far a timestamp may lie before the clock.
+    /// `message.timestamp.before.max.ms`: how far a timestamp may lie behind the clock.
     pub(crate) timestamp_before_max_ms: i64,
-    /// `message.timestamp.after.max.ms`: how far it may lie after the clock.
+    /// `message.timestamp.after.max.ms`: how far it may lie ahead of the clock.
     pub(crate) timestamp_after_max_ms: i64,
     /// `min.cleanable.dirty.ratio`, in thousandths.
     pub(crate) dirty_permille_min: u64,
@@ -56,8 +56,7 @@ impl Default for TopicConfig {
     }
 }
 
-/// Settings of Kafka that say how a broker keeps its files or replicas: here they have nothing to
-/// act on.
+/// Kafka's settings for a broker's files or replicas, which have no effect here.
 const WITHOUT_EFFECT: [&str; 14] = [
     "compression.type",
     "file.delete.delay.ms",
@@ -76,7 +75,7 @@ const WITHOUT_EFFECT: [&str; 14] = [
 ];
 
 impl TopicConfig {
-    /// Reads Kafka's settings; the error says which one is wrong and why.
+    /// Parses Kafka's settings; the error names the wrong one and says why.
     pub(crate) fn parse(settings: &[(String, String)]) -> Result<Self, String> {
         let mut config = Self::default();
         for (name, value) in settings {
@@ -91,7 +90,7 @@ impl TopicConfig {
             "retention.ms" => self.retention_ms = number(value, -1)?,
             "delete.retention.ms" => self.delete_retention_ms = number(value, 0)?,
             "max.message.bytes" => {
-                // A chunk addresses its bytes by numbers of four bytes.
+                // A chunk addresses its bytes with 32-bit numbers.
                 self.message_bytes_max = number(value, 0)?.min(i64::from(i32::MAX) / 2) as i32;
             }
             "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number(value, 0)?,
@@ -104,7 +103,7 @@ impl TopicConfig {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => {
                     self.dirty_permille_min = (ratio * 1000.0).round() as u64;
                 }
-                _ => return Err("not a number from 0 to 1".to_owned()),
+                _ => return Err("must be a number from 0 to 1".to_owned()),
             },
             "message.timestamp.type" if value == "CreateTime" => {}
             "message.timestamp.type" => {
@@ -117,26 +116,28 @@ impl TopicConfig {
             known if WITHOUT_EFFECT.contains(&known) => {
                 tracing::debug!(setting = known, value, "has no effect in the embedded log");
             }
-            _ => return Err("no such setting".to_owned()),
+            _ => return Err("unknown setting".to_owned()),
         }
         Ok(())
     }
 
     fn set_policy(&mut self, value: &str) -> Result<(), String> {
-        let (mut compact, mut delete) = (false, false);
+        let mut compact = false;
+        let mut delete = false;
         for part in value.split(',').map(str::trim) {
             match part {
                 "compact" => compact = true,
                 "delete" => delete = true,
-                _ => return Err("one of delete, compact and compact,delete".to_owned()),
+                _ => return Err("must be delete, compact or compact,delete".to_owned()),
             }
         }
-        (self.compact, self.delete) = (compact, delete);
+        self.compact = compact;
+        self.delete = delete;
         self.cleanup_policy = value.to_owned();
         Ok(())
     }
 
-    /// What [`parse`](Self::parse) makes this of.
+    /// The settings from which [`parse`](Self::parse) makes this.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let ratio = self.dirty_permille_min as f64 / 1000.0;
         let mut settings = vec![
@@ -146,8 +147,7 @@ impl TopicConfig {
             ("max.message.bytes", self.message_bytes_max.to_string()),
             ("min.cleanable.dirty.ratio", ratio.to_string()),
         ];
-        // What is as it was before there was such a setting is not written: an older version does
-        // not know it.
+        // Defaults of newer settings are not written: an older version does not know them.
         for (name, ms) in [
             ("message.timestamp.before.max.ms", self.timestamp_before_max_ms),
             ("message.timestamp.after.max.ms", self.timestamp_after_max_ms),
@@ -171,7 +171,7 @@ fn number(value: &str, min: i64) -> Result<i64, String> {
     }
 }
 
-impl Topic {
+impl TopicState {
     pub(crate) fn info(&self) -> TopicInfo {
         TopicInfo {
             name: self.name.clone(),
@@ -186,25 +186,25 @@ impl Topic {
     }
 }
 
-/// How many partitions a topic may have: far more than anybody needs on one machine.
+/// The most partitions of a topic: far more than one machine needs.
 pub(crate) const PARTITIONS_MAX: i32 = 100_000;
 
 /// The longest name of a topic.
 const NAME_MAX: usize = 249;
 
-/// Checks the name and the partition count: by Kafka's rules and in its words.
+/// Checks the name and the partition count by Kafka's rules, with Kafka's messages.
 pub(crate) fn check(topic: &NewTopic) -> Result<(), String> {
     if let Some(fault) = fault(&topic.name) {
         return Err(format!("Topic name is invalid: {fault}"));
     }
     if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
-        return Err(format!("{} partitions; 1 to {PARTITIONS_MAX} are possible", topic.partitions));
+        return Err(format!("{} partitions; it must be 1 to {PARTITIONS_MAX}", topic.partitions));
     }
     Ok(())
 }
 
-/// Checks the name of a topic that does not exist beside those that do: Kafka names metrics by
-/// topics, and has '_' for '.' there.
+/// Checks a new topic's name against the existing ones. Kafka names metrics after topics, with '_'
+/// for '.', so such names collide.
 pub(crate) fn check_collisions<'t>(
     name: &str,
     mut topics: impl Iterator<Item = &'t Arc<str>>,
@@ -219,7 +219,7 @@ pub(crate) fn check_collisions<'t>(
     }
 }
 
-/// What is wrong with a topic's name.
+/// The fault in a topic's name.
 fn fault(name: &str) -> Option<String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match name {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_would_not_do() {
+    fn refuses_settings_that_it_cannot_honour() {
         for (name, value) in [
             ("cleanup.policy", "compact,sometimes"),
             ("retention.ms", "soon"),

@@ -1,4 +1,4 @@
-//! Transactional producers: who holds an id, in which epoch, and what it has open.
+//! Transactional producers: the holder of each id, its epoch, and its open transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use streams_core::TopicPartition;
 use crate::aborted::Aborted;
 use crate::chunk::Chunk;
 use crate::error::fenced;
-use crate::group::{Committed, check_metadata_len};
+use crate::group::{OffsetAndMetadata, check_metadata_len};
 use crate::partition::{PartitionId, ProducerId};
-use crate::state::State;
+use crate::state::LogState;
 
-/// What a transactional id stands for.
+/// The state of a transactional id.
 #[derive(Debug)]
 pub(crate) struct Transactional {
     pub(crate) producer: ProducerId,
@@ -23,44 +23,45 @@ pub(crate) struct Transactional {
     pub(crate) open: Option<Open>,
 }
 
-/// An open transaction, from the first thing that the log has of it.
+/// An open transaction, from its first record or offset.
 #[derive(Debug)]
 pub(crate) struct Open {
     started: Duration,
-    /// Where it begins in each partition.
+    /// Its first offset in each partition.
     pub(crate) partitions: BTreeMap<PartitionId, i64>,
-    /// By group.
-    offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, Committed>>,
+    /// Pending offsets by group.
+    offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, OffsetAndMetadata>>,
 }
 
 impl Open {
-    /// One that a dead process has left on disk; its offsets were never written there.
+    /// A transaction that a dead process left on disk. Its pending offsets were never written.
     pub(crate) fn left_on_disk(partitions: BTreeMap<PartitionId, i64>) -> Self {
         Self { started: Duration::ZERO, partitions, offsets: BTreeMap::new() }
     }
 }
 
-/// A transaction that has ended, of which readers do not know yet.
+/// A transaction that has ended, but is not visible to readers yet.
 #[derive(Debug)]
 pub(crate) struct Ending {
     producer: ProducerId,
     /// With the aborted ranges, if it was aborted.
     partitions: Vec<(PartitionId, Option<Aborted>)>,
-    offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, Committed>>,
+    offsets: BTreeMap<Arc<str>, BTreeMap<TopicPartition, OffsetAndMetadata>>,
     commit: bool,
 }
 
 /// A producer's identity; only the one with the latest epoch may write.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct ProducerIdentity {
     pub(crate) id: Arc<str>,
     pub(crate) producer: ProducerId,
     pub(crate) epoch: i16,
 }
 
-impl State {
-    /// Makes the caller the holder of `id`: fences older ones and aborts what they have open.
-    pub(crate) fn init_producer(&mut self, id: &Arc<str>, timeout: Duration) -> Identity {
+impl LogState {
+    /// Makes the caller the holder of `id`: fences older producers and aborts their open
+    /// transaction.
+    pub(crate) fn init_producer(&mut self, id: &Arc<str>, timeout: Duration) -> ProducerIdentity {
         self.abort_open(id);
         let next = self.producers;
         let holder = self.transactional.entry(id.clone()).or_insert_with(|| Transactional {
@@ -69,13 +70,15 @@ impl State {
             timeout,
             open: None,
         });
-        // An epoch that cannot be counted on gives way to a new producer id, as in Kafka.
+        // When the epoch is exhausted, a new producer id replaces it, as in Kafka.
         if holder.epoch >= i16::MAX - 1 {
-            (holder.producer, holder.epoch) = (next, -1);
+            holder.producer = next;
+            holder.epoch = -1;
         }
         holder.epoch += 1;
         holder.timeout = timeout;
-        let identity = Identity { id: id.clone(), producer: holder.producer, epoch: holder.epoch };
+        let identity =
+            ProducerIdentity { id: id.clone(), producer: holder.producer, epoch: holder.epoch };
         if identity.producer == next {
             self.producers += 1;
         }
@@ -89,8 +92,8 @@ impl State {
         identity
     }
 
-    /// An error if there is a newer producer with this id.
-    pub(crate) fn check_fence(&self, identity: &Identity, doing: &str) -> Result<()> {
+    /// Fails if a newer producer has this id.
+    pub(crate) fn check_fence(&self, identity: &ProducerIdentity, doing: &str) -> Result<()> {
         let holder = self.transactional.get(&identity.id);
         let current = holder.is_some_and(|holder| {
             holder.producer == identity.producer && holder.epoch == identity.epoch
@@ -108,7 +111,7 @@ impl State {
     /// their last records.
     pub(crate) fn append_in_transaction(
         &mut self,
-        identity: &Identity,
+        identity: &ProducerIdentity,
         chunks: Vec<(PartitionId, Chunk)>,
         now: Duration,
     ) -> Vec<(PartitionId, i64)> {
@@ -129,7 +132,7 @@ impl State {
     /// Adds offsets to a transaction, if the group knows the member in its generation.
     pub(crate) fn add_offsets(
         &mut self,
-        identity: &Identity,
+        identity: &ProducerIdentity,
         offsets: &[OffsetCommit],
         metadata: &GroupMetadata,
         now: Duration,
@@ -149,13 +152,14 @@ impl State {
         }
         if let Some(open) = self.open(identity, now) {
             let pending = open.offsets.entry(metadata.group_id.clone()).or_default();
-            pending.extend(offsets.iter().map(|o| (o.partition.clone(), Committed::from(o))));
+            pending
+                .extend(offsets.iter().map(|o| (o.partition.clone(), OffsetAndMetadata::from(o))));
         }
         Ok(())
     }
 
-    /// The holder's open transaction, which begins now if there is none.
-    fn open(&mut self, identity: &Identity, now: Duration) -> Option<&mut Open> {
+    /// The holder's open transaction, started now if there is none.
+    fn open(&mut self, identity: &ProducerIdentity, now: Duration) -> Option<&mut Open> {
         let holder = self.transactional.get_mut(&identity.id)?;
         if holder.open.is_none() {
             let deadline = now.saturating_add(holder.timeout);
@@ -169,7 +173,7 @@ impl State {
         }))
     }
 
-    /// Ends the transaction of `id`, if there is one: writes the markers.
+    /// Ends the transaction of `id`, if there is one, and writes its markers.
     pub(crate) fn end_transaction(&mut self, id: &Arc<str>, commit: bool) {
         let Some(holder) = self.transactional.get_mut(id) else { return };
         let Some(open) = holder.open.take() else { return };
@@ -178,29 +182,29 @@ impl State {
         for (partition, first) in open.partitions {
             let marker = self.partition_mut(partition).mark();
             let aborted = (!commit).then_some(Aborted { producer, first, marker });
-            if let Some(dirty) = &mut self.dirty {
-                dirty.marker(partition, aborted);
+            if let Some(unflushed) = &mut self.unflushed {
+                unflushed.marker(partition, aborted);
             }
             partitions.push((partition, aborted));
         }
-        if let (Some(dirty), true) = (&mut self.dirty, commit) {
+        if let (Some(unflushed), true) = (&mut self.unflushed, commit) {
             for (group, offsets) in &open.offsets {
                 for (partition, committed) in offsets {
-                    dirty.offset(group, partition, committed.clone());
+                    unflushed.offset(group, partition, committed.clone());
                 }
             }
         }
         self.changed_transactional(id);
         self.endings.push(Ending { producer, partitions, offsets: open.offsets, commit });
-        if self.dirty.is_none() {
+        if self.unflushed.is_none() {
             let endings = std::mem::take(&mut self.endings);
             self.complete(endings);
         }
     }
 
-    /// Lets readers know how transactions ended: what they wrote is on disk, if there is one.
+    /// Shows ended transactions to readers. Their records are on disk, if there is one.
     pub(crate) fn complete(&mut self, endings: Vec<Ending>) {
-        let in_memory = self.dirty.is_none();
+        let in_memory = self.unflushed.is_none();
         for ending in endings {
             for (id, aborted) in ending.partitions {
                 let partition = self.partition_mut(id);
@@ -220,8 +224,8 @@ impl State {
         }
     }
 
-    /// Aborts transactions that have been open for too long, and fences who left them. Tells
-    /// whether there were any.
+    /// Aborts transactions that have timed out, and fences their producers. Returns whether there
+    /// were any.
     pub(crate) fn expire_transactions(&mut self, now: Duration) -> bool {
         if self.transaction_deadline.is_none_or(|deadline| now < deadline) {
             return false;
@@ -231,14 +235,14 @@ impl State {
         let late = self.transactional.iter().filter(|(_, t)| is_late(t));
         let late: Vec<_> = late.map(|(id, _)| id.clone()).collect();
         for id in &late {
-            tracing::warn!(transactional.id = %id, "transaction timed out and is aborted");
+            tracing::warn!(transactional.id = %id, "aborting a transaction that timed out");
             self.abort_open(id);
         }
         self.transaction_deadline = self.transactional.values().filter_map(deadline).min();
         !late.is_empty()
     }
 
-    /// Aborts what `id` has open, in a new epoch: whoever wrote it writes no more.
+    /// Aborts the open transaction of `id` in a new epoch, which fences its producer.
     pub(crate) fn abort_open(&mut self, id: &Arc<str>) {
         let Some(holder) = self.transactional.get_mut(id) else { return };
         if holder.open.is_some() {
@@ -248,8 +252,8 @@ impl State {
     }
 
     fn changed_transactional(&mut self, id: &Arc<str>) {
-        if let Some(dirty) = &mut self.dirty {
-            dirty.transactional(id);
+        if let Some(unflushed) = &mut self.unflushed {
+            unflushed.transactional(id);
         }
     }
 }

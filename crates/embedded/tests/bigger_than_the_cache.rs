@@ -1,5 +1,4 @@
-//! A log on disk may be far bigger than what is kept of it in memory, and everybody reads the same
-//! of it.
+//! A log on disk may be far bigger than its cache, and every reader sees the same records.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -37,8 +36,8 @@ fn value(n: usize) -> String {
     format!("{n} {}", "x".repeat(n % 3000))
 }
 
-/// Every third transaction is aborted, so that there is something to leave out. Returns what is
-/// committed.
+/// Writes transactions, aborting every third, so that readers have something to skip. Returns the
+/// committed values.
 fn fill(log: &EmbeddedLog, topic: &Arc<str>) -> Vec<String> {
     let mut producer = producer(log, "filler");
     let mut committed = Vec::new();
@@ -47,7 +46,8 @@ fn fill(log: &EmbeddedLog, topic: &Arc<str>) -> Vec<String> {
         let values: Vec<_> = (0..10).map(|n| value(transaction * 10 + n)).collect();
         for (n, value) in values.iter().enumerate() {
             let key = [(n % 7) as u8];
-            let (key, value) = (Some(&key[..]), Some(value.as_bytes()));
+            let key = Some(&key[..]);
+            let value = Some(value.as_bytes());
             let record =
                 Outgoing { topic, partition: Some(0), key, value, timestamp: 1, headers: None };
             producer.send(&record).unwrap();
@@ -86,7 +86,7 @@ fn read(log: &EmbeddedLog, topic: &Arc<str>, offset: i64, at_once: usize) -> Vec
 }
 
 #[test]
-fn reads_the_same_from_disk_and_memory() {
+fn reads_are_the_same_from_disk_and_memory() {
     let directory = tempfile::tempdir().unwrap();
     let small = LogOptions::default().cache_bytes(CACHE_BYTES);
     let log = small.clone().open(directory.path()).unwrap();

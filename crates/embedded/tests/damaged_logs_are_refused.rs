@@ -1,10 +1,10 @@
-//! A damaged log shows the same records as before, or is refused; opened without what is damaged it
-//! shows no others and says what is missing. It never panics, never aborts, and needs no more
-//! memory than a log that is whole.
+//! A damaged log shows the same records as before, or is refused. Opened without the damaged part,
+//! it shows no other records and says what is missing. It never panics, never aborts, and needs no
+//! more memory than an intact log.
 //!
-//! The children are this test's own program, with little memory, so that an abort ends only them.
-//! `HEADWATER_DAMAGED_LOGS=10000` damages that many, `HEADWATER_DAMAGED_FIRST` says with which to
-//! begin, to repeat one.
+//! The child processes run this test program with little memory, so that an abort ends only them.
+//! `HEADWATER_DAMAGED_LOGS=10000` damages that many logs; `HEADWATER_DAMAGED_FIRST` sets the first
+//! one, to repeat a failure.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ const FIRST_VAR: &str = "HEADWATER_TEST_FIRST";
 const COUNT_VAR: &str = "HEADWATER_TEST_COUNT";
 /// How many images one child looks at.
 const BATCH: u64 = 100;
-/// What a child may have, in KiB of address space. An image has less than one MiB.
+/// The address space of a child, in KiB. An image has less than one MiB.
 const MEMORY_KIB: u64 = 600_000;
 /// How long one image may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,8 +40,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn damaged_logs_are_refused() {
-    let (first, count) =
-        (number("HEADWATER_DAMAGED_FIRST", 0), number("HEADWATER_DAMAGED_LOGS", 400));
+    let first = number("HEADWATER_DAMAGED_FIRST", 0);
+    let count = number("HEADWATER_DAMAGED_LOGS", 400);
     let directory = tempfile::tempdir().unwrap();
     (0..LOGS).for_each(|log| build(&directory.path().join(log.to_string()), log));
     let mut outcomes = BTreeMap::<String, u64>::new();
@@ -71,13 +71,13 @@ fn damaged_logs_are_refused() {
     assert!(count < 100 || refused * 4 > count, "too few were noticed to mean anything");
 }
 
-/// One bit of one record: the error says which, when it is opened or when it is read.
+/// One flipped bit in one record: the error says which record, at opening or at reading.
 #[test]
 fn the_error_says_what_and_where() {
     const TEXTS: [&str; 3] = ["before", "the needle in it", "behind"];
     for (verify, place) in [
-        (Verify::WhenOpened, "from offset 1 to before 4"),
-        (Verify::WhenRead, "the records from offset 2 on"),
+        (Verify::WhenOpened, "from offset 1 up to but not including 4"),
+        (Verify::WhenRead, "the records from offset 2"),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let options = options(verify, 0);
@@ -105,7 +105,7 @@ fn the_error_says_what_and_where() {
     }
 }
 
-/// The lines a child has written before it ended, by itself or not.
+/// The lines that a child wrote before it ended.
 fn run_child(logs: &Path, first: u64, count: u64) -> Vec<String> {
     let program = env::current_exe().unwrap();
     let script = format!("ulimit -v {MEMORY_KIB}; exec \"$0\" child --exact --nocapture");
@@ -122,13 +122,13 @@ fn run_child(logs: &Path, first: u64, count: u64) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-/// Not a test: what [`run_child`] runs. Without its environment it does nothing.
+/// Not a test: [`run_child`] runs it. Without its environment it does nothing.
 #[test]
 fn child() {
     let Ok(logs) = env::var(LOGS_VAR) else { return };
     let logs = PathBuf::from(logs);
     println!();
-    // What redb says about its panics is not of interest: those that get through are counted.
+    // Silence redb's panic messages: only panics that escape are counted.
     std::panic::set_hook(Box::new(|_| {}));
     static DONE: AtomicU64 = AtomicU64::new(0);
     thread::spawn(|| {
@@ -159,14 +159,14 @@ fn child() {
     }
 }
 
-/// The contents of a log that is not damaged.
+/// The contents of an undamaged log.
 fn whole(log: &Path) -> Contents {
     let directory = tempfile::tempdir().unwrap();
     copy(&log.join("late"), directory.path());
     read(&options(Verify::WhenOpened, 1 << 20).open(directory.path()).unwrap()).unwrap()
 }
 
-/// Damages a log and opens it; returns what came of it, or what is wrong with that.
+/// Damages a log and opens it; returns the outcome, or the violation.
 fn look_at(
     logs: &Path,
     whole: &[Contents],
@@ -199,7 +199,7 @@ fn refuse(options: &LogOptions, directory: &Path, whole: &Contents) -> Result<St
     }
 }
 
-/// An error says where, and is no debugging output.
+/// An error says where, and is not debugging output.
 fn check_text(error: &str, directory: &Path) -> Result<(), String> {
     match error.contains(directory.to_str().unwrap()) {
         true => Ok(()),
@@ -207,7 +207,7 @@ fn check_text(error: &str, directory: &Path) -> Result<(), String> {
     }
 }
 
-/// Opens it, writes to it, and opens it once more.
+/// Opens it, writes to it, and opens it again.
 fn write(options: &LogOptions, directory: &Path, whole: &Contents) -> Result<String, String> {
     let text = "written after the damage";
     let opened = options.clone().open(directory);
@@ -231,7 +231,7 @@ fn write(options: &LogOptions, directory: &Path, whole: &Contents) -> Result<Str
     }
 }
 
-/// Opens it without what is damaged, twice.
+/// Opens it without the damaged part, twice.
 fn skip(options: LogOptions, directory: &Path, whole: &Contents) -> Result<String, String> {
     let mut outcome = "same";
     let opened = options.clone().open(directory);

@@ -1,8 +1,8 @@
-//! What the log is for: workers that consume, produce and commit in transactions, through joins,
-//! crashes, pauses past the session timeout and timed out transactions, give each input record one
-//! output record, in order.
+//! The purpose of the log: workers consume, produce and commit in transactions, through joins,
+//! crashes, pauses beyond the session timeout and transaction time-outs. Each input record gives
+//! one output record, in order.
 //!
-//! One thread drives all of it under a manual clock; the seed is the whole history.
+//! One thread drives everything under a manual clock; the seed determines the whole history.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_embedded::{EmbeddedLog, LogOptions};
-use ledger::Chance;
+use ledger::support::Chance;
 use runtime::ManualClock;
 use runtime::transport::{
     ErrorKind, Fetcher, Group, GroupMetadata, Member, MemberConfig, MemberEvent, NewTopic,
@@ -33,9 +33,10 @@ struct Worker {
     fetcher: Box<dyn Fetcher>,
     producer: Box<dyn Producer>,
     in_transaction: bool,
-    /// Who the worker was when its transaction began: old news, so that only the log can fence it.
+    /// The worker's identity when its transaction began. It may be stale, so that only the log can
+    /// fence it.
     identity: Option<GroupMetadata>,
-    /// The next offset of what is processed; `None` until the committed one is known.
+    /// The next offset to process; `None` until the committed offset is known.
     tasks: BTreeMap<TopicPartition, Option<i64>>,
 }
 
@@ -64,11 +65,11 @@ impl Worker {
                 fetch_bytes_max: 1 << 20,
             })
             .unwrap();
-        let (group, fetcher) = (member.group(), member.fetcher().unwrap());
+        let group = member.group();
+        let fetcher = member.fetcher().unwrap();
         let producer = producer(log, &id);
-        let (log, tasks) = (log.clone(), BTreeMap::new());
         Self {
-            log,
+            log: log.clone(),
             id,
             member,
             group,
@@ -76,11 +77,11 @@ impl Worker {
             producer,
             in_transaction: false,
             identity: None,
-            tasks,
+            tasks: BTreeMap::new(),
         }
     }
 
-    /// Serves the group. An error: this worker has been replaced.
+    /// Handles group events. An error means that this worker has been replaced.
     fn poll(&mut self) -> Result<()> {
         for event in self.member.poll(NOW)? {
             match event {
@@ -109,7 +110,7 @@ impl Worker {
         self.member.unassign(partitions).unwrap();
     }
 
-    /// Begins tasks whose committed offsets are known by now.
+    /// Starts tasks whose committed offsets are known.
     fn begin_tasks(&mut self) {
         for (partition, next) in self.tasks.iter_mut().filter(|(_, next)| next.is_none()) {
             match self.group.committed(std::slice::from_ref(partition), NOW) {
@@ -137,8 +138,14 @@ impl Worker {
                 }
                 let topic = &"out".into();
                 let partition = Some(fetched.partition.partition);
-                let (key, value) = (record.key, record.value);
-                let out = Outgoing { topic, partition, key, value, timestamp: 1, headers: None };
+                let out = Outgoing {
+                    topic,
+                    partition,
+                    key: record.key,
+                    value: record.value,
+                    timestamp: 1,
+                    headers: None,
+                };
                 failed |= self.producer.send(&out).is_err();
                 *next = Some(record.offset + 1);
             }
@@ -163,8 +170,8 @@ impl Worker {
             .tasks
             .iter()
             .filter_map(|(partition, next)| {
-                let (partition, offset) = (partition.clone(), (*next)?);
-                Some(OffsetCommit { partition, offset, metadata: String::new() })
+                let offset = (*next)?;
+                Some(OffsetCommit { partition: partition.clone(), offset, metadata: String::new() })
             })
             .collect();
         self.producer.send_offsets(&offsets, &metadata, NOW)?;
@@ -173,7 +180,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Aborts and goes back to what is committed.
+    /// Aborts and goes back to the committed offsets.
     fn rewind(&mut self) {
         if self.in_transaction && self.producer.abort(NOW).is_err() {
             self.producer = producer(&self.log, &self.id);
@@ -201,8 +208,12 @@ impl World {
         let clock = Arc::new(ManualClock::new(0));
         let log = LogOptions::default().clock(clock.clone()).in_memory();
         for name in ["in", "out"] {
-            let (replication, config) = (None, vec![]);
-            let topic = NewTopic { name: name.into(), partitions: PARTITIONS, replication, config };
+            let topic = NewTopic {
+                name: name.into(),
+                partitions: PARTITIONS,
+                replication: None,
+                config: vec![],
+            };
             log.admin().unwrap().create(&topic, NOW).unwrap();
         }
         let input = producer(&log, &"input".into());
@@ -221,10 +232,17 @@ impl World {
                 false => "aborted".to_owned(),
             };
             self.sent[partition] += u64::from(is_committed);
-            let (topic, number) = (&"in".into(), Some(partition as i32));
+            let topic = &"in".into();
+            let number = Some(partition as i32);
             let value = Some(value.as_bytes());
-            let (key, headers) = (None, None);
-            let record = Outgoing { topic, partition: number, key, value, timestamp: 1, headers };
+            let record = Outgoing {
+                topic,
+                partition: number,
+                key: None,
+                value,
+                timestamp: 1,
+                headers: None,
+            };
             self.input.send(&record).unwrap();
         }
         if is_committed {
@@ -247,7 +265,7 @@ impl World {
             55..75 => self.workers[index].commit(),
             75..88 => self.send_input(chance),
             88..93 => self.clock.advance(Duration::from_millis(chance.below(6000))),
-            // Long enough for sessions, and now and then for transactions.
+            // Long enough for a session to expire, and sometimes a transaction.
             93..95 => self.clock.advance(Duration::from_secs(chance.below(25))),
             95..98 => self.restart(index),
             _ => {
@@ -259,7 +277,7 @@ impl World {
         }
     }
 
-    /// What was there is dropped without a word, as in a crash, and another starts in its place.
+    /// Drops a worker without leaving, as in a crash, and starts another in its place.
     fn restart(&mut self, index: usize) {
         self.workers[index] = Worker::start(&self.log, index as u64, self.is_static);
     }

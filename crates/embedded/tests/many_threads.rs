@@ -1,5 +1,5 @@
-//! Writers and a waiting reader, each on its own thread: every record once, each transaction whole,
-//! in order.
+//! Writers and a waiting reader, each on its own thread, see every record once, each transaction
+//! complete, in order.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -31,9 +31,15 @@ fn write(log: &EmbeddedLog, writer: u64, topic: &Arc<str>) {
         for k in 0..=n % 50 {
             for partition in 0..2 {
                 let value = [writer, n, k].map(u64::to_be_bytes).concat();
-                let (partition, value) = (Some(partition), Some(&value[..]));
-                let (key, headers) = (None, None);
-                let record = Outgoing { topic, partition, key, value, timestamp: 1, headers };
+                let value = Some(&value[..]);
+                let record = Outgoing {
+                    topic,
+                    partition: Some(partition),
+                    key: None,
+                    value,
+                    timestamp: 1,
+                    headers: None,
+                };
                 producer.send(&record).unwrap();
             }
         }

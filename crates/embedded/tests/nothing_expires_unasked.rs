@@ -1,13 +1,14 @@
-//! Records stay for ever unless the topic was made with a time after which they expire; what
-//! expires is said in the log.
+//! Records stay for ever unless the topic was created with a retention time. Expiry is logged.
 #![allow(clippy::unwrap_used)]
+
+mod support;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use headwater_embedded::EmbeddedLog;
-use runtime::transport::{NewTopic, Outgoing, ProducerConfig, ReaderConfig, Transport};
+use runtime::transport::{NewTopic, ProducerConfig, ReaderConfig, Transport};
 use streams_core::TopicPartition;
 
 const NOW: Duration = Duration::ZERO;
@@ -19,7 +20,7 @@ fn topic(log: &EmbeddedLog, name: &str, settings: &[(&str, &str)]) {
     log.admin().unwrap().create(&topic, NOW).unwrap();
 }
 
-/// One record of the year 2023, and one of now.
+/// One record from 2023, and one from now.
 fn write(log: &EmbeddedLog, topic: &str, now: i64) {
     let config = ProducerConfig {
         transactional_id: None,
@@ -28,10 +29,8 @@ fn write(log: &EmbeddedLog, topic: &str, now: i64) {
     };
     let mut producer = log.producer(&config).unwrap();
     producer.init(NOW).unwrap();
-    let (topic, partition, headers) = (&topic.into(), Some(0), None);
     for timestamp in [1_680_000_000_000, now] {
-        let (key, value) = (None, Some(&b"order"[..]));
-        producer.send(&Outgoing { topic, partition, key, value, timestamp, headers }).unwrap();
+        support::send(&mut *producer, topic, b"order", timestamp);
         producer.flush(Duration::from_secs(5)).unwrap();
     }
 }
@@ -49,7 +48,7 @@ fn check(log: &EmbeddedLog) {
         write(log, topic, now);
     }
     log.maintain(now + DAY).unwrap();
-    assert_eq!(bounds(log, "orders"), (0, 2), "nobody asked for that");
+    assert_eq!(bounds(log, "orders"), (0, 2), "no retention was configured");
     assert_eq!(bounds(log, "weekly"), (1, 2));
     let info = log.admin().unwrap().describe(&["orders".into()], NOW).unwrap();
     assert_eq!(info[0].as_ref().unwrap().retention_ms, -1);

@@ -1,5 +1,5 @@
-//! A log of version 1, which had no checksums, is rewritten when it is opened; nothing of it is
-//! lost, and one that is damaged is refused.
+//! A log of version 1, which has no checksums, is rewritten when it is opened. Nothing is lost, and
+//! a damaged one is refused.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -122,7 +122,7 @@ fn a_log_without_checksums_gets_them() {
 }
 
 #[test]
-fn a_damaged_one_is_refused() {
+fn a_damaged_old_log_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("log.redb");
     write(&database);

@@ -7,20 +7,23 @@ use headwater_embedded::EmbeddedLog;
 use runtime::transport::ErrorKind;
 
 #[test]
-fn a_second_owner_is_refused() {
+fn a_second_owner_of_the_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let log = EmbeddedLog::open(&path).unwrap();
     let error = EmbeddedLog::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     let text = error.to_string();
-    assert!(text.contains(path.to_str().unwrap()) && text.contains("open already"), "{text}");
+    assert!(
+        text.contains(path.to_str().unwrap()) && text.contains("another owner has it open"),
+        "{text}"
+    );
     drop(log);
     EmbeddedLog::open(&path).unwrap();
 }
 
 #[test]
-fn what_is_no_log_is_refused() {
+fn a_file_that_is_not_a_log_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("log.redb"), b"something else").unwrap();
     let error = EmbeddedLog::open(directory.path()).unwrap_err();

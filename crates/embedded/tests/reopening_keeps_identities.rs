@@ -1,4 +1,4 @@
-//! A log that is opened again knows its topics, and gives no producer id to two producers.
+//! A reopened log knows its topics, and never gives a producer id to two producers.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;
@@ -6,7 +6,7 @@ mod ledger;
 use std::time::Duration;
 
 use headwater_embedded::EmbeddedLog;
-use runtime::transport::{NewTopic, Outgoing, Producer, ProducerConfig, ReaderConfig, Transport};
+use runtime::transport::{NewTopic, Producer, ProducerConfig, ReaderConfig, Transport};
 use streams_core::TopicPartition;
 
 const NOW: Duration = Duration::ZERO;
@@ -24,9 +24,7 @@ fn producer(log: &EmbeddedLog, id: &str) -> Box<dyn Producer> {
 
 fn begin_with(producer: &mut dyn Producer, text: &str) {
     producer.begin().unwrap();
-    let topic = &"t".into();
-    let (partition, key, value, headers) = (Some(0), None, Some(text.as_bytes()), None);
-    producer.send(&Outgoing { topic, partition, key, value, timestamp: 1, headers }).unwrap();
+    ledger::support::send(producer, "t", text.as_bytes(), 1);
     producer.flush(NOW).unwrap();
 }
 
@@ -34,13 +32,14 @@ fn begin_with(producer: &mut dyn Producer, text: &str) {
 fn producer_ids_are_not_given_twice() {
     let directory = tempfile::tempdir().unwrap();
     let log = EmbeddedLog::open(directory.path()).unwrap();
-    let (name, config) = ("t".into(), vec![]);
-    let topic = NewTopic { name, partitions: 1, replication: None, config };
+    let name = "t".into();
+    let topic = NewTopic { name, partitions: 1, replication: None, config: vec![] };
     log.admin().unwrap().create(&topic, NOW).unwrap();
     begin_with(&mut *producer(&log, "old"), "left open");
     drop(log);
     let log = EmbeddedLog::open(directory.path()).unwrap();
-    let (mut new, mut old) = (producer(&log, "new"), producer(&log, "old"));
+    let mut new = producer(&log, "new");
+    let mut old = producer(&log, "old");
     begin_with(&mut *old, "aborted");
     begin_with(&mut *new, "committed");
     new.commit(NOW).unwrap();

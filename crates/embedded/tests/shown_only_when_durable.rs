@@ -1,6 +1,8 @@
-//! On disk, nobody sees a record, a commit or an offset before it would survive a crash: otherwise
-//! somebody could act on it, and it might never have been.
+//! On disk, no reader sees a record, a commit or an offset before it would survive a crash.
+//! Otherwise the reader could act on something that is lost later.
 #![allow(clippy::unwrap_used)]
+
+mod support;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -10,8 +12,7 @@ use headwater_embedded::{EmbeddedLog, LogOptions};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use runtime::transport::{
-    Member, MemberConfig, NewTopic, OffsetCommit, Outgoing, Producer, ProducerConfig, ReaderConfig,
-    Transport,
+    Member, MemberConfig, NewTopic, OffsetCommit, Producer, ProducerConfig, ReaderConfig, Transport,
 };
 use streams_core::TopicPartition;
 
@@ -19,7 +20,7 @@ const NOW: Duration = Duration::ZERO;
 
 type Hook = Arc<Mutex<Option<Box<dyn Fn() + Send>>>>;
 
-/// A storage that lets somebody look around just before it syncs.
+/// A storage that calls an observer just before it syncs.
 struct Watched {
     storage: InMemoryBackend,
     before_sync: Hook,
@@ -56,7 +57,7 @@ impl StorageBackend for Watched {
     }
 }
 
-/// How many records of the partition somebody sees.
+/// How many records of the partition a reader sees.
 fn count(log: &EmbeddedLog, read_committed: bool) -> usize {
     let mut reader = log.reader(&ReaderConfig::new(read_committed)).unwrap();
     reader.add(&partition(), 0).unwrap();
@@ -76,12 +77,6 @@ fn producer(log: &EmbeddedLog, id: Option<&str>) -> Box<dyn Producer> {
     let mut producer = log.producer(&config).unwrap();
     producer.init(NOW).unwrap();
     producer
-}
-
-fn send(producer: &mut dyn Producer) {
-    let topic = &"t".into();
-    let (partition, key, value, headers) = (Some(0), None, Some(&b"x"[..]), None);
-    producer.send(&Outgoing { topic, partition, key, value, timestamp: 1, headers }).unwrap();
 }
 
 fn member(log: &EmbeddedLog) -> Box<dyn Member> {
@@ -105,17 +100,19 @@ fn nothing_is_seen_before_it_is_synced() {
     let before_sync = Hook::default();
     let storage = InMemoryBackend::new();
     let watched = Watched { storage, before_sync: before_sync.clone() };
-    // All of it fits into the cache: within a sync the database itself cannot be asked.
+    // Everything must fit into the cache, because the database cannot be read during a sync.
     let log = LogOptions::default().cache_bytes(1 << 20).open_on(watched).unwrap();
-    let (name, config) = ("t".into(), vec![]);
-    let topic = NewTopic { name, partitions: 1, replication: None, config };
+    let name = "t".into();
+    let topic = NewTopic { name, partitions: 1, replication: None, config: vec![] };
     log.admin().unwrap().create(&topic, NOW).unwrap();
     let member = member(&log);
     let group = member.group();
     let looks = Arc::new(Mutex::new(0));
-    // From now on every sync must find the log as it was before.
+    // From now on the observer must see the log as it was before each sync.
     let expect = |committed: usize, all: usize, offset: Option<i64>| {
-        let (log, group, looks) = (log.clone(), group.clone(), looks.clone());
+        let log = log.clone();
+        let group = group.clone();
+        let looks = looks.clone();
         *before_sync.lock().unwrap() = Some(Box::new(move || {
             *looks.lock().unwrap() += 1;
             assert_eq!((count(&log, true), count(&log, false)), (committed, all));
@@ -127,13 +124,13 @@ fn nothing_is_seen_before_it_is_synced() {
 
     let mut plain = producer(&log, None);
     expect(0, 0, None);
-    send(&mut *plain);
+    support::send(&mut *plain, "t", b"x", 1);
     plain.flush(NOW).unwrap();
 
     expect(1, 1, None);
     let mut transactional = producer(&log, Some("t"));
     transactional.begin().unwrap();
-    send(&mut *transactional);
+    support::send(&mut *transactional, "t", b"x", 1);
     transactional.flush(NOW).unwrap();
     let metadata = group.metadata().unwrap();
     let offsets = [OffsetCommit { partition: partition(), offset: 1, metadata: "".into() }];
@@ -144,9 +141,9 @@ fn nothing_is_seen_before_it_is_synced() {
     expect(2, 2, Some(1));
     let before = *looks.lock().unwrap();
     log.maintain(0).unwrap();
-    send(&mut *plain);
+    support::send(&mut *plain, "t", b"x", 1);
     plain.flush(NOW).unwrap();
-    assert!(before >= 3 && *looks.lock().unwrap() > before, "somebody did look");
+    assert!(before >= 3 && *looks.lock().unwrap() > before, "the observer was called");
     *before_sync.lock().unwrap() = None;
     assert_eq!((count(&log, true), count(&log, false)), (3, 3));
 }

@@ -1,5 +1,5 @@
-//! Under a manual clock one thread drives everything: nothing waits, whatever the time-outs, and
-//! the same steps give the same result.
+//! Under a manual clock one thread drives everything: no call waits, whatever its time-out, and the
+//! same steps give the same result.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -29,8 +29,7 @@ impl World {
         let clock = Arc::new(ManualClock::new(1_000_000));
         let log = LogOptions::default().clock(clock.clone()).in_memory();
         let topic: Arc<str> = "in".into();
-        let (replication, config) = (None, vec![]);
-        let new = NewTopic { name: topic.clone(), partitions, replication, config };
+        let new = NewTopic { name: topic.clone(), partitions, replication: None, config: vec![] };
         log.admin().unwrap().create(&new, LONG).unwrap();
         Self { clock, log, topic }
     }
@@ -61,8 +60,15 @@ impl World {
 
     fn send(&self, producer: &mut dyn Producer, partition: i32, text: &str) {
         let value = Some(text.as_bytes());
-        let (topic, partition) = (&self.topic, Some(partition));
-        let record = Outgoing { topic, partition, key: None, value, timestamp: 0, headers: None };
+        let topic = &self.topic;
+        let record = Outgoing {
+            topic,
+            partition: Some(partition),
+            key: None,
+            value,
+            timestamp: 0,
+            headers: None,
+        };
         producer.send(&record).unwrap();
     }
 
@@ -131,7 +137,8 @@ fn open_transactions_time_out_to_the_moment() {
 #[test]
 fn silent_members_expire_to_the_moment() {
     let world = World::new(2);
-    let (mut one, mut two) = (world.member(), world.member());
+    let mut one = world.member();
+    let mut two = world.member();
     one.poll(LONG).unwrap();
     two.poll(LONG).unwrap();
     world.clock.advance(SESSION - Duration::from_millis(1));
@@ -153,7 +160,7 @@ fn silent_members_expire_to_the_moment() {
     assert_eq!(one.poll(LONG).unwrap(), [MemberEvent::Assigned(revoked.clone())]);
 }
 
-/// Somebody who joins now gets all partitions at once.
+/// Checks that a member joining now gets all partitions at once.
 fn check_given_away(world: &World, partitions: usize) {
     let mut heir = world.member();
     let events = heir.poll(LONG).unwrap();
@@ -177,7 +184,7 @@ fn a_member_that_has_unassigned_all_leaves_at_once() {
 }
 
 #[test]
-fn a_member_may_give_up_its_partitions_while_leaving() {
+fn a_member_may_unassign_while_leaving() {
     let world = World::new(2);
     let mut member = world.member();
     let both = [world.partition(0), world.partition(1)];
@@ -221,7 +228,7 @@ fn a_member_that_is_dropped_without_leaving_keeps_its_place_for_the_session() {
     assert!(matches!(&heir.poll(LONG).unwrap()[..], [MemberEvent::Assigned(p)] if p.len() == 2));
 }
 
-/// Members, producers and a reader taking turns, with expiries in between; all that happened, as
+/// Members, producers and a reader take turns, with expiries in between; returns the history as
 /// text.
 fn history() -> Vec<String> {
     let world = World::new(5);

@@ -1,8 +1,7 @@
-//! What was acknowledged survives `kill -9`, and nothing that was not committed can be seen
-//! afterwards.
+//! What was acknowledged survives `kill -9`, and nothing uncommitted is visible afterwards.
 //!
-//! The child is this test's own program: two writers that print each transaction after it was
-//! acknowledged.
+//! The child process runs this test program: two writers print each transaction after its
+//! acknowledgement.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;
@@ -14,7 +13,8 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headwater_embedded::{EmbeddedLog, LogOptions};
-use ledger::{Chance, WRITERS, Writer, create_topics, verify};
+use ledger::support::Chance;
+use ledger::{WRITERS, Writer, create_topics, verify};
 
 const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
 const START: &str = "HEADWATER_TEST_START";
@@ -69,7 +69,7 @@ fn spawn(directory: &str, start: u64) -> Child {
         .unwrap()
 }
 
-/// Kills the child after it has acknowledged `count` transactions and a pause; returns all it has
+/// Kills the child some time after it acknowledged `count` transactions; returns all that it
 /// acknowledged.
 fn kill_after(child: &mut Child, count: usize, pause: Duration) -> Vec<Acknowledged> {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -81,7 +81,7 @@ fn kill_after(child: &mut Child, count: usize, pause: Duration) -> Vec<Acknowled
     news
 }
 
-/// The outer `None` ends the reading: the line was cut off by the kill.
+/// The outer `None` ends the reading: the kill cut off the line.
 fn parse(line: std::io::Result<String>) -> Option<Option<Acknowledged>> {
     let line = line.ok()?;
     let Some(rest) = line.strip_prefix("acknowledged ") else { return Some(None) };
@@ -92,12 +92,12 @@ fn parse(line: std::io::Result<String>) -> Option<Option<Acknowledged>> {
     Some(Some(Acknowledged { writer, n, committed }))
 }
 
-/// Not a test: what [`spawn`] runs. Without its environment it does nothing.
+/// Not a test: [`spawn`] runs it. Without its environment it does nothing.
 #[test]
 fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
     let start: u64 = std::env::var(START).unwrap().parse().unwrap();
-    // A small cache, so that eviction is under the kills as well, and compaction.
+    // A small cache, so that kills also happen during eviction and compaction.
     let log = LogOptions::default().cache_bytes(8 << 10).open(directory).unwrap();
     create_topics(&log).unwrap();
     println!();
@@ -115,7 +115,7 @@ fn write_for_ever(log: &EmbeddedLog, number: u64, start: u64) {
         if n % 16 == 0 {
             log.maintain(0).unwrap();
         }
-        // The other writer's joining can get in between once; that transaction did not happen.
+        // The other writer may join in between; then that transaction did not happen.
         match writer.write(n) {
             Ok(committed) => {
                 let line = format!("acknowledged {number} {n} {committed} .\n");

@@ -1,5 +1,4 @@
-//! What was acknowledged survives the loss of power: writes that were not synced are lost, or torn,
-//! in any order.
+//! What was acknowledged survives a power loss: unsynced writes are lost or torn, in any order.
 #![allow(clippy::unwrap_used)]
 
 mod ledger;
@@ -9,7 +8,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use headwater_embedded::LogOptions;
-use ledger::{Chance, Writer, create_topics, verify};
+use ledger::support::Chance;
+use ledger::{Writer, create_topics, verify};
 use redb::StorageBackend;
 
 const SECTOR: usize = 512;
@@ -22,11 +22,11 @@ struct Power(Arc<Mutex<Image>>);
 struct Image {
     /// What a reader sees while the power is on.
     current: Vec<u8>,
-    /// What was there at the last sync.
+    /// The contents at the last sync.
     synced: Vec<u8>,
     /// Writes since then.
     unsynced: Vec<(usize, Vec<u8>)>,
-    /// After so many operations the power is gone.
+    /// The number of operations before the power fails.
     left: Option<u64>,
 }
 
@@ -86,8 +86,8 @@ impl Power {
         self.0.lock().unwrap().left = Some(operations);
     }
 
-    /// What is on the disk when the power comes back: what was synced, and of the rest some writes
-    /// whole, some in part, some not at all.
+    /// The disk when the power comes back: everything synced and, of the other writes, some
+    /// complete, some partial, some missing.
     fn restore(&self, chance: &mut Chance) -> Self {
         let image = self.0.lock().unwrap();
         let mut disk = image.synced.clone();
@@ -111,7 +111,7 @@ impl Power {
     }
 }
 
-/// Writes until the power goes, several times on the same disk, and looks each time what is there.
+/// Writes until the power fails, several times on the same disk, and checks the log each time.
 fn run(seed: u64) -> usize {
     let mut chance = Chance(seed);
     let mut power = Power::default();

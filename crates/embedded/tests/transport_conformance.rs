@@ -34,7 +34,7 @@ mod on_disk {
     use super::*;
 
     fn on_disk(case: &str) -> Env {
-        // The directory is only a name by then: the file is open, and gone with the process.
+        // The directory may be removed: the file is open, and ends with the process.
         let directory = tempfile::tempdir().unwrap();
         env(EmbeddedLog::open(directory.path()).unwrap(), case)
     }

@@ -1,12 +1,12 @@
-//! The state directory of an application's instance: one process at a time, and an identity that
-//! outlives it.
+//! The state directory of an application's instance: locked by one process at a time, with an
+//! identity that outlives it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// An application's state directory, locked for as long as this lives.
+/// An application's state directory, locked while this value lives.
 ///
 /// | path below `{state_dir}/{application id}/` | what it is |
 /// |---|---|
@@ -18,22 +18,22 @@ use std::path::{Path, PathBuf};
 pub struct StateDir {
     path: PathBuf,
     instance_id: String,
-    /// Holds the lock; the system lets it go when the process ends, however it ends.
+    /// Holds the lock, which the system releases when the process ends, however it ends.
     _lock: File,
 }
 
-/// The layout above, and how tables lay out their entries in it.
+/// The version of this layout and of the tables' entries in it.
 const VERSION: &str = "2";
 
-/// Layouts whose tables are rebuilt from their changelogs. In 1, the entries of a key (sessions,
-/// sliding windows, join buffers, suppress) did not lie together.
+/// Older layouts whose tables are rebuilt from their changelogs. In layout 1, the entries of one
+/// key (sessions, sliding windows, join buffers, suppress) were not adjacent.
 const REBUILT: [&str; 1] = ["1"];
 
 /// A state directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateDirError {
-    /// Another process, or another application in this one, uses it.
+    /// Another process uses it, or another application in this process.
     #[error(
         "the state directory {} is in use{}: give each instance on a machine its own",
         path.display(), holder.as_ref().map(|pid| format!(" by process {pid}")).unwrap_or_default()
@@ -41,7 +41,7 @@ pub enum StateDirError {
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The process that holds it, if it left its id.
+        /// The id of the process that holds it, if known.
         holder: Option<String>,
     },
     /// It was written by a newer version. (Tables of an older one are rebuilt.)
@@ -52,7 +52,7 @@ pub enum StateDirError {
     Version {
         /// The directory.
         path: PathBuf,
-        /// What its version file says.
+        /// The content of its version file.
         found: String,
     },
     /// Reading or writing it failed.
@@ -60,7 +60,7 @@ pub enum StateDirError {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
 }
@@ -77,7 +77,7 @@ impl StateDir {
         Ok(Self { path, instance_id, _lock: lock })
     }
 
-    /// The instance's identity: made when the directory was, and never changed.
+    /// The instance's identity: created with the directory, never changed.
     pub fn instance_id(&self) -> &str {
         &self.instance_id
     }
@@ -120,7 +120,7 @@ fn check_version(directory: &Path) -> Result<(), StateDirError> {
     match fs::read_to_string(&path) {
         Ok(found) if found.trim() == VERSION => Ok(()),
         Ok(found) if REBUILT.contains(&found.trim()) => {
-            // The version comes last: whoever dies before it begins here again.
+            // Write the version last: after a crash before it, the next start begins here again.
             let tasks = directory.join("tasks");
             fs::remove_dir_all(&tasks).map_err(|error| io(&tasks, error))?;
             fs::create_dir_all(&tasks).map_err(|error| io(&tasks, error))?;
@@ -155,9 +155,10 @@ fn new_instance_id(directory: &Path) -> Result<String, StateDirError> {
     Ok(id)
 }
 
-/// Writes a file so that after a crash it is there with all of its text, or not at all.
+/// Writes a file so that after a crash it exists with its whole text, or not at all.
 fn write_whole(directory: &Path, name: &str, text: &str) -> Result<(), StateDirError> {
-    let (path, temporary) = (directory.join(name), directory.join(format!("{name}.new")));
+    let path = directory.join(name);
+    let temporary = directory.join(format!("{name}.new"));
     let write = || {
         let mut file = File::create(&temporary)?;
         writeln!(file, "{text}")?;

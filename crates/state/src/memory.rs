@@ -1,5 +1,5 @@
-//! Tables in memory: for tests, for small state, and for a first contact without RocksDB's build.
-//! Nothing survives the process but the changelog.
+//! Tables in memory: for tests, for small state, and for a first try without building RocksDB. Only
+//! the changelog survives the process.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -58,7 +58,7 @@ impl MemoryTable {
 }
 
 impl MemoryStore {
-    /// So many empty tables.
+    /// Creates this many empty tables.
     pub fn new(tables: usize) -> Self {
         Self { tables: vec![MemoryTable::default(); tables] }
     }
@@ -79,7 +79,7 @@ impl Store for MemoryStore {
         to: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        // BTreeMap::range panics on a reversed range; for a store it is an empty one.
+        // BTreeMap::range panics on a reversed range, which is an empty range for a store.
         if to.is_some_and(|to| to <= from) {
             return Ok(());
         }
@@ -108,7 +108,8 @@ impl Store for MemoryStore {
                 table.put(key, value);
             }
             if change.position.is_some() {
-                (table.position, table.as_of) = (change.position, Some(batch.at));
+                table.position = change.position;
+                table.as_of = Some(batch.at);
             }
         }
         Ok(())

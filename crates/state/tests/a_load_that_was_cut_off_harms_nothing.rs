@@ -1,6 +1,5 @@
-//! What is loaded is written into a file, which the database takes over by a second name for it. A
-//! crash between that and the end of the first name leaves a table that has both: the next load
-//! must not write into it.
+//! A load writes a file, which the database takes over with a hard link. A crash before the first
+//! name is removed leaves a table file with both names: the next load must not write into it.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! A table far larger than the memory that it may take: what a look-up reads does not grow with the
-//! table. Filters and indexes in one piece for each file are larger than what the cache holds in
-//! one of its parts, and would be read again for each key.
+//! In a table far larger than its memory, the bytes that a look-up reads do not grow with the
+//! table. Unpartitioned filters and indexes of a file would not fit in a shard of the cache, and
+//! would be read again for each key.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ const LOOK_UPS: u32 = 2_000;
 const BYTES_MAX: usize = 16 << 10;
 const COMPACTION_MAX: Duration = Duration::from_secs(30);
 
-/// What this thread has read from files so far, those that the system holds in memory included.
+/// The bytes that this thread has read from files so far, including cached ones.
 fn read() -> usize {
     let counters = std::fs::read_to_string("/proc/thread-self/io").expect("Linux");
     let read = counters.lines().find_map(|line| line.strip_prefix("rchar: "));
     read.expect("there").parse().expect("a number")
 }
 
-/// Keys in no order, each number's its own: the factor is odd.
+/// A different key for each number, in no order: the factor is odd.
 fn key(number: u32) -> [u8; 4] {
     number.wrapping_mul(0x9e37_79b1).to_be_bytes()
 }
@@ -40,9 +40,10 @@ fn filled(provider: &RocksStores) -> Box<dyn Store> {
     store
 }
 
-/// What a look-up reads, in bytes: of keys that are there, or of others.
+/// The bytes that a look-up reads, for existing keys or for others.
 fn read_for_each(store: &dyn Store, are_there: bool) -> usize {
-    let (before, first) = (read(), if are_there { 0 } else { KEYS });
+    let before = read();
+    let first = if are_there { 0 } else { KEYS };
     let mut value = Vec::new();
     for number in (0..KEYS).step_by((KEYS / LOOK_UPS) as usize) {
         let key = key(first + number);
@@ -53,14 +54,14 @@ fn read_for_each(store: &dyn Store, are_there: bool) -> usize {
 }
 
 #[test]
-fn of_a_million_keys() {
+fn look_ups_in_a_million_keys() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = RocksOptions { memory_max: MEMORY, ..RocksOptions::default() };
     let provider = RocksStores::open(directory.path(), options).expect("opens");
     let store = filled(&provider);
     let begun = Instant::now();
     for are_there in [true, false] {
-        // While the last files are sorted into the others there are a dozen to go through.
+        // Until the last files are compacted there are a dozen to search.
         let mut each = read_for_each(&*store, are_there);
         while each >= BYTES_MAX && begun.elapsed() < COMPACTION_MAX {
             std::thread::sleep(Duration::from_millis(100));

@@ -1,5 +1,5 @@
-//! However much is loaded, and however quickly, a table has few files that are not sorted into the
-//! others: each look-up goes through them, and their filters take memory.
+//! However much is loaded, and however quickly, a table has few level-0 files: each look-up
+//! searches all of them, and their filters take memory.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use streams_core::{StoreProvider, TableBatch};
 const LOADS: u64 = 100;
 const ENTRIES: u64 = 50_000;
 
-/// Beside those that are being sorted in, and what comes of it.
+/// Apart from those being compacted, and the result.
 const FILES_MAX: usize = 30;
 
-/// One after the other they are from all over the table.
+/// Consecutive keys are from all over the table.
 fn key(number: u64) -> u64 {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

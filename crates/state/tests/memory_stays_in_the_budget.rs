@@ -1,6 +1,6 @@
-//! Two hundred stores that write four times their budget: what the process takes stays within it
-//! and a fifth of the application's whole budget, of which it is half. That fifth is for what each
-//! open database costs beside its blocks and write buffers.
+//! Two hundred stores write four times their budget, which is half of the application's. The
+//! process stays within that budget and a fifth of the application's, which covers what each open
+//! database costs besides blocks and write buffers.
 
 use headwater_state::{RocksOptions, RocksStores};
 use streams_core::{StoreBatch, StoreProvider, TableBatch, TableName};
@@ -17,7 +17,7 @@ fn resident() -> usize {
 }
 
 #[test]
-fn of_two_hundred_stores() {
+fn the_memory_of_two_hundred_stores_is_bounded() {
     let directory = tempfile::tempdir().expect("a directory");
     let options = RocksOptions { memory_max: BUDGET, ..RocksOptions::default() };
     let provider = RocksStores::open(directory.path(), options).expect("opens");

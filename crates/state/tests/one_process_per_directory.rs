@@ -1,4 +1,4 @@
-//! A state directory is one running instance's, and its identity stays.
+//! A state directory belongs to one running instance, and its identity stays.
 
 use headwater_state::{StateDir, StateDirError};
 

@@ -1,5 +1,5 @@
-//! Damaged data is reported as corrupt, which lets the runtime rebuild it; a directory that cannot
-//! be written is not, and nothing is wiped for it.
+//! Damaged data is reported as corrupt, so that the runtime rebuilds it. A directory that cannot be
+//! written is not corrupt, and nothing in it is wiped.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn fill(store: &mut dyn Store) {
     store.flush().expect("flushes");
 }
 
-/// Everything that a reader does, up to the first error.
+/// All read operations, up to the first error.
 fn read_all(stores: &RocksStores) -> Result<usize, StoreError> {
     let store = stores.open("task", &tables())?;
     let mut count = 0;
@@ -34,7 +34,7 @@ fn read_all(stores: &RocksStores) -> Result<usize, StoreError> {
 }
 
 #[test]
-fn flipped_bytes_are_corruption_and_the_store_can_be_made_anew() {
+fn flipped_bytes_are_corruption_and_the_store_can_be_rebuilt() {
     let directory = tempfile::tempdir().expect("a directory");
     fill(&mut *stores(directory.path()).open("task", &tables()).expect("opens"));
     let files = fs::read_dir(directory.path().join("task")).expect("there").flatten();
@@ -54,11 +54,11 @@ fn flipped_bytes_are_corruption_and_the_store_can_be_made_anew() {
 }
 
 #[test]
-fn a_file_in_the_way_is_no_corruption_and_nothing_is_wiped() {
+fn an_unwritable_directory_is_not_corrupt_and_nothing_is_wiped() {
     let directory = tempfile::tempdir().expect("a directory");
     fill(&mut *stores(directory.path()).open("task", &tables()).expect("opens"));
-    let (current, hidden) =
-        (directory.path().join("task/CURRENT"), directory.path().join("task/CURRENT.hidden"));
+    let current = directory.path().join("task/CURRENT");
+    let hidden = directory.path().join("task/CURRENT.hidden");
     fs::rename(&current, &hidden).expect("moved");
     fs::create_dir(&current).expect("in the way");
     let error = read_all(&stores(directory.path())).expect_err("cannot be read");

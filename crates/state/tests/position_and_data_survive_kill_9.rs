@@ -1,5 +1,5 @@
-//! After `kill -9` a RocksDB table stands at some batch: its entries are exactly those of the
-//! position that it says it has. It may have forgotten batches, never parts of one.
+//! After `kill -9` a RocksDB table is at some batch: its entries are exactly those of its position.
+//! It may have lost whole batches, never part of one.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -13,7 +13,7 @@ use streams_core::{Store, StoreBatch, StoreProvider, TableBatch, TableName};
 const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
 const KEYS: i64 = 500;
 
-/// Ten such values are loaded past the write buffers.
+/// Ten such values are ingested as a file.
 const LOADED: usize = 120 << 10;
 
 fn open(directory: &Path) -> Box<dyn Store> {
@@ -25,7 +25,7 @@ fn open(directory: &Path) -> Box<dyn Store> {
     stores.open("task", &tables).expect("opens")
 }
 
-/// Batch `number` sets a few keys to `number`, the same ones each time it is asked.
+/// Batch `number` sets a few keys to `number`, always the same keys.
 fn keys_of(number: i64) -> Vec<i64> {
     let mut keys: Vec<i64> = (0..10).map(|i| (number * 7 + i * 53) % KEYS).collect();
     keys.sort_unstable();
@@ -33,7 +33,7 @@ fn keys_of(number: i64) -> Vec<i64> {
     keys
 }
 
-/// Not a test of its own: what the child process does until it is killed.
+/// Not a test: the child process runs it until it is killed.
 #[test]
 fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };

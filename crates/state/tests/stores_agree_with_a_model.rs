@@ -1,5 +1,4 @@
-//! Both stores do what a map does: gets, ranges, batches, loads, clears, and, where they last,
-//! reopenings.
+//! Both stores behave like a map: gets, ranges, batches, loads, clears and, for RocksDB, reopening.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -13,7 +12,7 @@ type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Clone, Debug)]
 enum Step {
     Apply(Vec<(Vec<u8>, Option<Vec<u8>>)>),
-    /// The same and much more, so that it is worth a file of its own.
+    /// The same with much more data, so that it is ingested as a file.
     Load(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     Clear,
     Flush,
@@ -21,7 +20,7 @@ enum Step {
 }
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
-    // Few different ones, the empty one and those of high bytes among them.
+    // Few different keys, including the empty one and some with high bytes.
     prop::collection::vec(prop::sample::select(vec![0_u8, 1, 2, 254, 255]), 0..3)
 }
 
@@ -57,7 +56,8 @@ fn contents(store: &dyn Store, from: &[u8], to: Option<&[u8]>) -> Map {
 
 fn run(provider: &dyn StoreProvider, steps: Vec<Step>, bounds: (Vec<u8>, Vec<u8>)) {
     let mut store = provider.open("task", &tables()).expect("opens");
-    let (mut model, mut position) = (Map::new(), None);
+    let mut model = Map::new();
+    let mut position = None;
     for (number, step) in steps.into_iter().enumerate() {
         let is_load = matches!(step, Step::Load(_));
         match step {
@@ -80,7 +80,8 @@ fn run(provider: &dyn StoreProvider, steps: Vec<Step>, bounds: (Vec<u8>, Vec<u8>
             }
             Step::Clear => {
                 store.clear(1).expect("clears");
-                (model, position) = (Map::new(), None);
+                model = Map::new();
+                position = None;
             }
             Step::Flush => store.flush().expect("flushes"),
             Step::Reopen if provider.is_durable() => {

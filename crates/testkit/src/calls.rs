@@ -1,4 +1,4 @@
-//! A service for tests to call: it takes its time, fails, is away, and counts who called it.
+//! A service for tests to call: it is slow, fails, is unavailable, and counts its calls.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,28 +10,31 @@ use crate::dice::Dice;
 use crate::lock::lock;
 use crate::virtual_time;
 
-/// A stub for a service that agents call, with the latencies and failures that a seed wants. Clones
-/// are the same service.
+/// A stub for a service that agents call, with latencies and failures chosen by a seed. Clones are
+/// the same service.
 ///
 /// Calls sleep by `tokio::time`: in [`TopologyTest`](crate::TopologyTest) and
-/// [`Simulation`](crate::Simulation) that is virtual time. What becomes of a call depends only on
-/// the seed, on its id, and on how often that id was called before.
+/// [`Simulation`](crate::Simulation) that is virtual time. The outcome of a call depends only on
+/// the seed, its id, and how often that id was called before.
 ///
 /// ```
 /// use headwater_testkit::{Calls, TopologyTest};
 /// use headwater::{Builder, Topic};
 /// use std::time::Duration;
 ///
-/// let (orders, paid) = (Topic::<String, u64>::new("orders"), Topic::<String, u64>::new("paid"));
+/// let orders = Topic::<String, u64>::new("orders");
+/// let paid = Topic::<String, u64>::new("paid");
 /// let millis = Duration::from_millis;
 /// // Half of the calls fail; the service is away for the first second.
 /// let calls = Calls::new(7).latency(millis(20)..=millis(90)).failing(0.5)
 ///     .away(Duration::ZERO..millis(1_000));
 ///
 /// let app = Builder::new("payments");
-/// let (service, to) = (calls.clone(), paid.clone());
+/// let service = calls.clone();
+/// let to = paid.clone();
 /// app.agent("pay", &orders).sends(&paid).run(move |mut orders, cx| {
-///     let (service, to) = (service.clone(), to.clone());
+///     let service = service.clone();
+///     let to = to.clone();
 ///     async move {
 ///         while let Some(order) = orders.next().await {
 ///             while let Err(_error) = service.call(&order.key).await {
@@ -54,14 +57,14 @@ use crate::virtual_time;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Calls {
-    plan: Plan,
-    seen: Arc<Mutex<Seen>>,
-    /// Where time is real, it counts from here.
+    plan: CallPlan,
+    seen: Arc<Mutex<CallHistory>>,
+    /// The start of the test, where time is real.
     made: Instant,
 }
 
 #[derive(Clone, Debug)]
-struct Plan {
+struct CallPlan {
     seed: u64,
     latency: RangeInclusive<Duration>,
     failing: f64,
@@ -71,24 +74,24 @@ struct Plan {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct CallHistory {
     calls: BTreeMap<String, CallCounts>,
     in_flight: u64,
     in_flight_max: u64,
     history: Vec<String>,
 }
 
-/// What became of calls.
+/// Counts of calls by their outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallCounts {
     /// How many were made.
     pub begun: u64,
-    /// How often the service did what it was asked for, whether its answer arrived or not.
+    /// How often the service did its work, whether its answer arrived or not.
     pub served: u64,
     /// How many returned an error.
     pub failed: u64,
-    /// How many were dropped before they returned, or are still under way.
+    /// How many were dropped before they returned, or are still in flight.
     pub unfinished: u64,
 }
 
@@ -106,7 +109,7 @@ pub enum CallError {
         /// Which call for that id it was, from 1.
         attempt: u64,
     },
-    /// The service [refused](Calls::failing), and has done nothing.
+    /// The service [failed](Calls::failing) before it did anything.
     #[error("call {attempt} for {id}: the service failed")]
     Failed {
         /// The call's id.
@@ -129,41 +132,41 @@ impl Calls {
     pub fn new(seed: u64) -> Self {
         let latency = Duration::ZERO..=Duration::ZERO;
         let away = Vec::new();
-        let plan = Plan { seed, latency, failing: 0.0, losing: 0.0, hanging: 0.0, away };
+        let plan = CallPlan { seed, latency, failing: 0.0, losing: 0.0, hanging: 0.0, away };
         Self { plan, seen: Arc::default(), made: Instant::now() }
     }
 
-    /// How long a call takes, to the millisecond, evenly spread; default: no time at all.
+    /// How long a call takes, uniformly distributed in whole milliseconds. Default: no time.
     #[must_use]
     pub fn latency(mut self, latency: RangeInclusive<Duration>) -> Self {
         self.plan.latency = latency;
         self
     }
 
-    /// Which part of the calls fails, from 0 (the default) to 1.
+    /// The fraction of calls that fail, from 0 (the default) to 1.
     #[must_use]
     pub fn failing(mut self, ratio: f64) -> Self {
         self.plan.failing = ratio;
         self
     }
 
-    /// Of which part of the calls that do not fail the answer is lost, from 0 (the default) to 1:
-    /// the service has done its work, and the caller gets an error.
+    /// The fraction of the other calls whose answer is lost, from 0 (the default) to 1: the service
+    /// does its work, and the caller gets an error.
     #[must_use]
     pub fn losing_answers(mut self, ratio: f64) -> Self {
         self.plan.losing = ratio;
         self
     }
 
-    /// Which part of the calls never returns, from 0 (the default) to 1.
+    /// The fraction of calls that never return, from 0 (the default) to 1.
     #[must_use]
     pub fn hanging(mut self, ratio: f64) -> Self {
         self.plan.hanging = ratio;
         self
     }
 
-    /// Calls that begin within this time fail. Counted from the beginning of the test, across its
-    /// crashes; where time is real, from [`new`](Self::new). Said several times, all of them count.
+    /// Makes calls that begin within this time fail. It is measured from the start of the test,
+    /// across crashes; where time is real, from [`new`](Self::new). Several such times add up.
     #[must_use]
     pub fn away(mut self, time: Range<Duration>) -> Self {
         self.plan.away.push(time);
@@ -174,14 +177,15 @@ impl Calls {
     /// thing.
     ///
     /// # Errors
-    /// What the seed wants; see [`CallError`].
+    /// Those that the seed chooses; see [`CallError`].
     ///
     /// # Panics
     /// Outside of a tokio runtime with timers, if the call takes time.
     pub async fn call(&self, id: impl Display) -> Result<(), CallError> {
-        let (id, began) = (id.to_string(), self.now());
-        let (in_flight, attempt) = InFlight::begin(self, &id);
-        let Fate { latency, hangs, fails, loses } = self.plan.fate(&id, attempt);
+        let id = id.to_string();
+        let began = self.now();
+        let (in_flight, attempt) = CallInFlight::begin(self, &id);
+        let CallFate { latency, hangs, fails, loses } = self.plan.fate(&id, attempt);
         if hangs {
             std::future::pending::<()>().await;
         }
@@ -201,22 +205,22 @@ impl Calls {
         result
     }
 
-    /// What became of the calls with this id.
+    /// Counts of the calls with this id.
     pub fn of(&self, id: impl Display) -> CallCounts {
         lock(&self.seen).calls.get(&id.to_string()).copied().unwrap_or_default()
     }
 
-    /// What became of all calls, by their ids.
+    /// Counts of all calls, by their ids.
     pub fn counts(&self) -> BTreeMap<String, CallCounts> {
         lock(&self.seen).calls.clone()
     }
 
-    /// How many calls were under way at once, at most.
+    /// The largest number of calls in flight at once.
     pub fn in_flight_max(&self) -> u64 {
         lock(&self.seen).in_flight_max
     }
 
-    /// Which calls began and ended when, a line each. The same for the same test.
+    /// When each call began and ended, one line each. The same test gives the same lines.
     pub fn history(&self) -> String {
         lock(&self.seen).history.join("\n")
     }
@@ -225,44 +229,46 @@ impl Calls {
         virtual_time::since_start().unwrap_or_else(|| self.made.elapsed())
     }
 
-    fn note(&self, seen: &mut Seen, what: &str) {
+    fn note(&self, seen: &mut CallHistory, what: &str) {
         seen.history.push(format!("{:>8} ms  {what}", self.now().as_millis()));
     }
 }
 
-/// What becomes of a call.
-struct Fate {
+/// The planned outcome of a call.
+struct CallFate {
     latency: Duration,
     hangs: bool,
     fails: bool,
     loses: bool,
 }
 
-impl Plan {
-    fn fate(&self, id: &str, attempt: u64) -> Fate {
+impl CallPlan {
+    fn fate(&self, id: &str, attempt: u64) -> CallFate {
         // FNV-1a: the hash of the standard library may change.
         let seed = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ self.seed, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         let mut dice = Dice::new(Dice::new(seed).roll() ^ attempt);
-        let (least, most) = (self.latency.start(), self.latency.end());
+        let least = self.latency.start();
+        let most = self.latency.end();
         let spread = most.saturating_sub(*least).as_millis() as usize;
         let latency = *least + Duration::from_millis(dice.below(spread + 1) as u64);
         let mut strikes = |ratio: f64| ((dice.roll() >> 11) as f64) < ratio * (1_u64 << 53) as f64;
-        let (hangs, fails) = (strikes(self.hanging), strikes(self.failing));
-        Fate { latency, hangs, fails, loses: strikes(self.losing) }
+        let hangs = strikes(self.hanging);
+        let fails = strikes(self.failing);
+        CallFate { latency, hangs, fails, loses: strikes(self.losing) }
     }
 }
 
-/// A call that is under way. Dropped without an end it was given up.
-struct InFlight<'a> {
+/// A call in flight. If it is dropped before its end, it was given up.
+struct CallInFlight<'a> {
     calls: &'a Calls,
     id: String,
     attempt: u64,
     has_ended: bool,
 }
 
-impl<'a> InFlight<'a> {
+impl<'a> CallInFlight<'a> {
     fn begin(calls: &'a Calls, id: &str) -> (Self, u64) {
         let mut seen = lock(&calls.seen);
         let counts = seen.calls.entry(id.to_owned()).or_default();
@@ -292,7 +298,7 @@ impl<'a> InFlight<'a> {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for CallInFlight<'_> {
     fn drop(&mut self) {
         let mut seen = lock(&self.calls.seen);
         seen.in_flight -= 1;
@@ -316,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_kept_and_the_ends_are_exact() {
+    fn failure_ratios_hold_and_0_and_1_are_exact() {
         let calls = Calls::new(3).hanging(0.1).failing(0.3).losing_answers(0.5);
         let [hang, fail, lose] = ended(&calls, 10_000);
         assert!((900..1_100).contains(&hang), "{hang}");
@@ -337,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_are_counted_by_what_became_of_them() {
+    async fn calls_are_counted_by_outcome() {
         let count =
             |begun, served, failed, unfinished| CallCounts { begun, served, failed, unfinished };
         let lost = Calls::new(1).losing_answers(1.0);
@@ -349,7 +355,8 @@ mod tests {
         assert_eq!(failed.of("a"), count(2, 0, 2, 0));
         let away = Calls::new(1).away(Duration::ZERO..Duration::from_secs(3_600));
         assert!(matches!(away.call(7).await, Err(CallError::Away { .. })));
-        let (fine, hung) = (Calls::new(1), Calls::new(1).hanging(1.0));
+        let fine = Calls::new(1);
+        let hung = Calls::new(1).hanging(1.0);
         assert_eq!((fine.call("a").await, fine.of("a")), (Ok(()), count(1, 1, 0, 0)));
         let in_time = tokio::time::timeout(Duration::from_millis(1), hung.call("a"));
         assert!(in_time.await.is_err());
@@ -358,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fate_depends_on_seed_id_and_attempt() {
+    fn an_outcome_depends_on_seed_id_and_attempt() {
         let one = |seed, id: &str, attempt| {
             let most = Duration::from_secs(1_000);
             Calls::new(seed).latency(Duration::ZERO..=most).plan.fate(id, attempt).latency

@@ -1,11 +1,11 @@
-//! Numbers that look random and come out the same for the same seed.
+//! Pseudo-random numbers, the same for the same seed.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Dice that fall the same way for the same `seed`.
+    /// A generator that gives the same numbers for the same `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

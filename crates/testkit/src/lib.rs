@@ -1,15 +1,14 @@
-//! Tests topologies without a broker, and holds every transport to one meaning.
+//! Tests topologies without a broker, and checks that every transport behaves the same.
 //!
 //! * [`TopologyTest`]: a topology's real tasks in virtual time; send records in, take records out,
 //!   crash.
-//! * [`Simulation`]: several instances in a simulated world, while everything goes wrong;
+//! * [`Simulation`]: several instances in a simulated world where everything goes wrong;
 //!   [`simulate`] runs many.
-//! * [`Calls`]: a service for agents to call, with latencies and failures by a seed.
+//! * [`Calls`]: a service for agents to call, with latencies and failures chosen by a seed.
 //! * [`conformance`]: one suite of cases that runs against any
 //!   [`Transport`](runtime::transport::Transport): the embedded log, a real Kafka broker, or a
 //!   transport of your own.
-//! * [`faults`]: a transport that fails, loses replies, is killed or stands still when it is told
-//!   to.
+//! * [`faults`]: a transport that fails, loses replies, is killed or freezes when told to.
 
 mod calls;
 pub mod conformance;

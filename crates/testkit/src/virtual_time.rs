@@ -1,8 +1,8 @@
-//! Tokio's time as agents under test see it: it stands still until the test moves it.
+//! Tokio's time for agents under test: it stands still until the test moves it.
 //!
-//! What agents await, and what they spawn, lives in a tokio runtime whose clock is paused. A paused
-//! clock moves on by itself whenever the runtime idles, so the runtime is driven only here: up to a
-//! moment that the test chose, or until nothing that was spawned can go on.
+//! Agents and the tasks that they spawn live in a tokio runtime with a paused clock. A paused clock
+//! advances by itself whenever the runtime is idle, so the runtime is driven only here: up to a
+//! moment chosen by the test, or until no spawned task can proceed.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -21,49 +21,49 @@ use tokio::time::{Instant, sleep_until};
 use crate::lock::lock;
 
 thread_local! {
-    /// Whose time counts on this thread, while tasks are stepped or what they spawned runs.
-    static HERE: Cell<Option<Here>> = const { Cell::new(None) };
+    /// The virtual time of this thread, while tasks are stepped or spawned tasks run.
+    static HERE: Cell<Option<CurrentTime>> = const { Cell::new(None) };
 }
 
 #[derive(Clone, Copy)]
-struct Here {
+struct CurrentTime {
     epoch: Epoch,
-    /// Whether a runtime, whoever's it is, polls a future on this thread.
+    /// Whether any runtime polls a future on this thread.
     in_block_on: bool,
 }
 
-/// An instant of tokio's, and which moment of the test that was.
+/// A tokio instant, and the matching moment of the test.
 #[derive(Clone, Copy)]
 struct Epoch {
     instant: Instant,
     since_start: Duration,
 }
 
-/// How long the test has been running by its own time; `None` where time is real.
+/// How long the test has been running in virtual time; `None` where time is real.
 pub(crate) fn since_start() -> Option<Duration> {
-    let Here { epoch, .. } = HERE.get()?;
+    let CurrentTime { epoch, .. } = HERE.get()?;
     Some(epoch.since_start + Instant::now().saturating_duration_since(epoch.instant))
 }
 
-/// One process's tokio runtime, in the test's time.
+/// One process's tokio runtime, in virtual time.
 pub(crate) struct VirtualTime {
-    /// There until `drop`.
+    /// `None` only during `drop`.
     runtime: Option<Runtime>,
     epoch: Epoch,
-    /// How far the clock has been moved, in milliseconds since the test began.
+    /// The clock, in milliseconds since the test began.
     now_ms: AtomicU64,
-    signals: Arc<Signals>,
+    signals: Arc<RuntimeSignals>,
 }
 
 impl VirtualTime {
-    /// A runtime that starts when the test has been running for `since_start`.
+    /// Creates a runtime that starts when the test has been running for `since_start`.
     pub(crate) fn new(since_start: Duration) -> io::Result<Self> {
-        let signals = Arc::new(Signals::default());
+        let signals = Arc::new(RuntimeSignals::default());
         let parked = Arc::clone(&signals);
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
-            .on_thread_park(move || Signals::tell(&parked.idles))
+            .on_thread_park(move || RuntimeSignals::tell(&parked.idles))
             .build()?;
         let instant = {
             let _entered = runtime.enter();
@@ -74,15 +74,15 @@ impl VirtualTime {
         Ok(Self { runtime: Some(runtime), epoch, now_ms, signals })
     }
 
-    /// Timers that are made, and futures that are spawned, while the guard lives belong here.
+    /// Timers and tasks created while the guard lives belong to this runtime.
     pub(crate) fn enter(&self) -> Option<Entered<'_>> {
         let in_block_on = is_in_block_on();
         let context = self.runtime.as_ref()?.enter();
-        let before = Before::set(Here { epoch: self.epoch, in_block_on });
+        let before = PreviousTime::set(CurrentTime { epoch: self.epoch, in_block_on });
         Some(Entered { _context: context, _before: before })
     }
 
-    /// For tasks: what wakes it ends a [`pass`](Self::pass) that looks out for it.
+    /// The waker for tasks. Waking it ends a [`pass`](Self::pass) that watches for it.
     pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.signals))
     }
@@ -91,12 +91,12 @@ impl VirtualTime {
         self.signals.woken.load(Ordering::Acquire)
     }
 
-    /// Whether the waker was called since this was last asked.
+    /// Whether the waker was called since the last call of this function.
     pub(crate) fn take_woken(&self) -> bool {
         self.signals.woken.swap(false, Ordering::AcqRel)
     }
 
-    /// Lets everything that was spawned run until it waits. No time passes. Returns whether the
+    /// Runs all spawned tasks until they wait. No time passes. Returns whether the
     /// [`waker`](Self::waker) was called.
     pub(crate) fn settle(&self) -> bool {
         let spawned = self.runtime.as_ref().map(|runtime| runtime.metrics().num_alive_tasks());
@@ -105,13 +105,13 @@ impl VirtualTime {
         }
         let mut begun = false;
         self.drive(poll_fn(|cx| {
-            // Anything else may wake this future too.
+            // Other events may wake this future too.
             if begun && lock(&self.signals.idles).is_none() {
                 return Poll::Ready(());
             }
             begun = true;
-            // The runtime is about to park: there is nothing left to run. The wake-up at that
-            // moment keeps its paused clock from moving on to the next timer.
+            // The runtime is about to park, so nothing is left to run. Waking it at that moment
+            // keeps its paused clock from advancing to the next timer.
             *lock(&self.signals.idles) = Some(cx.waker().clone());
             Poll::Pending
         }));
@@ -128,7 +128,7 @@ impl VirtualTime {
             self.drive(async {
                 let mut end = pin!(sleep_until(end));
                 poll_fn(|cx| {
-                    // Before the look at the flag, or a call in between would be missed.
+                    // Register before reading the flag, or a call in between would be missed.
                     *lock(&self.signals.woken_by) = stops.then(|| cx.waker().clone());
                     if stops && self.is_woken() {
                         return Poll::Ready(());
@@ -150,11 +150,11 @@ impl VirtualTime {
         let Some(runtime) = &self.runtime else { return };
         let epoch = self.epoch;
         let block_on = move || {
-            let _before = Before::set(Here { epoch, in_block_on: true });
+            let _before = PreviousTime::set(CurrentTime { epoch, in_block_on: true });
             runtime.block_on(future);
         };
         if is_in_block_on() {
-            // A test that is itself a future: tokio refuses to drive two runtimes on one thread.
+            // The test is itself a future: tokio refuses to drive two runtimes on one thread.
             let driven = thread::scope(|scope| scope.spawn(block_on).join());
             driven.unwrap_or_else(|panic| resume_unwind(panic));
         } else {
@@ -172,8 +172,8 @@ impl Drop for VirtualTime {
     }
 }
 
-/// A runtime that was entered may only be at hand, or it may be polling the test: the test kit
-/// cannot tell.
+/// An entered runtime may be merely available, or it may be polling the test: the test kit cannot
+/// tell.
 fn is_in_block_on() -> bool {
     HERE.get().map_or_else(|| Handle::try_current().is_ok(), |here| here.in_block_on)
 }
@@ -182,38 +182,38 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// While it lives, time on this thread is the test's.
+/// While it lives, time on this thread is virtual.
 pub(crate) struct Entered<'a> {
     _context: EnterGuard<'a>,
-    _before: Before,
+    _before: PreviousTime,
 }
 
-/// Whose time counted before, and will again.
-struct Before(Option<Here>);
+/// The former time of this thread, restored on drop.
+struct PreviousTime(Option<CurrentTime>);
 
-impl Before {
-    fn set(here: Here) -> Self {
+impl PreviousTime {
+    fn set(here: CurrentTime) -> Self {
         Self(HERE.replace(Some(here)))
     }
 }
 
-impl Drop for Before {
+impl Drop for PreviousTime {
     fn drop(&mut self) {
         HERE.set(self.0);
     }
 }
 
-/// What happens while the runtime is driven, and who waits for it.
+/// Signals between the runtime and the future that drives it.
 #[derive(Default)]
-struct Signals {
+struct RuntimeSignals {
     /// A task's waker was called.
     woken: AtomicBool,
     woken_by: Mutex<Option<Waker>>,
-    /// Told when there is nothing left to run.
+    /// Woken when there is nothing left to run.
     idles: Mutex<Option<Waker>>,
 }
 
-impl Signals {
+impl RuntimeSignals {
     fn tell(waiting: &Mutex<Option<Waker>>) {
         let waiting = lock(waiting).take();
         if let Some(waiting) = waiting {
@@ -222,7 +222,7 @@ impl Signals {
     }
 }
 
-impl Wake for Signals {
+impl Wake for RuntimeSignals {
     fn wake(self: Arc<Self>) {
         self.woken.store(true, Ordering::Release);
         Self::tell(&self.woken_by);
@@ -273,8 +273,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spawned_has_each_of_its_timers_at_its_own_moment() {
-        let (time, ticks) = (time(), Arc::new(Mutex::new(Vec::new())));
+    fn every_timer_of_a_spawned_task_fires_at_its_own_moment() {
+        let time = time();
+        let ticks = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&ticks);
         assert!(poll(&time, async {
             tokio::spawn(async move {
@@ -293,8 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn all_that_was_spawned_runs_until_it_waits() {
-        let (time, done) = (time(), Arc::new(AtomicUsize::new(0)));
+    fn spawned_tasks_run_until_they_wait() {
+        let time = time();
+        let done = Arc::new(AtomicUsize::new(0));
         poll(&time, async {
             for turns in 0..200 {
                 let done = Arc::clone(&done);
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_starts_late_has_the_tests_time() {
+    fn a_process_that_starts_late_has_the_same_time() {
         let time = VirtualTime::new(500 * MILLI).expect("a runtime");
         assert_eq!(time.pass(400 * MILLI, false), 500 * MILLI);
         assert_eq!(time.pass(600 * MILLI, false), 600 * MILLI);

@@ -1,6 +1,6 @@
 //! Agents that await calls, time-outs and timers, and calls of `map_async`, in simulated worlds
-//! where everything goes wrong: what they send and keep is what one process sends and keeps that
-//! handles one record after the other, and every record's call was answered.
+//! where everything goes wrong. They send and keep the same as a single process that handles one
+//! record after the other, and every record's call was answered.
 //!
 //! `HEADWATER_SEEDS=10000 cargo test --release -p headwater-testkit --test
 //! agents_that_await_in_simulated_worlds`; `HEADWATER_SEED=7` runs that seed alone and prints its
@@ -78,7 +78,7 @@ async fn collect(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
     }
 }
 
-/// One of several side by side; the records of a key are one's.
+/// One of several concurrent agents; all records of a key go to the same one.
 async fn rate(mut orders: Records<String, u64>, cx: Context, service: Calls) -> AgentResult {
     while let Some(Record { key, value, .. }) = orders.next().await {
         let id = format!("rate {value}");
@@ -90,7 +90,7 @@ async fn rate(mut orders: Records<String, u64>, cx: Context, service: Calls) -> 
     Ok(())
 }
 
-/// Calls side by side, whose results go to a topic and into a table.
+/// Concurrent calls, whose results go to a topic and into a table.
 fn price(app: &Builder, service: &Calls) {
     let settings = Async::in_flight(5)
         .timeout(millis(300))
@@ -116,7 +116,8 @@ fn topology(service: &Calls) -> Topology {
     let events = app.stream(&orders());
     events.group_by_key().count(&Table::new("seen")).to(&Topic::new("counts"));
     price(&app, service);
-    let (service, rater) = (service.clone(), service.clone());
+    let service = service.clone();
+    let rater = service.clone();
     app.agent("pay", &orders())
         .writes(&payments())
         .sends(&paid())
@@ -149,12 +150,14 @@ fn world(seed: u64) -> Simulation {
     simulation.check(move |outcome| judge(outcome, &service))
 }
 
-/// All topics have as many partitions, so a partition of what was sent is the handling of the
-/// same partition of the orders.
+/// All topics have the same number of partitions, so an output partition comes from the same
+/// partition of the orders.
 fn judge(outcome: &Outcome, service: &Calls) -> Result<(), Box<dyn Error>> {
     let orders = outcome.committed(&orders())?;
-    let (mut numbers, mut expected) = (BTreeMap::<String, u64>::new(), Vec::new());
-    let (mut sums, mut doubled) = (BTreeMap::<String, u64>::new(), Vec::new());
+    let mut numbers = BTreeMap::<String, u64>::new();
+    let mut expected = Vec::new();
+    let mut sums = BTreeMap::<String, u64>::new();
+    let mut doubled = Vec::new();
     for Record { key, value, .. } in &orders {
         *sums.entry(key.clone()).or_default() += value * 2;
         doubled.push((key.clone(), value * 2));

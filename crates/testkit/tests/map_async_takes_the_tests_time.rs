@@ -1,5 +1,5 @@
-//! Calls of `map_async` under test: latencies, time-outs and pauses between attempts are the test's
-//! time, each at its own moment in whatever step the test lets pass, and results keep their order.
+//! Calls of `map_async` under test: latencies, time-outs and pauses between attempts happen in
+//! virtual time, each at its own moment in whatever steps time passes. Results keep their order.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn values(test: &mut TopologyTest) -> Vec<u64> {
 }
 
 #[test]
-fn calls_side_by_side_take_the_time_of_the_longest_and_keep_their_order() {
+fn concurrent_calls_take_the_time_of_the_longest_and_keep_their_order() {
     let calls = Calls::new(4).latency(millis(10)..=millis(100));
     let mut test = pricing(&calls, Async::in_flight(16), 1);
     (0..12).for_each(|n| order(&mut test, n));
@@ -63,7 +63,7 @@ fn calls_side_by_side_take_the_time_of_the_longest_and_keep_their_order() {
 }
 
 #[test]
-fn time_outs_and_pauses_are_at_their_own_moments_in_one_long_step() {
+fn time_outs_and_pauses_end_at_their_own_moments_in_one_long_step() {
     // Three attempts hang, each for 200 ms, with pauses of 50 ms in between.
     let calls = Calls::new(1).hanging(1.0);
     let settings = Async::in_flight(1).timeout(millis(200));
@@ -77,7 +77,7 @@ fn time_outs_and_pauses_are_at_their_own_moments_in_one_long_step() {
 }
 
 #[test]
-fn a_pause_that_ends_when_the_time_out_would_have_is_no_pause_for_ever() {
+fn a_pause_that_ends_at_the_time_out_ends() {
     let calls = Calls::new(1).latency(millis(80)..=millis(80)).failing(1.0);
     let settings = Async::in_flight(1).timeout(millis(100)).retry(2, Backoff::fixed(millis(20)));
     let mut test = pricing(&calls, settings, 1);
@@ -88,7 +88,7 @@ fn a_pause_that_ends_when_the_time_out_would_have_is_no_pause_for_ever() {
 }
 
 #[test]
-fn however_time_is_cut_the_same_comes_out() {
+fn the_size_of_time_steps_does_not_change_the_output() {
     let run = |pieces: &mut dyn FnMut() -> u64| {
         let calls = Calls::new(9).latency(millis(5)..=millis(90)).failing(0.3).hanging(0.1);
         let settings = Async::in_flight(4).timeout(millis(120)).serial_per_key();
@@ -116,7 +116,7 @@ fn however_time_is_cut_the_same_comes_out() {
 }
 
 #[test]
-fn a_crash_calls_again_what_was_in_flight_with_the_same_id() {
+fn a_crash_repeats_calls_in_flight_with_the_same_id() {
     let calls = Calls::new(1).latency(millis(100)..=millis(100));
     let mut test = pricing(&calls, Async::in_flight(16), 1);
     (0..3).for_each(|n| order(&mut test, n));

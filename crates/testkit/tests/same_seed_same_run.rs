@@ -1,5 +1,5 @@
-//! The same seed is the same run, also where agents sleep, wait with time-outs, tick, spawn, and
-//! wait for several things at once: every call, every note, every line of the history.
+//! The same seed gives the same run, even if agents sleep, use time-outs, tick, spawn, and wait for
+//! several things at once: every call, every note, every line of the history.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn ask(mut orders: Records<String, u64>, cx: Context, service: Calls) -> A
     Ok(())
 }
 
-/// Several calls at once, joined with a timer; the order of the answers shows.
+/// Several calls at once, joined with a timer; the output shows the order of the answers.
 async fn fan_out(mut orders: Records<String, u64>, cx: Context, service: Calls) -> AgentResult {
     while let Some(Record { key, value, .. }) = orders.next().await {
         let call = |n: u64| {
@@ -57,7 +57,7 @@ async fn fan_out(mut orders: Records<String, u64>, cx: Context, service: Calls) 
     Ok(())
 }
 
-/// What a task that it spawned and an interval tell it, whichever comes first.
+/// Waits for a spawned task and an interval, whichever is first.
 async fn listen(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
     while let Some(Record { key, value, .. }) = orders.next().await {
         let (to, mut from) = mpsc::channel(4);
@@ -67,7 +67,8 @@ async fn listen(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
                 let _ = to.send(n).await;
             }
         });
-        let (mut heard, mut tick) = (String::new(), interval(millis(3)));
+        let mut heard = String::new();
+        let mut tick = interval(millis(3));
         loop {
             tokio::select! {
                 biased;
@@ -98,7 +99,7 @@ fn topology(service: &Calls) -> Topology {
     app.build().expect("valid")
 }
 
-/// Everything that can be seen of a run.
+/// Everything observable in a run.
 fn tested(seed: u64) -> Vec<String> {
     let service = service(seed);
     let mut test = TopologyTest::with_partitions(topology(&service), &[("orders", 3)]);

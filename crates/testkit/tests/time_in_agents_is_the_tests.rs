@@ -1,6 +1,6 @@
-//! Agents under test sleep in the test's time: each timer fires at its own moment, whatever step
-//! the test lets pass at once, nothing that an agent has sent is lost while it waits, and nothing
-//! fires by itself.
+//! Agents under test sleep in virtual time. Each timer fires at its own moment, however far the
+//! test advances at once. Nothing that an agent has sent is lost while it waits, and nothing fires
+//! by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +54,7 @@ fn pass(test: &mut TopologyTest, time: u64) {
     test.advance(millis(time)).expect("nothing fails");
 }
 
-/// Sleeps as many milliseconds as the order says, between two sends.
+/// Sleeps for the order's number of milliseconds between two sends.
 async fn patient(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
     while let Some(order) = orders.next().await {
         let began = Instant::now();
@@ -141,9 +141,10 @@ fn a_timeout_ends_a_call_that_hangs() {
     assert!(calls.history().contains("250 ms  call 1 for a is given up"), "{}", calls.history());
 }
 
-/// Collects, and sends the sum every second: also when nothing comes.
+/// Collects, and sends the sum every second, even if no record comes.
 async fn flush(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
-    let (mut sum, mut count) = (0, 0);
+    let mut sum = 0;
+    let mut count = 0;
     let mut tick = interval(millis(1_000));
     tick.tick().await;
     loop {
@@ -163,7 +164,7 @@ async fn flush(mut orders: Records<String, u64>, cx: Context) -> AgentResult {
     }
 }
 
-/// Without a record in hand there is no timestamp to send with but one's own.
+/// Without a current record an agent must give the timestamp itself.
 fn note_of_a_tick(cx: &Context, count: u64) -> AgentResult {
     let record = Record::new("tick".to_owned(), count, 1_000 * count as i64);
     Ok(cx.send_at(&notes(), record)?)
@@ -180,11 +181,12 @@ fn an_interval_ticks_on_a_quiet_topic() {
     assert_eq!(taken(&mut test), expected);
 }
 
-/// Ten calls at once; the answers are taken as they come.
+/// Ten calls at once; the answers are handled as they come.
 async fn fan_out(mut orders: Records<String, u64>, cx: Context, calls: Calls) -> AgentResult {
     while let Some(order) = orders.next().await {
         let call = |n: u64| {
-            let (calls, id) = (calls.clone(), format!("{}-{n}", order.key));
+            let calls = calls.clone();
+            let id = format!("{}-{n}", order.key);
             async move { (n, calls.call(id).await.is_ok()) }
         };
         let mut answers: FuturesUnordered<_> = (0..order.value).map(call).collect();
@@ -198,7 +200,7 @@ async fn fan_out(mut orders: Records<String, u64>, cx: Context, calls: Calls) ->
 }
 
 #[test]
-fn calls_that_run_side_by_side_take_the_time_of_the_longest() {
+fn concurrent_calls_of_an_agent_take_the_time_of_the_longest() {
     let calls = Calls::new(11).latency(millis(50)..=millis(100));
     let service = calls.clone();
     let mut test = agent(move |orders, cx| fan_out(orders, cx, service.clone()));
@@ -213,7 +215,7 @@ fn calls_that_run_side_by_side_take_the_time_of_the_longest() {
 }
 
 #[test]
-fn join_and_channels_and_what_was_spawned_go_on() {
+fn joins_channels_and_spawned_tasks_make_progress() {
     let mut test = agent(|mut orders, cx| async move {
         while let Some(order) = orders.next().await {
             let (to, mut from) = mpsc::channel(1);
@@ -243,7 +245,7 @@ fn join_and_channels_and_what_was_spawned_go_on() {
 }
 
 #[test]
-fn what_takes_no_time_is_done_at_once() {
+fn work_that_takes_no_time_is_done_at_once() {
     let mut test = agent(|mut orders, cx| async move {
         while let Some(order) = orders.next().await {
             let answer = tokio::spawn(async move {
@@ -278,7 +280,7 @@ fn with_ghosts(count: &Arc<AtomicU64>) -> TopologyTest {
 }
 
 #[test]
-fn a_crash_ends_what_was_spawned() {
+fn a_crash_ends_spawned_tasks() {
     let count = Arc::default();
     let mut test = with_ghosts(&count);
     order(&mut test, "a", 1);
@@ -322,9 +324,9 @@ fn a_crash_ends_timers_and_the_record_comes_again() {
 }
 
 #[test]
-fn an_aborted_commit_takes_back_what_an_agent_sent() {
+fn an_aborted_commit_undoes_an_agents_sends() {
     let mut test = agent(patient);
-    // Those before the agent is done, and those with what it has sent.
+    // Abort the commits before the agent is done, and those with what it has sent.
     let mut asked = 0;
     test.abort_when(move |_| {
         asked += 1;
@@ -338,10 +340,11 @@ fn an_aborted_commit_takes_back_what_an_agent_sent() {
 }
 
 #[test]
-fn however_time_is_cut_the_same_comes_out() {
+fn the_size_of_time_steps_does_not_change_the_output() {
     let run = |pieces: &mut dyn FnMut() -> u64| {
         let calls = Calls::new(5).latency(millis(1)..=millis(900)).failing(0.3);
-        let (service, mut dice) = (calls.clone(), Dice::new(1));
+        let service = calls.clone();
+        let mut dice = Dice::new(1);
         let app = Builder::new("virtual");
         app.agent("one", &orders()).sends(&notes()).run(patient);
         app.agent("two", &orders()).sends(&notes()).run(move |orders, cx| {
@@ -445,7 +448,7 @@ fn a_service_is_away_across_crashes() {
 }
 
 #[test]
-fn an_agent_that_never_waits_is_an_error_and_no_hang() {
+fn an_agent_that_never_waits_is_an_error_and_not_a_hang() {
     let mut test = agent(|mut orders, _| async move {
         while orders.next().await.is_some() {
             std::future::poll_fn(|cx| {
@@ -461,7 +464,7 @@ fn an_agent_that_never_waits_is_an_error_and_no_hang() {
 }
 
 #[tokio::test]
-async fn in_a_test_that_is_itself_a_future_too() {
+async fn a_test_that_is_itself_a_future_has_virtual_time_too() {
     let mut test = agent(patient);
     order(&mut test, "a", 100);
     pass(&mut test, 100);

@@ -1,11 +1,11 @@
-//! More and more records between two commits, where each record takes old entries away.
+//! More and more records between two commits, where each record removes old entries.
 
 use bench::{Workload, joins, windows};
 
 use crate::cpu::{self, each};
 use crate::table;
 
-/// Worked off for each row.
+/// Records processed for each row.
 const RECORDS: u64 = 400_000;
 
 pub(crate) fn print() {

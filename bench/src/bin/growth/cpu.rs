@@ -1,4 +1,4 @@
-//! CPU time: of all threads, less what this one spent on feeding and watching.
+//! CPU time of all threads, minus what this one spends on feeding and watching.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) fn thread() -> Duration {
     time(ClockId::ThreadCPUTime)
 }
 
-/// Of all threads but this one.
+/// Of all threads except this one.
 pub(crate) fn others() -> Duration {
     process().saturating_sub(thread())
 }

@@ -1,7 +1,7 @@
-//! The same records on the same partitions, shared out among more and more instances.
+//! The same records on the same partitions, distributed among more and more instances.
 
 use crate::cpu::each;
-use crate::run::{RECORDS, Run};
+use crate::run::{GrowthRun, RECORDS};
 use crate::table;
 
 const PARTITIONS: u64 = 8;
@@ -10,7 +10,7 @@ pub(crate) fn print() {
     let columns = ["instances", "record, ns", "idle, CPU ms/s"];
     table::head("Instances, eight partitions", &columns);
     for instances in [1, 2, 4, 8] {
-        let run = Run::measured(PARTITIONS, instances);
+        let run = GrowthRun::measured(PARTITIONS, instances);
         table::row(&[
             table::number(instances),
             table::nanos(each(run.processing, RECORDS)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::{Driver, Records, tables};
+use bench::{Driver, EncodedRecords, tables};
 use state::MemoryStore;
 use streams_core::Store;
 use testkit::Dice;
@@ -12,10 +12,10 @@ use crate::cpu::{self, each};
 use crate::table;
 
 const KEYS: [u64; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
-/// Counted after each key is there.
+/// Records counted once all keys exist.
 const RECORDS: u64 = 1_000_000;
-/// Records of one commit: at this size most records have a key of their own in all rows, so that
-/// the overlay spares them about the same work.
+/// Records per commit. At this size most records have different keys in all rows, so that the
+/// overlay saves about the same work in each.
 const COMMIT: u64 = 10_000;
 
 pub(crate) fn print() {
@@ -44,8 +44,9 @@ fn measure(keys: u64, store: Box<dyn Store>) {
 }
 
 /// The CPU time of processing and committing each batch; making the batches does not count.
-fn work(task: &mut Driver, batches: impl Iterator<Item = Arc<Records>>) -> Duration {
-    let (begin, mut making) = (cpu::process(), Duration::ZERO);
+fn work(task: &mut Driver, batches: impl Iterator<Item = Arc<EncodedRecords>>) -> Duration {
+    let begin = cpu::process();
+    let mut making = Duration::ZERO;
     let mut since = cpu::thread();
     for records in batches {
         making += cpu::thread() - since;
@@ -65,7 +66,7 @@ mod rocks {
     use super::{KEYS, measure};
     use crate::table;
 
-    /// With the memory that a configuration gives them by default; its own threads count too.
+    /// With the memory of the default configuration; RocksDB's threads count too.
     pub(super) fn print(columns: &[&str]) {
         table::head("Keys, tables in RocksDB", columns);
         for keys in KEYS {

@@ -1,8 +1,8 @@
-//! How the cost of a record grows: with keys, partitions, operators, instances, and with what is
-//! done between two commits. In CPU time, which does not depend on who else wants the machine as
-//! wall time does.
+//! How the cost of a record grows with keys, partitions, operators, instances, and the work between
+//! two commits. It is measured in CPU time, which depends less on other load on the machine than
+//! wall time.
 //!
-//! `growth [keys] [partitions] [operators] [instances] [commits]`; without a word, all of them.
+//! `growth [keys] [partitions] [operators] [instances] [commits]`; without arguments, all of them.
 //! `docs/benchmarks.md` has a run of it, and the shapes explained.
 
 mod commits;

@@ -11,7 +11,8 @@ const ROUNDS: u64 = 200;
 pub(crate) fn print() {
     table::head("Operators in a chain", &["operators", "record, ns", "record and operator, ns"]);
     for operators in [1, 10, 100] {
-        let (mut task, records) = (chain::task(operators), chain::records(RECORDS));
+        let mut task = chain::task(operators);
+        let records = chain::records(RECORDS);
         let mut rounds = |count| {
             for _ in 0..count {
                 task.feed(0, &records, 0);

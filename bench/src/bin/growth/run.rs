@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bench::{Records, tables};
+use bench::tables;
 use embedded::EmbeddedLog;
-use runtime::transport::{Outgoing, ProducerConfig, Transport};
+use runtime::transport::{ProducerConfig, Transport};
 use runtime::{App, Client, Config, StatusHandle};
 use testkit::Dice;
 use tokio::runtime::Runtime;
@@ -18,20 +18,20 @@ use crate::cpu;
 /// Processed in each run.
 pub(crate) const RECORDS: u64 = 2_000_000;
 const KEYS: u64 = 100_000;
-/// Written at once, before the writer looks how far the others are.
+/// Records written before the writer checks the readers' progress.
 const BATCH: u64 = 10_000;
-/// How far the writer may be ahead of those who read.
+/// How far the writer may be ahead of the readers, in records.
 const AHEAD_MAX: u64 = 400_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a run cost, in CPU time of everything but the writer of its input.
-pub(crate) struct Run {
+/// The cost of a run: the CPU time of everything except the writer of its input.
+pub(crate) struct GrowthRun {
     pub(crate) starting: Duration,
     pub(crate) idle_second: Duration,
     pub(crate) processing: Duration,
 }
 
-impl Run {
+impl GrowthRun {
     /// A count per key, exactly once, committed as the default configuration has it.
     pub(crate) fn measured(partitions: u64, instances: u64) -> Self {
         let log = EmbeddedLog::in_memory();
@@ -44,7 +44,7 @@ impl Run {
         let apps = Apps::start(&runtime, &log, instances);
         apps.wait(|apps| apps.running() == partitions);
         let starting = cpu::others() - begin;
-        // What follows the start settles first.
+        // Wait until the work of the start is done.
         sleep(Duration::from_millis(500));
         let begin = cpu::others();
         sleep(Duration::from_secs(1));
@@ -102,7 +102,7 @@ impl Apps {
         }
     }
 
-    /// Writes the input, by this thread, whose CPU time does not count.
+    /// Writes the input on this thread, whose CPU time does not count.
     fn feed(&self, log: &EmbeddedLog) {
         let mut dice = Dice::new(61);
         let batches: Vec<_> =
@@ -117,15 +117,7 @@ impl Apps {
         let topic: Arc<str> = "clicks".into();
         for (batch, written) in batches.iter().cycle().zip((0..RECORDS).step_by(BATCH as usize)) {
             self.wait(|apps| written < apps.processed() + AHEAD_MAX);
-            let records: &Records = batch;
-            for index in 0..records.len() {
-                let (key, value, timestamp) = records.get(index);
-                let (key, value) = (Some(key), Some(value));
-                let (partition, headers) = (None, None);
-                let record = Outgoing { topic: &topic, partition, key, value, timestamp, headers };
-                producer.send(&record).expect("the log takes records");
-            }
-            producer.flush(Duration::ZERO).expect("the log takes records");
+            batch.send(&mut *producer, &topic, |timestamp| timestamp);
         }
     }
 

@@ -1,4 +1,4 @@
-//! A table on the screen, as Markdown has it.
+//! A table in Markdown, for the screen.
 
 pub(crate) fn head(title: &str, columns: &[&str]) {
     println!("\n{title}\n");

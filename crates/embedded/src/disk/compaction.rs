@@ -1,41 +1,41 @@
-//! Compaction on disk: the partition is rewritten a few megabytes at a time, each in a transaction
-//! of its own, so that commits do not wait for all of it. Whatever it has come to when the process
-//! dies is right as it is.
+//! Compaction on disk. Each step rewrites a few megabytes in its own transaction, so that commits
+//! do not wait for the whole partition. After every step the log is correct: a crash may stop
+//! compaction anywhere.
 
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use runtime::transport::Result;
 
-use super::chain::{Chain, open_segment, partition_row};
 use super::layout::{self, corrupt, place};
 use super::ledger::Ledger;
+use super::segment_chain::{SegmentChain, open_segment, partition_row};
 use super::{Bytes, Disk, PARTITIONS, RedbResult, SEGMENTS};
-use crate::compact::{Latest, Rewriter};
-use crate::maintain::Job;
+use crate::compaction::{Latest, Rewriter};
+use crate::maintenance::CompactionJob;
 use crate::partition::Segment;
 
-/// How much is rewritten at once.
+/// How many bytes one step rewrites.
 const STEP_BYTES: usize = 4 << 20;
 
-/// Where one step begins and the next one goes on.
-struct Step {
-    /// The first offset.
+/// The progress of a compaction.
+struct CompactionStep {
+    /// The first offset of the next step.
     from: i64,
-    /// Where the segment before that ends; not known, and not changed, for the first.
+    /// Where the segment before that ends. Unknown before the first step, which keeps it.
     after: Option<i64>,
     is_last: bool,
-    /// How much was left.
+    /// How many bytes remain so far.
     bytes: u64,
 }
 
 impl Disk {
-    /// Compacts the stable part of a partition; returns how many bytes are left of it.
-    pub(crate) fn compact(&self, job: &Job) -> Result<u64> {
+    /// Compacts the stable part of a partition; returns how many bytes remain.
+    pub(crate) fn compact(&self, job: &CompactionJob) -> Result<u64> {
         self.run_compaction(job).map_err(|error| self.error("compact", &error))
     }
 
-    fn run_compaction(&self, job: &Job) -> RedbResult<u64> {
+    fn run_compaction(&self, job: &CompactionJob) -> RedbResult<u64> {
         let latest = self.with(|database| self.learn(database, job))?;
-        let mut step = Step { from: 0, after: None, is_last: false, bytes: 0 };
+        let mut step = CompactionStep { from: 0, after: None, is_last: false, bytes: 0 };
         while !step.is_last {
             let mut writer = self.lock();
             step = self.commit(&mut writer, 0, |transaction, ledger| {
@@ -45,15 +45,17 @@ impl Disk {
         Ok(step.bytes)
     }
 
-    fn learn(&self, database: &Database, job: &Job) -> RedbResult<Latest> {
+    fn learn(&self, database: &Database, job: &CompactionJob) -> RedbResult<Latest> {
         let mut latest = Latest::default();
         let read = database.begin_read()?;
-        let mut chain = Chain::from_first(&job.name, partition_row(&read, self.seal(), job.id)?);
+        let mut chain =
+            SegmentChain::from_first(&job.name, partition_row(&read, self.seal(), job.id)?);
         let table = read.open_table(SEGMENTS)?;
         for row in table.range(&place(job.id, 0)[..]..&place(job.id, job.end)[..])? {
             let (key, value) = row?;
-            let (key, value) = (key.value(), value.value());
-            let linked = open_segment(self.seal(), self.format, job.at(), key, value)?;
+            let key = key.value();
+            let value = value.value();
+            let linked = open_segment(self.seal(), self.format, job.id, &job.name, key, value)?;
             let segment = chain.follow(linked)?;
             if job.is_committed(&segment) {
                 latest.learn(&segment);
@@ -66,17 +68,20 @@ impl Disk {
         &self,
         transaction: &WriteTransaction,
         ledger: &mut Ledger,
-        job: &Job,
+        job: &CompactionJob,
         latest: &Latest,
-        mut step: Step,
-    ) -> RedbResult<Step> {
+        mut step: CompactionStep,
+    ) -> RedbResult<CompactionStep> {
         let mut table: Bytes<'_> = transaction.open_table(SEGMENTS)?;
         let mut rewriter = Rewriter::new(latest, job.tombstones);
-        let (mut keys, mut read, mut next) = (Vec::new(), 0, None);
+        let mut keys = Vec::new();
+        let mut read = 0;
+        let mut next = None;
         for row in table.range(&place(job.id, step.from)[..]..&place(job.id, job.end)[..])? {
             let (key, value) = row?;
-            let (key, value) = (key.value(), value.value());
-            let linked = open_segment(ledger.seal, self.format, job.at(), key, value)?;
+            let key = key.value();
+            let value = value.value();
+            let linked = open_segment(ledger.seal, self.format, job.id, &job.name, key, value)?;
             if read > STEP_BYTES {
                 next = Some(linked.segment.base);
                 break;
@@ -99,22 +104,23 @@ impl Disk {
             step.after = Some(after);
         }
         if next.is_none() {
-            // Nothing that these ranges are about is left.
+            // The records of these ranges are gone.
             ledger.forget_aborted(transaction, job.id, job.end)?;
         }
-        Ok(Step { from: next.unwrap_or(job.end), is_last: next.is_none(), ..step })
+        Ok(CompactionStep { from: next.unwrap_or(job.end), is_last: next.is_none(), ..step })
     }
 
-    /// Makes whatever comes after a step follow what the step has left, which ends at `after`.
+    /// Links the segment after a step to the step's last segment, which ends at `after`.
     fn join(
         &self,
         transaction: &WriteTransaction,
         mut table: Bytes<'_>,
         ledger: &mut Ledger,
-        job: &Job,
+        job: &CompactionJob,
         after: i64,
     ) -> RedbResult<()> {
-        let (from, to) = (place(job.id, after), place(job.id, i64::MAX));
+        let from = place(job.id, after);
+        let to = place(job.id, i64::MAX);
         let next = match table.range(&from[..]..=&to[..])?.next() {
             Some(row) => Some(row?.0.value().to_vec()),
             None => None,
@@ -137,7 +143,7 @@ impl Disk {
 fn put_kept(
     table: &mut Bytes<'_>,
     ledger: &mut Ledger,
-    job: &Job,
+    job: &CompactionJob,
     kept: &[Segment],
     after: &mut i64,
 ) -> RedbResult<()> {

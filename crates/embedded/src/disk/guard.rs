@@ -1,4 +1,4 @@
-//! The border around redb: on a damaged file it may panic, and what panicked must not write any
+//! The boundary around redb, which may panic on a damaged file. After a panic nothing may write any
 //! more.
 
 use std::any::Any;
@@ -11,22 +11,22 @@ use redb::{BackendError, StorageBackend};
 
 use super::RedbResult;
 
-/// How an error begins that was a panic.
-const STUMBLED: &str = "the store stumbled over it";
+/// The prefix of an error that was a panic.
+const STUMBLED: &str = "redb panicked";
 
-/// Does `work`; a panic inside becomes an error. After one the database must be severed and
-/// [discarded](discard): its state may be half changed.
+/// Runs `work`; a panic inside becomes an error. After that the database must be severed and
+/// [discarded](discard), because its state may be half changed.
 pub(super) fn guarded<T>(work: impl FnOnce() -> RedbResult<T>) -> RedbResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let why = message(&*panic);
-        // Its destructor is foreign code too.
+        // The payload's destructor is foreign code too.
         std::mem::forget(panic);
         Err(redb::Error::Corrupted(format!("{STUMBLED} ({why})")))
     })
 }
 
-/// Lets go of something of a database whose storage has been severed because of `error`. After a
-/// panic its destructor does not run: were it to panic in its turn, the process would end.
+/// Drops part of a database whose storage was severed because of `error`. After a panic its
+/// destructor does not run: a second panic would abort the process.
 pub(super) fn discard<T>(part: T, error: &redb::Error) {
     match error {
         redb::Error::Corrupted(text) if text.starts_with(STUMBLED) => std::mem::forget(part),
@@ -42,7 +42,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }
 
-/// A storage that can be taken away from the database on it.
+/// A storage that can be closed under the database that uses it.
 #[derive(Clone, Debug)]
 pub(super) struct Storage(Arc<RwLock<Option<Box<dyn StorageBackend>>>>);
 
@@ -51,10 +51,10 @@ impl Storage {
         Self(Arc::new(RwLock::new(Some(Box::new(backend)))))
     }
 
-    /// Closes the storage: from now on every access to it fails, and its locks are released.
+    /// Closes the storage: every later access fails, and its locks are released.
     pub(super) fn sever(&self) {
         let backend = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
-        // Whatever has gone wrong before is what will be reported.
+        // The first error is the one to report.
         let _ = backend.map(|backend| backend.close());
     }
 

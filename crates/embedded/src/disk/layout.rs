@@ -2,8 +2,8 @@
 //!
 //! Keys are big-endian, so that they sort as their numbers do; everything else is little-endian.
 //! Text is its length in four bytes and UTF-8. A checksum stands at the end of each row, see
-//! [`seal`](super::seal). Whatever is read is checked, and what cannot have been written is an
-//! error, not a panic.
+//! [`seal`](super::seal). Everything read is checked; bytes that cannot have been written are an
+//! error, never a panic.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
@@ -16,8 +16,8 @@
 //! | transactional | transactional id | producer id, epoch, time-out, open partitions |
 //! | offsets | group, topic, partition | offset, metadata |
 //!
-//! Version 1 had no checksums, no ids of logs, the next producer id under `producers` in the place
-//! of the ledger, and segments and partitions that did not name their neighbours.
+//! Version 1 had no checksums and no log id. It kept the next producer id under `producers` instead
+//! of a ledger, and its segments did not name their predecessors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,31 +30,31 @@ use super::ledger::{Ledger, Sum};
 use super::seal::{LogId, Seal};
 use super::{Definition, RedbResult};
 use crate::aborted::Aborted;
-use crate::chunk::{Chunk, Entry};
-use crate::group::Committed;
-use crate::partition::{Partition, PartitionId, Segment};
-use crate::topic::{PARTITIONS_MAX, Topic, TopicConfig};
+use crate::chunk::{Chunk, RecordSpan};
+use crate::group::OffsetAndMetadata;
+use crate::partition::{PartitionId, PartitionLog, Segment};
+use crate::topic::{PARTITIONS_MAX, TopicConfig, TopicState};
 use crate::transaction::{Open, Transactional};
 
 pub(super) const FORMAT: &[u8] = b"format";
 pub(super) const LEDGER: &[u8] = b"ledger";
-/// Of version 1.
+/// The key of the next producer id in version 1.
 pub(super) const NEXT_PRODUCER: &[u8] = b"producers";
 const MAGIC: &[u8; 16] = b"headwater log\0\0\0";
 pub(super) const VERSION: u32 = 2;
 
-/// No offset is as high as this: with room for all that is ever added to one.
+/// Every offset is below this, which leaves room for all that is ever added to one.
 const OFFSET_MAX: i64 = 1 << 62;
 
-/// Where a chunk that was not written in a transaction has its producer id.
+/// The producer id of a chunk that was not written in a transaction.
 const NO_PRODUCER: i64 = -1;
 
-/// An error for what cannot have been written, or is not what was.
+/// An error for bytes that this program cannot have written.
 pub(super) fn corrupt(what: impl Into<String>) -> redb::Error {
     redb::Error::Corrupted(what.into())
 }
 
-/// Checks a row's checksum and takes it off.
+/// Checks a row's checksum and removes it.
 pub(super) fn unseal<'a>(
     seal: Seal,
     table: Definition,
@@ -62,30 +62,30 @@ pub(super) fn unseal<'a>(
     value: &'a [u8],
 ) -> RedbResult<&'a [u8]> {
     let opened = seal.open(table.name(), key, value);
-    opened.ok_or_else(|| corrupt(format!("a row of {} has another checksum", table.name())))
+    opened.ok_or_else(|| corrupt(format!("a row of {} has the wrong checksum", table.name())))
 }
 
-/// How a log on disk is to be read.
+/// The format of a log on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    /// Of an earlier Headwater, without checksums.
+pub(super) enum LogFormat {
+    /// Version 1, without checksums.
     One,
     Two(LogId),
 }
 
-/// What stands under [`FORMAT`].
+/// Encodes the value of [`FORMAT`].
 pub(super) fn format(log: &LogId) -> Vec<u8> {
     [&MAGIC[..], &VERSION.to_le_bytes(), log].concat()
 }
 
-/// The format, if this is a log at all; the error is a version that this program does not know.
-pub(super) fn read_format(bytes: &[u8]) -> Option<Result<Format, u32>> {
+/// The format, or `None` if this is no log. The error is a version that this program does not know.
+pub(super) fn read_format(bytes: &[u8]) -> Option<Result<LogFormat, u32>> {
     let (version, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
     match u32::from_le_bytes(*version) {
-        1 if rest.is_empty() => Some(Ok(Format::One)),
+        1 if rest.is_empty() => Some(Ok(LogFormat::One)),
         VERSION => {
             let log = *rest.first_chunk()?;
-            Seal::of(&log).open("meta", FORMAT, bytes).map(|_| Ok(Format::Two(log)))
+            Seal::of(&log).open("meta", FORMAT, bytes).map(|_| Ok(LogFormat::Two(log)))
         }
         other => Some(Err(other)),
     }
@@ -121,10 +121,10 @@ pub(super) fn read_place(key: &[u8]) -> Option<(PartitionId, i64)> {
     Some((read_id(id)?, i64::from_be_bytes(offset.try_into().ok()?)))
 }
 
-/// Takes a value apart.
-struct Reader<'a>(&'a [u8]);
+/// Reads the fields of a value in order.
+struct ByteReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(len)?).ok()
     }
 
-    /// Nothing may be left.
+    /// Fails if bytes are left.
     fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
@@ -167,8 +167,8 @@ fn put_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Partition ids of a topic follow each other, so that the first and the count say all.
-pub(super) fn topic(topic: &Topic) -> Vec<u8> {
+/// The partition ids of a topic are consecutive, so the first id and the count are enough.
+pub(super) fn topic(topic: &TopicState) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(&(topic.partitions.len() as u32).to_le_bytes());
     out.extend_from_slice(&topic.partitions.first().copied().unwrap_or(0).to_le_bytes());
@@ -181,10 +181,12 @@ pub(super) fn topic(topic: &Topic) -> Vec<u8> {
     out
 }
 
-pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<Topic> {
+pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<TopicState> {
     let name = read_text(name)?;
-    let mut reader = Reader(value);
-    let (count, first, settings) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let mut reader = ByteReader(value);
+    let count = reader.u32()?;
+    let first = reader.u32()?;
+    let settings = reader.u32()?;
     let mut pairs = Vec::new();
     for _ in 0..settings {
         pairs.push((reader.text()?.to_owned(), reader.text()?.to_owned()));
@@ -192,37 +194,36 @@ pub(super) fn read_topic(name: &[u8], value: &[u8]) -> Option<Topic> {
     reader.end()?;
     let is_possible = (1..=PARTITIONS_MAX as u32).contains(&count);
     let partitions = (first..first.checked_add(count).filter(|_| is_possible)?).collect();
-    Some(Topic { name, partitions, config: TopicConfig::parse(&pairs).ok()? })
+    Some(TopicState { name, partitions, config: TopicConfig::parse(&pairs).ok()? })
 }
 
-/// A partition as its row says it.
+/// A partition's row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PartitionRow {
     pub(super) start: i64,
     pub(super) end: i64,
     pub(super) dirty_bytes: u64,
     pub(super) clean_bytes: u64,
-    /// Where its last segment ends; only markers can follow.
+    /// Where its last segment ends. Only markers can follow it.
     pub(super) segments_end: i64,
 }
 
 impl PartitionRow {
-    /// Without the last segment's end, which is known when it is written.
-    pub(super) fn of(partition: &Partition) -> Self {
-        let Partition { start, end, dirty_bytes, clean_bytes, .. } = *partition;
+    /// All but the last segment's end, which is known only when the row is written.
+    pub(super) fn of(partition: &PartitionLog) -> Self {
+        let PartitionLog { start, end, dirty_bytes, clean_bytes, .. } = *partition;
         Self { start, end, dirty_bytes, clean_bytes, segments_end: 0 }
     }
 
-    /// All of it is on disk, nothing in memory.
-    pub(super) fn load(&self, name: TopicPartition) -> Partition {
+    /// The partition with all its records on disk and none in memory.
+    pub(super) fn load(&self, name: TopicPartition) -> PartitionLog {
         let Self { start, end, dirty_bytes, clean_bytes, .. } = *self;
-        let (visible, cached_from) = (end, end);
-        let new = Partition::new(name);
-        Partition { start, end, visible, cached_from, dirty_bytes, clean_bytes, ..new }
+        let new = PartitionLog::new(name);
+        PartitionLog { start, end, visible: end, cached_from: end, dirty_bytes, clean_bytes, ..new }
     }
 }
 
-/// Start, end, bytes since the last compaction, bytes it left, end of the last segment.
+/// Start, end, bytes appended since the last compaction, bytes left by it, end of the last segment.
 pub(super) fn partition(row: &PartitionRow) -> Vec<u8> {
     let mut out = [row.start.to_le_bytes(), row.end.to_le_bytes()].concat();
     out.extend_from_slice(&row.dirty_bytes.to_le_bytes());
@@ -233,7 +234,7 @@ pub(super) fn partition(row: &PartitionRow) -> Vec<u8> {
 
 /// In version 1 the end of the last segment is missing.
 pub(super) fn read_partition(value: &[u8]) -> Option<PartitionRow> {
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     let mut row = PartitionRow {
         start: reader.i64()?,
         end: reader.i64()?,
@@ -252,8 +253,8 @@ pub(super) fn read_partition(value: &[u8]) -> Option<PartitionRow> {
     is_possible.then_some(row)
 }
 
-/// Commits, next producer id, and for each counted table its rows and the sum of their checksums,
-/// in the order of [`COUNTED`](super::ledger::COUNTED).
+/// The number of commits, the next producer id, and for each counted table its rows and the sum of
+/// their checksums, in the order of [`COUNTED`](super::ledger::COUNTED).
 pub(super) fn ledger(ledger: &Ledger) -> Vec<u8> {
     let mut out = ledger.commits.to_le_bytes().to_vec();
     out.extend_from_slice(&ledger.producers.to_le_bytes());
@@ -265,8 +266,9 @@ pub(super) fn ledger(ledger: &Ledger) -> Vec<u8> {
 }
 
 pub(super) fn read_ledger(seal: Seal, value: &[u8]) -> Option<Ledger> {
-    let mut reader = Reader(value);
-    let (commits, producers) = (reader.u64()?, reader.i64()?);
+    let mut reader = ByteReader(value);
+    let commits = reader.u64()?;
+    let producers = reader.i64()?;
     let mut ledger = Ledger { commits, producers, ..Ledger::new(seal) };
     for sum in &mut ledger.sums {
         *sum = Sum { rows: reader.u64()?, checksums: reader.u64()? };
@@ -304,13 +306,15 @@ pub(super) struct Linked {
     pub(super) after: i64,
 }
 
-/// Takes a segment apart whose checksum has been taken off. Those of version 1 follow nothing.
-pub(super) fn read_segment(format: Format, key: &[u8], value: &[u8]) -> Option<Linked> {
+/// Decodes a segment without its checksum. Segments of version 1 name no predecessor.
+pub(super) fn read_segment(format: LogFormat, key: &[u8], value: &[u8]) -> Option<Linked> {
     let (_, base) = read_place(key)?;
-    let mut reader = Reader(value);
-    let after = if format == Format::One { 0 } else { reader.i64()? };
+    let mut reader = ByteReader(value);
+    let after = if format == LogFormat::One { 0 } else { reader.i64()? };
     let last_delta = reader.u32()?;
-    let (producer, latest, appended) = (reader.i64()?, reader.i64()?, reader.i64()?);
+    let producer = reader.i64()?;
+    let latest = reader.i64()?;
+    let appended = reader.i64()?;
     let count = reader.u32()? as usize;
     let mut entries = Vec::with_capacity(count.min(value.len() / ENTRY_BYTES));
     for _ in 0..count {
@@ -325,7 +329,7 @@ pub(super) fn read_segment(format: Format, key: &[u8], value: &[u8]) -> Option<L
     is_sound.then(|| Linked { segment: Segment { base, producer, chunk: Arc::new(chunk) }, after })
 }
 
-/// Puts another end of the segment before it into a segment.
+/// Changes the predecessor's end in an encoded segment.
 pub(super) fn set_after(value: &mut [u8], after: i64) {
     if let Some(place) = value.first_chunk_mut::<8>() {
         *place = after.to_le_bytes();
@@ -334,8 +338,8 @@ pub(super) fn set_after(value: &mut [u8], after: i64) {
 
 const ENTRY_BYTES: usize = 28;
 
-fn read_entry(reader: &mut Reader<'_>) -> Option<Entry> {
-    Some(Entry {
+fn read_entry(reader: &mut ByteReader<'_>) -> Option<RecordSpan> {
+    Some(RecordSpan {
         timestamp: reader.i64()?,
         delta: reader.u32()?,
         start: reader.u32()?,
@@ -345,10 +349,10 @@ fn read_entry(reader: &mut Reader<'_>) -> Option<Entry> {
     })
 }
 
-/// The offset of a segment's last record, without reading all of it.
+/// The offset of a segment's last record, read from its header.
 pub(super) fn last_offset(key: &[u8], value: &[u8]) -> Option<i64> {
     let (_, base) = read_place(key)?;
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     reader.i64()?;
     base.checked_add(reader.u32()?.into())
 }
@@ -359,7 +363,7 @@ pub(super) fn aborted(aborted: &Aborted) -> Vec<u8> {
 
 pub(super) fn read_aborted(key: &[u8], value: &[u8]) -> Option<(PartitionId, Aborted)> {
     let (id, marker) = read_place(key)?;
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     let aborted = Aborted { producer: reader.i64()?, first: reader.i64()?, marker };
     reader.end()?;
     (0..=marker).contains(&aborted.first).then_some((id, aborted))
@@ -379,7 +383,7 @@ pub(super) fn transactional(holder: &Transactional) -> Vec<u8> {
 }
 
 pub(super) fn read_transactional(value: &[u8]) -> Option<Transactional> {
-    let mut reader = Reader(value);
+    let mut reader = ByteReader(value);
     let producer = reader.i64()?;
     let epoch = i16::try_from(reader.i32()?).ok()?;
     let timeout = Duration::from_millis(reader.u64()?);
@@ -400,24 +404,26 @@ pub(super) fn offset_key(group: &str, partition: &TopicPartition) -> Vec<u8> {
 }
 
 pub(super) fn read_offset_key(key: &[u8]) -> Option<(Arc<str>, TopicPartition)> {
-    let mut reader = Reader(key);
-    let (group, topic) = (reader.text()?.into(), reader.text()?);
+    let mut reader = ByteReader(key);
+    let group = reader.text()?.into();
+    let topic = reader.text()?;
     let partition = TopicPartition::new(topic, reader.i32()?);
     reader.end()?;
     Some((group, partition))
 }
 
-pub(super) fn committed(committed: &Committed) -> Vec<u8> {
+pub(super) fn committed(committed: &OffsetAndMetadata) -> Vec<u8> {
     let mut out = committed.offset.to_le_bytes().to_vec();
     put_text(&committed.metadata, &mut out);
     out
 }
 
-pub(super) fn read_committed(value: &[u8]) -> Option<Committed> {
-    let mut reader = Reader(value);
-    let (offset, metadata) = (reader.i64()?, reader.text()?.to_owned());
+pub(super) fn read_committed(value: &[u8]) -> Option<OffsetAndMetadata> {
+    let mut reader = ByteReader(value);
+    let offset = reader.i64()?;
+    let metadata = reader.text()?.to_owned();
     reader.end()?;
-    Some(Committed { offset, metadata })
+    Some(OffsetAndMetadata { offset, metadata })
 }
 
 #[cfg(test)]
@@ -433,9 +439,9 @@ mod tests {
         Segment { base: 40, producer: Some(3), chunk: Arc::new(chunk) }
     }
 
-    const LOG: Format = Format::Two([7; 16]);
+    const LOG: LogFormat = LogFormat::Two([7; 16]);
 
-    /// The bytes of version 2. Whoever changes them needs another version, and a way to read this
+    /// The bytes of version 2. Changing them needs a new version, and code that still reads this
     /// one.
     #[test]
     fn segments_have_the_bytes_of_version_two() {
@@ -459,7 +465,7 @@ mod tests {
         assert_eq!(place(2, 258), [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
         let format = format(&[9; 16]);
         assert_eq!(format, [&b"headwater log\0\0\0\x02\0\0\0"[..], &[9; 16]].concat());
-        let old = read_segment(Format::One, &place(2, 40), &value[8..]).unwrap();
+        let old = read_segment(LogFormat::One, &place(2, 40), &value[8..]).unwrap();
         assert_eq!((old.segment.chunk, old.after), (sample().chunk, 0), "version 1");
     }
 
@@ -487,7 +493,7 @@ mod tests {
         for bit in 0..value.len() * 8 {
             let mut damaged = value.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            // Without its checksum some damage only makes another record; none makes a panic.
+            // Without the checksum some damage just yields a different record, but none may panic.
             if let Some(Linked { segment, .. }) = read_segment(LOG, &key, &damaged) {
                 let count = segment.chunk.entries.len();
                 (0..count).for_each(|index| {
@@ -507,7 +513,7 @@ mod tests {
         ];
         let settings: Vec<_> = settings.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let config = TopicConfig::parse(&settings).unwrap();
-        let before = Topic { name: "t".into(), partitions: vec![4, 5, 6], config };
+        let before = TopicState { name: "t".into(), partitions: vec![4, 5, 6], config };
         let back = read_topic(b"t", &topic(&before)).unwrap();
         assert_eq!(format!("{back:?}"), format!("{before:?}"));
 
@@ -523,7 +529,7 @@ mod tests {
         let name = TopicPartition::new("topic", 3);
         let back = read_offset_key(&offset_key("group", &name)).unwrap();
         assert_eq!(back, ("group".into(), name));
-        let offset = Committed { offset: 17, metadata: "text".to_owned() };
+        let offset = OffsetAndMetadata { offset: 17, metadata: "text".to_owned() };
         assert_eq!(read_committed(&committed(&offset)), Some(offset));
         let range = Aborted { producer: 1, first: 2, marker: 3 };
         assert_eq!(read_aborted(&place(9, 3), &aborted(&range)), Some((9, range)));
@@ -531,14 +537,15 @@ mod tests {
             PartitionRow { start: 3, end: 9, segments_end: 8, dirty_bytes: 1, clean_bytes: 2 };
         assert_eq!(read_partition(&partition(&row)), Some(row));
         assert_eq!(read_format(b"something else"), None);
-        let (mut sealed, log) = (format(&[9; 16]), Format::Two([9; 16]));
+        let mut sealed = format(&[9; 16]);
+        let log = LogFormat::Two([9; 16]);
         Seal::of(&[9; 16]).add("meta", FORMAT, &mut sealed);
         assert_eq!(read_format(&sealed), Some(Ok(log)));
-        assert_eq!(read_format(b"headwater log\0\0\0\x01\0\0\0"), Some(Ok(Format::One)));
+        assert_eq!(read_format(b"headwater log\0\0\0\x01\0\0\0"), Some(Ok(LogFormat::One)));
         assert_eq!(read_format(b"headwater log\0\0\0\x03\0\0\0"), Some(Err(3)));
     }
 
-    /// Numbers that no log has are refused before anything is reserved for them or added to them.
+    /// Impossible numbers are refused before anything is allocated for them or added to them.
     #[test]
     fn impossible_numbers_are_refused() {
         let topic = [&u32::MAX.to_le_bytes()[..], &[0; 4], &[0; 4]].concat();

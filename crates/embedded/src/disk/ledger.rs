@@ -1,5 +1,5 @@
-//! The account of what a log's tables hold: written with each commit, so that a row that is
-//! missing, was added or is an old one again does not go unnoticed.
+//! The ledger counts the rows of a log's tables and sums their checksums. It is written with each
+//! commit, so that a missing, added or stale row is noticed.
 
 use redb::{ReadableTable, TableHandle, WriteTransaction};
 
@@ -11,7 +11,8 @@ use super::{
 };
 use crate::partition::{PartitionId, Segment};
 
-/// The tables whose rows are counted. Segments also name each other, for those who read only some.
+/// The tables whose rows are counted. Segments also name their predecessors, for readers that read
+/// only some of them.
 pub(super) const COUNTED: [Definition; 6] =
     [TOPICS, PARTITIONS, SEGMENTS, ABORTED, TRANSACTIONAL, OFFSETS];
 
@@ -45,9 +46,9 @@ pub(super) struct Ledger {
     pub(super) commits: u64,
     /// The next producer id.
     pub(super) producers: i64,
-    /// As [`COUNTED`].
+    /// In the order of [`COUNTED`].
     pub(super) sums: [Sum; COUNTED.len()],
-    /// Where the last segment of each partition ends: what the next one names as the one before it.
+    /// Where the last segment of each partition ends, which the next segment records.
     pub(super) ends: Vec<i64>,
 }
 
@@ -56,13 +57,13 @@ impl Ledger {
         Self { seal, commits: 0, producers: 0, sums: Default::default(), ends: Vec::new() }
     }
 
-    /// The account of a table.
+    /// The sum of a table.
     pub(super) fn sum(&self, table: Definition) -> Sum {
         let index = COUNTED.iter().position(|counted| counted.name() == table.name());
         index.and_then(|index| self.sums.get(index)).copied().unwrap_or_default()
     }
 
-    /// The account of a table; `None` if it is not counted.
+    /// The mutable sum of a table; `None` if it is not counted.
     pub(super) fn sum_mut(&mut self, table: Definition) -> Option<&mut Sum> {
         let index = COUNTED.iter().position(|counted| counted.name() == table.name())?;
         self.sums.get_mut(index)
@@ -76,7 +77,7 @@ impl Ledger {
         &mut self.ends[index]
     }
 
-    /// Writes a row in the place of what is there.
+    /// Writes a row, replacing the current one.
     pub(super) fn put(
         &mut self,
         transaction: &WriteTransaction,
@@ -116,7 +117,7 @@ impl Ledger {
         })
     }
 
-    /// Removes rows of a partition that lie below `before`.
+    /// Removes the rows of a partition below `before` that `goes` selects.
     fn remove_where(
         &mut self,
         transaction: &WriteTransaction,
@@ -126,8 +127,10 @@ impl Ledger {
         goes: impl Fn(&[u8], &[u8]) -> bool,
     ) -> RedbResult<()> {
         let mut rows: Bytes<'_> = transaction.open_table(table)?;
-        let (from, to) = (layout::place(id, 0), layout::place(id, before));
-        let (mut unused, mut failed) = (Sum::default(), Ok(()));
+        let from = layout::place(id, 0);
+        let to = layout::place(id, before);
+        let mut unused = Sum::default();
+        let mut failed = Ok(());
         let sum = self.sum_mut(table).unwrap_or(&mut unused);
         rows.retain_in(&from[..]..&to[..], |key, value| {
             let is_there = layout::read_place(key).is_some_and(|(of, at)| of == id && at < before);
@@ -140,7 +143,7 @@ impl Ledger {
         failed
     }
 
-    /// Appends segments, each naming the one before it.
+    /// Appends segments, each with the end of its predecessor.
     pub(super) fn append<'a>(
         &mut self,
         transaction: &WriteTransaction,
@@ -156,7 +159,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes a segment that follows one that ends at `after`; `buffer` only saves allocations.
+    /// Writes a segment whose predecessor ends at `after`. `buffer` is scratch space.
     pub(super) fn put_segment(
         &mut self,
         table: &mut Bytes<'_>,
@@ -191,7 +194,7 @@ impl Ledger {
         }
     }
 
-    /// Makes the segment at `key` follow one that ends at `after`.
+    /// Changes the predecessor's end in the segment at `key` to `after`.
     pub(super) fn relink(
         &mut self,
         table: &mut Bytes<'_>,
@@ -206,7 +209,7 @@ impl Ledger {
         self.insert_segment(table, key, &mut value)
     }
 
-    /// Writes the account itself, as of one commit more.
+    /// Writes the ledger itself, counting one more commit.
     pub(super) fn close(&mut self, transaction: &WriteTransaction) -> RedbResult<()> {
         self.commits += 1;
         let row = layout::ledger(self);

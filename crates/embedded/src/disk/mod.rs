@@ -1,21 +1,19 @@
-//! The log on disk: a redb database, written with one transaction for all commits that come
-//! together.
+//! The log on disk: a redb database. Commits that arrive together share one redb transaction.
 //!
-//! redb keeps the promise that a transaction is on disk as a whole, or not at all, whenever the
-//! process or the power ends; what is here only decides what goes into one, and in which bytes
-//! ([`layout`]).
+//! redb guarantees that a transaction is on disk as a whole or not at all, whenever the process or
+//! the power fails. This module only decides what goes into one, and [`layout`] its bytes.
 
-mod chain;
 mod compaction;
 mod directory;
 mod guard;
 mod layout;
 mod ledger;
-mod load;
 mod mark;
 mod recovery;
 mod rescue;
 mod seal;
+mod segment_chain;
+mod snapshot;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -27,19 +25,19 @@ use crate::cursor::DiskRange;
 use crate::damage::LeftOut;
 use crate::error::fatal;
 use crate::lock::lock;
-use crate::maintain::{ExpiryRange, is_expired};
+use crate::maintenance::{ExpiryRange, is_expired};
 use crate::partition::{PartitionId, Segment};
-use crate::state::State;
+use crate::state::LogState;
 use crate::transaction::Ending;
 
-use chain::{Chain, open_segment, partition_row};
 use guard::{Storage, discard, guarded};
-use layout::{Format, PartitionRow};
+use layout::{LogFormat, PartitionRow};
 use ledger::Ledger;
-use mark::Mark;
+use mark::MarkFile;
 use seal::Seal;
+use segment_chain::{SegmentChain, open_segment, partition_row};
 
-pub(crate) use directory::Opening;
+pub(crate) use directory::DiskOptions;
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Bytes<'t> = Table<'t, &'static [u8], &'static [u8]>;
@@ -54,42 +52,42 @@ const TRANSACTIONAL: Definition = TableDefinition::new("transactional");
 const OFFSETS: Definition = TableDefinition::new("offsets");
 
 /// What a user can do about a damaged log.
-const ADVICE: &str = "take the directory back from a backup, or open it without what is damaged: \
+const ADVICE: &str = "restore the directory from a backup, or open it without the damaged part: \
                       LogOptions::damaged(Damaged::Skip), embedded:DIRECTORY?damaged=skip";
 
 /// A database that holds a log.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    /// `None` only while it is dropped.
+    /// `None` only during `drop`.
     database: Option<Database>,
     storage: Storage,
-    mark: Option<Mark>,
-    writer: Mutex<Writer>,
+    mark: Option<MarkFile>,
+    writer: Mutex<DiskWriter>,
     place: String,
-    format: Format,
-    opening: Opening,
+    format: LogFormat,
+    opening: DiskOptions,
     left_out: Vec<LeftOut>,
-    /// Why nothing is read or written any more.
+    /// Set once the database has failed: nothing is read or written after that.
     broken: OnceLock<String>,
 }
 
-/// Whoever has it may write.
+/// The lock for writing.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct DiskWriter {
     /// How many of the state's changes are on disk.
     pub(crate) written: u64,
-    /// The size of the database, about: what has been deleted is not taken off.
+    /// The approximate size of the database in bytes; deletions are not subtracted.
     bytes: u64,
     ledger: Ledger,
 }
 
 /// A consistent set of changes on its way to disk.
 #[derive(Default)]
-pub(crate) struct Batch {
+pub(crate) struct WriteBatch {
     pub(crate) changes: u64,
     /// The next producer id.
     producers: i64,
-    /// Small things, encoded already.
+    /// Encoded rows of the small tables.
     rows: Vec<(Definition, Vec<u8>, Vec<u8>)>,
     partitions: Vec<(PartitionId, PartitionRow)>,
     segments: Vec<(PartitionId, Segment)>,
@@ -107,13 +105,13 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let Some(database) = self.database.take() else { return };
         if let Some(error) = self.broken.get() {
-            // What it believes to be right must not be written.
+            // Its state may be wrong, so nothing of it may be written.
             self.storage.sever();
             discard(database, &redb::Error::Corrupted(error.clone()));
             return;
         }
         let closed = guarded(|| Ok(database.close()?));
-        let noted = self.mark.as_ref().map_or(Ok(()), Mark::sync);
+        let noted = self.mark.as_ref().map_or(Ok(()), MarkFile::sync);
         if let Err(error) = closed.and(noted.map_err(Into::into)) {
             tracing::warn!(%error, place = %self.place, "closing the embedded log failed");
         }
@@ -126,8 +124,8 @@ impl Disk {
         &self.left_out
     }
 
-    /// Does something with the database, unless it has failed before. Whatever fails is the last
-    /// thing that is done with it: what it holds may not be what it should be.
+    /// Runs `work` on the database, unless it failed earlier. After a failure the database is not
+    /// used again: its state may be wrong.
     fn with<T>(&self, work: impl FnOnce(&Database) -> RedbResult<T>) -> RedbResult<T> {
         if let Some(cause) = self.broken.get() {
             return Err(redb::Error::Corrupted(cause.clone()));
@@ -151,14 +149,14 @@ impl Disk {
         fatal(format!("{doing} the embedded log in {self}"), cause(error))
     }
 
-    /// Makes one commit of what `work` writes, of about `bytes`.
+    /// Commits what `work` writes, about `bytes` in size.
     ///
-    /// After a crash a log that is verified when it is opened is read as a whole anyhow. Where it
-    /// is not, a big one is written with its allocator's state and a second sync each time (about a
-    /// quarter slower), so that it opens in milliseconds.
+    /// A log that is verified when it is opened is read as a whole after a crash anyway. For one
+    /// that is not, a big database is written with its allocator's state and a second sync per
+    /// commit (about a quarter slower), so that it opens in milliseconds.
     fn commit<T>(
         &self,
-        writer: &mut Writer,
+        writer: &mut DiskWriter,
         bytes: usize,
         work: impl FnOnce(&WriteTransaction, &mut Ledger) -> RedbResult<T>,
     ) -> RedbResult<T> {
@@ -187,52 +185,53 @@ impl Disk {
         Ok(done)
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, DiskWriter> {
         lock(&self.writer)
     }
 
-    /// Takes all that is not on disk yet, as it is now.
-    pub(crate) fn take_batch(&self, state: &mut State) -> Batch {
-        let Some(dirty) = state.dirty.as_mut().map(|dirty| dirty.take()) else {
-            return Batch::default();
+    /// Takes everything that is not on disk yet, as of now.
+    pub(crate) fn take_batch(&self, state: &mut LogState) -> WriteBatch {
+        let Some(unflushed) = state.unflushed.as_mut().map(|unflushed| unflushed.take()) else {
+            return WriteBatch::default();
         };
         let producers = state.producers;
-        let mut batch = Batch { changes: dirty.changes, producers, ..Batch::default() };
-        for name in &dirty.topics {
+        let mut batch =
+            WriteBatch { changes: unflushed.changes, producers, ..WriteBatch::default() };
+        for name in &unflushed.topics {
             if let Some(topic) = state.topics.get(name) {
                 batch.rows.push((TOPICS, layout::text(name), layout::topic(topic)));
             }
         }
-        for id in dirty.partitions {
+        for id in unflushed.partitions {
             let partition = state.partition(id);
             batch.partitions.push((id, PartitionRow::of(partition)));
         }
-        for (id, aborted) in dirty.aborted {
+        for (id, aborted) in unflushed.aborted {
             let key = layout::place(id, aborted.marker);
             batch.rows.push((ABORTED, key, layout::aborted(&aborted)));
         }
-        for name in &dirty.transactional {
+        for name in &unflushed.transactional {
             if let Some(holder) = state.transactional.get(name) {
                 let row = layout::transactional(holder);
                 batch.rows.push((TRANSACTIONAL, layout::text(name), row));
             }
         }
-        for ((group, partition), committed) in dirty.offsets {
+        for ((group, partition), committed) in unflushed.offsets {
             let key = layout::offset_key(&group, &partition);
             batch.rows.push((OFFSETS, key, layout::committed(&committed)));
         }
-        batch.segments = dirty.segments;
-        batch.trims = dirty.trims.into_iter().collect();
+        batch.segments = unflushed.segments;
+        batch.trims = unflushed.trims.into_iter().collect();
         batch.endings = std::mem::take(&mut state.endings);
         batch
     }
 
     /// Writes a batch and waits until it is on disk.
-    pub(crate) fn write(&self, writer: &mut Writer, batch: &Batch) -> Result<()> {
+    pub(crate) fn write(&self, writer: &mut DiskWriter, batch: &WriteBatch) -> Result<()> {
         self.write_batch(writer, batch).map_err(|error| self.error("write", &error))
     }
 
-    fn write_batch(&self, writer: &mut Writer, batch: &Batch) -> RedbResult<()> {
+    fn write_batch(&self, writer: &mut DiskWriter, batch: &WriteBatch) -> RedbResult<()> {
         let bytes = batch.segments.iter().map(|(_, segment)| segment.chunk.weight()).sum();
         self.commit(writer, bytes, |transaction, ledger| {
             ledger.producers = batch.producers;
@@ -242,7 +241,8 @@ impl Disk {
             ledger.append(transaction, batch.segments.iter())?;
             for (id, row) in &batch.partitions {
                 let row = PartitionRow { segments_end: *ledger.end_mut(*id), ..*row };
-                let (key, value) = (layout::id(*id), layout::partition(&row));
+                let key = layout::id(*id);
+                let value = layout::partition(&row);
                 ledger.put(transaction, PARTITIONS, &key, value)?;
             }
             for (id, start) in &batch.trims {
@@ -255,8 +255,8 @@ impl Disk {
         Ok(())
     }
 
-    /// Reads segments for a cursor, at least one if there is one, and tells up to where the range
-    /// has been read.
+    /// Reads segments for a cursor, at least one if there is one; also returns the end of what was
+    /// read.
     pub(crate) fn read(&self, range: &DiskRange) -> Result<(Vec<Segment>, i64)> {
         self.with(|database| self.read_segments(database, range))
             .map_err(|error| self.error("read", &error))
@@ -264,8 +264,8 @@ impl Disk {
 
     fn seal(&self) -> Seal {
         match self.format {
-            Format::One => Seal::of(&[0; 16]),
-            Format::Two(log) => Seal::of(&log),
+            LogFormat::One => Seal::of(&[0; 16]),
+            LogFormat::Two(log) => Seal::of(&log),
         }
     }
 
@@ -275,21 +275,23 @@ impl Disk {
         range: &DiskRange,
     ) -> RedbResult<(Vec<Segment>, i64)> {
         let read = database.begin_read()?;
-        let (seal, name) = (self.seal(), &range.name);
+        let seal = self.seal();
+        let name = &range.name;
         let row = partition_row(&read, seal, range.id)?;
         let table = read.open_table(SEGMENTS)?;
         let first = layout::place(range.id, range.from);
         // The segment that contains the offset begins at or before it.
         let before = table.range(&layout::place(range.id, 0)[..]..=&first[..])?.next_back();
         let (begin, mut chain) = match before {
-            Some(before) => (before?.0.value().to_vec(), Chain::from_any(name, row)),
-            None => (first, Chain::from_first(name, row)),
+            Some(before) => (before?.0.value().to_vec(), SegmentChain::from_any(name, row)),
+            None => (first, SegmentChain::from_first(name, row)),
         };
-        let (mut segments, mut bytes) = (Vec::new(), 0);
+        let mut segments = Vec::new();
+        let mut bytes = 0;
         for row in table.range(&begin[..]..=&layout::place(range.id, i64::MAX)[..])? {
             let (key, value) = row?;
             let linked =
-                open_segment(seal, self.format, (range.id, name), key.value(), value.value())?;
+                open_segment(seal, self.format, range.id, name, key.value(), value.value())?;
             let segment = chain.follow(linked)?;
             if segment.base >= range.to {
                 return Ok((segments, range.to));
@@ -308,7 +310,7 @@ impl Disk {
         Ok((segments, range.to))
     }
 
-    /// Where the first segment in the range begins that has not expired, if there is one.
+    /// The base offset of the first segment in the range that has not expired.
     pub(crate) fn first_kept(&self, range: &ExpiryRange) -> Result<Option<i64>> {
         self.with(|database| self.find_first_kept(database, range))
             .map_err(|error| self.error("expire records of", &error))
@@ -316,15 +318,17 @@ impl Disk {
 
     fn find_first_kept(&self, database: &Database, range: &ExpiryRange) -> RedbResult<Option<i64>> {
         let read = database.begin_read()?;
-        let (seal, name) = (self.seal(), &range.name);
-        let mut chain = Chain::from_first(name, partition_row(&read, seal, range.id)?);
+        let seal = self.seal();
+        let name = &range.name;
+        let mut chain = SegmentChain::from_first(name, partition_row(&read, seal, range.id)?);
         let table = read.open_table(SEGMENTS)?;
-        let (from, to) = (layout::place(range.id, 0), layout::place(range.id, range.to));
+        let from = layout::place(range.id, 0);
+        let to = layout::place(range.id, range.to);
         let mut last = None;
         for row in table.range(&from[..]..&to[..])? {
             let (key, value) = row?;
             let linked =
-                open_segment(seal, self.format, (range.id, name), key.value(), value.value())?;
+                open_segment(seal, self.format, range.id, name, key.value(), value.value())?;
             let segment = chain.follow(linked)?;
             if segment.last() < range.from {
                 continue;
@@ -338,9 +342,9 @@ impl Disk {
     }
 }
 
-impl Batch {
-    /// It is on disk: readers may see it.
-    pub(crate) fn show(self, state: &mut State) {
+impl WriteBatch {
+    /// Its records are on disk: readers may see them.
+    pub(crate) fn show(self, state: &mut LogState) {
         for (id, row) in self.partitions {
             let partition = state.partition_mut(id);
             partition.visible = partition.visible.max(row.end);
@@ -349,7 +353,7 @@ impl Batch {
     }
 }
 
-/// Why, and if the log is damaged also what can be done.
+/// The cause; for a damaged log also what to do.
 fn cause(error: &redb::Error) -> String {
     match error {
         redb::Error::Corrupted(what) => format!("it is damaged: {what}; {ADVICE}"),

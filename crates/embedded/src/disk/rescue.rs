@@ -1,5 +1,5 @@
-//! Copying a log: one of an earlier version, or what is left of a damaged one. The copy is a new
-//! database, made beside the old one, which is not changed.
+//! Copying a log: one of an earlier version, or the intact part of a damaged one. The copy is a new
+//! database beside the old one, which is not changed.
 
 use std::fs::File;
 use std::io;
@@ -10,41 +10,41 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, ConcurrencyMode, ReadTransaction, ReadableDatabase, StorageBackend};
 
-use super::chain::open_segment;
-use super::directory::{FILE, Opening, file_storage, give_up, open_database};
+use super::directory::{DiskOptions, FILE, file_storage, give_up, open_database};
 use super::guard::guarded;
-use super::layout::{self, Format, Linked, corrupt};
+use super::layout::{self, Linked, LogFormat, corrupt};
 use super::ledger::Sum;
-use super::load::{Loaded, Snapshot};
-use super::mark::Content;
-use super::recovery::{Kind, initialise, kind};
+use super::mark::MarkContent;
+use super::recovery::{DatabaseKind, initialise, kind};
 use super::seal::{LogId, Seal};
-use super::{Batch, Disk, RedbResult, SEGMENTS};
+use super::segment_chain::open_segment;
+use super::snapshot::{Loaded, Snapshot};
+use super::{Disk, RedbResult, SEGMENTS, WriteBatch};
 use crate::damage::LeftOut;
-use crate::dirty::Dirty;
 use crate::partition::{PartitionId, Segment};
-use crate::state::State;
+use crate::state::LogState;
+use crate::unflushed::UnflushedChanges;
 
-/// The copy, until it takes the place of the log.
+/// The copy's file until it replaces the log.
 pub(super) const NEW_FILE: &str = "log.redb.new";
 
-/// How much is copied with one commit.
+/// How many bytes one commit copies.
 const STEP_BYTES: usize = 4 << 20;
 
 /// Where redb's header has its flags.
 const FLAGS: u64 = 9;
-/// The flag that tells the two commits of the header apart; the others say that a crash has to be
-/// recovered from, which needs every page to be right.
+/// The flag that selects one of the header's two commits. The other flags ask redb to recover from
+/// a crash, which needs every page to be intact.
 const PRIMARY: u8 = 1;
 
-/// Copies a log of version 1, which must be whole.
+/// Copies a log of version 1, which must be intact.
 pub(super) fn upgrade(directory: &Path, log: LogId) -> RedbResult<()> {
     let storage = file_storage(&directory.join(FILE))?;
     let database = open_database(&storage, true)?;
     let copied = guarded(|| {
-        let snapshot = Snapshot::new(database.begin_read()?, Format::One);
+        let snapshot = Snapshot::new(database.begin_read()?, LogFormat::One);
         let mut loaded = snapshot.load(false)?;
-        let mut copy = Copy::begin(directory, &log, 0)?;
+        let mut copy = LogCopy::begin(directory, &log, 0)?;
         snapshot.walk(&loaded, false, |id, segment| copy.put(id, segment))?;
         copy.finish(&mut loaded.state)
     });
@@ -52,23 +52,26 @@ pub(super) fn upgrade(directory: &Path, log: LogId) -> RedbResult<()> {
     copied
 }
 
-/// Copies what is left of a damaged log; returns its id and what is not in the copy.
-pub(super) fn rescue(directory: &Path, said: Option<Content>) -> RedbResult<(LogId, Vec<LeftOut>)> {
+/// Copies the intact part of a damaged log; returns its id and what was left out.
+pub(super) fn rescue(
+    directory: &Path,
+    said: Option<MarkContent>,
+) -> RedbResult<(LogId, Vec<LeftOut>)> {
     read_wreck(directory, said, true)
 }
 
-/// Only says what would not be in the copy.
-pub(super) fn survey(directory: &Path, said: Option<Content>) -> RedbResult<Vec<LeftOut>> {
+/// Only finds out what the copy would leave out.
+pub(super) fn survey(directory: &Path, said: Option<MarkContent>) -> RedbResult<Vec<LeftOut>> {
     Ok(read_wreck(directory, said, false)?.1)
 }
 
 fn read_wreck(
     directory: &Path,
-    said: Option<Content>,
+    said: Option<MarkContent>,
     copies: bool,
 ) -> RedbResult<(LogId, Vec<LeftOut>)> {
     let mut result = Err(corrupt("nothing of it can be read"));
-    // The commit before the last one is read if there is nothing else.
+    // Fall back to the commit before the last one.
     for flipped in [0, PRIMARY] {
         result = guarded(|| read_commit(directory, said, flipped, copies));
         if result.is_ok() {
@@ -80,20 +83,20 @@ fn read_wreck(
 
 fn read_commit(
     directory: &Path,
-    said: Option<Content>,
+    said: Option<MarkContent>,
     flipped: u8,
     copies: bool,
 ) -> RedbResult<(LogId, Vec<LeftOut>)> {
-    let wreck = Wreck::open(&directory.join(FILE), flipped)?;
+    let wreck = DamagedFile::open(&directory.join(FILE), flipped)?;
     let mut builder = redb::Builder::new();
-    // Without a cache every page comes through the wreck, which counts them. In this mode redb
-    // reads a file as another process has left it.
+    // Without a cache every read goes through [`DamagedFile`], which counts the bytes. In read-only
+    // mode redb reads the file as another process left it.
     builder.set_cache_size(0).set_concurrency_mode(ConcurrencyMode::SingleWriter);
     let database = builder.open_read_only_with_backend(wreck)?;
-    let Kind::Log(Format::Two(log)) = kind(&database)? else {
-        return Err(corrupt("this is no log with checksums"));
+    let DatabaseKind::Log(LogFormat::Two(log)) = kind(&database)? else {
+        return Err(corrupt("this is not a log with checksums"));
     };
-    let snapshot = Snapshot::new(database.begin_read()?, Format::Two(log));
+    let snapshot = Snapshot::new(database.begin_read()?, LogFormat::Two(log));
     let mut loaded = snapshot.load(true)?;
     let mut left_out = Vec::new();
     match said {
@@ -109,14 +112,14 @@ fn read_commit(
     }
     let commits = loaded.ledger.commits.max(said.map_or(0, |said| said.commits));
     let mut copy = match copies {
-        true => Copy::begin(directory, &log, commits)?,
-        false => Copy::default(),
+        true => LogCopy::begin(directory, &log, commits)?,
+        false => LogCopy::default(),
     };
     for id in 0..loaded.rows.len() as PartitionId {
         let read = database.begin_read()?;
         Remains { read, loaded: &loaded, log, id }.copy(&mut copy, &mut left_out)?;
     }
-    // Where something is missing rows are missing, at least one for each place.
+    // Each gap is at least one missing row.
     let places = left_out.iter().filter(|what| matches!(what, LeftOut::Records { .. })).count();
     let expected = loaded.ledger.sum(SEGMENTS);
     let is_possible = match places as u64 {
@@ -130,8 +133,8 @@ fn read_commit(
     Ok((log, left_out))
 }
 
-/// What cannot be left out, for nothing tells which of the records are the right ones.
-const REPLAYED: &str = "there are records that were deleted or written anew since";
+/// This cannot be left out: nothing tells which records are the right ones.
+const REPLAYED: &str = "it has records that were later deleted or replaced";
 
 /// A partition that may have lost records.
 struct Remains<'a> {
@@ -142,17 +145,19 @@ struct Remains<'a> {
 }
 
 impl Remains<'_> {
-    /// Copies what is whole, and says where something is missing.
-    fn copy(&self, copy: &mut Copy, left_out: &mut Vec<LeftOut>) -> RedbResult<()> {
+    /// Copies the intact segments, and notes where records are missing.
+    fn copy(&self, copy: &mut LogCopy, left_out: &mut Vec<LeftOut>) -> RedbResult<()> {
         let row = self.loaded.rows[self.id as usize];
         let name = &self.loaded.state.partition(self.id).name;
-        let (seal, format) = (Seal::of(&self.log), Format::Two(self.log));
-        let (mut reached, mut copied) = (row.start, 0);
+        let seal = Seal::of(&self.log);
+        let format = LogFormat::Two(self.log);
+        let mut reached = row.start;
+        let mut copied = 0;
         let mut lost = |from: i64, to: i64| {
             left_out.push(LeftOut::Records { partition: name.clone(), from, to });
         };
         let mut take = |key: &[u8], value: &[u8]| {
-            let Ok(linked) = open_segment(seal, format, (self.id, name), key, value) else {
+            let Ok(linked) = open_segment(seal, format, self.id, name, key, value) else {
                 return Ok(());
             };
             let Linked { segment, after } = linked;
@@ -173,7 +178,7 @@ impl Remains<'_> {
         if let Some(stopped_at) = self.forward(&mut take)? {
             let table = self.read.open_table(SEGMENTS)?;
             for key in self.backward(stopped_at)? {
-                // What is found going backward need not be found from above.
+                // The keys found backward are read one by one, not through the damaged tree.
                 let found = guarded(|| Ok(table.get(&key[..])?));
                 if let Ok(Some(value)) = found {
                     take(&key, value.value())?;
@@ -186,13 +191,14 @@ impl Remains<'_> {
         Ok(())
     }
 
-    /// Gives the segments to `take`; returns the offset after the last one that was read, if they
-    /// cannot be read to the end.
+    /// Passes the segments to `take`. If they cannot be read to the end, returns the offset after
+    /// the last one read.
     fn forward(
         &self,
         take: &mut dyn FnMut(&[u8], &[u8]) -> RedbResult<()>,
     ) -> RedbResult<Option<i64>> {
-        let (from, to) = (layout::place(self.id, 0), layout::place(self.id, i64::MAX));
+        let from = layout::place(self.id, 0);
+        let to = layout::place(self.id, i64::MAX);
         let mut reached = 0;
         let table = self.read.open_table(SEGMENTS)?;
         let Ok(mut rows) = guarded(|| Ok(table.range(&from[..]..=&to[..])?)) else {
@@ -222,7 +228,8 @@ impl Remains<'_> {
     /// The keys of the segments from the end down to `until`, or to where they cannot be read, in
     /// ascending order.
     fn backward(&self, until: i64) -> RedbResult<Vec<Vec<u8>>> {
-        let (from, to) = (layout::place(self.id, until), layout::place(self.id, i64::MAX));
+        let from = layout::place(self.id, until);
+        let to = layout::place(self.id, i64::MAX);
         let table = self.read.open_table(SEGMENTS)?;
         let mut keys = Vec::new();
         let Ok(mut rows) = guarded(|| Ok(table.range(&from[..]..=&to[..])?)) else {
@@ -247,17 +254,17 @@ impl Remains<'_> {
     }
 }
 
-/// A new log that is being written; by default none, and what is put into it is only looked at.
+/// A new log being written. The default has no database: it only checks what is put into it.
 #[derive(Default)]
-struct Copy {
+struct LogCopy {
     disk: Option<Disk>,
     waiting: Vec<(PartitionId, Segment)>,
     bytes: usize,
-    /// The rows of segments that were copied, as the old log had them.
+    /// The sum of the copied segments' rows, as the old log had them.
     found: Sum,
 }
 
-impl Copy {
+impl LogCopy {
     fn begin(directory: &Path, log: &LogId, commits: u64) -> RedbResult<Self> {
         let path = directory.join(NEW_FILE);
         match std::fs::remove_file(&path) {
@@ -267,10 +274,10 @@ impl Copy {
         let storage = file_storage(&path)?;
         let database = open_database(&storage, false)?;
         initialise(&database, log)?;
-        let opening = Opening { cache_bytes: 0, verify: true, skip: false };
+        let opening = DiskOptions { cache_bytes: 0, verify: true, skip: false };
         let place = path.display().to_string();
-        let disk = Disk::new(database, storage, None, place, Format::Two(*log), 0, opening);
-        let ledger = Snapshot::new(disk.with(|d| Ok(d.begin_read()?))?, Format::Two(*log));
+        let disk = Disk::new(database, storage, None, place, LogFormat::Two(*log), 0, opening);
+        let ledger = Snapshot::new(disk.with(|d| Ok(d.begin_read()?))?, LogFormat::Two(*log));
         let mut ledger = ledger.load(false)?.ledger;
         ledger.commits = ledger.commits.max(commits);
         disk.lock().ledger = ledger;
@@ -292,19 +299,19 @@ impl Copy {
         })
     }
 
-    /// Writes what the small tables hold, and closes the copy.
-    fn finish(mut self, state: &mut State) -> RedbResult<()> {
+    /// Writes the small tables, and closes the copy.
+    fn finish(mut self, state: &mut LogState) -> RedbResult<()> {
         self.flush()?;
         let Some(disk) = self.disk else { return Ok(()) };
-        state.dirty = Some(everything(state));
-        let batch: Batch = disk.take_batch(state);
+        state.unflushed = Some(everything(state));
+        let batch: WriteBatch = disk.take_batch(state);
         disk.write_batch(&mut disk.lock(), &batch)
     }
 }
 
-/// All that is in the small tables.
-fn everything(state: &State) -> Dirty {
-    let mut all = Dirty::default();
+/// Everything in the small tables, as changes to write.
+fn everything(state: &LogState) -> UnflushedChanges {
+    let mut all = UnflushedChanges::default();
     for topic in state.topics.values() {
         all.topic(&topic.name, &topic.partitions);
     }
@@ -320,16 +327,16 @@ fn everything(state: &State) -> Dirty {
     all
 }
 
-/// The file of a damaged database: read as if it had been closed in order, and never written.
+/// The file of a damaged database: read as if it had been closed properly, and never written.
 #[derive(Debug)]
-struct Wreck {
+struct DamagedFile {
     file: FileBackend,
     flipped: u8,
-    /// How many bytes may still be read: a damaged tree may lead in a circle.
+    /// How many bytes may still be read. A damaged tree may contain a cycle.
     left: AtomicU64,
 }
 
-impl Wreck {
+impl DamagedFile {
     fn open(path: &Path, flipped: u8) -> RedbResult<Self> {
         let file = File::open(path)?;
         let left = file.metadata()?.len().saturating_mul(32);
@@ -337,16 +344,17 @@ impl Wreck {
     }
 }
 
-impl StorageBackend for Wreck {
+impl StorageBackend for DamagedFile {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let (len, relaxed) = (out.len() as u64, Ordering::Relaxed);
+        let len = out.len() as u64;
+        let relaxed = Ordering::Relaxed;
         let take = |left: u64| left.checked_sub(len);
         if self.left.fetch_update(relaxed, relaxed, take).is_err() {
-            return Err(io::Error::other("its pages lead in a circle"));
+            return Err(io::Error::other("its pages form a cycle"));
         }
         self.file.read(offset, out)?;
         let flags = FLAGS.checked_sub(offset).and_then(|at| out.get_mut(at as usize));
@@ -368,7 +376,7 @@ impl StorageBackend for Wreck {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 
-    // The lock of the mark keeps everybody else out.
+    // The mark's lock keeps other processes out.
 
     fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
         Ok(true)

@@ -1,23 +1,24 @@
-//! Checksums over rows: over what a row holds and where it belongs, so that a row of another place
-//! or another log is noticed as well as a changed one.
+//! Checksums over a row's contents, table, key and log, so that a row from another place or another
+//! log is noticed as well as a changed one.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// What tells one log from all others.
+/// Identifies a log.
 pub(super) type LogId = [u8; 16];
 
-/// Length of what stands at the end of each row.
+/// Length of the checksum at the end of each row, in bytes.
 pub(super) const SEAL_BYTES: usize = 4;
 
-/// An id that no other log has.
+/// A new random id.
 pub(super) fn new_log_id() -> LogId {
-    // The keys of a new hasher are random, and different each time.
+    // The standard library seeds each hasher at random.
     let part = |n: u64| {
         let mut hasher = RandomState::new().build_hasher();
         hasher.write_u64(n);
         hasher.finish().to_le_bytes()
     };
-    let (mut id, halves) = ([0; 16], [part(0), part(1)]);
+    let mut id = [0; 16];
+    let halves = [part(0), part(1)];
     id.copy_from_slice(halves.as_flattened());
     id
 }
@@ -33,18 +34,18 @@ impl Seal {
 
     fn checksum(self, table: &str, key: &[u8], value: &[u8]) -> u32 {
         let seeded = crc32c::crc32c_append(self.0, table.as_bytes());
-        // The length keeps the table's name, the key and the value apart.
+        // The key's length separates table name, key and value.
         let seeded = crc32c::crc32c_append(seeded, &(key.len() as u64).to_le_bytes());
         crc32c::crc32c_append(crc32c::crc32c_append(seeded, key), value)
     }
 
-    /// Puts the seal at the end of a row.
+    /// Appends the checksum to a row.
     pub(super) fn add(self, table: &str, key: &[u8], value: &mut Vec<u8>) {
         let checksum = self.checksum(table, key, value);
         value.extend_from_slice(&checksum.to_le_bytes());
     }
 
-    /// What was sealed; `None` if it is not what was written there.
+    /// The row without its checksum; `None` if it is not what was written there.
     pub(super) fn open<'a>(self, table: &str, key: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
         let (value, checksum) = sealed.split_last_chunk::<SEAL_BYTES>()?;
         (self.checksum(table, key, value) == u32::from_le_bytes(*checksum)).then_some(value)
@@ -62,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_row_opens_only_at_its_own_place() {
-        let (one, other) = (Seal::of(&new_log_id()), Seal::of(&new_log_id()));
+        let one = Seal::of(&new_log_id());
+        let other = Seal::of(&new_log_id());
         let mut row = b"value".to_vec();
         one.add("table", b"key", &mut row);
         assert_eq!(one.open("table", b"key", &row), Some(&b"value"[..]));

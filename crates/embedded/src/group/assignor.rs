@@ -1,27 +1,27 @@
-//! Who should own what: even, and moving as little as possible. The same input always gives the
-//! same answer.
+//! Assigns partitions evenly, moving as few as possible. The same input always gives the same
+//! result.
 //!
-//! Shares differ by one at most where all members subscribe to the same topics, which is what one
-//! application does. Where they do not (an upgrade on its way), no single move makes them more
-//! even, but a chain of moves might.
+//! Shares differ by at most one if all members subscribe to the same topics, as those of one
+//! application do. If they do not (during an upgrade), no single move makes them more even, but a
+//! chain of moves might.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use streams_core::TopicPartition;
 
-use crate::topic::Topic;
+use crate::topic::TopicState;
 
-/// What a member may own, and has.
-pub(super) struct Claim<'a> {
+/// What a member subscribes to and owns.
+pub(super) struct MemberClaim<'a> {
     pub(super) topics: &'a [Arc<str>],
-    /// What it should have owned until now.
+    /// Its former assignment.
     pub(super) target: &'a BTreeSet<TopicPartition>,
-    /// What it does own, which may lag behind.
+    /// What it actually owns, which may lag behind.
     pub(super) owned: &'a BTreeSet<TopicPartition>,
 }
 
-impl Claim<'_> {
+impl MemberClaim<'_> {
     fn wants(&self, partition: &TopicPartition) -> bool {
         self.topics.contains(&partition.topic)
     }
@@ -30,7 +30,10 @@ impl Claim<'_> {
 type Shares = Vec<BTreeSet<TopicPartition>>;
 
 /// A share for each claim.
-pub(super) fn assign(claims: &[Claim<'_>], topics: &BTreeMap<Arc<str>, Topic>) -> Shares {
+pub(super) fn assign(
+    claims: &[MemberClaim<'_>],
+    topics: &BTreeMap<Arc<str>, TopicState>,
+) -> Shares {
     let mut shares: Shares = claims
         .iter()
         .map(|claim| claim.target.iter().filter(|p| claim.wants(p)).cloned().collect())
@@ -53,8 +56,9 @@ pub(super) fn assign(claims: &[Claim<'_>], topics: &BTreeMap<Arc<str>, Topic>) -
     shares
 }
 
-/// Gives a partition that nobody has to whoever owns it already, or has least.
-fn give(shares: &mut Shares, claims: &[Claim<'_>], partition: TopicPartition) {
+/// Gives an unassigned partition to its present owner, or else to the member with the smallest
+/// share.
+fn give(shares: &mut Shares, claims: &[MemberClaim<'_>], partition: TopicPartition) {
     let candidates = (0..claims.len()).filter(|&n| claims[n].wants(&partition));
     let cost = |&n: &usize| {
         let is_stranger = !claims[n].owned.contains(&partition);
@@ -65,9 +69,12 @@ fn give(shares: &mut Shares, claims: &[Claim<'_>], partition: TopicPartition) {
     }
 }
 
-/// A move from somebody who has at least two more than the one who gets it. Each makes the shares
-/// more even, so that there is a last one.
-fn next_move(shares: &Shares, claims: &[Claim<'_>]) -> Option<(usize, usize, TopicPartition)> {
+/// A move from a member to one that has at least two fewer. Each move makes the shares more even,
+/// so there is a last one.
+fn next_move(
+    shares: &Shares,
+    claims: &[MemberClaim<'_>],
+) -> Option<(usize, usize, TopicPartition)> {
     let mut by_size: Vec<_> = (0..shares.len()).collect();
     by_size.sort_by_key(|&n| (shares[n].len(), n));
     for &from in by_size.iter().rev() {
@@ -76,8 +83,8 @@ fn next_move(shares: &Shares, claims: &[Claim<'_>]) -> Option<(usize, usize, Top
                 break;
             }
             let movable = shares[from].iter().filter(|p| claims[to].wants(p));
-            // First what the receiver owns anyway or the giver never got, then of the topic that is
-            // most uneven.
+            // Prefer partitions that the receiver still owns or the giver never got, then those of
+            // the most uneven topic.
             let gain = |p: &&TopicPartition| {
                 let moves_nothing =
                     claims[to].owned.contains(*p) || !claims[from].owned.contains(*p);
@@ -103,7 +110,7 @@ mod tests {
     use crate::topic::TopicConfig;
 
     struct Fleet {
-        topics: BTreeMap<Arc<str>, Topic>,
+        topics: BTreeMap<Arc<str>, TopicState>,
         members: Vec<(Vec<Arc<str>>, BTreeSet<TopicPartition>)>,
     }
 
@@ -112,7 +119,7 @@ mod tests {
             let topics = topics.iter().map(|&(name, count)| {
                 let name: Arc<str> = name.into();
                 let partitions = (0..count).collect();
-                (name.clone(), Topic { name, partitions, config: TopicConfig::default() })
+                (name.clone(), TopicState { name, partitions, config: TopicConfig::default() })
             });
             Self { topics: topics.collect(), members: Vec::new() }
         }
@@ -121,12 +128,12 @@ mod tests {
             self.members.push((topics.iter().map(|t| (*t).into()).collect(), BTreeSet::new()));
         }
 
-        /// Assigns; returns the sizes and how many partitions moved from one to another member.
+        /// Assigns; returns the sizes and how many partitions moved between members.
         fn assign(&mut self) -> (Vec<usize>, usize) {
             let claims: Vec<_> = self
                 .members
                 .iter()
-                .map(|(topics, owned)| Claim { topics, target: owned, owned })
+                .map(|(topics, owned)| MemberClaim { topics, target: owned, owned })
                 .collect();
             let shares = assign(&claims, &self.topics);
             let all: BTreeSet<_> = shares.iter().flatten().collect();

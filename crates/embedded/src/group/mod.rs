@@ -1,7 +1,7 @@
 //! Consumer groups: members, generations, and committed offsets.
 //!
-//! A partition is a member's from the poll that says so until the member has unassigned it, left,
-//! or been silent for its session timeout; only then somebody else gets it.
+//! A member owns a partition from the poll that assigns it until it unassigns it, leaves, or is
+//! silent for its session timeout. Only then does another member get it.
 
 mod assignor;
 mod offsets;
@@ -13,57 +13,57 @@ use std::time::Duration;
 use runtime::transport::{MemberConfig, MemberEvent};
 use streams_core::TopicPartition;
 
-use crate::state::State;
-use crate::topic::Topic;
+use crate::state::LogState;
+use crate::topic::TopicState;
 
-use assignor::{Claim, assign};
-pub(crate) use offsets::{Committed, Offsets, check_metadata_len};
+use assignor::{MemberClaim, assign};
+pub(crate) use offsets::{OffsetAndMetadata, Offsets, check_metadata_len};
 
-/// The number of a member in its group: of one incarnation, never used again.
+/// Identifies one incarnation of a member in its group. Never reused.
 pub(crate) type MemberKey = u64;
 
 /// A group.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct GroupState {
     pub(crate) name: Arc<str>,
-    /// Grows whenever members come or go.
+    /// Incremented whenever members join or leave.
     generation: i32,
-    members: BTreeMap<MemberKey, Member>,
+    members: BTreeMap<MemberKey, MemberState>,
     next: MemberKey,
     pub(crate) offsets: Offsets,
 }
 
 /// A member of a group.
 #[derive(Debug)]
-struct Member {
+struct MemberState {
     id: Arc<str>,
     instance: Option<Arc<str>>,
     topics: Vec<Arc<str>>,
     session_timeout: Duration,
     /// When it was last heard of.
     seen: Duration,
-    /// Inside a poll that waits: alive, however long it takes.
+    /// Whether it waits inside a poll: then it is alive, however long that takes.
     polling: bool,
-    /// As the member knows it.
+    /// The generation that the member knows.
     generation: i32,
     owned: BTreeSet<TopicPartition>,
-    /// Those of `owned` that it was told to give up.
+    /// The partitions in `owned` that were revoked.
     revoking: BTreeSet<TopicPartition>,
-    /// What it should own.
+    /// Its target assignment.
     target: BTreeSet<TopicPartition>,
     leaving: bool,
-    /// It was given something to do, or told that there is nothing.
+    /// Whether it has been told its assignment, even an empty one.
     is_told: bool,
 }
 
-/// Who a member is, as the group knows it.
+/// How the group identifies a member.
 #[derive(Clone, Debug)]
 pub(crate) struct MemberIdentity {
     pub(crate) id: Arc<str>,
     pub(crate) generation: i32,
 }
 
-impl Group {
+impl GroupState {
     pub(crate) fn new(name: Arc<str>) -> Self {
         Self { name, generation: 0, members: BTreeMap::new(), next: 1, offsets: Offsets::default() }
     }
@@ -72,23 +72,22 @@ impl Group {
         self.members.values().any(|member| member.topics.contains(topic))
     }
 
-    /// Takes a new member in. A static one that was here before takes over the place of its former
-    /// self.
+    /// Adds a new member. A static member replaces its former incarnation.
     fn join(
         &mut self,
         config: &MemberConfig,
         now: Duration,
-        topics: &BTreeMap<Arc<str>, Topic>,
+        topics: &BTreeMap<Arc<str>, TopicState>,
     ) -> MemberKey {
         let key = self.next;
         self.next += 1;
         let former = config.instance_id.as_ref().and_then(|instance| {
-            let same = |member: &Member| member.instance.as_ref() == Some(instance);
+            let same = |member: &MemberState| member.instance.as_ref() == Some(instance);
             self.members.iter().find(|(_, member)| same(member)).map(|(key, _)| *key)
         });
         let former = former.and_then(|key| self.members.remove(&key));
         let label = config.instance_id.as_deref().unwrap_or("member");
-        let mut member = Member {
+        let mut member = MemberState {
             id: format!("{label}-{key}").into(),
             instance: config.instance_id.clone(),
             topics: config.topics.clone(),
@@ -102,7 +101,7 @@ impl Group {
             leaving: false,
             is_told: false,
         };
-        // The same member with the same subscription: nobody else is concerned, as in Kafka.
+        // The same static member with the same subscription: as in Kafka, no rebalance.
         let replaces = former.filter(|former| former.topics == member.topics && !former.leaving);
         let is_new = replaces.is_none();
         if let Some(former) = replaces {
@@ -116,14 +115,14 @@ impl Group {
         key
     }
 
-    /// Decides anew who should own what, in a new generation.
-    pub(crate) fn rebalance(&mut self, topics: &BTreeMap<Arc<str>, Topic>) {
+    /// Assigns all partitions again, in a new generation.
+    pub(crate) fn rebalance(&mut self, topics: &BTreeMap<Arc<str>, TopicState>) {
         self.generation += 1;
         let claims: Vec<_> = self
             .members
             .values()
             .filter(|member| !member.leaving)
-            .map(|member| Claim {
+            .map(|member| MemberClaim {
                 topics: &member.topics,
                 target: &member.target,
                 owned: &member.owned,
@@ -140,7 +139,7 @@ impl Group {
         tracing::debug!(group = %self.name, generation = self.generation, members, "rebalanced");
     }
 
-    /// What a member is to be told now; `None` if it is no member any more.
+    /// The next event for a member; `None` if it is no longer a member.
     pub(crate) fn poll(&mut self, key: MemberKey, now: Duration) -> Option<Vec<MemberEvent>> {
         let generation = self.generation;
         let others = self.members.iter().filter(|(other, _)| **other != key);
@@ -157,7 +156,7 @@ impl Group {
         }
         let wanted = member.target.difference(&member.owned);
         let assigned: Vec<_> = wanted.filter(|p| !taken.contains(*p)).cloned().collect();
-        // A member for which there is nothing to do is told so once, as by Kafka.
+        // As in Kafka, a member without partitions gets one empty assignment.
         let is_spare = !member.is_told && member.target.is_empty() && !member.leaving;
         if !assigned.is_empty() || is_spare {
             member.is_told = true;
@@ -167,14 +166,15 @@ impl Group {
         Some(events)
     }
 
-    /// Notes that a member begins or ends a wait inside its poll.
+    /// Notes that a member starts or ends a wait inside its poll.
     pub(crate) fn set_polling(&mut self, key: MemberKey, polling: bool, now: Duration) {
         if let Some(member) = self.members.get_mut(&key) {
-            (member.polling, member.seen) = (polling, now);
+            member.polling = polling;
+            member.seen = now;
         }
     }
 
-    /// A member has unassigned partitions. Those that it was not told to give up stay its own.
+    /// Records that a member has unassigned partitions. It keeps those that were not revoked.
     fn release(&mut self, key: MemberKey, partitions: &[TopicPartition]) -> bool {
         let Some(member) = self.members.get_mut(&key) else { return false };
         for partition in partitions {
@@ -185,8 +185,7 @@ impl Group {
         member.leaving && member.owned.is_empty()
     }
 
-    /// A member wants to leave; tells whether it can go at once, for it has nothing to give up
-    /// first.
+    /// Starts a member's leave. Returns whether it can leave at once because it owns nothing.
     fn begin_leave(&mut self, key: MemberKey, assigned: &BTreeSet<TopicPartition>) -> bool {
         let Some(member) = self.members.get_mut(&key) else { return false };
         member.leaving = true;
@@ -200,9 +199,9 @@ impl Group {
         true
     }
 
-    /// Removes members that have been silent for too long; tells whether there were any.
+    /// Removes members that have been silent for too long; returns whether there were any.
     fn expire(&mut self, now: Duration) -> bool {
-        let silent = |member: &Member| {
+        let silent = |member: &MemberState| {
             !member.polling && now >= member.seen.saturating_add(member.session_timeout)
         };
         let before = self.members.len();
@@ -215,7 +214,7 @@ impl Group {
         self.members.len() < before
     }
 
-    /// When the next member expires, should nothing be heard of it.
+    /// When the next member's session expires.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let waiting = self.members.values().filter(|member| !member.polling);
         waiting.map(|member| member.seen.saturating_add(member.session_timeout)).min()
@@ -230,30 +229,30 @@ impl Group {
         Some(MemberIdentity { id: member.id.clone(), generation: member.generation })
     }
 
-    /// Whether a static member's place was taken by a newer incarnation than `key`.
+    /// Whether a newer incarnation than `key` has replaced a static member.
     pub(crate) fn has_successor(&self, instance: &Option<Arc<str>>, key: MemberKey) -> bool {
         let newer = self.members.range(key + 1..);
         instance.is_some() && newer.into_iter().any(|(_, member)| member.instance == *instance)
     }
 
-    /// Whether the group has this member in this generation; if not, why.
+    /// Checks that the group has this member in this generation; the error says why not.
     pub(crate) fn check(&self, id: &str, generation: i32) -> std::result::Result<(), String> {
         if !self.members.values().any(|member| &*member.id == id) {
             return Err(format!("{id:?} is not a member (expired, left or replaced)"));
         }
         if generation != self.generation {
             let now = self.generation;
-            return Err(format!("generation {generation} is over, it is {now} now"));
+            return Err(format!("the generation is {now}, not {generation}"));
         }
         Ok(())
     }
 }
 
-/// What changes a group and may rebalance it.
-impl State {
-    /// The group called `name`, which comes into being by being asked for.
-    pub(crate) fn group(&mut self, name: &Arc<str>) -> &mut Group {
-        self.groups.entry(name.clone()).or_insert_with(|| Group::new(name.clone()))
+/// Changes to a group that may rebalance it.
+impl LogState {
+    /// The group called `name`, created if needed.
+    pub(crate) fn group(&mut self, name: &Arc<str>) -> &mut GroupState {
+        self.groups.entry(name.clone()).or_insert_with(|| GroupState::new(name.clone()))
     }
 
     pub(crate) fn join(&mut self, config: &MemberConfig, now: Duration) -> MemberKey {
@@ -295,13 +294,13 @@ impl State {
     /// Removes all members from all groups.
     pub(crate) fn forget_members(&mut self) {
         for group in self.groups.values_mut() {
-            tracing::warn!(group = %group.name, "all members are forgotten");
+            tracing::warn!(group = %group.name, "all members were removed from their groups");
             group.members.clear();
             group.rebalance(&self.topics);
         }
     }
 
-    /// Removes silent members from all groups; tells whether there were any.
+    /// Removes silent members from all groups; returns whether there were any.
     pub(crate) fn expire_members(&mut self, now: Duration) -> bool {
         let mut any = false;
         for group in self.groups.values_mut() {

@@ -1,4 +1,4 @@
-//! The group as seen by other threads than the member's.
+//! The group as seen by threads other than the member's.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -8,23 +8,23 @@ use runtime::transport::{CommittedOffset, Group, GroupMetadata, OffsetCommit, Re
 use streams_core::TopicPartition;
 
 use crate::error::{fenced, retriable};
-use crate::group::{Committed, MemberIdentity, check_metadata_len};
-use crate::shared::{Shared, Wait};
-use crate::state::State;
+use crate::group::{MemberIdentity, OffsetAndMetadata, check_metadata_len};
+use crate::shared::{SharedLog, WaitFor};
+use crate::state::LogState;
 
-/// The group for other threads.
+/// A handle to the group for worker threads.
 #[derive(Debug)]
 pub(crate) struct EmbeddedGroup {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedLog>,
     pub(super) name: Arc<str>,
     pub(super) instance: Option<Arc<str>>,
     pub(super) read_committed: bool,
-    /// Who this member is at the moment.
+    /// This member's identity; `None` while it is not a member.
     pub(super) key: AtomicU64,
 }
 
 impl EmbeddedGroup {
-    fn identity(&self, state: &State, doing: &str) -> Result<MemberIdentity> {
+    fn identity(&self, state: &LogState, doing: &str) -> Result<MemberIdentity> {
         let key = self.key.load(Ordering::Acquire);
         let group = state.groups.get(&self.name);
         group.and_then(|group| group.identity(key)).ok_or_else(|| {
@@ -32,8 +32,8 @@ impl EmbeddedGroup {
         })
     }
 
-    /// The state, with silent members thrown out.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// The state, after removing silent members.
+    fn lock(&self) -> MutexGuard<'_, LogState> {
         let mut state = self.shared.lock_now();
         if state.expire_members(self.shared.clock.elapsed()) {
             self.shared.notify_groups();
@@ -68,9 +68,9 @@ impl Group for EmbeddedGroup {
             let Some(unstable) = unstable else {
                 return Ok(partitions.iter().map(|p| committed(group.offsets.find(p))).collect());
             };
-            let Some(guard) = self.shared.wait(state, Wait::Offsets, deadline) else {
+            let Some(guard) = self.shared.wait(state, WaitFor::Offsets, deadline) else {
                 let context = format!("find the committed offset of {unstable}");
-                return Err(retriable(context, "an open transaction holds it"));
+                return Err(retriable(context, "an open transaction has a pending offset of it"));
             };
             drop(guard);
             state = self.shared.lock_now();
@@ -87,11 +87,11 @@ impl Group for EmbeddedGroup {
             return Err(retriable(format!("commit offsets of group {}", self.name), why));
         }
         for offset in offsets {
-            group.offsets.commit(offset.partition.clone(), Committed::from(offset));
+            group.offsets.commit(offset.partition.clone(), OffsetAndMetadata::from(offset));
         }
-        if let Some(dirty) = &mut state.dirty {
+        if let Some(unflushed) = &mut state.unflushed {
             for offset in offsets {
-                dirty.offset(&self.name, &offset.partition, Committed::from(offset));
+                unflushed.offset(&self.name, &offset.partition, OffsetAndMetadata::from(offset));
             }
         }
         drop(state);
@@ -101,7 +101,7 @@ impl Group for EmbeddedGroup {
     }
 }
 
-fn committed(offset: Option<&Committed>) -> CommittedOffset {
+fn committed(offset: Option<&OffsetAndMetadata>) -> CommittedOffset {
     CommittedOffset {
         offset: offset.map(|committed| committed.offset),
         metadata: offset.map(|committed| committed.metadata.clone()).unwrap_or_default(),

@@ -14,25 +14,25 @@ use crate::error::fenced;
 use crate::fetcher::{AssignedSet, EmbeddedFetcher};
 use crate::group::MemberKey;
 use crate::lock::lock;
-use crate::shared::{Shared, Wait};
-use crate::state::State;
+use crate::shared::{SharedLog, WaitFor};
+use crate::state::LogState;
 
 use group::EmbeddedGroup;
 
-/// No membership; keys begin at 1.
+/// Not a member; real keys start at 1.
 const NOBODY: MemberKey = 0;
 
-/// A member. Dropping it without [`leave`](Member::leave) is what a crash is: the group finds out
-/// by its silence.
+/// A member. Dropping it without [`leave`](Member::leave) is a crash: the group notices when its
+/// session expires.
 #[derive(Debug)]
 pub(crate) struct EmbeddedMember {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     config: MemberConfig,
     handle: Arc<EmbeddedGroup>,
     assigned: AssignedSet,
-    /// What events gave to this member and it has not unassigned.
+    /// Partitions that events assigned to this member and it has not unassigned.
     given: BTreeSet<TopicPartition>,
-    /// What was lost and is not unassigned yet: until then it does not join again.
+    /// Lost partitions that are not unassigned yet. Until they are, it does not join again.
     lost: BTreeSet<TopicPartition>,
     standing: Standing,
 }
@@ -40,17 +40,17 @@ pub(crate) struct EmbeddedMember {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Member,
-    /// Thrown out; joins again.
+    /// Removed by the group; joins again.
     Expired,
-    /// Replaced by a newer incarnation: for good.
+    /// Replaced by a newer incarnation, for good.
     Replaced,
-    /// Has partitions to give up first.
+    /// Leaving, but still owns partitions.
     Leaving,
     Left,
 }
 
 impl EmbeddedMember {
-    pub(crate) fn join(shared: Arc<Shared>, config: &MemberConfig) -> Result<Self> {
+    pub(crate) fn join(shared: Arc<SharedLog>, config: &MemberConfig) -> Result<Self> {
         let mut state = shared.lock_now();
         state.check_health()?;
         let key = state.join(config, shared.clock.elapsed());
@@ -78,8 +78,8 @@ impl EmbeddedMember {
         self.handle.key.load(Ordering::Acquire)
     }
 
-    /// What there is to tell now.
-    fn events(&mut self, state: &mut State) -> Result<Vec<MemberEvent>> {
+    /// The events to report now.
+    fn events(&mut self, state: &mut LogState) -> Result<Vec<MemberEvent>> {
         let now = self.shared.clock.elapsed();
         if state.expire_members(now) {
             self.shared.notify_groups();
@@ -93,7 +93,10 @@ impl EmbeddedMember {
         match self.standing {
             Standing::Replaced if self.lost.is_empty() => {
                 let context = format!("poll group {}", self.handle.name);
-                return Err(fenced(context, "a newer member has this static instance id"));
+                return Err(fenced(
+                    context,
+                    "a newer member has this static instance id; give each instance its own",
+                ));
             }
             Standing::Replaced | Standing::Expired | Standing::Left => return Ok(Vec::new()),
             Standing::Member | Standing::Leaving => {}
@@ -106,7 +109,7 @@ impl EmbeddedMember {
         }
     }
 
-    /// Remembers what was given.
+    /// Remembers assigned partitions.
     fn note(&mut self, events: Vec<MemberEvent>) -> Vec<MemberEvent> {
         for event in &events {
             if let MemberEvent::Assigned(partitions) = event {
@@ -116,8 +119,8 @@ impl EmbeddedMember {
         events
     }
 
-    /// The group does not know this member any more: everything is lost.
-    fn thrown_out(&mut self, state: &State) -> Vec<MemberEvent> {
+    /// The group no longer knows this member: all its partitions are lost.
+    fn thrown_out(&mut self, state: &LogState) -> Vec<MemberEvent> {
         let key = self.handle.key.swap(NOBODY, Ordering::AcqRel);
         if self.standing == Standing::Leaving {
             self.standing = Standing::Left;
@@ -128,14 +131,14 @@ impl EmbeddedMember {
             group.is_some_and(|group| group.has_successor(&self.config.instance_id, key));
         self.standing = if replaced { Standing::Replaced } else { Standing::Expired };
         self.lost = std::mem::take(&mut self.given);
-        tracing::warn!(group = %self.handle.name, replaced, "member was thrown out of its group");
+        tracing::warn!(group = %self.handle.name, replaced, "member was removed from its group");
         match self.lost.is_empty() {
             true => Vec::new(),
             false => vec![MemberEvent::Lost(self.lost.iter().cloned().collect())],
         }
     }
 
-    fn set_polling(&self, state: &mut State, polling: bool) {
+    fn set_polling(&self, state: &mut LogState, polling: bool) {
         let now = self.shared.clock.elapsed();
         if let Some(group) = state.groups.get_mut(&self.handle.name) {
             group.set_polling(self.key(), polling, now);
@@ -155,7 +158,7 @@ impl Member for EmbeddedMember {
                 return Ok(events);
             }
             self.set_polling(&mut state, true);
-            let waited = shared.wait(state, Wait::Groups, deadline);
+            let waited = shared.wait(state, WaitFor::Groups, deadline);
             let over = waited.is_none();
             drop(waited);
             state = shared.lock_now();
@@ -197,7 +200,8 @@ impl Member for EmbeddedMember {
 
     fn fetcher(&self) -> Result<Box<dyn Fetcher>> {
         let MemberConfig { read_committed, fetch_bytes_max, .. } = self.config;
-        let (shared, assigned) = (self.shared.clone(), self.assigned.clone());
+        let shared = self.shared.clone();
+        let assigned = self.assigned.clone();
         Ok(Box::new(EmbeddedFetcher::new(shared, read_committed, fetch_bytes_max, assigned)))
     }
 
@@ -220,7 +224,7 @@ impl Member for EmbeddedMember {
 
 impl Drop for EmbeddedMember {
     fn drop(&mut self) {
-        // Whoever has said goodbye and does not unassign goes all the same.
+        // A member that has left but never unassigns is removed anyway.
         if self.standing == Standing::Leaving {
             self.shared.lock().remove_member(&self.handle.name, self.key());
             self.shared.notify_groups();

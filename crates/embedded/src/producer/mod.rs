@@ -1,5 +1,5 @@
-//! Producers: records are gathered into chunks outside the lock and appended when a chunk is full,
-//! at a flush, or with the end of the transaction.
+//! Producers collect records into chunks outside the lock. A chunk is appended when it is full, at
+//! a flush, or at the end of the transaction.
 
 mod route;
 
@@ -16,22 +16,22 @@ use streams_core::TopicPartition;
 use crate::chunk::{Chunk, NewRecord, encode_headers};
 use crate::error::{abortable, fatal, refused};
 use crate::partition::PartitionId;
-use crate::shared::{Shared, unknown};
-use crate::state::State;
-use crate::transaction::Identity;
+use crate::shared::{SharedLog, unknown};
+use crate::state::LogState;
+use crate::transaction::ProducerIdentity;
 
 use route::Route;
 
-/// When a chunk is full. Big enough that the lock costs nothing per record, small enough to be read
-/// from disk at once.
+/// When a chunk is full, in bytes. Big enough to make the lock's cost per record negligible, small
+/// enough to be read from disk at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) struct EmbeddedProducer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     config: ProducerConfig,
-    /// Of a transactional producer, once it is initialised.
-    identity: Option<Identity>,
+    /// Set for a transactional producer once it is initialised.
+    identity: Option<ProducerIdentity>,
     phase: Phase,
     topics: Vec<Route>,
     pending_bytes: usize,
@@ -42,20 +42,20 @@ pub(crate) struct EmbeddedProducer {
     headers: Vec<u8>,
 }
 
-/// Where a producer is in its life.
+/// The state of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     New,
     Ready,
     InTransaction,
-    /// Something went wrong that leaves only the abort.
+    /// The transaction failed and can only be aborted.
     MustAbort,
-    /// To be dropped.
+    /// The producer failed and can only be dropped.
     Dead,
 }
 
 impl EmbeddedProducer {
-    pub(crate) fn new(shared: Arc<Shared>, config: &ProducerConfig) -> Self {
+    pub(crate) fn new(shared: Arc<SharedLog>, config: &ProducerConfig) -> Self {
         let phase = if config.transactional_id.is_some() { Phase::New } else { Phase::Ready };
         Self {
             shared,
@@ -108,7 +108,7 @@ impl EmbeddedProducer {
         }
     }
 
-    /// Takes what waits to be sent.
+    /// Takes all pending chunks.
     fn take_pending(&mut self) -> Vec<(PartitionId, Chunk)> {
         self.pending_bytes = 0;
         let mut chunks = Vec::new();
@@ -123,7 +123,11 @@ impl EmbeddedProducer {
     }
 
     /// Appends chunks, all under one lock.
-    fn append(&mut self, state: &mut State, mut chunks: Vec<(PartitionId, Chunk)>) -> Result<()> {
+    fn append(
+        &mut self,
+        state: &mut LogState,
+        mut chunks: Vec<(PartitionId, Chunk)>,
+    ) -> Result<()> {
         state.check_health()?;
         let wall = self.shared.clock.wall();
         chunks.iter_mut().for_each(|(_, chunk)| chunk.appended = wall);
@@ -143,8 +147,11 @@ impl EmbeddedProducer {
         Ok(())
     }
 
-    /// Appends what waits, and does `then` under the same lock.
-    fn append_pending(&mut self, then: impl FnOnce(&mut State, &Self) -> Result<()>) -> Result<()> {
+    /// Appends all pending chunks, and runs `then` under the same lock.
+    fn append_pending(
+        &mut self,
+        then: impl FnOnce(&mut LogState, &Self) -> Result<()>,
+    ) -> Result<()> {
         let chunks = self.take_pending();
         let shared = self.shared.clone();
         let mut state = shared.lock_now();
@@ -154,7 +161,7 @@ impl EmbeddedProducer {
         result.map_err(|error| self.failed(error))
     }
 
-    /// Notes what an error means for what may come next.
+    /// Updates the phase after an error.
     fn failed(&mut self, error: TransportError) -> TransportError {
         self.phase = match error.kind() {
             ErrorKind::Fenced | ErrorKind::Unknown | ErrorKind::Fatal => Phase::Dead,
@@ -164,7 +171,7 @@ impl EmbeddedProducer {
         error
     }
 
-    /// What was appended is on disk.
+    /// Acknowledges appended records, which are now on disk.
     fn acknowledge(&mut self) {
         if self.appended.is_empty() {
             return;
@@ -266,7 +273,7 @@ impl Producer for EmbeddedProducer {
             state.end_transaction(&identity.id, true);
             Ok(())
         })?;
-        // Should the disk fail now, only the next start will tell whether the commit got there.
+        // If the disk fails now, only the next start can tell whether the commit was written.
         let written = self.shared.sync().map_err(|error| unknown("commit", error));
         written.map_err(|error| self.failed(error))?;
         self.acknowledge();
@@ -279,7 +286,7 @@ impl Producer for EmbeddedProducer {
         if self.phase != Phase::MustAbort {
             self.expect(Phase::InTransaction, "abort")?;
         }
-        // What was not appended yet is dropped without a trace.
+        // Pending records were never appended: drop them.
         drop(self.take_pending());
         let Some(identity) = self.identity.clone() else { return Ok(()) };
         let mut state = self.shared.lock_now();

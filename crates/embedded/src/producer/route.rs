@@ -1,4 +1,4 @@
-//! The way from a producer to a topic.
+//! A producer's view of a topic.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use streams_core::{Timestamp, TopicPartition, partition_for, record_bytes};
 use crate::chunk::Chunk;
 use crate::error::{no_partition, refused};
 use crate::partition::PartitionId;
-use crate::topic::Topic;
+use crate::topic::TopicState;
 
-/// What the producer needs to know of a topic, and what waits to be sent to it.
+/// What the producer needs to know about a topic, and its pending records.
 #[derive(Debug)]
 pub(super) struct Route {
-    /// The sender's own `Arc`, so that it is recognised without comparing text.
+    /// The sender's own `Arc`, so that it is recognised by its pointer.
     pub(super) topic: Arc<str>,
     pub(super) partitions: Vec<PartitionId>,
     message_bytes_max: usize,
@@ -22,12 +22,12 @@ pub(super) struct Route {
     is_compacted: bool,
     /// By partition number.
     pub(super) pending: Vec<Chunk>,
-    /// Where the next record without a key goes.
+    /// The last partition that got a record without a key.
     turn: usize,
 }
 
 impl Route {
-    pub(super) fn new(name: &Arc<str>, topic: &Topic) -> Self {
+    pub(super) fn new(name: &Arc<str>, topic: &TopicState) -> Self {
         Self {
             topic: name.clone(),
             partitions: topic.partitions.clone(),
@@ -57,7 +57,7 @@ impl Route {
         }
     }
 
-    /// Refuses what the topic does not take, as Kafka does. `wall` is the date.
+    /// Refuses what Kafka's broker would refuse for this topic. `wall` returns the date.
     pub(super) fn check(
         &self,
         record: &Outgoing<'_>,
@@ -71,29 +71,32 @@ impl Route {
         if bytes > self.message_bytes_max {
             let max = self.message_bytes_max;
             let why =
-                format!("a record of {bytes} bytes; max.message.bytes of this topic is {max}");
+                format!("the record has {bytes} bytes; max.message.bytes of this topic is {max}");
             return Err(refused(context(), why));
         }
         if self.is_compacted && record.key.is_none() {
             return Err(refused(
                 context(),
-                "a record without a key, and the topic is compacted by key",
+                "the record has no key, and the topic is compacted by key",
             ));
         }
         let Outgoing { timestamp, .. } = *record;
         if timestamp < -1 {
             return Err(refused(context(), format!("timestamp {timestamp} is negative")));
         }
-        let (before, after) = (self.timestamp_before_max_ms, self.timestamp_after_max_ms);
+        let before = self.timestamp_before_max_ms;
+        let after = self.timestamp_after_max_ms;
         if timestamp == -1 || (before == i64::MAX && after == i64::MAX) {
             return Ok(());
         }
         let wall = wall();
-        let (first, last) = (wall.saturating_sub(before), wall.saturating_add(after));
+        let first = wall.saturating_sub(before);
+        let last = wall.saturating_add(after);
         if (first..=last).contains(&timestamp) {
             return Ok(());
         }
-        let why = format!("timestamp {timestamp}; this topic takes those from {first} to {last}");
+        let why =
+            format!("timestamp {timestamp} is not from {first} to {last}, which this topic takes");
         Err(refused(context(), why))
     }
 }

@@ -1,4 +1,4 @@
-//! All that can be seen of a log.
+//! Everything that readers can see in a log.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ type Records = BTreeMap<i64, Record>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contents {
     topics: Vec<String>,
-    /// First and last offset, what readers of committed records see, and what others see.
+    /// The first and last offset, and the records that read_committed and other readers see.
     partitions: BTreeMap<TopicPartition, (i64, i64, Records, Records)>,
     offsets: Vec<(Option<i64>, String)>,
 }
@@ -34,7 +34,7 @@ fn partitions() -> impl Iterator<Item = TopicPartition> {
     TOPICS.into_iter().flat_map(all)
 }
 
-/// Reads all of a log.
+/// Reads the whole log.
 pub(crate) fn read(log: &EmbeddedLog) -> Result<Contents> {
     let names = TOPICS.map(|(name, ..)| name.into());
     let topics = log.admin()?.describe(&names, NOW)?;
@@ -93,15 +93,21 @@ pub(crate) fn append(log: &EmbeddedLog, text: &str) -> Result<()> {
     producer.begin()?;
     let topic = &"orders".into();
     for partition in 0..3 {
-        let (partition, value) = (Some(partition), Some(text.as_bytes()));
-        let (key, headers) = (None, None);
-        producer.send(&Outgoing { topic, partition, key, value, timestamp: 7, headers })?;
+        let value = Some(text.as_bytes());
+        producer.send(&Outgoing {
+            topic,
+            partition: Some(partition),
+            key: None,
+            value,
+            timestamp: 7,
+            headers: None,
+        })?;
     }
     producer.commit(NOW)
 }
 
 impl Contents {
-    /// These contents, without what was appended as `text`, whose last offsets may be higher.
+    /// These contents without the records appended as `text`.
     pub(crate) fn without(mut self, text: &str, before: &Self) -> Self {
         let is_text = |record: &Record| record.value.as_deref() == Some(text.as_bytes());
         for (name, (_, end, committed, any)) in &mut self.partitions {
@@ -120,11 +126,11 @@ impl Contents {
         self.partitions.values().map(|(.., any)| any.values().filter(is_text).count()).sum()
     }
 
-    /// What is wrong with the contents of a log that was opened without what is damaged, if
-    /// something is: it shows what was never there, or lacks what it does not say.
+    /// The fault, if any, in a log that was opened without its damaged part: it shows records that
+    /// never existed, or lacks records that it does not list.
     pub(crate) fn is_part(&self, whole: &Self, left_out: &[LeftOut]) -> Option<String> {
         if left_out.iter().any(|what| matches!(what, LeftOut::Commits(_))) {
-            // An earlier state, which has what was deleted later.
+            // Compare with an earlier state, which has records that were deleted later.
             return None;
         }
         let is_listed = |name: &TopicPartition, offset: i64| {

@@ -17,8 +17,8 @@ type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const TABLES: [&str; 7] =
     ["meta", "topics", "partitions", "segments", "aborted", "transactional", "offsets"];
 
-/// Copies one of the logs below `logs` to `directory` and damages it; returns which, and what was
-/// done to it. Some damage can only be seen if all of a log is `verified`.
+/// Copies one of the logs below `logs` to `directory` and damages it. Returns which log it was, and
+/// the damage. Some damage can only be noticed if the whole log is `verified`.
 pub(crate) fn damage(
     logs: &Path,
     directory: &Path,
@@ -101,7 +101,8 @@ fn zero(path: &Path, chance: &mut Chance) -> String {
 fn exchange_pages(path: &Path, chance: &mut Chance) -> String {
     edit(path, |bytes| {
         let pages = (bytes.len() / PAGE) as u64;
-        let (one, other) = (chance.below(pages) as usize, chance.below(pages) as usize);
+        let one = chance.below(pages) as usize;
+        let other = chance.below(pages) as usize;
         let page = bytes[one * PAGE..][..PAGE].to_vec();
         bytes.copy_within(other * PAGE..(other + 1) * PAGE, one * PAGE);
         if chance.below(2) == 0 {
@@ -111,7 +112,7 @@ fn exchange_pages(path: &Path, chance: &mut Chance) -> String {
     })
 }
 
-/// A write that the disk acknowledged and did not do.
+/// A write that the disk acknowledged and never did.
 fn stale_page(path: &Path, early: &Path, chance: &mut Chance) -> String {
     let early = fs::read(early).unwrap();
     edit(path, |bytes| {
@@ -122,7 +123,7 @@ fn stale_page(path: &Path, early: &Path, chance: &mut Chance) -> String {
     })
 }
 
-/// Files that are missing, or belong to another log or another time.
+/// Files that are missing, belong to another log, or are from another time.
 fn other_file(
     logs: &Path,
     log: &Path,
@@ -162,7 +163,7 @@ fn rows_of(database: &Database, table: Definition) -> Vec<Row> {
     rows.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).collect()
 }
 
-/// Rows that the log has not written, in pages that are right.
+/// Rows that the log did not write, in valid pages.
 fn rows(path: &Path, chance: &mut Chance) -> String {
     let database = Database::create(path).unwrap();
     let name = some_table(chance);
@@ -194,7 +195,7 @@ fn change(database: &Database, table: Definition, changes: Vec<Change>) {
     transaction.commit().unwrap();
 }
 
-/// A row as the log itself has written it, but earlier.
+/// An earlier version of a row that the log itself wrote.
 fn earlier_row(path: &Path, early: &Path, chance: &mut Chance) -> String {
     let name = some_table(chance);
     let table = Definition::new(name);
@@ -217,7 +218,8 @@ type Change = (Vec<u8>, Option<Vec<u8>>);
 
 fn hostile(all: &[Row], chance: &mut Chance) -> (String, Vec<Change>) {
     let mut random = |len: u64| (0..len).map(|_| chance.below(256) as u8).collect::<Vec<_>>();
-    let (noise, key) = (random(64), random(12));
+    let noise = random(64);
+    let key = random(12);
     if all.is_empty() {
         return ("a row too many".into(), vec![(key, Some(noise))]);
     }
@@ -230,7 +232,7 @@ fn hostile(all: &[Row], chance: &mut Chance) -> (String, Vec<Change>) {
             ("two rows exchanged".into(), vec![(key, Some(other_value)), (other_key, Some(value))])
         }
         2 => {
-            // Four bytes that may be a count, as high as they get.
+            // The highest value in four bytes that may be a count.
             let at = chance.below(value.len() as u64) as usize;
             value[at..].iter_mut().take(4).for_each(|byte| *byte = 0xff);
             (format!("row {index} with a huge number at {at}"), vec![(key, Some(value))])

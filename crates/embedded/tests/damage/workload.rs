@@ -1,5 +1,5 @@
-//! Logs worth damaging: topics that are compacted and that are not, transactions that were
-//! committed, aborted and left open, offsets, headers, deleted beginnings, big and small records.
+//! Logs worth damaging: topics with and without compaction; committed, aborted and open
+//! transactions; offsets, headers, deleted records, big and small records.
 
 use std::fs;
 use std::path::Path;
@@ -9,12 +9,12 @@ use std::time::Duration;
 use headwater_embedded::{EmbeddedLog, LogOptions, Verify};
 use runtime::ManualClock;
 use runtime::transport::{
-    Group, Member, MemberConfig, NewTopic, OffsetCommit, Outgoing, Producer, ProducerConfig,
-    Result, Transport,
+    Group, Member, NewTopic, OffsetCommit, Outgoing, Producer, ProducerConfig, Result, Transport,
 };
 use streams_core::{Headers, TopicPartition};
 
 use super::Chance;
+use super::support::member_of;
 
 pub(crate) const NOW: Duration = Duration::ZERO;
 pub(crate) const TOPICS: [(&str, i32, &str); 3] =
@@ -22,7 +22,7 @@ pub(crate) const TOPICS: [(&str, i32, &str); 3] =
 /// How many logs there are to damage.
 pub(crate) const LOGS: u64 = 8;
 
-/// A log's options; nothing expires by itself, and nothing waits.
+/// A log's options, under which nothing expires by itself and nothing waits.
 pub(crate) fn options(verify: Verify, cache_bytes: usize) -> LogOptions {
     let clock = Arc::new(ManualClock::new(1_000));
     LogOptions::default().clock(clock).verify(verify).cache_bytes(cache_bytes)
@@ -39,18 +39,10 @@ pub(crate) fn producer(log: &EmbeddedLog, id: Option<&str>) -> Result<Box<dyn Pr
 }
 
 pub(crate) fn member(log: &EmbeddedLog) -> Result<Box<dyn Member>> {
-    log.member(&MemberConfig {
-        group_id: "readers".into(),
-        instance_id: None,
-        topics: vec!["input".into()],
-        session_timeout: Duration::from_secs(3600),
-        heartbeat_interval: Duration::from_secs(1),
-        read_committed: true,
-        fetch_bytes_max: 1 << 20,
-    })
+    member_of("readers", log)
 }
 
-/// Makes log `number` below `directory`: as it is at the end in `late`, as it was half-way in
+/// Creates log `number` below `directory`: its final state in `late`, its state half-way in
 /// `early`. Odd ones are as `kill -9` leaves them.
 pub(crate) fn build(directory: &Path, number: u64) {
     let work = directory.join("work");

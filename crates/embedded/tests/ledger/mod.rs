@@ -1,9 +1,11 @@
-//! A workload whose traces tell whether something was lost, doubled, torn or not really aborted.
+//! A workload whose records show whether something was lost, doubled, torn or not really aborted.
 //!
-//! Writer `w` writes numbered transactions, each to two topics, to a compacted one, and with an
-//! offset. After a crash
-//! every number must be there with all its records, or not at all.
+//! Writer `w` writes numbered transactions, each to two topics and a compacted one, with an offset.
+//! After a crash each transaction must exist completely or not at all.
 #![allow(clippy::unwrap_used, dead_code)]
+
+#[path = "../support/mod.rs"]
+pub(crate) mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,10 +13,12 @@ use std::time::Duration;
 
 use headwater_embedded::EmbeddedLog;
 use runtime::transport::{
-    ErrorKind, Group, Member, MemberConfig, NewTopic, OffsetCommit, Outgoing, Producer,
-    ProducerConfig, Reader, ReaderConfig, Result, Transport,
+    ErrorKind, Group, Member, NewTopic, OffsetCommit, Outgoing, Producer, ProducerConfig, Reader,
+    ReaderConfig, Result, Transport,
 };
 use streams_core::TopicPartition;
+
+use support::member_of;
 
 pub(crate) const WRITERS: u64 = 2;
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,18 +44,6 @@ fn is_aborted(n: u64) -> bool {
 
 fn input(writer: u64) -> TopicPartition {
     TopicPartition::new("input", writer as i32)
-}
-
-fn member(log: &EmbeddedLog) -> Result<Box<dyn Member>> {
-    log.member(&MemberConfig {
-        group_id: "ledger".into(),
-        instance_id: None,
-        topics: vec!["input".into()],
-        session_timeout: Duration::from_secs(3600),
-        heartbeat_interval: Duration::from_secs(1),
-        read_committed: true,
-        fetch_bytes_max: 1 << 20,
-    })
 }
 
 pub(crate) fn create_topics(log: &EmbeddedLog) -> Result<()> {
@@ -85,14 +77,16 @@ impl Writer {
             buffer_bytes_max: 1 << 20,
         })?;
         producer.init(TIMEOUT)?;
-        let mut member = member(log)?;
+        let mut member = member_of("ledger", log)?;
         member.poll(Duration::ZERO)?;
         let group = member.group();
-        let (left, right, table) = ("left".into(), "right".into(), "table".into());
+        let left = "left".into();
+        let right = "right".into();
+        let table = "table".into();
         Ok(Self { number, producer, group, left, right, table, member })
     }
 
-    /// Writes transaction `n`; tells whether it was committed or, as is meant for some, aborted.
+    /// Writes transaction `n`; returns whether it was committed or, as planned for some, aborted.
     pub(crate) fn write(&mut self, n: u64) -> Result<bool> {
         self.producer.begin()?;
         let text = format!("{} {n}", self.number);
@@ -102,10 +96,11 @@ impl Writer {
         self.send(&self.right.clone(), n % 3, None, &text)?;
         let key = format!("{} {}", self.number, n % KEYS);
         self.send(&self.table.clone(), 0, Some(&key), &text)?;
-        // The group's generation changes while writers come: only the newest is accepted.
+        // The group's generation changes while writers join: only the newest is accepted.
         self.member.poll(Duration::ZERO)?;
         let metadata = self.group.metadata()?;
-        let (partition, offset) = (input(self.number), n as i64);
+        let partition = input(self.number);
+        let offset = n as i64;
         let offsets = [OffsetCommit { partition, offset, metadata: text }];
         self.producer.send_offsets(&offsets, &metadata, TIMEOUT)?;
         if is_aborted(n) {
@@ -135,7 +130,7 @@ impl Writer {
     }
 }
 
-/// What a read_committed reader sees of one topic: how many records of each (writer, n).
+/// The number of records of each (writer, n) that a read_committed reader sees in a topic.
 fn tally(log: &EmbeddedLog, topic: &str, partitions: i32) -> BTreeMap<(u64, u64), u64> {
     let mut reader = log.reader(&ReaderConfig::new(true)).unwrap();
     let mut tally = BTreeMap::new();
@@ -149,7 +144,7 @@ fn tally(log: &EmbeddedLog, topic: &str, partitions: i32) -> BTreeMap<(u64, u64)
     tally
 }
 
-/// All values of a partition. Nothing may be open: the reader must come to the end.
+/// All values of a partition. No transaction may be open: the reader must reach the end.
 pub(crate) fn read_all(reader: &mut dyn Reader, partition: &TopicPartition) -> Vec<String> {
     let (start, end) = reader.bounds(partition, TIMEOUT).unwrap();
     reader.add(partition, start).unwrap();
@@ -168,8 +163,8 @@ pub(crate) fn read_all(reader: &mut dyn Reader, partition: &TopicPartition) -> V
     values
 }
 
-/// Checks that every transaction is whole and its offset is that of the last; returns what is
-/// visible, by writer.
+/// Checks that every transaction is complete and that the offset is that of the last one; returns
+/// the visible transactions by writer.
 pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
     let left = tally(log, "left", 2);
     let right = tally(log, "right", 3);
@@ -182,7 +177,7 @@ pub(crate) fn verify(log: &EmbeddedLog) -> Vec<BTreeSet<u64>> {
     assert_eq!(numbers(&left), numbers(&right), "one topic has what the other has not");
     assert!(right.values().all(|count| *count == 1), "doubled");
     verify_table(log, &left);
-    let group = member(log).unwrap().group();
+    let group = member_of("ledger", log).unwrap().group();
     (0..WRITERS)
         .map(|writer| {
             let visible: BTreeSet<_> =
@@ -204,22 +199,10 @@ fn verify_table(log: &EmbeddedLog, visible: &BTreeMap<(u64, u64), u64>) {
     let mut found = BTreeMap::new();
     for text in read_all(&mut *reader, &TopicPartition::new("table", 0)) {
         let (writer, n) = text.split_once(' ').unwrap();
-        let (writer, n): (u64, u64) = (writer.parse().unwrap(), n.parse().unwrap());
+        let writer: u64 = writer.parse().unwrap();
+        let n: u64 = n.parse().unwrap();
         found.insert((writer, n % KEYS), n);
     }
     let expected = visible.keys().map(|&(writer, n)| ((writer, n % KEYS), n)).collect();
     assert_eq!(found, expected, "the table is not what its last writes say");
-}
-
-/// A small generator of chance, so that a failing run can be repeated from its seed.
-pub(crate) struct Chance(pub(crate) u64);
-
-impl Chance {
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
 }

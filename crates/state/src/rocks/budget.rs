@@ -9,42 +9,42 @@ use rocksdb::{
 
 /// Block cache and write buffers, shared: write buffers are charged to the cache, so the cache's
 /// size bounds both.
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     cache: Cache,
     write_buffers: WriteBufferManager,
     env: Env,
     write_buffer_bytes: usize,
-    share: Share,
+    share: BudgetShare,
 }
 
-/// A store's part of the budget: all open stores have the same.
+/// A store's part of the budget, which is equal for all open stores.
 #[derive(Clone)]
-pub(super) struct Share {
+pub(super) struct BudgetShare {
     hot_bytes: usize,
     write_buffer_bytes: usize,
     write_buffers: WriteBufferManager,
     holders: Arc<()>,
 }
 
-impl Share {
-    /// For values in front of the store.
+impl BudgetShare {
+    /// The bytes for cached values in front of the store.
     pub(super) fn hot_bytes(&self) -> usize {
         self.hot_bytes / self.stores()
     }
 
-    /// What a store may write before it is flushed, so that all of them together, those that
-    /// are idle included, stay within the bound, while as much again is being flushed.
+    /// How many bytes a store may write before it is flushed, so that all stores together,
+    /// including idle ones, stay within the bound while as much again is being flushed.
     pub(super) fn unflushed_bytes(&self) -> usize {
         self.write_buffer_bytes / 2 / self.stores()
     }
 
-    /// Flushing does not keep up with what is written.
+    /// Whether flushing does not keep up with writes.
     pub(super) fn is_exhausted(&self) -> bool {
         self.write_buffers.get_usage() > self.write_buffer_bytes
     }
 
     fn stores(&self) -> usize {
-        // The budget's own does not count.
+        // Do not count the budget's own reference.
         Arc::strong_count(&self.holders).saturating_sub(1).max(1)
     }
 }
@@ -52,14 +52,14 @@ impl Share {
 /// A table's write buffer; the shared bound flushes earlier when many tables write.
 const WRITE_BUFFER_MAX: usize = 16 << 20;
 
-/// Memory is taken from the system in pieces of this size: small, or hundreds of idle tables would
+/// The allocation unit of write buffers, in bytes. It is small, or hundreds of idle tables would
 /// take megabytes each.
 const ARENA_BLOCK: usize = 64 << 10;
 
-impl Budget {
+impl MemoryBudget {
     pub(super) fn new(memory_max: usize) -> Result<Self, Error> {
-        // A quarter is for values in front of the stores: a look-up in RocksDB costs twenty times
-        // as much as one there.
+        // A quarter is for values in front of the stores, where a look-up costs a twentieth of one
+        // in RocksDB.
         let hot_bytes = memory_max / 4;
         let cache = Cache::new_lru_cache(memory_max - hot_bytes);
         let write_buffer_bytes = memory_max / 2;
@@ -70,7 +70,8 @@ impl Budget {
         );
         let holders = Arc::default();
         let of_shares = write_buffers.clone();
-        let share = Share { hot_bytes, write_buffer_bytes, write_buffers: of_shares, holders };
+        let share =
+            BudgetShare { hot_bytes, write_buffer_bytes, write_buffers: of_shares, holders };
         Ok(Self { cache, write_buffers, env: Env::new()?, write_buffer_bytes, share })
     }
 
@@ -79,7 +80,7 @@ impl Budget {
         self.cache.get_usage()
     }
 
-    pub(super) fn share(&self) -> Share {
+    pub(super) fn share(&self) -> BudgetShare {
         self.share.clone()
     }
 
@@ -92,7 +93,7 @@ impl Budget {
         options.set_keep_log_file_num(2);
         options.set_max_log_file_size(1 << 20);
         options.set_max_manifest_file_size(1 << 20);
-        // Every byte that is read back is checked; a flipped bit is found, not counted.
+        // Checksums are verified on every read, so that a flipped bit is noticed.
         options.set_paranoid_checks(true);
         options
     }
@@ -102,8 +103,8 @@ impl Budget {
         blocks.set_block_cache(&self.cache);
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        // In pieces: those of a whole file of a large table are megabytes, which no part of the
-        // cache has room for, and were read again for each key.
+        // Partition indexes and filters. Those of a whole file of a large table are megabytes,
+        // which fit in no shard of the cache and would be read again for each key.
         blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
         blocks.set_partition_filters(true);
         blocks.set_pin_top_level_index_and_filter(true);

@@ -1,7 +1,7 @@
-//! Many entries at once: past the write buffers, in a table file that the database takes over.
+//! Bulk loads: a table file that the database ingests, bypassing the write buffers.
 //!
-//! That is about half the work of writing them into a buffer, flushing the buffer, and sorting what
-//! was flushed in. They are durable at once.
+//! That is about half the work of writing entries into a buffer, flushing it and compacting the
+//! result. The entries are durable at once.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,15 +11,15 @@ use streams_core::{StoreError, TableBatch, Timestamp};
 
 use super::store::{POSITION, RocksStore, entry_key, place};
 
-/// Less than this many bytes of entries are not worth a file of their own.
+/// Fewer bytes of entries than this are not worth a file.
 const BYTES_MIN: usize = 1 << 20;
 
-/// The file that is being written, in the database's folder; its name is none of RocksDB's.
+/// The file being written, in the database's folder. RocksDB uses no such name.
 const FILE: &str = "loaded.part";
 
-/// With so many files that are not sorted into the others a table gets no further one: each look-up
-/// goes through them, their filters are in memory, and nothing makes loads wait for compactions.
-/// Write buffers are larger, and do wait.
+/// A table with this many level-0 files gets no further one by a load. Each look-up searches all of
+/// them, their filters take memory, and RocksDB does not stall ingestion for compactions as it
+/// stalls writes.
 const FILES_MAX: u64 = 12;
 
 impl RocksStore {
@@ -32,15 +32,15 @@ impl RocksStore {
         Ok(files.map_err(|error| self.failed(error))?.is_none_or(|files| files < FILES_MAX))
     }
 
-    /// Entries and position, all or nothing.
+    /// Loads entries and position atomically.
     pub(super) fn add_file(&self, change: &TableBatch, at: Timestamp) -> Result<(), StoreError> {
         let path = self.database.path().join(FILE);
-        // One that a crash left behind may be a table's too, by a second name: to write into it
-        // would be to write into the table.
+        // A file left by a crash may be hard-linked as a table file. Writing into it would write
+        // into the table.
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                let (task, cause) = (self.task.clone(), format!("{}: {error}", path.display()));
-                return Err(StoreError::Io { task, cause });
+                let cause = format!("{}: {error}", path.display());
+                return Err(StoreError::Io { task: self.task.clone(), cause });
             }
             _ => {}
         }

@@ -1,11 +1,10 @@
 //! Tables in RocksDB.
 //!
-//! Each task has a database, each of its tables a column family, which holds the entries and,
-//! beside them, the changelog position that they stand at. Both are written in one batch to one
-//! column family, so whatever a crash leaves of it is of one moment. RocksDB's own log is off: the
-//! changelog is the log, and what a crash takes from a table is read from it again. To bound that,
-//! tables are flushed to disk from time to time, in the background. Restoring, which has much at
-//! once, hands over whole table files.
+//! Each task has a database, and each of its tables a column family, which holds the entries and
+//! their changelog position. One batch writes both to one column family, so a crash leaves a
+//! consistent state. RocksDB's write-ahead log is off, because the changelog is the log: what a
+//! crash takes from a table is restored from it. To bound that, tables are flushed to disk
+//! periodically, in the background. Restores ingest whole table files.
 
 mod budget;
 mod load;
@@ -18,19 +17,19 @@ use std::time::Duration;
 use rocksdb::{ColumnFamilyDescriptor, DB, ErrorKind};
 use streams_core::{Store, StoreError, StoreProvider, TableName};
 
-use budget::Budget;
+use budget::MemoryBudget;
 use store::RocksStore;
 
-/// How tables are kept in RocksDB.
+/// Options for tables in RocksDB.
 #[derive(Clone, Debug)]
 pub struct RocksOptions {
-    /// The memory of all databases of the process together, in bytes: block caches, write buffers,
-    /// and values in front of them. Default: 128 MiB.
+    /// The memory of all databases of the process, in bytes: block caches, write buffers, and
+    /// cached values. Default: 128 MiB.
     pub memory_max: usize,
-    /// A table is flushed when so many entries were written since the last time: after a crash at
-    /// most about as many changelog records are read again. Default: 500,000, a second's work.
+    /// A table is flushed once this many entries were written since its last flush. After a crash,
+    /// about as many changelog records at most are read again. Default: 500,000, a second's work.
     pub flush_after_entries: u64,
-    /// A table that was written is flushed after so long at the latest. Default: 30 s.
+    /// A changed table is flushed after this time at the latest. Default: 30 s.
     pub flush_after: Duration,
 }
 
@@ -48,18 +47,18 @@ impl Default for RocksOptions {
 pub struct RocksStores {
     directory: PathBuf,
     options: RocksOptions,
-    budget: Budget,
+    budget: MemoryBudget,
 }
 
 impl RocksStores {
-    /// Stores below `directory`, one folder per task.
+    /// Creates stores below `directory`, one folder per task.
     pub fn open(directory: impl Into<PathBuf>, options: RocksOptions) -> Result<Self, StoreError> {
         let directory = directory.into();
         std::fs::create_dir_all(&directory).map_err(|error| StoreError::Io {
             task: directory.display().to_string(),
             cause: error.to_string(),
         })?;
-        let budget = Budget::new(options.memory_max)
+        let budget = MemoryBudget::new(options.memory_max)
             .map_err(|error| failed(&directory.display().to_string(), &error))?;
         Ok(Self { directory, options, budget })
     }
@@ -70,7 +69,7 @@ impl RocksStores {
         let mut options = self.budget.database_options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        // RocksDB opens all column families that are there or none.
+        // RocksDB opens all existing column families or none.
         let mut families: BTreeMap<String, bool> = BTreeMap::new();
         if path.join("CURRENT").exists() {
             let known = DB::list_cf(&options, &path).map_err(failed)?;
@@ -78,7 +77,11 @@ impl RocksStores {
         }
         families.extend(tables.iter().map(|table| (table.to_string(), true)));
         for (name, _) in families.iter().filter(|(name, used)| !**used && *name != "default") {
-            tracing::warn!(task, table = name, "the store holds a table that nobody uses any more");
+            tracing::warn!(
+                task,
+                table = name,
+                "the store holds a table that the topology no longer uses"
+            );
         }
         let descriptors = families
             .into_keys()
@@ -91,7 +94,8 @@ impl StoreProvider for RocksStores {
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
         let database = self.database(task, tables)?;
         let table_options = self.budget.table_options();
-        let (limits, share) = (&self.options, self.budget.share());
+        let limits = &self.options;
+        let share = self.budget.share();
         let store = RocksStore::new(task, database, tables, limits, table_options, share);
         Ok(Box::new(store))
     }
@@ -115,9 +119,10 @@ impl StoreProvider for RocksStores {
     }
 }
 
-/// Only what RocksDB itself calls corruption is corruption; nothing is wiped for a full disk.
+/// Only what RocksDB reports as corruption is corruption: a full disk must not wipe a table.
 fn failed(task: &str, error: &rocksdb::Error) -> StoreError {
-    let (task, cause) = (task.to_owned(), error.to_string());
+    let task = task.to_owned();
+    let cause = error.to_string();
     match error.kind() {
         ErrorKind::Corruption => StoreError::Corrupt { task, cause },
         _ => StoreError::Io { task, cause },
@@ -131,7 +136,8 @@ mod tests {
     use super::*;
 
     fn batch(entries: &[(&[u8], Option<&[u8]>)], position: i64) -> StoreBatch {
-        let (entries, at) = (entries.iter().copied().collect(), 1000 + position);
+        let entries = entries.iter().copied().collect();
+        let at = 1000 + position;
         StoreBatch { tables: vec![TableBatch { table: 0, entries, position: Some(position) }], at }
     }
 

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions};
 use streams_core::{Store, StoreBatch, StoreError, TableBatch, TableName, Timestamp};
 
-use super::budget::Share;
+use super::budget::BudgetShare;
 use super::{RocksOptions, failed};
 
-/// Keys of entries begin with this byte, so that no key of the user's is the position's.
+/// Keys of entries begin with this byte, so that no user key equals the position's key.
 const ENTRY: u8 = 1;
 
-/// The key of the changelog position and of the time that it is of, eight bytes each, big-endian:
-/// before all entries.
+/// The key of the changelog position and its time, eight big-endian bytes each. It sorts before all
+/// entries.
 pub(super) const POSITION: [u8; 1] = [0];
 
 pub(super) struct RocksStore {
@@ -24,10 +24,10 @@ pub(super) struct RocksStore {
     limits: RocksOptions,
     pub(super) table_options: Options,
     pub(super) key: RefCell<Vec<u8>>,
-    share: Share,
+    share: BudgetShare,
 }
 
-/// A table, and what it has not yet on disk.
+/// A table, and its changes that are not on disk yet.
 struct Flushing {
     name: TableName,
     entries: u64,
@@ -42,7 +42,7 @@ impl RocksStore {
         tables: &[TableName],
         limits: &RocksOptions,
         table_options: Options,
-        share: Share,
+        share: BudgetShare,
     ) -> Self {
         let tables = tables.iter().map(|name| Flushing {
             name: TableName::clone(name),
@@ -83,7 +83,7 @@ impl RocksStore {
         let family = self.family(change.table)?;
         debug_assert!(
             change.entries.iter().is_sorted_by(|(a, _), (b, _)| a < b),
-            "sorted entries go into the write buffer several times faster"
+            "sorted entries are written several times faster"
         );
         let mut key = self.key.borrow_mut();
         if let Some(position) = change.position {
@@ -99,7 +99,7 @@ impl RocksStore {
         Ok(())
     }
 
-    /// The changelog position, and the time that it is of.
+    /// The changelog position, and its time.
     fn place_of(&self, table: usize) -> Result<Option<(i64, Timestamp)>, StoreError> {
         let found = self.database.get_pinned_cf(self.family(table)?, POSITION);
         let found = found.map_err(|error| self.failed(error))?;
@@ -115,8 +115,8 @@ impl RocksStore {
         }
     }
 
-    /// Flushes what has been only in memory for long enough, or is too much: in the background, but
-    /// if that does not keep up, before anything else is written.
+    /// Flushes tables that are due, in the background. If that does not keep up, it waits for the
+    /// flush before more is written.
     fn flush_due(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
         let bytes_max = self.share.unflushed_bytes() / self.tables.len().max(1);
         for change in &batch.tables {
@@ -150,7 +150,9 @@ impl Flushing {
     }
 
     fn is_flushed(&mut self) {
-        (self.entries, self.bytes, self.since) = (0, 0, None);
+        self.entries = 0;
+        self.bytes = 0;
+        self.since = None;
     }
 }
 
@@ -158,7 +160,7 @@ pub(super) fn place(position: i64, at: Timestamp) -> Vec<u8> {
     [position.to_be_bytes(), at.to_be_bytes()].concat()
 }
 
-/// What an entry takes in a write buffer beside its key and value, roughly.
+/// The approximate overhead of an entry in a write buffer, in bytes.
 const OVERHEAD: usize = 40;
 
 pub(super) fn entry_key(key: &[u8], out: &mut Vec<u8>) {

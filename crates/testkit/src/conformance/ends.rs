@@ -1,4 +1,4 @@
-//! What a fetcher knows of the ends of its partitions: tasks with several inputs rely on it.
+//! What a fetcher knows about the ends of its partitions, on which tasks with several inputs rely.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use runtime::transport::{FetchProgress, Fetcher};
 use streams_core::TopicPartition;
 
 use super::env::{Env, at, must};
-use super::process::{Process, alone};
+use super::process::{GroupProcess, alone};
 use super::records::{TICK, by_partition, numbered, send, texts};
 
-/// A member with the only partition of a new topic, which has `count` records.
-fn with_records(env: &Env, count: usize) -> (Arc<str>, TopicPartition, Process) {
+/// A member that owns the only partition of a new topic with `count` records.
+fn with_records(env: &Env, count: usize) -> (Arc<str>, TopicPartition, GroupProcess) {
     let topic = env.topic("in", 1);
     env.write(&topic, 0, numbered(count));
     let process = alone(env, "group", &[&topic], 1);
@@ -18,10 +18,10 @@ fn with_records(env: &Env, count: usize) -> (Arc<str>, TopicPartition, Process) 
     (topic, partition, process)
 }
 
-/// Polls until the fetcher is at the end; everything that was delivered until then.
+/// Polls until the fetcher is at the end; returns everything delivered until then.
 fn until_the_end(
     env: &Env,
-    process: &mut Process,
+    process: &mut GroupProcess,
     fetcher: &mut dyn Fetcher,
     partition: &TopicPartition,
     records_max: usize,
@@ -41,7 +41,7 @@ pub(super) fn the_end_is_known_when_everything_was_delivered(env: &Env) {
     let (topic, partition, mut process) = with_records(env, 3_000);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&partition, None));
-    assert!(!fetcher.is_at_end(&partition), "nobody was asked yet");
+    assert!(!fetcher.is_at_end(&partition), "the end was not fetched yet");
     let seen = until_the_end(env, &mut process, &mut *fetcher, &partition, 7);
     assert_eq!(seen, numbered(3_000), "all of it, before the end");
     for round in 0..3 {
@@ -67,8 +67,8 @@ pub(super) fn the_end_of_an_empty_partition_is_known(env: &Env) {
     assert!(until_the_end(env, &mut process, &mut *fetcher, &partition, 10).is_empty());
 }
 
-/// Kafka's transactions end with a marker, and aborted records are nobody's.
-pub(super) fn the_end_lies_behind_markers_and_aborted_records(env: &Env) {
+/// Kafka's transactions end with a marker, and aborted records are never delivered.
+pub(super) fn the_end_is_after_markers_and_aborted_records(env: &Env) {
     let (topic, partition, mut process) = with_records(env, 3);
     let mut producer = env.transactional("t");
     must("begin", producer.begin());
@@ -80,10 +80,10 @@ pub(super) fn the_end_lies_behind_markers_and_aborted_records(env: &Env) {
     must("abort", producer.abort(env.patience));
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&partition, Some(2)));
-    // The marker of an abort is written after it was acknowledged.
+    // A broker writes the marker of an abort after it acknowledges the abort.
     let expected = FetchProgress { position: 7, end: 7 };
     let mut seen = Vec::new();
-    env.eventually("the end is behind the second marker", || {
+    env.eventually("the end is after the second marker", || {
         seen.extend(until_the_end(env, &mut process, &mut *fetcher, &partition, 10));
         (fetcher.progress() == [(partition.clone(), expected)]).then_some(())
     });
@@ -120,10 +120,10 @@ pub(super) fn the_end_is_unknown_again_after_a_rewind(env: &Env) {
         assert!(!fetcher.is_at_end(&partition), "it was moved to the beginning");
     }
     must("remove", fetcher.remove(&partition));
-    assert!(!fetcher.is_at_end(&partition), "of a partition that is not read nothing is known");
+    assert!(!fetcher.is_at_end(&partition), "nothing is known about a partition that is not read");
 }
 
-/// A task waits for the answer, not for the next record.
+/// A poll returns when the end becomes known, not only with the next record.
 pub(super) fn the_end_wakes_a_waiting_poll(env: &Env) {
     let (_, partition, mut process) = with_records(env, 0);
     let mut fetcher = process.fetcher();

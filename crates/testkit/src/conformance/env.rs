@@ -1,4 +1,4 @@
-//! Where a case runs: the transport, names of its own, and patience.
+//! The environment of a case: its transport, unique names, and time limits.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use runtime::transport::{
 };
 use streams_core::TopicPartition;
 
-/// Makes the transport compact and expire now, as if its clock stood `Duration` later.
+/// Makes the transport compact and expire now, as if its clock were `Duration` later.
 pub type Maintain = Arc<dyn Fn(Duration) + Send + Sync>;
 
-/// What a case is given.
+/// The environment of a case.
 #[derive(Clone)]
 pub struct Env {
     transport: Arc<dyn Transport>,
     prefix: String,
-    /// How long a case waits for something that must come.
+    /// How long a case waits for something that must happen.
     pub patience: Duration,
-    /// How long a case watches that something does not come.
+    /// How long a case watches that something does not happen.
     pub quiet: Duration,
     /// The session timeout of members; a broker has a lower bound (6 s by default).
     pub session_timeout: Duration,
-    /// How soon a transaction that is left open is to be aborted.
+    /// How soon an open transaction times out.
     pub transaction_timeout: Duration,
-    /// Set where compaction and retention can be asked for. Where it is not (a broker does them
-    /// when it sees fit, minutes later), the cases that need it pass without having run.
+    /// Set if compaction and retention can be triggered. A broker runs them minutes later, so
+    /// without this the cases that need it pass without running.
     pub maintain: Option<Maintain>,
 }
 
@@ -58,7 +58,7 @@ impl Env {
         &*self.transport
     }
 
-    /// A name of this case alone.
+    /// A name unique to this case.
     pub(super) fn name(&self, what: &str) -> Arc<str> {
         format!("{}-{what}", self.prefix).into()
     }
@@ -73,7 +73,7 @@ impl Env {
         self.topic_with(what, partitions, &[])
     }
 
-    /// A new topic; returns once it can be seen.
+    /// A new topic; returns once it is visible.
     pub(super) fn topic_with(
         &self,
         what: &str,
@@ -90,7 +90,7 @@ impl Env {
         topic.name
     }
 
-    /// The description of a topic that is not created yet.
+    /// The description of a topic to create.
     pub(super) fn new_topic(
         &self,
         what: &str,
@@ -111,7 +111,7 @@ impl Env {
         self.init(Some(self.name(id)), self.transaction_timeout)
     }
 
-    /// A producer that is to be initialised.
+    /// A producer that is not initialised yet.
     pub(super) fn open(&self, id: Option<Arc<str>>) -> Box<dyn Producer> {
         self.open_with(id, self.transaction_timeout)
     }
@@ -150,7 +150,7 @@ impl Env {
         }
     }
 
-    /// Calls `attempt` until it gives something, and panics when patience runs out.
+    /// Calls `attempt` until it returns something; panics after the time limit.
     pub(super) fn eventually<T>(&self, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -162,7 +162,7 @@ impl Env {
         }
     }
 
-    /// Repeats a call while its error is of the kind that asks for that.
+    /// Repeats a call while its error is retriable.
     pub(super) fn retry<T>(&self, what: &str, mut call: impl FnMut() -> Result<T>) -> T {
         self.eventually(what, || match call() {
             Err(e) if e.kind() == ErrorKind::Retriable => None,
@@ -170,7 +170,7 @@ impl Env {
         })
     }
 
-    /// Calls `watch` again and again while nothing may happen.
+    /// Calls `watch` repeatedly for as long as the case watches that something does not happen.
     pub(super) fn meanwhile(&self, mut watch: impl FnMut()) {
         let end = Instant::now() + self.quiet;
         while Instant::now() < end {

@@ -9,11 +9,11 @@ use runtime::transport::Fetcher;
 use streams_core::{OwnedRecord, TopicPartition};
 
 use super::env::{Env, at, must};
-use super::process::{Process, alone};
+use super::process::{GroupProcess, alone};
 use super::records::{TICK, by_partition, numbered, offsets, texts};
 
-/// A member with all `partitions` partitions of a new topic, each with the same records.
-fn with_records(env: &Env, partitions: i32, count: usize) -> (Arc<str>, Process) {
+/// A member that owns all `partitions` partitions of a new topic, each with the same records.
+fn with_records(env: &Env, partitions: i32, count: usize) -> (Arc<str>, GroupProcess) {
     let topic = env.topic("in", partitions);
     for partition in 0..partitions {
         env.write(&topic, partition, numbered(count));
@@ -22,10 +22,10 @@ fn with_records(env: &Env, partitions: i32, count: usize) -> (Arc<str>, Process)
     (topic, process)
 }
 
-/// Polls until `count` records of each of `partitions` are there.
+/// Polls until there are `count` records of each of `partitions`.
 fn fetch(
     env: &Env,
-    process: &mut Process,
+    process: &mut GroupProcess,
     fetcher: &mut dyn Fetcher,
     partitions: &[&TopicPartition],
     count: usize,
@@ -44,7 +44,8 @@ fn fetch(
 
 pub(super) fn begins_at_the_given_offset(env: &Env) {
     let (topic, mut process) = with_records(env, 2, 50);
-    let (first, second) = (at(&topic, 0), at(&topic, 1));
+    let first = at(&topic, 0);
+    let second = at(&topic, 1);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&first, Some(40)));
     must("add", fetcher.add(&second, Some(47)));
@@ -99,7 +100,8 @@ pub(super) fn rewinding_delivers_nothing_stale(env: &Env) {
 
 pub(super) fn pausing_loses_nothing(env: &Env) {
     let (topic, mut process) = with_records(env, 2, 1000);
-    let (paused, other) = (at(&topic, 0), at(&topic, 1));
+    let paused = at(&topic, 0);
+    let other = at(&topic, 1);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&paused, None));
     let before = fetch(env, &mut process, &mut *fetcher, &[&paused], 10);
@@ -111,12 +113,13 @@ pub(super) fn pausing_loses_nothing(env: &Env) {
     let mut all = before[&paused].clone();
     let rest = fetch(env, &mut process, &mut *fetcher, &[&paused], 1000 - all.len());
     all.extend(rest[&paused].iter().cloned());
-    assert_eq!(offsets(&all), (0..1000).collect::<Vec<_>>(), "goes on where it was");
+    assert_eq!(offsets(&all), (0..1000).collect::<Vec<_>>(), "resumes at its position");
 }
 
 pub(super) fn removed_partition_delivers_nothing(env: &Env) {
     let (topic, mut process) = with_records(env, 2, 500);
-    let (removed, other) = (at(&topic, 0), at(&topic, 1));
+    let removed = at(&topic, 0);
+    let other = at(&topic, 1);
     let mut fetcher = process.fetcher();
     must("add", fetcher.add(&removed, None));
     fetch(env, &mut process, &mut *fetcher, &[&removed], 1);

@@ -1,4 +1,4 @@
-//! The group shares its partitions out: evenly, moving few, never one to two members.
+//! The group distributes its partitions evenly, moves few, and never assigns one to two members.
 
 use std::collections::BTreeSet;
 
@@ -6,15 +6,15 @@ use runtime::transport::MemberEvent;
 use streams_core::TopicPartition;
 
 use super::env::{Env, at, must};
-use super::process::{Process, alone, check_exclusive, commit_of, settle};
+use super::process::{GroupProcess, alone, check_exclusive, commit_of, settle};
 use super::records::{TICK, by_partition, numbered, texts};
 
 pub(super) fn each_partition_has_one_owner(env: &Env) {
     let topic = env.topic("in", 6);
     let mut first = alone(env, "group", &[&topic], 6);
-    let mut second = Process::start(env, &env.member("group", &[&topic]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[&topic]));
     settle(env, &mut [&mut first, &mut second], 6);
-    let mut third = Process::start(env, &env.member("group", &[&topic]));
+    let mut third = GroupProcess::start(env, &env.member("group", &[&topic]));
     settle(env, &mut [&mut first, &mut second, &mut third], 6);
     assert_eq!([first.owned.len(), second.owned.len(), third.owned.len()], [2, 2, 2]);
     let all: BTreeSet<_> = [&first, &second, &third].iter().flat_map(|p| p.owned.iter()).collect();
@@ -25,22 +25,22 @@ pub(super) fn each_partition_has_one_owner(env: &Env) {
 pub(super) fn a_join_moves_only_what_must_move(env: &Env) {
     let topic = env.topic("in", 6);
     let mut first = alone(env, "group", &[&topic], 6);
-    let mut second = Process::start(env, &env.member("group", &[&topic]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[&topic]));
     settle(env, &mut [&mut first, &mut second], 6);
     let before = [first.owned.clone(), second.owned.clone()];
     let assigned = [first.assigned_count, second.assigned_count];
-    let mut third = Process::start(env, &env.member("group", &[&topic]));
+    let mut third = GroupProcess::start(env, &env.member("group", &[&topic]));
     settle(env, &mut [&mut first, &mut second, &mut third], 6);
     assert!(first.owned.is_subset(&before[0]) && first.owned.len() == 2);
     assert!(second.owned.is_subset(&before[1]) && second.owned.len() == 2);
-    assert_eq!([first.assigned_count, second.assigned_count], assigned, "kept, not given anew");
+    assert_eq!([first.assigned_count, second.assigned_count], assigned, "kept, not assigned again");
     assert!(first.lost.is_empty() && second.lost.is_empty(), "nothing is lost in a rebalance");
 }
 
 pub(super) fn a_revoked_partition_waits_for_its_owner(env: &Env) {
     let topic = env.topic("in", 2);
     let mut first = alone(env, "group", &[&topic], 2);
-    let mut second = Process::start(env, &env.member("group", &[&topic]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[&topic]));
     let revoked = env.eventually("a partition is revoked", || {
         second.step();
         let events = must("poll", first.member.poll(TICK));
@@ -52,7 +52,7 @@ pub(super) fn a_revoked_partition_waits_for_its_owner(env: &Env) {
             }
         })
     });
-    // Somebody in the first process is not done with it yet.
+    // A worker in the first process is not done with it yet.
     env.meanwhile(|| {
         assert_eq!(must("poll", first.member.poll(TICK)), [], "told once");
         second.step();
@@ -62,18 +62,18 @@ pub(super) fn a_revoked_partition_waits_for_its_owner(env: &Env) {
     settle(env, &mut [&mut first, &mut second], 2);
 }
 
-pub(super) fn leaving_gives_partitions_away_at_once(env: &Env) {
+pub(super) fn leaving_frees_partitions_at_once(env: &Env) {
     let topic = env.topic("in", 6);
     let mut config = env.member("group", &[&topic]);
     config.session_timeout = env.patience * 2;
-    let mut first = Process::start(env, &config);
-    let mut second = Process::start(env, &config);
-    let mut third = Process::start(env, &config);
+    let mut first = GroupProcess::start(env, &config);
+    let mut second = GroupProcess::start(env, &config);
+    let mut third = GroupProcess::start(env, &config);
     settle(env, &mut [&mut first, &mut second, &mut third], 6);
     let before = [first.owned.clone(), second.owned.clone()];
     third.leave(env, &mut [&mut first, &mut second]);
     drop(third);
-    // The session timeout is longer than patience: only the leaving can have freed them.
+    // The session timeout exceeds the time limit, so only the leave can have freed them.
     settle(env, &mut [&mut first, &mut second], 6);
     assert!(first.owned.is_superset(&before[0]) && second.owned.is_superset(&before[1]));
     second.leave(env, &mut [&mut first]);
@@ -82,7 +82,8 @@ pub(super) fn leaving_gives_partitions_away_at_once(env: &Env) {
 }
 
 pub(super) fn followers_are_fetched_and_committed(env: &Env) {
-    let (lead, follower) = (env.topic("lead", 2), env.topic("follower", 2));
+    let lead = env.topic("lead", 2);
+    let follower = env.topic("follower", 2);
     for partition in 0..2 {
         env.write(&lead, partition, numbered(3));
         env.write(&follower, partition, numbered(3));
@@ -117,13 +118,14 @@ pub(super) fn followers_are_fetched_and_committed(env: &Env) {
     }
     must("unassign followers", process.member.unassign(&followers));
     env.meanwhile(|| process.step());
-    assert_eq!(process.owned.len(), 2, "the lead's partitions are not touched by that");
+    assert_eq!(process.owned.len(), 2, "that does not affect the lead's partitions");
 }
 
-pub(super) fn two_topics_are_shared_out(env: &Env) {
-    let (one, two) = (env.topic("one", 3), env.topic("two", 5));
+pub(super) fn two_topics_are_distributed(env: &Env) {
+    let one = env.topic("one", 3);
+    let two = env.topic("two", 5);
     let mut first = alone(env, "group", &[&one, &two], 8);
-    let mut second = Process::start(env, &env.member("group", &[&one, &two]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[&one, &two]));
     settle(env, &mut [&mut first, &mut second], 8);
     env.meanwhile(|| {
         first.step();

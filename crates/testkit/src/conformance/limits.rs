@@ -10,7 +10,7 @@ use super::records::{outgoing, send, texts};
 
 const MAX: usize = 1 << 20;
 
-/// A record of about the default limit of a topic is accepted; some overhead is allowed for.
+/// A record near a topic's default limit is accepted; some overhead is allowed for.
 pub(super) fn record_of_the_maximum_size_is_accepted(env: &Env) {
     let topic = env.topic("in", 1);
     let text = "x".repeat(MAX - 60_000);
@@ -24,7 +24,7 @@ pub(super) fn record_of_the_maximum_size_is_accepted(env: &Env) {
     assert_eq!(texts(&records), [&text, "small"].map(|text| text.to_owned()));
 }
 
-/// What compression cannot make smaller.
+/// Incompressible bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let byte = || {
@@ -62,12 +62,12 @@ pub(super) fn too_large_a_record_does_not_end_the_transactional_producer(env: &E
     let error = send_too_large(env, &mut *producer, &topic);
     assert!(error.contains(&*topic), "names the topic: {error}");
     must("abort", producer.abort(env.patience));
-    env.eventually("a transaction goes through again", || {
+    env.eventually("transactions succeed again", || {
         must("begin", producer.begin());
         send(&mut *producer, &topic, 0, ["small"]);
         match producer.commit(env.patience) {
             Ok(()) => Some(()),
-            // A client may find out only now that the refused record has left a hole.
+            // A client may notice only now that the refused record left a gap.
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Abortable, "{error}");
                 must("abort", producer.abort(env.patience));
@@ -99,7 +99,7 @@ fn send_alone(
     sent.and_then(|()| producer.flush(env.patience))
 }
 
-/// A record is as large as [`record_bytes`] says, to the byte.
+/// A record has exactly the size that [`record_bytes`] computes.
 pub(super) fn record_of_exactly_the_limit_is_accepted(env: &Env) {
     let topic = env.topic_with("in", 1, &[("max.message.bytes", "20000")]);
     let mut producer = env.producer();
@@ -107,7 +107,7 @@ pub(super) fn record_of_exactly_the_limit_is_accepted(env: &Env) {
     must("a record of the limit", send_alone(env, &mut *producer, &topic, &value));
     value.push(b'x');
     let sent = send_alone(env, &mut *producer, &topic, &value);
-    must_fail("a record of a byte more", &[ErrorKind::Refused], sent);
+    must_fail("a record one byte larger", &[ErrorKind::Refused], sent);
     assert_eq!(env.read(&topic, 0, true).len(), 1);
 }
 
@@ -121,11 +121,12 @@ pub(super) fn record_of_exactly_the_limit_is_accepted_in_a_transaction(env: &Env
     must("begin", producer.begin());
     value.push(b'x');
     let sent = send_alone(env, &mut *producer, &topic, &value);
-    must_fail("a record of a byte more", &[ErrorKind::Refused], sent);
+    must_fail("a record one byte larger", &[ErrorKind::Refused], sent);
     assert_eq!(env.read(&topic, 0, true).len(), 1);
 }
 
-/// What a topic takes record by record it takes in batches too, if the producer knows its limit.
+/// Records that a topic accepts one by one are also accepted in batches, if the producer knows the
+/// topic's limit.
 pub(super) fn records_that_fit_one_by_one_are_accepted_together(env: &Env) {
     let topic = env.topic_with("in", 1, &[("max.message.bytes", "2000")]);
     let value = noise(300);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use runtime::transport::ErrorKind;
 
 use super::env::{Env, at, must, must_fail};
-use super::process::{Process, alone, commit_of, settle};
+use super::process::{GroupProcess, alone, commit_of, settle};
 use super::records::send;
 
 pub(super) fn static_member_takes_its_old_place(env: &Env) {
@@ -14,24 +14,25 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
     let config = |instance: &str| {
         let mut config = env.member("group", &[&topic]);
         config.instance_id = Some(instance.into());
-        // Longer than patience: only the instance id can have brought the partitions back.
+        // Longer than the time limit: only the instance id can have brought the partitions back.
         config.session_timeout = env.patience * 2;
         config
     };
-    let mut first = Process::start(env, &config("one"));
-    let mut second = Process::start(env, &config("two"));
+    let mut first = GroupProcess::start(env, &config("one"));
+    let mut second = GroupProcess::start(env, &config("two"));
     settle(env, &mut [&mut first, &mut second], 6);
-    let (kept, old) = (first.owned.clone(), second.owned.clone());
+    let kept = first.owned.clone();
+    let old = second.owned.clone();
     let assigned = first.assigned_count;
     let before = second.metadata(env);
     assert_eq!(before.instance_id.as_deref(), Some("two"));
-    // Dies without a word, and is started again.
+    // Crashes without leaving, and restarts.
     drop(second);
-    let mut second = Process::start(env, &config("two"));
+    let mut second = GroupProcess::start(env, &config("two"));
     env.eventually("the old partitions are back", || {
         first.step();
         second.step();
-        assert_eq!(first.owned, kept, "the other member is not disturbed");
+        assert_eq!(first.owned, kept, "the other member notices nothing");
         (second.owned == old).then_some(())
     });
     assert_eq!(first.assigned_count, assigned);
@@ -46,12 +47,16 @@ pub(super) fn static_member_takes_its_old_place(env: &Env) {
     must_fail("offsets of the old incarnation", &kinds, result);
 }
 
-/// A member that fell silent, and the one that has its partitions now.
-fn succeed(env: &Env, topic: &std::sync::Arc<str>, partitions: usize) -> (Process, Process) {
+/// A member that fell silent, and the one that owns its partitions now.
+fn succeed(
+    env: &Env,
+    topic: &std::sync::Arc<str>,
+    partitions: usize,
+) -> (GroupProcess, GroupProcess) {
     let silent = alone(env, "group", &[topic], partitions);
-    let mut successor = Process::start(env, &env.member("group", &[topic]));
+    let mut successor = GroupProcess::start(env, &env.member("group", &[topic]));
     let count = silent.owned.len();
-    env.eventually("the silent member's partitions are given away", || {
+    env.eventually("the silent member's partitions are assigned to the other", || {
         successor.step();
         (successor.owned.len() == partitions).then_some(())
     });
@@ -62,8 +67,8 @@ fn succeed(env: &Env, topic: &std::sync::Arc<str>, partitions: usize) -> (Proces
 pub(super) fn silent_member_loses_its_partitions(env: &Env) {
     let topic = env.topic("in", 4);
     let (mut silent, mut successor) = succeed(env, &topic, 4);
-    // Some may have been asked back before the silence grew too long; the rest is lost.
-    env.eventually("the silent member learns that it has lost what it had", || {
+    // Some may have been revoked before the session expired; the rest are lost.
+    env.eventually("the silent member learns that it has lost its partitions", || {
         silent.step();
         successor.step();
         (!silent.lost.is_empty()).then_some(())
@@ -73,15 +78,16 @@ pub(super) fn silent_member_loses_its_partitions(env: &Env) {
     assert_eq!((silent.owned.len(), successor.owned.len()), (2, 2));
 }
 
-pub(super) fn zombie_cannot_commit(env: &Env) {
-    let (topic, output) = (env.topic("in", 1), env.topic("out", 1));
+pub(super) fn expired_member_cannot_commit(env: &Env) {
+    let topic = env.topic("in", 1);
+    let output = env.topic("out", 1);
     let mut zombie = alone(env, "group", &[&topic], 1);
     let identity = zombie.metadata(env);
-    // Longer than until its partition is taken away: it is the group that refuses.
+    // Longer than the session: it is the group that refuses.
     let mut producer = env.init(Some(env.name("zombie")), Duration::from_secs(60));
     must("begin", producer.begin());
-    send(&mut *producer, &output, 0, ["from the grave"]);
-    let mut successor = Process::start(env, &env.member("group", &[&topic]));
+    send(&mut *producer, &output, 0, ["from a dead member"]);
+    let mut successor = GroupProcess::start(env, &env.member("group", &[&topic]));
     env.eventually("the successor has the partition", || {
         successor.step();
         thread::yield_now();
@@ -90,7 +96,7 @@ pub(super) fn zombie_cannot_commit(env: &Env) {
     let offsets = [commit_of(&at(&topic, 0), 9, "")];
     let kinds = [ErrorKind::Abortable, ErrorKind::Fenced];
     let result = producer.send_offsets(&offsets, &identity, env.patience);
-    must_fail("offsets of the zombie", &kinds, result);
+    must_fail("offsets of the expired member", &kinds, result);
     must("abort", producer.abort(env.patience));
     assert!(env.read(&output, 0, true).is_empty());
     let asked = [at(&topic, 0)];
@@ -106,7 +112,7 @@ pub(super) fn metadata_needs_membership(env: &Env) {
     assert!(metadata.generation >= 0 && !metadata.member_id.is_empty(), "{metadata:?}");
     assert_eq!(metadata.instance_id, None);
     process.leave(env, &mut []);
-    env.eventually("nobody after leaving", || match process.group.metadata() {
+    env.eventually("no identity after leaving", || match process.group.metadata() {
         Ok(_) => {
             process.step();
             None

@@ -1,16 +1,16 @@
-//! The transport conformance suite: what a [`Transport`](runtime::transport::Transport) must do,
-//! one case each.
+//! The transport conformance suite: one case for each thing that a
+//! [`Transport`](runtime::transport::Transport) must do.
 //!
-//! A transport runs it with one line, which makes every case a test of its own:
+//! A transport runs it with one line, which turns every case into a test:
 //!
 //! ```ignore
 //! fn env(case: &str) -> Env { Env::new(transport(), case) }
 //! headwater_testkit::transport_conformance!(env);
 //! ```
 //!
-//! Cases speak to the transport only through its traits and wait with deadlines, never for a fixed
-//! time, so that they hold for a broker on a busy machine as well as for a log in memory. They fail
-//! by panicking.
+//! Cases use the transport only through its traits, and wait with deadlines, never for a fixed
+//! time. So they work with a broker on a busy machine as well as with a log in memory. They fail by
+//! panicking.
 
 mod ends;
 mod env;
@@ -32,10 +32,10 @@ pub use env::{Env, Maintain};
 
 /// One thing that a transport must do.
 #[derive(Clone, Copy, Debug)]
-pub struct Case {
-    /// Its name: the module and the function.
+pub struct ConformanceCase {
+    /// Its name: module and function.
     pub name: &'static str,
-    /// Runs it; panics when the transport does otherwise.
+    /// Runs it; panics if the transport does not conform.
     pub run: fn(&Env),
 }
 
@@ -46,11 +46,11 @@ macro_rules! __each_conformance_case {
     ([$($callback:tt)*] $args:tt) => {
         $($callback)* ! { $args
             topics::created_topic_is_described,
-            topics::created_topic_takes_any_time_that_it_is_told_to,
-            topics::unknown_topic_is_not_created_by_asking,
+            topics::created_topic_accepts_any_timestamp_if_configured,
+            topics::describing_an_unknown_topic_does_not_create_it,
             topics::creating_twice_is_an_error,
             topics::bad_configuration_is_refused,
-            topics::names_that_no_topic_has_are_refused,
+            topics::invalid_topic_names_are_refused,
             topics::names_that_differ_only_in_dots_are_refused,
             topics::producing_to_an_unknown_topic_fails,
             topics::reading_an_unknown_topic_fails,
@@ -70,7 +70,7 @@ macro_rules! __each_conformance_case {
             fetching::waker_ends_a_waiting_poll,
             ends::the_end_is_known_when_everything_was_delivered,
             ends::the_end_of_an_empty_partition_is_known,
-            ends::the_end_lies_behind_markers_and_aborted_records,
+            ends::the_end_is_after_markers_and_aborted_records,
             ends::the_end_is_where_an_open_transaction_begins,
             ends::the_end_is_unknown_again_after_a_rewind,
             ends::the_end_wakes_a_waiting_poll,
@@ -78,7 +78,7 @@ macro_rules! __each_conformance_case {
             transactions::uncommitted_is_visible_to_read_uncommitted,
             transactions::aborted_is_never_visible,
             transactions::partitions_commit_together,
-            transactions::markers_take_offsets,
+            transactions::markers_occupy_offsets,
             transactions::open_transaction_holds_back_later_records,
             transactions::newer_producer_fences_the_older,
             transactions::newer_producer_ends_the_transaction_of_the_older,
@@ -94,14 +94,14 @@ macro_rules! __each_conformance_case {
             groups::each_partition_has_one_owner,
             groups::a_join_moves_only_what_must_move,
             groups::a_revoked_partition_waits_for_its_owner,
-            groups::leaving_gives_partitions_away_at_once,
+            groups::leaving_frees_partitions_at_once,
             groups::followers_are_fetched_and_committed,
-            groups::two_topics_are_shared_out,
+            groups::two_topics_are_distributed,
             membership::static_member_takes_its_old_place,
             membership::silent_member_loses_its_partitions,
-            membership::zombie_cannot_commit,
+            membership::expired_member_cannot_commit,
             membership::metadata_needs_membership,
-            reading::bounds_are_beginning_and_end,
+            reading::bounds_are_start_and_end,
             reading::reads_from_the_given_offset,
             reading::several_partitions_at_once,
             reading::position_passes_over_gaps,
@@ -124,7 +124,7 @@ macro_rules! __each_conformance_case {
 
 macro_rules! list {
     (() $($module:ident :: $case:ident),* $(,)?) => {
-        vec![$(Case {
+        vec![$(ConformanceCase {
             name: concat!(stringify!($module), "::", stringify!($case)),
             run: $module::$case,
         }),*]
@@ -132,7 +132,7 @@ macro_rules! list {
 }
 
 /// All cases.
-pub fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<ConformanceCase> {
     __each_conformance_case!([list]())
 }
 
@@ -140,7 +140,7 @@ pub fn cases() -> Vec<Case> {
 ///
 /// # Panics
 ///
-/// When the transport does otherwise, or if there is no such case.
+/// If the transport does not conform, or if there is no such case.
 pub fn run(name: &str, env: &Env) {
     let case = cases().into_iter().find(|case| case.name == name);
     match case {
@@ -149,9 +149,9 @@ pub fn run(name: &str, env: &Env) {
     }
 }
 
-/// Makes each case of the suite a `#[test]`. The argument is a function from the case's name to its
-/// [`Env`], or to an `Option<Env>`: where there is none (no broker), the case passes without having
-/// run, and says so.
+/// Turns each case of the suite into a `#[test]`. The argument is a function from the case's name
+/// to its [`Env`], or to an `Option<Env>`. For `None` (no broker), the case passes without running,
+/// and says so.
 #[macro_export]
 macro_rules! transport_conformance {
     ($env:path) => {
@@ -168,7 +168,7 @@ macro_rules! __conformance_tests {
             let name = concat!(stringify!($module), "::", stringify!($case));
             match ::std::convert::Into::<::std::option::Option<_>>::into($env(name)) {
                 ::std::option::Option::Some(env) => $crate::conformance::run(name, &env),
-                ::std::option::Option::None => ::std::println!("skipped: nothing to run {name} on"),
+                ::std::option::Option::None => ::std::println!("skipped {name}: no transport"),
             }
         }
     )*};

@@ -7,14 +7,14 @@ use runtime::transport::{CommittedOffset, ErrorKind, GroupMetadata};
 use streams_core::TopicPartition;
 
 use super::env::{Env, at, must, must_fail};
-use super::process::{Process, alone, commit_of, settle};
+use super::process::{GroupProcess, alone, commit_of, settle};
 use super::records::send;
 
-fn committed(env: &Env, process: &Process, partition: &TopicPartition) -> CommittedOffset {
+fn committed(env: &Env, process: &GroupProcess, partition: &TopicPartition) -> CommittedOffset {
     let partitions = std::slice::from_ref(partition);
     let found = env.retry("committed", || process.group.committed(partitions, env.patience));
     assert_eq!(found.len(), 1);
-    found.into_iter().next().unwrap_or_else(|| unreachable!("one was asked for"))
+    found.into_iter().next().unwrap_or_else(|| unreachable!("asked for one"))
 }
 
 fn offset(offset: i64, metadata: &str) -> CommittedOffset {
@@ -26,9 +26,11 @@ fn nothing() -> CommittedOffset {
 }
 
 pub(super) fn commit_with_the_transaction(env: &Env) {
-    let (input, output) = (env.topic("in", 2), env.topic("out", 1));
+    let input = env.topic("in", 2);
+    let output = env.topic("out", 1);
     let mut process = alone(env, "group", &[&input], 2);
-    let (first, second) = (at(&input, 0), at(&input, 1));
+    let first = at(&input, 0);
+    let second = at(&input, 1);
     assert_eq!(committed(env, &process, &first), nothing());
     let mut producer = env.transactional("t");
     must("begin", producer.begin());
@@ -39,7 +41,7 @@ pub(super) fn commit_with_the_transaction(env: &Env) {
     must("commit", producer.commit(env.patience));
     assert_eq!(committed(env, &process, &first), offset(5, "stream time 17"));
     assert_eq!(committed(env, &process, &second), offset(7, ""));
-    // Offsets alone are a transaction too, and go backward as well as forward.
+    // A transaction may consist of offsets only, and they may go backward as well as forward.
     must("begin", producer.begin());
     let offsets = [commit_of(&first, 4, "back")];
     must("send offsets", producer.send_offsets(&offsets, &group, env.patience));
@@ -49,7 +51,8 @@ pub(super) fn commit_with_the_transaction(env: &Env) {
 }
 
 pub(super) fn are_dropped_with_the_transaction(env: &Env) {
-    let (input, output) = (env.topic("in", 1), env.topic("out", 1));
+    let input = env.topic("in", 1);
+    let output = env.topic("out", 1);
     let mut process = alone(env, "group", &[&input], 1);
     let partition = at(&input, 0);
     let mut producer = env.transactional("t");
@@ -79,17 +82,18 @@ pub(super) fn of_an_open_transaction_are_not_stable(env: &Env) {
     assert_eq!(committed(env, &process, &partition), offset(5, ""));
 }
 
-/// A member, its identity before somebody else joined, and the other.
-fn outdated(env: &Env, input: &Arc<str>) -> (Process, GroupMetadata, Process) {
+/// A member, its identity before another member joined, and the other member.
+fn outdated(env: &Env, input: &Arc<str>) -> (GroupProcess, GroupMetadata, GroupProcess) {
     let mut first = alone(env, "group", &[input], 2);
     let old = first.metadata(env);
-    let mut second = Process::start(env, &env.member("group", &[input]));
+    let mut second = GroupProcess::start(env, &env.member("group", &[input]));
     settle(env, &mut [&mut first, &mut second], 2);
     (first, old, second)
 }
 
 pub(super) fn stale_generation_is_refused(env: &Env) {
-    let (input, output) = (env.topic("in", 2), env.topic("out", 1));
+    let input = env.topic("in", 2);
+    let output = env.topic("out", 1);
     let (mut first, old, mut second) = outdated(env, &input);
     let new = env.eventually("a newer generation", || {
         second.step();
@@ -115,7 +119,8 @@ pub(super) fn stale_generation_is_refused(env: &Env) {
 }
 
 pub(super) fn unknown_member_is_refused(env: &Env) {
-    let (input, output) = (env.topic("in", 1), env.topic("out", 1));
+    let input = env.topic("in", 1);
+    let output = env.topic("out", 1);
     let mut process = alone(env, "group", &[&input], 1);
     let stranger = GroupMetadata { member_id: "nobody".into(), ..process.metadata(env) };
     let mut producer = env.transactional("t");
@@ -133,7 +138,8 @@ pub(super) fn commit_outside_transactions(env: &Env) {
     let input = env.topic("in", 2);
     let mut process = alone(env, "group", &[&input], 2);
     process.metadata(env);
-    let (first, second) = (at(&input, 0), at(&input, 1));
+    let first = at(&input, 0);
+    let second = at(&input, 1);
     let offsets = [commit_of(&first, 11, "text")];
     env.retry("commit", || process.group.commit(&offsets, env.patience));
     assert_eq!(committed(env, &process, &first), offset(11, "text"));

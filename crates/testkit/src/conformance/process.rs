@@ -1,4 +1,4 @@
-//! A process of a group: a member that answers its events as the runtime does.
+//! A process in a group: a member that responds to its events as the runtime does.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use streams_core::TopicPartition;
 use super::env::{Env, must};
 
 /// A member and what it owns.
-pub(super) struct Process {
+pub(super) struct GroupProcess {
     pub(super) member: Box<dyn Member>,
     pub(super) group: Arc<dyn Group>,
-    /// From the event that gave a partition until it was unassigned.
+    /// From the event that assigned a partition until it was unassigned.
     pub(super) owned: BTreeSet<TopicPartition>,
-    /// What it was told is gone.
+    /// The partitions that it was told it had lost.
     pub(super) lost: BTreeSet<TopicPartition>,
-    /// How many partitions were ever given to it.
+    /// How many partitions were ever assigned to it.
     pub(super) assigned_count: usize,
-    /// The transport refuses it for good.
+    /// Whether the transport refuses it permanently.
     pub(super) dead: bool,
 }
 
-impl Process {
+impl GroupProcess {
     pub(super) fn start(env: &Env, config: &MemberConfig) -> Self {
         let member = must("join", env.transport().member(config));
         let group = member.group();
@@ -39,7 +39,7 @@ impl Process {
         }
     }
 
-    /// Polls once and answers what comes.
+    /// Polls once and responds to the events.
     pub(super) fn step(&mut self) {
         if self.dead {
             return;
@@ -85,8 +85,8 @@ impl Process {
         }
     }
 
-    /// Leaves the group and completes that.
-    pub(super) fn leave(&mut self, env: &Env, others: &mut [&mut Process]) {
+    /// Leaves the group, and waits until it has left.
+    pub(super) fn leave(&mut self, env: &Env, others: &mut [&mut GroupProcess]) {
         must("leave", self.member.leave(env.patience));
         env.eventually("the leaving member is rid of its partitions", || {
             self.step();
@@ -96,7 +96,7 @@ impl Process {
         });
     }
 
-    /// Who it is, once it is somebody.
+    /// Its identity, once it has one.
     pub(super) fn metadata(&mut self, env: &Env) -> GroupMetadata {
         env.eventually("the member has an identity", || {
             self.step();
@@ -110,10 +110,11 @@ impl Process {
     }
 }
 
-/// Steps all until the group's `partitions` partitions are shared out evenly, never twice at once.
-pub(super) fn settle(env: &Env, processes: &mut [&mut Process], partitions: usize) {
-    env.eventually(&format!("{partitions} partitions are shared out evenly"), || {
-        // The latest first: what it must not have yet, the others have not given up yet.
+/// Steps all processes until the group's `partitions` partitions are distributed evenly, none owned
+/// twice at any time.
+pub(super) fn settle(env: &Env, processes: &mut [&mut GroupProcess], partitions: usize) {
+    env.eventually(&format!("{partitions} partitions are distributed evenly"), || {
+        // Step the latest first: it must not own what the others have not given up yet.
         for index in (0..processes.len()).rev() {
             processes[index].step();
             check_exclusive(&as_refs(processes));
@@ -124,19 +125,24 @@ pub(super) fn settle(env: &Env, processes: &mut [&mut Process], partitions: usiz
     });
 }
 
-/// A member of `group` on its own that has all partitions of `topics`.
-pub(super) fn alone(env: &Env, group: &str, topics: &[&Arc<str>], partitions: usize) -> Process {
-    let mut process = Process::start(env, &env.member(group, topics));
+/// The only member of `group`, which owns all partitions of `topics`.
+pub(super) fn alone(
+    env: &Env,
+    group: &str,
+    topics: &[&Arc<str>],
+    partitions: usize,
+) -> GroupProcess {
+    let mut process = GroupProcess::start(env, &env.member(group, topics));
     settle(env, &mut [&mut process], partitions);
     process
 }
 
-fn as_refs<'a>(processes: &'a [&mut Process]) -> Vec<&'a Process> {
+fn as_refs<'a>(processes: &'a [&mut GroupProcess]) -> Vec<&'a GroupProcess> {
     processes.iter().map(|process| &**process).collect()
 }
 
 /// No partition is owned twice.
-pub(super) fn check_exclusive(processes: &[&Process]) {
+pub(super) fn check_exclusive(processes: &[&GroupProcess]) {
     let mut seen = BTreeSet::new();
     for process in processes.iter().filter(|process| !process.dead) {
         for partition in &process.owned {

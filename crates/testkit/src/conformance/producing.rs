@@ -1,4 +1,4 @@
-//! What is sent is what is read.
+//! Records are read as they were sent.
 
 use runtime::transport::Outgoing;
 use streams_core::{Headers, partition_for};
@@ -20,7 +20,7 @@ pub(super) fn order_timestamps_and_offsets_are_kept(env: &Env) {
     assert_eq!(texts(&records), ["0", "1", "2", "3", "4"]);
     assert_eq!(offsets(&records), [0, 1, 2, 3, 4]);
     let read: Vec<_> = records.iter().map(|record| record.timestamp).collect();
-    assert_eq!(read, times, "the producer's timestamps, in whatever order");
+    assert_eq!(read, times, "the producer's timestamps, in any order");
 }
 
 pub(super) fn headers_are_kept(env: &Env) {
@@ -83,8 +83,9 @@ pub(super) fn keys_choose_partitions_as_the_java_client_does(env: &Env) {
 pub(super) fn records_without_key_are_spread(env: &Env) {
     let topic = env.topic("in", 3);
     let mut producer = env.producer();
-    let (text, mut sent) = ("x".repeat(100), 0);
-    // A producer may stay with one partition for a while: few large batches, not many small ones.
+    let text = "x".repeat(100);
+    let mut sent = 0;
+    // A producer may stay with one partition for a while, to send few large batches.
     env.eventually("every partition has some", || {
         for _ in 0..100 {
             let record = Outgoing { partition: None, key: None, ..outgoing(&topic, 0, &text) };
@@ -117,7 +118,8 @@ pub(super) fn many_records_arrive_once_and_in_order(env: &Env) {
 pub(super) fn last_offset_follows_tracked_partitions(env: &Env) {
     let topic = env.topic("in", 2);
     env.write(&topic, 0, numbered(5));
-    let (tracked, other) = (at(&topic, 0), at(&topic, 1));
+    let tracked = at(&topic, 0);
+    let other = at(&topic, 1);
     let mut producer = env.transactional("tracking");
     producer.track(&tracked);
     assert_eq!(producer.last_offset(&tracked), None, "nothing sent");
@@ -125,7 +127,7 @@ pub(super) fn last_offset_follows_tracked_partitions(env: &Env) {
     send(&mut *producer, &topic, 0, ["a", "b", "c"]);
     send(&mut *producer, &topic, 1, ["d"]);
     must("flush", producer.flush(env.patience));
-    assert_eq!(producer.last_offset(&tracked), Some(7), "5 were there, 3 came");
+    assert_eq!(producer.last_offset(&tracked), Some(7), "5 exist, 3 were read");
     assert_eq!(producer.last_offset(&other), None, "not tracked");
     must("commit", producer.commit(env.patience));
     assert_eq!(producer.last_offset(&tracked), Some(7), "the marker is not a record");

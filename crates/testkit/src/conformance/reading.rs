@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::env::{Env, at, must};
 use super::records::{TICK, by_partition, numbered, offsets, send, texts};
 
-pub(super) fn bounds_are_beginning_and_end(env: &Env) {
+pub(super) fn bounds_are_start_and_end(env: &Env) {
     let topic = env.topic("in", 2);
     let mut reader = env.reader(true);
     let mut bounds = |p| env.retry("bounds", || reader.bounds(&at(&topic, p), env.patience));
@@ -16,10 +16,10 @@ pub(super) fn bounds_are_beginning_and_end(env: &Env) {
     must("begin", producer.begin());
     send(&mut *producer, &topic, 1, ["open"]);
     must("flush", producer.flush(env.patience));
-    assert_eq!(bounds(1), (0, 1), "the end counts what is not committed");
+    assert_eq!(bounds(1), (0, 1), "the end includes uncommitted records");
     must("commit", producer.commit(env.patience));
-    // A broker writes the marker after it has answered.
-    env.eventually("the end counts the marker", || (bounds(1) == (0, 2)).then_some(()));
+    // A broker writes the marker after it has responded.
+    env.eventually("the end includes the marker", || (bounds(1) == (0, 2)).then_some(()));
 }
 
 pub(super) fn reads_from_the_given_offset(env: &Env) {
@@ -64,7 +64,7 @@ pub(super) fn several_partitions_at_once(env: &Env) {
     }
 }
 
-/// For longer than a reader thinks nothing of it that nothing comes.
+/// Longer than a reader waits before it doubts that nothing comes.
 pub(super) fn waits_long_for_an_open_transaction(env: &Env) {
     let topic = env.topic("in", 1);
     let partition = at(&topic, 0);
@@ -73,7 +73,7 @@ pub(super) fn waits_long_for_an_open_transaction(env: &Env) {
     must("begin", producer.begin());
     send(&mut *producer, &topic, 0, ["held back"]);
     must("flush", producer.flush(env.patience));
-    env.write(&topic, 0, ["behind it"]);
+    env.write(&topic, 0, ["after it"]);
     let mut reader = env.reader(true);
     must("add", reader.add(&partition, 0));
     let mut seen = Vec::new();
@@ -92,7 +92,7 @@ pub(super) fn waits_long_for_an_open_transaction(env: &Env) {
         (reader.position(&partition)? >= 5).then_some(())
     });
     let mut all = numbered(3);
-    all.extend(["held back".to_owned(), "behind it".to_owned()]);
+    all.extend(["held back".to_owned(), "after it".to_owned()]);
     assert_eq!(seen, all);
 }
 
@@ -104,7 +104,7 @@ pub(super) fn position_passes_over_gaps(env: &Env) {
     send(&mut *producer, &topic, 0, numbered(300));
     must("flush", producer.flush(env.patience));
     must("abort", producer.abort(env.patience));
-    // Only aborted records and a marker: nothing to deliver, and yet all is read.
+    // Only aborted records and a marker: nothing is delivered, but everything is read.
     env.eventually("the position is at the end", || {
         let (records, position) = env.read_from(&partition, 0, true);
         assert!(records.is_empty());

@@ -15,7 +15,7 @@ pub(super) const TICK: Duration = Duration::from_millis(20);
 /// The timestamp of records where it does not matter.
 pub(super) const TIME: i64 = 1_700_000_000_000;
 
-/// A record to partition `partition` of `topic`, its key and value being `text`.
+/// A record for partition `partition` of `topic`, with `text` as key and value.
 pub(super) fn outgoing<'a>(topic: &'a Arc<str>, partition: i32, text: &'a str) -> Outgoing<'a> {
     Outgoing {
         topic,
@@ -60,10 +60,10 @@ impl Env {
         must("commit", producer.commit(self.patience));
     }
 
-    /// What a reader sees of a partition from `offset` to the end that it can reach, and that
-    /// position.
+    /// The records that a reader sees in a partition from `offset` to the end it can reach, and
+    /// that position.
     ///
-    /// Ends when the position has reached the end of the partition, or when nothing more came for a
+    /// Ends when the position reaches the end of the partition, or when nothing more comes for a
     /// while.
     pub(super) fn read_from(
         &self,
@@ -92,7 +92,7 @@ impl Env {
         }
     }
 
-    /// What a reader sees of the whole partition.
+    /// The records that a reader sees in the whole partition.
     pub(super) fn read(
         &self,
         topic: &Arc<str>,
@@ -119,7 +119,7 @@ impl Env {
     }
 }
 
-/// Copies what was fetched from `partition`; anything from elsewhere is an error.
+/// Copies the records fetched from `partition`; records of another partition are an error.
 pub(super) fn collect(
     fetched: Vec<Fetched>,
     partition: &TopicPartition,
@@ -131,7 +131,7 @@ pub(super) fn collect(
     }
 }
 
-/// Copies what was fetched, by partition, in order.
+/// Copies the fetched records, by partition, in order.
 pub(super) fn by_partition(fetched: Vec<Fetched>) -> BTreeMap<TopicPartition, Vec<OwnedRecord>> {
     let mut partitions = BTreeMap::<_, Vec<_>>::new();
     for Fetched { partition, batch } in fetched {

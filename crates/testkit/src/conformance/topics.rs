@@ -21,7 +21,7 @@ pub(super) fn created_topic_is_described(env: &Env) {
 }
 
 /// What internal topics are created with.
-pub(super) fn created_topic_takes_any_time_that_it_is_told_to(env: &Env) {
+pub(super) fn created_topic_accepts_any_timestamp_if_configured(env: &Env) {
     let any = i64::MAX.to_string();
     let config = [
         ("message.timestamp.type", "CreateTime"),
@@ -46,7 +46,7 @@ pub(super) fn created_topic_takes_any_time_that_it_is_told_to(env: &Env) {
     assert_eq!(found, times);
 }
 
-pub(super) fn unknown_topic_is_not_created_by_asking(env: &Env) {
+pub(super) fn describing_an_unknown_topic_does_not_create_it(env: &Env) {
     let known = env.topic("known", 1);
     let unknown = env.name("unknown");
     let mut admin = env.admin();
@@ -83,7 +83,7 @@ pub(super) fn bad_configuration_is_refused(env: &Env) {
     }
 }
 
-pub(super) fn names_that_no_topic_has_are_refused(env: &Env) {
+pub(super) fn invalid_topic_names_are_refused(env: &Env) {
     let mut admin = env.admin();
     let long = env.name(&"x".repeat(249));
     let start =

@@ -1,4 +1,4 @@
-//! Transactions: all or nothing, and only by the newest producer.
+//! Transactions are atomic, and only the newest producer can write them.
 
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ pub(super) fn aborted_is_never_visible(env: &Env) {
 }
 
 pub(super) fn partitions_commit_together(env: &Env) {
-    let (one, two) = (env.topic("one", 2), env.topic("two", 1));
+    let one = env.topic("one", 2);
+    let two = env.topic("two", 1);
     let mut producer = env.transactional("t");
     let parts = [(&one, 0), (&one, 1), (&two, 0)];
     for (round, commit) in [true, false, true].into_iter().enumerate() {
@@ -65,7 +66,7 @@ pub(super) fn partitions_commit_together(env: &Env) {
     }
 }
 
-pub(super) fn markers_take_offsets(env: &Env) {
+pub(super) fn markers_occupy_offsets(env: &Env) {
     let topic = env.topic("out", 1);
     env.write_committed(&topic, 0, &["a", "b"]);
     let mut producer = env.transactional("aborting");
@@ -79,7 +80,7 @@ pub(super) fn markers_take_offsets(env: &Env) {
     let (records, position) = env.read_from(&at(&topic, 0), 0, true);
     assert_eq!(texts(&records), ["a", "b", "c"]);
     assert_eq!(offsets(&records), [0, 1, 5]);
-    assert_eq!(position, 7, "past the last marker");
+    assert_eq!(position, 7, "after the last marker");
     let mut reader = env.reader(true);
     let bounds = must("bounds", reader.bounds(&at(&topic, 0), env.patience));
     assert_eq!(bounds, (0, 7), "markers count");

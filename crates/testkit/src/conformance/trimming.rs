@@ -1,4 +1,4 @@
-//! Records that go away: deleted, compacted, expired.
+//! Records that disappear: deleted, compacted, expired.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) fn deleted_records_are_gone(env: &Env) {
     let partition = at(&topic, 0);
     must("delete", env.admin().delete_records(&[(partition.clone(), 4)], env.patience));
     let mut reader = env.reader(true);
-    env.eventually("the beginning has moved", || {
+    env.eventually("the start has moved", || {
         (must("bounds", reader.bounds(&partition, env.patience)) == (4, 10)).then_some(())
     });
     assert_eq!(offsets(&env.read_from(&partition, 4, true).0), (4..10).collect::<Vec<_>>());
@@ -26,7 +26,7 @@ pub(super) fn deleted_records_are_gone(env: &Env) {
     assert_eq!(records.last().map(|record| record.offset), Some(10), "offsets go on");
 }
 
-/// Sends key and value, a tombstone if there is no value, to partition 0.
+/// Sends a key and value to partition 0; without a value, a tombstone.
 fn put(
     producer: &mut dyn runtime::transport::Producer,
     topic: &std::sync::Arc<str>,

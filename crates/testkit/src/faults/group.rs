@@ -1,5 +1,5 @@
-//! A membership with faults. It is also stricter than a log that is kind: partitions that are given
-//! up twice are an error, as librdkafka has it.
+//! A membership with faults. It is also as strict as librdkafka: unassigning a partition twice is
+//! an error.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,11 +18,11 @@ pub(super) struct FaultyMember {
     member: Box<dyn Member>,
     faults: Faults,
     assigned: BTreeSet<TopicPartition>,
-    /// Lead partitions that were asked back and are not unassigned yet.
+    /// Lead partitions that were revoked and are not unassigned yet.
     asked_back: BTreeSet<TopicPartition>,
-    /// Lead partitions that are lost, which is kept back.
+    /// Lead partitions whose loss has not been reported.
     untold: Vec<TopicPartition>,
-    /// What is told when that is settled.
+    /// Events to report once that is settled.
     later: VecDeque<MemberEvent>,
 }
 
@@ -38,8 +38,8 @@ impl FaultyMember {
         }
     }
 
-    /// What is told now of what has happened. Who has lost everything may keep that back and join
-    /// again; if he is given the same, nobody learns that he is another member.
+    /// The events to report now. A client that has lost everything may not report it and join
+    /// again. If it gets the same partitions, the application never learns that it is a new member.
     fn tell(&mut self) -> Result<Vec<MemberEvent>> {
         let mut told = Vec::new();
         while let Some(event) = self.later.pop_front() {
@@ -53,7 +53,7 @@ impl FaultyMember {
                     told.push(MemberEvent::Lost(std::mem::take(&mut self.untold)));
                     break;
                 }
-                // What was lost has to be given up first.
+                // Lost partitions have to be unassigned first.
                 MemberEvent::Assigned(leads)
                     if leads.iter().any(|lead| self.assigned.contains(lead)) =>
                 {
@@ -70,12 +70,12 @@ impl FaultyMember {
         Ok(told)
     }
 
-    /// As in librdkafka, which does not join again while it waits for something to be unassigned.
+    /// As in librdkafka, which does not join again until everything is unassigned.
     fn is_kept_back(&self) -> bool {
         self.asked_back.is_empty() && self.faults.fault(Call::Lose) == Some(Fault::LostReply)
     }
 
-    /// Whether the group has given it to us again already, which is not told yet.
+    /// Whether the group has already assigned it again, which is not reported yet.
     fn is_coming(&self, partition: &TopicPartition) -> bool {
         self.later.iter().any(|event| match event {
             MemberEvent::Assigned(leads) => leads.contains(partition),
@@ -83,7 +83,7 @@ impl FaultyMember {
         })
     }
 
-    /// The member below joins when what it had is given up.
+    /// The inner member joins once its partitions are unassigned.
     fn join_again(&mut self) -> Result<()> {
         let all: Vec<_> = self.assigned.iter().cloned().collect();
         self.member.unassign(&all)?;
@@ -135,7 +135,8 @@ impl Member for FaultyMember {
     }
 
     fn fetcher(&self) -> Result<Box<dyn Fetcher>> {
-        let (fetcher, faults) = (self.member.fetcher()?, self.faults.clone());
+        let fetcher = self.member.fetcher()?;
+        let faults = self.faults.clone();
         Ok(Box::new(FaultyFetcher::new(fetcher, faults)))
     }
 

@@ -1,9 +1,10 @@
-//! Who was told what, and what the log took from whom: so that two owners of a partition show.
+//! Records what each instance was told and what the log accepted from it, to detect two owners of a
+//! partition.
 //!
-//! Whoever commits an offset goes on from one that he knows: he was told it when he looked up where
-//! the partition goes on, or when his last commit was confirmed. If the log takes a commit that
-//! goes on from anything but the commit before, two had the partition at once, or one of them
-//! worked on from something that was not committed.
+//! An instance that commits an offset continues from one that it knows: from the committed offset
+//! it looked up, or from its last confirmed commit. If the log accepts a commit that does not
+//! continue from the previous one, two instances owned the partition at once, or one continued from
+//! an uncommitted offset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -13,20 +14,19 @@ use streams_core::TopicPartition;
 
 use crate::lock::lock;
 
-/// What the log took, of all instances.
+/// The commits that the log accepted, of all instances.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    /// Which partitions are the inputs of the task that a changelog belongs to: by the changelog's
-    /// topic, the topics of the inputs.
+pub(crate) struct CommitLedger {
+    /// The input topics of the task that owns a changelog, by the changelog's topic.
     pub(crate) inputs: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    taken: Mutex<Taken>,
+    taken: Mutex<TakenCommits>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct TakenCommits {
     committed: BTreeMap<TopicPartition, (i64, Arc<str>)>,
-    last: BTreeMap<TopicPartition, Last>,
-    /// What was committed outside of transactions.
+    last: BTreeMap<TopicPartition, LastCommit>,
+    /// Offsets committed outside transactions.
     untransacted: BTreeMap<TopicPartition, i64>,
     /// The offsets of each transaction, in order.
     commits: Vec<Commit>,
@@ -41,66 +41,67 @@ pub(crate) type Commit = BTreeMap<TopicPartition, CommittedOffset>;
 
 /// The last commit of a partition.
 #[derive(Debug, Default)]
-struct Last {
+struct LastCommit {
     before: Option<CommittedOffset>,
     now: Option<CommittedOffset>,
     /// A changelog of the task was written with it.
     shows: bool,
 }
 
-impl Ledger {
-    /// The first thing that was wrong.
+impl CommitLedger {
+    /// The first violation.
     pub(crate) fn wrong(&self) -> Option<String> {
         lock(&self.taken).wrong.clone()
     }
 
-    /// Up to where the input is acknowledged, with any guarantee; `None`: nobody has said so yet.
+    /// The offset up to which the input is acknowledged, with any guarantee; `None` if no commit
+    /// said so yet.
     pub(crate) fn acknowledged(&self, partition: &TopicPartition) -> Option<i64> {
         let taken = lock(&self.taken);
         let committed = taken.committed.get(partition).map(|(offset, _)| *offset);
         committed.max(taken.untransacted.get(partition).copied())
     }
 
-    /// How many records of all inputs together.
+    /// The number of records acknowledged, of all inputs together.
     pub(crate) fn acknowledged_in_all(&self) -> i64 {
         let taken = lock(&self.taken);
         let committed = taken.committed.values().map(|(offset, _)| *offset);
         committed.chain(taken.untransacted.values().copied()).sum()
     }
 
-    /// How many transactions with offsets the log took.
+    /// How many transactions with offsets the log accepted.
     pub(crate) fn transactions(&self) -> u64 {
         lock(&self.taken).transactions
     }
 
-    /// The offsets of all transactions that had some, in order.
+    /// The offsets of every transaction that had any, in order.
     pub(crate) fn commits(&self) -> Vec<Commit> {
         lock(&self.taken).commits.clone()
     }
 
-    /// How often the log itself has fenced a producer: for a newer one, or for a transaction that
-    /// took too long.
+    /// How often the log itself fenced a producer, for a newer one or after a transaction timed
+    /// out.
     pub(crate) fn fenced(&self) -> u64 {
         lock(&self.taken).fenced
     }
 
-    /// How often the log itself has told a member that its partitions are gone.
+    /// How often the log itself told a member that its partitions are lost.
     pub(crate) fn lost(&self) -> u64 {
         lock(&self.taken).lost
     }
 }
 
-/// What the log has of a transaction that is open.
+/// The part of an open transaction that the log has.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    offsets: BTreeMap<TopicPartition, Step>,
-    /// Partitions that were written by their number: changelogs among them.
+    offsets: BTreeMap<TopicPartition, OffsetStep>,
+    /// Partitions that were written by number, which include the changelogs.
     written: BTreeSet<TopicPartition>,
 }
 
-/// From where to where a commit goes in a partition.
+/// The range of offsets that a commit covers in a partition.
 #[derive(Clone, Debug)]
-struct Step {
+struct OffsetStep {
     from: Option<i64>,
     to: i64,
     metadata: String,
@@ -114,21 +115,21 @@ impl Transaction {
     }
 }
 
-/// One life of an instance, for the ledger.
+/// One run of an instance, as the ledger sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Witness {
     name: Arc<str>,
-    ledger: Arc<Ledger>,
+    ledger: Arc<CommitLedger>,
     known: Arc<Mutex<BTreeMap<TopicPartition, Option<i64>>>>,
 }
 
 impl Witness {
-    pub(crate) fn new(name: &str, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(name: &str, ledger: Arc<CommitLedger>) -> Self {
         Self { name: name.into(), ledger, known: Arc::default() }
     }
 
-    /// What was committed before the last commit of each partition, in place of what is now; where
-    /// the tables can tell that there was one more.
+    /// For each partition, the offset of the commit before the last one, where the tables can show
+    /// that there was a later one.
     pub(super) fn take_back(&self, partitions: &[TopicPartition], found: &mut [CommittedOffset]) {
         let taken = lock(&self.ledger.taken);
         for (partition, found) in partitions.iter().zip(found) {
@@ -139,47 +140,47 @@ impl Witness {
         }
     }
 
-    /// The instance was told where these partitions go on.
+    /// The instance was told the committed offsets of these partitions.
     pub(super) fn looked_up(&self, partitions: &[TopicPartition], found: &[CommittedOffset]) {
         let found = found.iter().map(|committed| committed.offset);
         lock(&self.known).extend(partitions.iter().cloned().zip(found));
     }
 
-    /// What the log itself said to a producer.
+    /// The log's own response to a producer.
     pub(super) fn said<T>(&self, answer: &Result<T>) {
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Fenced) {
             lock(&self.ledger.taken).fenced += 1;
         }
     }
 
-    /// What the log itself told a member.
+    /// The log's own event for a member.
     pub(super) fn heard(&self, events: &[MemberEvent]) {
         if events.iter().any(|event| matches!(event, MemberEvent::Lost(_))) {
             lock(&self.ledger.taken).lost += 1;
         }
     }
 
-    /// The log has taken offsets outside of any transaction.
+    /// The log accepted offsets outside any transaction.
     pub(super) fn noted(&self, offsets: &[OffsetCommit]) {
         let offsets = offsets.iter().map(|commit| (commit.partition.clone(), commit.offset));
         lock(&self.ledger.taken).untransacted.extend(offsets);
     }
 
-    /// Offsets have joined a transaction.
+    /// Offsets were added to a transaction.
     pub(super) fn sent(&self, transaction: &mut Transaction, offsets: &[OffsetCommit]) {
         let known = lock(&self.known);
         for OffsetCommit { partition, offset, metadata } in offsets {
             let from = known.get(partition).copied().flatten();
-            let step = Step { from, to: *offset, metadata: metadata.clone() };
+            let step = OffsetStep { from, to: *offset, metadata: metadata.clone() };
             transaction.offsets.insert(partition.clone(), step);
         }
     }
 
-    /// The log has committed a transaction, whether the instance learns of it or not.
+    /// The log committed a transaction, whether the instance learns of it or not.
     pub(super) fn accepted(&self, transaction: &Transaction) {
         let mut taken = lock(&self.ledger.taken);
         taken.transactions += u64::from(!transaction.offsets.is_empty());
-        let committed = |step: &Step| CommittedOffset {
+        let committed = |step: &OffsetStep| CommittedOffset {
             offset: Some(step.to),
             metadata: step.metadata.clone(),
         };
@@ -191,10 +192,12 @@ impl Witness {
         for (partition, step) in &transaction.offsets {
             let before = taken.committed.get(partition);
             if before.map(|(offset, _)| *offset) != step.from {
-                let (from, to, name) = (step.from, step.to, &self.name);
+                let from = step.from;
+                let to = step.to;
+                let name = &self.name;
                 let what = format!(
-                    "two had {partition} at once: {name} went on from {from:?} to {to}, and \
-                     committed was {before:?}"
+                    "two owners of {partition} at once: {name} continued from {from:?} to {to}, \
+                     and {before:?} was committed"
                 );
                 taken.wrong.get_or_insert(what);
             } else if before.is_some_and(|(offset, _)| *offset > step.to) {
@@ -205,7 +208,9 @@ impl Witness {
             let now = committed(step);
             let shows = transaction.written.iter().any(|one| self.is_changelog(one, partition));
             let last = taken.last.remove(partition).unwrap_or_default();
-            taken.last.insert(partition.clone(), Last { before: last.now, now: Some(now), shows });
+            taken
+                .last
+                .insert(partition.clone(), LastCommit { before: last.now, now: Some(now), shows });
         }
         let wrong =
             transaction.written.iter().find(|written| !self.is_covered(transaction, written));
@@ -215,8 +220,8 @@ impl Witness {
         }
     }
 
-    /// A changelog entry without its task's offsets, or the other way round, would be an effect
-    /// that can happen again.
+    /// A changelog entry without its task's offsets, or offsets without it, would be an effect that
+    /// can happen twice.
     fn is_covered(&self, transaction: &Transaction, written: &TopicPartition) -> bool {
         let mut offsets = transaction.offsets.keys();
         !self.ledger.inputs.contains_key(&written.topic)
@@ -230,7 +235,7 @@ impl Witness {
         is_its && written.partition == input.partition
     }
 
-    /// The instance has learned that its transaction is committed.
+    /// The instance learned that its transaction is committed.
     pub(super) fn told(&self, transaction: &Transaction) {
         let offsets = transaction.offsets.iter();
         let offsets = offsets.map(|(partition, step)| (partition.clone(), Some(step.to)));
@@ -258,22 +263,22 @@ mod tests {
         transaction
     }
 
-    fn two() -> (Arc<Ledger>, Witness, Witness) {
+    fn two() -> (Arc<CommitLedger>, Witness, Witness) {
         let inputs = BTreeMap::from([("changelog".into(), vec!["in".into()])]);
-        let ledger = Arc::new(Ledger { inputs, ..Ledger::default() });
+        let ledger = Arc::new(CommitLedger { inputs, ..CommitLedger::default() });
         let one = |name| Witness::new(name, Arc::clone(&ledger));
         (Arc::clone(&ledger), one("one"), one("two"))
     }
 
     #[test]
-    fn owners_that_follow_each_other_are_right() {
+    fn consecutive_owners_are_accepted() {
         let (ledger, one, two) = two();
         look_up(&one, None);
         let first = transaction(&one, 5);
         one.accepted(&first);
         one.told(&first);
         one.accepted(&transaction(&one, 7));
-        // The answer was lost: the next one looks it up.
+        // The reply was lost: the next owner looks it up.
         look_up(&two, Some(7));
         two.accepted(&transaction(&two, 9));
         assert_eq!(ledger.wrong(), None);
@@ -281,18 +286,18 @@ mod tests {
     }
 
     #[test]
-    fn two_owners_show() {
+    fn two_owners_are_noticed() {
         let (ledger, one, two) = two();
         look_up(&one, None);
         look_up(&two, None);
         one.accepted(&transaction(&one, 5));
         two.accepted(&transaction(&two, 5));
         let wrong = ledger.wrong().expect("two owners");
-        assert!(wrong.contains("two went on from None to 5"), "{wrong}");
+        assert!(wrong.contains("continued from None to 5"), "{wrong}");
     }
 
     #[test]
-    fn work_that_goes_on_after_an_unknown_outcome_shows() {
+    fn continuing_after_an_unknown_outcome_is_noticed() {
         let (ledger, one, _) = two();
         look_up(&one, None);
         one.accepted(&transaction(&one, 5));
@@ -301,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_acknowledged_is_known_with_any_guarantee() {
+    fn acknowledged_offsets_are_known_with_any_guarantee() {
         let (ledger, one, _) = two();
         assert_eq!(ledger.acknowledged(&partition()), None);
         one.accepted(&transaction(&one, 5));
@@ -312,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn effects_without_their_offsets_show() {
+    fn effects_without_their_offsets_are_noticed() {
         let (ledger, one, _) = two();
         let mut effects = Transaction::default();
         effects.written.insert(TopicPartition::new("elsewhere", 0));

@@ -1,5 +1,5 @@
-//! A transport with faults: calls that fail, replies that get lost, a process that is killed or
-//! stands still, on the word of a test or of a seed.
+//! A transport with faults: failing calls, lost replies, and a process that is killed or frozen, as
+//! a test or a seed says.
 //!
 //! ```
 //! use headwater_testkit::faults::{Call, Fault, Faults};
@@ -29,12 +29,12 @@ use runtime::transport::{ErrorKind, Result, Transport, TransportError};
 use streams_core::TopicPartition;
 
 use crate::lock::lock;
-pub(crate) use ledger::{Ledger, Transaction, Witness};
-use plan::Plan;
+pub(crate) use ledger::{CommitLedger, Transaction, Witness};
+use plan::FaultPlan;
 pub use stores::SurvivingStores;
 use transport::FaultyTransport;
 
-/// What can be made to fail, by what the runtime asks for.
+/// The calls of the runtime that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Call {
@@ -44,9 +44,9 @@ pub enum Call {
     Open,
     /// Polling the group membership.
     PollGroup,
-    /// Being told by the client that everything is lost. With a [`Fault::LostReply`] the client
-    /// keeps it back and joins again, under another name; it tells only if it is not given the
-    /// same. No other fault does anything here.
+    /// The client reporting that everything is lost. With a [`Fault::LostReply`] the client does
+    /// not report it and joins again, under another member id; it reports only partitions that it
+    /// does not get back. Other faults have no effect here.
     Lose,
     /// Taking over partitions.
     Assign,
@@ -54,7 +54,7 @@ pub enum Call {
     Unassign,
     /// Leaving the group.
     Leave,
-    /// Asking who this member is.
+    /// Asking for this member's identity.
     Metadata,
     /// Asking for committed offsets.
     CommittedOffsets,
@@ -68,7 +68,7 @@ pub enum Call {
     Begin,
     /// Sending a record.
     Send,
-    /// Waiting for what was sent.
+    /// Waiting for delivery.
     Flush,
     /// Adding offsets to a transaction.
     SendOffsets,
@@ -76,7 +76,7 @@ pub enum Call {
     Commit,
     /// Aborting a transaction.
     Abort,
-    /// Asking where a partition begins and ends.
+    /// Asking for the start and end of a partition.
     Bounds,
     /// Polling for changelog records.
     Restore,
@@ -88,35 +88,36 @@ pub enum Call {
 pub enum Fault {
     /// It does not reach the log, and fails.
     Fails(ErrorKind),
-    /// It reaches the log and does what it does; the caller gets [`ErrorKind::Unknown`].
+    /// It takes effect; the caller gets [`ErrorKind::Unknown`].
     LostReply,
-    /// It takes so much longer until it reaches the log.
+    /// It reaches the log after this delay.
     Slow(Duration),
-    /// It does what it does, and the answer takes so much longer.
+    /// It takes effect, and the reply arrives after this delay.
     SlowReply(Duration),
-    /// The request arrives twice; the caller gets the first answer. A second copy of a
-    /// [`Call::Init`] is late, as [`Held`](Self::Held) has it: it fences whoever holds the identity
-    /// by then.
+    /// The request arrives twice; the caller gets the first reply. The second copy of a
+    /// [`Call::Init`] is late, as with [`Held`](Self::Held): it fences the producer that has the
+    /// identity by then.
     Repeated,
-    /// At most so many records are delivered, of a [`Call::Fetch`] or [`Call::Restore`] only.
+    /// At most this many records are delivered; only for a [`Call::Fetch`] or [`Call::Restore`].
     Partial(usize),
-    /// Somebody answers who no longer should, and does not know it: of a [`Call::Bounds`] a former
-    /// leader, to whom so many records less have come; of a [`Call::CommittedOffsets`], in a
-    /// [`Simulation`](crate::Simulation), a former coordinator, who lacks the last commit. That
-    /// shows only if a table was changed with it: others are told. Other calls go well.
+    /// A stale broker answers, which does not know that it was replaced. For a [`Call::Bounds`] it
+    /// is a former leader that lacks this many records. For a [`Call::CommittedOffsets`] in a
+    /// [`Simulation`](crate::Simulation) it is a former coordinator that lacks the last commit;
+    /// only commits that changed a table are left out, because only those can be noticed. Other
+    /// calls succeed.
     Outdated(usize),
-    /// It is under way for a long time: the caller gets [`ErrorKind::Unknown`], and
-    /// [`Faults::release`] lets it arrive. Only a [`Call::Commit`]; others are lost.
+    /// It is delayed: the caller gets [`ErrorKind::Unknown`], and it arrives with
+    /// [`Faults::release`]. Only for a [`Call::Commit`]; other calls are lost.
     Held,
 }
 
-/// The faults of one instance. Clones are handles to the same.
+/// The faults of one instance. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Shared>);
+pub struct Faults(Arc<FaultsShared>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct FaultsShared {
+    state: Mutex<FaultsState>,
     thawed: Condvar,
     decide: Mutex<Option<Decide>>,
     wait: Mutex<Option<Wait>>,
@@ -134,21 +135,21 @@ type Away = Arc<dyn Fn(&TopicPartition) -> bool + Send + Sync>;
 /// A call that has not arrived yet.
 type Held = Box<dyn FnOnce() + Send>;
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for FaultsShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Faults").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
 #[derive(Debug, Default)]
-struct State {
-    process: Process,
-    plan: Plan,
+struct FaultsState {
+    process: ProcessState,
+    plan: FaultPlan,
     counts: BTreeMap<Call, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Process {
+enum ProcessState {
     #[default]
     Alive,
     Frozen,
@@ -156,51 +157,50 @@ enum Process {
 }
 
 impl Faults {
-    /// None yet.
+    /// Creates an instance's faults, with none planned.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// `log` with these faults. An instance gets one of its own; others on the same log do not
-    /// notice.
+    /// Wraps `log` with these faults, for one instance. Others on the same log do not notice.
     pub fn on(&self, log: Arc<dyn Transport>) -> Arc<dyn Transport> {
         Arc::new(FaultyTransport { log, faults: self.clone() })
     }
 
-    /// The next call of this kind that has no fault yet gets this one.
+    /// Gives this fault to the next call of this kind that has none yet.
     pub fn next(&self, call: Call, fault: Fault) {
         self.lock().plan.next(call, Some(fault));
     }
 
-    /// So many calls of this kind go well before the next fault that is planned for it.
+    /// Lets `count` calls of this kind succeed before the next planned fault.
     pub fn spare(&self, call: Call, calls: usize) {
         (0..calls).for_each(|_| self.lock().plan.next(call, None));
     }
 
-    /// Every call of this kind, until [`heal`](Self::heal).
+    /// Gives this fault to every call of this kind, until [`heal`](Self::heal).
     pub fn always(&self, call: Call, fault: Fault) {
         self.lock().plan.always(call, fault);
     }
 
-    /// From now on, one in `one_in` calls of this kind, by the seed.
+    /// Gives this fault to one in `one_in` calls of this kind from now on, chosen by the seed.
     pub fn sometimes(&self, call: Call, fault: Fault, one_in: u32, seed: u64) {
         self.lock().plan.sometimes(call, fault, one_in, seed);
     }
 
-    /// From now on `decide` is asked about every call, in place of what is planned. It may do other
-    /// things meanwhile, as the world does while a process stands still.
+    /// Asks `decide` about every call from now on, instead of the plan. It may do other work
+    /// meanwhile, as a simulation does while a process is frozen.
     pub fn decided_by(&self, decide: impl FnMut(Call) -> Option<Fault> + Send + 'static) {
         *lock(&self.0.decide) = Some(Box::new(decide));
     }
 
-    /// In place of sleeping, calls with a [`Fault::Slow`] or [`Fault::SlowReply`] let time pass
-    /// like this.
+    /// Sets how calls with a [`Fault::Slow`] or [`Fault::SlowReply`] let time pass, instead of
+    /// sleeping.
     pub fn waits_by(&self, wait: impl Fn(Call, Fault) + Send + Sync + 'static) {
         *lock(&self.0.wait) = Some(Arc::new(wait));
     }
 
-    /// Nothing is fetched from partitions while `away` says that their leader is away, and nobody
-    /// knows where they end.
+    /// While `away` says that a partition's leader is unavailable, nothing is fetched from it and
+    /// its end is unknown.
     pub fn leaders_are_away_by(
         &self,
         away: impl Fn(&TopicPartition) -> bool + Send + Sync + 'static,
@@ -213,7 +213,7 @@ impl Faults {
         away.is_some_and(|away| away(partition))
     }
 
-    /// Somebody notes what this instance is told and what the log takes from it.
+    /// Sets the witness that records what this instance is told and what the log accepts from it.
     pub(crate) fn witnessed_by(&self, witness: Witness) {
         *lock(&self.0.witness) = Some(witness);
     }
@@ -230,7 +230,7 @@ impl Faults {
         }
     }
 
-    /// Lets the calls arrive that were held up, and tells how many there were.
+    /// Lets held calls arrive; returns how many there were.
     pub fn release(&self) -> usize {
         let held = std::mem::take(&mut *lock(&self.0.held));
         let count = held.len();
@@ -242,30 +242,30 @@ impl Faults {
         lock(&self.0.held).push(call);
     }
 
-    /// No more faults of calls.
+    /// Removes all faults of calls.
     pub fn heal(&self) {
-        self.lock().plan = Plan::default();
+        self.lock().plan = FaultPlan::default();
     }
 
-    /// The process is dead: nothing reaches the log any more, no goodbye either. For ever.
+    /// Kills the process: no later call reaches the log, not even a leave.
     pub fn kill(&self) {
-        self.lock().process = Process::Dead;
+        self.lock().process = ProcessState::Dead;
         self.0.thawed.notify_all();
     }
 
-    /// The process stands still (SIGSTOP): calls wait before they reach the log.
+    /// Freezes the process (SIGSTOP): calls wait before they reach the log.
     pub fn freeze(&self) {
         let mut state = self.lock();
-        if state.process == Process::Alive {
-            state.process = Process::Frozen;
+        if state.process == ProcessState::Alive {
+            state.process = ProcessState::Frozen;
         }
     }
 
-    /// The process goes on where it stood (SIGCONT).
+    /// Resumes the process (SIGCONT).
     pub fn thaw(&self) {
         let mut state = self.lock();
-        if state.process == Process::Frozen {
-            state.process = Process::Alive;
+        if state.process == ProcessState::Frozen {
+            state.process = ProcessState::Alive;
         }
         self.0.thawed.notify_all();
     }
@@ -275,12 +275,12 @@ impl Faults {
         self.lock().counts.get(&call).copied().unwrap_or(0)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FaultsState> {
         lock(&self.0.state)
     }
 
-    /// What the next call of this kind gets. Whoever decides may take his time, and may even end
-    /// the process: nothing is locked meanwhile.
+    /// The fault of the next call of this kind. No lock is held meanwhile, because `decide` may
+    /// take time and may even kill the process.
     fn fault(&self, call: Call) -> Option<Fault> {
         *self.lock().counts.entry(call).or_default() += 1;
         let decide = lock(&self.0.decide).take();
@@ -290,25 +290,25 @@ impl Faults {
         fault
     }
 
-    /// Waits while the process stands still; `false` if it is dead.
+    /// Waits while the process is frozen; `false` if it is dead.
     fn lives(&self) -> bool {
-        let is_frozen = |state: &mut State| state.process == Process::Frozen;
+        let is_frozen = |state: &mut FaultsState| state.process == ProcessState::Frozen;
         let state = self.0.thawed.wait_while(self.lock(), is_frozen);
-        state.unwrap_or_else(PoisonError::into_inner).process != Process::Dead
+        state.unwrap_or_else(PoisonError::into_inner).process != ProcessState::Dead
     }
 
-    /// What a call meets once the process comes to make it.
+    /// The fault of a call, after waiting out a freeze.
     fn meet(&self, call: Call) -> Result<Option<Fault>> {
         if self.lives() { Ok(self.fault(call)) } else { Err(dead(call)) }
     }
 
-    /// Makes a call, or what its fault makes of it.
+    /// Makes a call, applying its fault.
     fn call<T>(&self, call: Call, make: impl FnMut() -> Result<T>) -> Result<T> {
         let fault = self.meet(call)?;
         self.with(call, fault, make)
     }
 
-    /// What a fault makes of a call.
+    /// Makes a call with this fault.
     fn with<T>(
         &self,
         call: Call,

@@ -6,24 +6,24 @@ use super::{Call, Fault};
 use crate::dice::Dice;
 
 #[derive(Debug, Default)]
-pub(super) struct Plan(BTreeMap<Call, OfCall>);
+pub(super) struct FaultPlan(BTreeMap<Call, CallFaults>);
 
 #[derive(Debug, Default)]
-struct OfCall {
-    /// The next calls, one entry each; `None` goes well.
+struct CallFaults {
+    /// The faults of the next calls; `None` means success.
     next: VecDeque<Option<Fault>>,
     always: Option<Fault>,
-    sometimes: Vec<Sometimes>,
+    sometimes: Vec<RandomFaults>,
 }
 
 #[derive(Debug)]
-struct Sometimes {
+struct RandomFaults {
     fault: Fault,
     one_in: u32,
     dice: Dice,
 }
 
-impl Plan {
+impl FaultPlan {
     pub(super) fn next(&mut self, call: Call, fault: Option<Fault>) {
         self.0.entry(call).or_default().next.push_back(fault);
     }
@@ -33,11 +33,11 @@ impl Plan {
     }
 
     pub(super) fn sometimes(&mut self, call: Call, fault: Fault, one_in: u32, seed: u64) {
-        let sometimes = Sometimes { fault, one_in, dice: Dice::new(seed) };
+        let sometimes = RandomFaults { fault, one_in, dice: Dice::new(seed) };
         self.0.entry(call).or_default().sometimes.push(sometimes);
     }
 
-    /// The fault of a call that is made now.
+    /// The fault of the call being made.
     pub(super) fn fault(&mut self, call: Call) -> Option<Fault> {
         let of = self.0.get_mut(&call)?;
         if let Some(planned) = of.next.pop_front() {
@@ -54,7 +54,7 @@ impl Plan {
     }
 }
 
-impl Sometimes {
+impl RandomFaults {
     fn strikes(&mut self) -> bool {
         self.dice.below(self.one_in as usize) == 0
     }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn planned_faults_come_in_their_order_and_once() {
-        let mut plan = Plan::default();
+        let mut plan = FaultPlan::default();
         plan.next(Call::Commit, None);
         plan.next(Call::Commit, Some(FENCED));
         let three: Vec<_> = (0..3).map(|_| plan.fault(Call::Commit)).collect();
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn random_faults_are_the_same_for_the_same_seed() {
         let run = |seed| {
-            let mut plan = Plan::default();
+            let mut plan = FaultPlan::default();
             plan.sometimes(Call::Send, FENCED, 10, seed);
             (0..1_000).map(|_| plan.fault(Call::Send).is_some()).collect::<Vec<_>>()
         };

@@ -10,24 +10,24 @@ use super::{Call, Fault, Faults, Transaction, Witness, injected};
 use crate::lock::lock;
 
 pub(super) struct FaultyProducer {
-    /// Shared with requests that are still under way.
-    inner: Arc<Mutex<Inner>>,
+    /// Shared with requests that are still in flight.
+    inner: Arc<Mutex<ProducerState>>,
     faults: Faults,
-    /// For a second copy of a request to be initialised.
+    /// Makes the second copy of an init request.
     again: Again,
 }
 
 /// Makes another producer with the same identity.
 type Again = Arc<dyn Fn() -> Result<Box<dyn Producer>> + Send + Sync>;
 
-struct Inner {
+struct ProducerState {
     producer: Box<dyn Producer>,
     witness: Option<Witness>,
-    /// What the log has of the open transaction.
+    /// The part of the open transaction that the log has.
     transaction: Transaction,
 }
 
-impl Inner {
+impl ProducerState {
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         let committed = self.producer.commit(timeout);
         if let Some(witness) = &self.witness {
@@ -59,22 +59,22 @@ impl Inner {
 impl FaultyProducer {
     pub(super) fn new(producer: Box<dyn Producer>, again: Again, faults: Faults) -> Self {
         let witness = faults.witness();
-        let inner = Inner { producer, witness, transaction: Transaction::default() };
+        let inner = ProducerState { producer, witness, transaction: Transaction::default() };
         Self { inner: Arc::new(Mutex::new(inner)), faults, again }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, ProducerState> {
         lock(&self.inner)
     }
 
-    /// The commit arrives when it is released, and ends whatever transaction is open by then.
+    /// The commit arrives when it is released, and ends the transaction that is open by then.
     fn hold_commit(&self, timeout: Duration) {
         let inner = Arc::clone(&self.inner);
         self.faults.hold(Box::new(move || drop(lock(&inner).commit(timeout))));
     }
 
-    /// A second copy of the request arrives when it is released, and fences whoever holds the
-    /// identity by then.
+    /// A second copy of the request arrives when it is released, and fences the producer that has
+    /// the identity by then.
     fn hold_init(&self, timeout: Duration) {
         let again = Arc::clone(&self.again);
         let init = move || drop(again().and_then(|mut producer| producer.init(timeout)));
@@ -120,8 +120,8 @@ impl Producer for FaultyProducer {
         self.faults.call(Call::SendOffsets, send)
     }
 
-    /// What was sent has reached the log before a fault strikes: that is what makes an abort
-    /// something to see.
+    /// Sent records reach the log before a fault happens; otherwise an abort would have no effect
+    /// to see.
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         if self.faults.lives() {
             self.inner().producer.flush(timeout)?;
@@ -129,7 +129,7 @@ impl Producer for FaultyProducer {
         match self.faults.fault(Call::Commit) {
             Some(Fault::Held) if self.faults.lives() => {
                 self.hold_commit(timeout);
-                return Err(injected(Call::Commit, ErrorKind::Unknown, "the request is held up"));
+                return Err(injected(Call::Commit, ErrorKind::Unknown, "the request is delayed"));
             }
             fault => self.faults.with(Call::Commit, fault, || self.inner().commit(timeout))?,
         }

@@ -9,7 +9,7 @@ use streams_core::TopicPartition;
 
 use super::{Call, Fault, Faults};
 
-/// A poll of at most `most` records, or of as many as its fault lets through.
+/// A poll of at most `most` records, or as many as its fault allows.
 fn polled(
     faults: &Faults,
     call: Call,
@@ -26,14 +26,14 @@ fn polled(
 pub(super) struct FaultyFetcher {
     fetcher: Box<dyn Fetcher>,
     faults: Faults,
-    added: BTreeMap<TopicPartition, Added>,
+    added: BTreeMap<TopicPartition, AddedPartition>,
 }
 
 /// A partition that was added.
 #[derive(Default)]
-struct Added {
+struct AddedPartition {
     is_paused: bool,
-    /// Its leader is away: it is paused whatever the caller says.
+    /// Its leader is unavailable: it is paused whatever the caller says.
     is_away: bool,
 }
 
@@ -42,7 +42,7 @@ impl FaultyFetcher {
         Self { fetcher, faults, added: BTreeMap::new() }
     }
 
-    /// Nothing comes of partitions whose leader is away.
+    /// Pauses partitions whose leader is unavailable.
     fn follow_leaders(&mut self) -> Result<()> {
         for (partition, added) in &mut self.added {
             let is_away = self.faults.is_away(partition);

@@ -12,30 +12,30 @@ use streams_core::{
 
 use crate::lock::lock;
 
-/// Tables that survive the instance which had them open: a disk, without one. Clones share it.
+/// Tables in memory that survive their instance, as on a disk. Clones share them.
 ///
-/// As after a kill -9 the store is at the last batch that was applied. Whoever still holds the
-/// store of an earlier instance gets an error.
+/// As after a kill -9, the store is at the last applied batch. A store that an earlier instance
+/// still holds returns errors.
 #[derive(Clone, Default)]
-pub struct SurvivingStores(Arc<Mutex<BTreeMap<String, Shared>>>);
+pub struct SurvivingStores(Arc<Mutex<BTreeMap<String, SharedStore>>>);
 
-type Shared = Arc<Mutex<Kept>>;
+type SharedStore = Arc<Mutex<SurvivingTables>>;
 
-struct Kept {
+struct SurvivingTables {
     store: Box<dyn Store>,
-    /// How often it was opened: the last one has it.
+    /// How often it was opened. Only the last opening may use it.
     openings: u64,
-    /// By how much older it says that it is.
+    /// How much older than its real age it claims to be, in milliseconds.
     aged_ms: i64,
 }
 
 impl SurvivingStores {
-    /// An empty disk.
+    /// No tables yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes everything on it older, as if the disk had not been used for so long.
+    /// Makes all tables older, as if the disk had not been used for that long.
     pub fn age(&self, by: Duration) {
         for kept in lock(&self.0).values() {
             lock(kept).aged_ms += by.as_millis() as i64;
@@ -50,7 +50,7 @@ impl StoreProvider for SurvivingStores {
             let store = MemoryStores::new().open(task, tables)?;
             all.insert(
                 task.to_owned(),
-                Arc::new(Mutex::new(Kept { store, openings: 0, aged_ms: 0 })),
+                Arc::new(Mutex::new(SurvivingTables { store, openings: 0, aged_ms: 0 })),
             );
         }
         let kept = Arc::clone(&all[task]);
@@ -74,17 +74,17 @@ impl StoreProvider for SurvivingStores {
 
 struct SurvivingStore {
     task: String,
-    kept: Shared,
+    kept: SharedStore,
     opening: u64,
 }
 
 impl SurvivingStore {
-    fn kept(&self) -> Result<MutexGuard<'_, Kept>, StoreError> {
+    fn kept(&self) -> Result<MutexGuard<'_, SurvivingTables>, StoreError> {
         let kept = lock(&self.kept);
         if kept.openings == self.opening {
             return Ok(kept);
         }
-        let cause = "it was opened again by somebody else".to_owned();
+        let cause = "another instance has opened it since".to_owned();
         Err(StoreError::Io { task: self.task.clone(), cause })
     }
 }

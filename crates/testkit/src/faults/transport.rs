@@ -38,7 +38,8 @@ impl Transport for FaultyTransport {
 
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
         let producer = self.faults.call(Call::Open, || self.log.producer(config))?;
-        let (log, config) = (Arc::clone(&self.log), config.clone());
+        let log = Arc::clone(&self.log);
+        let config = config.clone();
         let again = Arc::new(move || log.producer(&config));
         Ok(Box::new(FaultyProducer::new(producer, again, self.faults.clone())))
     }

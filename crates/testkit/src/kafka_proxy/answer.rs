@@ -1,4 +1,4 @@
-//! Answers that no broker gave.
+//! Responses that the proxy makes up.
 
 use super::api;
 
@@ -7,13 +7,12 @@ const NO_PRODUCER: [u8; 10] = [0xff; 10];
 /// Generation -1; an empty protocol, leader and member; no members.
 const NO_MEMBERS: [u8; 14] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// An answer with an error, its length in front; `None` for kinds whose answers have no error that
-/// stands for all of it.
+/// A response with an error, prefixed by its length; `None` for kinds whose response has no single
+/// error.
 pub(super) fn refusal(api: i16, version: i16, correlation: i32, error: i16) -> Option<Vec<u8>> {
-    // From which version on strings are compact and tagged fields follow; and what follows the
-    // error.
+    // The first version with compact strings and tagged fields, and the fields after the error.
     let (flexible_from, rest): (i16, &[u8]) = match api {
-        // Later ones say more.
+        // Later versions have more fields.
         api::JOIN_GROUP if (2..=5).contains(&version) => (6, &NO_MEMBERS),
         api::HEARTBEAT => (4, &[]),
         api::INIT_PRODUCER_ID => (2, &NO_PRODUCER),
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_of_transaction_is_refused_in_every_version() {
+    fn an_end_of_transaction_can_be_refused_in_every_version() {
         let old = refusal(api::END_TXN, 1, 7, 51).expect("has an error");
         assert_eq!(old, [0, 0, 0, 10, 0, 0, 0, 7, 0, 0, 0, 0, 0, 51]);
         let flexible = refusal(api::END_TXN, 3, 7, 51).expect("has an error");
@@ -50,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_join_is_refused_in_the_versions_that_are_known() {
+    fn a_join_can_be_refused_in_the_known_versions() {
         let join = refusal(api::JOIN_GROUP, 5, 7, 25).expect("has an error");
         assert_eq!(join.len(), 4 + 4 + 4 + 2 + NO_MEMBERS.len());
         assert_eq!(refusal(api::JOIN_GROUP, 9, 7, 25), None);

@@ -1,4 +1,4 @@
-//! One connection of a client, and the one to the broker that belongs to it.
+//! A client's connection and the matching connection to the broker.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -6,39 +6,42 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::answer::refusal;
-use super::{Shared, Wire};
+use super::{ProxyState, Wire};
 use crate::lock::lock;
 
-/// A request that was held back, with the connection on which it arrives in the end.
-pub(super) struct Late {
+/// A held request, with the connection on which it will arrive.
+pub(super) struct HeldRequest {
     request: Vec<u8>,
     to_broker: Arc<Mutex<TcpStream>>,
 }
 
-impl Late {
+impl HeldRequest {
     pub(super) fn arrive(self) {
         let _ = lock(&self.to_broker).write_all(&self.request);
     }
 }
 
-/// Requests whose answers get lost.
+/// Requests whose responses get lost.
 type Unanswered = Arc<Mutex<BTreeSet<i32>>>;
 
-/// Passes requests and answers on, each way on a thread of its own.
-pub(super) fn serve(client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+/// Forwards requests and responses, with one thread for each direction.
+pub(super) fn serve(client: &TcpStream, shared: &Arc<ProxyState>) -> io::Result<()> {
     let broker = TcpStream::connect(shared.broker)?;
     for stream in [client, &broker] {
         stream.set_nodelay(true)?;
     }
     let unanswered = Unanswered::default();
-    let (from_client, to_client) = (client.try_clone()?, Arc::new(Mutex::new(client.try_clone()?)));
-    let (from_broker, to_broker) = (broker.try_clone()?, Arc::new(Mutex::new(broker)));
-    let (lost, of_requests) = (Arc::clone(&unanswered), Arc::clone(shared));
+    let from_client = client.try_clone()?;
+    let to_client = Arc::new(Mutex::new(client.try_clone()?));
+    let from_broker = broker.try_clone()?;
+    let to_broker = Arc::new(Mutex::new(broker));
+    let lost = Arc::clone(&unanswered);
+    let of_requests = Arc::clone(shared);
     let answering = Arc::clone(&to_client);
     std::thread::spawn(move || {
         let _ = requests(&from_client, &to_broker, &answering, &lost, &of_requests);
         let _ = from_client.shutdown(Shutdown::Both);
-        // Whoever holds a request back keeps the broker's side open.
+        // A held request keeps the broker's side open.
         if Arc::strong_count(&to_broker) == 1 {
             let _ = lock(&to_broker).shutdown(Shutdown::Both);
         }
@@ -56,10 +59,10 @@ fn requests(
     to_broker: &Arc<Mutex<TcpStream>>,
     to_client: &Mutex<TcpStream>,
     unanswered: &Unanswered,
-    shared: &Shared,
+    shared: &ProxyState,
 ) -> io::Result<()> {
     loop {
-        // The length, then the kind (2 bytes), its version (2) and the correlation id (4).
+        // The length, then the API key (2 bytes), its version (2) and the correlation id (4).
         let request = frame(&mut client)?;
         let api = number::<2>(&request, 4).map_or(-1, i16::from_be_bytes);
         let correlation = number::<4>(&request, 8).map_or(-1, i32::from_be_bytes);
@@ -69,9 +72,9 @@ fn requests(
             Some(Wire::Cut) => return Ok(()),
             Some(Wire::Held) => {
                 let to_broker = Arc::clone(to_broker);
-                // Nobody waits for it when it arrives.
+                // No client waits for its response when it arrives.
                 lock(unanswered).insert(correlation);
-                lock(&shared.late).push(Late { request, to_broker });
+                lock(&shared.late).push(HeldRequest { request, to_broker });
                 continue;
             }
             Some(Wire::AnswerLost) => drop(lock(unanswered).insert(correlation)),
@@ -83,10 +86,10 @@ fn requests(
                     continue;
                 }
             }
-            Some(Wire::CutBehind) | None => {}
+            Some(Wire::CutAfter) | None => {}
         }
         lock(to_broker).write_all(&request)?;
-        if wire == Some(Wire::CutBehind) {
+        if wire == Some(Wire::CutAfter) {
             return Ok(());
         }
     }
@@ -96,7 +99,7 @@ fn answers(
     mut broker: &TcpStream,
     client: &Mutex<TcpStream>,
     unanswered: &Unanswered,
-    shared: &Shared,
+    shared: &ProxyState,
 ) -> io::Result<()> {
     loop {
         let mut answer = frame(&mut broker)?;
@@ -109,7 +112,7 @@ fn answers(
     }
 }
 
-/// A message with its length in front.
+/// A message with its length prefix.
 fn frame(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
@@ -124,9 +127,9 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }
 
-/// The broker's address, its host as text and its port behind it, becomes ours: of the same length
-/// in every version of every answer.
-fn point_here(answer: &mut [u8], shared: &Shared) {
+/// Replaces the broker's address, host text followed by port, with the proxy's. Both have the same
+/// length in every version of every response.
+fn point_here(answer: &mut [u8], shared: &ProxyState) {
     let IpAddr::V4(host) = shared.broker.ip() else { return };
     let mut theirs = host.to_string().into_bytes();
     theirs.extend_from_slice(&i32::from(shared.broker.port()).to_be_bytes());

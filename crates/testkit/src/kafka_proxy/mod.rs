@@ -1,8 +1,8 @@
-//! A proxy between a client and a real Kafka broker that understands just enough of the protocol to
-//! lose, delay, hold back or cut off single requests by their kind.
+//! A proxy between a client and a real Kafka broker. It understands just enough of the protocol to
+//! lose, delay, hold or cut off single requests by their kind.
 //!
-//! It listens on loopback and has one broker behind it, on loopback too: addresses in the broker's
-//! answers are replaced by its own, so that clients come back to it.
+//! It listens on loopback, in front of one broker on loopback. It replaces the broker's address in
+//! responses with its own, so that clients come back to it.
 
 mod answer;
 mod connection;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::lock::lock;
-use connection::Late;
+use connection::HeldRequest;
 
 /// Kinds of requests, by their numbers in Kafka's protocol.
 pub mod api {
@@ -23,17 +23,17 @@ pub mod api {
     pub const PRODUCE: i16 = 0;
     /// Records are fetched.
     pub const FETCH: i16 = 1;
-    /// Where a partition begins and ends.
+    /// The start and end of a partition.
     pub const LIST_OFFSETS: i16 = 2;
     /// Topics and brokers.
     pub const METADATA: i16 = 3;
     /// Committed offsets.
     pub const OFFSET_FETCH: i16 = 9;
-    /// Who coordinates a group or a transaction.
+    /// The coordinator of a group or a transaction.
     pub const FIND_COORDINATOR: i16 = 10;
     /// A member joins.
     pub const JOIN_GROUP: i16 = 11;
-    /// A member is alive.
+    /// A member sends a heartbeat.
     pub const HEARTBEAT: i16 = 12;
     /// A member gets its partitions.
     pub const SYNC_GROUP: i16 = 14;
@@ -53,20 +53,20 @@ pub mod api {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Wire {
-    /// It does not arrive, and nobody says so.
+    /// It does not arrive, without an error.
     Lost,
-    /// It arrives; its answer does not.
+    /// It arrives; its response does not.
     AnswerLost,
-    /// It arrives so much later, with all behind it on its connection.
+    /// It arrives after this delay, with everything after it on its connection.
     Delayed(Duration),
-    /// It is under way until [`KafkaProxy::release`].
+    /// It is held until [`KafkaProxy::release`].
     Held,
     /// Its connection is cut, and it does not arrive.
     Cut,
     /// It arrives, and then its connection is cut.
-    CutBehind,
-    /// It does not arrive, and is answered with this error code of Kafka's protocol: for
-    /// heartbeats, and for requests of transactions whose answers have one error for all.
+    CutAfter,
+    /// It does not arrive, and the response is this error code of Kafka's protocol. For heartbeats,
+    /// and for transaction requests whose response has a single error.
     Refused(i16),
 }
 
@@ -74,36 +74,36 @@ pub enum Wire {
 pub mod error {
     /// Something unexpected happened.
     pub const UNKNOWN_SERVER_ERROR: i16 = -1;
-    /// The coordinator is still loading.
+    /// COORDINATOR_LOAD_IN_PROGRESS: the coordinator is still loading.
     pub const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
-    /// There is no coordinator just now.
+    /// COORDINATOR_NOT_AVAILABLE: there is no coordinator at the moment.
     pub const COORDINATOR_NOT_AVAILABLE: i16 = 15;
-    /// Somebody else is the coordinator.
+    /// NOT_COORDINATOR: another broker is the coordinator.
     pub const NOT_COORDINATOR: i16 = 16;
-    /// The group does not know the member.
+    /// UNKNOWN_MEMBER_ID: the group does not know the member.
     pub const UNKNOWN_MEMBER_ID: i16 = 25;
     /// The group rebalances.
     pub const REBALANCE_IN_PROGRESS: i16 = 27;
     /// A newer producer has the identity, or the transaction ended by itself.
     pub const INVALID_PRODUCER_EPOCH: i16 = 47;
-    /// The transaction before is still being ended.
+    /// The previous transaction is still ending.
     pub const CONCURRENT_TRANSACTIONS: i16 = 51;
     /// A newer producer has the identity.
     pub const PRODUCER_FENCED: i16 = 90;
 }
 
-/// The proxy; it ends when it is dropped.
+/// The proxy. It stops when it is dropped.
 pub struct KafkaProxy {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
 }
 
-pub(super) struct Shared {
+pub(super) struct ProxyState {
     broker: SocketAddr,
     port: u16,
     planned: Mutex<Vec<(i16, Wire)>>,
     fired: Mutex<BTreeMap<(i16, Wire), u64>>,
-    late: Mutex<Vec<Late>>,
+    late: Mutex<Vec<HeldRequest>>,
     ended: AtomicBool,
 }
 
@@ -111,14 +111,14 @@ impl KafkaProxy {
     /// Listens on a free port of loopback, in front of the broker at `broker` (`127.0.0.1:port`).
     ///
     /// # Errors
-    /// An address that is none, or no port to listen on.
+    /// The address is invalid, or no port is free.
     pub fn start(broker: &str) -> io::Result<Self> {
         let broker = broker.parse().map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{broker} is no ip:port"))
         })?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             broker,
             port: address.port(),
             planned: Mutex::default(),
@@ -132,7 +132,7 @@ impl KafkaProxy {
                 if accepting.ended.load(Ordering::Acquire) {
                     return;
                 }
-                // A broker that is away shows as a connection that ends.
+                // An unavailable broker shows as a connection that closes.
                 let Ok(client) = client else { continue };
                 let _ = connection::serve(&client, &accepting);
             }
@@ -145,21 +145,21 @@ impl KafkaProxy {
         self.address
     }
 
-    /// The next request of this kind meets this.
+    /// Does this to the next request of this kind.
     pub fn next(&self, api: i16, wire: Wire) {
         lock(&self.shared.planned).push((api, wire));
     }
 
-    /// How often this has happened to requests of this kind.
+    /// How often this happened to requests of this kind.
     pub fn fired(&self, api: i16, wire: Wire) -> u64 {
         lock(&self.shared.fired).get(&(api, wire)).copied().unwrap_or(0)
     }
 
-    /// Lets the requests arrive that were held, and tells how many there were.
+    /// Lets held requests arrive; returns how many there were.
     pub fn release(&self) -> usize {
         let late = std::mem::take(&mut *lock(&self.shared.late));
         let count = late.len();
-        late.into_iter().for_each(Late::arrive);
+        late.into_iter().for_each(HeldRequest::arrive);
         count
     }
 }
@@ -167,13 +167,13 @@ impl KafkaProxy {
 impl Drop for KafkaProxy {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Release);
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-impl Shared {
-    /// What the next request of a kind meets.
+impl ProxyState {
+    /// What happens to the next request of a kind.
     fn take(&self, api: i16) -> Option<Wire> {
         let mut planned = lock(&self.planned);
         let index = planned.iter().position(|(of, _)| *of == api)?;

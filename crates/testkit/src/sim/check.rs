@@ -1,4 +1,4 @@
-//! What must hold at the end of every run, whatever the topology.
+//! What must hold at the end of every run, for every topology.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,24 +10,27 @@ use streams_core::{
     TopicPartition, Topology,
 };
 
-use super::disk::Image;
-use super::world::World;
+use super::disk::TableImage;
+use super::world::SimulatedWorld;
 use crate::lock::lock;
 
 /// No call waits.
 const AT_ONCE: Duration = Duration::ZERO;
 
 /// What a reader of committed records sees of a partition.
-pub(super) struct Committed {
+pub(super) struct CommittedRecords {
     pub(super) records: Vec<OwnedRecord>,
-    /// Behind the last record or marker that it could pass.
+    /// The offset after the last record or marker that the reader could pass.
     pub(super) position: i64,
-    /// Behind everything that was written.
+    /// The offset after everything that was written.
     pub(super) end: i64,
 }
 
 /// Reads a partition from its beginning, as far as it is committed.
-pub(super) fn committed(world: &World, partition: &TopicPartition) -> Result<Committed, String> {
+pub(super) fn committed(
+    world: &SimulatedWorld,
+    partition: &TopicPartition,
+) -> Result<CommittedRecords, String> {
     let failed = |error: runtime::transport::TransportError| format!("{partition}: {error}");
     let config = ReaderConfig::new(true);
     let mut reader: Box<dyn Reader> = world.log.reader(&config).map_err(failed)?;
@@ -44,11 +47,14 @@ pub(super) fn committed(world: &World, partition: &TopicPartition) -> Result<Com
         }
     }
     let position = reader.position(partition).unwrap_or(begin);
-    Ok(Committed { records, position, end })
+    Ok(CommittedRecords { records, position, end })
 }
 
-/// All partitions of a topic; none if it does not exist.
-pub(super) fn partitions(world: &World, topic: &str) -> Result<Vec<TopicPartition>, String> {
+/// All partitions of a topic; empty if it does not exist.
+pub(super) fn partitions(
+    world: &SimulatedWorld,
+    topic: &str,
+) -> Result<Vec<TopicPartition>, String> {
     let mut admin = world.log.admin().map_err(|error| error.to_string())?;
     let topic: Arc<str> = topic.into();
     let found = admin.describe(&[Arc::clone(&topic)], AT_ONCE).map_err(|e| e.to_string())?;
@@ -56,24 +62,23 @@ pub(super) fn partitions(world: &World, topic: &str) -> Result<Vec<TopicPartitio
     Ok((0..count).map(|number| TopicPartition::new(Arc::clone(&topic), number)).collect())
 }
 
-/// Nobody's work was taken while somebody else had the partition, and no effect without its
-/// offsets.
-pub(super) fn one_owner_at_a_time(world: &World) -> Result<(), String> {
+/// No partition had two owners, and no effect was committed without its offsets.
+pub(super) fn one_owner_at_a_time(world: &SimulatedWorld) -> Result<(), String> {
     world.ledger.wrong().map_or(Ok(()), Err)
 }
 
-/// Nobody held more in memory than it may.
-pub(super) fn bounds_are_kept(world: &World) -> Result<(), String> {
+/// No instance exceeded its memory bounds.
+pub(super) fn bounds_are_kept(world: &SimulatedWorld) -> Result<(), String> {
     lock(&world.beyond).clone().map_or(Ok(()), Err)
 }
 
-/// With all input there before the start, what was committed of each task is the beginning of the
-/// merge of its inputs by timestamp, whatever was fetched when.
-pub(super) fn inputs_are_merged(world: &World, topology: &Topology) -> Result<(), String> {
+/// If all input exists before the start, each task's commits are prefixes of the merge of its
+/// inputs by timestamp, whatever was fetched when.
+pub(super) fn inputs_are_merged(world: &SimulatedWorld, topology: &Topology) -> Result<(), String> {
     let commits = world.ledger.commits();
     for sub in topology.sub_topologies() {
         let sources = sub.sources();
-        // What the application writes itself was not there before the start.
+        // Topics that the application itself writes did not exist before the start.
         let is_fed = sources.iter().all(|source| source.kind == SourceKind::User);
         if sources.len() < 2 || !is_fed {
             continue;
@@ -98,15 +103,15 @@ pub(super) fn inputs_are_merged(world: &World, topology: &Topology) -> Result<()
     Ok(())
 }
 
-/// How far operators have come with this commit.
+/// The operators' positions in this commit.
 fn processed(committed: &CommittedOffset) -> i64 {
     let CommittedOffset { offset, metadata } = committed.clone();
     Resume { offset: offset.unwrap_or(0), metadata, committed: true }.processed()
 }
 
-/// How far the inputs are processed after each record of their merge by timestamp.
+/// The input positions after each record of the merge by timestamp.
 fn beginnings(
-    world: &World,
+    world: &SimulatedWorld,
     sources: &[Source],
     inputs: &[TopicPartition],
 ) -> Result<BTreeSet<Vec<i64>>, String> {
@@ -129,11 +134,11 @@ fn beginnings(
     }
 }
 
-/// No transaction is left open: readers of committed records come to the end of everything.
-pub(super) fn nothing_is_open(world: &World, topics: &[String]) -> Result<(), String> {
+/// No transaction is left open: readers of committed records reach every end.
+pub(super) fn nothing_is_open(world: &SimulatedWorld, topics: &[String]) -> Result<(), String> {
     for topic in topics {
         for partition in partitions(world, topic)? {
-            let Committed { position, end, .. } = committed(world, &partition)?;
+            let CommittedRecords { position, end, .. } = committed(world, &partition)?;
             if position < end {
                 return Err(format!(
                     "{partition}: a transaction was left open at offset {position} of {end}"
@@ -144,9 +149,9 @@ pub(super) fn nothing_is_open(world: &World, topics: &[String]) -> Result<(), St
     Ok(())
 }
 
-/// Every table on every disk is what its changelog says up to the position that it has.
+/// Every table on every disk equals its changelog up to the table's position.
 pub(super) fn tables_are_their_changelogs(
-    world: &World,
+    world: &SimulatedWorld,
     topology: &Topology,
 ) -> Result<(), String> {
     for (index, slot) in world.slots.iter().enumerate() {
@@ -165,8 +170,8 @@ pub(super) fn tables_are_their_changelogs(
     Ok(())
 }
 
-/// What a table's changelog says: the entries of all partitions.
-pub(super) fn entries(world: &World, spec: &TableSpec) -> Result<Vec<Entry>, String> {
+/// A table's entries in all partitions, according to its changelog.
+pub(super) fn entries(world: &SimulatedWorld, spec: &TableSpec) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     for changelog in partitions(world, spec.changelog())? {
         let replayed = replayed(world, spec, &changelog, i64::MAX)?;
@@ -180,14 +185,15 @@ pub(super) type Entry = (Box<[u8]>, Box<[u8]>);
 
 /// The entries of a changelog as of a position.
 fn replayed(
-    world: &World,
+    world: &SimulatedWorld,
     spec: &TableSpec,
     changelog: &TopicPartition,
     position: i64,
 ) -> Result<BTreeMap<Box<[u8]>, Option<Box<[u8]>>>, String> {
     let mut records = committed(world, changelog)?.records;
     records.retain(|record| record.offset < position);
-    let (batch, mut replayed) = (OwnedBatch::from(records), BTreeMap::new());
+    let batch = OwnedBatch::from(records);
+    let mut replayed = BTreeMap::new();
     for index in 0..batch.len() {
         let mut entries = Entries::new();
         spec.restore(&batch.record(index), &mut entries).map_err(|error| error.to_string())?;
@@ -198,14 +204,14 @@ fn replayed(
 }
 
 fn compare(
-    world: &World,
+    world: &SimulatedWorld,
     spec: &TableSpec,
     changelog: &TopicPartition,
-    image: &Image,
+    image: &TableImage,
 ) -> Result<(), String> {
     let position = image.position.unwrap_or(0);
     let replayed = replayed(world, spec, changelog, position)?;
-    // When rows are looked at whether they are gone depends on what was written in between.
+    // When expired rows are removed depends on what was written in between.
     let is_compared = |key: &[u8]| !(spec.expires() && spec.is_index(key));
     let mut keys = replayed.keys().chain(image.entries.keys()).filter(|key| is_compared(key));
     let Some(key) = keys.find(|key| replayed.get(*key) != image.entries.get(*key)) else {

@@ -1,5 +1,5 @@
-//! One time for the log and for all instances, moved by the simulation alone. What differs is what
-//! an instance takes for the date.
+//! One time for the log and all instances, which only the simulation moves. Only the date differs
+//! between instances.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +9,7 @@ use runtime::{Clock, ManualClock};
 use streams_core::Timestamp;
 
 use super::START;
-use super::world::World;
+use super::world::SimulatedWorld;
 use crate::lock::lock;
 use crate::virtual_time::VirtualTime;
 
@@ -17,7 +17,7 @@ use crate::virtual_time::VirtualTime;
 #[derive(Clone, Debug)]
 pub(super) struct InstanceClock {
     pub(super) time: ManualClock,
-    /// By how many milliseconds the date is wrong.
+    /// The error of the date, in milliseconds.
     pub(super) off: Arc<AtomicI64>,
 }
 
@@ -35,14 +35,14 @@ impl Clock for InstanceClock {
     }
 }
 
-impl World {
-    /// How long the world has been there.
+impl SimulatedWorld {
+    /// The time since the world began.
     pub(super) fn since_start(&self) -> Duration {
         Duration::from_millis(u64::try_from(self.clock.now() - START).unwrap_or(0))
     }
 
-    /// Where the agents of an instance sleep; its timers have come to the world's time. They do
-    /// when it has its turn: a process that stands still sees what is due when it goes on.
+    /// The virtual time of an instance's agents, moved up to the world's time when the instance has
+    /// its turn: a frozen process sees what is due when it resumes.
     pub(super) fn time_of(&self, index: usize) -> Option<Arc<VirtualTime>> {
         let time = lock(&self.slots[index].time).clone()?;
         time.pass(self.since_start(), false);

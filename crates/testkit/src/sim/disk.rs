@@ -1,5 +1,5 @@
-//! The disk of a simulated instance: what was applied and not flushed may be gone after a crash,
-//! of each table as much as chance wants; a store may be damaged, or everything gone.
+//! The disk of a simulated instance. After a crash a random part of each table's unflushed batches
+//! is lost; a store may be damaged, or everything lost.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -15,19 +15,19 @@ use crate::lock::lock;
 
 /// Clones are the same disk.
 #[derive(Clone, Default)]
-pub(super) struct SimDisk(Arc<Mutex<Disk>>);
+pub(super) struct SimDisk(Arc<Mutex<DiskState>>);
 
 #[derive(Default)]
-struct Disk {
-    tasks: BTreeMap<String, Task>,
-    /// Asked before every step; it may take its time.
+struct DiskState {
+    tasks: BTreeMap<String, TaskOnDisk>,
+    /// Called before every step; it may let time pass.
     decide: Option<Decide>,
 }
 
-/// Lets a step at the disk happen, or says why it fails.
+/// Allows a step of the disk, or says why it fails.
 type Decide = Arc<dyn Fn(DiskStep) -> Result<(), String> + Send + Sync>;
 
-/// What is asked of a disk.
+/// An operation of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DiskStep {
     Open,
@@ -38,30 +38,30 @@ pub(super) enum DiskStep {
 
 /// What a crash did to a disk.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Damage {
-    /// Something that was applied is gone.
+pub(super) struct CrashDamage {
+    /// Some applied batches are lost.
     pub(super) lost: bool,
     /// Some tables of a task kept more of what was applied than others.
     pub(super) torn: bool,
 }
 
-struct Task {
+struct TaskOnDisk {
     is_damaged: bool,
     names: Vec<TableName>,
-    tables: Vec<Table>,
-    /// How often it was opened: the last one has it.
+    tables: Vec<TableOnDisk>,
+    /// How often it was opened. Only the last opening may use it.
     openings: u64,
 }
 
-/// A store of one table, as it is now and as it would be found after a crash.
-struct Table {
+/// A table as it is now, and as it would be after a crash.
+struct TableOnDisk {
     current: MemoryStore,
     durable: MemoryStore,
-    /// What `current` has and `durable` has not, in order.
+    /// The batches that are in `current` and not in `durable`, in order.
     pending: Vec<StoreBatch>,
 }
 
-impl Table {
+impl TableOnDisk {
     fn new() -> Self {
         let empty = MemoryStore::new(1);
         Self { current: empty.clone(), durable: empty, pending: Vec::new() }
@@ -79,7 +79,7 @@ impl Table {
         self.pending.drain(..count).try_for_each(|batch| self.durable.apply(&batch))
     }
 
-    /// How many batches are gone.
+    /// How many batches are lost.
     fn crash(&mut self, dice: &mut Dice) -> usize {
         let kept = dice.below(self.pending.len() + 1);
         let lost = self.pending.len() - kept;
@@ -89,25 +89,25 @@ impl Table {
         lost
     }
 
-    fn image(&self) -> Result<Image, StoreError> {
+    fn image(&self) -> Result<TableImage, StoreError> {
         let mut entries = BTreeMap::new();
         self.current.scan(0, &[], None, &mut |key, value| {
             entries.insert(key.into(), Some(value.into()));
             ControlFlow::Continue(())
         })?;
-        Ok(Image { entries, position: self.current.position(0)? })
+        Ok(TableImage { entries, position: self.current.position(0)? })
     }
 }
 
-/// A table at some moment.
-pub(super) struct Image {
-    /// Each is `Some`: the shape is that of a replay.
+/// A table at one moment.
+pub(super) struct TableImage {
+    /// Each value is `Some`, because the shape is that of a replay.
     pub(super) entries: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     pub(super) position: Option<i64>,
 }
 
 impl SimDisk {
-    /// From now on `decide` is asked before every step.
+    /// Asks `decide` before every step from now on.
     pub(super) fn decided_by(
         &self,
         decide: impl Fn(DiskStep) -> Result<(), String> + Send + Sync + 'static,
@@ -116,8 +116,9 @@ impl SimDisk {
     }
 
     /// The process that used it died.
-    pub(super) fn crash(&self, dice: &mut Dice) -> Damage {
-        let (mut disk, mut damage) = (lock(&self.0), Damage::default());
+    pub(super) fn crash(&self, dice: &mut Dice) -> CrashDamage {
+        let mut disk = lock(&self.0);
+        let mut damage = CrashDamage::default();
         for task in disk.tasks.values_mut() {
             let lost = task.tables.iter_mut().map(|table| table.crash(dice));
             let lost: Vec<_> = lost.collect();
@@ -127,7 +128,7 @@ impl SimDisk {
         damage
     }
 
-    /// Some store is found to be damaged when it is opened; `None` if there is none.
+    /// Damages some store, which the next opening will find; `None` if there is none.
     pub(super) fn damage(&self, dice: &mut Dice) -> Option<String> {
         let mut disk = lock(&self.0);
         let index = dice.below(disk.tasks.len());
@@ -136,20 +137,20 @@ impl SimDisk {
         Some(name.clone())
     }
 
-    /// Everything on it is gone.
+    /// Loses everything.
     pub(super) fn lose(&self) {
         lock(&self.0).tasks.clear();
     }
 
-    /// Nothing is locked meanwhile.
+    /// No lock is held meanwhile.
     fn step(&self, task: &str, step: DiskStep) -> Result<(), StoreError> {
         let decide = lock(&self.0).decide.clone();
         let decided = decide.map_or(Ok(()), |decide| decide(step));
         decided.map_err(|cause| StoreError::Io { task: task.to_owned(), cause })
     }
 
-    /// What it holds, by task and table.
-    pub(super) fn images(&self) -> Result<Vec<(String, TableName, Image)>, StoreError> {
+    /// The contents, by task and table.
+    pub(super) fn images(&self) -> Result<Vec<(String, TableName, TableImage)>, StoreError> {
         let disk = lock(&self.0);
         let mut images = Vec::new();
         for (name, task) in &disk.tasks {
@@ -165,14 +166,14 @@ impl StoreProvider for SimDisk {
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError> {
         self.step(task, DiskStep::Open)?;
         let mut disk = lock(&self.0);
-        let kept = disk.tasks.entry(task.to_owned()).or_insert_with(|| Task {
+        let kept = disk.tasks.entry(task.to_owned()).or_insert_with(|| TaskOnDisk {
             is_damaged: false,
             names: tables.to_vec(),
-            tables: tables.iter().map(|_| Table::new()).collect(),
+            tables: tables.iter().map(|_| TableOnDisk::new()).collect(),
             openings: 0,
         });
         if kept.is_damaged {
-            let cause = "a checksum is wrong, as the seed has it".to_owned();
+            let cause = "a checksum is wrong, as the seed chose".to_owned();
             return Err(StoreError::Corrupt { task: task.to_owned(), cause });
         }
         kept.openings += 1;
@@ -200,12 +201,12 @@ impl SimStore {
     fn with<T>(
         &self,
         table: usize,
-        work: impl FnOnce(&mut Table) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut TableOnDisk) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut disk = lock(&self.disk.0);
         let task = disk.tasks.get_mut(&self.task).filter(|task| task.openings == self.opening);
         let table = task.and_then(|task| task.tables.get_mut(table));
-        work(table.ok_or_else(|| self.failed("it was opened again by somebody else"))?)
+        work(table.ok_or_else(|| self.failed("another instance has opened it since"))?)
     }
 
     fn failed(&self, cause: &str) -> StoreError {
@@ -236,7 +237,7 @@ impl Store for SimStore {
         self.with(table, |table| table.current.as_of(0))
     }
 
-    /// As if it were slow to ask; too few for all that a workload has.
+    /// Few, as if the store were slow, so that they do not hold a whole workload.
     fn cache_bytes(&self) -> usize {
         2_000
     }
@@ -250,7 +251,7 @@ impl Store for SimStore {
     fn clear(&mut self, table: usize) -> Result<(), StoreError> {
         self.disk.step(&self.task, DiskStep::Clear)?;
         self.with(table, |table| {
-            *table = Table::new();
+            *table = TableOnDisk::new();
             Ok(())
         })
     }

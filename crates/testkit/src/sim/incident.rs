@@ -1,4 +1,4 @@
-//! What went wrong in a simulated world, and how often.
+//! The incidents of a simulated world.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,68 +11,69 @@ use crate::faults::{Call, Fault};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Incident {
-    /// An instance dies in the middle of a call to the log.
+    /// An instance dies during a call to the log.
     Killed,
-    /// An instance dies in the middle of a call to its disk.
+    /// An instance dies during a call to its disk.
     KilledAtDisk,
-    /// An instance stands still in the middle of a step.
+    /// An instance freezes in the middle of a step.
     StoodStill,
-    /// An instance stands still for longer than its session lasts, and goes on.
+    /// An instance freezes for longer than its session lasts, and resumes.
     Zombie,
     /// An instance is stopped gracefully.
     Stopped,
-    /// A request does not arrive, and nobody says so.
+    /// A request does not arrive, without an error.
     RequestLost,
-    /// A request arrives, its answer does not.
+    /// A request arrives, its reply does not.
     AnswerLost,
     /// A request arrives long after it was given up.
     RequestLate,
     /// A request arrives twice.
     RequestTwice,
-    /// A request takes long to arrive; the others go on.
+    /// A request takes long to arrive, while the other instances go on.
     RequestSlow,
-    /// An answer takes long to arrive; the others go on.
+    /// A reply takes long to arrive, while the other instances go on.
     AnswerSlow,
-    /// A request is refused for the moment.
+    /// A request fails with a retriable error.
     Refused,
-    /// A transaction is refused.
+    /// A transaction fails and must be aborted.
     Aborted,
-    /// A producer is told that it is fenced, and is not.
+    /// A producer is told that it is fenced, although it is not.
     SaidFenced,
-    /// A producer is fenced by the log, for a newer one or a transaction that took too long.
+    /// The log fences a producer, for a newer one or after a transaction timed out.
     Fenced,
     /// A member's session ends, or the group forgets it: its partitions are lost.
     MemberLost,
-    /// A client keeps back that its partitions are lost, and joins again under another name.
+    /// A client does not report that its partitions are lost, and joins again under another member
+    /// id.
     Renamed,
     /// A fetch brings less than there is, or nothing.
     FewRecords,
-    /// A former leader tells where a partition ends, or a former coordinator what is committed, who
-    /// does not know that he is one.
+    /// A former leader reports a partition's end, or a former coordinator the committed offsets: it
+    /// does not know that it was replaced.
     Outdated,
-    /// A call while the log is away.
+    /// A call while the log is unavailable.
     LogAway,
     /// A call while the coordinators of group and transactions are being moved.
     CoordinatorMoving,
-    /// The log is started again: it is away, and has forgotten all members.
+    /// The log restarts: it is unavailable, and has forgotten all members.
     LogRestarted,
     /// A write to the disk fails.
     DiskFull,
-    /// A write to the disk, or its opening, takes long; the others go on.
+    /// A write to the disk, or its opening, takes long, while the other instances go on.
     DiskSlow,
-    /// What was not flushed is gone after a crash.
+    /// Unflushed batches are lost after a crash.
     WritesLost,
-    /// Of one batch some tables have what was written before a crash, and others do not.
+    /// After a crash some tables have their part of a batch, and others do not.
     WritesTorn,
     /// A store is damaged after a crash.
     StoreDamaged,
     /// The disk is empty after a crash.
     DiskLost,
-    /// Much time passes at once, for everybody.
+    /// Time jumps forward, for all instances.
     TimeJumped,
-    /// The date of an instance is set forth or back.
+    /// The date of an instance is set forward or back.
     DateSet,
-    /// The leader of one partition of an input is away.
+    /// The leader of one partition of an input is unavailable.
     LeaderAway,
 }
 
@@ -112,7 +113,7 @@ impl Incident {
         Self::LeaderAway,
     ];
 
-    /// What a fault of a call is. One that lets time pass counts when it does.
+    /// The incident that a fault of a call is. A delay counts when time passes.
     pub(super) fn of(call: Call, fault: Fault) -> Option<Self> {
         Some(match fault {
             _ if call == Call::Lose => Self::Renamed,
@@ -130,17 +131,17 @@ impl Incident {
     }
 }
 
-/// How often what went wrong.
+/// How often each incident happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Incidents(BTreeMap<Incident, u64>);
 
 impl Incidents {
-    /// How often this went wrong.
+    /// How often this happened.
     pub fn count(&self, incident: Incident) -> u64 {
         self.0.get(&incident).copied().unwrap_or(0)
     }
 
-    /// Those that happened at all, with their numbers.
+    /// The incidents that happened, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Incident, u64)> {
         self.0.iter().map(|(incident, count)| (*incident, *count))
     }
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_are_all() {
+    fn every_incident_is_listed() {
         for (index, incident) in Incident::ALL.into_iter().enumerate() {
             assert_eq!(incident as usize, index);
         }
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn counts_add_up() {
-        let (mut one, mut two) = (Incidents::default(), Incidents::default());
+        let mut one = Incidents::default();
+        let mut two = Incidents::default();
         one.add(Incident::Killed, 2);
         two.add(Incident::Killed, 3);
         two.add(Incident::Zombie, 1);

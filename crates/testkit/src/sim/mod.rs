@@ -1,11 +1,11 @@
-//! Whole applications in a simulated world: several instances of the production's workers over the
-//! embedded log, in virtual time, on one thread. The same seed is the same run, to the byte.
+//! Whole applications in a simulated world: several instances with production workers on the
+//! embedded log, in virtual time, on one thread. The same seed gives the same run, to the byte.
 //!
-//! What goes wrong, as often as the seed wants: processes die in the middle of any step, stand
-//! still for longer than their session lasts, stop and start; calls to the log fail, get lost, lose
-//! their answers, or arrive long after they were given up; the log is away; a disk is full, and
-//! loses what was not flushed, of each table as much as chance wants; time jumps. [`Incident`] has
-//! the whole list.
+//! The seed decides what goes wrong and how often. Processes die in the middle of any step, freeze
+//! for longer than their session lasts, stop and start. Calls to the log fail, get lost, lose their
+//! replies, or arrive long after they were given up. The log is unavailable. A disk is full, or
+//! loses a random part of each table's unflushed batches. Time jumps. [`Incident`] has the whole
+//! list.
 
 mod check;
 mod clock;
@@ -29,26 +29,28 @@ use runtime::{Config, ManualClock};
 use streams_core::{Headers, OwnedRecord, Record, Topic, Topology};
 
 use crate::dice::Dice;
-use crate::faults::Ledger;
+use crate::faults::CommitLedger;
 pub use incident::{Incident, Incidents};
 use odds::Odds;
 pub use outcome::{Outcome, OutcomeError};
-use run::Run;
+use run::SimulationRun;
 pub use seeds::{Summary, simulate};
-use world::{Slot, World};
+use world::{InstanceSlot, SimulatedWorld};
 
-/// An application to be simulated. [`simulate`] runs many.
+/// A simulated application. [`simulate`] runs many.
 ///
-/// What agents await by `tokio::time` is the world's time, and what they spawn dies with their
-/// instance. The same seed is the same run as long as agents leave nothing to other threads
-/// (`spawn_blocking`), and nothing to `tokio::select!`'s own dice: say `biased;` where two branches
-/// may be ready at once. Calls go to a stub such as [`Calls`](crate::Calls); sockets are refused.
+/// `tokio::time` in agents follows the world's time, and tasks that they spawn die with their
+/// instance. The same seed gives the same run as long as agents do not use other threads
+/// (`spawn_blocking`) or the random choice of `tokio::select!`: write `biased;` where two branches
+/// may be ready at once. Calls must go to a stub such as [`Calls`](crate::Calls), because sockets
+/// are refused.
 ///
 /// ```
 /// use headwater_testkit::{Simulation, simulate};
 /// use headwater::{Builder, Record, Table, Topic};
 ///
-/// let (words, counts) = (Topic::<String, u64>::new("words"), Topic::<String, u64>::new("counts"));
+/// let words = Topic::<String, u64>::new("words");
+/// let counts = Topic::<String, u64>::new("counts");
 /// let topology = || {
 ///     let app = Builder::new("counting");
 ///     let words = app.stream(&Topic::<String, u64>::new("words"));
@@ -79,33 +81,34 @@ pub struct Simulation {
     turns: usize,
     config: Config,
     topics: Vec<(String, i32)>,
-    feeds: Vec<Feed>,
+    feeds: Vec<InputFeed>,
     is_fed_first: bool,
     settles_within: Duration,
     checks: Vec<Check>,
 }
 
-/// What must hold of an outcome.
+/// A check of an outcome.
 type Check = Box<dyn Fn(&Outcome) -> Result<(), Box<dyn Error>>>;
 
 /// Records for a topic, in order.
-struct Feed {
+struct InputFeed {
     topic: Arc<str>,
     make: Box<dyn FnMut(&mut Dice, u64) -> OwnedRecord>,
     count: u64,
 }
 
-/// What a run found to be wrong. Displayed, it says how to see it again, and all that happened.
+/// A violation that a run found. Its `Display` says how to reproduce it, and everything that
+/// happened.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SimError {
     /// The seed.
     pub seed: u64,
-    /// What is wrong.
+    /// The violation.
     pub what: String,
-    /// How to have the same run again.
+    /// How to reproduce the run.
     pub replay: String,
-    /// All that happened, a line each.
+    /// Everything that happened, one line each.
     pub history: String,
 }
 
@@ -125,11 +128,11 @@ impl fmt::Display for SimError {
 
 impl Error for SimError {}
 
-/// When the simulated world begins: in 2001.
+/// When the simulated world begins, in Unix milliseconds: in 2001.
 const START: i64 = 1_000_000_000_000;
 
 impl Simulation {
-    /// Three instances of the application, which `topology` describes anew for each.
+    /// Simulates three instances of the application. `topology` is called for each of them.
     pub fn new(seed: u64, topology: impl Fn() -> Topology + Send + Sync + 'static) -> Self {
         let config = Config {
             commit_interval: Some(Duration::from_millis(20)),
@@ -154,13 +157,13 @@ impl Simulation {
         }
     }
 
-    /// So many instances.
+    /// Sets the number of instances; default 3.
     pub fn instances(mut self, instances: usize) -> Self {
         self.instances = instances.max(1);
         self
     }
 
-    /// The faults end after so many turns; default 4,000.
+    /// Ends the faults after this many turns; default 4,000.
     pub fn turns(mut self, turns: usize) -> Self {
         self.turns = turns;
         self
@@ -178,21 +181,22 @@ impl Simulation {
         self
     }
 
-    /// Writes `count` records to `topic` while everything goes on; `make` is given the record's
-    /// number.
+    /// Writes `count` records to `topic` during the run; `make` gets the record's number.
     pub fn feed<K: 'static, V: 'static>(
         mut self,
         topic: &Topic<K, V>,
         count: u64,
         mut make: impl FnMut(&mut Dice, u64) -> Record<K, V> + 'static,
     ) -> Self {
-        let (name, topic) = (Arc::clone(topic.name()), topic.clone());
+        let name = Arc::clone(topic.name());
+        let topic = topic.clone();
         let make = move |dice: &mut Dice, number| {
             let record = make(dice, number);
             let bytes = |written: Result<bool, _>, bytes: Vec<u8>| {
                 written.is_ok_and(|is_there| is_there).then(|| bytes.into())
             };
-            let (mut key, mut value) = (Vec::new(), Vec::new());
+            let mut key = Vec::new();
+            let mut value = Vec::new();
             let has_key = topic.key_codec().encode(&record.key, &mut key);
             let has_value = topic.value_codec().encode(&record.value, &mut value);
             OwnedRecord {
@@ -203,27 +207,28 @@ impl Simulation {
                 headers: Headers::new(),
             }
         };
-        self.feeds.push(Feed { topic: name, make: Box::new(make), count });
+        self.feeds.push(InputFeed { topic: name, make: Box::new(make), count });
         self
     }
 
-    /// All input is written before the first instance starts. Every run checks then that what was
-    /// committed of a task with several inputs was each time the beginning of their merge by
-    /// timestamp, as long as none of them is written by the application itself.
+    /// Writes all input before the first instance starts. Then every run also checks that each
+    /// commit of a task with several inputs is a prefix of their merge by timestamp, unless the
+    /// application itself writes one of them.
     pub fn fed_before_the_start(mut self) -> Self {
         self.is_fed_first = true;
         self
     }
 
-    /// After the last fault, how long nothing may change before every input is processed and
-    /// acknowledged; default two minutes. More than agents take for a record or a batch.
+    /// How long nothing may change after the last fault before every input must be processed and
+    /// acknowledged; default two minutes. It must exceed the time agents take for a record or a
+    /// batch.
     pub fn settles_within(mut self, time: Duration) -> Self {
         self.settles_within = time;
         self
     }
 
-    /// What must hold of the outcome, beside what every run checks. A failed assertion is an error
-    /// like a returned one.
+    /// Adds a check of the outcome to those of every run. A failed assertion counts as a returned
+    /// error.
     pub fn check(
         mut self,
         check: impl Fn(&Outcome) -> Result<(), Box<dyn Error>> + 'static,
@@ -232,15 +237,15 @@ impl Simulation {
         self
     }
 
-    /// Runs it: first everything goes wrong that the seed wants, then nothing any more, until
-    /// every input is processed and no record waits to be tried again.
+    /// Runs it: first with the seed's faults, then without any, until every input is processed and
+    /// no record waits for a retry.
     ///
     /// # Errors
-    /// The application does not come to an end, an instance ends with an error although nothing
-    /// goes wrong any more, two had a partition at once, effects were committed without their
-    /// offsets, inputs were not [merged by timestamp](Self::fed_before_the_start), a queue or an
-    /// overlay went beyond its bound, a transaction is left open, a table is
-    /// not what its changelog says, or a [`check`](Self::check) fails.
+    /// The application does not finish; an instance ends with an error after the last fault; two
+    /// instances owned a partition at once; effects were committed without their offsets; inputs
+    /// were not [merged by timestamp](Self::fed_before_the_start); a queue or an overlay exceeded
+    /// its bound; a transaction is left open; a table differs from its changelog; or a
+    /// [`check`](Self::check) fails.
     pub fn run(self) -> Result<Outcome, SimError> {
         let Self { seed, topology, instances, turns, config, topics, .. } = self;
         let Self { feeds, is_fed_first, settles_within, checks, .. } = self;
@@ -248,7 +253,8 @@ impl Simulation {
         let odds = Odds::of(&mut dice);
         let world = Arc::new(world(topology, config, instances, odds, dice.roll()));
         let names = topics.iter().map(|(name, _)| name.clone()).collect();
-        let run = Run { world: &world, seed, topics: names, is_fed_first, settles_within };
+        let run =
+            SimulationRun { world: &world, seed, topics: names, is_fed_first, settles_within };
         let done = run.create(&topics).and_then(|()| run.run(feeds, turns, dice));
         done.map_err(|what| run.error(what))?;
         let outcome = Outcome::new(Arc::clone(&world));
@@ -257,7 +263,7 @@ impl Simulation {
     }
 }
 
-/// What a check says, or what its panic says.
+/// A check's error, or the message of its panic.
 fn judge(check: &Check, outcome: &Outcome) -> Result<(), String> {
     match catch_unwind(AssertUnwindSafe(|| check(outcome))) {
         Ok(checked) => checked.map_err(|error| error.to_string()),
@@ -275,11 +281,11 @@ fn world(
     instances: usize,
     odds: Odds,
     seed: u64,
-) -> World {
+) -> SimulatedWorld {
     let clock = ManualClock::new(START);
     let log = LogOptions::default().clock(Arc::new(clock.clone())).in_memory();
     let described = topology();
-    let mut ledger = Ledger::default();
+    let mut ledger = CommitLedger::default();
     for sub in described.sub_topologies() {
         let inputs: Vec<_> = sub.sources().iter().map(|source| Arc::clone(&source.topic)).collect();
         let changelogs = sub.tables().iter().map(|table| Arc::clone(table.changelog()));
@@ -287,12 +293,12 @@ fn world(
     }
     let sources = described.sub_topologies().iter().flat_map(|sub| sub.sources());
     let inputs = sources.map(|source| Arc::clone(&source.topic)).collect();
-    World {
+    SimulatedWorld {
         clock,
         log,
         topology,
         config,
-        slots: (0..instances).map(|_| Slot::default()).collect(),
+        slots: (0..instances).map(|_| InstanceSlot::default()).collect(),
         odds,
         dice: Mutex::new(Dice::new(seed)),
         history: Mutex::default(),

@@ -1,4 +1,4 @@
-//! How often what goes wrong.
+//! How often each fault happens.
 
 use std::time::Duration;
 
@@ -7,20 +7,21 @@ use runtime::transport::ErrorKind;
 use crate::dice::Dice;
 use crate::faults::{Call, Fault};
 
-/// One in so many; 0 is never. Each seed has its own: some worlds are calm, some are not.
+/// Odds of one in this many; 0 means never. Each seed has its own: some worlds are calm, some are
+/// not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Odds {
     /// Calls that go wrong.
     call: usize,
-    /// Calls, to the log or to a disk, in the middle of which the process dies.
+    /// Calls to the log or a disk during which the process dies.
     pub(super) crash: usize,
-    /// Calls in the middle of which the process stands still while the others go on.
+    /// Calls during which the process freezes while the others go on.
     pub(super) pause: usize,
     /// Turns before which an instance is stopped gracefully, or started.
     pub(super) membership: usize,
-    /// Turns before which the log goes away for a while.
+    /// Turns before which the log becomes unavailable for a while.
     pub(super) outage: usize,
-    /// Turns before which the log is started again.
+    /// Turns before which the log restarts.
     pub(super) restart: usize,
     /// Turns before which the coordinators move.
     pub(super) coordinator: usize,
@@ -32,11 +33,11 @@ pub(super) struct Odds {
     pub(super) damage: usize,
     /// Crashes after which the disk is empty.
     pub(super) lost_disk: usize,
-    /// Turns before which much time passes at once.
+    /// Turns before which time jumps forward.
     pub(super) jump: usize,
     /// Turns before which an instance's date is set.
     pub(super) date: usize,
-    /// Turns before which the leader of an input goes away for a while.
+    /// Turns before which the leader of an input becomes unavailable for a while.
     pub(super) leader: usize,
 }
 
@@ -61,7 +62,7 @@ impl Odds {
         }
     }
 
-    /// What happens to a call, of what can happen to it.
+    /// Chooses the fault of a call among those it can have.
     pub(super) fn call(self, call: Call, dice: &mut Dice) -> Option<Fault> {
         if !strikes(self.call, dice) {
             return None;
@@ -91,15 +92,15 @@ const RETRIABLE: Fault = Fault::Fails(ErrorKind::Retriable);
 const ABORTABLE: Fault = Fault::Fails(ErrorKind::Abortable);
 const FENCED: Fault = Fault::Fails(ErrorKind::Fenced);
 const LOST: Fault = Fault::Fails(ErrorKind::Unknown);
-/// Below what a request may take; whoever waits longer gives it up as lost.
+/// Below a request's time limit; a longer delay would be a lost request.
 const SLOW: Fault = Fault::Slow(Duration::from_millis(450));
 const SLOW_REPLY: Fault = Fault::SlowReply(Duration::from_millis(450));
-/// By so many records at most.
+/// At most this many records.
 const OUTDATED: Fault = Fault::Outdated(20);
 /// Fewer than this.
 const FEW: Fault = Fault::Partial(3);
 
-/// The faults that a call can meet; the first is what it meets when nobody answers.
+/// The faults that a call can have. The first is the one while the log is unavailable.
 pub(super) fn possible(call: Call) -> &'static [Fault] {
     use Fault::{Held, LostReply, Repeated};
     match call {
@@ -118,7 +119,7 @@ pub(super) fn possible(call: Call) -> &'static [Fault] {
     }
 }
 
-/// Whether a coordinator answers this call.
+/// Whether this call goes to a coordinator.
 pub(super) fn is_coordinators(call: Call) -> bool {
     use Call::{Abort, Commit, CommitOffsets, CommittedOffsets, Init, PollGroup, SendOffsets};
     let theirs = [Abort, Commit, CommitOffsets, CommittedOffsets, Init, PollGroup, SendOffsets];

@@ -1,4 +1,4 @@
-//! What a simulated run left behind.
+//! The outcome of a simulated run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use streams_core::{CodecError, OwnedRecord, Record, Table, Topic};
 
 use super::check;
 use super::incident::{Incident, Incidents};
-use super::world::World;
+use super::world::SimulatedWorld;
 use crate::lock::lock;
 
-/// A run that ended well as far as the kit can tell: what it wrote is for you to judge.
-pub struct Outcome(Arc<World>);
+/// A run that passed the kit's own checks. Checking what it wrote is up to you.
+pub struct Outcome(Arc<SimulatedWorld>);
 
 streams_core::debug_is_display!(OutcomeError);
 
-/// What was written cannot be read.
+/// The outcome cannot be read.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OutcomeError {
@@ -28,12 +28,12 @@ pub enum OutcomeError {
 }
 
 impl Outcome {
-    pub(super) fn new(world: Arc<World>) -> Self {
+    pub(super) fn new(world: Arc<SimulatedWorld>) -> Self {
         Self(world)
     }
 
-    /// The committed records of a topic, those that were fed included, partition by partition, in
-    /// the order of each.
+    /// The committed records of a topic, including fed ones, partition by partition, in offset
+    /// order.
     ///
     /// # Errors
     /// A record that cannot be decoded.
@@ -64,7 +64,7 @@ impl Outcome {
         Ok(records)
     }
 
-    /// The rows of a table without windows, as its changelog has them at the end.
+    /// The final rows of a table without windows, according to its changelog.
     ///
     /// # Errors
     /// A table that the topology does not have, or an entry that cannot be decoded.
@@ -89,7 +89,7 @@ impl Outcome {
         Ok(rows)
     }
 
-    /// What went wrong, and how often.
+    /// The incidents, and how often each happened.
     pub fn incidents(&self) -> Incidents {
         let mut incidents = lock(&self.0.incidents).clone();
         incidents.add(Incident::Fenced, self.0.ledger.fenced());
@@ -102,7 +102,7 @@ impl Outcome {
         self.0.ledger.transactions()
     }
 
-    /// All that happened, a line each.
+    /// Everything that happened, one line each.
     pub fn history(&self) -> String {
         lock(&self.0.history).join("\n")
     }

@@ -1,4 +1,4 @@
-//! One run: everything goes wrong, then nothing any more, and everything has to come to an end.
+//! One run: first with faults, then without, until everything is processed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,29 +6,29 @@ use std::time::Duration;
 use runtime::transport::{NewTopic, Outgoing, Producer, ProducerConfig, Transport};
 use runtime::{Clock as _, Status};
 
-use super::world::World;
-use super::{Feed, SimError, check};
+use super::world::SimulatedWorld;
+use super::{InputFeed, SimError, check};
 use crate::dice::Dice;
 use crate::lock::lock;
 
-/// How often the application may use up that time, after the last fault, with something changing
-/// meanwhile.
+/// How many such periods the application may take after the last fault, as long as something
+/// changes.
 const CHANGES_MAX: u32 = 30;
 /// How long nothing may change for everything to count as done.
 const QUIET: Duration = Duration::from_secs(15);
-/// How often it is looked whether all is done, once nothing changes.
+/// How often to check whether all is done, once nothing changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) struct Run<'a> {
-    pub(super) world: &'a Arc<World>,
+pub(super) struct SimulationRun<'a> {
+    pub(super) world: &'a Arc<SimulatedWorld>,
     pub(super) seed: u64,
     pub(super) topics: Vec<String>,
     pub(super) is_fed_first: bool,
-    /// After the last fault, how long nothing may change before everything is done.
+    /// How long nothing may change after the last fault before everything must be done.
     pub(super) settles_within: Duration,
 }
 
-impl Run<'_> {
+impl SimulationRun<'_> {
     pub(super) fn error(&self, what: String) -> SimError {
         let history = lock(&self.world.history).join("\n");
         SimError::new(self.seed, what, history)
@@ -37,7 +37,7 @@ impl Run<'_> {
     pub(super) fn create(&self, topics: &[(String, i32)]) -> Result<(), String> {
         let mut admin = self.world.log.admin().map_err(|error| error.to_string())?;
         for (name, partitions) in topics {
-            // Records may bear any time.
+            // Records may have any timestamp.
             let config = vec![("retention.ms".to_owned(), "-1".to_owned())];
             let name = name.as_str().into();
             let topic = NewTopic { name, partitions: *partitions, replication: None, config };
@@ -48,7 +48,7 @@ impl Run<'_> {
 
     pub(super) fn run(
         &self,
-        mut feeds: Vec<Feed>,
+        mut feeds: Vec<InputFeed>,
         turns: usize,
         mut dice: Dice,
     ) -> Result<(), String> {
@@ -66,7 +66,7 @@ impl Run<'_> {
             }
         }
         for turn in 0..turns {
-            // Evenly over three quarters of the time.
+            // Feed evenly over three quarters of the run.
             let due = (total * turn as u64 * 4).div_ceil(turns as u64 * 3).min(total);
             while fed.iter().sum::<u64>() < due {
                 write(&mut feeds, &mut fed, &mut dice, &mut *writer)?;
@@ -78,7 +78,7 @@ impl Run<'_> {
         }
         self.world.heal();
         let settled = self.settle().and_then(|()| self.stop());
-        // What was wrong first is the reason why it does not come to an end.
+        // Report the first violation: it is the reason why the run does not finish.
         check::one_owner_at_a_time(self.world)?;
         check::bounds_are_kept(self.world)?;
         if self.is_fed_first {
@@ -95,13 +95,14 @@ impl Run<'_> {
         self.topics.iter().cloned().chain(internal).collect()
     }
 
-    /// Everybody has his turn until nothing changes any more.
+    /// Gives every instance its turn until nothing changes any more.
     fn settle(&self) -> Result<(), String> {
         let clock = &self.world.clock;
         let patience = self.settles_within.max(2 * QUIET).as_millis() as i64;
         let give_up = clock.now() + patience * i64::from(CHANGES_MAX);
         let ended = lock(&self.world.history).len();
-        let (mut last, mut since) = (Vec::new(), clock.now());
+        let mut last = Vec::new();
+        let mut since = clock.now();
         let mut look_at = since + QUIET.as_millis() as i64;
         loop {
             for index in 0..self.world.slots.len() {
@@ -112,7 +113,8 @@ impl Run<'_> {
                 (0..6).for_each(|component| self.world.turn(index, component));
             }
             clock.advance(Duration::from_millis(20));
-            let (statuses, now) = (self.statuses(), clock.now());
+            let statuses = self.statuses();
+            let now = clock.now();
             if now >= look_at {
                 if self.left_to_do(&statuses)?.is_none() {
                     return Ok(());
@@ -121,35 +123,39 @@ impl Run<'_> {
             }
             let picture = self.picture(&statuses)?;
             if picture != last {
-                (last, since) = (picture, now);
+                last = picture;
+                since = now;
                 look_at = now + QUIET.as_millis() as i64;
             }
             if now > give_up || now - since > patience {
                 let left = self.left_to_do(&statuses)?.unwrap_or_else(|| "quiet".to_owned());
-                return Err(format!("it does not come to an end: {left}\n{}", last.join("\n")));
+                return Err(format!("it does not finish: {left}\n{}", last.join("\n")));
             }
         }
     }
 
-    /// A graceful stop may have been under way; an error or a panic must not be.
+    /// A graceful stop may be in progress, but an instance must not have ended with an error or a
+    /// panic.
     fn fails_no_more(&self, since: usize) -> Result<(), String> {
         let history = lock(&self.world.history);
         let failed = history[since..].iter().find(|line| line.contains("ended: "));
-        failed.map_or(Ok(()), |line| Err(format!("nothing goes wrong any more, but {line}")))
+        failed.map_or(Ok(()), |line| Err(format!("after the last fault: {line}")))
     }
 
     fn statuses(&self) -> Vec<Status> {
         (0..self.world.slots.len()).filter_map(|index| self.world.status(index)).collect()
     }
 
-    /// What must not change any more: who has what, where he is, and what is acknowledged.
+    /// What must not change any more: the owners of tasks, their positions, and the acknowledged
+    /// offsets.
     fn picture(&self, statuses: &[Status]) -> Result<Vec<String>, String> {
         let tasks = statuses.iter().map(|status| {
             let tasks = status.tasks.iter();
             let tasks = tasks.map(|(task, status)| {
                 let inputs = status.inputs.iter().map(|input| input.position);
-                let (inputs, waiting) = (inputs.collect::<Vec<_>>(), status.waiting);
-                format!("{task} {:?} {inputs:?}, {waiting} to be tried again", status.state)
+                let inputs = inputs.collect::<Vec<_>>();
+                let waiting = status.waiting;
+                format!("{task} {:?} {inputs:?}, {waiting} waiting for a retry", status.state)
             });
             tasks.collect::<Vec<_>>().join(", ")
         });
@@ -157,15 +163,12 @@ impl Run<'_> {
         Ok(tasks.chain([acknowledged]).collect())
     }
 
-    /// Records that wait to be tried again, a partition of a source that nobody has, or one with
-    /// records that its owner has not processed.
+    /// Records that wait for a retry, a source partition without an owner, or one with records that
+    /// its owner has not processed.
     fn left_to_do(&self, statuses: &[Status]) -> Result<Option<String>, String> {
         let mut tasks = statuses.iter().flat_map(|status| &status.tasks);
         if let Some((task, status)) = tasks.find(|(_, status)| status.waiting > 0) {
-            return Ok(Some(format!(
-                "{} records of {task} wait to be tried again",
-                status.waiting
-            )));
+            return Ok(Some(format!("{} records of {task} wait for a retry", status.waiting)));
         }
         let topology = (self.world.topology)();
         for source in topology.sub_topologies().iter().flat_map(|sub| sub.sources()) {
@@ -175,14 +178,16 @@ impl Run<'_> {
                     input.topic == partition.topic && input.partition == partition.partition
                 });
                 let Some(input) = inputs.next() else {
-                    return Ok(Some(format!("nobody has {partition}")));
+                    return Ok(Some(format!("{partition} has no owner")));
                 };
                 let records = check::committed(self.world, &partition)?.records;
                 if let Some(last) = records.last().filter(|last| last.offset >= input.position) {
-                    let (at, position) = (last.offset, input.position);
+                    let at = last.offset;
+                    let position = input.position;
                     return Ok(Some(format!("{partition} is at {position}, a record at {at}")));
                 }
-                // Agents acknowledge what they have done, not what they were given.
+                // Agents acknowledge records when they are done with them, not when they receive
+                // them.
                 let from = self.world.ledger.acknowledged(&partition).unwrap_or(i64::MAX);
                 if let Some(last) = records.last().filter(|last| last.offset >= from) {
                     let to = last.offset;
@@ -193,7 +198,7 @@ impl Run<'_> {
         Ok(None)
     }
 
-    /// Everybody stops gracefully.
+    /// Stops all instances gracefully.
     fn stop(&self) -> Result<(), String> {
         let count = self.world.slots.len();
         (0..count).for_each(|index| self.world.stop(index));
@@ -206,13 +211,13 @@ impl Run<'_> {
                 return Ok(());
             }
         }
-        Err("a graceful stop does not come to an end".to_owned())
+        Err("a graceful stop does not finish".to_owned())
     }
 }
 
-/// The next record of some feed that has one left.
+/// The next record of a random feed that has one left.
 fn write(
-    feeds: &mut [Feed],
+    feeds: &mut [InputFeed],
     fed: &mut [u64],
     dice: &mut Dice,
     writer: &mut dyn Producer,

@@ -1,4 +1,4 @@
-//! Many simulations, and what they came to.
+//! Running many simulations.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,20 +8,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Incidents, Outcome, SimError, Simulation};
 use crate::lock::lock;
 
-/// Runs one seed alone, and prints what happens in it.
+/// The variable that selects a single seed, whose history is printed.
 const SEED: &str = "HEADWATER_SEED";
-/// Runs so many seeds instead.
+/// The variable that sets the number of seeds.
 const SEEDS: &str = "HEADWATER_SEEDS";
 
-/// What many simulations came to, that all went well.
+/// The result of many simulations that all passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
     /// How many there were.
     pub seeds: u64,
-    /// How many transactions the log took from them.
+    /// How many transactions the log accepted from them.
     pub transactions: u64,
-    /// What went wrong, how often in all.
+    /// The incidents, counted over all of them.
     pub incidents: Incidents,
 }
 
@@ -40,13 +40,13 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Runs the simulations that `make` makes of the seeds, on all cores.
+/// Runs the simulations that `make` builds from the seeds, on all cores.
 ///
-/// `HEADWATER_SEEDS=10000` in the environment runs that many instead, from 0; `HEADWATER_SEED=7`
-/// runs that one alone, and prints what happens in it.
+/// `HEADWATER_SEEDS=10000` in the environment runs that many instead, from 0. `HEADWATER_SEED=7`
+/// runs that seed alone and prints its history.
 ///
 /// # Errors
-/// What the lowest of the seeds that failed found, of those that were run until a few had failed.
+/// The violation of the lowest failing seed. The run ends early after a few failures.
 pub fn simulate(
     seeds: Range<u64>,
     make: impl Fn(u64) -> Simulation + Sync,
@@ -59,7 +59,8 @@ pub fn simulate(
         return Ok(summary);
     }
     let Range { start, end } = number(SEEDS).map_or(seeds, |seeds| 0..seeds);
-    let (next, summary) = (AtomicU64::new(start), Mutex::new(Summary::default()));
+    let next = AtomicU64::new(start);
+    let summary = Mutex::new(Summary::default());
     let failed = Mutex::new(Vec::new());
     let work = || loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -87,10 +88,10 @@ pub fn simulate(
     }
 }
 
-/// After so many seeds that fail nothing new is to be expected.
+/// After this many failing seeds nothing new is expected.
 const FAILED_MAX: usize = 4;
 
-/// The tests' harness names its threads after the tests.
+/// The test harness names its threads after the tests.
 fn with_replay(mut error: SimError) -> SimError {
     let thread = std::thread::current();
     let test = thread.name().filter(|name| *name != "main").unwrap_or_default();

@@ -1,8 +1,7 @@
-//! The simulated world: a log, a clock, instances with disks; one thread that gives each its turn.
+//! The simulated world: a log, a clock, and instances with disks, which take turns on one thread.
 //!
-//! A call of one instance to the log may find that the others go on for a while before it arrives:
-//! then that instance stands still in the middle of a step, as a process does that is stopped or
-//! paged out.
+//! During one instance's call to the log, the others may go on for a while before it arrives. Then
+//! that instance is frozen in the middle of a step, like a process that is stopped or paged out.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -20,40 +19,40 @@ use super::disk::{DiskStep, SimDisk};
 use super::incident::{Incident, Incidents};
 use super::odds::{self, Odds};
 use crate::dice::Dice;
-use crate::faults::{Call, Fault, Faults, Ledger, Witness};
+use crate::faults::{Call, CommitLedger, Fault, Faults, Witness};
 use crate::lock::lock;
 use crate::virtual_time::VirtualTime;
 
-pub(super) struct World {
+pub(super) struct SimulatedWorld {
     pub(super) clock: ManualClock,
     pub(super) log: EmbeddedLog,
     pub(super) topology: Box<dyn Fn() -> Topology + Send + Sync>,
     pub(super) config: Config,
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Vec<InstanceSlot>,
     pub(super) odds: Odds,
     pub(super) dice: Mutex<Dice>,
     pub(super) history: Mutex<Vec<String>>,
     pub(super) incidents: Mutex<Incidents>,
-    pub(super) ledger: Arc<Ledger>,
-    /// The first bound that was not kept.
+    pub(super) ledger: Arc<CommitLedger>,
+    /// The first bound that was exceeded.
     pub(super) beyond: Mutex<Option<String>>,
-    /// Set while things go wrong.
+    /// The odds of faults; `None` after the last fault.
     pub(super) faulty: AtomicBool,
-    /// Until then the log is away.
+    /// The log is unavailable until then.
     pub(super) outage_until: AtomicI64,
-    /// Until then the coordinators are away.
+    /// The coordinators are unavailable until then.
     pub(super) moving_until: AtomicI64,
-    /// The inputs of the application: topics of sources.
+    /// The input topics of the application.
     pub(super) inputs: Vec<Arc<str>>,
-    /// The leader of this one is away until then.
+    /// The partition whose leader is unavailable, and until when.
     pub(super) away: Mutex<Option<(TopicPartition, i64)>>,
-    /// How many instances stand still in the middle of a step.
+    /// How many instances are frozen in the middle of a step.
     pub(super) standing_still: AtomicUsize,
 }
 
 /// A place for an instance, with its disk.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct InstanceSlot {
     app: Mutex<Option<ManualApp>>,
     faults: Mutex<Faults>,
     pub(super) disk: SimDisk,
@@ -61,16 +60,16 @@ pub(super) struct Slot {
     disk_full: AtomicBool,
     is_dead: AtomicBool,
     lives: AtomicUsize,
-    /// Where the agents of this life sleep.
+    /// The virtual time of this run's agents.
     pub(super) time: Mutex<Option<Arc<VirtualTime>>>,
-    /// By how much its date is wrong.
+    /// The error of its date.
     date_off: Arc<AtomicI64>,
 }
 
-/// Instances that may stand still inside each other's steps.
+/// How many instances may be frozen inside each other's steps.
 const STANDING_STILL_MAX: usize = 2;
 
-impl World {
+impl SimulatedWorld {
     pub(super) fn note(&self, text: impl std::fmt::Display) {
         let line = format!("{:>8} ms  {text}", self.clock.now());
         tracing::debug!("{line}");
@@ -81,7 +80,7 @@ impl World {
         lock(&self.dice).below(n)
     }
 
-    /// Whether something happens that happens once in so many times.
+    /// Whether something with odds of one in this many happens now.
     fn chance(&self, one_in: usize) -> bool {
         self.faulty.load(Ordering::Relaxed) && odds::strikes(one_in, &mut lock(&self.dice))
     }
@@ -94,7 +93,7 @@ impl World {
         lock(&self.slots[index].app).is_some()
     }
 
-    /// Starts an instance on the disk that an earlier one left.
+    /// Starts an instance on the disk of its earlier run.
     pub(super) fn start(self: &Arc<Self>, index: usize) {
         let slot = &self.slots[index];
         match VirtualTime::new(self.since_start()) {
@@ -135,13 +134,14 @@ impl World {
         }
     }
 
-    /// The faults of a new life of an instance.
+    /// The faults of a new run of an instance.
     fn faults_of(self: &Arc<Self>, index: usize) -> Faults {
         let faults = Faults::new();
         let life = self.slots[index].lives.fetch_add(1, Ordering::Relaxed);
-        let name = format!("instance {index} in its life {life}");
+        let name = format!("instance {index} in its run {life}");
         faults.witnessed_by(Witness::new(&name, Arc::clone(&self.ledger)));
-        let (deciding, waiting) = (Arc::downgrade(self), Arc::downgrade(self));
+        let deciding = Arc::downgrade(self);
+        let waiting = Arc::downgrade(self);
         faults.decided_by(move |call| decide(&deciding, index, call));
         let asked = Arc::downgrade(self);
         faults.leaders_are_away_by(move |partition| {
@@ -158,7 +158,7 @@ impl World {
     /// Asks an instance to stop gracefully.
     pub(super) fn stop(&self, index: usize) {
         if let Some(app) = &*lock(&self.slots[index].app) {
-            self.note(format_args!("instance {index} is to stop"));
+            self.note(format_args!("instance {index} is asked to stop"));
             app.stop();
         }
     }
@@ -166,11 +166,12 @@ impl World {
     /// Gives one component of an instance its turn.
     pub(super) fn turn(&self, index: usize, component: usize) {
         let slot = &self.slots[index];
-        // Not while it is in the middle of another turn, in which it stands still.
+        // Not while it is frozen in the middle of another turn.
         if !self.is_running(index) {
             return;
         }
-        // Until the app is dropped, if it comes to that: agents may need it for their last breath.
+        // Keep it entered until the app is dropped: agents may need the runtime in their
+        // destructors.
         let time = self.time_of(index);
         let _entered = time.as_ref().and_then(|time| time.enter());
         let Some(mut app) = lock(&slot.app).take() else { return };
@@ -202,13 +203,13 @@ impl World {
         }
     }
 
-    /// The process is gone from one moment to the next.
+    /// The process dies instantly.
     fn died(&self, index: usize, how: &str) {
         self.note(format_args!("instance {index} died {how}"));
         self.crash_disk(index);
     }
 
-    /// The application ended with an error: its process ends too.
+    /// The application ended with an error, so its process ends.
     fn ended(&self, index: usize, error: &str) {
         self.note(format_args!("instance {index} ended: {error}"));
         self.crash_disk(index);
@@ -236,7 +237,7 @@ impl World {
         }
     }
 
-    /// Lets requests arrive that were under way for long.
+    /// Lets delayed requests arrive.
     pub(super) fn release(&self) {
         for (index, slot) in self.slots.iter().enumerate() {
             let faults = lock(&slot.faults).clone();
@@ -251,7 +252,7 @@ impl World {
         lock(&self.slots[index].app).as_ref().map(|app| app.status().snapshot())
     }
 
-    /// Nothing goes wrong any more.
+    /// Ends all faults.
     pub(super) fn heal(&self) {
         self.note("the last fault is over");
         self.faulty.store(false, Ordering::Relaxed);
@@ -262,7 +263,7 @@ impl World {
         self.release();
     }
 
-    /// What happens to a call of an instance.
+    /// Decides the fault of an instance's call.
     fn decide(self: &Arc<Self>, index: usize, call: Call) -> Option<Fault> {
         if !self.faulty.load(Ordering::Relaxed) {
             return None;
@@ -282,13 +283,13 @@ impl World {
         }
         let fault = self.odds.call(call, &mut lock(&self.dice));
         if let Some(fault) = fault {
-            self.note(format_args!("instance {index}: {call:?} meets {fault:?}"));
+            self.note(format_args!("instance {index}: {call:?} has the fault {fault:?}"));
             Incident::of(call, fault).iter().for_each(|incident| self.count(*incident));
         }
         fault
     }
 
-    /// Why nobody answers, if nobody does.
+    /// The incident because of which no broker responds, if any.
     fn unanswered(&self, call: Call) -> Option<Incident> {
         let now = self.clock.now();
         if now < self.outage_until.load(Ordering::Relaxed) {
@@ -298,7 +299,7 @@ impl World {
         (is_moving && odds::is_coordinators(call)).then_some(Incident::CoordinatorMoving)
     }
 
-    /// What happens at a step of an instance at its disk.
+    /// Decides the fault of a step of an instance's disk.
     fn disk_step(self: &Arc<Self>, index: usize, step: DiskStep) -> Result<(), String> {
         let slot = &self.slots[index];
         if slot.is_dead.load(Ordering::Relaxed) {
@@ -325,7 +326,7 @@ impl World {
         }
         if step != DiskStep::Open && slot.disk_full.swap(false, Ordering::Relaxed) {
             self.count(Incident::DiskFull);
-            return Err("no space left on the disk, as the seed has it".to_owned());
+            return Err("no space left on the disk, as the seed chose".to_owned());
         }
         Ok(())
     }
@@ -337,32 +338,33 @@ impl World {
         Some(Fault::Fails(ErrorKind::Fatal))
     }
 
-    /// The others go on, for a moment or for longer than a session lasts.
+    /// Freezes the instance while the others go on, for a moment or for longer than a session
+    /// lasts.
     fn stand_still(self: &Arc<Self>, index: usize, at: std::fmt::Arguments<'_>) {
         let session = self.config.session_timeout.as_millis() as usize;
         let longest = [50, 500, session * 2][self.below(3)];
         let time = self.below(longest);
-        let at = format_args!("instance {index} stands still at {at}");
+        let at = format_args!("instance {index} is frozen at {at}");
         if self.others_go_on(index, time as i64, at) {
             let is_zombie = time > session;
             self.count(if is_zombie { Incident::Zombie } else { Incident::StoodStill });
         }
     }
 
-    /// A request or an answer is on its way for long.
+    /// Delays a request or a reply.
     fn takes_long(self: &Arc<Self>, index: usize, call: Call, fault: Fault) {
         let (incident, time) = match fault {
             Fault::Slow(time) => (Incident::RequestSlow, time),
             Fault::SlowReply(time) => (Incident::AnswerSlow, time),
             _ => return,
         };
-        let at = format_args!("instance {index}: {call:?} is on its way");
+        let at = format_args!("instance {index}: {call:?} is delayed");
         if self.others_go_on(index, time.as_millis() as i64, at) {
             self.count(incident);
         }
     }
 
-    /// Everybody else than `index` has turns for a while; `false` if too many wait for somebody
+    /// Gives all instances except `index` turns for a while; `false` if too many are frozen
     /// already.
     fn others_go_on(
         self: &Arc<Self>,
@@ -380,13 +382,13 @@ impl World {
             self.tick();
         }
         self.note(format_args!("that is over: {why}"));
-        // An agent in the middle of which that was sees how late it is.
+        // An agent that was interrupted by that sees how late it is.
         self.time_of(index);
         self.standing_still.fetch_sub(1, Ordering::Relaxed);
         true
     }
 
-    /// Somebody has a turn, and a little time passes.
+    /// Gives a random component its turn, and lets a little time pass.
     pub(super) fn tick(self: &Arc<Self>) {
         let index = self.below(self.slots.len());
         self.goes_wrong(index);
@@ -397,7 +399,7 @@ impl World {
             let component = self.below(8);
             self.turn(index, component);
         } else if self.standing_still.load(Ordering::Relaxed) == 0 && self.below(60) == 0 {
-            // Only from outside of everybody's step: an instance that stands still is not gone.
+            // Only outside all steps: a frozen instance is not gone.
             self.start(index);
         }
         if self.below(3) == 0 {
@@ -408,7 +410,9 @@ impl World {
 
     /// What may go wrong between two turns.
     fn goes_wrong(&self, index: usize) {
-        let (odds, slot, now) = (self.odds, &self.slots[index], self.clock.now());
+        let odds = self.odds;
+        let slot = &self.slots[index];
+        let now = self.clock.now();
         let session = self.config.session_timeout.as_millis() as usize;
         if self.chance(odds.membership) {
             if self.is_running(index) {
@@ -420,11 +424,11 @@ impl World {
             slot.disk_full.store(true, Ordering::Relaxed);
         } else if self.chance(odds.outage) {
             let lasts = self.below(3_000) as i64;
-            self.note(format_args!("the log is away for {lasts} ms"));
+            self.note(format_args!("the log is unavailable for {lasts} ms"));
             self.outage_until.store(now + lasts, Ordering::Relaxed);
         } else if self.chance(odds.restart) {
             let lasts = self.below(1_500) as i64;
-            self.note(format_args!("the log is started again, and back after {lasts} ms"));
+            self.note(format_args!("the log restarts, and is back after {lasts} ms"));
             self.count(Incident::LogRestarted);
             self.log.forget_members();
             self.outage_until.store(now + lasts, Ordering::Relaxed);
@@ -447,17 +451,17 @@ impl World {
         }
     }
 
-    /// One partition of an input cannot be read for a while.
+    /// Makes one partition of an input unreadable for a while.
     fn lose_leader(&self) {
         let Some(topic) = self.inputs.get(self.below(self.inputs.len().max(1))) else { return };
         let partition = TopicPartition::new(Arc::clone(topic), self.below(4) as i32);
         let lasts = self.below(2_000) as i64;
-        self.note(format_args!("the leader of {partition} is away for {lasts} ms"));
+        self.note(format_args!("the leader of {partition} is unavailable for {lasts} ms"));
         self.count(Incident::LeaderAway);
         *lock(&self.away) = Some((partition, self.clock.now() + lasts));
     }
 
-    /// Whether nobody answers who could say where the partition ends.
+    /// Whether no broker responds that knows the partition's end.
     fn is_away(&self, partition: &TopicPartition) -> bool {
         let now = self.clock.now();
         let is_out = now < self.outage_until.load(Ordering::Relaxed);
@@ -466,7 +470,8 @@ impl World {
         self.faulty.load(Ordering::Relaxed) && (is_out || is_away)
     }
 
-    /// A clock is wrong by seconds, or by more than a copy of a table may be left alone.
+    /// Sets a clock wrong by seconds, or by more than the time for which a copy of a table may be
+    /// unused.
     fn set_date(&self, index: usize) {
         let off = match self.below(6) {
             0 => 13 * 60 * 60 * 1_000,
@@ -480,6 +485,6 @@ impl World {
     }
 }
 
-fn decide(world: &Weak<World>, index: usize, call: Call) -> Option<Fault> {
+fn decide(world: &Weak<SimulatedWorld>, index: usize, call: Call) -> Option<Fault> {
     world.upgrade().and_then(|world| world.decide(index, call))
 }

@@ -1,15 +1,15 @@
-//! What the topics of a topology test take.
+//! The limits of the topics of a topology test.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use streams_core::{RecordLimits, TopicLimits};
 
-/// Kafka's defaults, but where the test says otherwise.
+/// Kafka's defaults, unless the test changes them.
 #[derive(Default)]
-pub(super) struct Limits(Mutex<BTreeMap<String, usize>>);
+pub(super) struct TestTopicLimits(Mutex<BTreeMap<String, usize>>);
 
-impl Limits {
+impl TestTopicLimits {
     pub(super) fn set(&self, topic: &str, bytes_max: usize) {
         self.sizes().insert(topic.to_owned(), bytes_max);
     }
@@ -19,7 +19,7 @@ impl Limits {
     }
 }
 
-impl TopicLimits for Limits {
+impl TopicLimits for TestTopicLimits {
     fn of(&self, topic: &str) -> Option<RecordLimits> {
         let defaults = RecordLimits::default();
         let bytes_max = self.sizes().get(topic).copied().unwrap_or(defaults.bytes_max);

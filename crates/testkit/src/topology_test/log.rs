@@ -5,21 +5,22 @@ use std::sync::Arc;
 
 use streams_core::{OwnedRecord, PartitionCount, Resume, Topology, partition_for};
 
-pub(super) struct Log {
+pub(super) struct TestLog {
     topics: BTreeMap<Arc<str>, Vec<Vec<OwnedRecord>>>,
-    /// All records of a topic in the order of their arrival, whatever their partition.
+    /// All records of a topic in the order of arrival, across partitions.
     arrived: BTreeMap<Arc<str>, Vec<OwnedRecord>>,
     offsets: BTreeMap<(Arc<str>, i32), (i64, String)>,
 }
 
-impl Log {
+impl TestLog {
     pub(super) fn new(topology: &Topology, partitions: &[(&str, i32)]) -> Self {
         let mut log =
             Self { topics: BTreeMap::new(), arrived: BTreeMap::new(), offsets: BTreeMap::new() };
         for (topic, count) in partitions {
             log.create(&Arc::from(*topic), *count);
         }
-        // Repartition topics first: changelogs are as wide as the topics that feed their tables.
+        // Repartition topics first: a changelog has as many partitions as the topics that feed its
+        // table.
         for _ in topology.internal_topics() {
             for topic in topology.internal_topics() {
                 let count = match &topic.partitions {
@@ -51,7 +52,7 @@ impl Log {
         self.topics.get(topic).map_or(1, Vec::len) as i32
     }
 
-    /// Appends a record to the partition given, or the one its key belongs to.
+    /// Appends a record to the given partition, or to the one for its key.
     pub(super) fn append(&mut self, topic: &str, partition: Option<i32>, mut record: OwnedRecord) {
         let topic: Arc<str> = topic.into();
         let partitions = self.topics.entry(Arc::clone(&topic)).or_insert_with(|| vec![Vec::new()]);

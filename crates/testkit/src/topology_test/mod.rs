@@ -14,14 +14,14 @@ use streams_core::{
 };
 
 use crate::dice::Dice;
-use limits::Limits;
-use log::Log;
-use run::{Abort, Tasks, World};
+use limits::TestTopicLimits;
+use log::TestLog;
+use run::{Abort, TaskWorld, Tasks};
 
-/// Runs a topology's real tasks over a log in memory, one record after the other, each with
-/// everything it causes, repartition topics included, and a commit behind it.
+/// Runs a topology's real tasks over a log in memory, one record after the other. Each record is
+/// processed with everything it causes, including repartition topics, and then committed.
 ///
-/// What agents await by `tokio::time` is virtual too: see [`advance`](Self::advance).
+/// `tokio::time` in agents is virtual too: see [`advance`](Self::advance).
 ///
 /// ```
 /// use headwater_testkit::TopologyTest;
@@ -39,11 +39,11 @@ use run::{Abort, Tasks, World};
 /// ```
 pub struct TopologyTest {
     topology: Arc<Topology>,
-    log: Log,
-    limits: Arc<Limits>,
+    log: TestLog,
+    limits: Arc<TestTopicLimits>,
     tasks: Tasks,
     now: Moment,
-    /// How far each output topic has been taken.
+    /// How many records of each output topic have been taken.
     taken: BTreeMap<Arc<str>, usize>,
     abort: Option<Abort>,
     dice: Option<Dice>,
@@ -51,19 +51,20 @@ pub struct TopologyTest {
 }
 
 impl TopologyTest {
-    /// All topics have one partition; the clock stands at 0 (the first millisecond of 1970).
+    /// Runs the topology with one partition for every topic. The clock starts at 0 (the first
+    /// millisecond of 1970).
     pub fn new(topology: Topology) -> Self {
         Self::with_partitions(topology, &[])
     }
 
-    /// Topics listed have that many partitions, others one; internal topics have as many as the
-    /// topology asks for.
+    /// Runs the topology with these numbers of partitions; topics not listed have one. Internal
+    /// topics have as many as the topology requires.
     pub fn with_partitions(topology: Topology, partitions: &[(&str, i32)]) -> Self {
         let topology = Arc::new(topology);
-        let log = Log::new(&topology, partitions);
-        let limits = Arc::<Limits>::default();
+        let log = TestLog::new(&topology, partitions);
+        let limits = Arc::<TestTopicLimits>::default();
         let now = Moment::default();
-        let tasks = Tasks::new(&topology, &log, &limits, (0, now));
+        let tasks = Tasks::new(&topology, &log, &limits, 0, now);
         Self {
             topology,
             log,
@@ -77,7 +78,7 @@ impl TopologyTest {
         }
     }
 
-    /// The application starts at this date, in milliseconds since the Unix epoch. To be said before
+    /// Starts the application at this date, in milliseconds since the Unix epoch. Call it before
     /// anything runs; [`set_date`](Self::set_date) is for later.
     ///
     /// ```
@@ -110,7 +111,7 @@ impl TopologyTest {
         self.send_record(topic, Record { key, value, timestamp })
     }
 
-    /// Sends a record with a timestamp of its own, and runs everything it causes.
+    /// Sends a record with its own timestamp, and runs everything it causes.
     pub fn send_record<K: 'static, V: 'static>(
         &mut self,
         topic: &Topic<K, V>,
@@ -120,7 +121,7 @@ impl TopologyTest {
         self.send_raw(topic.name(), record)
     }
 
-    /// Sends bytes, and runs everything they cause. The record's offset is given by the log.
+    /// Sends bytes, and runs everything they cause. The log assigns the record's offset.
     pub fn send_raw(&mut self, topic: &str, record: OwnedRecord) -> Result<(), TestError> {
         self.log.append(topic, None, record);
         self.run()
@@ -144,15 +145,14 @@ impl TopologyTest {
 
     /// Lets time pass and runs what is due.
     ///
-    /// Timers of `tokio::time` in agents, in `map_async`, and in what they spawn, fire each at its
-    /// own moment, to the millisecond, and records are tried again at theirs. Between two calls no
-    /// time passes at all. What an agent awaits that is no matter of time (a channel, a task that
-    /// it spawned) goes on within any call, as soon as it can; for `spawn_blocking`, which is as
-    /// real as its thread, `advance` waits. Sockets are refused: let the agent call a stub, such as
-    /// [`Calls`](crate::Calls). Punctuations and ticks that the time passes over have been missed,
-    /// as if the process had stood still.
+    /// Every `tokio::time` timer of agents, `map_async` and tasks that they spawn fires at its own
+    /// millisecond, and so does every retry. Between two calls no time passes. Anything else that
+    /// an agent awaits (a channel, a spawned task) proceeds within any call as soon as it can.
+    /// `spawn_blocking` uses a real thread, and `advance` waits for it. Sockets are refused: let
+    /// the agent call a stub, such as [`Calls`](crate::Calls). Punctuations and ticks that are
+    /// skipped by the jump are missed, as if the process had been frozen.
     ///
-    /// An agent that is in the middle of a record keeps what it has sent until it is done with it:
+    /// The records that an agent sends stay invisible until it is done with the input record:
     ///
     /// ```
     /// use headwater_testkit::TopologyTest;
@@ -185,7 +185,7 @@ impl TopologyTest {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn advance(&mut self, by: Duration) -> Result<(), TestError> {
-        // What has not started yet starts before.
+        // Agents that have not started yet start before time passes.
         self.run()?;
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         let until = self.now.elapsed_ms.saturating_add(by);
@@ -198,8 +198,8 @@ impl TopologyTest {
         Ok(())
     }
 
-    /// Ends the test: an error names the records that were sent and are not acknowledged, because
-    /// an agent still awaits something, or collects a batch. Without this call nobody says so.
+    /// Ends the test. The error names the records that are not acknowledged, because an agent still
+    /// awaits something or collects a batch. Without this call they go unnoticed.
     ///
     /// ```
     /// use headwater_testkit::TopologyTest;
@@ -226,8 +226,8 @@ impl TopologyTest {
         if unfinished.is_empty() { Ok(()) } else { Err(TestError::Unfinished(unfinished)) }
     }
 
-    /// Sets the date, forth or back, without any time passing, as people and time servers do with
-    /// a machine's. Intervals go on as they were: punctuation, idle windows, batches of agents.
+    /// Sets the date, forward or back, without time passing, as people and time servers do on a
+    /// real machine. Intervals are not affected: punctuation, idle windows, batches of agents.
     pub fn set_date(&mut self, date: Timestamp) -> Result<(), TestError> {
         self.run()?;
         self.now.date = date;
@@ -267,8 +267,7 @@ impl TopologyTest {
         new
     }
 
-    /// What a table without windows holds for `key`, in the task of partition 0 or whichever has
-    /// it.
+    /// The value of `key` in a table without windows, in whichever task has it.
     pub fn table<K: 'static, V: 'static>(
         &mut self,
         table: &Table<K, V>,
@@ -279,8 +278,8 @@ impl TopologyTest {
         Ok(found.map(|value| table.value_codec().decode(Some(&value))).transpose()?)
     }
 
-    /// All rows of a table without windows, with their timestamps, in the order of their keys'
-    /// bytes within a partition.
+    /// All rows of a table without windows, with their timestamps, partition by partition in the
+    /// order of their keys' bytes.
     pub fn table_rows<K: 'static, V: 'static>(
         &mut self,
         table: &Table<K, V>,
@@ -288,8 +287,8 @@ impl TopologyTest {
         self.rows(table, |key| Ok(table.key_codec().decode(Some(key))?))
     }
 
-    /// All windows that a windowed table keeps, with the largest timestamp in each (a session's
-    /// end), in the order of their bytes within a partition.
+    /// All windows of a windowed table, with the largest timestamp in each (a session's end),
+    /// partition by partition in the order of their bytes.
     pub fn table_windows<K: 'static, V: 'static>(
         &mut self,
         table: &Table<K, V>,
@@ -320,24 +319,21 @@ impl TopologyTest {
         entries.into_iter().map(row).collect()
     }
 
-    /// Loses all local state, then restores it from the changelogs and goes on.
+    /// Loses all local state, restores it from the changelogs and continues.
     pub fn crash(&mut self) -> Result<(), TestError> {
         self.crash_keeping(0)
     }
 
-    /// Crashes, with `eighths` of eight parts of the state still there (rounded down); the rest is
-    /// restored from the changelogs.
+    /// Crashes, keeping `eighths` eighths of the state (rounded down); the rest is restored from
+    /// the changelogs.
     pub fn crash_keeping(&mut self, eighths: usize) -> Result<(), TestError> {
-        self.tasks = {
-            let (limits, kept) = (&self.limits, (eighths, self.now));
-            Tasks::new(&self.topology, &self.log, limits, kept)
-        };
+        self.tasks = Tasks::new(&self.topology, &self.log, &self.limits, eighths, self.now);
         self.run()
     }
 
-    /// Asks `abort` before each commit of a task; where it says yes, the transaction is aborted
-    /// and the task goes back to what was committed and does the work again. It must say no in
-    /// the end, or the work never does.
+    /// Calls `abort` before each commit of a task. If it returns true, the transaction is aborted,
+    /// and the task goes back to the last commit and repeats the work. It must return false
+    /// eventually, or the work never ends.
     ///
     /// ```
     /// use headwater_testkit::TopologyTest;
@@ -362,23 +358,24 @@ impl TopologyTest {
         self.abort = Some(Box::new(abort));
     }
 
-    /// From now on tasks have their turns as chance wants, for a few records each; the same `seed`
-    /// gives the same turns. What comes out must not depend on it, but for the order of records
-    /// with different keys: [`queue`](Self::queue) some records, then [`run`](Self::run).
+    /// Gives tasks random turns of a few records each from now on; the same `seed` gives the same
+    /// turns. Results must not depend on it, except for the order of records with different keys.
+    /// To use it, [`queue`](Self::queue) some records, then [`run`](Self::run).
     pub fn interleave(&mut self, seed: u64) {
         self.dice = Some(Dice::new(seed));
     }
 
-    /// From now on a task commits after each record, and does what is due (windows to be closed,
-    /// changes that leave a suppress, records without a partner, …) in portions of so many, each
-    /// with a commit of its own. What comes out must not depend on it.
+    /// Makes a task commit after each record from now on, and handle due work (windows that close,
+    /// changes that leave a suppress, records without a partner, …) in portions of this size, each
+    /// with its own commit. Results must not depend on it.
     ///
     /// ```
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// use headwater::{Builder, Record, Table, Topic, Tumbling};
     ///
-    /// let (words, out) = (Topic::<String, i64>::new("words"), Topic::<String, i64>::new("out"));
+    /// let words = Topic::<String, i64>::new("words");
+    /// let out = Topic::<String, i64>::new("out");
     /// let app = Builder::new("counts");
     /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let counts = app.stream(&words).group_by_key().window(windows).count(&Table::new("counts"));
@@ -396,8 +393,8 @@ impl TopologyTest {
         self.portion = Some(entries);
     }
 
-    /// Sets `max.message.bytes` of a topic, an internal one too. Kafka's default is 1,048,588, and
-    /// what is larger is an error of the record that made it so, as it is with a broker.
+    /// Sets `max.message.bytes` of a topic, which may be an internal one; default 1,048,588, as in
+    /// Kafka. A larger output is an error of the record that caused it, as with a broker.
     ///
     /// ```
     /// use headwater_testkit::TopologyTest;
@@ -417,21 +414,21 @@ impl TopologyTest {
         self.tasks.limit();
     }
 
-    /// The counters of all tasks, summed; a crash sets them back.
+    /// The counters of all tasks, summed. A crash resets them.
     pub fn metrics(&self) -> TaskMetrics {
         self.tasks.metrics()
     }
 
-    /// The records that failed and were skipped or sent to a dead-letter topic, in words.
+    /// Descriptions of the records that failed and were skipped or sent to a dead-letter topic.
     pub fn failed(&self) -> &[String] {
         self.tasks.failed()
     }
 
-    /// Runs everything that is queued, with everything it causes.
+    /// Runs everything queued, with everything it causes.
     pub fn run(&mut self) -> Result<(), TestError> {
         let Self { topology, log, abort, dice, portion, .. } = self;
-        let (now, portion) = (self.now, *portion);
-        self.tasks.run(&mut World { topology, log, now, abort, dice, portion })
+        let portion = *portion;
+        self.tasks.run(&mut TaskWorld { topology, log, now: self.now, abort, dice, portion })
     }
 }
 
@@ -458,7 +455,7 @@ where
 
 streams_core::debug_is_display!(TestError);
 
-/// What a topology test can run into.
+/// An error of a topology test.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TestError {
@@ -468,26 +465,26 @@ pub enum TestError {
     /// A key or value could not be encoded or decoded with the topic's codec.
     #[error(transparent)]
     Codec(#[from] streams_core::CodecError),
-    /// A record of a global table's topic is no row, and the policy is to fail.
+    /// A record in a global table's topic is not a valid row, and the policy is to fail.
     #[error(transparent)]
     Global(streams_core::RecordError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] streams_core::StoreError),
-    /// Records were sent that are not acknowledged; see [`finish`](TopologyTest::finish).
+    /// Records are not acknowledged; see [`finish`](TopologyTest::finish).
     #[error(
         "not acknowledged: {}; an agent awaits something, or collects a batch: advance() lets time \
          pass",
         .0.join("; ")
     )]
     Unfinished(Vec<String>),
-    /// Agents wake themselves again and again without any time passing, and do nothing.
-    #[error("agents wake themselves without end: one of them waits without awaiting anything")]
+    /// Agents wake themselves repeatedly without any time passing, and make no progress.
+    #[error("agents wake themselves for ever: one of them loops without awaiting anything")]
     Restless,
-    /// The tokio runtime in which agents sleep could not be made.
+    /// The tokio runtime for the agents could not be created.
     #[error("the tokio runtime of the test: {0}")]
     Runtime(#[source] std::io::Error),
-    /// A changelog holds something else than the table's entries.
+    /// A changelog contains something other than the table's entries.
     #[error(transparent)]
     Restore(#[from] streams_core::RestoreError),
 }

@@ -13,38 +13,38 @@ use streams_core::{
 };
 
 use super::TestError;
-use super::limits::Limits;
-use super::log::Log;
+use super::limits::TestTopicLimits;
+use super::log::TestLog;
 use crate::dice::Dice;
 use crate::virtual_time::VirtualTime;
 
-/// So often in a row agents may wake themselves at one moment, and nothing comes of it.
+/// How many times in a row agents may wake themselves at one moment without progress.
 const FRUITLESS_MAX: u32 = 100_000;
 
 pub(super) struct Tasks {
     tasks: Vec<Task>,
-    /// What each task has sent and not committed: an agent may be in the middle of a record for
-    /// many calls of the test.
+    /// The uncommitted effects of each task: an agent may work on one record during many calls of
+    /// the test.
     effects: Vec<Effects>,
-    /// What each task has been given, per input.
+    /// The offset up to which each task has been fed, per input.
     fetched: Vec<Vec<i64>>,
     resumed: bool,
     failed: Vec<String>,
     resume: Vec<Vec<Resume>>,
     broken: Option<TestError>,
-    globals: Arc<GlobalRows>,
-    limits: Arc<Limits>,
-    /// Where agents sleep: as long as the process.
+    globals: Arc<GlobalTableRows>,
+    limits: Arc<TestTopicLimits>,
+    /// The virtual time of the agents, for as long as the process lives.
     time: Option<Arc<VirtualTime>>,
 }
 
-/// Asked at each commit whether it is aborted.
+/// Called at each commit: whether to abort it.
 pub(super) type Abort = Box<dyn FnMut(TaskId) -> bool + Send>;
 
-/// What tasks work with.
-pub(super) struct World<'a> {
+/// The environment of the tasks.
+pub(super) struct TaskWorld<'a> {
     pub(super) topology: &'a Topology,
-    pub(super) log: &'a mut Log,
+    pub(super) log: &'a mut TestLog,
     pub(super) now: Moment,
     pub(super) abort: &'a mut Option<Abort>,
     pub(super) dice: &'a mut Option<Dice>,
@@ -52,13 +52,14 @@ pub(super) struct World<'a> {
 }
 
 impl Tasks {
-    /// Tasks whose stores kept `kept` of eight parts of what was committed, and are brought up to
-    /// date from the changelogs that `log` has.
+    /// Creates tasks whose stores kept `kept` eighths of the committed state, and restores the rest
+    /// from the changelogs in `log`.
     pub(super) fn new(
         topology: &Arc<Topology>,
-        log: &Log,
-        limits: &Arc<Limits>,
-        (kept, now): (usize, Moment),
+        log: &TestLog,
+        limits: &Arc<TestTopicLimits>,
+        kept: usize,
+        now: Moment,
     ) -> Self {
         let (time, broken) = match VirtualTime::new(elapsed(now.elapsed_ms)) {
             Ok(time) => (Some(Arc::new(time)), None),
@@ -91,7 +92,7 @@ impl Tasks {
         tasks
     }
 
-    fn add(&mut self, mut task: Task, log: &Log, topology: &Topology) {
+    fn add(&mut self, mut task: Task, log: &TestLog, topology: &Topology) {
         task.set_globals(Arc::clone(&self.globals) as _);
         task.set_limits(Arc::clone(&self.limits) as _);
         if let Some(time) = &self.time {
@@ -104,15 +105,15 @@ impl Tasks {
         self.tasks.push(task);
     }
 
-    /// The limits have changed.
+    /// Tells the tasks that the limits have changed.
     pub(super) fn limit(&mut self) {
         for task in &mut self.tasks {
             task.set_limits(Arc::clone(&self.limits) as _);
         }
     }
 
-    /// Lets time pass up to `until`, or to the first moment at which the wait of a record is over,
-    /// or something wakes an agent. Returns when that is.
+    /// Lets time pass up to `until`, or to the first moment at which a retry is due or an agent is
+    /// woken. Returns that moment.
     pub(super) fn pass(&mut self, now: Timestamp, until: Timestamp) -> Timestamp {
         let Some(time) = &self.time else { return until };
         let due = self.tasks.iter().filter_map(Task::next_wait_over);
@@ -121,7 +122,7 @@ impl Tasks {
     }
 
     /// Fetches, steps and commits until nothing moves any more.
-    pub(super) fn run(&mut self, world: &mut World<'_>) -> Result<(), TestError> {
+    pub(super) fn run(&mut self, world: &mut TaskWorld<'_>) -> Result<(), TestError> {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
@@ -142,13 +143,13 @@ impl Tasks {
             for (index, records_max) in turns(self.tasks.len(), world.dice) {
                 moved |= self.turn(index, records_max, world)?;
             }
-            // Where turns are left to chance, nobody may have had one.
+            // With random turns it may be that no task had one.
             if !moved {
                 for index in 0..self.tasks.len() {
                     moved |= self.turn(index, usize::MAX, world)?;
                 }
             }
-            // What agents spawned may wake them, as what they await does.
+            // Tasks that agents spawned may wake them too.
             let is_woken = time.as_ref().is_some_and(|time| time.settle());
             let is_ready = is_woken || self.tasks.iter().any(Task::is_ready);
             fruitless = if moved { 0 } else { fruitless + 1 };
@@ -162,11 +163,12 @@ impl Tasks {
         &mut self,
         index: usize,
         records_max: usize,
-        world: &mut World<'_>,
+        world: &mut TaskWorld<'_>,
     ) -> Result<bool, TestError> {
         let mut moved = self.fetch(index, records_max, world);
         let failed_before = self.failed.len();
-        let (task, effects) = (&mut self.tasks[index], &mut self.effects[index]);
+        let task = &mut self.tasks[index];
+        let effects = &mut self.effects[index];
         let failed = task.advance(world.now, effects)?;
         self.failed.extend(failed.iter().map(ToString::to_string));
         if let Some(entries) = world.portion {
@@ -175,7 +177,7 @@ impl Tasks {
         loop {
             let step = task.step(world.now, 1, effects)?;
             self.failed.extend(step.failed.iter().map(ToString::to_string));
-            // A commit comes in between.
+            // Commit in between.
             let stops = world.portion.is_some();
             moved |= step.more && stops;
             if !step.more || stops {
@@ -194,8 +196,8 @@ impl Tasks {
         Ok(moved)
     }
 
-    /// Goes back to what is committed; stores know nothing else.
-    fn rewind(&mut self, index: usize, world: &World<'_>) -> Result<(), TestError> {
+    /// Goes back to the last commit; the stores know nothing later.
+    fn rewind(&mut self, index: usize, world: &TaskWorld<'_>) -> Result<(), TestError> {
         self.effects[index].clear();
         let task = &mut self.tasks[index];
         let resume = committed(task.id(), world.topology, world.log);
@@ -203,10 +205,11 @@ impl Tasks {
         Ok(task.resume(&resume, world.now)?)
     }
 
-    /// Gives a task at most so many records of each input.
-    fn fetch(&mut self, index: usize, records_max: usize, world: &World<'_>) -> bool {
-        let World { topology, log, .. } = world;
-        let (task, fetched) = (&mut self.tasks[index], &mut self.fetched[index]);
+    /// Feeds a task at most this many records of each input.
+    fn fetch(&mut self, index: usize, records_max: usize, world: &TaskWorld<'_>) -> bool {
+        let TaskWorld { topology, log, .. } = world;
+        let task = &mut self.tasks[index];
+        let fetched = &mut self.fetched[index];
         let id = task.id();
         let mut any = false;
         for (input, source) in
@@ -255,7 +258,8 @@ impl Tasks {
             let Some(table) = tables.iter().position(|table| &**table.name() == name) else {
                 continue;
             };
-            let (first, mut is_indexed) = (entries.len(), false);
+            let first = entries.len();
+            let mut is_indexed = false;
             task.store_mut().scan(table, &[], None, &mut |key, value| {
                 if tables[table].is_index(key) {
                     is_indexed = true;
@@ -264,7 +268,7 @@ impl Tasks {
                 }
                 ControlFlow::Continue(())
             })?;
-            // The store has them by the lengths of their keys.
+            // The store orders its keys by length first.
             if is_indexed {
                 entries[first..].sort();
             }
@@ -272,8 +276,8 @@ impl Tasks {
         Ok(entries)
     }
 
-    /// The inputs that are not acknowledged to their ends, in words.
-    pub(super) fn unfinished(&self, topology: &Topology, log: &Log) -> Vec<String> {
+    /// Descriptions of the inputs that are not acknowledged up to their end.
+    pub(super) fn unfinished(&self, topology: &Topology, log: &TestLog) -> Vec<String> {
         let mut unfinished = Vec::new();
         for id in self.tasks.iter().map(Task::id) {
             for source in topology.sub_topologies()[id.sub_topology].sources() {
@@ -300,18 +304,18 @@ impl Tasks {
 impl Drop for Tasks {
     fn drop(&mut self) {
         let _entered = self.time.as_ref().and_then(|time| time.enter());
-        // What agents drop may need the runtime.
+        // Dropping an agent's future may need the runtime.
         self.tasks.clear();
     }
 }
 
-/// All global tables, as the log has their topics.
+/// The rows of all global tables, read from the log.
 #[derive(Default)]
-pub(super) struct GlobalRows(Mutex<Vec<BTreeMap<Vec<u8>, Vec<u8>>>>);
+pub(super) struct GlobalTableRows(Mutex<Vec<BTreeMap<Vec<u8>, Vec<u8>>>>);
 
-impl GlobalRows {
+impl GlobalTableRows {
     /// Reads the topics of all global tables again.
-    pub(super) fn refresh(&self, topology: &Topology, log: &Log) -> Result<(), TestError> {
+    pub(super) fn refresh(&self, topology: &Topology, log: &TestLog) -> Result<(), TestError> {
         let mut tables = Vec::new();
         for source in topology.globals() {
             let mut rows = BTreeMap::new();
@@ -333,7 +337,7 @@ impl GlobalRows {
     }
 }
 
-impl Globals for GlobalRows {
+impl Globals for GlobalTableRows {
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
         value.clear();
         let tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -343,7 +347,8 @@ impl Globals for GlobalRows {
     }
 }
 
-/// Who has his turn, and for how many records: everybody for all, or as the dice fall.
+/// The tasks that have their turn, and for how many records: all tasks without a limit, or random
+/// ones.
 fn turns(tasks: usize, dice: &mut Option<Dice>) -> Vec<(usize, usize)> {
     match dice {
         None => (0..tasks).map(|task| (task, usize::MAX)).collect(),
@@ -351,9 +356,13 @@ fn turns(tasks: usize, dice: &mut Option<Dice>) -> Vec<(usize, usize)> {
     }
 }
 
-/// Commits a task: effects into the log, offsets beside them, then the store.
-fn commit(task: &mut Task, world: &mut World<'_>, effects: &mut Effects) -> Result<(), TestError> {
-    let World { topology, log, .. } = world;
+/// Commits a task: effects into the log with their offsets, then the store.
+fn commit(
+    task: &mut Task,
+    world: &mut TaskWorld<'_>,
+    effects: &mut Effects,
+) -> Result<(), TestError> {
+    let TaskWorld { topology, log, .. } = world;
     let commit = task.prepare_commit(effects)?;
     for effect in effects.iter() {
         let record = OwnedRecord {
@@ -386,17 +395,17 @@ fn elapsed(millis: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-/// Where the inputs of a task go on.
-fn committed(id: TaskId, topology: &Topology, log: &Log) -> Vec<Resume> {
+/// The positions from which a task's inputs resume.
+fn committed(id: TaskId, topology: &Topology, log: &TestLog) -> Vec<Resume> {
     let sources = topology.sub_topologies()[id.sub_topology].sources().iter();
     sources.map(|source| log.committed(&source.topic, id.partition)).collect()
 }
 
-/// A store that kept `kept` of eight parts of the changelogs, brought up to date with the rest.
+/// A store that kept `kept` eighths of the changelogs, restored with the rest.
 fn restored(
     topology: &Topology,
     id: TaskId,
-    log: &Log,
+    log: &TestLog,
     kept: usize,
 ) -> Result<Box<dyn Store>, TestError> {
     let tables = topology.sub_topologies()[id.sub_topology].tables();

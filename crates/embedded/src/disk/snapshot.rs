@@ -1,41 +1,41 @@
-//! Reading what is on disk but the records themselves: the small tables are read whole, and must
-//! add up to what the ledger says.
+//! Reading everything on disk except the records: the small tables are read whole, and must add up
+//! to the ledger.
 
 use redb::{AccessGuard, ReadTransaction, ReadableTable, ReadableTableMetadata, TableHandle};
 use streams_core::TopicPartition;
 
-use super::chain::{Chain, open_segment};
-use super::layout::{self, Format, PartitionRow, corrupt};
+use super::layout::{self, LogFormat, PartitionRow, corrupt};
 use super::ledger::{Ledger, Sum};
 use super::seal::Seal;
+use super::segment_chain::{SegmentChain, open_segment};
 use super::{
     ABORTED, Definition, META, OFFSETS, PARTITIONS, RedbResult, SEGMENTS, TOPICS, TRANSACTIONAL,
 };
-use crate::dirty::Dirty;
 use crate::partition::{PartitionId, Segment};
-use crate::state::State;
+use crate::state::LogState;
+use crate::unflushed::UnflushedChanges;
 
 /// A log as one read transaction sees it.
 pub(super) struct Snapshot {
     read: ReadTransaction,
-    format: Format,
+    format: LogFormat,
     seal: Seal,
 }
 
-/// What the small tables say.
+/// The contents of the small tables.
 pub(super) struct Loaded {
-    pub(super) state: State,
+    pub(super) state: LogState,
     pub(super) ledger: Ledger,
     pub(super) rows: Vec<PartitionRow>,
-    /// How many committed offsets could not be read, if that was to be forgiven.
+    /// How many committed offsets could not be read, if loading is forgiving.
     pub(super) offsets_lost: u64,
 }
 
 impl Snapshot {
-    pub(super) fn new(read: ReadTransaction, format: Format) -> Self {
+    pub(super) fn new(read: ReadTransaction, format: LogFormat) -> Self {
         let seal = match format {
-            Format::One => Seal::of(&[0; 16]),
-            Format::Two(log) => Seal::of(&log),
+            LogFormat::One => Seal::of(&[0; 16]),
+            LogFormat::Two(log) => Seal::of(&log),
         };
         Self { read, format, seal }
     }
@@ -43,7 +43,8 @@ impl Snapshot {
     /// Loads all but the segments. With `forgiving`, committed offsets that are damaged or missing
     /// are only counted.
     pub(super) fn load(&self, forgiving: bool) -> RedbResult<Loaded> {
-        let mut state = State { dirty: Some(Dirty::default()), ..State::default() };
+        let mut state =
+            LogState { unflushed: Some(UnflushedChanges::default()), ..LogState::default() };
         let mut ledger = self.ledger()?;
         let names = self.load_topics(&mut state, &mut ledger)?;
         let rows = self.load_partitions(&mut state, names, &mut ledger)?;
@@ -57,7 +58,7 @@ impl Snapshot {
     fn ledger(&self) -> RedbResult<Ledger> {
         let meta = self.read.open_table(META)?;
         let mut ledger = Ledger::new(self.seal);
-        if self.format == Format::One {
+        if self.format == LogFormat::One {
             if let Some(next) = meta.get(layout::NEXT_PRODUCER)? {
                 let next = layout::read_number(next.value()).filter(|next| *next >= 0);
                 ledger.producers = next.ok_or_else(|| corrupt("the next producer id"))?;
@@ -72,10 +73,10 @@ impl Snapshot {
     /// Loads the topics; returns the names of the partitions by their ids.
     fn load_topics(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         ledger: &mut Ledger,
     ) -> RedbResult<Vec<Option<TopicPartition>>> {
-        // Topics that say more partitions than have rows must not make us allocate for them.
+        // A damaged topic may claim more partitions than there are rows: do not allocate for those.
         let count = self.read.open_table(PARTITIONS)?.len()?;
         let mut names = Vec::new();
         self.each(TOPICS, ledger, |key, value| {
@@ -99,14 +100,15 @@ impl Snapshot {
 
     fn load_partitions(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         names: Vec<Option<TopicPartition>>,
         ledger: &mut Ledger,
     ) -> RedbResult<Vec<PartitionRow>> {
         let count = names.len();
-        let (mut names, mut rows) = (names.into_iter(), Vec::new());
+        let mut names = names.into_iter();
+        let mut rows = Vec::new();
         self.each(PARTITIONS, ledger, |key, value| {
-            // They come in the order of their ids, without gaps.
+            // Rows come in the order of their ids, without gaps.
             let row = layout::read_partition(value)?;
             let id = layout::read_id(key)?;
             state.partitions.push(row.load(names.next()??));
@@ -120,7 +122,7 @@ impl Snapshot {
         Ok(rows)
     }
 
-    fn load_aborted(&self, state: &mut State, ledger: &mut Ledger) -> RedbResult<()> {
+    fn load_aborted(&self, state: &mut LogState, ledger: &mut Ledger) -> RedbResult<()> {
         self.each(ABORTED, ledger, |key, value| {
             let (id, aborted) = layout::read_aborted(key, value)?;
             let partition = state.partitions.get_mut(id as usize)?;
@@ -128,9 +130,10 @@ impl Snapshot {
         })
     }
 
-    fn load_transactional(&self, state: &mut State, ledger: &mut Ledger) -> RedbResult<()> {
+    fn load_transactional(&self, state: &mut LogState, ledger: &mut Ledger) -> RedbResult<()> {
         self.each(TRANSACTIONAL, ledger, |key, value| {
-            let (id, holder) = (layout::read_text(key)?, layout::read_transactional(value)?);
+            let id = layout::read_text(key)?;
+            let holder = layout::read_transactional(value)?;
             for (partition, first) in holder.open.iter().flat_map(|open| &open.partitions) {
                 let partition = state.partitions.get_mut(*partition as usize)?;
                 if !(0..=partition.end).contains(first) {
@@ -146,7 +149,7 @@ impl Snapshot {
     /// Returns how many were lost.
     fn load_offsets(
         &self,
-        state: &mut State,
+        state: &mut LogState,
         ledger: &mut Ledger,
         forgiving: bool,
     ) -> RedbResult<u64> {
@@ -160,7 +163,8 @@ impl Snapshot {
             return self.each(OFFSETS, ledger, put).map(|()| 0);
         }
         let expected = ledger.sum(OFFSETS);
-        let (mut found, mut unread) = (Sum::default(), 0);
+        let mut found = Sum::default();
+        let mut unread = 0;
         for row in self.read.open_table(OFFSETS)?.iter()? {
             let (key, value) = row?;
             let opened = self.unseal(OFFSETS, key.value(), value.value());
@@ -169,22 +173,22 @@ impl Snapshot {
                 None => unread += 1,
             }
         }
-        // An offset that was once committed, in the place of a later one, cannot be told from it.
+        // A stale offset in place of a later one cannot be told from the real one.
         let lost = unread.max(expected.rows.saturating_sub(found.rows));
         match lost == 0 && found != expected {
-            true => Err(corrupt("there are committed offsets that are not the last ones")),
+            true => Err(corrupt("some committed offsets are stale")),
             false => Ok(lost),
         }
     }
 
     fn unseal<'a>(&self, table: Definition, key: &[u8], value: &'a [u8]) -> RedbResult<&'a [u8]> {
         match self.format {
-            Format::One => Ok(value),
-            Format::Two(_) => layout::unseal(self.seal, table, key, value),
+            LogFormat::One => Ok(value),
+            LogFormat::Two(_) => layout::unseal(self.seal, table, key, value),
         }
     }
 
-    /// Reads all of a counted table; `read` gives `None` for what cannot be.
+    /// Reads all rows of a counted table; `read` returns `None` for a row that cannot be decoded.
     fn each(
         &self,
         table: Definition,
@@ -197,20 +201,22 @@ impl Snapshot {
             let opened = self.unseal(table, key.value(), value.value())?;
             let done = read(key.value(), opened);
             done.ok_or_else(|| corrupt(format!("a row of {} cannot be read", table.name())))?;
-            if self.format != Format::One {
+            if self.format != LogFormat::One {
                 found.add(value.value())?;
             }
         }
         let expected = ledger.sum_mut(table);
-        if self.format != Format::One && expected.is_some_and(|expected| *expected != found) {
-            let (table, found) = (table.name(), found.rows);
-            return Err(corrupt(format!("{table} has {found} rows that are not those written")));
+        if self.format != LogFormat::One && expected.is_some_and(|expected| *expected != found) {
+            let table = table.name();
+            let found = found.rows;
+            return Err(corrupt(format!(
+                "{table} has {found} rows that differ from those written"
+            )));
         }
         Ok(())
     }
 
-    /// Walks through all segments, or only to the last one of each partition, and gives each to
-    /// `take`.
+    /// Passes all segments, or only the last one of each partition, to `take`.
     pub(super) fn walk(
         &self,
         loaded: &Loaded,
@@ -221,23 +227,25 @@ impl Snapshot {
         let mut found = Sum::default();
         for (id, row) in (0..).zip(&loaded.rows) {
             let name = &loaded.state.partition(id).name;
-            let (from, to) = (layout::place(id, 0), layout::place(id, i64::MAX));
+            let from = layout::place(id, 0);
+            let to = layout::place(id, i64::MAX);
             let mut rows = table.range(&from[..]..=&to[..])?;
             let mut chain = match self.format {
-                Format::One => Chain::unlinked(name, *row),
-                Format::Two(_) => Chain::from_first(name, *row),
+                LogFormat::One => SegmentChain::unlinked(name, *row),
+                LogFormat::Two(_) => SegmentChain::from_first(name, *row),
             };
-            let mut follow = |chain: &mut Chain<'_>, row: Row| {
+            let mut follow = |chain: &mut SegmentChain<'_>, row: Row| {
                 let (key, value) = row?;
-                let (key, value) = (key.value(), value.value());
-                let linked = open_segment(self.seal, self.format, (id, name), key, value)?;
+                let key = key.value();
+                let value = value.value();
+                let linked = open_segment(self.seal, self.format, id, name, key, value)?;
                 found.add(value)?;
                 take(id, chain.follow(linked)?)
             };
             match only_last {
                 true => {
                     if let Some(last) = rows.next_back() {
-                        chain = Chain::from_any(name, *row);
+                        chain = SegmentChain::from_any(name, *row);
                         follow(&mut chain, last)?;
                     }
                 }
@@ -247,11 +255,11 @@ impl Snapshot {
         }
         let beyond = layout::place(loaded.rows.len() as PartitionId, 0);
         if table.range(&beyond[..]..)?.next().is_some() {
-            return Err(corrupt("there are records of a partition that does not exist"));
+            return Err(corrupt("some records belong to a partition that does not exist"));
         }
-        let is_other = self.format != Format::One && loaded.ledger.sum(SEGMENTS) != found;
+        let is_other = self.format != LogFormat::One && loaded.ledger.sum(SEGMENTS) != found;
         match is_other && !only_last {
-            true => Err(corrupt("there are records that were deleted or written anew since")),
+            true => Err(corrupt("it has records that were later deleted or replaced")),
             false => Ok(()),
         }
     }

@@ -1,21 +1,21 @@
-//! What happens to old records: they expire, or are compacted.
+//! Retention and compaction of old records.
 
 use runtime::transport::Result;
 use streams_core::{Timestamp, TopicPartition};
 
 use crate::aborted::AbortedRanges;
 use crate::chunk::Chunk;
-use crate::compact::{Latest, Rewriter, Tombstones};
+use crate::compaction::{Latest, Rewriter, Tombstones};
 use crate::lock::lock;
-use crate::partition::{Partition, PartitionId, Segment};
-use crate::shared::Shared;
-use crate::state::State;
-use crate::topic::{Topic, TopicConfig};
+use crate::partition::{PartitionId, PartitionLog, Segment};
+use crate::shared::SharedLog;
+use crate::state::LogState;
+use crate::topic::{TopicConfig, TopicState};
 
-/// How often the log looks for work of this kind.
+/// How often the log runs maintenance.
 pub(crate) const MAINTENANCE_INTERVAL_MS: i64 = 15_000;
 
-/// Below this it is not worth compacting a partition unasked.
+/// A partition with fewer new bytes is not worth compacting unasked.
 const DIRTY_BYTES_MIN: u64 = 1 << 20;
 
 /// Where to look for expired records on disk.
@@ -32,17 +32,17 @@ pub(crate) struct ExpiryRange {
 
 /// A partition to compact.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct CompactionJob {
     pub(crate) id: PartitionId,
     pub(crate) name: TopicPartition,
-    /// Everything below is committed or aborted, and on disk if there is one.
+    /// Everything below is committed or aborted, and on disk if the log has one.
     pub(crate) end: i64,
     pub(crate) aborted: AbortedRanges,
     pub(crate) tombstones: Tombstones,
 }
 
-impl Shared {
-    /// Compacts and expires. With `all`, also what would not be worth it yet.
+impl SharedLog {
+    /// Compacts and expires. With `all`, also partitions that are not worth compacting yet.
     pub(crate) fn maintain(&self, now: Timestamp, all: bool) -> Result<()> {
         let _one_at_a_time = lock(&self.maintenance);
         self.sync()?;
@@ -51,7 +51,7 @@ impl Shared {
             let topics = state.topics.values();
             topics.cloned().collect()
         };
-        for Topic { name, partitions, config } in topics {
+        for TopicState { name, partitions, config } in topics {
             for (partition, id) in partitions.into_iter().enumerate() {
                 if let Some(retention) = config.retention() {
                     let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
@@ -72,16 +72,22 @@ impl Shared {
         self.sync()
     }
 
-    /// Deletes segments from the beginning whose records are all older than `before`; never the
-    /// last one, and nothing that is not stable. Where the partition began, and begins now.
+    /// Deletes leading segments whose records are all older than `before`, but never the last
+    /// segment or unstable ones. Returns the former and the new start offset.
     fn expire(&self, id: PartitionId, before: Timestamp) -> Result<(i64, i64)> {
         let mut range = {
             let state = self.lock();
             let partition = state.partition(id);
             let to = partition.cached_from.min(partition.stable());
             let keep_last = partition.tail.is_empty();
-            let (name, from) = (partition.name.clone(), partition.start);
-            ExpiryRange { id, name, from, to, before, keep_last }
+            ExpiryRange {
+                id,
+                name: partition.name.clone(),
+                from: partition.start,
+                to,
+                before,
+                keep_last,
+            }
         };
         let began = range.from;
         if let (Some(disk), true) = (&self.disk, range.from < range.to) {
@@ -99,7 +105,7 @@ impl Shared {
     }
 
     /// Rewrites the stable part of a partition.
-    fn compact(&self, job: &Job) -> Result<()> {
+    fn compact(&self, job: &CompactionJob) -> Result<()> {
         if let Some(disk) = &self.disk {
             let bytes = disk.compact(job)?;
             let mut state = self.lock();
@@ -123,16 +129,17 @@ impl Shared {
     }
 }
 
-/// Whether all records of a chunk are older than `before`. Without timestamps the date of the
-/// append counts.
+/// Whether all records of a chunk are older than `before`. Without timestamps the append date
+/// counts.
 pub(crate) fn is_expired(chunk: &Chunk, before: Timestamp) -> bool {
     let latest = if chunk.latest < 0 { chunk.appended } else { chunk.latest };
     latest < before
 }
 
-/// Where the first segment in memory begins that stays, if others before it do not.
-fn first_kept_in_memory(partition: &Partition, before: Timestamp) -> Option<i64> {
-    let (last, stable) = (partition.tail.back()?.base, partition.stable());
+/// The base offset of the first segment in memory that stays, if any before it expire.
+fn first_kept_in_memory(partition: &PartitionLog, before: Timestamp) -> Option<i64> {
+    let last = partition.tail.back()?.base;
+    let stable = partition.stable();
     let stays = |segment: &&Segment| {
         segment.base == last || segment.last() >= stable || !is_expired(&segment.chunk, before)
     };
@@ -140,21 +147,22 @@ fn first_kept_in_memory(partition: &Partition, before: Timestamp) -> Option<i64>
     (partition.tail.front()?.base < first.base).then_some(first.base.min(stable))
 }
 
-/// Whether and what to compact in a partition.
+/// The compaction of a partition, if it is due.
 fn job(
-    state: &State,
+    state: &LogState,
     id: PartitionId,
     config: &TopicConfig,
     now: Timestamp,
     all: bool,
-) -> Option<Job> {
+) -> Option<CompactionJob> {
     let partition = state.partition(id);
     let end = partition.stable();
-    let (dirty, clean) = (partition.dirty_bytes, partition.clean_bytes);
+    let dirty = partition.dirty_bytes;
+    let clean = partition.clean_bytes;
     let is_worth_it = dirty >= DIRTY_BYTES_MIN
         && dirty.saturating_mul(1000)
             >= dirty.saturating_add(clean).saturating_mul(config.dirty_permille_min);
-    (end > partition.start && (all || is_worth_it)).then(|| Job {
+    (end > partition.start && (all || is_worth_it)).then(|| CompactionJob {
         id,
         name: partition.name.clone(),
         end,
@@ -163,19 +171,14 @@ fn job(
     })
 }
 
-impl Job {
-    /// The partition and its name.
-    pub(crate) fn at(&self) -> (PartitionId, &TopicPartition) {
-        (self.id, &self.name)
-    }
-
+impl CompactionJob {
     pub(crate) fn is_committed(&self, segment: &Segment) -> bool {
         !self.aborted.cover(segment)
     }
 }
 
-impl Partition {
-    /// Takes the outcome of a compaction in the place of what was below `end`.
+impl PartitionLog {
+    /// Replaces everything below `end` with the outcome of a compaction.
     fn replace(&mut self, end: i64, segments: Vec<Segment>) {
         while self.tail.front().is_some_and(|segment| segment.base < end) {
             self.tail.pop_front();
@@ -190,10 +193,11 @@ impl Partition {
 
     fn compacted(&mut self, end: i64, bytes: u64) {
         self.aborted.trim(end);
-        (self.dirty_bytes, self.clean_bytes) = (0, bytes);
+        self.dirty_bytes = 0;
+        self.clean_bytes = bytes;
     }
 
-    /// Leaves what is below `end` to the disk.
+    /// Drops the cached segments below `end`, which are on disk.
     fn forget_cached(&mut self, end: i64) {
         while self.tail.front().is_some_and(|segment| segment.base < end) {
             self.tail.pop_front();
@@ -208,15 +212,16 @@ mod tests {
 
     use super::*;
 
-    /// Numbers as high as a row can say them are no reason to overflow.
+    /// Even the highest numbers that a row can hold do not overflow.
     #[test]
-    fn the_highest_numbers_are_added_up() {
-        let mut state = State::default();
-        let (replication, config) = (None, vec![]);
-        let topic = NewTopic { name: "t".into(), partitions: 1, replication, config };
+    fn the_highest_numbers_do_not_overflow() {
+        let mut state = LogState::default();
+        let config = vec![];
+        let topic = NewTopic { name: "t".into(), partitions: 1, replication: None, config };
         state.create_topic(&topic).unwrap();
         let partition = state.partition_mut(0);
-        (partition.dirty_bytes, partition.clean_bytes) = (u64::MAX, u64::MAX);
+        partition.dirty_bytes = u64::MAX;
+        partition.clean_bytes = u64::MAX;
         let mut chunk = Chunk::default();
         let new = crate::chunk::NewRecord { key: None, value: None, timestamp: 0, headers: b"" };
         chunk.push(0, new);

@@ -1,4 +1,4 @@
-//! Compaction: of the records with the same key only the last stays, at its offset.
+//! Compaction keeps only the last record of each key, at its offset.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use streams_core::Timestamp;
 use crate::chunk::{Chunk, NewRecord};
 use crate::partition::Segment;
 
-/// How big a chunk may become when small ones are put together.
+/// The largest chunk, in bytes, that merging small ones may produce.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The last offset of each key. Only ever looked up, never walked through, so that its order does
-/// not matter.
+/// The last offset of each key. It is only looked up, never iterated, so its order cannot affect a
+/// result.
 #[derive(Debug, Default)]
 pub(crate) struct Latest(HashMap<Box<[u8]>, i64>);
 
@@ -37,15 +37,15 @@ impl Latest {
     }
 }
 
-/// What decides on tombstones.
+/// When tombstones may be removed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tombstones {
     pub(crate) now: Timestamp,
-    /// For how long readers have the chance to see them.
+    /// How long readers have to see them, in milliseconds.
     pub(crate) kept_ms: i64,
 }
 
-/// Puts together what stays of committed segments.
+/// Merges the records that remain of committed segments.
 #[derive(Debug)]
 pub(crate) struct Rewriter<'a> {
     latest: &'a Latest,
@@ -53,17 +53,16 @@ pub(crate) struct Rewriter<'a> {
     done: Vec<Segment>,
     base: i64,
     chunk: Chunk,
-    /// The earliest of the chunks that were put together.
+    /// The append date of the earliest chunk merged into the current one.
     earliest: Timestamp,
 }
 
 impl<'a> Rewriter<'a> {
     pub(crate) fn new(latest: &'a Latest, tombstones: Tombstones) -> Self {
-        let (done, chunk) = (Vec::new(), Chunk::default());
-        Self { latest, tombstones, done, base: 0, chunk, earliest: 0 }
+        Self { latest, tombstones, done: Vec::new(), base: 0, chunk: Chunk::default(), earliest: 0 }
     }
 
-    /// Takes over what stays of `segment`.
+    /// Adds the records of `segment` that remain.
     pub(crate) fn add(&mut self, segment: &Segment) {
         let source = &segment.chunk;
         let age = self.tombstones.now.saturating_sub(source.appended);
@@ -75,17 +74,21 @@ impl<'a> Rewriter<'a> {
                 continue;
             }
             let headers = source.header_bytes(index);
-            let (key, value, timestamp) = (record.key, record.value, record.timestamp);
-            let new = NewRecord { key, value, timestamp, headers };
+            let new = NewRecord {
+                key: record.key,
+                value: record.value,
+                timestamp: record.timestamp,
+                headers,
+            };
             let delta = self.place(record.offset, source, new.len());
             self.chunk.push(delta, new);
         }
     }
 
-    /// Where in the current chunk a record goes; begins another if it does not fit in there.
+    /// The record's delta in the current chunk; starts another chunk if it does not fit.
     fn place(&mut self, offset: i64, source: &Chunk, len: usize) -> u32 {
-        // Chunks from very different times stay apart, or a young neighbour would keep old
-        // tombstones alive.
+        // Chunks of very different ages stay separate: a young neighbour would keep old tombstones
+        // alive.
         let span = source.appended.saturating_sub(self.earliest);
         let is_full =
             self.chunk.bytes.len() + len > CHUNK_BYTES || span > self.tombstones.kept_ms / 8;
@@ -97,7 +100,8 @@ impl<'a> Rewriter<'a> {
             }
             None => {
                 self.finish_chunk();
-                (self.base, self.earliest) = (offset, source.appended);
+                self.base = offset;
+                self.earliest = source.appended;
                 self.chunk.appended = source.appended;
                 0
             }
@@ -111,7 +115,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// What stays, as segments that count as committed.
+    /// The records that remain, as committed segments.
     pub(crate) fn finish(mut self) -> Vec<Segment> {
         self.finish_chunk();
         self.done
@@ -125,7 +129,8 @@ mod tests {
     fn segment(base: i64, appended: i64, records: &[(&str, Option<&str>)]) -> Segment {
         let mut chunk = Chunk { appended, ..Chunk::default() };
         for (n, (key, value)) in records.iter().enumerate() {
-            let (key, value) = (Some(key.as_bytes()), value.map(str::as_bytes));
+            let key = Some(key.as_bytes());
+            let value = value.map(str::as_bytes);
             chunk.push(n as u32, NewRecord { key, value, timestamp: 0, headers: b"" });
         }
         Segment { base, producer: Some(1), chunk: Arc::new(chunk) }

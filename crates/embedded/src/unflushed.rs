@@ -1,8 +1,7 @@
 //! What is not on disk yet.
 //!
-//! Only names of what changed are kept, and its state is taken when it is written: all of it at one
-//! moment, under the lock, so that what is on disk is always the whole log as it was at some
-//! moment.
+//! It keeps only the names of what changed and takes the state when it writes: all at one moment,
+//! under the lock, so that the disk always has the whole log as it was at some moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,13 +9,13 @@ use std::sync::Arc;
 use streams_core::TopicPartition;
 
 use crate::aborted::Aborted;
-use crate::group::Committed;
+use crate::group::OffsetAndMetadata;
 use crate::partition::{PartitionId, Segment};
 
 /// Changes since the last write to disk.
 #[derive(Debug, Default)]
-pub(crate) struct Dirty {
-    /// Counts changes; the disk has those up to some count.
+pub(crate) struct UnflushedChanges {
+    /// The number of changes so far. The disk has those up to some number.
     pub(crate) changes: u64,
     pub(crate) topics: BTreeSet<Arc<str>>,
     pub(crate) partitions: BTreeSet<PartitionId>,
@@ -25,10 +24,10 @@ pub(crate) struct Dirty {
     pub(crate) aborted: Vec<(PartitionId, Aborted)>,
     pub(crate) trims: BTreeMap<PartitionId, i64>,
     pub(crate) transactional: BTreeSet<Arc<str>>,
-    pub(crate) offsets: BTreeMap<(Arc<str>, TopicPartition), Committed>,
+    pub(crate) offsets: BTreeMap<(Arc<str>, TopicPartition), OffsetAndMetadata>,
 }
 
-impl Dirty {
+impl UnflushedChanges {
     pub(crate) fn topic(&mut self, name: &Arc<str>, partitions: &[PartitionId]) {
         self.changes += 1;
         self.topics.insert(name.clone());
@@ -64,13 +63,13 @@ impl Dirty {
         &mut self,
         group: &Arc<str>,
         partition: &TopicPartition,
-        committed: Committed,
+        committed: OffsetAndMetadata,
     ) {
         self.changes += 1;
         self.offsets.insert((group.clone(), partition.clone()), committed);
     }
 
-    /// Takes everything, and begins anew.
+    /// Takes all changes and starts again with none.
     pub(crate) fn take(&mut self) -> Self {
         let changes = self.changes;
         std::mem::replace(self, Self { changes, ..Self::default() })

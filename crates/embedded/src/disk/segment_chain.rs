@@ -1,57 +1,57 @@
-//! Each segment says where the one before it ends, and a partition's row where its last one ends:
-//! whoever reads several of them sees whether one is missing.
+//! Each segment records where the one before it ends, and a partition's row where its last segment
+//! ends. So a scan notices a missing segment.
 //!
-//! Offsets alone do not tell: markers, compaction and what was aborted leave gaps in them.
+//! Offsets alone cannot show that: markers, compaction and aborted records leave gaps.
 
 use redb::ReadTransaction;
 use streams_core::TopicPartition;
 
-use super::layout::{self, Format, Linked, PartitionRow, corrupt};
+use super::layout::{self, Linked, LogFormat, PartitionRow, corrupt};
 use super::seal::Seal;
 use super::{PARTITIONS, RedbResult, SEGMENTS};
 use crate::partition::{PartitionId, Segment};
 
-/// Follows the segments of a partition in their order.
+/// Checks that the segments of a partition follow each other.
 #[derive(Debug)]
-pub(super) struct Chain<'a> {
+pub(super) struct SegmentChain<'a> {
     name: &'a TopicPartition,
     row: PartitionRow,
-    before: Before,
+    before: Predecessor,
 }
 
 /// What is known of the segment before the next one.
 #[derive(Clone, Copy, Debug)]
-enum Before {
-    /// There is none: it was deleted, or never was.
+enum Predecessor {
+    /// There is none: it was deleted, or never existed.
     Nothing,
-    /// It was not looked at.
+    /// It was not read.
     Unknown,
     /// Segments of version 1 do not say.
     Unsaid,
     EndsAt(i64),
 }
 
-impl<'a> Chain<'a> {
-    /// Begins with the first segment that there is.
+impl<'a> SegmentChain<'a> {
+    /// Starts with the first existing segment.
     pub(super) fn from_first(name: &'a TopicPartition, row: PartitionRow) -> Self {
-        Self { name, row, before: Before::Nothing }
+        Self { name, row, before: Predecessor::Nothing }
     }
 
-    /// Begins with any segment.
+    /// Starts with any segment.
     pub(super) fn from_any(name: &'a TopicPartition, row: PartitionRow) -> Self {
-        Self { name, row, before: Before::Unknown }
+        Self { name, row, before: Predecessor::Unknown }
     }
 
-    /// Of a log whose segments do not name each other.
+    /// For a log whose segments do not name their predecessors.
     pub(super) fn unlinked(name: &'a TopicPartition, row: PartitionRow) -> Self {
-        Self { name, row, before: Before::Unsaid }
+        Self { name, row, before: Predecessor::Unsaid }
     }
 
-    /// The offset up to which the segments taken so far reach.
+    /// The end offset of the segments so far.
     pub(super) fn reached(&self) -> i64 {
         match self.before {
-            Before::EndsAt(end) => end,
-            Before::Nothing | Before::Unknown | Before::Unsaid => self.row.start,
+            Predecessor::EndsAt(end) => end,
+            Predecessor::Nothing | Predecessor::Unknown | Predecessor::Unsaid => self.row.start,
         }
     }
 
@@ -59,19 +59,21 @@ impl<'a> Chain<'a> {
     pub(super) fn follow(&mut self, linked: Linked) -> RedbResult<Segment> {
         let Linked { segment, after } = linked;
         let is_next = match self.before {
-            Before::Nothing => after <= self.row.start,
-            Before::Unknown | Before::Unsaid => true,
-            Before::EndsAt(end) => after == end,
+            Predecessor::Nothing => after <= self.row.start,
+            Predecessor::Unknown | Predecessor::Unsaid => true,
+            Predecessor::EndsAt(end) => after == end,
         };
         if !is_next {
             return Err(self.missing(segment.base));
         }
         if segment.last() >= self.row.end {
-            let (name, base, end) = (self.name, segment.base, self.row.end);
+            let name = self.name;
+            let base = segment.base;
+            let end = self.row.end;
             return Err(corrupt(format!("{name}: records at offset {base}, but it ends at {end}")));
         }
-        if !matches!(self.before, Before::Unsaid) {
-            self.before = Before::EndsAt(segment.last() + 1);
+        if !matches!(self.before, Predecessor::Unsaid) {
+            self.before = Predecessor::EndsAt(segment.last() + 1);
         }
         Ok(segment)
     }
@@ -80,36 +82,38 @@ impl<'a> Chain<'a> {
     pub(super) fn finish(&self) -> RedbResult<()> {
         let end = self.row.segments_end;
         let is_whole = match self.before {
-            Before::Nothing => end <= self.row.start,
-            Before::Unknown | Before::Unsaid => true,
-            Before::EndsAt(reached) => reached == end,
+            Predecessor::Nothing => end <= self.row.start,
+            Predecessor::Unknown | Predecessor::Unsaid => true,
+            Predecessor::EndsAt(reached) => reached == end,
         };
         if is_whole { Ok(()) } else { Err(self.missing(end)) }
     }
 
     fn missing(&self, until: i64) -> redb::Error {
-        let (name, from) = (self.name, self.reached());
+        let name = self.name;
+        let from = self.reached();
         corrupt(format!("{name}: records are missing from offset {from} to before {until}"))
     }
 }
 
-/// Takes a sealed segment of a partition apart; an error says where it should have been.
+/// Decodes a sealed segment of a partition. An error says where it should have been.
 pub(super) fn open_segment(
     seal: Seal,
-    log: Format,
-    (id, name): (PartitionId, &TopicPartition),
+    log: LogFormat,
+    id: PartitionId,
+    name: &TopicPartition,
     key: &[u8],
     value: &[u8],
 ) -> RedbResult<Linked> {
-    // A range of a damaged tree may come to rows that do not lie in it.
+    // A range scan of a damaged tree may return rows outside the range.
     let base = match layout::read_place(key) {
         Some((of, base)) if of == id => base,
         _ => return Err(corrupt(format!("{name}: records of another partition"))),
     };
-    let at = || format!("{name}: the records from offset {base} on");
+    let at = || format!("{name}: the records from offset {base}");
     let value = match log {
-        Format::One => value,
-        Format::Two(_) => layout::unseal(seal, SEGMENTS, key, value)
+        LogFormat::One => value,
+        LogFormat::Two(_) => layout::unseal(seal, SEGMENTS, key, value)
             .map_err(|_| corrupt(format!("{} are not what was written there", at())))?,
     };
     let linked = layout::read_segment(log, key, value);
@@ -146,7 +150,7 @@ mod tests {
 
     fn walk(row: PartitionRow, segments: &[(i64, i64)]) -> Result<(), String> {
         let name = TopicPartition::new("t", 3);
-        let mut chain = Chain::from_first(&name, row);
+        let mut chain = SegmentChain::from_first(&name, row);
         for (base, after) in segments {
             chain.follow(linked(*base, *after)).map_err(|e| e.to_string())?;
         }
