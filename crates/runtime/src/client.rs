@@ -125,7 +125,8 @@ impl Client {
         };
         let mut producer = self.transport.producer(&config)?;
         producer.init(TIMEOUT)?;
-        let (key, value) = (Vec::new(), Vec::new());
+        let key = Vec::new();
+        let value = Vec::new();
         Ok(RecordWriter { client: self.clone(), producer, partitions: BTreeMap::new(), key, value })
     }
 

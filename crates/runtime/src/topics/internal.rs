@@ -178,7 +178,8 @@ mod tests {
 
     fn error_of(change: impl FnOnce(&mut TopicInfo)) -> Option<String> {
         let config = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
-        let (name, kind) = ("shop-sales-changelog".into(), InternalKind::Changelog);
+        let name = "shop-sales-changelog".into();
+        let kind = InternalKind::Changelog;
         let topic =
             InternalTopic { name, kind, partitions: PartitionCount::LikeSources(0), config };
         let mut info = TopicInfo::new("shop-sales-changelog", 3);
