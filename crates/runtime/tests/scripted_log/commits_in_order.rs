@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use crate::world::{CHANGELOG, MEMBER, STORE, World, counts};
 use headwater_runtime::Guarantee;
 use headwater_runtime::transport::ErrorKind;
-use crate::world::{CHANGELOG, MEMBER, STORE, World, counts};
 
 /// The requests of a commit, without look-ups.
 const STEPS: [&str; 7] = ["begin", "send", "flush", "offsets", "commit", "abort", "apply"];

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use crate::script::in_0;
+use crate::world::{CHANGELOG, STORE, World, counts};
 use headwater_runtime::transport::{ErrorKind, MemberEvent};
 use headwater_runtime::{AppError, Guarantee};
 use streams_core::OwnedRecord;
-use crate::script::in_0;
-use crate::world::{CHANGELOG, STORE, World, counts};
 
 /// What a restore asks, without look-ups of inputs.
 const STEPS: [&str; 6] = ["open store", "look up", "bounds shop", "read", "load", "fetch"];

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use headwater_runtime::AppError;
-use headwater_runtime::transport::{ErrorKind, MemberEvent};
 use crate::script::in_0;
 use crate::world::{CHANGELOG, STORE, World, counts};
+use headwater_runtime::AppError;
+use headwater_runtime::transport::{ErrorKind, MemberEvent};
 
 /// An application that has committed one record, and has another one before it.
 fn with_one_committed() -> World {
