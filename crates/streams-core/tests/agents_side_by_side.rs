@@ -15,7 +15,7 @@ use std::time::Duration;
 use bare::{records, task};
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::{
-    Builder, Consumed, Effects, ErrorPolicy, Resume, Table, Task, Topic, Topology,
+    Builder, Consumed, Effects, ErrorPolicy, Resume, Task, Topic, Topology,
 };
 use headwater_testkit::{Dice, TopologyTest};
 use service::Service;
@@ -67,14 +67,17 @@ fn committed(task: &mut Task) -> i64 {
 fn random_answers_failures_and_restarts_give_what_one_at_a_time_would() {
     for seed in 0..300 {
         let mut dice = Dice::new(seed);
-        let (service, agents) = (Service::default(), 2 + dice.below(4));
+        let service = Service::default();
+        let agents = 2 + dice.below(4);
         let on_stream = dice.below(2) == 0;
         let keys = ["a", "b", "c", "d", "e"];
         let all: Vec<_> = (0..20).map(|value| (keys[dice.below(5)], 1 + value)).collect();
         let poisoned: BTreeSet<i64> = (0..20).filter(|_| dice.below(6) == 0).collect();
         let mut running = task(asking(&service, agents, on_stream));
         running.enqueue(0, records(&all));
-        let (mut sent, mut done, mut most) = (Vec::new(), 0, 0);
+        let mut sent = Vec::new();
+        let mut done = 0;
+        let mut most = 0;
         for _ in 0..2_000 {
             let sent_now = turn(&mut running);
             if dice.below(30) == 0 {
@@ -200,13 +203,4 @@ fn one_that_took_the_place_of_a_failed_one_wakes_whoever_drives_the_task_now() {
     let rung = bell.0.load(Ordering::Relaxed);
     service.answer("orders-0-1", 1, Ok(20));
     assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1, "somebody is told");
-}
-
-#[test]
-fn several_may_not_write_a_table() {
-    let (app, seen) = (Builder::new("t"), Table::<String, i64>::new("seen"));
-    let agent = app.agent("writers", &orders()).writes(&seen).concurrency(2);
-    agent.run(|_: Records<String, i64>, _| std::future::pending());
-    let error = app.build().err().expect("refused").to_string();
-    assert!(error.contains("concurrency(2) and writes(&seen)"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! Whatever fails while work is in hand: the worker goes back to the last commit, finds out from the
-//! log what that was, and processes again what is not in it.
+//! Whatever fails while work is in hand: the worker returns to the last commit, learns from the log
+//! what that was, and processes again what is not in it.
 
 use std::time::Duration;
 

@@ -3,15 +3,17 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::link::Link;
-use crate::calls::RecordId;
-use crate::cx::{Cx, Outlet};
+use super::link::{Link, State};
+use super::rows_read::{Noted, RowsRead};
 use crate::error::Failure;
-use crate::operators::table_access::set_row;
+use crate::operators::table_rows::set_row;
 use crate::reader::{KeptWindows, WindowCell, row};
 use crate::record::{Headers, Record, Timestamp};
+use crate::record_id::RecordId;
+use crate::state::row_bytes::RowBytes;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::{TableIndex, Tables};
+use crate::task_context::{Outlet, TaskContext};
 use crate::topic::Topic;
 
 /// An agent's view of its task. Cheap to clone.
@@ -120,10 +122,11 @@ impl Context {
     fn send_with<K: 'static, V: 'static>(
         &self,
         topic: &Topic<K, V>,
-        record: impl FnOnce(&Cx) -> Record<K, V>,
+        record: impl FnOnce(&TaskContext) -> Record<K, V>,
     ) -> Result<(), AgentError> {
         if !self.declared.topics.contains(&topic.name) {
-            let (agent, topic) = (Arc::clone(&self.declared.agent), Arc::clone(&topic.name));
+            let agent = Arc::clone(&self.declared.agent);
+            let topic = Arc::clone(&topic.name);
             return Err(AgentError::UndeclaredTopic { agent, topic });
         }
         let to = Outlet { topic: &topic.name, key: &*topic.key, value: &*topic.value };
@@ -147,7 +150,8 @@ impl Context {
     /// for an idempotency key. Of several records that operators have made of one, all have the
     /// same.
     pub fn id(&self) -> Result<RecordId, AgentError> {
-        let (topic, partition) = (Arc::clone(&self.topic), self.partition);
+        let topic = Arc::clone(&self.topic);
+        let partition = self.partition;
         self.with(|cx| Ok(RecordId { topic, partition, offset: cx.origin.offset, index: 0 }))
     }
 
@@ -188,18 +192,29 @@ impl Context {
     pub(super) fn read<T>(
         &self,
         table: TableIndex,
-        act: impl FnOnce(&mut Tables) -> Result<T, Failure>,
+        act: impl FnOnce(&mut dyn RowBytes) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
         let is_written = self.declared.writes(table);
-        self.with(|cx| {
+        self.with_read(|cx, read| {
             let time = if is_written { cx.origin.timestamp } else { Timestamp::MIN };
-            cx.tables.ahead(table, time, act)
+            cx.tables.ahead(table, time, |tables| match read.filter(|_| is_written) {
+                Some(read) => act(&mut Noted { tables, read }),
+                None => act(tables),
+            })
         })
     }
 
     pub(super) fn with<T>(
         &self,
-        act: impl FnOnce(&mut Cx) -> Result<T, Failure>,
+        act: impl FnOnce(&mut TaskContext) -> Result<T, Failure>,
+    ) -> Result<T, AgentError> {
+        self.with_read(|cx, _| act(cx))
+    }
+
+    /// With the place where reads are noted, if they are.
+    fn with_read<T>(
+        &self,
+        act: impl FnOnce(&mut TaskContext, Option<&mut RowsRead>) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
         let agent = || Arc::clone(&self.declared.agent);
         // Another thread would find the context there while this one polls the agent.
@@ -207,10 +222,13 @@ impl Context {
             return Err(AgentError::Outside { agent: agent() });
         }
         let mut state = self.link.state();
-        let Some(cx) = state.cx.as_mut() else {
+        let is_kept = state.is_kept();
+        let State { cx, read, .. } = &mut *state;
+        let Some(cx) = cx.as_mut() else {
             return Err(AgentError::Outside { agent: agent() });
         };
-        act(cx).map_err(|failure| AgentError::Failed { agent: agent(), cause: cx.told(failure) })
+        act(cx, is_kept.then_some(read))
+            .map_err(|failure| AgentError::Failed { agent: agent(), cause: cx.told(failure) })
     }
 
     fn index(&self, table: &Arc<str>, access: Access) -> Result<TableIndex, AgentError> {
@@ -221,7 +239,8 @@ impl Context {
             Access::Read => ("reads", "reads"),
             Access::Write => ("writes", "writes"),
         };
-        let (agent, table) = (Arc::clone(&self.declared.agent), Arc::clone(table));
+        let agent = Arc::clone(&self.declared.agent);
+        let table = Arc::clone(table);
         let undeclared = AgentError::UndeclaredTable { agent, table, verb, declare };
         declared.map(|(_, index, _)| *index).ok_or(undeclared)
     }

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
 use super::StartedFor;
+use super::rows_read::RowsRead;
 use super::running::Polled;
-use crate::cx::{Cx, Origin};
 use crate::effect::{Effects, Mark};
-use crate::layer::Layer;
 use crate::record::{Headers, Timestamp};
+use crate::state::layer::Layer;
+use crate::state::unreleased::{RecordWrites, Unreleased};
+use crate::task_context::{Origin, TaskContext};
 
 /// Records that an agent is given in one poll: whatever waits for it, other tasks have their turn.
 pub(crate) const RECORDS_PER_POLL: usize = 32;
@@ -23,7 +25,7 @@ thread_local! {
 
 /// What an agent waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
+pub(crate) enum Awaited {
     One,
     Batch { count: usize, within_ms: i64 },
 }
@@ -33,8 +35,33 @@ pub(crate) enum Waiting {
 pub(crate) enum Acknowledged {
     /// It is the task's.
     Done,
-    /// What was sent is kept for somebody who puts it in order; nothing may have been written.
+    /// It is kept for somebody who puts it in order.
     Kept,
+}
+
+/// What one of several futures of an agent has finished.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// How many of the records that it was given.
+    pub(crate) records: usize,
+    pub(crate) sent: Effects,
+    pub(crate) written: RecordWrites,
+    /// What it has read meanwhile of the tables that the agent writes.
+    pub(crate) read: RowsRead,
+}
+
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.records == 0 && self.sent.is_empty() && self.written.is_empty()
+    }
+
+    /// Adds what was done later for the same record.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.records += later.records;
+        self.sent.append(&mut later.sent);
+        self.written.append(later.written);
+        self.read.append(later.read);
+    }
 }
 
 /// What there is for it to be given.
@@ -53,9 +80,9 @@ pub(crate) struct Link {
 
 pub(crate) struct State {
     /// The task's context, while the agent is polled.
-    pub(crate) cx: Option<Box<Cx>>,
+    pub(crate) cx: Option<Box<TaskContext>>,
     /// Set while a `next()` or `take()` is alive and has nothing to give.
-    pub(crate) waiting: Option<Waiting>,
+    pub(crate) waiting: Option<Awaited>,
     /// Wakes that `next()` or `take()`: it may be polled by something between it and the task.
     waiter: Option<Waker>,
     /// Records that the agent was given and has not acknowledged.
@@ -79,13 +106,16 @@ pub(crate) struct State {
     /// acknowledges.
     sent: Effects,
     written: Layer,
+    /// What it has written for records that are kept.
+    pub(crate) unreleased: Unreleased,
+    /// What it has read since it last acknowledged, if others may write that meanwhile.
+    pub(crate) read: RowsRead,
     /// The clock that never goes back, at this poll.
     pub(crate) now: Timestamp,
     /// Its records were asked for by something that is not the agent.
     pub(crate) asked_from_outside: bool,
-    /// What was acknowledged, where somebody else has to put it in order: records at a time, and
-    /// what was sent for them.
-    kept: Option<Vec<(usize, Effects)>>,
+    /// What was acknowledged, where somebody else has to put it in order.
+    kept: Option<Vec<Kept>>,
 }
 
 impl Link {
@@ -105,6 +135,8 @@ impl Link {
             unacknowledged: Mark::default(),
             sent: Effects::new(),
             written: Layer::default(),
+            unreleased: Unreleased::default(),
+            read: RowsRead::default(),
             now: 0,
             asked_from_outside: false,
             kept: (acknowledged == Acknowledged::Kept).then(Vec::new),
@@ -118,13 +150,13 @@ impl Link {
 
     /// Lends the context to the agent: until [`end_poll`](Self::end_poll) this thread may use it,
     /// and no other.
-    pub(crate) fn begin_poll(&self, mut cx: Box<Cx>) {
+    pub(crate) fn begin_poll(&self, mut cx: Box<TaskContext>) {
         let mut state = self.state();
-        let State { origin, headers, sent, written, .. } = &mut *state;
+        let State { origin, headers, sent, written, unreleased, .. } = &mut *state;
         // The record in hand is the agent's while it runs.
         mem::swap(&mut cx.origin, origin);
         mem::swap(&mut cx.headers, headers);
-        cx.tables.enter_layer(written);
+        cx.tables.enter_layer(written, unreleased);
         let mark = cx.effects.mark();
         if !sent.is_empty() {
             cx.effects.append(sent);
@@ -148,7 +180,7 @@ impl Link {
 
     /// Takes the context back. A live wait acknowledges what the agent has in hand; otherwise what
     /// it sent and wrote is kept apart from what can be committed.
-    pub(crate) fn end_poll(&self) -> (Box<Cx>, Polled) {
+    pub(crate) fn end_poll(&self) -> (Box<TaskContext>, Polled) {
         POLLED.set(0);
         let mut state = self.state();
         if state.waiting.is_some() {
@@ -156,15 +188,16 @@ impl Link {
         }
         #[expect(clippy::expect_used, reason = "the agent only ever borrows what was lent")]
         let mut cx = state.cx.take().expect("a lent context comes back");
-        let State { origin, headers, sent, written, unacknowledged, .. } = &mut *state;
+        let State { origin, headers, sent, written, unreleased, unacknowledged, .. } = &mut *state;
         if cx.effects.len() > unacknowledged.records() {
             *sent = cx.effects.split_off(*unacknowledged);
         }
-        cx.tables.leave_layer(written);
+        cx.tables.leave_layer(written, unreleased);
         mem::swap(&mut cx.headers, headers);
         mem::swap(&mut cx.origin, origin);
         let polled = Polled {
             acknowledged: mem::take(&mut state.acknowledged),
+            refused: Vec::new(),
             in_hand: state.in_hand,
             is_waiting: state.waiting.is_some(),
             asked_from_outside: state.asked_from_outside,
@@ -197,8 +230,16 @@ impl State {
         self.acknowledged += acknowledged;
         let Some(cx) = self.cx.as_mut() else { return };
         if let Some(kept) = &mut self.kept {
-            if acknowledged > 0 || cx.effects.len() > self.unacknowledged.records() {
-                kept.push((acknowledged, cx.effects.split_off(self.unacknowledged)));
+            let has_sent = cx.effects.len() > self.unacknowledged.records();
+            let sent = has_sent.then(|| cx.effects.split_off(self.unacknowledged));
+            let done = Kept {
+                records: acknowledged,
+                sent: sent.unwrap_or_default(),
+                written: cx.tables.keep_layer(),
+                read: mem::take(&mut self.read),
+            };
+            if !done.is_empty() {
+                kept.push(done);
             }
             return;
         }
@@ -212,7 +253,7 @@ impl State {
     }
 
     /// What was acknowledged and is to be put in order.
-    pub(crate) fn take_kept(&mut self) -> Vec<(usize, Effects)> {
+    pub(crate) fn take_kept(&mut self) -> Vec<Kept> {
         self.kept.as_mut().map(mem::take).unwrap_or_default()
     }
 
@@ -248,8 +289,8 @@ impl State {
         match self.waiting {
             None => false,
             _ if queued.records == 0 => false,
-            Some(Waiting::One) => true,
-            Some(Waiting::Batch { count, .. }) => {
+            Some(Awaited::One) => true,
+            Some(Awaited::Batch { count, .. }) => {
                 let is_old = || self.deadline(queued).is_some_and(|at| at <= self.now);
                 queued.records >= count || self.alone > 0 || is_old()
             }
@@ -259,7 +300,7 @@ impl State {
     /// When a batch is handed over although it is not full.
     pub(crate) fn deadline(&self, queued: Queued) -> Option<Timestamp> {
         match self.waiting {
-            Some(Waiting::Batch { within_ms, .. }) if queued.records > 0 => {
+            Some(Awaited::Batch { within_ms, .. }) if queued.records > 0 => {
                 Some(queued.since.saturating_add(within_ms))
             }
             _ => None,
