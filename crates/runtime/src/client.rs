@@ -84,9 +84,9 @@ impl Client {
     /// Creates a topic with the log's default configuration unless it exists; `true` if it was
     /// created.
     ///
-    /// Kafka's default deletes records whose *timestamp* is a week old. For records of the past, give
-    /// a configuration with [`create_topic_with`](Self::create_topic_with). On the embedded log
-    /// records expire only if `retention.ms` is set.
+    /// Kafka's default deletes records whose *timestamp* is a week old. For records of the past,
+    /// give a configuration with [`create_topic_with`](Self::create_topic_with). On the embedded
+    /// log records expire only if `retention.ms` is set.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<bool, ClientError> {
         self.create_topic_with(name, partitions, &[])
     }
@@ -352,8 +352,8 @@ pub enum ReadFrom {
     /// In each partition at the first record with this timestamp or a later one, in milliseconds.
     /// The topic is read from its beginning to find it.
     Timestamp(Timestamp),
-    /// At these offsets, by partition; at the beginning of the others. An offset that does not exist
-    /// is moved to the nearest one that does.
+    /// At these offsets, by partition; at the beginning of the others. An offset that does not
+    /// exist is moved to the nearest one that does.
     Offsets(BTreeMap<i32, i64>),
 }
 
@@ -393,9 +393,9 @@ impl<K: 'static, V: 'static> TopicReader<K, V> {
     ///
     /// # Errors
     /// The log fails; or no record comes for 10 s, as before the end of an open transaction; or a
-    /// record cannot be decoded. What was read is not lost: the reader keeps it for the next call of
-    /// this or of [`next`](Self::next). A record that cannot be decoded is an error once, and left
-    /// out then.
+    /// record cannot be decoded. What was read is not lost: the reader keeps it for the next call
+    /// of this or of [`next`](Self::next). A record that cannot be decoded is an error once, and
+    /// left out then.
     pub fn read_to_end(&mut self) -> Result<Vec<ReadRecord<K, V>>, ClientError> {
         let mut ends = Vec::new();
         for ReadPartition { partition, .. } in &self.partitions {

@@ -179,8 +179,8 @@ pub enum AppError {
         /// What is wrong.
         error: RestoreError,
     },
-    /// A table on disk was restored from offsets that its changelog does not have: the changelog was
-    /// truncated, or deleted and created again, or belongs to another cluster.
+    /// A table on disk was restored from offsets that its changelog does not have: the changelog
+    /// was truncated, or deleted and created again, or belongs to another cluster.
     #[error(
         "the table on disk is as of offset {position} of {changelog}, which has offsets {begin} to \
          {end}: the topic was truncated, or deleted and created again, and the table may be all \

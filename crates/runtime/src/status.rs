@@ -38,8 +38,8 @@ pub enum AppState {
     New,
     /// It waits for the log, checks its topics, and joins the group.
     Starting,
-    /// It is a member of the group, and has the tasks that the group has assigned to it. One without
-    /// tasks is a spare.
+    /// It is a member of the group, and has the tasks that the group has assigned to it. One
+    /// without tasks is a spare.
     Member,
     /// It was asked to stop: it commits and closes its tasks.
     Stopping,
@@ -68,7 +68,8 @@ pub struct TaskCounters {
     pub restored: u64,
 }
 
-/// Memory in use, in bytes, for each part of the budget ([`Config::memory`](crate::Config::memory)).
+/// Memory in use, in bytes, for each part of the budget
+/// ([`Config::memory`](crate::Config::memory)).
 ///
 /// The process needs more for its code, its threads and its allocator, and about a third of a
 /// megabyte for each open RocksDB database.
@@ -81,8 +82,8 @@ pub struct MemoryStatus {
     pub fetched: usize,
     /// Table entries that are not committed yet.
     pub uncommitted: usize,
-    /// Records that were sent and are not acknowledged yet; 0 with librdkafka's producer, which does
-    /// not report them.
+    /// Records that were sent and are not acknowledged yet; 0 with librdkafka's producer, which
+    /// does not report them.
     pub sending: usize,
     /// Records of changelogs that were fetched and are not applied yet.
     pub restoring: usize,
@@ -202,8 +203,9 @@ pub struct InputStatus {
     /// Offsets between the position and the end of what the application may read, as the log last
     /// answered; 0 when everything is processed. `None` as long as the end is not known.
     pub lag: Option<i64>,
-    /// Whether records of the task's other inputs have waited for this one for more than five seconds:
-    /// its log has not answered whether it has older ones. The partition's leader may be away.
+    /// Whether records of the task's other inputs have waited for this one for more than five
+    /// seconds: its log has not answered whether it has older ones. The partition's leader may be
+    /// away.
     pub awaited: bool,
 }
 
@@ -248,9 +250,9 @@ impl StatusHandle {
         status
     }
 
-    /// Whether this instance is a member of the group and all of its tasks process records. A spare,
-    /// which has none, counts as running. `false` before that, while it stops, and once `run` has
-    /// returned.
+    /// Whether this instance is a member of the group and all of its tasks process records. A
+    /// spare, which has none, counts as running. `false` before that, while it stops, and once
+    /// `run` has returned.
     pub fn is_running(&self) -> bool {
         let status = self.lock();
         let mut tasks = status.tasks.values();

@@ -60,9 +60,9 @@ impl Config {
     /// for all fields but `kafka`. So `HEADWATER_APP_BROKER=kafka://localhost:9092`.
     ///
     /// # Errors
-    /// A variable with that prefix names no field, has a wrong value, or is not UTF-8; or a variable
-    /// has the prefix `HEADWATER_` alone before a field's name, such as `HEADWATER_BROKER`. Other
-    /// variables with that prefix are logged as warnings.
+    /// A variable with that prefix names no field, has a wrong value, or is not UTF-8; or a
+    /// variable has the prefix `HEADWATER_` alone before a field's name, such as
+    /// `HEADWATER_BROKER`. Other variables with that prefix are logged as warnings.
     pub fn with_env(self) -> Result<Self, ConfigError> {
         self.overridden(std::env::vars_os())
     }

@@ -41,22 +41,22 @@ pub use units::ByteSize;
 pub struct Config {
     /// Where the log is: `kafka://host:port[,host:port]`, `embedded:` (in memory) or
     /// `embedded:./dir`. A damaged embedded log is refused; `embedded:./dir?damaged=skip` opens it
-    /// without its damaged records. With `?verify=read` records are verified when they are read, and
-    /// not all of them when the log is opened.
+    /// without its damaged records. With `?verify=read` records are verified when they are read,
+    /// and not all of them when the log is opened.
     pub broker: String,
     /// What a crash may cost. Default: [`Guarantee::ExactlyOnce`].
     pub guarantee: Guarantee,
     /// The time from the beginning of one commit to the beginning of the next. Under exactly-once,
     /// outputs become visible to `read_committed` readers with the commit. After a quiet time the
-    /// first records are committed at once. Commits that take long leave as much time for records as
-    /// they take. Shorter intervals mean lower latency and more commits. Default: 100 ms under
+    /// first records are committed at once. Commits that take long leave as much time for records
+    /// as they take. Shorter intervals mean lower latency and more commits. Default: 100 ms under
     /// exactly-once, 1 s under at-least-once.
     #[serde(with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub commit_interval: Option<Duration>,
     /// Threads that process tasks, each with a producer of its own. Default: 1.
     pub worker_threads: usize,
-    /// Threads that restore tables from their changelogs, each for some of the tasks. They sleep when
-    /// that is done. Default: 2.
+    /// Threads that restore tables from their changelogs, each for some of the tasks. They sleep
+    /// when that is done. Default: 2.
     pub restore_threads: usize,
     /// The directory for tables and the instance's identity. Tables in RocksDB need one. Default:
     /// none.
@@ -67,8 +67,8 @@ pub struct Config {
     /// Names this instance among those of the application; part of its transactional ids. Default:
     /// generated once and kept in the state directory; without one, generated for each start.
     pub instance_id: Option<Arc<str>>,
-    /// After how long without a heartbeat the group gives an instance's partitions to other members;
-    /// Kafka's `session.timeout.ms`. Default: 10 s.
+    /// After how long without a heartbeat the group gives an instance's partitions to other
+    /// members; Kafka's `session.timeout.ms`. Default: 10 s.
     #[serde(with = "units::duration")]
     pub session_timeout: Duration,
     /// How often an instance sends the group a heartbeat, and so how soon it learns of a rebalance.
@@ -99,8 +99,8 @@ pub struct Config {
     pub topology_changes: TopologyChanges,
     /// How long a task with several inputs waits for one of them whose log has nothing more, while
     /// others have records. With a wait, records that are written a moment late are still processed
-    /// in the order of their timestamps. Default: only until the log has answered that it has nothing
-    /// more, as with Kafka Streams' `max.task.idle.ms` of 0.
+    /// in the order of their timestamps. Default: only until the log has answered that it has
+    /// nothing more, as with Kafka Streams' `max.task.idle.ms` of 0.
     pub task_idle: TaskIdle,
     /// How many records a worker takes from the log at a time. Default: 2,000.
     pub poll_records_max: usize,
@@ -112,8 +112,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
-    /// Every effect of every record happens exactly once: one transaction commits outputs, tables and
-    /// offsets.
+    /// Every effect of every record happens exactly once: one transaction commits outputs, tables
+    /// and offsets.
     #[default]
     ExactlyOnce,
     /// No record is lost. After a crash, the effects of records that were not committed may happen
@@ -132,10 +132,10 @@ pub enum TopologyChanges {
     /// anything is touched.
     #[default]
     Refuse,
-    /// The new topology replaces the old one. State that has no place in it stays where it is, unused.
-    /// Records that wait in a repartition topic which is gone are not processed. A table that kept
-    /// its name, but holds windows of another kind or length, is refused nevertheless, with
-    /// [`AppError::TableMeansSomethingElse`](crate::AppError::TableMeansSomethingElse).
+    /// The new topology replaces the old one. State that has no place in it stays where it is,
+    /// unused. Records that wait in a repartition topic which is gone are not processed. A table
+    /// that kept its name, but holds windows of another kind or length, is refused nevertheless,
+    /// with [`AppError::TableMeansSomethingElse`](crate::AppError::TableMeansSomethingElse).
     Accept,
 }
 
@@ -227,8 +227,8 @@ impl Config {
         self.tables.unwrap_or(by_dir)
     }
 
-    /// The share of the memory budget, in bytes, for records that were fetched and wait for a worker.
-    /// As many bytes may wait in the workers' tasks.
+    /// The share of the memory budget, in bytes, for records that were fetched and wait for a
+    /// worker. As many bytes may wait in the workers' tasks.
     pub fn fetch_bytes(&self) -> usize {
         self.memory.bytes() / 16
     }
@@ -238,8 +238,8 @@ impl Config {
         self.memory.bytes() / 16 / self.worker_threads.max(1)
     }
 
-    /// One restorer's share of the memory budget for changelog records that were fetched and not read
-    /// yet. As many bytes may be read and not applied yet.
+    /// One restorer's share of the memory budget for changelog records that were fetched and not
+    /// read yet. As many bytes may be read and not applied yet.
     pub(crate) fn restore_bytes(&self) -> usize {
         self.memory.bytes() / 16 / self.restore_threads.max(1)
     }

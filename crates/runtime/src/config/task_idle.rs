@@ -24,8 +24,8 @@ pub enum TaskIdle {
     /// It does not wait, not even until the log has answered whether it has older records: what was
     /// fetched is processed. The latency is low, but a join may miss a row that existed.
     Off,
-    /// It waits until the log has answered that it has nothing more of this input, and then this long
-    /// for records that are not written yet.
+    /// It waits until the log has answered that it has nothing more of this input, and then this
+    /// long for records that are not written yet.
     Wait(Duration),
 }
 

@@ -17,8 +17,8 @@ pub struct TransportError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Nothing happened; retry after a while (the broker is away, a request timed out without effect,
-    /// an offset is not stable yet).
+    /// Nothing happened; retry after a while (the broker is away, a request timed out without
+    /// effect, an offset is not stable yet).
     Retriable,
     /// The transaction cannot be committed: abort it, rewind, process again. The producer stays
     /// usable.
@@ -33,16 +33,16 @@ pub enum ErrorKind {
     NotFound,
     /// The topic exists already.
     Exists,
-    /// Refused for a reason that retrying does not change: authorisation, a record that is too large,
-    /// wrong configuration.
+    /// Refused for a reason that retrying does not change: authorisation, a record that is too
+    /// large, wrong configuration.
     Refused,
     /// The client is no longer usable; a new one may be.
     Fatal,
 }
 
 impl TransportError {
-    /// An error of `kind` in `context`, because of `cause`. The context is what was being done, with
-    /// topic and partition if there are any.
+    /// An error of `kind` in `context`, because of `cause`. The context is what was being done,
+    /// with topic and partition if there are any.
     pub fn new(
         kind: ErrorKind,
         context: impl Into<String>,

@@ -107,9 +107,10 @@ impl ReaderConfig {
 /// What a member is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberEvent {
-    /// These partitions of subscribed topics, perhaps none, are assigned to this member, in addition
-    /// to those it has. The answer is [`Member::assign`], promptly. Until then [`Group::metadata`]
-    /// gives the member id that they are assigned to, or an error if they are lost again already.
+    /// These partitions of subscribed topics, perhaps none, are assigned to this member, in
+    /// addition to those it has. The answer is [`Member::assign`], promptly. Until then
+    /// [`Group::metadata`] gives the member id that they are assigned to, or an error if they are
+    /// lost again already.
     ///
     /// A client that the group has removed may join again under another member id without a
     /// [`Lost`](Self::Lost). Then this assigns to the new member what the first one had. Another
@@ -118,8 +119,8 @@ pub enum MemberEvent {
     /// These are to be given up. The answer is [`Member::unassign`], once nothing in the process
     /// touches them; until then they still belong to this member.
     Revoked(Vec<TopicPartition>),
-    /// These are gone already, and another member may have them: nothing of theirs may be committed.
-    /// The answer is [`Member::unassign`], too.
+    /// These are gone already, and another member may have them: nothing of theirs may be
+    /// committed. The answer is [`Member::unassign`], too.
     Lost(Vec<TopicPartition>),
 }
 
@@ -152,20 +153,20 @@ pub trait Member: Send {
     /// A handle to the group for other threads.
     fn group(&self) -> Arc<dyn Group>;
 
-    /// Leaves the group, so that other members get the partitions at once. Returns after `timeout` at
-    /// the latest. [`Member::poll`] must still be called until the revocation is complete.
+    /// Leaves the group, so that other members get the partitions at once. Returns after `timeout`
+    /// at the latest. [`Member::poll`] must still be called until the revocation is complete.
     fn leave(&mut self, timeout: Duration) -> Result<()>;
 }
 
 /// The group as seen from other threads than the member's.
 pub trait Group: Send + Sync {
-    /// This member's identity at this moment. An error of kind [`ErrorKind::Fenced`] if it has none:
-    /// the group would not fence a commit without a generation.
+    /// This member's identity at this moment. An error of kind [`ErrorKind::Fenced`] if it has
+    /// none: the group would not fence a commit without a generation.
     fn metadata(&self) -> Result<GroupMetadata>;
 
-    /// The group's committed offsets, in the order of `partitions`. With `read_committed`, only stable
-    /// ones: while an open transaction holds offsets of these partitions, this waits up to `timeout`,
-    /// and then fails with [`ErrorKind::Retriable`].
+    /// The group's committed offsets, in the order of `partitions`. With `read_committed`, only
+    /// stable ones: while an open transaction holds offsets of these partitions, this waits up to
+    /// `timeout`, and then fails with [`ErrorKind::Retriable`].
     fn committed(
         &self,
         partitions: &[TopicPartition],
@@ -205,8 +206,8 @@ pub struct OffsetCommit {
 /// A partition must have been [assigned](Member::assign) before it is added, and is removed before
 /// it is [unassigned](Member::unassign).
 pub trait Fetcher: Send {
-    /// Starts fetching `partition` at exactly `offset`, or at the beginning with `None`. Also moves a
-    /// partition that was added before: what was fetched of it earlier is not delivered any more.
+    /// Starts fetching `partition` at exactly `offset`, or at the beginning with `None`. Also moves
+    /// a partition that was added before: what was fetched of it earlier is not delivered any more.
     fn add(&mut self, partition: &TopicPartition, offset: Option<i64>) -> Result<()>;
 
     /// Stops fetching it.
@@ -218,25 +219,25 @@ pub trait Fetcher: Send {
     /// Resumes delivering it where it was paused.
     fn resume(&mut self, partition: &TopicPartition) -> Result<()>;
 
-    /// Waits at most `timeout` for records. Delivers about `records_max` of them at most, grouped by
-    /// partition.
+    /// Waits at most `timeout` for records. Delivers about `records_max` of them at most, grouped
+    /// by partition.
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>>;
 
     /// Ends a [`poll`](Self::poll) that waits in another thread, or else the next one.
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync>;
 
-    /// Whether the log had nothing more of a partition that was added, when it was last asked for what
-    /// follows the delivered records. With `read_committed`, that means up to the first open
+    /// Whether the log had nothing more of a partition that was added, when it was last asked for
+    /// what follows the delivered records. With `read_committed`, that means up to the first open
     /// transaction.
     ///
     /// `false` while that is not known: after [`add`](Self::add) until the log has answered, while
-    /// fetched records wait to be delivered, while the leader is away or does not answer. A task with
-    /// several inputs may be waiting for this, so an answer that makes it true must end a waiting
-    /// [`poll`](Self::poll).
+    /// fetched records wait to be delivered, while the leader is away or does not answer. A task
+    /// with several inputs may be waiting for this, so an answer that makes it true must end a
+    /// waiting [`poll`](Self::poll).
     fn is_at_end(&self, partition: &TopicPartition) -> bool;
 
-    /// How far each added partition was delivered, and where it ended when the log was last asked, as
-    /// far as that is known.
+    /// How far each added partition was delivered, and where it ended when the log was last asked,
+    /// as far as that is known.
     fn progress(&self) -> Vec<(TopicPartition, FetchProgress)>;
 
     /// Bytes that were fetched and wait to be delivered; 0 if it keeps none.
@@ -294,12 +295,12 @@ pub struct Outgoing<'a> {
 ///
 /// The [kind](TransportError::kind) of an error says what to do. After [`ErrorKind::Abortable`] the
 /// transaction must be aborted. After [`ErrorKind::Fenced`], [`ErrorKind::Unknown`] (every time-out
-/// of a transactional request is one) or [`ErrorKind::Fatal`] the producer must be dropped and a new
-/// one opened.
+/// of a transactional request is one) or [`ErrorKind::Fatal`] the producer must be dropped and a
+/// new one opened.
 pub trait Producer: Send {
     /// Sets how large a batch a topic takes (`max.message.bytes`), so that records which the topic
-    /// takes one by one are not refused together. Called before [`init`](Self::init), or later for a
-    /// topic to which nothing was sent yet.
+    /// takes one by one are not refused together. Called before [`init`](Self::init), or later for
+    /// a topic to which nothing was sent yet.
     fn limit_batches(&mut self, topic: &Arc<str>, bytes_max: usize) {
         let _ = (topic, bytes_max);
     }
@@ -362,8 +363,8 @@ pub trait Reader: Send {
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>>;
 
     /// How far `partition` has been read: every record before this offset that this reader may see
-    /// was delivered. It also passes commit markers, aborted and compacted records, so it reaches the
-    /// end of the partition; with `read_committed`, the first open transaction.
+    /// was delivered. It also passes commit markers, aborted and compacted records, so it reaches
+    /// the end of the partition; with `read_committed`, the first open transaction.
     fn position(&self, partition: &TopicPartition) -> Option<i64>;
 
     /// Bytes that were fetched and wait to be delivered; 0 if it keeps none.
@@ -400,8 +401,8 @@ pub struct TopicInfo {
     pub cleanup_policy: String,
     /// `retention.ms`; −1 is forever.
     pub retention_ms: i64,
-    /// `max.message.bytes`: how large a batch may be on the wire. [`streams_core::record_bytes`] is the
-    /// size of a batch with a single record before compression.
+    /// `max.message.bytes`: how large a batch may be on the wire. [`streams_core::record_bytes`] is
+    /// the size of a batch with a single record before compression.
     pub max_message_bytes: i32,
     /// `message.timestamp.type`.
     pub timestamp_type: TimestampType,
