@@ -47,7 +47,7 @@ fn of_configuration_client_and_codec() {
     assert_eq!(text, "Error: configuration: worker_threads must be greater than zero");
     let (_, client) = support::embedded();
     let text = printed_by_main(client.partitions("nowhere").unwrap_err());
-    assert_eq!(text, "Error: the topic nowhere does not exist");
+    assert_eq!(text, "Error: the topic nowhere does not exist. Create it first");
     let nowhere = Config { broker: "mysql:".to_owned(), ..Config::default() };
     let text = printed_by_main(headwater::client(&nowhere).unwrap_err());
     assert!(text.contains("write kafka://host:port, embedded: or embedded:./dir"), "{text}");

@@ -17,7 +17,7 @@ use crate::transport::{
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is waited for a record at most: `Duration::MAX` from now is no moment.
+/// The longest wait for a record: `Duration::MAX` from now is not a point in time.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A plain client: creates topics, writes records, reads what was committed. Calls block.
@@ -30,21 +30,21 @@ pub struct Client {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The log cannot be reached or refused something.
+    /// The log cannot be reached, or refuses something.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// A key or value could not be encoded or decoded.
     #[error("{topic}: {error}")]
     Codec {
-        /// The topic, with the place if there is one.
+        /// The topic; of a record that was read also the partition and offset.
         topic: String,
         /// Why.
         error: CodecError,
     },
     /// The topic does not exist.
-    #[error("the topic {0} does not exist")]
+    #[error("the topic {0} does not exist. Create it first")]
     NoTopic(Arc<str>),
-    /// A record to write has a timestamp that no log takes.
+    /// A record to write has a negative timestamp, which no log takes.
     #[error(
         "a record for {topic} has the timestamp {timestamp}: it is in milliseconds since 1970, and \
          not negative"
@@ -55,10 +55,10 @@ pub enum ClientError {
         /// The timestamp.
         timestamp: Timestamp,
     },
-    /// The end of a topic was not reached in time. What was read up to there is kept by the reader.
+    /// The end of a topic was not reached in time. The reader keeps what it has read.
     #[error(
-        "{partition} was read up to offset {position} only, and its end is {end}, after {} s \
-         without a record: an open transaction may hold up what is behind it",
+        "{partition} was read only up to offset {position} of {end}: no record came for {} s. An \
+         open transaction may hold up what follows it",
         waited.as_secs()
     )]
     EndNotReached {
@@ -66,9 +66,9 @@ pub enum ClientError {
         partition: TopicPartition,
         /// The next offset to read.
         position: i64,
-        /// The end, as it was at the beginning.
+        /// The end when reading began.
         end: i64,
-        /// For how long nothing came.
+        /// For how long no record came.
         waited: Duration,
     },
 }
@@ -84,9 +84,9 @@ impl Client {
     /// Creates a topic with the log's default configuration unless it exists; `true` if it was
     /// created.
     ///
-    /// Kafka's default deletes records whose *timestamp* is a week old: for records of the past
+    /// Kafka's default deletes records whose *timestamp* is a week old. For records of the past,
     /// give a configuration with [`create_topic_with`](Self::create_topic_with). On the embedded
-    /// log nothing expires unless it is asked for.
+    /// log records expire only if `retention.ms` is set.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<bool, ClientError> {
         self.create_topic_with(name, partitions, &[])
     }
@@ -116,7 +116,7 @@ impl Client {
         found.flatten().map(|info| info.partitions).ok_or(ClientError::NoTopic(name))
     }
 
-    /// A writer of records to any topic.
+    /// A writer, for records of any topic.
     pub fn writer(&self) -> Result<RecordWriter, ClientError> {
         let config = ProducerConfig {
             transactional_id: None,
@@ -125,9 +125,13 @@ impl Client {
         };
         let mut producer = self.transport.producer(&config)?;
         producer.init(TIMEOUT)?;
-        let key = Vec::new();
-        let value = Vec::new();
-        Ok(RecordWriter { client: self.clone(), producer, partitions: BTreeMap::new(), key, value })
+        Ok(RecordWriter {
+            client: self.clone(),
+            producer,
+            partitions: BTreeMap::new(),
+            key: Vec::new(),
+            value: Vec::new(),
+        })
     }
 
     /// A reader of everything that was committed to a topic, from its beginning.
@@ -138,7 +142,7 @@ impl Client {
         self.reader_from(topic, &ReadFrom::Beginning)
     }
 
-    /// A reader of what was committed to a topic, from a place of your choice.
+    /// A reader of what was committed to a topic, from a position of your choice.
     pub fn reader_from<K: 'static, V: 'static>(
         &self,
         topic: &Topic<K, V>,
@@ -167,7 +171,7 @@ impl Client {
         Ok(TopicReader { topic: topic.clone(), reader, partitions, pending: VecDeque::new() })
     }
 
-    /// The administrative client beneath.
+    /// An administrative client of the same log.
     pub fn admin(&self) -> Result<Box<dyn Admin>, ClientError> {
         Ok(self.transport.admin()?)
     }
@@ -198,10 +202,10 @@ pub struct RecordMetadata {
 }
 
 impl RecordWriter {
-    /// Hands over a record; [`flush`](RecordWriter::flush) says whether it arrived.
+    /// Sends a record; [`flush`](RecordWriter::flush) tells whether it arrived.
     ///
-    /// The timestamp is in milliseconds since 1970. Kafka's −1, "now", is refused as every negative
-    /// one is: whoever means now says it.
+    /// The timestamp is in milliseconds since 1970. Negative ones are refused, also −1, which means
+    /// "now" in Kafka: give the current time instead.
     pub fn send<K: 'static, V: 'static>(
         &mut self,
         topic: &Topic<K, V>,
@@ -209,10 +213,10 @@ impl RecordWriter {
         value: &V,
         timestamp: Timestamp,
     ) -> Result<(), ClientError> {
-        self.send_to(topic, None, (key, value), timestamp, None)
+        self.send_to(topic, None, key, value, timestamp, None)
     }
 
-    /// Hands over a record with headers; [`flush`](RecordWriter::flush) says whether it arrived.
+    /// Sends a record with headers; [`flush`](RecordWriter::flush) tells whether it arrived.
     ///
     /// ```
     /// use headwater::prelude::*;
@@ -238,15 +242,15 @@ impl RecordWriter {
         headers: &Headers,
     ) -> Result<(), ClientError> {
         let Record { key, value, timestamp } = record;
-        self.send_to(topic, None, (key, value), *timestamp, Some(headers))
+        self.send_to(topic, None, key, value, *timestamp, Some(headers))
     }
 
-    /// Waits until everything sent was acknowledged.
+    /// Waits until everything that was sent is acknowledged.
     pub fn flush(&mut self) -> Result<(), ClientError> {
         Ok(self.producer.flush(TIMEOUT)?)
     }
 
-    /// Sends one record, waits for its delivery report, and tells where it is.
+    /// Sends one record and waits until it is acknowledged. Returns where it was written.
     pub fn deliver<K: 'static, V: 'static>(
         &mut self,
         topic: &Topic<K, V>,
@@ -257,7 +261,7 @@ impl RecordWriter {
         let partition = self.partition(topic, key)?;
         let number = Some(partition.partition);
         self.producer.track(&partition);
-        self.send_to(topic, number, (key, value), timestamp, None)?;
+        self.send_to(topic, number, key, value, timestamp, None)?;
         self.flush()?;
         let offset = self.producer.last_offset(&partition).ok_or_else(|| {
             let context = format!("delivery to {partition}");
@@ -287,7 +291,8 @@ impl RecordWriter {
         &mut self,
         topic: &Topic<K, V>,
         partition: Option<i32>,
-        (key, value): (&K, &V),
+        key: &K,
+        value: &V,
         timestamp: Timestamp,
         headers: Option<&Headers>,
     ) -> Result<(), ClientError> {
@@ -331,7 +336,7 @@ pub struct TopicReader<K, V> {
 /// A partition that is read.
 struct ReadPartition {
     partition: TopicPartition,
-    /// Records are passed over up to the first one that is not older.
+    /// Records before the first one with this timestamp or a later one are skipped.
     since: Option<Timestamp>,
 }
 
@@ -339,20 +344,20 @@ struct ReadPartition {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadFrom {
-    /// At the oldest records that are still there.
+    /// At the oldest records that still exist.
     #[default]
     Beginning,
-    /// Behind the newest records.
+    /// After the newest records.
     End,
     /// In each partition at the first record with this timestamp or a later one, in milliseconds.
     /// The topic is read from its beginning to find it.
     Timestamp(Timestamp),
-    /// At these offsets, by partition; at the beginning of the others. What lies outside of what is
-    /// still there is moved to the next offset that is.
+    /// At these offsets, by partition; at the beginning of the others. An offset that does not
+    /// exist is moved to the nearest one that does.
     Offsets(BTreeMap<i32, i64>),
 }
 
-/// A record that was read, with its place.
+/// A record that was read, with its partition and offset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadRecord<K, V> {
     /// Its partition.
@@ -369,13 +374,13 @@ impl<K: 'static, V: 'static> TopicReader<K, V> {
     /// The next record; `None` if there is none for as long as `wait`, or a day if that is longer.
     ///
     /// # Errors
-    /// The log fails, or the next record cannot be read: that is said once, in its place, and the
-    /// next call goes on behind it.
+    /// The log fails, or the next record cannot be decoded. Such a record is an error once, in its
+    /// turn; the next call goes on after it.
     pub fn next(&mut self, wait: Duration) -> Result<Option<ReadRecord<K, V>>, ClientError> {
         let deadline = Instant::now() + wait.min(WAIT_MAX);
         while self.pending.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
-            // It may come back early, with what is not wanted or with nothing: a partition ended.
+            // It may return early with records that are skipped, or with none: a partition ended.
             self.poll(left)?;
             if left.is_zero() {
                 break;
@@ -384,13 +389,13 @@ impl<K: 'static, V: 'static> TopicReader<K, V> {
         self.pending.pop_front().transpose()
     }
 
-    /// Everything between here and the topic's end as it is now.
+    /// Reads everything up to the topic's current end.
     ///
     /// # Errors
-    /// The end is not reached, because the log fails, or because nothing comes for 10 s, as behind
-    /// an open transaction; or a record cannot be read. Nothing that was read is lost: the reader
-    /// keeps it for the next call, of this or of [`next`](Self::next). A record that cannot be read
-    /// is said once, and left out then.
+    /// The log fails; or no record comes for 10 s, as before the end of an open transaction; or a
+    /// record cannot be decoded. What was read is not lost: the reader keeps it for the next call
+    /// of this or of [`next`](Self::next). A record that cannot be decoded is an error once, and
+    /// left out then.
     pub fn read_to_end(&mut self) -> Result<Vec<ReadRecord<K, V>>, ClientError> {
         let mut ends = Vec::new();
         for ReadPartition { partition, .. } in &self.partitions {

@@ -9,10 +9,10 @@ use streams_core::{RecordError, RestoreError, StoreError, TaskError, TopicPartit
 use crate::config::ConfigError;
 use crate::transport::TransportError;
 
-/// Why an application could not start or had to stop. Nothing is committed beyond the record or
-/// step it names.
+/// Why an application could not start or had to stop. Nothing after the record or step that it
+/// names is committed.
 ///
-/// `Debug` writes what `Display` does, so that a `main` which returns it prints words:
+/// `Debug` writes the same text as `Display`, so a `main` that returns it prints a sentence:
 ///
 /// ```no_run
 /// use headwater::prelude::*;
@@ -29,17 +29,17 @@ pub enum AppError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The log cannot be reached, or refused something for good.
+    /// The log cannot be reached, or refuses something for good.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The log was not there within the configured time.
+    /// The log could not be reached within [`connect_timeout`](crate::Config::connect_timeout).
     #[error("gave up connecting to {broker} after {} s: {last}", waited.as_secs())]
     Unreachable {
-        /// Where it should have been.
+        /// Where it was expected.
         broker: String,
-        /// How long it was tried.
+        /// For how long it was tried.
         waited: Duration,
-        /// What the last attempt said.
+        /// The error of the last attempt.
         last: TransportError,
     },
     /// Topics that the topology uses do not exist.
@@ -49,7 +49,7 @@ pub enum AppError {
     #[error(
         "{first} has {first_partitions} partitions and {second} has {second_partitions}: they are \
          consumed together (a join, a merge or a shared table), so equal keys must be in equal \
-         partitions"
+         partitions. Create one of them again with as many partitions as the other"
     )]
     NotCoPartitioned {
         /// A topic.
@@ -63,10 +63,10 @@ pub enum AppError {
     },
     /// A topic got more partitions while an instance ran.
     #[error(
-        "the topic {topic} has grown from {before} to {now} partitions: keys are in other \
-         partitions now than what this application keeps of them, or than the topics that it is \
-         consumed with. Nothing from the new partitions was processed. Copy it into a new topic, \
-         and consume that under a new application id"
+        "the topic {topic} has grown from {before} to {now} partitions: its keys are not in the \
+         partitions any more where this application keeps state for them, or where the topics are \
+         that it is consumed with. No record of the new partitions was processed. Copy the topic \
+         into a new one, and consume that under a new application id"
     )]
     TopicGrew {
         /// The topic.
@@ -76,7 +76,8 @@ pub enum AppError {
         /// Its partitions now.
         now: i32,
     },
-    /// An internal topic exists, but not as it must be.
+    /// An internal topic exists with another number of partitions than it must have; or that number
+    /// depends on nothing but itself.
     #[error("the internal topic {topic} has {what} {found}, and must have {expected}")]
     InternalTopic {
         /// The topic.
@@ -88,9 +89,10 @@ pub enum AppError {
         /// As it must be.
         expected: String,
     },
-    /// An internal topic exists with a setting that would lose, change or refuse what is to be in
-    /// it. Records that were written under `message.timestamp.type=LogAppendTime` keep the broker's
-    /// times when it is changed: to get rid of them, start again under a new application id.
+    /// An internal topic exists with a setting that would lose, change or refuse its records.
+    /// Records that were written under `message.timestamp.type=LogAppendTime` keep the broker's
+    /// timestamps when the setting is changed. To replace them, start again under a new application
+    /// id.
     #[error(
         "the internal topic {topic} has {setting}={found}, and must have {expected}. To change \
          it:\n\
@@ -108,12 +110,12 @@ pub enum AppError {
         /// As it must be.
         expected: String,
     },
-    /// The topology has lost or changed state which the application had when it last ran.
+    /// The topology has no place for some state of its last run, or has changed it.
     #[error(
-        "the topology has changed since {application} last ran, and some of its state would have \
-         no place, or would be taken for something else:\n{difference}\nGive the tables and groups \
-         their old names, windows and codecs; or give what has changed a new name, and set \
-         topology_changes to accept"
+        "the topology has changed since {application} last ran. It has no place for some of its \
+         state, or would misread it:\n{difference}\nGive the tables and groups their old names, \
+         windows and codecs; or give what has changed a new name, and set topology_changes to \
+         accept"
     )]
     TopologyChanged {
         /// The application id.
@@ -121,12 +123,12 @@ pub enum AppError {
         /// Line by line, `-` for what was there and `+` for what is there now.
         difference: String,
     },
-    /// A table's entries would be read as something else than what they were written as; that is
-    /// refused whatever `topology_changes` says.
+    /// A table's entries were written as something else than they would be read as. That is refused
+    /// even if `topology_changes` is `accept`.
     #[error(
-        "the table {table} holds {was}, and would be read as one of {is}: old entries would be \
-         taken for something else. Give the table another name; or, to begin with an empty one, \
-         delete the topic {changelog} and the state directories of all instances"
+        "the table {table} holds {was}, and this topology would misread its entries as {is}. Give \
+         the table another name; or, to start with an empty one, delete the topic {changelog} and \
+         the state directories of all instances"
     )]
     TableMeansSomethingElse {
         /// The table.
@@ -138,12 +140,12 @@ pub enum AppError {
         /// What it would be now.
         is: String,
     },
-    /// Another application keeps something in a topic that this one would take for its own: their
-    /// ids and names, joined by dashes, give the same name.
+    /// Another application keeps something in a topic that this one would use, too: their ids and
+    /// names, joined by dashes, make the same name.
     #[error(
         "the internal topic {topic} of {application} belongs to the application {other} already, \
-         for {what}: both would write it. Choose another application id, or another name for what \
-         is kept there; or, if {other} is no more, delete its topic {other}-topology"
+         for {what}: both would write to it. Choose another application id, or another name for \
+         what is kept there; or, if {other} no longer exists, delete its topic {other}-topology"
     )]
     TopicOfAnother {
         /// The application id.
@@ -155,13 +157,13 @@ pub enum AppError {
         /// The other application's id.
         other: String,
     },
-    /// A task failed; with the record, if it was one.
+    /// A task failed; with the record that made it fail, if one did.
     #[error(transparent)]
     Task(#[from] TaskError),
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A record of a global table's topic is no row of it.
+    /// A record of a global table's topic is not a row of the table.
     #[error("global table {table}: {error}")]
     Global {
         /// The table.
@@ -169,7 +171,7 @@ pub enum AppError {
         /// The record, and what is wrong with it.
         error: Box<RecordError>,
     },
-    /// A changelog holds something else than its table's entries.
+    /// A record of a changelog is not an entry of its table.
     #[error("partition {partition}: {error}")]
     Restore {
         /// The changelog partition.
@@ -177,12 +179,13 @@ pub enum AppError {
         /// What is wrong.
         error: RestoreError,
     },
-    /// A changelog does not reach the point up to which a table on disk was brought by it: it was
-    /// truncated, or deleted and made anew, or belongs to another cluster.
+    /// A table on disk was restored from offsets that its changelog does not have: the changelog
+    /// was truncated, or deleted and created again, or belongs to another cluster.
     #[error(
         "the table on disk is as of offset {position} of {changelog}, which has offsets {begin} to \
-         {end}: it was truncated, or deleted and made anew, and the table may be all that is left. \
-         Bring the topic back; or delete the state directory, to keep only what the topic holds"
+         {end}: the topic was truncated, or deleted and created again, and the table may be all \
+         that is left. Restore the topic; or delete the state directory, to keep only what the \
+         topic holds"
     )]
     ChangelogLost {
         /// The changelog partition.
@@ -191,14 +194,14 @@ pub enum AppError {
         position: i64,
         /// The changelog's first offset.
         begin: i64,
-        /// The offset behind its last record.
+        /// The offset after its last record.
         end: i64,
     },
     /// An internal topic that the application had when it last ran is gone.
     #[error(
-        "the internal topic {topic}, which {application} had when it last ran, does not exist any \
-         more: what was in it is lost. Bring it back; or set topology_changes to accept, to go on \
-         with an empty one"
+        "the internal topic {topic}, which {application} had when it last ran, no longer exists: \
+         what was in it is lost. Restore it; or set topology_changes to accept, to go on with an \
+         empty one"
     )]
     InternalTopicGone {
         /// The application id.
@@ -209,19 +212,18 @@ pub enum AppError {
     /// The state directory cannot be used.
     #[error("{0}")]
     StateDirectory(String),
-    /// The group has taken this instance's membership away for good. After a few such losses within
-    /// a minute another process must be using the same instance id; before that the instance joins
-    /// anew by itself.
+    /// The group has removed this instance. The instance joins again by itself; only several such
+    /// losses within a minute are an error, because another process must be using the same instance
+    /// id then.
     #[error(
-        "the membership of the group was lost: {0}; if that goes on, another process uses the same \
-         application id and instance id"
+        "the membership of the group was lost: {0}. If that repeats, another process uses the same \
+         application id and instance id: give each instance its own"
     )]
     Membership(TransportError),
-    /// Another process works under the same identity.
+    /// Another process works under the same identity, and fences this one's producer.
     #[error(
         "the producer {transactional_id} was fenced {times} times in a minute: another process \
-         uses \
-         the same application id and instance id"
+         uses the same application id and instance id. Give each instance its own"
     )]
     Fenced {
         /// The transactional id.
@@ -229,24 +231,25 @@ pub enum AppError {
         /// How often.
         times: usize,
     },
-    /// A thread of the runtime panicked: a defect of the runtime.
+    /// A thread of the runtime panicked, which is a bug in the runtime.
     #[error("a {thread} thread panicked: {message}")]
     Panicked {
-        /// Which.
+        /// The thread's name.
         thread: &'static str,
-        /// What it said.
+        /// The panic's message.
         message: String,
     },
-    /// The graceful stop took longer than allowed; what was not committed is processed again next
-    /// time.
-    #[error("the graceful stop did not finish within {} s", after.as_secs())]
+    /// The graceful stop took longer than
+    /// [`shutdown_timeout`](crate::Config::shutdown_timeout). What was not committed is processed
+    /// again at the next start.
+    #[error("the graceful stop did not finish within {} s (shutdown_timeout)", after.as_secs())]
     ShutdownTimeout {
         /// The time allowed.
         after: Duration,
     },
 }
 
-/// What has to be set besides on brokers that have the older name of a setting.
+/// What has to be set as well on brokers that have the older name of a setting.
 fn before_kafka_4(setting: &str) -> &'static str {
     match setting {
         "message.timestamp.before.max.ms" | "message.timestamp.after.max.ms" => {
@@ -268,7 +271,7 @@ pub struct MissingTopics(pub Vec<MissingTopic>);
 pub struct MissingTopic {
     /// Its name.
     pub topic: Arc<str>,
-    /// Who needs it: "the topology consumes", "the topology writes", ….
+    /// What it is needed for: "the topology consumes", "the topology writes", ….
     pub needed_by: &'static str,
 }
 
@@ -285,7 +288,7 @@ impl fmt::Display for MissingTopics {
 }
 
 impl AppError {
-    /// The store that is damaged, if that is what is wrong.
+    /// The name of the corrupt store, if that is the cause.
     pub(crate) fn corrupt_store(&self) -> Option<&str> {
         match self {
             Self::Store(StoreError::Corrupt { task, .. })

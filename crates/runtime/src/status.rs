@@ -1,4 +1,4 @@
-//! What the application is doing, for programs to read.
+//! The status of an application, for programs to read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,39 +13,39 @@ use crate::error::AppError;
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// How far the instance is in its life.
+    /// The state of the instance.
     pub state: AppState,
     /// The tasks of this instance, by name (`{sub-topology}_{partition}`).
     pub tasks: BTreeMap<String, TaskStatus>,
     /// The global tables of this instance, by name.
     pub globals: BTreeMap<String, GlobalStatus>,
-    /// What all tasks have done that this instance had since it was started, those included that
-    /// are gone: these only grow.
+    /// What all tasks of this instance have done since it was started, including tasks that it no
+    /// longer has: these numbers only grow.
     pub totals: TaskCounters,
-    /// Counters of the workers, summed.
+    /// Counters of the workers, added up.
     pub commits: CommitCounters,
-    /// What of the memory budget is in use, as it was at most a moment ago.
+    /// How much of the memory budget is in use, at most a moment ago.
     pub memory: MemoryStatus,
 }
 
-/// How far an instance is in its life.
+/// The state of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 #[non_exhaustive]
 pub enum AppState {
-    /// `run` was not called.
+    /// `run` was not called yet.
     #[default]
     New,
     /// It waits for the log, checks its topics, and joins the group.
     Starting,
-    /// It is a member of the group and has whatever tasks the group has given it, perhaps none: a
-    /// spare.
+    /// It is a member of the group, and has the tasks that the group has assigned to it. One
+    /// without tasks is a spare.
     Member,
-    /// It was asked to stop, and commits and closes its tasks.
+    /// It was asked to stop: it commits and closes its tasks.
     Stopping,
     /// `run` has returned, or its future was dropped.
     Ended {
-        /// The error that it returned, in words.
+        /// The text of the error that it returned.
         error: Option<String>,
     },
 }
@@ -56,7 +56,7 @@ pub enum AppState {
 pub struct TaskCounters {
     /// Records processed, failed ones included.
     pub processed: u64,
-    /// Records passed over by the error policy.
+    /// Records skipped by the error policy.
     pub skipped: u64,
     /// Records sent to a dead-letter topic.
     pub dead_lettered: u64,
@@ -68,29 +68,31 @@ pub struct TaskCounters {
     pub restored: u64,
 }
 
-/// Memory in use, in bytes, by the parts of the budget ([`Config::memory`](crate::Config::memory)).
+/// Memory in use, in bytes, for each part of the budget
+/// ([`Config::memory`](crate::Config::memory)).
 ///
-/// Beside it a process has its code and threads, and what the allocator keeps; each open RocksDB
-/// database costs about a third of a megabyte.
+/// The process needs more for its code, its threads and its allocator, and about a third of a
+/// megabyte for each open RocksDB database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MemoryStatus {
     /// The whole budget.
     pub budget: usize,
-    /// Records that were fetched and are not processed.
+    /// Records that were fetched and are not processed yet.
     pub fetched: usize,
-    /// Table entries that are not committed.
+    /// Table entries that are not committed yet.
     pub uncommitted: usize,
-    /// Records that were sent and are not acknowledged; librdkafka's producer does not tell.
+    /// Records that were sent and are not acknowledged yet; 0 with librdkafka's producer, which
+    /// does not report them.
     pub sending: usize,
-    /// Records and entries of changelogs that were fetched and are not applied.
+    /// Records of changelogs that were fetched and are not applied yet.
     pub restoring: usize,
-    /// RocksDB's blocks and write buffers, and values in front of them.
+    /// RocksDB's blocks and write buffers, and the cached values of tables.
     pub stores: usize,
 }
 
 impl MemoryStatus {
-    /// All of it that is in use.
+    /// All memory in use.
     pub fn used(&self) -> usize {
         self.fetched + self.uncommitted + self.sending + self.restoring + self.stores
     }
@@ -104,7 +106,7 @@ impl MemoryStatus {
     }
 }
 
-/// Who says how much memory he uses.
+/// The component that reports how much memory it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MemoryOwner {
     Restorer(usize),
@@ -124,7 +126,7 @@ pub struct GlobalStatus {
     pub state: GlobalState,
     /// Records read since the instance started.
     pub read: u64,
-    /// Records that were no rows, passed over.
+    /// Records that were not rows of the table, and were skipped.
     pub skipped: u64,
 }
 
@@ -133,8 +135,8 @@ pub struct GlobalStatus {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GlobalState {
-    /// It is being brought up to where its topic ended when the instance started; no task runs
-    /// before that.
+    /// It is being read up to where its topic ended when the instance started. No task runs before
+    /// that.
     Restoring,
     /// It follows its topic.
     Following,
@@ -146,7 +148,7 @@ pub enum GlobalState {
 pub struct TaskStatus {
     /// What it is doing.
     pub state: TaskState,
-    /// Why, in words.
+    /// The reason for the state.
     pub reason: String,
     /// The worker thread that has it.
     pub worker: usize,
@@ -154,7 +156,7 @@ pub struct TaskStatus {
     pub inputs: Vec<InputStatus>,
     /// Records processed, failed ones included.
     pub processed: u64,
-    /// Records passed over by the error policy.
+    /// Records skipped by the error policy.
     pub skipped: u64,
     /// Records sent to a dead-letter topic.
     pub dead_lettered: u64,
@@ -162,7 +164,7 @@ pub struct TaskStatus {
     pub dropped_late: u64,
     /// Attempts at records that had failed before.
     pub retries: u64,
-    /// Records that failed and wait to be tried again, and those that wait behind them, as of now.
+    /// Records that failed and wait to be retried, and records that wait for those, at this moment.
     pub waiting: u64,
     /// Changelog records applied by this instance to bring the task's tables up to date.
     pub restored: u64,
@@ -175,7 +177,7 @@ pub struct TaskStatus {
 pub enum TaskState {
     /// Its store is being opened and its offsets looked up.
     Opening,
-    /// Its tables are being brought up to date.
+    /// Its tables are being restored from their changelogs.
     Restoring {
         /// Changelog offsets passed since the restore began.
         done: i64,
@@ -184,7 +186,7 @@ pub enum TaskState {
     },
     /// It processes records.
     Running,
-    /// It is given up.
+    /// It is being given up.
     Closing,
 }
 
@@ -199,10 +201,11 @@ pub struct InputStatus {
     /// The next offset to process.
     pub position: i64,
     /// Offsets between the position and the end of what the application may read, as the log last
-    /// said; 0 when everything is processed. `None` as long as the end is not known.
+    /// answered; 0 when everything is processed. `None` as long as the end is not known.
     pub lag: Option<i64>,
-    /// Records of the task's other inputs have waited for this one for more than five seconds: its
-    /// log has not said whether it has older ones. Its leader may be away.
+    /// Whether records of the task's other inputs have waited for this one for more than five
+    /// seconds: its log has not answered whether it has older ones. The partition's leader may be
+    /// away.
     pub awaited: bool,
 }
 
@@ -214,21 +217,21 @@ pub(crate) struct InputProgress {
 }
 
 impl InputProgress {
-    /// Of a task that is about to go.
+    /// Of a task that is about to be closed.
     pub(crate) fn at(position: i64) -> Self {
         Self { position, lag: None, awaited: false }
     }
 }
 
-/// What the workers' commits came to.
+/// Counters of the workers' commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CommitCounters {
     /// Commits that succeeded.
     pub commits: u64,
-    /// Times that work was dropped and done again from the last commit.
+    /// How often work was dropped and repeated from the last commit.
     pub rewinds: u64,
-    /// Producers given up for new ones.
+    /// Producers that were replaced.
     pub producers_retired: u64,
 }
 
@@ -240,23 +243,23 @@ pub struct StatusHandle {
 }
 
 impl StatusHandle {
-    /// How things are now.
+    /// The status at this moment.
     pub fn snapshot(&self) -> Status {
         let mut status = self.lock().clone();
         self.memory().values().for_each(|one| status.memory.add(one));
         status
     }
 
-    /// Whether this instance does all that the group wants of it: it is a member, and each of its
-    /// tasks processes records. So is a spare, which has none. `false` before that, while it stops,
-    /// and once `run` has returned.
+    /// Whether this instance is a member of the group and all of its tasks process records. A
+    /// spare, which has none, counts as running. `false` before that, while it stops, and once
+    /// `run` has returned.
     pub fn is_running(&self) -> bool {
         let status = self.lock();
         let mut tasks = status.tasks.values();
         status.state == AppState::Member && tasks.all(|task| task.state == TaskState::Running)
     }
 
-    /// For whoever runs an application that could not be made: it has ended with `error`.
+    /// For an application that could not be created: it has ended with `error`.
     #[doc(hidden)]
     pub fn failed(&self, error: &AppError) {
         self.ended(Some(error.to_string()));
@@ -266,7 +269,7 @@ impl StatusHandle {
         self.lock().state = state;
     }
 
-    /// The group has given the instance something, or nothing, to do.
+    /// The group has assigned tasks to the instance, or none.
     pub(crate) fn set_member(&self) {
         let mut status = self.lock();
         if matches!(status.state, AppState::New | AppState::Starting) {
@@ -274,7 +277,7 @@ impl StatusHandle {
         }
     }
 
-    /// The end: nothing runs any more. The first to say so says how.
+    /// Nothing runs any more. The first call decides on the error.
     pub(crate) fn ended(&self, error: Option<String>) {
         let mut status = self.lock();
         if !matches!(status.state, AppState::Ended { .. }) {
@@ -295,9 +298,9 @@ impl StatusHandle {
         self.lock().memory.budget = bytes;
     }
 
-    /// How much memory `holder` uses now.
-    pub(crate) fn set_memory(&self, holder: MemoryOwner, memory: MemoryStatus) {
-        self.memory().insert(holder, memory);
+    /// Notes how much memory a component uses now.
+    pub(crate) fn set_memory(&self, owner: MemoryOwner, memory: MemoryStatus) {
+        self.memory().insert(owner, memory);
     }
 
     pub(crate) fn task_opened(&self, task: TaskId, worker: usize, inputs: &[TopicPartition]) {
@@ -388,7 +391,7 @@ impl StatusHandle {
         }
     }
 
-    /// The instance has no task any more.
+    /// The instance has no tasks any more.
     pub(crate) fn clear_tasks(&self) {
         self.lock().tasks.clear();
     }

@@ -1,10 +1,10 @@
-//! What a configuration must not say.
+//! Checks of a configuration.
 
 use std::time::Duration;
 
 use super::{Config, TableStorage};
 
-/// A configuration that cannot be used, in words.
+/// A configuration that cannot be used.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("configuration: {0}")]
 pub struct ConfigError(String);
@@ -12,29 +12,32 @@ pub struct ConfigError(String);
 streams_core::debug_is_display!(ConfigError);
 
 impl ConfigError {
-    /// An error that says `why`.
+    /// An error with a text: what is wrong, and what would be right.
     pub fn new(why: impl Into<String>) -> Self {
         Self(why.into())
     }
 
-    /// What is wrong, without the words that say where.
+    /// What is wrong, without the prefix that says where.
     pub(super) fn why(&self) -> &str {
         &self.0
     }
 }
 
-/// As long as Kafka's protocol can say, 24 days and some hours, for all: a sum of two of them is
-/// still a time.
+/// The longest duration in Kafka's protocol, 24 days and some hours. It limits all durations, so a
+/// sum of two of them does not overflow.
 const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// Threads of one kind; each has buffers of its own.
+/// The most threads of one kind; each has buffers of its own.
 const THREADS_MAX: usize = 1_000;
 
 /// Below this, overlays and queues would commit after every few records.
 const MEMORY_MIN: u64 = 16 << 20;
 
 impl Config {
-    /// The configuration, if it can be used.
+    /// Checks the configuration, and returns it unchanged.
+    ///
+    /// # Errors
+    /// A value that cannot be used, or two that exclude each other.
     pub fn checked(self) -> Result<Self, ConfigError> {
         let positive = [
             ("worker_threads", self.worker_threads > 0),
@@ -56,7 +59,7 @@ impl Config {
             ));
         }
         if self.commit_interval() >= self.transaction_timeout {
-            return Err(ConfigError::new("commit_interval must be below transaction_timeout"));
+            return Err(ConfigError::new("commit_interval must be less than transaction_timeout"));
         }
         if self.tables() == TableStorage::Rocksdb && self.state_dir.is_none() {
             return Err(ConfigError::new("tables = \"rocksdb\" needs a state_dir"));
@@ -64,7 +67,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Numbers that no machine has would overflow, or be cut by whoever they are given to.
+    /// Numbers that no machine has would overflow, or be truncated by a client.
     fn within_limits(&self) -> Result<(), ConfigError> {
         let durations = [
             ("commit_interval", self.commit_interval()),

@@ -1,4 +1,4 @@
-//! Configuration from text, files and the environment.
+//! Reading configuration from text, files and the environment.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{Config, ConfigError};
 /// Environment variables that begin with this are settings: `HEADWATER_APP_COMMIT_INTERVAL=50ms`.
 const PREFIX: &str = "HEADWATER_APP_";
 
-/// What else begins with this may be a setting whose name is wrong.
+/// Other variables that begin with this may be settings with a wrong name.
 const PROJECT: &str = "HEADWATER_";
 
 /// The settings that the environment can override.
@@ -35,7 +35,7 @@ const SETTINGS: [&str; 19] = [
     "poll_records_max",
     "task_idle",
 ];
-/// Settings that are text, also where it looks like a number.
+/// Settings that are text, even if the text looks like a number.
 const TEXTS: [&str; 3] = ["broker", "instance_id", "state_dir"];
 
 impl Config {
@@ -60,9 +60,9 @@ impl Config {
     /// for all fields but `kafka`. So `HEADWATER_APP_BROKER=kafka://localhost:9092`.
     ///
     /// # Errors
-    /// A variable with that prefix that names no field, or has no value for it, or one that is not
-    /// UTF-8; a variable that begins with `HEADWATER_` alone and goes on like a field, such as
-    /// `HEADWATER_BROKER`. Others that begin so are warned of in the log.
+    /// A variable with that prefix names no field, has a wrong value, or is not UTF-8; or a
+    /// variable has the prefix `HEADWATER_` alone before a field's name, such as
+    /// `HEADWATER_BROKER`. Other variables with that prefix are logged as warnings.
     pub fn with_env(self) -> Result<Self, ConfigError> {
         self.overridden(std::env::vars_os())
     }
@@ -71,7 +71,7 @@ impl Config {
         mut self,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        // A path need not be text.
+        // Kept apart: a path need not be UTF-8, and TOML is.
         let state_dir = self.state_dir.take();
         let mut table = Table::try_from(&self).map_err(failed)?;
         for (name, text) in variables {
@@ -106,27 +106,27 @@ fn value_of(name: &str, field: &str, text: OsString) -> Result<Value, ConfigErro
     Ok(value(field, text))
 }
 
-/// A variable that is none of ours may be meant to be.
+/// Checks a variable without our prefix, which may be meant to have it.
 fn check_foreign(name: &str, field: &str) -> Result<(), ConfigError> {
     if let Some(known) = nearest(field) {
         return Err(misspelt(name, known));
     }
-    tracing::warn!(name, "this environment variable is no setting: those begin with {PREFIX}");
+    tracing::warn!(name, "this environment variable is not a setting: those begin with {PREFIX}");
     Ok(())
 }
 
 fn misspelt(name: &str, known: &str) -> ConfigError {
     let meant = format!("{PREFIX}{}", known.to_uppercase());
-    failed(format!("{name} is no setting; did you mean {meant}?"))
+    failed(format!("{name} is not a setting; did you mean {meant}?"))
 }
 
-/// The setting that is written like `field`, or almost.
+/// The setting that is spelled like `field`, or almost.
 fn nearest(field: &str) -> Option<&'static str> {
     let near = SETTINGS.iter().map(|known| (distance(field, known), *known));
     near.filter(|(distance, known)| distance * 4 <= known.len()).min().map(|(_, known)| known)
 }
 
-/// How many letters have to be changed, added or taken away to make `b` of `a`.
+/// How many letters have to be changed, added or removed to turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -147,7 +147,7 @@ fn value(field: &str, text: String) -> Value {
     number.map_or_else(|| Value::String(text), Value::Integer)
 }
 
-/// An error with its place. TOML's own words have the line in them, and a line may have a password.
+/// An error with its line and column. TOML's own text quotes the line, which may have a password.
 fn placed(text: &str, error: &toml::de::Error) -> ConfigError {
     let before = error.span().and_then(|span| text.get(..span.start));
     let Some(before) = before else { return ConfigError::new(error.message()) };
@@ -156,8 +156,8 @@ fn placed(text: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::new(format!("line {line}, column {column}: {}", error.message()))
 }
 
-/// Values of Kafka's properties are text in quotes. What is none is refused here, by its name: the
-/// words for a wrong type have the value in them.
+/// Refuses values of Kafka's properties that are not text in quotes, and names the property only:
+/// serde's error for a wrong type quotes the value, which may be a password.
 fn refuse_unquoted(table: &Table) -> Result<(), ConfigError> {
     let Some(kafka) = table.get("kafka") else { return Ok(()) };
     let no_table = |name: &str| ConfigError::new(format!("{name} must be a table of properties"));
@@ -248,14 +248,14 @@ mod tests {
     #[test]
     fn wrong_values_are_named() {
         let error = Config::from_toml("commit_interval = \"fast\"").expect_err("no duration");
-        assert!(error.to_string().contains("\"fast\" is no duration"), "{error}");
+        assert!(error.to_string().contains("\"fast\" is not a duration"), "{error}");
         let error = Config::from_toml("worker_threads = 0").expect_err("no threads");
         assert!(error.to_string().contains("worker_threads"), "{error}");
         assert!(Config::from_toml("comit_interval = \"1s\"").is_err());
     }
 
     #[test]
-    fn secrets_are_not_printed() {
+    fn passwords_are_not_printed() {
         let config =
             Config::from_toml("[kafka.common]\n\"sasl.password\" = \"hunter2\"").expect("ok");
         let shown = format!("{config:?} {:?}", config.kafka);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_place_and_no_password() {
+    fn errors_name_the_line_and_no_password() {
         let secrets = [
             "hunter2",
             "hunter2 # x",
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_machine_has_is_an_error() {
+    fn numbers_that_no_machine_has_are_errors() {
         for wrong in [
             "heartbeat_interval = \"18446744073709551615s\"",
             "request_timeout = \"18446744073709551615ms\"",
@@ -355,7 +355,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_not_utf_8_is_no_panic() {
+    fn names_and_values_that_are_not_utf_8_do_not_panic() {
         use std::ffi::OsStr;
         use std::os::unix::ffi::OsStrExt;
 

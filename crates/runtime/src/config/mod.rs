@@ -1,4 +1,4 @@
-//! Configuration: one documented struct, from code, from a file, from the environment.
+//! Configuration: one documented struct, filled by code, from a file or from the environment.
 
 mod check;
 mod load;
@@ -40,37 +40,38 @@ pub use units::ByteSize;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the log is: `kafka://host:port[,host:port]`, `embedded:` (in memory) or
-    /// `embedded:./dir`. A damaged log is refused; `embedded:./dir?damaged=skip` opens it without
-    /// what is damaged, and `?verify=read` verifies records when they are read and not all of them
-    /// when the log is opened.
+    /// `embedded:./dir`. A damaged embedded log is refused; `embedded:./dir?damaged=skip` opens it
+    /// without its damaged records. With `?verify=read` records are verified when they are read,
+    /// and not all of them when the log is opened.
     pub broker: String,
-    /// What a crash may do. Default: [`Guarantee::ExactlyOnce`].
+    /// What a crash may cost. Default: [`Guarantee::ExactlyOnce`].
     pub guarantee: Guarantee,
-    /// How often work is committed; it becomes visible to read_committed readers then. From the
-    /// beginning of one commit to the beginning of the next; what comes after a quiet time is
-    /// committed at once, and commits that take long leave as much time for records. Shorter: less
-    /// latency, more commits. Default: 100 ms under exactly-once, 1 s under at-least-once.
+    /// The time from the beginning of one commit to the beginning of the next. Under exactly-once,
+    /// outputs become visible to `read_committed` readers with the commit. After a quiet time the
+    /// first records are committed at once. Commits that take long leave as much time for records
+    /// as they take. Shorter intervals mean lower latency and more commits. Default: 100 ms under
+    /// exactly-once, 1 s under at-least-once.
     #[serde(with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub commit_interval: Option<Duration>,
     /// Threads that process tasks, each with a producer of its own. Default: 1.
     pub worker_threads: usize,
-    /// Threads that bring tables up to date from their changelogs, each for some of the tasks; they
-    /// sleep when that is done. Default: 2.
+    /// Threads that restore tables from their changelogs, each for some of the tasks. They sleep
+    /// when that is done. Default: 2.
     pub restore_threads: usize,
-    /// Where tables and the instance's identity are kept. Default: none, which is fine for tables
-    /// in memory; with RocksDB tables it is needed.
+    /// The directory for tables and the instance's identity. Tables in RocksDB need one. Default:
+    /// none.
     pub state_dir: Option<PathBuf>,
     /// Where tables are kept. Default: [`TableStorage::Memory`] without a `state_dir`,
     /// [`TableStorage::Rocksdb`] with one.
     pub tables: Option<TableStorage>,
     /// Names this instance among those of the application; part of its transactional ids. Default:
-    /// made once and kept in the state directory; without one, random for each start.
+    /// generated once and kept in the state directory; without one, generated for each start.
     pub instance_id: Option<Arc<str>>,
-    /// After how long without a sign of life the group gives an instance's partitions away.
-    /// Default: 10 s.
+    /// After how long without a heartbeat the group gives an instance's partitions to other
+    /// members; Kafka's `session.timeout.ms`. Default: 10 s.
     #[serde(with = "units::duration")]
     pub session_timeout: Duration,
-    /// How often an instance shows that it lives, and so how quickly it learns of a rebalance.
+    /// How often an instance sends the group a heartbeat, and so how soon it learns of a rebalance.
     /// Default: 500 ms.
     #[serde(with = "units::duration")]
     pub heartbeat_interval: Duration,
@@ -78,7 +79,7 @@ pub struct Config {
     /// with a record for longer. Default: 10 s, as in Kafka Streams.
     #[serde(with = "units::duration")]
     pub transaction_timeout: Duration,
-    /// How long to try to reach the log at start. Default: 30 s.
+    /// How long to try to reach the log at the start. Default: 30 s.
     #[serde(with = "units::duration")]
     pub connect_timeout: Duration,
     /// How long one request to the log may take. Default: 10 s.
@@ -88,18 +89,18 @@ pub struct Config {
     #[serde(with = "units::duration")]
     pub shutdown_timeout: Duration,
     /// The memory budget of the process: an eighth each for fetched records, uncommitted table
-    /// entries, records that are being sent, and the reading of changelogs, and half of it for
-    /// RocksDB. What of it is in use is in the [status](crate::MemoryStatus). Default: 256 MiB.
+    /// entries, records that are being sent, and changelogs that are being read; half of it for
+    /// RocksDB. The [status](crate::MemoryStatus) shows how much is in use. Default: 256 MiB.
     pub memory: ByteSize,
     /// Replicas of internal topics. Default: the broker's default.
     pub replication: Option<i32>,
-    /// What to do with a topology that has lost or changed state which the application had when it
-    /// last ran. Default: refuse it, with the difference.
+    /// What to do with a topology that has no place for state of the last run, or has changed it.
+    /// Default: refuse it, with the difference.
     pub topology_changes: TopologyChanges,
-    /// How long a task with several inputs waits for one of them that has nothing more at the log,
-    /// while others have records: with some, records that are written a moment late are still
-    /// processed in the order of their timestamps. Default: not longer than it takes to know that
-    /// there is nothing, as with Kafka Streams' `max.task.idle.ms` of 0.
+    /// How long a task with several inputs waits for one of them whose log has nothing more, while
+    /// others have records. With a wait, records that are written a moment late are still processed
+    /// in the order of their timestamps. Default: only until the log has answered that it has
+    /// nothing more, as with Kafka Streams' `max.task.idle.ms` of 0.
     pub task_idle: TaskIdle,
     /// How many records a worker takes from the log at a time. Default: 2,000.
     pub poll_records_max: usize,
@@ -107,22 +108,23 @@ pub struct Config {
     pub kafka: KafkaProperties,
 }
 
-/// What a crash may do.
+/// What a crash may cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
-    /// Every effect of every record happens exactly once: outputs, tables and offsets are committed
-    /// in one transaction.
+    /// Every effect of every record happens exactly once: one transaction commits outputs, tables
+    /// and offsets.
     #[default]
     ExactlyOnce,
-    /// Nothing is lost; after a crash the effects of what was not committed may happen again.
+    /// No record is lost. After a crash, the effects of records that were not committed may happen
+    /// again.
     AtLeastOnce,
 }
 
 /// What to do with a topology that has lost or changed state.
 ///
-/// What the application kept when it last ran is noted in its topic `{application id}-topology`:
-/// the topics it consumes, its repartition topics, its tables. Additions are always accepted.
+/// The topic `{application id}-topology` records what the application had when it last ran: the
+/// topics it consumes, its repartition topics, its tables. Additions are always accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TopologyChanges {
@@ -130,11 +132,10 @@ pub enum TopologyChanges {
     /// anything is touched.
     #[default]
     Refuse,
-    /// The new topology takes the place of the old one. State without a place in it stays where it
-    /// is, unused; records that wait in a repartition topic which is gone are not processed. A
-    /// table that kept its name, but holds windows of another kind or length, is refused all the
-    /// same, with
-    /// [`AppError::TableMeansSomethingElse`](crate::AppError::TableMeansSomethingElse).
+    /// The new topology replaces the old one. State that has no place in it stays where it is,
+    /// unused. Records that wait in a repartition topic which is gone are not processed. A table
+    /// that kept its name, but holds windows of another kind or length, is refused nevertheless,
+    /// with [`AppError::TableMeansSomethingElse`](crate::AppError::TableMeansSomethingElse).
     Accept,
 }
 
@@ -148,8 +149,8 @@ pub enum TableStorage {
     Rocksdb,
 }
 
-/// How Kafka's clients are to behave: raw librdkafka properties, by role, and the choice of the
-/// producer. Properties that would break the guarantee are refused by the Kafka transport.
+/// Settings of Kafka's clients: librdkafka's properties, by role, and the protocol of transactions.
+/// The Kafka transport refuses properties that would break the guarantee.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaProperties {
@@ -161,23 +162,23 @@ pub struct KafkaProperties {
     pub producer: BTreeMap<String, String>,
     /// For administrative clients.
     pub admin: BTreeMap<String, String>,
-    /// By which protocol transactions go. Default: by the second one wherever it can be spoken.
+    /// Which protocol transactions use. Default: the second one, wherever that is possible.
     pub transactions: Transactions,
 }
 
-/// By which protocol transactions go.
+/// Which protocol transactions use.
 ///
 /// Under the second one (KIP-890, brokers 4.0 and later) each transaction has an epoch of its own:
-/// no request that arrives late can end, or write into, another one. It is spoken by a second
-/// client, which knows fewer properties, and neither TLS nor SASL but PLAIN.
+/// no request that arrives late can end another transaction, or write into it. A second client
+/// speaks it, which knows fewer properties, no TLS, and of SASL only PLAIN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transactions {
-    /// The second one where the cluster and the properties allow it, otherwise the first; which it
-    /// is, and why, is logged.
+    /// The second one where the cluster and the properties allow it, otherwise the first one. The
+    /// choice is logged with its reason.
     #[default]
     Auto,
-    /// The first one, by librdkafka.
+    /// The first one, through librdkafka.
     V1,
     /// The second one; an error where that is not possible.
     V2,
@@ -226,8 +227,8 @@ impl Config {
         self.tables.unwrap_or(by_dir)
     }
 
-    /// The share of the memory budget for records that were fetched and wait for a worker. As many
-    /// bytes may wait in the workers' tasks.
+    /// The share of the memory budget, in bytes, for records that were fetched and wait for a
+    /// worker. As many bytes may wait in the workers' tasks.
     pub fn fetch_bytes(&self) -> usize {
         self.memory.bytes() / 16
     }
@@ -237,8 +238,8 @@ impl Config {
         self.memory.bytes() / 16 / self.worker_threads.max(1)
     }
 
-    /// One restorer's share of the memory budget for records of changelogs that were fetched and
-    /// not read yet. As many bytes of them may have been read and not applied yet.
+    /// One restorer's share of the memory budget for changelog records that were fetched and not
+    /// read yet. As many bytes may be read and not applied yet.
     pub(crate) fn restore_bytes(&self) -> usize {
         self.memory.bytes() / 16 / self.restore_threads.max(1)
     }
@@ -264,7 +265,7 @@ impl Config {
 }
 
 impl fmt::Debug for Config {
-    /// As TOML, with the values of Kafka properties left out, and what stands before an `@` in the
+    /// As TOML, without the values of Kafka properties and without what precedes an `@` in the
     /// broker's URL: they hold passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.clone();
@@ -282,7 +283,7 @@ impl fmt::Debug for Config {
         shown.memory.0 = shown.memory.0.min(i64::MAX as u64);
         match toml::to_string(&shown) {
             Ok(text) => f.write_str(&text),
-            Err(error) => write!(f, "a configuration that TOML has no words for: {error}"),
+            Err(error) => write!(f, "a configuration that cannot be written as TOML: {error}"),
         }
     }
 }

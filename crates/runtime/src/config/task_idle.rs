@@ -1,4 +1,4 @@
-//! How long a task waits for inputs that have nothing.
+//! How long a task waits for inputs without records.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ use super::units::duration;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskIdle {
-    /// It does not wait at all, not even to hear whether the log has older records: whatever was
-    /// fetched is processed. Latency before order: a join may miss a row that was there.
+    /// It does not wait, not even until the log has answered whether it has older records: what was
+    /// fetched is processed. The latency is low, but a join may miss a row that existed.
     Off,
-    /// Until the log has said that it has nothing more of this input, and then this long for what
-    /// it does not have yet.
+    /// It waits until the log has answered that it has nothing more of this input, and then this
+    /// long for records that are not written yet.
     Wait(Duration),
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct ByteSize(pub u64);
 
 impl ByteSize {
-    /// So many MiB.
+    /// This many MiB (1,048,576 bytes each).
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
     }
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for ByteSize {
             NumberOrText::Number(bytes) => Ok(Self(bytes)),
             NumberOrText::Text(text) => Self::parse(&text).ok_or_else(|| {
                 serde::de::Error::custom(format!(
-                    "{text:?} is no size: write bytes, or 512KiB, 64MiB, 1GiB"
+                    "{text:?} is not a size: write a number of bytes, or 512KiB, 64MiB, 1GiB"
                 ))
             }),
         }
@@ -60,8 +60,8 @@ impl Serialize for ByteSize {
     }
 }
 
-/// serde for durations such as `100ms`, `10s`, `2m`; what is no whole number of milliseconds is
-/// written as `1500us` or `10ns`.
+/// serde for durations such as `100ms`, `10s`, `2m`. Fractions of a millisecond are written as
+/// `1500us` or `10ns`.
 pub(super) mod duration {
     use super::*;
 
@@ -77,7 +77,9 @@ pub(super) mod duration {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
         parse(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is no duration: write 100ms, 10s, 2m or 1h"))
+            serde::de::Error::custom(format!(
+                "{text:?} is not a duration: write 100ms, 10s, 2m or 1h"
+            ))
         })
     }
 

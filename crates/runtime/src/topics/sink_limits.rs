@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smaller_of_two_limits_counts_and_is_named() {
+    fn the_smaller_of_two_limits_applies_and_is_named() {
         let info = TopicInfo { max_message_bytes: 1_000, ..TopicInfo::new("t", 1) };
         let client = |bytes| Some(RecordBytesMax { bytes, setting: "message.max.bytes" });
         for (client, bytes_max, setting) in [
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_changed_is_said_with_the_topic_and_both_values() {
+    fn changed_limits_are_named_with_the_topic_and_both_values() {
         let before = TopicInfo::new("t", 1);
         assert!(changes(&before, &before).is_empty());
         let now = TopicInfo { max_message_bytes: 20, ..before.clone() };
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_with_its_own_times_takes_any() {
+    fn a_topic_that_sets_timestamps_itself_takes_any() {
         let bounded = TopicInfo { timestamp_after_max_ms: 5, ..TopicInfo::new("t", 1) };
         assert_eq!(record_limits(&bounded, None).after_max_ms, 5);
         let timestamp_type = TimestampType::LogAppendTime;

@@ -1,4 +1,4 @@
-//! What can go wrong at the transport, by what has to be done about it.
+//! Errors of the transport, by what has to be done about them.
 
 use std::error::Error;
 
@@ -17,31 +17,32 @@ pub struct TransportError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Nothing happened; try again after a while (broker away, timed out without effect, not yet
-    /// stable).
+    /// Nothing happened; retry after a while (the broker is away, a request timed out without
+    /// effect, an offset is not stable yet).
     Retriable,
-    /// The transaction cannot commit: abort it, rewind, process again. The producer stays usable.
+    /// The transaction cannot be committed: abort it, rewind, process again. The producer stays
+    /// usable.
     Abortable,
-    /// Somebody else has this identity or these partitions: nothing was and nothing will be written
-    /// by it.
+    /// Another client has this identity or these partitions: nothing was written, and nothing will
+    /// be.
     Fenced,
-    /// The outcome is not known (a transactional request timed out): find out from the log, with a
-    /// new producer.
+    /// The outcome is not known, because a transactional request timed out: find out from the log,
+    /// with a new producer.
     Unknown,
     /// The topic or partition does not exist.
     NotFound,
     /// The topic exists already.
     Exists,
-    /// Refused for a reason that trying again does not change: authorisation, a record that is too
-    /// large, bad configuration.
+    /// Refused for a reason that retrying does not change: authorisation, a record that is too
+    /// large, wrong configuration.
     Refused,
-    /// The client is no longer usable; a new one may work.
+    /// The client is no longer usable; a new one may be.
     Fatal,
 }
 
 impl TransportError {
-    /// An error of `kind`, in `context` (what was being done, with topic and partition if any),
-    /// because of `cause`.
+    /// An error of `kind` in `context`, because of `cause`. The context is what was being done,
+    /// with topic and partition if there are any.
     pub fn new(
         kind: ErrorKind,
         context: impl Into<String>,

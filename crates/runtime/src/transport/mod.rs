@@ -1,15 +1,15 @@
-//! The seam to the log: everything the runtime asks of Kafka, of the embedded log, or of a
+//! The interface to the log: everything the runtime asks of Kafka, of the embedded log, or of a
 //! simulation.
 //!
-//! All calls are synchronous and bounded in time; none runs user code. The runtime drives these
-//! traits from threads in production and from one thread, in virtual time, in a simulation: the
-//! worker code is the same.
+//! All calls are synchronous and bounded in time; none runs user code. In production the runtime
+//! calls these traits from several threads; in a simulation from one, in virtual time. The worker's
+//! code is the same.
 //!
 //! * [`Transport`] opens everything else.
 //! * [`Member`] is the process's membership of the consumer group: the control plane. One thread
-//!   polls it, and that thread never runs user code, restore or a commit.
+//!   polls it, and never runs user code, a restore or a commit.
 //! * [`Fetcher`] is the data plane: one for each worker thread, with the partitions of its tasks.
-//! * [`Producer`] is a transactional (or idempotent) producer: one for each worker thread.
+//! * [`Producer`] is transactional or idempotent: one for each worker thread.
 //! * [`Reader`] reads changelogs, outside the group.
 //! * [`Admin`] describes and creates topics.
 
@@ -28,20 +28,20 @@ pub type Result<T> = std::result::Result<T, TransportError>;
 
 /// A log with partitions, consumer groups and transactions.
 pub trait Transport: Send + Sync + fmt::Debug {
-    /// Opens an administrative client. Does not need the broker to be there yet.
+    /// Opens an administrative client. The broker need not be reachable yet.
     fn admin(&self) -> Result<Box<dyn Admin>>;
 
     /// Joins a consumer group.
     fn member(&self, config: &MemberConfig) -> Result<Box<dyn Member>>;
 
-    /// Opens a producer. Its transactional id, if any, is fenced only by [`Producer::init`].
+    /// Opens a producer. Only [`Producer::init`] fences others with its transactional id.
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>>;
 
     /// Opens a reader of single partitions.
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>>;
 
-    /// How large a record its producers take, whatever a topic takes; `None` if that is all the
-    /// same to them.
+    /// How large a record its producers take, whatever a topic takes; `None` if they have no limit
+    /// of their own.
     fn record_bytes_max(&self) -> Option<RecordBytesMax> {
         None
     }
@@ -52,7 +52,7 @@ pub trait Transport: Send + Sync + fmt::Debug {
 pub struct RecordBytesMax {
     /// How large a record may be, by [`streams_core::record_bytes`].
     pub bytes: usize,
-    /// The setting that says so.
+    /// The setting that sets it.
     pub setting: &'static str,
 }
 
@@ -61,17 +61,16 @@ pub struct RecordBytesMax {
 pub struct MemberConfig {
     /// The consumer group: the application id.
     pub group_id: Arc<str>,
-    /// Set: a static member, which after a crash takes its old place at once. A graceful
-    /// [`Member::leave`] gives the partitions away at once all the same.
+    /// If set, the member is static: after a crash it gets its partitions back at once. A graceful
+    /// [`Member::leave`] gives them to other members at once nevertheless.
     pub instance_id: Option<Arc<str>>,
-    /// Topics whose partitions the group shares out (the lead topics).
+    /// Topics whose partitions the group assigns (the lead topics).
     pub topics: Vec<Arc<str>>,
     /// How long a silent member keeps its partitions.
     pub session_timeout: Duration,
-    /// How often the member shows that it lives.
+    /// How often the member sends the group a heartbeat.
     pub heartbeat_interval: Duration,
-    /// Read only what was committed (and fetch only stable offsets). Always true under
-    /// exactly-once.
+    /// Read only what was committed, and fetch only stable offsets. Always true under exactly-once.
     pub read_committed: bool,
     /// Bound of the fetched and not yet processed bytes of the process.
     pub fetch_bytes_max: usize,
@@ -80,13 +79,12 @@ pub struct MemberConfig {
 /// What a [`Producer`] needs to know.
 #[derive(Clone, Debug)]
 pub struct ProducerConfig {
-    /// Set: transactional. Unique for each process and thread, and stable across restarts of the
-    /// process.
+    /// If set, the producer is transactional. Unique for each process and thread, and stable across
+    /// restarts of the process.
     pub transactional_id: Option<Arc<str>>,
     /// After how long the log aborts a transaction that is left open.
     pub transaction_timeout: Duration,
-    /// Changelog partitions whose acknowledged offsets [`Producer::last_offset`] must report are
-    /// announced with [`Producer::track`]; this bounds the bytes that may be in flight.
+    /// Bound of the bytes that may be sent and not acknowledged.
     pub buffer_bytes_max: usize,
 }
 
@@ -100,7 +98,7 @@ pub struct ReaderConfig {
 }
 
 impl ReaderConfig {
-    /// One with a bound of 16 MiB.
+    /// A configuration with a bound of 16 MiB.
     pub fn new(read_committed: bool) -> Self {
         Self { read_committed, fetch_bytes_max: 16 << 20 }
     }
@@ -109,23 +107,24 @@ impl ReaderConfig {
 /// What a member is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberEvent {
-    /// These partitions of subscribed topics, perhaps none, are now this member's, beside those it
-    /// has. Answered with [`Member::assign`], promptly; until then [`Group::metadata`] says under
-    /// which name they are, or that they are lost again already.
+    /// These partitions of subscribed topics, perhaps none, are assigned to this member, in
+    /// addition to those it has. The answer is [`Member::assign`], promptly. Until then
+    /// [`Group::metadata`] gives the member id that they are assigned to, or an error if they are
+    /// lost again already.
     ///
-    /// A client that was thrown out may join again under another name without a
-    /// [`Lost`](Self::Lost): then this says that the member of the new name has what the first one
-    /// had. Somebody else may have had it in between.
+    /// A client that the group has removed may join again under another member id without a
+    /// [`Lost`](Self::Lost). Then this assigns to the new member what the first one had. Another
+    /// member may have had it in between.
     Assigned(Vec<TopicPartition>),
-    /// These are to be given up. Answered with [`Member::unassign`] once nobody in the process
-    /// touches them; until then they are still this member's.
+    /// These are to be given up. The answer is [`Member::unassign`], once nothing in the process
+    /// touches them; until then they still belong to this member.
     Revoked(Vec<TopicPartition>),
-    /// These are gone already, somebody else may have them: nothing of theirs may be committed.
-    /// Answered with [`Member::unassign`] too.
+    /// These are gone already, and another member may have them: nothing of theirs may be
+    /// committed. The answer is [`Member::unassign`], too.
     Lost(Vec<TopicPartition>),
 }
 
-/// Where a partition is to be read from.
+/// An offset that a group has committed, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
     /// The next offset to read; `None` if the group never committed one.
@@ -137,15 +136,14 @@ pub struct CommittedOffset {
 /// A process's membership of a consumer group.
 pub trait Member: Send {
     /// Serves the group; returns what happened within `timeout`, perhaps nothing. Must be called
-    /// often.
+    /// often, or the group removes the member.
     fn poll(&mut self, timeout: Duration) -> Result<Vec<MemberEvent>>;
 
-    /// Takes partitions to fetch from, paused: those of an [`Assigned`](MemberEvent::Assigned)
-    /// event and those that follow them. Partitions of topics that are not subscribed are
-    /// allowed.
+    /// Assigns partitions to the client, paused: those of an [`Assigned`](MemberEvent::Assigned)
+    /// event and those that follow them. Their topics need not be subscribed to.
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
-    /// Gives up partitions, which completes a [`Revoked`](MemberEvent::Revoked) or
+    /// Unassigns partitions, which completes a [`Revoked`](MemberEvent::Revoked) or
     /// [`Lost`](MemberEvent::Lost) event.
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
@@ -155,20 +153,20 @@ pub trait Member: Send {
     /// A handle to the group for other threads.
     fn group(&self) -> Arc<dyn Group>;
 
-    /// Leaves the group so that the others get the partitions at once. [`Member::poll`] may still
-    /// have to be called for the revocation to complete; returns at the latest after `timeout`.
+    /// Leaves the group, so that other members get the partitions at once. Returns after `timeout`
+    /// at the latest. [`Member::poll`] must still be called until the revocation is complete.
     fn leave(&mut self, timeout: Duration) -> Result<()>;
 }
 
 /// The group as seen from other threads than the member's.
 pub trait Group: Send + Sync {
-    /// Who this member is, at this moment. An error of kind [`ErrorKind::Fenced`] if it is nobody
-    /// at the moment: a commit without a generation would not be fenced by the group.
+    /// This member's identity at this moment. An error of kind [`ErrorKind::Fenced`] if it has
+    /// none: the group would not fence a commit without a generation.
     fn metadata(&self) -> Result<GroupMetadata>;
 
-    /// The group's committed offsets. With `read_committed`, only stable ones: waits, up to
-    /// `timeout`, while an open transaction holds offsets of these partitions; then
-    /// [`ErrorKind::Retriable`].
+    /// The group's committed offsets, in the order of `partitions`. With `read_committed`, only
+    /// stable ones: while an open transaction holds offsets of these partitions, this waits up to
+    /// `timeout`, and then fails with [`ErrorKind::Retriable`].
     fn committed(
         &self,
         partitions: &[TopicPartition],
@@ -195,7 +193,7 @@ pub struct GroupMetadata {
 /// An offset to commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetCommit {
-    /// Of which partition.
+    /// The partition.
     pub partition: TopicPartition,
     /// The next offset to read.
     pub offset: i64,
@@ -208,8 +206,8 @@ pub struct OffsetCommit {
 /// A partition must have been [assigned](Member::assign) before it is added, and is removed before
 /// it is [unassigned](Member::unassign).
 pub trait Fetcher: Send {
-    /// Starts fetching `partition` at exactly `offset`; `None`: at the beginning. Also moves one
-    /// that was added before (rewind): nothing fetched earlier from it is delivered afterwards.
+    /// Starts fetching `partition` at exactly `offset`, or at the beginning with `None`. Also moves
+    /// a partition that was added before: what was fetched of it earlier is not delivered any more.
     fn add(&mut self, partition: &TopicPartition, offset: Option<i64>) -> Result<()>;
 
     /// Stops fetching it.
@@ -218,28 +216,28 @@ pub trait Fetcher: Send {
     /// Stops delivering it for a while; nothing is lost.
     fn pause(&mut self, partition: &TopicPartition) -> Result<()>;
 
-    /// Goes on delivering it where it was paused.
+    /// Resumes delivering it where it was paused.
     fn resume(&mut self, partition: &TopicPartition) -> Result<()>;
 
-    /// Waits at most `timeout` for records and delivers at most about `records_max` of them,
-    /// grouped by partition.
+    /// Waits at most `timeout` for records. Delivers about `records_max` of them at most, grouped
+    /// by partition.
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>>;
 
-    /// Ends a [`poll`](Self::poll) that is waiting in another thread (or the next one).
+    /// Ends a [`poll`](Self::poll) that waits in another thread, or else the next one.
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync>;
 
-    /// Whether the log had nothing more of a partition that was added, as far as this fetcher may
-    /// read it (with `read_committed`: up to the first open transaction), when it was last asked
-    /// about what follows the records that were delivered.
+    /// Whether the log had nothing more of a partition that was added, when it was last asked for
+    /// what follows the delivered records. With `read_committed`, that means up to the first open
+    /// transaction.
     ///
     /// `false` while that is not known: after [`add`](Self::add) until the log has answered, while
     /// fetched records wait to be delivered, while the leader is away or does not answer. A task
-    /// with several inputs waits meanwhile, so an answer that makes it true must end a
-    /// [`poll`](Self::poll) that is waiting.
+    /// with several inputs may be waiting for this, so an answer that makes it true must end a
+    /// waiting [`poll`](Self::poll).
     fn is_at_end(&self, partition: &TopicPartition) -> bool;
 
-    /// Of each partition that was added, as far as it is known: how far it was delivered, and where
-    /// it ended when the log last said so.
+    /// How far each added partition was delivered, and where it ended when the log was last asked,
+    /// as far as that is known.
     fn progress(&self) -> Vec<(TopicPartition, FetchProgress)>;
 
     /// Bytes that were fetched and wait to be delivered; 0 if it keeps none.
@@ -251,16 +249,16 @@ pub trait Fetcher: Send {
 /// How far a partition was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchProgress {
-    /// Everything below was delivered; commit markers and aborted records are passed over.
+    /// Everything before this offset was delivered, except commit markers and aborted records.
     pub position: i64,
-    /// The end of what may be read, as the log last said: the last stable offset with
+    /// The end of what may be read, as the log last answered: the last stable offset with
     /// `read_committed`, otherwise the high watermark.
     pub end: i64,
 }
 
 /// Records of one partition.
 pub struct Fetched {
-    /// Where they are from.
+    /// The partition.
     pub partition: TopicPartition,
     /// The records.
     pub batch: Box<dyn RecordBatch>,
@@ -272,13 +270,13 @@ impl fmt::Debug for Fetched {
     }
 }
 
-/// A record to send, borrowed from the buffers of whoever sends it.
+/// A record to send, borrowed from the sender's buffers.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// To which topic.
+    /// The topic.
     pub topic: &'a Arc<str>,
-    /// To which partition; `None`: by the key as the Java client does
-    /// ([`streams_core::partition_for`]), and without a key, spread.
+    /// The partition. With `None`, the key decides as in the Java client
+    /// ([`streams_core::partition_for`]); records without a key are spread.
     pub partition: Option<i32>,
     /// The key.
     pub key: Option<&'a [u8]>,
@@ -295,27 +293,27 @@ pub struct Outgoing<'a> {
 /// Under exactly-once the order is `init`, then for each transaction `begin`, any number of `send`,
 /// `send_offsets`, `commit` or `abort`. Without a transactional id: `send`, `flush`.
 ///
-/// What an error means is its [kind](TransportError::kind): after [`ErrorKind::Abortable`] the
-/// transaction must be aborted; after [`ErrorKind::Fenced`], [`ErrorKind::Unknown`] (which includes
-/// every time-out of a transactional request) or [`ErrorKind::Fatal`] the producer must be dropped
-/// and a new one made.
+/// The [kind](TransportError::kind) of an error says what to do. After [`ErrorKind::Abortable`] the
+/// transaction must be aborted. After [`ErrorKind::Fenced`], [`ErrorKind::Unknown`] (every time-out
+/// of a transactional request is one) or [`ErrorKind::Fatal`] the producer must be dropped and a
+/// new one opened.
 pub trait Producer: Send {
-    /// Says how large a batch a topic takes (`max.message.bytes`), so that records which the topic
-    /// takes one by one are not refused together. Before [`init`](Self::init), or later for a topic
-    /// to which nothing was sent yet.
+    /// Sets how large a batch a topic takes (`max.message.bytes`), so that records which the topic
+    /// takes one by one are not refused together. Called before [`init`](Self::init), or later for
+    /// a topic to which nothing was sent yet.
     fn limit_batches(&mut self, topic: &Arc<str>, bytes_max: usize) {
         let _ = (topic, bytes_max);
     }
 
-    /// Fences older producers with the same transactional id and ends their transactions. Once,
-    /// before anything is sent.
+    /// Fences older producers with the same transactional id and aborts their transactions. Called
+    /// once, before anything is sent.
     fn init(&mut self, timeout: Duration) -> Result<()>;
 
     /// Begins a transaction.
     fn begin(&mut self) -> Result<()>;
 
-    /// Hands over a record; bytes are copied. Waits while too much is in flight. Delivery errors
-    /// may come later, from `flush` or `commit`.
+    /// Sends a record, whose bytes are copied. Waits while too many bytes are in flight. Delivery
+    /// errors may come later, from `flush` or `commit`.
     fn send(&mut self, record: &Outgoing<'_>) -> Result<()>;
 
     /// Waits until everything sent is acknowledged.
@@ -335,7 +333,8 @@ pub trait Producer: Send {
     /// Drops what is in flight and aborts.
     fn abort(&mut self, timeout: Duration) -> Result<()>;
 
-    /// Asks for the offsets of what is sent to `partition`, for [`last_offset`](Self::last_offset).
+    /// Makes [`last_offset`](Self::last_offset) report the offsets of what is sent to `partition`
+    /// from now on.
     fn track(&mut self, partition: &TopicPartition);
 
     /// The offset of the last acknowledged record that this producer sent to a
@@ -350,8 +349,8 @@ pub trait Producer: Send {
 
 /// Reads single partitions from given offsets, outside any group: for restoring tables.
 pub trait Reader: Send {
-    /// The partition's beginning (the first offset still there) and end: the offset after the last
-    /// record written, whether committed or not.
+    /// The partition's first offset that is still there, and its end: the offset after the last
+    /// record, whether committed or not.
     fn bounds(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64)>;
 
     /// Starts reading `partition` at `offset`.
@@ -363,10 +362,9 @@ pub trait Reader: Send {
     /// Waits at most `timeout`; delivers at most about `records_max` records.
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>>;
 
-    /// How far `partition` has been read: every record that this reader may see below this offset
-    /// was delivered. Commit markers, aborted records and compacted ones are passed over, so at
-    /// the end of the partition (with `read_committed`: the end of what no open transaction
-    /// holds back) it equals that end.
+    /// How far `partition` has been read: every record before this offset that this reader may see
+    /// was delivered. It also passes commit markers, aborted and compacted records, so it reaches
+    /// the end of the partition; with `read_committed`, the first open transaction.
     fn position(&self, partition: &TopicPartition) -> Option<i64>;
 
     /// Bytes that were fetched and wait to be delivered; 0 if it keeps none.
@@ -377,7 +375,7 @@ pub trait Reader: Send {
 
 /// Describes, creates and trims topics.
 pub trait Admin: Send {
-    /// What is known of `topics`; `None` for one that does not exist. Must not create it.
+    /// Describes `topics`, in their order; `None` for one that does not exist. Must not create it.
     fn describe(
         &mut self,
         topics: &[Arc<str>],
@@ -401,10 +399,10 @@ pub struct TopicInfo {
     pub partitions: i32,
     /// `cleanup.policy` as Kafka writes it: `delete`, `compact` or `compact,delete`.
     pub cleanup_policy: String,
-    /// `retention.ms`; −1 for ever.
+    /// `retention.ms`; −1 is forever.
     pub retention_ms: i64,
-    /// `max.message.bytes`: how large a batch may be as it goes over the wire. Of a batch with a
-    /// single record [`streams_core::record_bytes`] says how large it is before compression.
+    /// `max.message.bytes`: how large a batch may be on the wire. [`streams_core::record_bytes`] is
+    /// the size of a batch with a single record before compression.
     pub max_message_bytes: i32,
     /// `message.timestamp.type`.
     pub timestamp_type: TimestampType,
@@ -433,13 +431,13 @@ impl TopicInfo {
     }
 }
 
-/// Whose time a record bears.
+/// Which timestamp a topic stores with a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimestampType {
-    /// The one that its producer gave it.
+    /// The producer's.
     #[default]
     CreateTime,
-    /// The broker's at the moment it was written.
+    /// The broker's, at the moment the record is appended.
     LogAppendTime,
 }
 
@@ -450,7 +448,7 @@ pub struct NewTopic {
     pub name: Arc<str>,
     /// How many partitions.
     pub partitions: i32,
-    /// How many replicas; `None`: the broker's default.
+    /// How many replicas; `None` is the broker's default.
     pub replication: Option<i32>,
     /// Configuration as Kafka names it, for example `("cleanup.policy", "compact")`.
     pub config: Vec<(String, String)>,

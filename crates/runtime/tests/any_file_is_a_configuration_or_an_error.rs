@@ -1,11 +1,11 @@
-//! Whatever stands in a configuration file: it is a configuration, which can be printed and used,
-//! or an error. It is no panic, and neither tells a password.
+//! Any text in a configuration file is a configuration, which can be printed and used, or an error.
+//! It never panics, and neither the configuration nor the error shows a password.
 
 use std::time::{Duration, Instant};
 
 use headwater_runtime::Config;
 
-/// How long it runs, unless `HEADWATER_FUZZ_SECONDS` says otherwise.
+/// How long the test runs, unless `HEADWATER_FUZZ_SECONDS` is set.
 const SECONDS: u64 = 3;
 
 const PASSWORD: &str = "correct-horse";
@@ -93,7 +93,7 @@ fn damaged(dice: &mut Dice) -> String {
                 let end = at + dice.below(text.len() - at + 1).min(30);
                 let again = text[at..end].to_vec();
                 let to = dice.below(text.len());
-                // Copied to where a name is, a password would be told as a name.
+                // A password that is copied to where a name stands would be shown as a name.
                 let words: String = again.iter().collect();
                 if !["hors", "orse"].iter().any(|part| words.contains(part)) {
                     text.splice(to..to, again);
@@ -109,7 +109,7 @@ fn damaged(dice: &mut Dice) -> String {
 }
 
 #[test]
-fn of_a_damaged_file() {
+fn a_damaged_file_is_a_configuration_or_an_error_without_the_password() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seconds = number("HEADWATER_FUZZ_SECONDS").unwrap_or(SECONDS);
     let until = Instant::now() + Duration::from_secs(seconds);
@@ -117,7 +117,7 @@ fn of_a_damaged_file() {
     let mut used = 0;
     for seed in seeds.take_while(|seed| *seed < 100 || Instant::now() < until) {
         let text = damaged(&mut Dice(seed));
-        let said = match Config::from_toml(&text) {
+        let shown = match Config::from_toml(&text) {
             Ok(config) => {
                 used += 1;
                 let again = config.clone().with_env().expect("what was read is written");
@@ -126,23 +126,23 @@ fn of_a_damaged_file() {
             }
             Err(error) => format!("{error} {error:?}"),
         };
-        // Only as the name of something, where the damage has made it one.
-        let is_name = said.contains("unknown field") || said.contains("duplicate key");
-        let tells = said.contains("horse") && !is_name && !is_moved(&text);
-        assert!(!tells, "HEADWATER_SEED={seed}: {said}\n{text}");
+        // Errors quote names, and the damage may have made one of the password.
+        let is_name = shown.contains("unknown field") || shown.contains("duplicate key");
+        let is_shown = shown.contains("horse") && !is_name && !is_moved(&text);
+        assert!(!is_shown, "HEADWATER_SEED={seed}: {shown}\n{text}");
     }
     println!("{used} were configurations");
     assert!(used > 0 || number("HEADWATER_SEED").is_some());
 }
 
-/// Whether the damage has put the password where no password is.
+/// Whether the damage has moved the password out of the properties.
 fn is_moved(text: &str) -> bool {
     let (before, _) = text.split_once("[kafka").unwrap_or((text, ""));
     before.contains("horse")
 }
 
 #[test]
-fn the_file_that_is_damaged_is_a_configuration() {
+fn the_file_is_a_configuration_before_it_is_damaged() {
     let config = Config::from_toml(VALID).expect("valid");
     let shown = format!("{config:?}");
     assert!(shown.contains("ssl.key.password") && !shown.contains(PASSWORD), "{shown}");
