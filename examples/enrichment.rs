@@ -51,7 +51,7 @@ async fn main() -> support::Result {
     let second = Duration::from_secs(1);
     let calls = Async::in_flight(64)
         .timeout(2 * second)
-        .retry(6, Backoff::exponential(second / 20, second));
+        .retry(5, Backoff::exponential(second / 20, second));
     app.stream(&orders)
         .map_async("price", calls, move |call| price(http.clone(), service.clone(), call))
         .to(&priced);

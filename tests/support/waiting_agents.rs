@@ -83,7 +83,7 @@ pub fn topology(id: &str) -> Topology {
         .run(move |records, cx| dawdle(records, cx, with_id.clone()));
     let retry = headwater::Backoff::fixed(Duration::from_millis(5));
     app.stream(&input)
-        .map_async("call", Async::in_flight(16).retry(3, retry), call)
+        .map_async("call", Async::in_flight(16).retry(2, retry), call)
         .to(&topic(id, "called"));
     app.build().expect("valid")
 }

@@ -14,6 +14,7 @@ use crate::moment::Moment;
 use crate::record::{Headers, RawRecord, Record, Timestamp};
 use crate::tables::Tables;
 use crate::task::TaskMetrics;
+use crate::unreleased::RecordWrites;
 use crate::window::Plan;
 
 /// The state of one task while it runs. Operators are shared by all tasks and have no state of
@@ -271,6 +272,12 @@ impl Cx {
     /// What was written to the layer belongs to the next commit.
     pub(crate) fn absorb_layer(&mut self) {
         self.tables.absorb_layer();
+        self.portion.is_used_up |= self.tables.note_absorbed(&mut self.clocks);
+    }
+
+    /// What was finished out of turn belongs to the next commit.
+    pub(crate) fn absorb(&mut self, writes: &RecordWrites) {
+        self.tables.absorb(writes);
         self.portion.is_used_up |= self.tables.note_absorbed(&mut self.clocks);
     }
 

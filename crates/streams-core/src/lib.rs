@@ -49,6 +49,7 @@ mod task;
 mod tick;
 mod topic;
 mod topology;
+mod unreleased;
 pub mod window;
 
 pub use backoff::Backoff;

@@ -48,7 +48,7 @@ impl ErrorPolicy {
         Self::DeadLetter(topic.into())
     }
 
-    /// Tries a record that failed again, `attempts` times at the most (at least once), each after
+    /// Tries a record that failed again, up to `retries` times (at least once), each after
     /// the wait that `backoff` says. [`then`](Retry::then) says what happens to one that failed
     /// each time.
     ///
@@ -83,8 +83,8 @@ impl ErrorPolicy {
     /// assert_eq!(test.take(&paid)?, [("ann".to_owned(), 5), ("ann".to_owned(), 6)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn retry(attempts: u32, backoff: Backoff) -> Retry {
-        Retry { attempts, backoff, hold_key: false, codec_errors: false, then: Box::default() }
+    pub fn retry(retries: u32, backoff: Backoff) -> Retry {
+        Retry { retries, backoff, hold_key: false, codec_errors: false, then: Box::default() }
     }
 
     /// The topic that gets what cannot be processed.
@@ -140,7 +140,7 @@ impl ErrorPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "`then` makes a policy of it"]
 pub struct Retry {
-    pub(crate) attempts: u32,
+    pub(crate) retries: u32,
     pub(crate) backoff: Backoff,
     pub(crate) hold_key: bool,
     pub(crate) codec_errors: bool,
@@ -178,7 +178,7 @@ impl Retry {
 
     /// How often a record is tried in all.
     pub(crate) fn attempts_in_all(&self) -> u32 {
-        self.attempts.saturating_add(1)
+        self.retries.saturating_add(1)
     }
 
     /// Whether the same record could have more luck later.

@@ -18,6 +18,7 @@ use crate::overlay::{Overlay, Previous, Writes};
 use crate::reader::{RowBytes, Visit};
 use crate::record::{Headers, Timestamp};
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
+use crate::unreleased::{RecordWrites, RowWrite, Unreleased};
 
 /// A table's number in the topology; tasks that do not have the table never meet it.
 pub(crate) type TableIndex = usize;
@@ -32,6 +33,8 @@ pub(crate) struct Tables {
     overlays: Vec<Overlay>,
     /// In front of the overlays while somebody works whose writes must stay apart.
     layer: Layer,
+    /// Between the layer and the overlays: what the same writer has finished, out of turn.
+    unreleased: Unreleased,
     is_layered: bool,
     /// Between the overlays and the store.
     hot: Vec<HotValues>,
@@ -57,6 +60,7 @@ impl Tables {
             bytes_max: Box::default(),
             overlays,
             layer: Layer::default(),
+            unreleased: Unreleased::default(),
             is_layered: false,
             hot,
             expiries,
@@ -93,10 +97,13 @@ impl Tables {
     /// The value under a store key, with its timestamp in front.
     #[inline]
     fn look_up(&mut self, local: usize, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
-        if self.is_layered
-            && let Some(written) = self.layer.get(local, key)
-        {
-            return Ok(written);
+        if self.is_layered {
+            if let Some(written) = self.layer.get(local, key) {
+                return Ok(written);
+            }
+            if let Some(written) = self.unreleased.get(local, key) {
+                return Ok(written);
+            }
         }
         if let Some(written) = self.overlays[local].get(key) {
             return Ok(written);
@@ -233,8 +240,10 @@ impl Tables {
         if !self.is_layered {
             return merged(overlay, committed, &mut shown);
         }
-        let newer = self.layer.range(local, from, to);
-        merged(newer, |visit| merged(overlay, committed, visit), &mut shown)
+        let newest = self.layer.range(local, from, to);
+        let newer = self.unreleased.range(local, from, to);
+        let of_task = |visit: VisitStored<'_>| merged(overlay, committed, visit);
+        merged(newest, |visit| merged(newer, of_task, visit), &mut shown)
     }
 
     /// What was written to `table` since the last commit: keys with new values, sorted.
@@ -334,27 +343,41 @@ impl Tables {
         }
     }
 
-    /// From now on writes go to `layer`, and are seen here only.
-    pub(crate) fn enter_layer(&mut self, layer: &mut Layer) {
+    /// From now on writes go to `layer`, and are seen here only, with those to `unreleased`.
+    pub(crate) fn enter_layer(&mut self, layer: &mut Layer, unreleased: &mut Unreleased) {
         std::mem::swap(&mut self.layer, layer);
+        std::mem::swap(&mut self.unreleased, unreleased);
         self.is_layered = true;
     }
 
-    /// Gives the layer back, with what was written and not absorbed.
-    pub(crate) fn leave_layer(&mut self, layer: &mut Layer) {
+    /// Gives both back, with what was written and not absorbed.
+    pub(crate) fn leave_layer(&mut self, layer: &mut Layer, unreleased: &mut Unreleased) {
         std::mem::swap(&mut self.layer, layer);
+        std::mem::swap(&mut self.unreleased, unreleased);
         self.is_layered = false;
     }
 
     /// What was written to the layer belongs to the next commit.
     pub(crate) fn absorb_layer(&mut self) {
         let Self { overlays, layer, expiries, .. } = self;
-        layer.drain(|table, key, value| {
-            drop(overlays[table].put(key, value, false));
-            if let (Some(Some(expiry)), Some(value)) = (expiries.get_mut(table), value) {
-                expiry.absorb(key, value);
-            }
+        layer.drain(|table, key, value| absorb_row(overlays, expiries, table, key, value));
+    }
+
+    /// What was written to the layer is finished, and belongs to a commit in its turn.
+    pub(crate) fn keep_layer(&mut self) -> RecordWrites {
+        let mut rows = Vec::new();
+        self.layer.drain(|table, key, value| {
+            rows.push(RowWrite { table, key: key.into(), value: value.map(Into::into) });
         });
+        if rows.is_empty() { RecordWrites::default() } else { self.unreleased.keep(rows) }
+    }
+
+    /// What was finished belongs to the next commit.
+    pub(crate) fn absorb(&mut self, writes: &RecordWrites) {
+        let Self { overlays, expiries, .. } = self;
+        for RowWrite { table, key, value } in writes.rows() {
+            absorb_row(overlays, expiries, *table, key, value.as_deref());
+        }
     }
 
     pub(crate) fn begin_record(&mut self, undoable: bool) {
@@ -410,6 +433,20 @@ impl RowBytes for Tables {
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         Self::scan(self, table, from, to, visit)
+    }
+}
+
+/// A write comes out of a layer.
+fn absorb_row(
+    overlays: &mut [Overlay],
+    expiries: &mut [Option<Expiry>],
+    table: usize,
+    key: &[u8],
+    value: Option<&[u8]>,
+) {
+    drop(overlays[table].put(key, value, false));
+    if let (Some(Some(expiry)), Some(value)) = (expiries.get_mut(table), value) {
+        expiry.absorb(key, value);
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bare::{records, task};
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::{
-    Builder, Consumed, Effects, ErrorPolicy, Resume, Table, Task, Topic, Topology,
+    Builder, Consumed, Effects, ErrorPolicy, Resume, Task, Topic, Topology,
 };
 use headwater_testkit::{Dice, TopologyTest};
 use service::Service;
@@ -200,13 +200,4 @@ fn one_that_took_the_place_of_a_failed_one_wakes_whoever_drives_the_task_now() {
     let rung = bell.0.load(Ordering::Relaxed);
     service.answer("orders-0-1", 1, Ok(20));
     assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1, "somebody is told");
-}
-
-#[test]
-fn several_may_not_write_a_table() {
-    let (app, seen) = (Builder::new("t"), Table::<String, i64>::new("seen"));
-    let agent = app.agent("writers", &orders()).writes(&seen).concurrency(2);
-    agent.run(|_: Records<String, i64>, _| std::future::pending());
-    let error = app.build().err().expect("refused").to_string();
-    assert!(error.contains("concurrency(2) and writes(&seen)"), "{error}");
 }

@@ -94,7 +94,7 @@ fn a_restart_calls_again_what_was_in_flight_and_nothing_else() {
 #[test]
 fn what_fails_is_tried_again_after_a_pause_and_then_dealt_with() {
     let service = Service::default();
-    let retry = Async::in_flight(2).retry(3, Backoff::fixed(Duration::from_secs(1)));
+    let retry = Async::in_flight(2).retry(2, Backoff::fixed(Duration::from_secs(1)));
     let mut task = task(calling(&service, retry, ErrorPolicy::Skip));
     task.enqueue(0, records(&[("a", 1), ("b", 2), ("c", 3)]));
     turn_at(&mut task, 0);
@@ -276,7 +276,7 @@ fn random_answers_and_restarts_give_what_one_call_at_a_time_would() {
         let mut dice = Dice::new(seed);
         let service = Service::default();
         let settings = Async::in_flight(1 + dice.below(5))
-            .retry(2, Backoff::fixed(Duration::from_millis(dice.below(3) as u64)));
+            .retry(1, Backoff::fixed(Duration::from_millis(dice.below(3) as u64)));
         let serial = dice.below(2) == 0;
         let settings = if serial { settings.serial_per_key() } else { settings };
         let keys = ["a", "b", "c"];

@@ -67,7 +67,7 @@ fn time_outs_and_pauses_are_at_their_own_moments_in_one_long_step() {
     // Three attempts hang, each for 200 ms, with pauses of 50 ms in between.
     let calls = Calls::new(1).hanging(1.0);
     let settings = Async::in_flight(1).timeout(millis(200));
-    let settings = settings.retry(3, Backoff::fixed(millis(50)));
+    let settings = settings.retry(2, Backoff::fixed(millis(50)));
     let mut test = pricing(&calls, settings, 1);
     order(&mut test, 1);
     let error = test.advance(millis(10_000)).expect_err("the policy is to fail").to_string();
@@ -79,7 +79,7 @@ fn time_outs_and_pauses_are_at_their_own_moments_in_one_long_step() {
 #[test]
 fn a_pause_that_ends_when_the_time_out_would_have_is_no_pause_for_ever() {
     let calls = Calls::new(1).latency(millis(80)..=millis(80)).failing(1.0);
-    let settings = Async::in_flight(1).timeout(millis(100)).retry(3, Backoff::fixed(millis(20)));
+    let settings = Async::in_flight(1).timeout(millis(100)).retry(2, Backoff::fixed(millis(20)));
     let mut test = pricing(&calls, settings, 1);
     order(&mut test, 1);
     test.advance(millis(10_000)).expect_err("the policy is to fail");

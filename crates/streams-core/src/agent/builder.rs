@@ -161,12 +161,13 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
 
     /// Runs the function that many times for each partition, side by side. Records of one key, by
     /// its bytes, go to the same of them, one after the other. What they send comes in the order of
-    /// the records (of a batch, where its first record is), and is committed exactly once: what one
-    /// has sent for a record waits until the records before are done. Default: once.
+    /// the records (of a batch, where its first record is), and what they write to tables is what
+    /// one of them would write that takes the records in order; both are committed exactly once.
+    /// Default: once.
     ///
-    /// Several may read tables but not write them, for each would overwrite what the others have
-    /// not acknowledged; `build()` refuses it. Let them send, and group what they sent; or use
-    /// [`map_async`](crate::Stream::map_async), whose results go through any operators.
+    /// What is finished before its turn waits for the records before it. If one of those writes a
+    /// row that it has read, it is done again, from its beginning: a table with a row that each
+    /// record reads and writes, such as a total, leaves nothing to do side by side.
     pub fn concurrency(mut self, agents: usize) -> Self {
         self.concurrency = agents.max(1);
         self
@@ -180,16 +181,6 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         Fut: Future<Output = AgentResult> + Send + 'static,
     {
         self.node();
-        let written = self.tables.iter().find(|(_, _, access)| *access == Access::Write);
-        if let Some((table, ..)) = written.filter(|_| self.concurrency > 1) {
-            let problem = format!(
-                "the agent {}: concurrency({}) and writes(&{table}): several of them would \
-                 overwrite each other's rows; let them send, and group or process what they sent \
-                 by its key into the table",
-                self.name, self.concurrency
-            );
-            self.builder.problem(problem);
-        }
         let declared = Declared {
             agent: Arc::clone(&self.name),
             tables: self.tables,

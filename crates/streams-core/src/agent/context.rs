@@ -3,15 +3,16 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::link::Link;
+use super::link::{Link, State};
+use super::rows_read::{Noted, RowsRead};
 use crate::calls::RecordId;
 use crate::cx::{Cx, Outlet};
 use crate::error::Failure;
 use crate::operators::table_access::set_row;
-use crate::reader::{KeptWindows, WindowCell, row};
+use crate::reader::{KeptWindows, RowBytes, WindowCell, row};
 use crate::record::{Headers, Record, Timestamp};
 use crate::table::Table;
-use crate::tables::{TableIndex, Tables};
+use crate::tables::TableIndex;
 use crate::topic::Topic;
 
 /// An agent's view of its task. Cheap to clone.
@@ -188,12 +189,15 @@ impl Context {
     pub(super) fn read<T>(
         &self,
         table: TableIndex,
-        act: impl FnOnce(&mut Tables) -> Result<T, Failure>,
+        act: impl FnOnce(&mut dyn RowBytes) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
         let is_written = self.declared.writes(table);
-        self.with(|cx| {
+        self.with_read(|cx, read| {
             let time = if is_written { cx.origin.timestamp } else { Timestamp::MIN };
-            cx.tables.ahead(table, time, act)
+            cx.tables.ahead(table, time, |tables| match read.filter(|_| is_written) {
+                Some(read) => act(&mut Noted { tables, read }),
+                None => act(tables),
+            })
         })
     }
 
@@ -201,16 +205,27 @@ impl Context {
         &self,
         act: impl FnOnce(&mut Cx) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
+        self.with_read(|cx, _| act(cx))
+    }
+
+    /// With the place where reads are noted, if they are.
+    fn with_read<T>(
+        &self,
+        act: impl FnOnce(&mut Cx, Option<&mut RowsRead>) -> Result<T, Failure>,
+    ) -> Result<T, AgentError> {
         let agent = || Arc::clone(&self.declared.agent);
         // Another thread would find the context there while this one polls the agent.
         if !self.link.is_polled_here() {
             return Err(AgentError::Outside { agent: agent() });
         }
         let mut state = self.link.state();
-        let Some(cx) = state.cx.as_mut() else {
+        let is_kept = state.is_kept();
+        let State { cx, read, .. } = &mut *state;
+        let Some(cx) = cx.as_mut() else {
             return Err(AgentError::Outside { agent: agent() });
         };
-        act(cx).map_err(|failure| AgentError::Failed { agent: agent(), cause: cx.told(failure) })
+        act(cx, is_kept.then_some(read))
+            .map_err(|failure| AgentError::Failed { agent: agent(), cause: cx.told(failure) })
     }
 
     fn index(&self, table: &Arc<str>, access: Access) -> Result<TableIndex, AgentError> {

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
 use super::StartedFor;
+use super::rows_read::RowsRead;
 use super::running::Polled;
 use crate::cx::{Cx, Origin};
 use crate::effect::{Effects, Mark};
 use crate::layer::Layer;
 use crate::record::{Headers, Timestamp};
+use crate::unreleased::{RecordWrites, Unreleased};
 
 /// Records that an agent is given in one poll: whatever waits for it, other tasks have their turn.
 pub(crate) const RECORDS_PER_POLL: usize = 32;
@@ -33,8 +35,33 @@ pub(crate) enum Waiting {
 pub(crate) enum Acknowledged {
     /// It is the task's.
     Done,
-    /// What was sent is kept for somebody who puts it in order; nothing may have been written.
+    /// It is kept for somebody who puts it in order.
     Kept,
+}
+
+/// What one of several futures of an agent has finished.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// How many of the records that it was given.
+    pub(crate) records: usize,
+    pub(crate) sent: Effects,
+    pub(crate) written: RecordWrites,
+    /// What it has read meanwhile of the tables that the agent writes.
+    pub(crate) read: RowsRead,
+}
+
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.records == 0 && self.sent.is_empty() && self.written.is_empty()
+    }
+
+    /// Adds what was done later for the same record.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.records += later.records;
+        self.sent.append(&mut later.sent);
+        self.written.append(later.written);
+        self.read.append(later.read);
+    }
 }
 
 /// What there is for it to be given.
@@ -79,13 +106,16 @@ pub(crate) struct State {
     /// acknowledges.
     sent: Effects,
     written: Layer,
+    /// What it has written for records that are kept.
+    pub(crate) unreleased: Unreleased,
+    /// What it has read since it last acknowledged, if others may write that meanwhile.
+    pub(crate) read: RowsRead,
     /// The clock that never goes back, at this poll.
     pub(crate) now: Timestamp,
     /// Its records were asked for by something that is not the agent.
     pub(crate) asked_from_outside: bool,
-    /// What was acknowledged, where somebody else has to put it in order: records at a time, and
-    /// what was sent for them.
-    kept: Option<Vec<(usize, Effects)>>,
+    /// What was acknowledged, where somebody else has to put it in order.
+    kept: Option<Vec<Kept>>,
 }
 
 impl Link {
@@ -105,6 +135,8 @@ impl Link {
             unacknowledged: Mark::default(),
             sent: Effects::new(),
             written: Layer::default(),
+            unreleased: Unreleased::default(),
+            read: RowsRead::default(),
             now: 0,
             asked_from_outside: false,
             kept: (acknowledged == Acknowledged::Kept).then(Vec::new),
@@ -120,11 +152,11 @@ impl Link {
     /// and no other.
     pub(crate) fn begin_poll(&self, mut cx: Box<Cx>) {
         let mut state = self.state();
-        let State { origin, headers, sent, written, .. } = &mut *state;
+        let State { origin, headers, sent, written, unreleased, .. } = &mut *state;
         // The record in hand is the agent's while it runs.
         mem::swap(&mut cx.origin, origin);
         mem::swap(&mut cx.headers, headers);
-        cx.tables.enter_layer(written);
+        cx.tables.enter_layer(written, unreleased);
         let mark = cx.effects.mark();
         if !sent.is_empty() {
             cx.effects.append(sent);
@@ -156,15 +188,16 @@ impl Link {
         }
         #[expect(clippy::expect_used, reason = "the agent only ever borrows what was lent")]
         let mut cx = state.cx.take().expect("a lent context comes back");
-        let State { origin, headers, sent, written, unacknowledged, .. } = &mut *state;
+        let State { origin, headers, sent, written, unreleased, unacknowledged, .. } = &mut *state;
         if cx.effects.len() > unacknowledged.records() {
             *sent = cx.effects.split_off(*unacknowledged);
         }
-        cx.tables.leave_layer(written);
+        cx.tables.leave_layer(written, unreleased);
         mem::swap(&mut cx.headers, headers);
         mem::swap(&mut cx.origin, origin);
         let polled = Polled {
             acknowledged: mem::take(&mut state.acknowledged),
+            refused: Vec::new(),
             in_hand: state.in_hand,
             is_waiting: state.waiting.is_some(),
             asked_from_outside: state.asked_from_outside,
@@ -197,8 +230,16 @@ impl State {
         self.acknowledged += acknowledged;
         let Some(cx) = self.cx.as_mut() else { return };
         if let Some(kept) = &mut self.kept {
-            if acknowledged > 0 || cx.effects.len() > self.unacknowledged.records() {
-                kept.push((acknowledged, cx.effects.split_off(self.unacknowledged)));
+            let has_sent = cx.effects.len() > self.unacknowledged.records();
+            let sent = has_sent.then(|| cx.effects.split_off(self.unacknowledged));
+            let done = Kept {
+                records: acknowledged,
+                sent: sent.unwrap_or_default(),
+                written: cx.tables.keep_layer(),
+                read: mem::take(&mut self.read),
+            };
+            if !done.is_empty() {
+                kept.push(done);
             }
             return;
         }
@@ -212,7 +253,7 @@ impl State {
     }
 
     /// What was acknowledged and is to be put in order.
-    pub(crate) fn take_kept(&mut self) -> Vec<(usize, Effects)> {
+    pub(crate) fn take_kept(&mut self) -> Vec<Kept> {
         self.kept.as_mut().map(mem::take).unwrap_or_default()
     }
 

@@ -20,6 +20,7 @@ mod context;
 mod link;
 mod reads;
 mod records;
+mod rows_read;
 mod runner;
 mod running;
 
@@ -39,7 +40,7 @@ pub use reads::{TableRows, TableWindows};
 pub use records::Records;
 
 pub(crate) use link::{RECORDS_PER_POLL, Wakeup};
-pub(crate) use running::{PollFailure, Polled, Running, panic_text};
+pub(crate) use running::{Polled, Refused, Running, panic_text};
 
 /// The task, and its input, that an agent is started for.
 #[derive(Clone)]

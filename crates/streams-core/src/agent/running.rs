@@ -24,22 +24,38 @@ use crate::topic::Topic;
 pub(crate) struct Polled {
     /// How many records it acknowledged, in the order in which they were delivered.
     pub(crate) acknowledged: usize,
+    /// Records that failed, and after which it went on, in order.
+    pub(crate) refused: Vec<Refused>,
     /// How many it was given, after those.
     pub(crate) in_hand: usize,
     /// Whether it waits for records.
     pub(crate) is_waiting: bool,
     /// Something that is not the agent asked for its records.
     pub(crate) asked_from_outside: bool,
-    pub(crate) failure: Option<Box<PollFailure>>,
+    /// Why the agent ended, if it returned or panicked: the records in hand failed, and another
+    /// one begins.
+    pub(crate) failure: Option<Box<Cause>>,
 }
 
-/// What has failed in a poll.
+impl Polled {
+    /// How many were acknowledged before any failed.
+    pub(crate) fn acknowledged_first(&self) -> usize {
+        self.refused.first().map_or(self.acknowledged, |first| first.after)
+    }
+
+    /// That many of those are settled.
+    pub(crate) fn settle_first(&mut self, records: usize) {
+        self.acknowledged -= records;
+        self.refused.iter_mut().for_each(|refused| refused.after -= records);
+    }
+}
+
+/// A record that failed.
 #[derive(Debug)]
-pub(crate) enum PollFailure {
-    /// The record after those that were acknowledged; the others go on.
-    Record(Cause),
-    /// The agent, which returned or panicked: the records in hand failed, and another one begins.
-    Agent(Cause),
+pub(crate) struct Refused {
+    /// How many records were acknowledged in this poll before it.
+    pub(crate) after: usize,
+    pub(crate) cause: Cause,
 }
 
 /// The task's handle to an agent's future.
@@ -180,7 +196,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
             Ok(task::Poll::Ready(Err(error))) => Some(self.failed(error)),
             Err(panic) => Some(Cause::Panic(panic_text(&*panic))),
         };
-        outcome.failure = ended.map(|cause| Box::new(PollFailure::Agent(cause)));
+        outcome.failure = ended.map(Box::new);
         // Of several futures side by side the acknowledged ones are counted one by one.
         if matches!(self.source, Source::Stream(_)) && !self.link.state().is_kept() {
             outcome.acknowledged = self.of_topic_acknowledged(outcome.acknowledged);

@@ -32,7 +32,7 @@ fn name(application_id: &str, source: &SourceDraft) -> String {
 
 fn problem(source: &SourceDraft, retry: &Retry) -> Option<String> {
     let topic = &source.topic;
-    if retry.attempts == 0 {
+    if retry.retries == 0 {
         return Some(format!(
             "the error policy of {topic} tries records again 0 times: say how often, or take what \
              is in `then` for the policy"

@@ -12,7 +12,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::runner::{CallsRunner, Function};
 use super::{Async, Call, Intake, RecordId};
-use crate::agent::{PollFailure, Polled, Running, StartedFor, Wakeup, panic_text};
+use crate::agent::{Polled, Refused, Running, StartedFor, Wakeup, panic_text};
 use crate::chain::{Port, Receive};
 use crate::cx::{Cx, Origin};
 use crate::error::{Cause, Failure, FailureKind};
@@ -347,10 +347,14 @@ where
         (cx.origin, cx.headers) = (origin, headers);
         let polled = Polled {
             acknowledged,
+            refused: refused
+                .map(|cause| Refused { after: acknowledged, cause })
+                .into_iter()
+                .collect(),
             in_hand: self.entries.len(),
             is_waiting: false,
             asked_from_outside: false,
-            failure: refused.map(|cause| Box::new(PollFailure::Record(cause))),
+            failure: None,
         };
         (cx, polled)
     }

@@ -46,12 +46,13 @@ impl Async {
         self
     }
 
-    /// How often a call is tried in all, at least once, and how long to wait in between. A record
-    /// whose last attempt fails is dealt with by its source's error policy. Default: once. The
-    /// attempts are counted in memory: after a crash they begin again.
+    /// How many more times a call is tried after it has failed, and how long to wait before each,
+    /// counted as [`ErrorPolicy::retry`](crate::ErrorPolicy::retry) counts. A record whose last
+    /// attempt fails is dealt with by its source's error policy. Default: 0. The attempts are
+    /// counted in memory: after a crash they begin again.
     #[must_use]
-    pub fn retry(mut self, attempts: u32, backoff: Backoff) -> Self {
-        self.attempts = attempts.max(1);
+    pub fn retry(mut self, retries: u32, backoff: Backoff) -> Self {
+        self.attempts = retries.saturating_add(1);
         self.backoff = backoff;
         self
     }

@@ -46,7 +46,7 @@ pub(crate) fn row<K: 'static, V: 'static>(
     table: &Table<K, V>,
     index: TableIndex,
     key: &K,
-    source: &mut impl RowBytes,
+    source: &mut (impl RowBytes + ?Sized),
 ) -> Result<Option<V>, Failure> {
     let mut bytes = Vec::new();
     write_key(&table.name, &*table.key, key, &mut bytes)?;

@@ -65,7 +65,7 @@ impl<K: 'static, V: 'static> RowCursor<K, V> {
     pub(crate) fn next(
         &mut self,
         table: &Table<K, V>,
-        source: &mut impl RowBytes,
+        source: &mut (impl RowBytes + ?Sized),
     ) -> Option<Result<(K, V), Failure>> {
         if self.page.is_empty()
             && !self.is_done
@@ -80,7 +80,7 @@ impl<K: 'static, V: 'static> RowCursor<K, V> {
     fn read_page(
         &mut self,
         table: &Table<K, V>,
-        source: &mut impl RowBytes,
+        source: &mut (impl RowBytes + ?Sized),
     ) -> Result<(), Failure> {
         let Self { index, from, to, page, is_done } = self;
         let (mut fullness, mut next) = (Page::default(), None);

@@ -13,6 +13,7 @@ use crate::error::Failure;
 use crate::reader::Visit;
 use crate::record::Timestamp;
 use crate::store::StoreError;
+use crate::unreleased::RecordWrites;
 
 /// The ttl of a table, and which of its rows are gone.
 pub(super) struct Expiry {
@@ -95,6 +96,45 @@ impl Tables {
     /// Rows of this time and earlier ones are gone.
     pub(crate) fn gone(&self, table: TableIndex) -> Timestamp {
         self.expiry(self.local[table]).map_or(Timestamp::MIN, |expiry| expiry.gone)
+    }
+
+    /// Where the row of a key is: the table's number in the store, and the store key.
+    pub(crate) fn place_of(&self, table: TableIndex, key: &[u8]) -> (usize, Vec<u8>) {
+        let local = self.local[table];
+        let store_key = if self.expiry(local).is_some() { row_key(key) } else { key.to_vec() };
+        (local, store_key)
+    }
+
+    /// Where the rows of `[from, to)` are: the table's number in the store, and its store keys.
+    pub(crate) fn places_of(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> (usize, Vec<u8>, Option<Vec<u8>>) {
+        let (local, from) = self.place_of(table, from);
+        let to = match self.expiry(local) {
+            Some(_) => Some(to.map_or_else(|| vec![BY_TIME], row_key)),
+            None => to.map(<[u8]>::to_vec),
+        };
+        (local, from, to)
+    }
+
+    /// Up to which time the rows of each table with a ttl are gone once `writes` are absorbed: of
+    /// those where that is later than now.
+    pub(crate) fn gone_after(&self, writes: &RecordWrites) -> Vec<(usize, Timestamp)> {
+        let mut gone = Vec::new();
+        for (local, expiry) in self.expiries.iter().enumerate() {
+            let Some(expiry) = expiry else { continue };
+            let rows = writes.rows().filter(|row| row.table == local);
+            let rows = rows.filter(|row| row.key.first() == Some(&BY_KEY));
+            let times = rows.filter_map(|row| Some(unstamped(row.value.as_deref()?).0));
+            let last = times.max().unwrap_or(Timestamp::MIN).saturating_sub(expiry.ttl_ms);
+            if last > expiry.gone {
+                gone.push((local, last));
+            }
+        }
+        gone
     }
 
     /// Stream times have changed.

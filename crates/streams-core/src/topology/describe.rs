@@ -170,8 +170,9 @@ fn write_policy(f: &mut fmt::Formatter<'_>, topic: &str, policy: &ErrorPolicy) -
             writeln!(f, "  sends records of {topic} that fail to {dead}, a dead-letter topic")
         }
         ErrorPolicy::Retry(retry) => {
-            let (attempts, held) = (retry.attempts, if retry.hold_key { ", in order" } else { "" });
-            writeln!(f, "  tries records of {topic} that fail again, {attempts} times{held}")?;
+            let retries = retry.retries;
+            let held = if retry.hold_key { ", in order" } else { "" };
+            writeln!(f, "  tries records of {topic} that fail again, {retries} times{held}")?;
             write_policy(f, topic, &retry.then)
         }
     }

@@ -53,6 +53,7 @@ impl Service {
         waker.expect("it waits").wake();
     }
 
+    #[allow(dead_code, reason = "not every test asks")]
     pub fn open(&self) -> Vec<String> {
         self.with(|requests| requests.open.keys().map(|(id, _)| id.clone()).collect())
     }

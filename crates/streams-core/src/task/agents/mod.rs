@@ -19,7 +19,7 @@ pub use slow::SlowAgent;
 use super::Task;
 use super::input::Input;
 use super::retries::Waiting;
-use crate::agent::{PollFailure, Polled, RECORDS_PER_POLL, Running, StartedFor};
+use crate::agent::{Polled, RECORDS_PER_POLL, Refused, Running, StartedFor};
 use crate::cx::Origin;
 use crate::error::{Cause, Failure, RecordError, TaskError};
 use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp};
@@ -120,7 +120,7 @@ impl Task {
                 let running = self.new_agent(input, agent);
                 self.inputs[input].agents.push(AgentSlot::new(running, from));
                 let polled = self.poll_agent(input, agent)?;
-                if let Some(PollFailure::Agent(cause)) = polled.failure.as_deref() {
+                if let Some(cause) = polled.failure.as_deref() {
                     return Err(self.other(cause.to_string()));
                 }
             }
@@ -196,13 +196,13 @@ impl Task {
         let elapsed = self.cx().elapsed;
         let is_due = self.inputs[input].agents[0].running.is_due(elapsed);
         let polled = if is_due { Some(self.poll_agent(input, 0)?) } else { None };
-        let done = polled.as_ref().map_or(0, |polled| polled.acknowledged).min(delivered.len());
+        let done = polled.as_ref().map_or(0, Polled::acknowledged_first).min(delivered.len());
         let slot = &mut self.inputs[input].agents[0];
         for index in &delivered[done..] {
             slot.push(Pending::new(OwnedRecord::of(batch, *index)));
         }
         if let Some(mut polled) = polled {
-            polled.acknowledged -= done;
+            polled.settle_first(done);
             self.settle(input, 0, polled, failed)?;
         }
         Ok(next - first)
@@ -240,12 +240,11 @@ impl Task {
         }
         let mut polled = self.poll_agent(input, agent)?;
         if is_first {
-            match polled.acknowledged.checked_sub(1) {
-                Some(others) => polled.acknowledged = others,
-                None => {
-                    let pending = Pending::new(OwnedRecord::of(batch, index));
-                    self.inputs[input].agents[agent].push(pending);
-                }
+            if polled.acknowledged_first() > 0 {
+                polled.settle_first(1);
+            } else {
+                let pending = Pending::new(OwnedRecord::of(batch, index));
+                self.inputs[input].agents[agent].push(pending);
             }
         }
         self.settle(input, agent, polled, failed)
@@ -298,7 +297,32 @@ impl Task {
         polled: Polled,
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
-        for _ in 0..polled.acknowledged {
+        let mut settled = 0;
+        // All of them in one go: a commit between two of a batch would tear it.
+        for Refused { after, cause } in polled.refused {
+            self.succeed(input, agent, after - settled, failed)?;
+            settled = after;
+            if let Some(pending) = self.inputs[input].agents[agent].pop() {
+                self.agent_gave_up(input, agent, pending, cause, failed)?;
+            }
+            self.end_blamed(input, agent, failed)?;
+        }
+        self.succeed(input, agent, polled.acknowledged - settled, failed)?;
+        match polled.failure {
+            Some(cause) => self.agent_failed(input, agent, polled.in_hand, *cause, failed),
+            None => Ok(()),
+        }
+    }
+
+    /// The first records of an agent are done.
+    fn succeed(
+        &mut self,
+        input: usize,
+        agent: usize,
+        records: usize,
+        failed: &mut Vec<RecordError>,
+    ) -> Result<(), TaskError> {
+        for _ in 0..records {
             self.touched = true;
             let done = self.inputs[input].agents[agent].pop();
             if let Some(row) = done.and_then(|done| done.row) {
@@ -306,16 +330,7 @@ impl Task {
             }
             self.end_blamed(input, agent, failed)?;
         }
-        let Some(failure) = polled.failure else { return Ok(()) };
-        match *failure {
-            PollFailure::Agent(cause) => {
-                self.agent_failed(input, agent, polled.in_hand, cause, failed)
-            }
-            PollFailure::Record(cause) => match self.inputs[input].agents[agent].pop() {
-                Some(pending) => self.agent_gave_up(input, agent, pending, cause, failed),
-                None => Ok(()),
-            },
-        }
+        Ok(())
     }
 
     /// Polls the agents that something has woken, gives batches whose time has come, and ends what
