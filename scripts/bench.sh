@@ -20,23 +20,23 @@ USAGE
 
 BASELINE=bench/instructions.toml
 PER_CENT=5
-# Rounds that are counted of each workload.
+# How many rounds of each workload are counted.
 ROUNDS=3
 COUNTS=
 
 cleanup() {
   watched_end
-  # What was ended may still be writing.
+  # A program that was ended may still be writing.
   [ -z "$COUNTS" ] || rm -rf "$COUNTS" 2>/dev/null || true
 }
 
-# The C library looks at the processor and takes the widest instructions for copying that it has:
-# these are told away, so that every x86-64 counts the same. Older C libraries know them by the
-# names with _Usable, and each passes over what it does not know.
+# The C library copies with the widest instructions that the processor has. They are disabled here,
+# so that every x86-64 counts the same. Older C libraries know them by the names with _Usable, and
+# each ignores the names that it does not know.
 PLAIN_PROCESSOR=glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-AVX,-ERMS,-FSRM
 PLAIN_PROCESSOR+=,-AVX512F_Usable,-AVX2_Usable,-AVX_Usable,-AVX_Fast_Unaligned_Load
 
-# count_one PROGRAM FOLDER NAME ROUNDS: "name instructions-per-element" into a file of its own.
+# count_one PROGRAM FOLDER NAME ROUNDS: "name instructions-per-element" into its own file.
 count_one() {
   local program=$1 out=$2/${3//\//.} elements instructions
   elements=$(GLIBC_TUNABLES=$PLAIN_PROCESSOR valgrind --tool=callgrind \
@@ -57,7 +57,7 @@ count() {
   ensure_light
   ensure_valgrind
   COUNTS=$(mktemp -d)
-  # Without RocksDB: it chooses its instructions by the processor, and has threads of its own.
+  # Without RocksDB: it chooses its instructions by the processor, and has its own threads.
   watched "building" cargo build --release -p bench --bin instructions
   program=$(target_dir)/release/instructions
   "$program" >"$COUNTS/names"
@@ -71,9 +71,9 @@ count() {
 accept() {
   {
     cat <<'HEAD'
-# Instructions for each record, value or entry, as Valgrind counts them: ./dev bench --check fails
-# where a count has grown by more than 5 %. Whoever means it writes this file anew with
-# ./dev bench --accept, in the same commit, which says why.
+# Instructions for each record, value or entry, as Valgrind counts them. ./dev bench --check fails
+# where a count has grown by more than 5 %. If that is intended, write this file again with
+# ./dev bench --accept, in the same commit, and say why there.
 HEAD
     printf '\nrustc = "%s"\n\n[instructions]\n' "$(rust_found)"
     awk '{ printf "\"%s\" = %s\n", $1, $2 }' "$COUNTS/all"
@@ -81,7 +81,7 @@ HEAD
   say "accepted: $BASELINE"
 }
 
-# Both are lists of names and numbers. Prints each workload, what is wrong with it behind it.
+# Both are lists of names and numbers. Prints each workload, followed by what is wrong with it.
 compare() {
   awk -v limit="$PER_CENT" '
     FILENAME == ARGV[1] { old[$1] = $2; next }
@@ -109,10 +109,10 @@ check() {
   printf '   %-32s %11s %11s %9s\n' "instructions for each" accepted now change
   compare && return
   if [ "$then" != "$(rust_found)" ]; then
-    note "accepted were counts of rustc $then, this is $(rust_found): that is no verdict"
+    note "the accepted counts are from rustc $then, this is $(rust_found): differences do not count"
     return
   fi
-  die "instruction counts differ from $BASELINE by more than they may. If that is meant:
+  die "instruction counts differ from $BASELINE by more than is allowed. If that is intended:
     ./dev bench --accept
 and say why in the commit."
 }

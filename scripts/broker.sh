@@ -1,5 +1,5 @@
-# A broker for as long as a script runs; sourced after lib.sh. Whatever ends the script ends what it
-# watches and its broker.
+# A broker for as long as a script runs; sourced after lib.sh. When the script ends for any reason,
+# so do its broker and what it watches.
 
 STARTED_PORT=
 
@@ -10,7 +10,7 @@ own_broker() {
 
 # The one that HEADWATER_KAFKA names, or one of our own, for the tests to find.
 some_broker() {
-  [ -z "${HEADWATER_KAFKA:-}" ] || { note "the broker given: $HEADWATER_KAFKA"; return; }
+  [ -z "${HEADWATER_KAFKA:-}" ] || { note "using the given broker: $HEADWATER_KAFKA"; return; }
   own_broker || return 1
   export HEADWATER_KAFKA=127.0.0.1:$STARTED_PORT
   export HEADWATER_KAFKA_LOGIN=127.0.0.1:$((STARTED_PORT + 2))

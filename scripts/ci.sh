@@ -3,12 +3,12 @@
 set -euo pipefail
 . scripts/lib.sh
 
-# They are of x86-64; elsewhere there is nothing to compare with.
+# The counts are for x86-64; elsewhere there is nothing to compare with.
 count() {
   if [ "$(uname -m)" = x86_64 ]; then
     bash scripts/bench.sh --check
   else
-    note "NOT CHECKED: the accepted counts are of x86_64, this is $(uname -m)"
+    note "NOT CHECKED: the accepted counts are for x86_64, this is $(uname -m)"
   fi
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # ./dev faults [--rounds N]: what a real broker and real processes go through, each fault N times:
-# kill -9 at random moments and at every named step; kills, stand-stills, a broker that dies, full
-# disks and damaged files; requests that get lost, refused, held back and cut off, by both protocols
-# of transactions; the plain librdkafka loop under the same; deleted topics, changed topologies, a
+# kill -9 at random moments and at every named step; kills, freezes, a broker that dies, full
+# disks and damaged files; requests that get lost, refused, held back and cut off, with both
+# transaction protocols; the plain librdkafka loop under the same; deleted topics, changed topologies, a
 # large table; agents, calls, retries and ticks under kill -9. A round takes about fifteen minutes.
 set -euo pipefail
 . scripts/lib.sh

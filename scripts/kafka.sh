@@ -30,7 +30,7 @@ usage: ./dev kafka COMMAND
 HEADWATER_KAFKA_PORT   port of the node, default 9092; its controller takes the next one, and the
                        one after that asks for a name and a password (SASL PLAIN: headwater, water)
 HEADWATER_KAFKA_NODES  how many nodes `start` and `stop` concern, default 1; each takes the three
-                       ports behind those of the one before
+                       ports after those of the previous one
 HEADWATER_KAFKA_HEAP   heap of a node, default 1g
 HEADWATER_KAFKA_PROPERTIES
                        more lines for the configuration of nodes that `start` makes
@@ -43,7 +43,7 @@ HOME_DIR=$PWD/.headwater/kafka
 JARS=$HOME_DIR/jars
 READY_WITHIN=60
 
-# Turns to one of the nodes, by its number.
+# Selects one of the nodes, by its number.
 turn_to() {
   ID=$1
   PORT=$((FIRST_PORT + 3 * (ID - 1)))
@@ -55,7 +55,7 @@ turn_to() {
 }
 turn_to 1
 
-# For each node what the arguments say.
+# Runs the arguments as a command for each node.
 each() {
   local id
   for ((id = 1; id <= NODES; id++)); do
@@ -121,7 +121,7 @@ share.coordinator.state.topic.replication.factor=$replicas
 share.coordinator.state.topic.min.isr=$in_sync
 # A group of one need not wait for others to join.
 group.initial.rebalance.delay.ms=0
-# Event times lie in the past: nothing may be deleted for its age.
+# Event times are in the past, so nothing may be deleted for its age.
 log.retention.ms=-1
 log.segment.delete.delay.ms=1000
 ${HEADWATER_KAFKA_PROPERTIES:-}
@@ -138,7 +138,7 @@ format() {
     -c "$CONFIG" >"$NODE/format.log" 2>&1 || { cat "$NODE/format.log" >&2; die "format failed"; }
 }
 
-# The first node leaves an archive of its loaded classes at its end; those after it start with it.
+# The first node leaves an archive of its loaded classes at its end. Later ones start with it.
 class_data_sharing() {
   local archive
   archive=$HOME_DIR/classes-$(kafka_version)-java$(java_major).jsa
@@ -157,10 +157,10 @@ launch() {
     "$(class_data_sharing)" '-Xlog:disable' '-Xlog:all=error:stderr'
     -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
     -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info
-    # Says when a transaction is left without its markers, and hangs.
+    # Logs a transaction that is left without its markers and hangs.
     -Dorg.slf4j.simpleLogger.log.kafka.coordinator.transaction.TransactionMarkerChannelManager=info
     -Dorg.slf4j.simpleLogger.showDateTime=true)
-  # What it said before stays.
+  # Its earlier output stays.
   [ ! -e "$LOG" ] || cat "$LOG" >>"$NODE/before.log"
   # In the node's folder, with no descriptor of ours: it outlives this script and its caller.
   (
@@ -195,7 +195,7 @@ start() {
   each wait_ready
 }
 
-# prepare KEEP CLUSTER: launches a node that does not run yet.
+# prepare KEEP CLUSTER: launches a node that is not running yet.
 prepare() {
   local port
   ! running || return 0

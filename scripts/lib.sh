@@ -1,4 +1,4 @@
-# What the scripts of ./dev share: messages, and long commands that show that they live.
+# What the scripts of ./dev share: messages, and long commands that report progress.
 # Sourced, with the working directory at the top of the checkout.
 
 # One profile and one feature set for tests, lints and documentation: RocksDB, librdkafka and
@@ -16,7 +16,7 @@ die() {
 # 75 -> 1m15s
 duration() { printf '%dm%02ds' $(($1 / 60)) $(($1 % 60)); }
 
-# The wall time of each phase, for the summary: phase NAME ends the one before it.
+# The wall time of each phase, for the summary: phase NAME ends the previous one.
 PHASES=()
 phase() {
   phase_end
@@ -36,7 +36,7 @@ phases_print() {
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Where a broker of ours may listen: not Kafka's usual port, which may be somebody's broker.
+# Where a broker of ours may listen: not Kafka's usual port, where another broker may run.
 free_port() {
   local port
   for ((port = 19392; port < 19492; port += 3)); do
@@ -50,7 +50,7 @@ free_port() {
 
 target_dir() { echo "${CARGO_TARGET_DIR:-target}"; }
 
-# The C and C++ libraries are minutes of silence for cargo: says how many files are compiled.
+# Cargo is silent for minutes while C and C++ compile: says how many files are done.
 native_progress() {
   local dir name made total=
   for dir in "$(target_dir)"/release/build/*-sys-*/out; do
@@ -70,8 +70,8 @@ rocksdb_files() {
     2>/dev/null | tr ' ' '\n' | grep -c '\.cc$' || echo 340
 }
 
-# watched WHAT COMMAND...: runs it in a process group of its own, so that an interrupt ends all of
-# it (watched_end, from a trap), and says every half minute that it lives; its status is the status.
+# watched WHAT COMMAND...: runs it in its own process group, so that an interrupt ends all of it
+# (watched_end, from a trap). Reports every half minute that it is running; returns its status.
 WATCHED=
 watched() {
   local what=$1 start=$SECONDS every=${HEADWATER_HEARTBEAT:-30} status=0

@@ -20,8 +20,8 @@ documentation() {
   RUSTDOCFLAGS="-D warnings" step "documentation" cargo doc "${EVERYTHING[@]}" --no-deps
 }
 
-# The advisory database is a git repository on GitHub: where that cannot be reached and no copy is
-# there, the advisories are not checked, and that is said.
+# The advisory database is a git repository on GitHub. If it cannot be reached and there is no copy,
+# the output says that the advisories were not checked.
 dependencies() {
   phase "cargo-deny"
   if ! cargo deny --version >/dev/null 2>&1; then
@@ -35,13 +35,22 @@ dependencies() {
   if advisories_reachable; then
     step "advisories" cargo deny --all-features check advisories
   else
-    note "NOT CHECKED: the advisory database cannot be reached from here, and no copy of it is here"
+    note "NOT CHECKED: the advisory database cannot be reached, and there is no copy"
   fi
 }
 advisories_reachable() {
   compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs/*/crates" >/dev/null ||
     GIT_TERMINAL_PROMPT=0 timeout 20 \
       git ls-remote -q https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1
+}
+
+# What a registry would get. Without a trial build, which would compile everything native again.
+packages() {
+  local package members=()
+  for package in "" -streams-core -state -runtime -embedded -kafka -testkit; do
+    members+=(-p "headwater$package")
+  done
+  step "packages" cargo package --quiet --offline --no-verify --allow-dirty "${members[@]}"
 }
 
 phase "prerequisites"
@@ -51,6 +60,7 @@ ensure_rust_component cargo-clippy clippy
 step "format" cargo fmt --all -- --check
 step "clippy" cargo clippy "${EVERYTHING[@]}" --all-targets -- -D warnings
 documentation
+packages
 dependencies
 
 say "lint"

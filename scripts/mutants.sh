@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./dev mutants [PATTERN]: plants each of the bugs in tests/mutants/*.txt whose name matches, in a
-# copy of the sources, runs the suite that must catch it, and prints who was caught.
+# copy of the sources, runs the suite that must catch it, and prints which were caught.
 #
 # Before its bugs a file says what must catch them, and may say something else before others:
 #   suite ARGUMENTS    what `cargo test` is given

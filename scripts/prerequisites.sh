@@ -13,11 +13,11 @@ ensure_native() {
   ensure_rust
 }
 
-# Without it everything works as well: each new checkout compiles RocksDB again.
+# Everything works without it, but each new checkout compiles RocksDB again.
 want_ccache() {
   has_ccache && return
   note "missing: ccache, which keeps compiled C and C++ for the next checkout"
-  apt_install ccache || note "going on without it"
+  apt_install ccache || note "continuing without it"
 }
 
 # Runs the broker of the tests and fetches it.
@@ -50,7 +50,7 @@ has_javac() {
   version=$(javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p') || true
   [ "${version:-0}" -ge 17 ]
 }
-# By the names that bindgen looks for: libclang-cpp, which others bring along, is not it.
+# By the names that bindgen looks for. libclang-cpp, which other packages install, is not enough.
 has_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return
   local folder
@@ -129,7 +129,7 @@ has_rust() {
   [ "$(printf '%s\n' "$(rust_wanted)" "${found%%-*}" | sort -V | head -n 1)" = "$(rust_wanted)" ]
 }
 
-# In this order: what is there, rustup's stable tool chain, Debian's rustup, rustup's installer.
+# In this order: what is installed, rustup's stable tool chain, Debian's rustup, rustup's installer.
 ensure_rust() {
   has_rust && return
   PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ./dev race [--jobs J1,J2,...] [--peers REGEX] [--runs N] [--records N] [--guarantee eos|alo]
 #   [--partitions N] [--instances N] [--kills N]:
-# Headwater against a plain librdkafka loop and Kafka Streams, on a broker of its own. All rows of
+# Headwater against a plain librdkafka loop and Kafka Streams, on its own broker. All rows of
 # race/peers.toml, three runs each, take over an hour; docs/benchmarks.md says what the figures are.
 set -euo pipefail
 . scripts/lib.sh
@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-# With TLS, as the tests have it: librdkafka is compiled once for both.
+# With TLS, like the tests, so that librdkafka is compiled once for both.
 build() {
   watched "building" cargo build --release --all-features -p race -p floor -p referee
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ./dev sim [--seeds N] [--seed S]: simulated worlds, many, or one with all that happens in it.
+# ./dev sim [--seeds N] [--seed S]: many simulated worlds, or one with everything that happens in it.
 set -euo pipefail
 . scripts/lib.sh
 . scripts/prerequisites.sh
@@ -9,7 +9,7 @@ AT_ONCE=()
 while [ $# -gt 0 ]; do
   case $1 in
     --seeds) SEEDS=${2:?--seeds needs a number}; shift 2 ;;
-    # One world: what others say would be in between.
+    # One world: the output of others would mix with it.
     --seed) export HEADWATER_SEED=${2:?--seed needs a number}; AT_ONCE=(--test-threads=1); shift 2 ;;
     *) die "unknown argument: $1" ;;
   esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # ./dev test: builds everything once, runs every test with a real broker beside it, sums up.
-# HEADWATER_KAFKA=HOST:PORT takes that broker instead of starting one.
+# HEADWATER_KAFKA=HOST:PORT uses that broker instead of starting one.
 set -euo pipefail
 . scripts/lib.sh
 . scripts/broker.sh
@@ -8,7 +8,7 @@ set -euo pipefail
 
 LOG=$PWD/.headwater/test.log
 
-# Shown and kept: the summary is counted from the log.
+# Shown and kept, because the summary is counted from the log.
 run_tests() {
   # shellcheck disable=SC2016 # expanded by the inner bash
   watched "testing" bash -o pipefail -c 'log=$1; shift; "$@" 2>&1 | tee "$log"' tests "$LOG" \

@@ -10,7 +10,7 @@ use std::time::Duration;
 use headwater::agent::Records;
 use headwater::prelude::*;
 use headwater::{Timestamp, Topology};
-use runtime::stepped::{SteppedApp, SteppedParts};
+use runtime::manual::{ManualApp, ManualAppParts};
 use runtime::{Clock, ManualClock};
 use testkit::faults::SurvivingStores;
 
@@ -78,7 +78,7 @@ struct Application {
     config: Config,
     client: Client,
     machine: Machine,
-    app: Option<SteppedApp>,
+    app: Option<ManualApp>,
 }
 
 impl Application {
@@ -98,7 +98,7 @@ impl Application {
     /// Another life.
     fn start(&mut self) {
         self.app = None;
-        let started = SteppedApp::start(SteppedParts {
+        let started = ManualApp::start(ManualAppParts {
             topology: Arc::new(topology(&self.id)),
             transport: headwater::connect(&self.config).expect("a log"),
             config: self.config.clone(),

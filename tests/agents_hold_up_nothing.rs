@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use headwater::agent::{AgentResult, Context, Records};
 use headwater::prelude::*;
-use headwater::{App, Async, Call, Tables, Topology};
+use headwater::{App, Async, Call, TableStorage, Topology};
 use tokio::sync::oneshot;
 
 fn slow() -> Topic<String, u64> {
@@ -56,7 +56,7 @@ async fn p99(with_agents: bool) -> Duration {
         broker: format!("embedded:{}", directory.path().join("log").display()),
         state_dir: Some(directory.path().join("state")),
         commit_interval: Some(Duration::from_millis(20)),
-        tables: Some(Tables::Memory),
+        tables: Some(TableStorage::Memory),
         ..Config::default()
     };
     let client = headwater::client(&config).expect("a log");

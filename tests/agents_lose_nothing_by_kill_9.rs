@@ -8,7 +8,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::{Client, Config, Tables};
+use headwater::{Client, Config, TableStorage};
 use support::child::{Instance, random_pause, run_child};
 use support::waiting_agents::{check, create, kills, topic, topology};
 
@@ -23,7 +23,7 @@ fn on_a_log_in_a_directory() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = Config {
         broker: format!("embedded:{}", directory.path().join("log").display()),
-        tables: Some(Tables::Memory),
+        tables: Some(TableStorage::Memory),
         commit_interval: Some(Duration::from_millis(20)),
         ..Config::default()
     };

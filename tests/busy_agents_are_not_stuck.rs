@@ -10,7 +10,7 @@ use std::time::Duration;
 use headwater::agent::Records;
 use headwater::prelude::*;
 use runtime::ManualClock;
-use runtime::stepped::{SteppedApp, SteppedParts};
+use runtime::manual::{ManualApp, ManualAppParts};
 use testkit::faults::SurvivingStores;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +44,7 @@ async fn with_a_turn_ten_times_a_second() {
     writer.deliver(&input, &1, &7, 1).expect("fed");
 
     let clock = ManualClock::new(1_000_000_000_000);
-    let mut app = SteppedApp::start(SteppedParts {
+    let mut app = ManualApp::start(ManualAppParts {
         topology: Arc::new(builder.build().expect("valid")),
         transport: headwater::connect(&config).expect("a log"),
         config,

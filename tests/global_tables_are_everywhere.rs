@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use headwater::prelude::*;
-use headwater::{AppError, GlobalState, StatusHandle, Tables, Topology};
+use headwater::{AppError, GlobalState, StatusHandle, TableStorage, Topology};
 use support::lab::wait_for;
 use support::{embedded, kafka, unique};
 use tokio::sync::oneshot;
@@ -118,7 +118,7 @@ impl Running {
 
 fn on_disk(config: &Config, directory: &Path) -> Config {
     let state_dir = Some(directory.to_owned());
-    Config { state_dir, tables: Some(Tables::Rocksdb), ..config.clone() }
+    Config { state_dir, tables: Some(TableStorage::Rocksdb), ..config.clone() }
 }
 
 /// Two instances, rows in partitions that have nothing to do with those of the orders.

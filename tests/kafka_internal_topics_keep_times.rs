@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use broker::Broker;
 use headwater::prelude::*;
 use headwater::spi::transport::NewTopic;
-use headwater::{AppError, Tables, Topology};
+use headwater::{AppError, TableStorage, Topology};
 use tokio::sync::oneshot;
 
 const DEFAULTS: &str = "log.message.timestamp.type=LogAppendTime
@@ -90,7 +90,7 @@ async fn whatever_the_broker_does_by_default() {
     }
     let broker = Broker::start_with(1, DEFAULTS);
     // Tables in memory are restored at each start.
-    let config = Config { tables: Some(Tables::Memory), ..broker.config() };
+    let config = Config { tables: Some(TableStorage::Memory), ..broker.config() };
     let client = headwater::client(&config).expect("a client");
     of_any_time(&client, "times-in");
     of_any_time(&client, "times-out");

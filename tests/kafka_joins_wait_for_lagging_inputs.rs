@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use headwater::prelude::*;
-use headwater::{Client, Config, ReadRecord, TopicReader, Topology, Transactions, Writer};
+use headwater::{Client, Config, ReadRecord, RecordWriter, TopicReader, Topology, Transactions};
 use support::child::{Instance, random_pause, run_child_with};
 use support::kafka;
 
@@ -135,7 +135,7 @@ impl Job {
         topic: &Topic<String, V>,
         value: impl Fn(u64) -> V,
     ) {
-        let mut writer: Writer = self.client.writer().expect("a writer");
+        let mut writer: RecordWriter = self.client.writer().expect("a writer");
         for number in numbers {
             let key = format!("customer-{}", customer(number));
             writer.send(topic, &key, &value(number), 1_000 + number as i64).expect("sent");

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use headwater::prelude::*;
-use headwater::{Tables, Topology};
+use headwater::{TableStorage, Topology};
 use support::child::{Instance, random_pause, run_child};
 use support::ticks::{all_are_there, chains};
 use support::{kafka, unique};
@@ -56,7 +56,7 @@ fn topology(id: &str) -> Topology {
 #[test]
 fn by_kill_9() {
     let Some((config, client)) = kafka() else { return };
-    let config = Config { tables: Some(Tables::Memory), ..config };
+    let config = Config { tables: Some(TableStorage::Memory), ..config };
     let id = unique("ticks");
     client.create_topic(out(&id).name(), 1).expect("created");
     let state = tempfile::tempdir().expect("a directory");

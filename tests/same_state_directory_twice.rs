@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use headwater::prelude::*;
-use headwater::{AppError, Tables, Topology};
+use headwater::{AppError, TableStorage, Topology};
 use support::embedded;
 use support::lab::wait_for;
 use tokio::sync::oneshot;
@@ -21,7 +21,7 @@ fn config(directory: &std::path::Path) -> Config {
     let (config, client) = embedded();
     client.create_topic("directories-in", 1).expect("created");
     let state_dir = Some(directory.to_owned());
-    Config { state_dir, tables: Some(Tables::Memory), ..config }
+    Config { state_dir, tables: Some(TableStorage::Memory), ..config }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use headwater::prelude::*;
 use headwater::{Timestamp, Topology};
-use runtime::stepped::{SteppedApp, SteppedParts};
+use runtime::manual::{ManualApp, ManualAppParts};
 use runtime::transport::Transport;
 use runtime::{Clock, ManualClock};
 use support::ticks::{all_are_there, chains};
@@ -103,7 +103,7 @@ struct Places {
     config: Config,
     log: Arc<dyn Transport>,
     clock: ManualClock,
-    places: [(Option<SteppedApp>, SurvivingStores); 2],
+    places: [(Option<ManualApp>, SurvivingStores); 2],
 }
 
 impl Places {
@@ -120,7 +120,7 @@ impl Places {
             (None, 0..20) => {
                 let instance_id = Some(format!("i{number}").into());
                 let config = Config { instance_id, ..self.config.clone() };
-                let started = SteppedApp::start(SteppedParts {
+                let started = ManualApp::start(ManualAppParts {
                     topology: Arc::new(clockwork(&self.id)),
                     transport: Arc::clone(&self.log),
                     config,

@@ -1,4 +1,4 @@
-//! The programs of docs/words.md do what their counterparts do.
+//! The programs of docs/guide/coming_from.md do what their counterparts do.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use embedded::{EmbeddedLog, LogOptions};
-use runtime::stepped::{SteppedApp, SteppedParts};
+use runtime::manual::{ManualApp, ManualAppParts};
 use runtime::transport::{Outgoing, Producer, ProducerConfig, Transport};
 use runtime::{Client, Clock, Config, ManualClock};
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ impl Workload for EndToEnd {
 /// A log with an application that has its tasks.
 struct World {
     clock: ManualClock,
-    app: SteppedApp,
+    app: ManualApp,
     producer: Box<dyn Producer>,
     rounds: u64,
 }
@@ -123,7 +123,7 @@ impl World {
             client.create_topic(topic, PARTITIONS).expect("the log takes topics");
         }
         let instance_id = Some("bench".into());
-        let app = SteppedApp::start(SteppedParts {
+        let app = ManualApp::start(ManualAppParts {
             topology: Arc::new(topology()),
             config: Config { instance_id, ..Config::default() },
             transport: Arc::new(log.clone()),

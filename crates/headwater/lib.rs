@@ -23,7 +23,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It is on no registry. In `Cargo.toml`, with the path or the repository where you have it:
+//! It is not on a registry yet. In `Cargo.toml`, depend on its path or on your repository of it:
 //!
 //! ```toml
 //! [dependencies]
@@ -37,7 +37,11 @@
 //! headwater-testkit = { path = "../headwater/crates/testkit" }
 //! ```
 //!
-//! | to | begin with |
+//! The [`guide`] has a [tutorial](guide::tutorial) and explains [concepts](guide::concepts),
+//! [time](guide::time), [windows](guide::windows), [joins](guide::joins), [state](guide::state) and
+//! [exactly once](guide::exactly_once).
+//!
+//! | to | start with |
 //! |---|---|
 //! | describe an application | [`Builder`], [`Stream`], [`Grouped`], [`TableStream`] |
 //! | write a processor of your own | [`Stream::process`], [`agent`] |
@@ -48,27 +52,40 @@
 
 mod app;
 mod connect;
+pub mod guide;
 
 pub use app::App;
 pub use connect::{client, connect};
 
 pub use runtime::{
     AppError, AppState, ByteSize, Client, ClientError, CommitCounters, Config, ConfigError,
-    Delivered, GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus,
-    MissingTopic, MissingTopics, ReadFrom, ReadRecord, Status, StatusHandle, Tables, TaskCounters,
-    TaskIdle, TaskState, TaskStatus, TopicReader, TopologyChanges, Transactions, Writer,
-    shutdown_signal,
+    GlobalState, GlobalStatus, Guarantee, InputStatus, KafkaProperties, MemoryStatus, MissingTopic,
+    MissingTopics, ReadFrom, ReadRecord, RecordMetadata, RecordWriter, Status, StatusHandle,
+    TableStorage, TaskCounters, TaskIdle, TaskState, TaskStatus, TopicReader, TopologyChanges,
+    Transactions, shutdown_signal,
 };
 pub use streams_core::{
     Aggregated, Async, Backoff, BoxError, BufferFull, BuildError, Builder, Call, Cause, Change,
-    Codec, CodecError, Cogrouped, Consumed, Cx, Description, ErrorPolicy, Failure, GlobalTable,
+    Codec, CodecError, Cogrouped, Consumed, Description, ErrorPolicy, Failure, GlobalTable,
     Grouped, Headers, Hopping, JoinBuffers, JoinWindows, JsonValue, Missed, Natural, NaturalKey,
     Output, Process, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows,
     Record, RecordError, RecordId, Retry, Session, Sliding, Start, Stream, Suppress, Table,
-    TableGrouped, TableStream, TaskId, Tick, Ticks, Timestamp, Topic, TopicPartition, Topology,
-    Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed, Windows, agent, chain,
-    codec, partition_for, window,
+    TableGrouped, TableStream, TaskContext, TaskId, Tick, Ticks, Timestamp, Topic, TopicPartition,
+    Topology, Tumbling, WindowAggregated, WindowCogrouped, WindowGrouped, Windowed, Windows, chain,
+    partition_for, window,
 };
+
+/// Agents: `async` functions over the records of one partition.
+pub mod agent {
+    pub use streams_core::AgentBuilder;
+    pub use streams_core::agent::*;
+}
+
+/// How keys and values become bytes, and back.
+pub mod codec {
+    pub use streams_core::codec::*;
+    pub use streams_core::window::{SessionWindowed, TimeWindowed};
+}
 
 #[cfg(feature = "failpoints")]
 pub use runtime::FAILPOINTS;

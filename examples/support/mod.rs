@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// `--broker kafka://host:port` (default: an embedded log in memory), `--dir DIR` (an embedded log
-/// on disk), `--state-dir DIR` (tables in RocksDB), `--memory` (tables in memory in any case).
+/// on disk), `--state-dir DIR` (the state directory; tables are in RocksDB if that is compiled).
 pub fn config() -> Result<Config> {
     let mut config = Config::default().with_env()?;
     let mut arguments = std::env::args().skip(1);
@@ -34,7 +34,7 @@ pub fn config() -> Result<Config> {
         }
     }
     if config.state_dir.is_some() && cfg!(not(feature = "rocksdb")) {
-        config.tables = Some(headwater::Tables::Memory);
+        config.tables = Some(headwater::TableStorage::Memory);
     }
     logging();
     Ok(config)

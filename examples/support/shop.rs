@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Result;
 use super::orders::{self, Order, Sales, Shipment};
-use headwater::Writer;
+use headwater::RecordWriter;
 use headwater::prelude::*;
 
 pub const PARTITIONS: i32 = 4;
@@ -51,7 +51,7 @@ impl Topics {
 /// category.
 pub struct Generator {
     topics: Topics,
-    writer: Writer,
+    writer: RecordWriter,
     pub next: u64,
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use headwater::codec::{Json, Text};
 use headwater::prelude::*;
-use headwater::{KafkaProperties, Tables, Topology, Transactions};
+use headwater::{KafkaProperties, TableStorage, Topology, Transactions};
 use model::{Customer, Enriched, Id, Order, Sales, Shipment, Total, Utf8};
 
 fn env(name: &str, default: &str) -> String {
@@ -83,7 +83,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
         guarantee,
         commit_interval,
         state_dir: Some(env("STATE_DIR", "state").into()),
-        tables: Some(Tables::Rocksdb),
+        tables: Some(TableStorage::Rocksdb),
         worker_threads: env("THREADS", "1").parse()?,
         kafka,
         ..Config::default()

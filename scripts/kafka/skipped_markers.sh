@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# scripts/kafka/skipped_markers.sh [KILLS]: what KAFKA-20734 does to a broker that is alone, without
-# anything of Headwater's. It is killed so many times (12 by default), half a minute each, under
-# transactions of Kafka's own client; then a read_committed consumer looks.
+# scripts/kafka/skipped_markers.sh [KILLS]: what KAFKA-20734 does to a single broker, without any
+# part of Headwater. The broker is killed KILLS times (12 by default), half a minute each, under
+# transactions of Kafka's own client. Then a read_committed consumer looks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . scripts/lib.sh

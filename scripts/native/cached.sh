@@ -2,7 +2,7 @@
 
 cached() {
   command -v ccache >/dev/null 2>&1 || exec "$@"
-  # Each checkout has folders of its own: their names must not make the same file another one.
+  # Each checkout has its own folders. Their names must not make ccache see a different file.
   export CCACHE_NOHASHDIR=1 CCACHE_BASEDIR=/
   exec ccache "$@"
 }

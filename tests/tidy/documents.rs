@@ -28,10 +28,10 @@ pub(crate) fn crates_on_the_map(manifest: &str, map: &str) -> Vec<String> {
 
 /// A block of code after `<!-- examples/x.rs -->` is that file, or some consecutive lines of it.
 /// Every block of Rust must say where it comes from.
-pub(crate) fn quotations(readme: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+pub(crate) fn quotations(document: &File, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut violations = Vec::new();
     let mut source = None;
-    let mut lines = readme.lines();
+    let mut lines = document.text.lines();
     while let Some(line) = lines.next() {
         if let Some(path) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) {
             source = Some(path);
@@ -39,10 +39,10 @@ pub(crate) fn quotations(readme: &str, read: impl Fn(&str) -> Option<String>) ->
             let code: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
             violations.extend(quotation(source.take(), &code, &read));
         } else if !line.is_empty() {
-            violations.extend(source.take().map(|path| format!("{path}: no code follows")));
+            violations.extend(source.take().map(|path| format!("no code follows {path}")));
         }
     }
-    violations
+    violations.iter().map(|violation| format!("{}: {violation}", document.path)).collect()
 }
 
 fn quotation(
@@ -52,18 +52,18 @@ fn quotation(
 ) -> Option<String> {
     let first = code.first()?;
     let Some(path) = source else {
-        return Some(format!("README.md: whose code is `{first}`? A comment must name the file"));
+        return Some(format!("no comment names the file of the code `{first}`"));
     };
     let Some(text) = read(path) else {
-        return Some(format!("README.md: {path} does not exist"));
+        return Some(format!("{path} does not exist"));
     };
     let lines: Vec<&str> = text.lines().collect();
-    let is_quoted = lines.windows(code.len()).any(|window| same_but_for_indent(window, code));
-    (!is_quoted).then(|| format!("README.md: the code from {path} is not in it: `{first}`"))
+    let is_quoted = lines.windows(code.len()).any(|window| same_except_for_indent(window, code));
+    (!is_quoted).then(|| format!("the code from {path} is not in it: `{first}`"))
 }
 
 /// An excerpt from inside a function stands at the margin in the document.
-fn same_but_for_indent(file: &[&str], code: &[&str]) -> bool {
+fn same_except_for_indent(file: &[&str], code: &[&str]) -> bool {
     let Some(indent) = file[0].strip_suffix(code[0]) else { return false };
     let strip = |line: &&str| line.strip_prefix(indent).unwrap_or(line).to_owned();
     indent.trim().is_empty() && file.iter().map(strip).eq(code.iter().copied())
@@ -142,9 +142,10 @@ mod tests {
         assert_eq!(crates_on_the_map("", "").len(), 1);
     }
 
-    fn quoted(readme: &str) -> Vec<String> {
+    fn quoted(text: &str) -> Vec<String> {
         let file = "fn main() {\n    let a = 1;\n\n    if a {\n        b();\n    }\n}\n";
-        quotations(readme, |path| (path == "examples/a.rs").then(|| file.to_owned()))
+        let document = File { path: "a.md".to_owned(), text: text.to_owned() };
+        quotations(&document, |path| (path == "examples/a.rs").then(|| file.to_owned()))
     }
 
     #[test]

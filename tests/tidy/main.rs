@@ -3,6 +3,10 @@
 
 mod arrows;
 mod documents;
+mod layers;
+mod links;
+mod packages;
+mod prose;
 mod source;
 mod tree;
 
@@ -58,6 +62,32 @@ fn dependencies_point_inward() {
 }
 
 #[test]
+fn packages_are_ready_for_a_registry() {
+    let files = files();
+    let manifests = files.iter().filter(|file| file.path.ends_with("Cargo.toml"));
+    let mut violations: Vec<String> = manifests.flat_map(packages::metadata).collect();
+    violations.extend(packages::versions(find(&files, "Cargo.toml")));
+    assert_clean(violations);
+}
+
+#[test]
+fn help_names_every_command() {
+    let usage = tree::read("scripts/kafka.sh");
+    let usage = usage.split("USAGE").nth(1).expect("a usage").to_owned();
+    assert_clean(packages::commands(&tree::read("dev"), &usage));
+}
+
+#[test]
+fn modules_import_from_lower_layers_only() {
+    let files = files();
+    let wrong = layers::CRATES.iter().flat_map(|(folder, layers)| {
+        assert!(files.iter().any(|file| file.path.starts_with(folder)), "{folder} is empty");
+        layers::check(folder, layers, &files)
+    });
+    assert_clean(wrong.collect());
+}
+
+#[test]
 fn the_map_names_every_crate() {
     let manifest = tree::read("Cargo.toml");
     assert_clean(documents::crates_on_the_map(&manifest, &tree::read("docs/ARCHITECTURE.md")));
@@ -65,11 +95,65 @@ fn the_map_names_every_crate() {
 
 #[test]
 fn code_in_documents_is_code_that_runs() {
-    let guides = ["async", "retries", "state"].map(|guide| format!("docs/guide/{guide}.md"));
-    let documents = ["README.md", "docs/testing.md", "docs/words.md"].map(str::to_owned);
-    for document in documents.iter().chain(&guides) {
-        assert_clean(documents::quotations(&tree::read(document), tree::read_if_there));
-    }
+    let is_meant = |file: &File| {
+        // Run as a whole by tests/documents_run_as_pasted.rs.
+        let is_run = file.path == "docs/guide/tutorial.md";
+        let others = ["README.md", "docs/testing.md"];
+        !is_run && (others.contains(&file.path.as_str()) || file.path.starts_with("docs/guide/"))
+    };
+    let documents: Vec<File> = documents().into_iter().filter(is_meant).collect();
+    assert!(documents.len() > 2, "the guide is missing");
+    let quotations = |file| documents::quotations(file, tree::read_if_there);
+    assert_clean(documents.iter().flat_map(quotations).collect());
+}
+
+/// All documents. Each rule below is for all of them.
+fn documents() -> Vec<File> {
+    files().into_iter().filter(|file| file.path.ends_with(".md")).collect()
+}
+
+#[test]
+fn documents_have_short_sentences() {
+    assert_clean(documents().iter().flat_map(prose::sentences_are_short).collect());
+}
+
+#[test]
+fn documents_are_in_plain_english() {
+    assert_clean(documents().iter().flat_map(prose::phrases).collect());
+}
+
+#[test]
+fn links_lead_somewhere() {
+    assert_clean(links::lead_somewhere(&files()));
+}
+
+#[test]
+fn files_that_documents_name_exist() {
+    let files = files();
+    assert_clean(documents().iter().flat_map(|file| links::names_exist(file, &files)).collect());
+}
+
+#[test]
+fn promises_are_short_and_have_tests() {
+    let files = files();
+    let promises = find(&files, "docs/guarantees.md");
+    let mut violations = prose::at_most(promises, 800);
+    violations.extend(links::rows_have_tests(promises, &files));
+    assert_clean(violations);
+}
+
+#[test]
+fn the_readme_is_short() {
+    assert_clean(prose::at_most(find(&files(), "README.md"), 700));
+}
+
+#[test]
+fn the_glossary_is_short() {
+    assert_clean(prose::glossary(find(&files(), "docs/ARCHITECTURE.md"), "## Words", 60));
+}
+
+fn find<'a>(files: &'a [File], path: &str) -> &'a File {
+    files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path} is missing"))
 }
 
 #[test]

@@ -24,8 +24,8 @@ pub enum Damaged {
 /// When a log is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// All of it each time it is opened (docs/guarantees.md says how long that takes), and again
-    /// whatever is read later.
+    /// All of it each time it is opened (docs/evidence/operation.md says how long that takes), and
+    /// again whatever is read later.
     #[default]
     WhenOpened,
     /// Topics, offsets and transactions when it is opened, records when they are read. It opens in

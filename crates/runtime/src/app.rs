@@ -11,18 +11,18 @@ use streams_core::{StoreProvider, Topology};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::AppError;
-use crate::identity;
-use crate::instance::{Instance, Parts};
+use crate::instance::{Instance, InstanceParts};
+use crate::local_state::LocalState;
+use crate::retry;
 use crate::status::{AppState, StatusHandle};
 use crate::threads::Threads;
-use crate::topics::{self, Shape};
+use crate::topics::{self, TopicMetadata, TopologyCompatibility, TopologyRecords};
 use crate::transport::{Transport, TransportError};
 
 /// An application: a topology with a configuration, on a log.
 ///
-/// `run` takes it through its life: it waits for the log, checks and creates topics, joins the
-/// group, processes, and stops gracefully when asked to, or with an error that names the record or
-/// step that it could not get over.
+/// `run` waits for the log, checks and creates topics, joins the group, and processes. It stops
+/// gracefully when asked to, or with an error that names the record or the step that failed.
 pub struct App {
     topology: Arc<Topology>,
     config: Config,
@@ -61,32 +61,36 @@ impl App {
     /// group. Must be called on a tokio runtime; processing has threads of its own.
     ///
     /// # Errors
-    /// Whatever [`AppError`] says. Work that was not committed is done again at the next start.
+    /// See [`AppError`]. Records whose effects were not committed are processed again at the next
+    /// start.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
-        let life = Life(self.status.clone());
+        let status = EndOnDrop(self.status.clone());
         let result = self.run_until(shutdown).await;
-        life.0.ended(result.as_ref().err().map(ToString::to_string));
+        status.0.ended(result.as_ref().err().map(ToString::to_string));
         result
     }
 
     async fn run_until(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
         let mut shutdown = pin!(shutdown);
-        let mut losses = Losses::default();
+        let mut losses = MembershipLosses::default();
         loop {
-            self.status.is_now(AppState::Starting);
+            self.status.set_state(AppState::Starting);
             match self.run_once(shutdown.as_mut()).await {
-                Ended::Lost(error) if losses.may_go_on(&*self.clock) => {
-                    tracing::warn!(%error, "joining the group anew");
-                    self.status.all_closed();
+                RunOutcome::MembershipLost(error) if losses.may_join_again(&*self.clock) => {
+                    tracing::warn!(%error, "the membership of the group was lost; joining again");
+                    self.status.clear_tasks();
                 }
-                Ended::Lost(error) => return Err(AppError::Membership(error)),
-                Ended::By(result) => return result,
+                RunOutcome::MembershipLost(error) => return Err(AppError::Membership(error)),
+                RunOutcome::Ended(result) => return result,
             }
         }
     }
 
     /// From the start to the end, or to the loss of the membership.
-    async fn run_once(&self, mut shutdown: Pin<&mut (impl Future<Output = ()> + Send)>) -> Ended {
+    async fn run_once(
+        &self,
+        mut shutdown: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> RunOutcome {
         let cancelled = Arc::new(AtomicBool::new(false));
         let timeout = self.config.shutdown_timeout;
         let starting = self.start_in_background(Arc::clone(&cancelled));
@@ -94,12 +98,12 @@ impl App {
             started = starting => started,
             () = &mut shutdown => {
                 cancelled.store(true, Ordering::Release);
-                return Ended::By(Ok(()));
+                return RunOutcome::Ended(Ok(()));
             }
         };
         let mut threads = match started {
             Ok(threads) => threads,
-            Err(error) => return Ended::By(Err(error)),
+            Err(error) => return RunOutcome::Ended(Err(error)),
         };
         let (failure, is_stopping) = tokio::select! {
             failure = threads.failure() => (failure, false),
@@ -112,12 +116,14 @@ impl App {
         };
         let ended = tokio::task::spawn_blocking(move || threads.end()).await;
         match (failure, ended) {
-            (Some(AppError::Membership(error)), _) if !is_stopping => Ended::Lost(error),
-            (Some(error), _) => Ended::By(Err(error)),
-            (None, Ok(())) => Ended::By(Ok(())),
+            (Some(AppError::Membership(error)), _) if !is_stopping => {
+                RunOutcome::MembershipLost(error)
+            }
+            (Some(error), _) => RunOutcome::Ended(Err(error)),
+            (None, Ok(())) => RunOutcome::Ended(Ok(())),
             (None, Err(panic)) => {
                 let message = panic.to_string();
-                Ended::By(Err(AppError::Panicked { thread: "main", message }))
+                RunOutcome::Ended(Err(AppError::Panicked { thread: "main", message }))
             }
         }
     }
@@ -139,70 +145,82 @@ impl App {
 
     fn start(self, cancelled: &AtomicBool) -> Result<Threads, AppError> {
         let config = self.config.checked()?;
-        let application = self.topology.application_id();
-        let home = identity::open(&config, application)?;
+        let application = Arc::clone(self.topology.application_id());
+        let local_state = LocalState::open(&config, &application)?;
         let stores = match self.stores {
             Some(stores) => stores,
-            None => home.stores(&config)?,
+            None => local_state.stores(&config)?,
         };
-        let layout = topics::retried_unless(cancelled, &*self.clock, &config, || {
-            let mut admin = self.transport.admin()?;
-            let timeout = config.request_timeout;
-            let parts = (&*self.transport, &*self.clock, &config);
-            let shape = Shape::look_up(&self.topology, &mut *admin, parts)?;
-            let (kept, replication) = (shape.kept(), config.replication);
-            let layout = topics::prepare(&self.topology, &mut *admin, kept, replication, timeout)?;
-            shape.write(&mut *admin)?;
-            Ok(layout)
-        })?;
-        let parts = Parts {
+        let records =
+            TopologyRecords { log: &*self.transport, clock: &*self.clock, config: &config };
+        let metadata =
+            retry::until_reachable_or_cancelled(cancelled, &*self.clock, &config, || {
+                prepare_topics(&self.topology, records)
+            })?;
+        let parts = InstanceParts {
             topology: self.topology,
             config,
             transport: self.transport,
             stores,
             clock: self.clock,
             status: self.status,
-            identity: home.identity(),
-            layout,
+            identity: local_state.identity(),
+            metadata,
         };
         let instance = Instance::new(&parts)?;
-        let application = parts.topology.application_id();
         tracing::info!(app = %application, instance = %parts.identity.instance_id, "started");
-        Threads::start(instance, home).map_err(|error| AppError::Panicked {
+        Threads::start(instance, local_state, application).map_err(|error| AppError::Panicked {
             thread: "main",
             message: format!("a thread could not be started: {error}"),
         })
     }
 }
 
-/// Whoever drops the future of `run` has ended the application, too.
-struct Life(StatusHandle);
+/// Compares the topology with the one that ran last, then checks and creates topics, and only then
+/// records the topology: one that was refused leaves no trace.
+fn prepare_topics(
+    topology: &Topology,
+    records: TopologyRecords<'_>,
+) -> Result<TopicMetadata, AppError> {
+    let Config { replication, request_timeout, .. } = *records.config;
+    let mut admin = records.log.admin()?;
+    let compatibility = TopologyCompatibility::look_up(topology, &mut *admin, records)?;
+    let kept = compatibility.kept();
+    let metadata = topics::prepare(topology, &mut *admin, kept, replication, request_timeout)?;
+    compatibility.write(&mut *admin)?;
+    Ok(metadata)
+}
 
-impl Drop for Life {
+/// Dropping the future of `run` ends the application, too.
+struct EndOnDrop(StatusHandle);
+
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.ended(None);
     }
 }
 
 /// How a run of an instance ended.
-enum Ended {
-    By(Result<(), AppError>),
-    /// Its membership is gone. Kafka takes a static member's for good when an answer to its own
-    /// earlier request to join comes too late for it: joining anew is all it takes.
-    Lost(TransportError),
+enum RunOutcome {
+    Ended(Result<(), AppError>),
+    /// The group has removed the instance. Kafka fences a static member for good when the answer to
+    /// an earlier request of its own to join reaches it too late. Joining again is all that is
+    /// needed.
+    MembershipLost(TransportError),
 }
 
-/// When the membership was lost.
+/// When the membership was lost, within [`LOSSES_WITHIN`].
 #[derive(Default)]
-struct Losses(Vec<Duration>);
+struct MembershipLosses(Vec<Duration>);
 
-/// So many losses within a minute mean that another process has the same identity.
+/// More losses than this within [`LOSSES_WITHIN`] mean that another process has the same identity.
 const LOSSES_MAX: usize = 5;
+const LOSSES_WITHIN: Duration = Duration::from_secs(60);
 
-impl Losses {
-    fn may_go_on(&mut self, clock: &dyn Clock) -> bool {
+impl MembershipLosses {
+    fn may_join_again(&mut self, clock: &dyn Clock) -> bool {
         let now = clock.monotonic();
-        self.0.retain(|at| now.saturating_sub(*at) < Duration::from_secs(60));
+        self.0.retain(|at| now.saturating_sub(*at) < LOSSES_WITHIN);
         self.0.push(now);
         self.0.len() <= LOSSES_MAX
     }

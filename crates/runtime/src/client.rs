@@ -117,7 +117,7 @@ impl Client {
     }
 
     /// A writer of records to any topic.
-    pub fn writer(&self) -> Result<Writer, ClientError> {
+    pub fn writer(&self) -> Result<RecordWriter, ClientError> {
         let config = ProducerConfig {
             transactional_id: None,
             transaction_timeout: TIMEOUT,
@@ -126,7 +126,7 @@ impl Client {
         let mut producer = self.transport.producer(&config)?;
         producer.init(TIMEOUT)?;
         let (key, value) = (Vec::new(), Vec::new());
-        Ok(Writer { client: self.clone(), producer, partitions: BTreeMap::new(), key, value })
+        Ok(RecordWriter { client: self.clone(), producer, partitions: BTreeMap::new(), key, value })
     }
 
     /// A reader of everything that was committed to a topic, from its beginning.
@@ -179,7 +179,7 @@ impl fmt::Debug for Client {
 }
 
 /// Writes records, idempotently, outside any transaction.
-pub struct Writer {
+pub struct RecordWriter {
     client: Client,
     producer: Box<dyn Producer>,
     partitions: BTreeMap<Arc<str>, i32>,
@@ -189,15 +189,15 @@ pub struct Writer {
 
 /// Where a record was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
+pub struct RecordMetadata {
     /// The partition.
     pub partition: TopicPartition,
     /// The offset.
     pub offset: i64,
 }
 
-impl Writer {
-    /// Hands over a record; [`flush`](Writer::flush) says whether it arrived.
+impl RecordWriter {
+    /// Hands over a record; [`flush`](RecordWriter::flush) says whether it arrived.
     ///
     /// The timestamp is in milliseconds since 1970. Kafka's −1, "now", is refused as every negative
     /// one is: whoever means now says it.
@@ -211,7 +211,7 @@ impl Writer {
         self.send_to(topic, None, (key, value), timestamp, None)
     }
 
-    /// Hands over a record with headers; [`flush`](Writer::flush) says whether it arrived.
+    /// Hands over a record with headers; [`flush`](RecordWriter::flush) says whether it arrived.
     ///
     /// ```
     /// use headwater::prelude::*;
@@ -252,7 +252,7 @@ impl Writer {
         key: &K,
         value: &V,
         timestamp: Timestamp,
-    ) -> Result<Delivered, ClientError> {
+    ) -> Result<RecordMetadata, ClientError> {
         let partition = self.partition(topic, key)?;
         let number = Some(partition.partition);
         self.producer.track(&partition);
@@ -262,7 +262,7 @@ impl Writer {
             let context = format!("delivery to {partition}");
             TransportError::new(ErrorKind::Unknown, context, "no offset was reported")
         })?;
-        Ok(Delivered { partition, offset })
+        Ok(RecordMetadata { partition, offset })
     }
 
     /// The partition that the key belongs to.

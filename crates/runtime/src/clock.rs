@@ -1,4 +1,4 @@
-//! The only place where time comes from.
+//! Where the runtime gets the time from.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use streams_core::{Moment, Timestamp};
 
-/// Wall-clock and monotonic time. Everything in the runtime that asks for the time asks one of
-/// these, so that a simulation can give it.
+/// Wall-clock and monotonic time. The runtime asks nothing else for the time, so a simulation can
+/// provide it.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
 
-    /// Time since some fixed moment; never goes back.
+    /// Time since some fixed moment; it never goes back.
     fn monotonic(&self) -> Duration;
 
     /// This moment by both clocks.
@@ -21,7 +21,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
         Moment::new(self.now(), self.monotonic())
     }
 
-    /// Lets time pass.
+    /// Waits for this long.
     fn sleep(&self, time: Duration);
 }
 
@@ -64,7 +64,7 @@ impl ManualClock {
         Self { millis: Arc::new(AtomicI64::new(now)) }
     }
 
-    /// Moves it on.
+    /// Moves it forward.
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.millis.fetch_add(by, Ordering::Relaxed);

@@ -1,10 +1,10 @@
-//! Named steps at which a test can have the process end, as by `kill -9`.
+//! Named steps at which a test can end the process, as by `kill -9`.
 //!
 //! With the feature `failpoints` and `HEADWATER_FAILPOINT=name:n` in the environment the process
-//! ends when it reaches the step `name` for the `n`th time. Without the feature there is nothing
-//! of this in the program.
+//! ends when it reaches the step `name` for the `n`th time. Without the feature, none of this is
+//! in the program.
 
-/// Calls `reach` with a name of its list, which tests go through.
+/// Defines the names that `reach` is called with, and a list of them for tests.
 macro_rules! failpoints {
     ($($constant:ident = $name:literal,)*) => {
         $(pub(crate) const $constant: &str = $name;)*
@@ -53,7 +53,7 @@ pub(crate) fn reach(name: &'static str) {
     if REACHED.fetch_add(1, Ordering::AcqRel) + 1 == *times {
         let id = std::process::id().to_string();
         let _ = std::process::Command::new("kill").args(["-9", &id]).status();
-        // It takes a moment.
+        // The signal takes a moment to arrive.
         loop {
             std::thread::park();
         }

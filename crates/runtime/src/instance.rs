@@ -1,137 +1,135 @@
-//! One instance of an application: member, restorer and workers, wired together.
+//! One instance of an application: member, restorers, workers and the reader of global tables,
+//! wired together.
 //!
-//! In production each has a thread that turns it; a simulation turns them one after the other, on
-//! one thread, with [`Instance::turn`].
+//! In production each has a thread ([`threads`](crate::threads)). A simulation turns them one after
+//! the other, on one thread ([`ManualApp`](crate::manual::ManualApp)).
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Wake, Waker};
-use std::time::Duration;
 
-use streams_core::{Effects, StoreProvider, Topology};
+use streams_core::{StoreProvider, Topology};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::AppError;
-use crate::globals::{GlobalReader, GlobalRows};
-use crate::mailbox::Mailbox;
-use crate::member::{Member, Notice, Placement};
-use crate::purge::{Consumed, Purger};
-use crate::restore::{Delay, Opening, Restorer};
+use crate::globals::{GlobalReader, GlobalStores};
+use crate::local_state::InstanceIdentity;
+use crate::member::{GroupMember, GroupMemberParts, LeadTopics, MemberChannels};
+use crate::messages::{Mailbox, MemberMessage, RestoreRequest, WorkerMessage};
+use crate::repartition_purge::{ConsumedOffsets, Purger};
+use crate::restore::{Restorer, RestorerChannels, RestorerParts};
 use crate::status::StatusHandle;
-use crate::topics::{Layout, Limits};
-use crate::transport::{self, MemberConfig, ProducerConfig, ReaderConfig, Transport};
-use crate::worker::{Attention, Command, LateLog, Producing, Queues, SlowAgents, Worker};
+use crate::topics::{SinkLimits, TopicMetadata};
+use crate::transport::{Member, MemberConfig, ProducerConfig, ReaderConfig, Transport};
+use crate::worker::{Worker, WorkerChannels, WorkerParts, WorkerProducer};
 
 /// What an instance is made of.
-pub(crate) struct Parts {
+pub(crate) struct InstanceParts {
     pub(crate) topology: Arc<Topology>,
     pub(crate) config: Config,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) stores: Arc<dyn StoreProvider>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) status: StatusHandle,
-    pub(crate) identity: Identity,
-    pub(crate) layout: Layout,
+    pub(crate) identity: InstanceIdentity,
+    pub(crate) metadata: TopicMetadata,
 }
 
-/// Who this instance is.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(crate) instance_id: Arc<str>,
-    /// Whether the next start of this instance has the same id: only then may it be a static
-    /// member, for the group would wait for it in vain otherwise.
-    pub(crate) is_kept: bool,
-}
-
-/// An instance, not yet or no longer driven by threads.
+/// An instance whose components are not driven by threads yet.
 pub(crate) struct Instance {
-    pub(crate) member: Member,
+    pub(crate) member: GroupMember,
     pub(crate) restorers: Vec<Restorer>,
     /// If the topology has global tables.
     pub(crate) globals: Option<GlobalReader>,
     pub(crate) workers: Vec<Worker>,
-    pub(crate) notices: Sender<Notice>,
+    pub(crate) to_member: Sender<MemberMessage>,
+}
+
+/// What restorers and workers share.
+struct Shared {
+    member: Mailbox<MemberMessage>,
+    consumed: ConsumedOffsets,
+    limits: Arc<SinkLimits>,
+    globals: Arc<GlobalStores>,
 }
 
 impl Instance {
-    /// Joins the group and makes the producers. Nothing runs yet.
-    pub(crate) fn new(parts: &Parts) -> Result<Self, AppError> {
-        let placement = Placement::new(&parts.topology, &parts.layout);
-        let transport = parts.transport.member(&member_config(parts, &placement))?;
-        let (notices, notices_in) = channel();
-        let to_member = unwoken(notices.clone());
-        let (to_restorers, inboxes): (Vec<_>, Vec<_>) = (0..parts.config.restore_threads)
-            .map(|_| channel())
-            .map(|(openings, inbox)| (unwoken(openings), inbox))
-            .unzip();
+    /// Joins the group and wires the components. Nothing runs yet.
+    pub(crate) fn new(parts: &InstanceParts) -> Result<Self, AppError> {
+        let lead_topics = LeadTopics::new(&parts.topology, &parts.metadata);
+        let transport = parts.transport.member(&member_config(parts, &lead_topics))?;
+        let (to_member, member_messages) = channel();
+        let shared = Shared {
+            // The member polls the group, and the restorers their channels, often enough.
+            member: Mailbox::without_waker(to_member.clone()),
+            consumed: ConsumedOffsets::new(&parts.topology),
+            limits: Arc::new(SinkLimits::new(
+                &parts.metadata,
+                Arc::clone(&parts.transport),
+                Arc::clone(&parts.clock),
+            )),
+            globals: Arc::new(GlobalStores::open(&parts.topology, &*parts.stores)?),
+        };
+        let mut to_restorers = Vec::new();
+        let mut requests = Vec::new();
+        for _ in 0..parts.config.restore_threads {
+            let (sender, receiver) = channel();
+            to_restorers.push(Mailbox::without_waker(sender));
+            requests.push(receiver);
+        }
         let mut workers = Vec::new();
         let mut to_workers = Vec::new();
-        let consumed = Consumed::new(&parts.topology);
-        let (log, clock) = (Arc::clone(&parts.transport), Arc::clone(&parts.clock));
-        let limits = Arc::new(Limits::new(&parts.layout, log, clock));
         for index in 0..parts.config.worker_threads {
-            let wiring = WorkerWiring {
-                restorers: to_restorers.clone(),
-                member: to_member.clone(),
-                consumed: consumed.clone(),
-                limits: Arc::clone(&limits),
-            };
-            let (worker, to_worker) = worker(parts, index, &*transport, wiring)?;
+            let (worker, to_worker) = worker(parts, index, &*transport, &to_restorers, &shared)?;
             workers.push(worker);
             to_workers.push(to_worker);
         }
-        let rows = Arc::new(GlobalRows::open(&parts.topology, &*parts.stores)?);
-        let globals = global_reader(parts, &rows)?;
-        let (log, clock) = (&parts.transport, &parts.clock);
-        let mut purger = Some(Purger::new(consumed, Arc::clone(log), Arc::clone(clock)));
-        let restorers = inboxes.into_iter().enumerate().map(|(index, inbox)| {
-            let wiring = RestorerWiring {
-                inbox,
-                workers: to_workers.clone(),
-                member: to_member.clone(),
-                globals: Arc::clone(&rows),
-                limits: Arc::clone(&limits),
-                purger: purger.take(),
-            };
-            restorer(parts, index, &*transport, wiring)
+        let globals = global_reader(parts, &shared.globals)?;
+        let mut restorers = Vec::new();
+        for (index, requests) in requests.into_iter().enumerate() {
+            let group = &*transport;
+            restorers.push(restorer(parts, index, group, requests, &to_workers, &shared)?);
+        }
+        parts.status.set_memory_budget(parts.config.memory.bytes());
+        let member = GroupMember::new(GroupMemberParts {
+            transport,
+            log: Arc::clone(&parts.transport),
+            lead_topics,
+            channels: MemberChannels {
+                messages: member_messages,
+                restorers: to_restorers,
+                workers: to_workers,
+            },
+            status: parts.status.clone(),
         });
-        let restorers = restorers.collect::<Result<_, _>>()?;
-        parts.status.budget(parts.config.memory.bytes());
-        let member = Member::new(
-            (transport, Arc::clone(&parts.transport)),
-            Arc::clone(&parts.topology),
-            placement,
-            notices_in,
-            to_restorers,
-            to_workers,
-            parts.status.clone(),
-        );
-        Ok(Self { member, restorers, globals, workers, notices })
+        Ok(Self { member, restorers, globals, workers, to_member })
     }
 }
 
-/// Who gets these looks for them by himself.
-fn unwoken<T>(sender: Sender<T>) -> Mailbox<T> {
-    Mailbox::new(sender, Arc::new(|| ()))
-}
-
-fn global_reader(parts: &Parts, rows: &Arc<GlobalRows>) -> Result<Option<GlobalReader>, AppError> {
-    let Parts { topology, layout, transport, status, clock, .. } = parts;
-    if topology.globals().is_empty() {
+fn global_reader(
+    parts: &InstanceParts,
+    stores: &Arc<GlobalStores>,
+) -> Result<Option<GlobalReader>, AppError> {
+    if parts.topology.globals().is_empty() {
         return Ok(None);
     }
-    let reader = transport.reader(&ReaderConfig::new(true))?;
-    let (rows, clock) = (Arc::clone(rows), Arc::clone(clock));
-    Ok(Some(GlobalReader::new(topology, layout, rows, (reader, clock), status.clone())))
+    Ok(Some(GlobalReader::new(
+        &parts.topology,
+        &parts.metadata,
+        Arc::clone(stores),
+        parts.transport.reader(&ReaderConfig::new(true))?,
+        Arc::clone(&parts.clock),
+        parts.status.clone(),
+    )))
 }
 
-fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {
-    let Identity { instance_id, is_kept } = &parts.identity;
+fn member_config(parts: &InstanceParts, lead_topics: &LeadTopics) -> MemberConfig {
+    let InstanceIdentity { instance_id, is_kept } = &parts.identity;
     MemberConfig {
         group_id: Arc::clone(parts.topology.application_id()),
         instance_id: is_kept.then(|| Arc::clone(instance_id)),
-        topics: placement.lead_topics(),
+        topics: lead_topics.names(),
         session_timeout: parts.config.session_timeout,
         heartbeat_interval: parts.config.heartbeat_interval,
         read_committed: parts.config.exactly_once(),
@@ -139,108 +137,85 @@ fn member_config(parts: &Parts, placement: &Placement) -> MemberConfig {
     }
 }
 
-/// Whom a restorer talks to.
-struct RestorerWiring {
-    inbox: Receiver<Opening>,
-    workers: Vec<Mailbox<Command>>,
-    member: Mailbox<Notice>,
-    globals: Arc<GlobalRows>,
-    limits: Arc<Limits>,
-    purger: Option<Purger>,
-}
-
 fn restorer(
-    parts: &Parts,
+    parts: &InstanceParts,
     index: usize,
-    member: &dyn transport::Member,
-    wiring: RestorerWiring,
+    member: &dyn Member,
+    requests: Receiver<RestoreRequest>,
+    workers: &[Mailbox<WorkerMessage>],
+    shared: &Shared,
 ) -> Result<Restorer, AppError> {
-    // Under at-least-once too: a changelog may hold what an earlier, exactly-once run aborted.
     let bytes_max = parts.config.restore_bytes();
+    // Under at-least-once too: a changelog may hold what an earlier, exactly-once run aborted.
     let reader = ReaderConfig { read_committed: true, fetch_bytes_max: bytes_max };
-    Ok(Restorer {
+    let is_first = index == 0;
+    let purger = is_first.then(|| {
+        let log = Arc::clone(&parts.transport);
+        Purger::new(shared.consumed.clone(), log, Arc::clone(&parts.clock))
+    });
+    Ok(Restorer::new(RestorerParts {
         index,
         topology: Arc::clone(&parts.topology),
         clock: Arc::clone(&parts.clock),
         stores: Arc::clone(&parts.stores),
         group: member.group(),
         reader: parts.transport.reader(&reader)?,
-        inbox: wiring.inbox,
-        workers: wiring.workers,
-        member: wiring.member,
+        channels: RestorerChannels {
+            requests,
+            workers: workers.to_vec(),
+            member: shared.member.clone(),
+        },
         status: parts.status.clone(),
-        openings: Vec::new(),
-        delay: Delay::default(),
-        misfit: Delay::default(),
         bytes_max,
-        memory_at: Duration::ZERO,
-        globals: wiring.globals,
-        limits: wiring.limits,
-        purger: wiring.purger,
-    })
-}
-
-/// Whom a worker talks to.
-struct WorkerWiring {
-    restorers: Vec<Mailbox<Opening>>,
-    member: Mailbox<Notice>,
-    consumed: Consumed,
-    limits: Arc<Limits>,
+        globals: Arc::clone(&shared.globals),
+        limits: Arc::clone(&shared.limits),
+        purger,
+    }))
 }
 
 fn worker(
-    parts: &Parts,
+    parts: &InstanceParts,
     index: usize,
-    member: &dyn transport::Member,
-    wiring: WorkerWiring,
-) -> Result<(Worker, Mailbox<Command>), AppError> {
+    member: &dyn Member,
+    restorers: &[Mailbox<RestoreRequest>],
+    shared: &Shared,
+) -> Result<(Worker, Mailbox<WorkerMessage>), AppError> {
     let config = &parts.config;
     let producer = ProducerConfig {
         transactional_id: config.exactly_once().then(|| transactional_id(parts, index)),
         transaction_timeout: config.transaction_timeout,
         buffer_bytes_max: config.producer_bytes(),
     };
-    let (transport, clock) = (Arc::clone(&parts.transport), Arc::clone(&parts.clock));
     let fetcher = member.fetcher()?;
-    let (sender, commands) = channel();
     let wake = fetcher.waker();
-    let waker = Waker::from(Arc::new(WakeWorker(Arc::clone(&wake))));
-    let worker = Worker {
+    let (sender, messages) = channel();
+    let worker = Worker::new(WorkerParts {
         index,
         config: config.clone(),
-        producing: Producing::new(
-            transport,
-            Arc::clone(&clock),
+        clock: Arc::clone(&parts.clock),
+        fetcher,
+        producer: WorkerProducer::new(
+            Arc::clone(&parts.transport),
+            Arc::clone(&parts.clock),
             producer,
-            wiring.limits,
+            Arc::clone(&shared.limits),
             config.request_timeout,
         ),
-        clock,
-        fetcher,
         group: member.group(),
-        commands,
-        restorers: wiring.restorers,
-        member: wiring.member,
-        consumed: wiring.consumed,
+        channels: WorkerChannels {
+            messages,
+            restorers: restorers.to_vec(),
+            member: shared.member.clone(),
+        },
         status: parts.status.clone(),
-        waker,
-        tasks: Vec::new(),
-        turn_of: 0,
-        queues: Queues::default(),
-        effects: Effects::new(),
-        commit_at: None,
-        commit_after: Duration::ZERO,
-        slow_agents: SlowAgents::default(),
-        unknown_since: None,
-        attention: Attention::default(),
-        status_at: Duration::ZERO,
-        late: LateLog::default(),
-    };
+        waker: Waker::from(Arc::new(WakeWorker(Arc::clone(&wake)))),
+        consumed: shared.consumed.clone(),
+    });
     Ok((worker, Mailbox::new(sender, wake)))
 }
 
-/// Stable across restarts of the same instance, and nobody else's.
-fn transactional_id(parts: &Parts, worker: usize) -> Arc<str> {
+/// Stable across restarts of the same instance, and different from those of all others.
+fn transactional_id(parts: &InstanceParts, worker: usize) -> Arc<str> {
     let application = parts.topology.application_id();
     format!("{application}-{}-{worker}", parts.identity.instance_id).into()
 }

@@ -1,37 +1,37 @@
-//! A task's lease: this instance's right to a task, from the group's assignment to its revocation.
+//! A task's lease: this instance's right to the task, from its assignment to its revocation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use streams_core::{TaskId, TaskMetrics, TopicPartition};
-
-/// The right to a task. Shared by everybody in the process who may have the task in hand; a task
-/// that arrives somewhere is looked at through its lease first.
+/// The right to a task. All components of the process that may hold the task share it, and look at
+/// it first whenever the task reaches them.
 #[derive(Debug)]
 pub(crate) struct Lease {
     state: AtomicU8,
-    /// Who this instance was in the group when it got the task. A commit under another name would
-    /// not be fenced. `None` if the client was nobody again by then.
+    /// The member id under which this instance got the task: the group would not fence a commit
+    /// under another one. `None` if the client had no member id any more by then.
     member_id: Option<Arc<str>>,
 }
 
-/// What has become of a lease; the later the worse.
+/// What has become of a lease. A later state never turns back into an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LeaseState {
-    /// The task is ours.
+    /// The task belongs to this instance.
     Held,
-    /// The group wants it back: commit, close, say so.
+    /// The group wants the task back: commit it, close it, report it.
     Revoked,
-    /// Somebody else may have it already: close, commit nothing.
+    /// Another instance may have the task already: close it, commit nothing.
     Lost,
 }
 
 impl Lease {
     pub(crate) fn new(member_id: Option<Arc<str>>) -> Arc<Self> {
-        Arc::new(Self { state: AtomicU8::new(0), member_id })
+        Arc::new(Self { state: AtomicU8::new(LeaseState::Held as u8), member_id })
     }
 
     pub(crate) fn state(&self) -> LeaseState {
+        // Acquire, with the release of `revoke` and `lose`: whoever sees a lost lease also sees
+        // what the member wrote before it, such as the task's state in the status.
         match self.state.load(Ordering::Acquire) {
             0 => LeaseState::Held,
             1 => LeaseState::Revoked,
@@ -44,37 +44,19 @@ impl Lease {
     }
 
     pub(crate) fn revoke(&self) {
-        self.state.fetch_max(1, Ordering::AcqRel);
+        self.worsen(LeaseState::Revoked);
     }
 
     pub(crate) fn lose(&self) {
-        self.state.fetch_max(2, Ordering::AcqRel);
+        self.worsen(LeaseState::Lost);
+    }
+
+    /// The maximum, and not a store: a revocation that comes after a loss must not undo it.
+    fn worsen(&self, state: LeaseState) {
+        self.state.fetch_max(state as u8, Ordering::AcqRel);
     }
 
     pub(crate) fn member_id(&self) -> Option<&Arc<str>> {
         self.member_id.as_ref()
     }
-}
-
-/// Whose a task is, by number.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) worker: usize,
-    pub(crate) restorer: usize,
-}
-
-/// A task that this instance was given: what everybody on its way needs to know.
-#[derive(Clone, Debug)]
-pub(crate) struct Assignment {
-    pub(crate) task: TaskId,
-    /// The partitions of its inputs, in the order of the sub-topology's sources.
-    pub(crate) partitions: Vec<TopicPartition>,
-    /// The changelog partitions of its tables, in their order.
-    pub(crate) changelogs: Vec<TopicPartition>,
-    /// The name under which its store is kept.
-    pub(crate) store_name: Arc<str>,
-    pub(crate) place: Place,
-    pub(crate) lease: Arc<Lease>,
-    /// What the task counted before it was last rewound.
-    pub(crate) carried: TaskMetrics,
 }

@@ -1,40 +1,45 @@
 //! Drives Headwater topologies: group membership, restore, workers, exactly-once commits.
 //!
-//! An instance has one group member, some restorers and workers, each a struct with a `turn`
-//! that does what there is to do over the traits of [`transport`], a store and a [`Clock`]. In
-//! production each has a thread.
+//! An instance has one group member, some restorers and some workers. Each is a struct whose `turn`
+//! does what there is to do, through the traits of [`transport`], a store and a [`Clock`]. In
+//! production each has a thread. They know each other's messages only (`messages`).
 //!
-//! Everything that an instance's threads say to `tracing` is inside the span `headwater`, with the
-//! fields `app` and `thread` (`member`, `restorer`, `worker`). Events carry stable field names:
-//! `app`, `instance`, `task`, `worker`, `topic`, `partition`, `offset`, `error`, `reason`.
+//! Everything that an instance's threads log with `tracing` is inside the span `headwater`, with
+//! the fields `app` and `thread` (`member`, `restorer`, `worker`, `globals`). Events have stable
+//! fields: `app`, `instance`, `task`, `worker`, `topic`, `partition`, `offset`, `error`, `reason`.
 
 mod app;
+mod assignment;
 mod client;
 mod clock;
 mod config;
 mod error;
 mod failpoint;
 mod globals;
-mod identity;
 mod instance;
 mod lease;
-mod mailbox;
+mod local_state;
+pub mod manual;
 mod member;
-mod purge;
+mod messages;
+mod repartition_purge;
 mod restore;
+mod retry;
 mod status;
-pub mod stepped;
+mod stores;
 mod threads;
 mod topics;
 pub mod transport;
 mod worker;
 
 pub use app::{App, shutdown_signal};
-pub use client::{Client, ClientError, Delivered, ReadFrom, ReadRecord, TopicReader, Writer};
+pub use client::{
+    Client, ClientError, ReadFrom, ReadRecord, RecordMetadata, RecordWriter, TopicReader,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
-    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, Tables, TaskIdle, TopologyChanges,
-    Transactions,
+    ByteSize, Config, ConfigError, Guarantee, KafkaProperties, TableStorage, TaskIdle,
+    TopologyChanges, Transactions,
 };
 pub use error::{AppError, MissingTopic, MissingTopics};
 #[cfg(feature = "failpoints")]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use streams_core::{TaskId, TaskMetrics, TopicPartition};
 
+use crate::error::AppError;
+
 /// A snapshot of everything that runs in this instance.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
@@ -104,7 +106,7 @@ impl MemoryStatus {
 
 /// Who says how much memory he uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Holder {
+pub(crate) enum MemoryOwner {
     Restorer(usize),
     Worker(usize),
 }
@@ -234,7 +236,7 @@ pub struct CommitCounters {
 #[derive(Clone, Debug, Default)]
 pub struct StatusHandle {
     status: Arc<Mutex<Status>>,
-    memory: Arc<Mutex<BTreeMap<Holder, MemoryStatus>>>,
+    memory: Arc<Mutex<BTreeMap<MemoryOwner, MemoryStatus>>>,
 }
 
 impl StatusHandle {
@@ -256,16 +258,16 @@ impl StatusHandle {
 
     /// For whoever runs an application that could not be made: it has ended with `error`.
     #[doc(hidden)]
-    pub fn failed(&self, error: &crate::AppError) {
+    pub fn failed(&self, error: &AppError) {
         self.ended(Some(error.to_string()));
     }
 
-    pub(crate) fn is_now(&self, state: AppState) {
+    pub(crate) fn set_state(&self, state: AppState) {
         self.lock().state = state;
     }
 
     /// The group has given the instance something, or nothing, to do.
-    pub(crate) fn joined(&self) {
+    pub(crate) fn set_member(&self) {
         let mut status = self.lock();
         if matches!(status.state, AppState::New | AppState::Starting) {
             status.state = AppState::Member;
@@ -285,20 +287,20 @@ impl StatusHandle {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn memory(&self) -> MutexGuard<'_, BTreeMap<Holder, MemoryStatus>> {
+    fn memory(&self) -> MutexGuard<'_, BTreeMap<MemoryOwner, MemoryStatus>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn budget(&self, bytes: usize) {
+    pub(crate) fn set_memory_budget(&self, bytes: usize) {
         self.lock().memory.budget = bytes;
     }
 
     /// How much memory `holder` uses now.
-    pub(crate) fn remembers(&self, holder: Holder, memory: MemoryStatus) {
+    pub(crate) fn set_memory(&self, holder: MemoryOwner, memory: MemoryStatus) {
         self.memory().insert(holder, memory);
     }
 
-    pub(crate) fn opened(&self, task: TaskId, worker: usize, inputs: &[TopicPartition]) {
+    pub(crate) fn task_opened(&self, task: TaskId, worker: usize, inputs: &[TopicPartition]) {
         let inputs = inputs.iter().map(|partition| InputStatus {
             topic: Arc::clone(&partition.topic),
             partition: partition.partition,
@@ -322,8 +324,8 @@ impl StatusHandle {
         self.lock().tasks.insert(task.to_string(), status);
     }
 
-    pub(crate) fn changed(&self, task: TaskId, state: TaskState, reason: &str) {
-        self.with(task, |status| {
+    pub(crate) fn set_task_state(&self, task: TaskId, state: TaskState, reason: &str) {
+        self.update_task(task, |status| {
             status.state = state;
             if status.reason != reason {
                 reason.clone_into(&mut status.reason);
@@ -331,12 +333,17 @@ impl StatusHandle {
         });
     }
 
-    pub(crate) fn restored(&self, task: TaskId, records: u64) {
+    pub(crate) fn add_restored(&self, task: TaskId, records: u64) {
         self.lock().totals.restored += records;
-        self.with(task, |status| status.restored += records);
+        self.update_task(task, |status| status.restored += records);
     }
 
-    pub(crate) fn counted(&self, task: TaskId, metrics: TaskMetrics, inputs: &[InputProgress]) {
+    pub(crate) fn set_task_metrics(
+        &self,
+        task: TaskId,
+        metrics: TaskMetrics,
+        inputs: &[InputProgress],
+    ) {
         let mut status = self.lock();
         let Status { tasks, totals, .. } = &mut *status;
         let Some(task) = tasks.get_mut(&task.to_string()) else { return };
@@ -358,7 +365,7 @@ impl StatusHandle {
         }
     }
 
-    pub(crate) fn global(&self, name: &str, topic: &Arc<str>, state: GlobalState) {
+    pub(crate) fn set_global_state(&self, name: &str, topic: &Arc<str>, state: GlobalState) {
         let mut status = self.lock();
         let table = status.globals.entry(name.to_owned()).or_insert_with(|| GlobalStatus {
             topic: Arc::clone(topic),
@@ -369,28 +376,28 @@ impl StatusHandle {
         table.state = state;
     }
 
-    pub(crate) fn global_read(&self, name: &str, records: u64) {
+    pub(crate) fn add_global_read(&self, name: &str, records: u64) {
         if let Some(table) = self.lock().globals.get_mut(name) {
             table.read += records;
         }
     }
 
-    pub(crate) fn global_skipped(&self, name: &str) {
+    pub(crate) fn add_global_skipped(&self, name: &str) {
         if let Some(table) = self.lock().globals.get_mut(name) {
             table.skipped += 1;
         }
     }
 
     /// The instance has no task any more.
-    pub(crate) fn all_closed(&self) {
+    pub(crate) fn clear_tasks(&self) {
         self.lock().tasks.clear();
     }
 
-    pub(crate) fn closed(&self, task: TaskId) {
+    pub(crate) fn task_closed(&self, task: TaskId) {
         self.lock().tasks.remove(&task.to_string());
     }
 
-    fn with(&self, task: TaskId, change: impl FnOnce(&mut TaskStatus)) {
+    fn update_task(&self, task: TaskId, change: impl FnOnce(&mut TaskStatus)) {
         if let Some(status) = self.lock().tasks.get_mut(&task.to_string()) {
             change(status);
         }

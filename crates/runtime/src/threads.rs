@@ -1,5 +1,6 @@
 //! The threads of an instance: each turns one component until it is told to stop.
 
+use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,33 +13,39 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::error::AppError;
-use crate::identity::Home;
 use crate::instance::Instance;
-use crate::member::Notice;
+use crate::local_state::LocalState;
+use crate::messages::MemberMessage;
 
-/// How long a component waits for something to do before it looks whether it is to stop.
+/// How long a component waits for something to do before it checks whether it has to stop.
 const WAIT: Duration = Duration::from_millis(50);
+
+/// How long a thread may take to end: a request to the log may have to time out first.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Threads {
     threads: Vec<JoinHandle<()>>,
-    /// Set: everybody ends as soon as he can.
+    /// Set when all threads have to end as soon as they can.
     stop: Arc<AtomicBool>,
-    notices: Sender<Notice>,
-    /// What went wrong; closed when all threads have ended.
+    to_member: Sender<MemberMessage>,
+    /// The errors of threads; closed when all threads have ended.
     failures: UnboundedReceiver<AppError>,
 }
 
 impl Threads {
-    /// `home` is let go when the last thread has ended: the state directory stays locked until
-    /// then.
-    pub(crate) fn start(instance: Instance, home: Home) -> std::io::Result<Self> {
-        let home = Arc::new(home);
-        let app = Arc::clone(instance.member.topology.application_id());
+    /// `local_state` is dropped when the last thread has ended: the state directory stays locked
+    /// until then.
+    pub(crate) fn start(
+        instance: Instance,
+        local_state: LocalState,
+        app: Arc<str>,
+    ) -> std::io::Result<Self> {
+        let local_state = Arc::new(local_state);
         let (failed, failures) = unbounded_channel();
         let stop = Arc::new(AtomicBool::new(false));
         let runtime = Handle::try_current().ok();
-        let spawner = Spawner { stop: Arc::clone(&stop), failed, runtime, home, app };
-        let Instance { mut member, restorers, globals, workers, notices } = instance;
+        let spawner = Spawner { stop: Arc::clone(&stop), failed, runtime, local_state, app };
+        let Instance { mut member, restorers, globals, workers, to_member } = instance;
         let mut threads = Vec::new();
         for mut worker in workers {
             threads.push(spawner.spawn("worker", move |stop| {
@@ -63,15 +70,16 @@ impl Threads {
         }
         threads.push(spawner.spawn("member", move |stop| {
             let result = turn_until(stop, || member.turn(WAIT));
-            // The others have nothing left to do; or, after a failure, must not go on alone.
+            // The other threads have nothing left to do; or, after a failure, must not go on
+            // without a member.
             stop.store(true, Ordering::Release);
-            // Who is no member any more has nobody to say goodbye to.
+            // An instance that is not a member any more has no group to leave.
             if !matches!(result, Err(AppError::Membership(_))) {
                 member.abandon();
             }
             result
         })?);
-        Ok(Self { threads, stop, notices, failures })
+        Ok(Self { threads, stop, to_member, failures })
     }
 
     /// The first failure; `None` when all threads have ended without one.
@@ -81,14 +89,14 @@ impl Threads {
 
     /// Asks for a graceful stop.
     pub(crate) fn stop_gracefully(&self) {
-        let _ = self.notices.send(Notice::Stop);
+        let _ = self.to_member.send(MemberMessage::Stop);
     }
 
-    /// Ends what is left, without further commits, and waits for it. Blocks; bounded by the
-    /// transport's time-outs.
+    /// Ends the threads that are left, without further commits, and waits for them. Blocks, at most
+    /// for [`END_TIMEOUT`].
     pub(crate) fn end(mut self) {
         self.stop.store(true, Ordering::Release);
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + END_TIMEOUT;
         for thread in mem::take(&mut self.threads) {
             while !thread.is_finished() && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(2));
@@ -97,13 +105,13 @@ impl Threads {
                 // A panic was reported by the thread itself.
                 let _ = thread.join();
             } else {
-                tracing::error!("a thread does not end; it is left behind");
+                tracing::error!("a thread does not end; the application ends without it");
             }
         }
     }
 }
 
-/// Whoever drops the application's future has ended it: nothing goes on behind his back.
+/// Dropping the application's future ends it, so its threads must not go on.
 impl Drop for Threads {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
@@ -114,7 +122,7 @@ struct Spawner {
     stop: Arc<AtomicBool>,
     failed: UnboundedSender<AppError>,
     runtime: Option<Handle>,
-    home: Arc<Home>,
+    local_state: Arc<LocalState>,
     app: Arc<str>,
 }
 
@@ -124,25 +132,31 @@ impl Spawner {
         name: &'static str,
         run: impl FnOnce(&AtomicBool) -> Result<(), AppError> + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
-        let (stop, failed) = (Arc::clone(&self.stop), self.failed.clone());
-        let (runtime, home) = (self.runtime.clone(), Arc::clone(&self.home));
+        let stop = Arc::clone(&self.stop);
+        let failed = self.failed.clone();
+        let runtime = self.runtime.clone();
+        let local_state = Arc::clone(&self.local_state);
         let app = Arc::clone(&self.app);
         thread::Builder::new().name(format!("headwater-{name}")).spawn(move || {
-            // So that agents can use timers and sockets of the user's tokio runtime.
+            // Agents can use timers and sockets of the user's tokio runtime.
             let _entered = runtime.as_ref().map(Handle::enter);
             let _span = tracing::info_span!("headwater", %app, thread = name).entered();
             let result = catch_unwind(AssertUnwindSafe(|| run(&stop))).unwrap_or_else(|panic| {
-                let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-                let message = message.unwrap_or_else(|| "no message".to_owned());
-                Err(AppError::Panicked { thread: name, message })
+                Err(AppError::Panicked { thread: name, message: panic_message(&*panic) })
             });
-            drop(home);
+            // Before the error is sent: the next start may need the state directory at once.
+            drop(local_state);
             if let Err(error) = result {
                 let _ = failed.send(error);
             }
         })
     }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "no message".to_owned())
 }
 
 fn turn_until(

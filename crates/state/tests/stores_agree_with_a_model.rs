@@ -38,7 +38,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn tables() -> [TableName; 2] {
-    ["one".into(), "two".into()]
+    // The second as a table with a ttl is named.
+    ["one".into(), "two/ttl".into()]
 }
 
 fn contents(store: &dyn Store, from: &[u8], to: Option<&[u8]>) -> Map {

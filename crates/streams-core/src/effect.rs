@@ -202,7 +202,8 @@ impl Effects {
             self.headers.push(to.headers.clone());
             (self.headers.len() - 1) as u32
         });
-        let (partition, timestamp) = (to.partition, to.timestamp);
+        let partition = to.partition;
+        let timestamp = to.timestamp;
         let Quick { bytes_max, last, needs_key } = self.topics[topic as usize].quick;
         let is_taken = self.bytes.len() - start <= bytes_max
             && headers.is_none()
@@ -218,7 +219,8 @@ impl Effects {
         let known = self.topics.iter().position(|known| Arc::ptr_eq(&known.name, topic));
         let index = known.or_else(|| self.topics.iter().position(|known| known.name == *topic));
         index.unwrap_or_else(|| {
-            let (name, quick) = (Arc::clone(topic), Quick::default());
+            let name = Arc::clone(topic);
+            let quick = Quick::default();
             self.topics.push(Known { name, limits: None, quick });
             self.topics.len() - 1
         }) as u32
@@ -305,7 +307,8 @@ mod tests {
 
     #[test]
     fn keeps_order_and_tells_null_from_empty() {
-        let (mut effects, topic) = (Effects::new(), Arc::from("t"));
+        let mut effects = Effects::new();
+        let topic = Arc::from("t");
         produce(&mut effects, &topic, Some(b"one"));
         produce(&mut effects, &topic, Some(b""));
         produce(&mut effects, &topic, None);
@@ -316,7 +319,8 @@ mod tests {
 
     #[test]
     fn what_is_taken_away_and_appended_again_is_the_same() {
-        let (mut effects, topics) = (Effects::new(), [Arc::from("t"), Arc::from("u")]);
+        let mut effects = Effects::new();
+        let topics = [Arc::from("t"), Arc::from("u")];
         produce(&mut effects, &topics[0], Some(b"sent before"));
         let mark = effects.mark();
         produce(&mut effects, &topics[1], Some(b"one"));
@@ -333,12 +337,14 @@ mod tests {
 
     #[test]
     fn the_last_record_can_be_taken_back() {
-        let (mut effects, topic) = (Effects::new(), Arc::from("t"));
+        let mut effects = Effects::new();
+        let topic = Arc::from("t");
         let mut headers = Headers::new();
         headers.push("h", None);
         for value in [Some(&b"one"[..]), None] {
             produce(&mut effects, &topic, Some(b"before"));
-            let (key, headers) = (None, Some(&headers));
+            let key = None;
+            let headers = Some(&headers);
             effects.push(Effect {
                 topic: &topic,
                 partition: None,
@@ -354,7 +360,8 @@ mod tests {
 
     #[test]
     fn a_failed_write_leaves_nothing_behind() {
-        let (mut effects, topic) = (Effects::new(), Arc::from("t"));
+        let mut effects = Effects::new();
+        let topic = Arc::from("t");
         let to =
             Destination { topic: &topic, partition: None, timestamp: 1, headers: &Headers::new() };
         let key = |out: &mut Vec<u8>| {

@@ -6,11 +6,11 @@ use crate::codec::{Codec, Nullable};
 use crate::error::{Cause, Failure, RecordError};
 use crate::policy::ErrorPolicy;
 use crate::record::RawRecord;
+use crate::state::read_back;
 use crate::store::StoreError;
-use crate::stored;
+use crate::stored_format::StoredFormat;
 use crate::table::Table;
 use crate::topic::Topic;
-use crate::topology::Terms;
 
 /// A topic of which every instance keeps all rows; made by
 /// [`Builder::global_table`](crate::Builder::global_table), used by
@@ -49,7 +49,7 @@ pub struct GlobalSource {
     pub(crate) name: Arc<str>,
     pub(crate) policy: ErrorPolicy,
     pub(crate) rows: Box<dyn Rows>,
-    pub(crate) terms: Terms,
+    pub(crate) terms: StoredFormat,
 }
 
 impl GlobalSource {
@@ -99,7 +99,8 @@ impl<K: 'static, V: 'static> Rows for TypedRows<K, V> {
         let key = self.topic.key.decode(record.key).map_err(Cause::DecodeKey)?;
         let value = Nullable(Arc::clone(&self.topic.value)).decode(record.value);
         let value = value.map_err(Cause::DecodeValue)?;
-        let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+        let mut key_bytes = Vec::new();
+        let mut value_bytes = Vec::new();
         if !self.table.key.encode(&key, &mut key_bytes).map_err(failed)? {
             return Err(Cause::NullKey { target: Arc::clone(&self.table.name) });
         }
@@ -116,13 +117,14 @@ impl<K: 'static, V: 'static> GlobalTable<K, V> {
     pub(crate) fn get(&self, key: &K, globals: &dyn Globals) -> Result<Option<V>, Failure> {
         let failed =
             |source| Failure::new(Cause::Encode { target: Arc::clone(&self.table.name), source });
-        let (mut key_bytes, mut value) = (Vec::new(), Vec::new());
+        let mut key_bytes = Vec::new();
+        let mut value = Vec::new();
         if !self.table.key.encode(key, &mut key_bytes).map_err(failed)?
             || !globals.get(self.index, &key_bytes, &mut value)?
         {
             return Ok(None);
         }
         let Table { name, value: codec, .. } = &self.table;
-        stored::value(name, &**codec, &value, || stored::shown(&key_bytes)).map(Some)
+        read_back::value(name, &**codec, &value, || read_back::shown(&key_bytes)).map(Some)
     }
 }

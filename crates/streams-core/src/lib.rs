@@ -19,75 +19,72 @@ mod builder;
 mod calls;
 pub mod chain;
 mod change;
-mod changelog;
 pub mod codec;
-mod cx;
 mod dsl;
 mod due;
 mod effect;
-mod entries;
 mod error;
 mod global;
-mod hashed;
-mod hot;
-mod layer;
+mod intake;
 mod limits;
 mod moment;
 mod operators;
-mod order;
-mod overlay;
-mod partition;
+mod partitioner;
 mod policy;
 mod reader;
+mod receive;
 mod record;
+mod record_id;
 mod schedule;
+mod state;
 mod store;
-mod stored;
+mod stored_format;
+mod stream_clock;
 mod table;
-mod tables;
 mod task;
+mod task_context;
+mod task_id;
+mod task_metrics;
 mod tick;
 mod topic;
 mod topology;
-mod unreleased;
 pub mod window;
 
 pub use backoff::Backoff;
 pub use builder::Builder;
-pub use calls::{Async, Call, RecordId};
+pub use calls::{Async, Call};
 pub use change::Change;
-pub use changelog::{RestoreError, TableSpec};
 pub use codec::{Codec, CodecError, JsonValue, Natural, NaturalKey};
-pub use cx::Cx;
 pub use dsl::{
-    Aggregated, BufferFull, Cogrouped, Grouped, JoinBuffers, JoinWindows, Process, SourceChain,
+    AgentBuilder, Aggregated, BufferFull, Cogrouped, Grouped, JoinBuffers, Process, SourceChain,
     Stream, Suppress, TableGrouped, TableStream, Ticks, WindowAggregated, WindowCogrouped,
     WindowGrouped,
 };
 pub use effect::{Effect, Effects};
-pub use entries::Entries;
-pub use error::{BoxError, BuildError, Cause, Failure, RecordError, TaskError};
+pub use error::{BoxError, BuildError, Cause, Failure, RecordError, StoredError, TaskError};
 pub use global::{GlobalSource, GlobalTable, Globals, Row};
 pub use limits::{MAX_MESSAGE_BYTES, RecordLimits, TopicLimits, record_bytes};
 pub use moment::Moment;
 pub use operators::{
     Output, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows,
 };
-pub use partition::partition_for;
+pub use partitioner::partition_for;
 pub use policy::{Consumed, ErrorPolicy, Retry, Start};
 pub use record::{
     Headers, OwnedBatch, OwnedRecord, RawRecord, Record, RecordBatch, Timestamp, TopicPartition,
 };
-pub use store::{Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
-pub use stored::StoredError;
+pub use record_id::RecordId;
+pub use state::changelog::{RestoreError, TableSpec};
+pub use store::{Entries, Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
 pub use table::Table;
-pub use task::{
-    InputOffset, LateRecords, Resume, SlowAgent, Step, Task, TaskCommit, TaskId, TaskMetrics,
-};
+pub use task::{InputOffset, LateRecords, Resume, SlowAgent, Step, Task, TaskCommit};
+pub use task_context::TaskContext;
+pub use task_id::TaskId;
+pub use task_metrics::TaskMetrics;
 pub use tick::{Missed, Tick};
 pub use topic::Topic;
 pub use topology::{
     Description, InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology,
     Topology,
 };
-pub use window::{Hopping, Session, Sliding, Tumbling, Windowed, Windows};
+pub use window::{Hopping, JoinWindows, Session, Sliding, Tumbling, Windowed, Windows};

@@ -6,6 +6,9 @@ use crate::record::{Headers, Timestamp};
 /// Kafka's default for `max.message.bytes`: a mebibyte, and twelve bytes for what precedes a batch.
 pub const MAX_MESSAGE_BYTES: i32 = 1_048_588;
 
+/// What fits beside an offset, of the 4,096 bytes that Kafka allows by default.
+pub(crate) const METADATA_MAX: usize = 4_000;
+
 /// A batch of format 2 before its records.
 const BATCH_HEADER: usize = 61;
 /// What a record without headers has at most beside key and value: three lengths of at most five
@@ -94,7 +97,8 @@ impl RecordLimits {
         if bytes <= self.bytes_max {
             return Ok(());
         }
-        let (bytes_max, setting) = (self.bytes_max, self.bytes_setting);
+        let bytes_max = self.bytes_max;
+        let setting = self.bytes_setting;
         let key = shown(record.key);
         Err(Cause::TooLarge { target: target(), key, bytes, bytes_max, setting })
     }

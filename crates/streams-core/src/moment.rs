@@ -79,10 +79,14 @@ mod tests {
             steps in prop::collection::vec((1..40_i64, -500..500_i64, 0..8_u8), 1..60),
         ) {
             let interval = Interval { every_ms };
-            let (mut now, mut last) = (Moment { date: 1_000, elapsed_ms: 7 }, 1_000);
+            let mut now = Moment { date: 1_000, elapsed_ms: 7 };
+            let mut last = 1_000;
             let mut anchor = interval.resume(&mut last, now);
-            let (mut all, mut times, mut lives) = (0, 0, 0);
-            let (mut since, mut since_max) = (0, every_ms);
+            let mut all = 0;
+            let mut times = 0;
+            let mut lives = 0;
+            let mut since = 0;
+            let mut since_max = every_ms;
             for (on, off, what) in steps {
                 now = Moment { date: now.date + on, elapsed_ms: now.elapsed_ms + on };
                 (all, since) = (all + on, since + on);

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chain::Receive;
 use crate::moment::Moment;
 use crate::operators::TIMESTAMP_MAX;
+use crate::receive::Receive;
 use crate::record::Timestamp;
 use crate::schedule::Schedule;
 
@@ -151,7 +151,8 @@ impl Ticking {
                 self.go_on_from(schedule, self.done.saturating_add(off));
             }
         }
-        let (date, interval) = (self.date(schedule, now), self.next.map(|next| next - self.done));
+        let date = self.date(schedule, now);
+        let interval = self.next.map(|next| next - self.done);
         let ahead = self.done.saturating_sub(date);
         // One interval is waited for, so that nothing happens twice; more would be silence.
         if interval.is_some_and(|interval| ahead > interval) {
@@ -257,7 +258,9 @@ mod tests {
             let schedule = Schedule::Every(every);
             let mut now = at(100_000, 7);
             let mut ticking = Ticking::resume(&schedule, None, None, now);
-            let (mut last, mut since, mut since_max) = (100_000, 0, every);
+            let mut last = 100_000;
+            let mut since = 0;
+            let mut since_max = every;
             for (on, off, what) in steps {
                 now = at(now.date + on, now.elapsed_ms + on);
                 since += on;

@@ -103,7 +103,8 @@ fn windows_of_idle_input_close_when_they_are_over_and_not_by_the_date() {
 
 fn batches() -> Topology {
     let app = Builder::new("batches");
-    let (from, to) = (input(), output());
+    let from = input();
+    let to = output();
     app.agent("adds", &from).sends(&to).run(move |mut numbers: Records<String, i64>, cx| {
         let to = output();
         async move {

@@ -50,7 +50,9 @@ fn with_agent(retry: Retry, now: &Now) -> Topology {
     let agent = app.agent("call", &input()).consumed(consumed).writes(&counts);
     let now = Arc::clone(now);
     agent.sends(&output()).sends(&counted).run(move |mut calls: Records<_, Call>, cx: Context| {
-        let (now, counts, counted) = (Arc::clone(&now), counts.clone(), counted.clone());
+        let now = Arc::clone(&now);
+        let counts = counts.clone();
+        let counted = counted.clone();
         async move {
             while let Some(call) = calls.next().await {
                 let count = cx.table(&counts).update(&call.key, |count| *count += 1)?;

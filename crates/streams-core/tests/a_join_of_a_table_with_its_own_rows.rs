@@ -6,7 +6,8 @@ use headwater_testkit::TopologyTest;
 
 #[test]
 fn a_sum_over_the_kept_join_is_right() {
-    let (topic, sum) = (Topic::<String, i64>::new("rows"), Table::<String, i64>::new("sum"));
+    let topic = Topic::<String, i64>::new("rows");
+    let sum = Table::<String, i64>::new("sum");
     let app = Builder::new("t");
     let rows = app.table(&topic, &Table::new("rows"));
     let next = rows.map_values(|_, number| number + 1);

@@ -255,7 +255,8 @@ fn a_restart_gives_an_agent_what_it_had_not_acknowledged_and_operators_nothing_t
     assert_eq!(turn(&mut first), [-1, 1, -2, -3]);
     let commit = first.prepare_commit(&mut Effects::new()).expect("commits");
     let mut second = task(topology());
-    let (offset, metadata) = (commit.offsets[0].offset, commit.offsets[0].metadata.clone());
+    let offset = commit.offsets[0].offset;
+    let metadata = commit.offsets[0].metadata.clone();
     second.resume(&[Resume { offset, metadata, committed: true }], 0).expect("resumes");
     second.enqueue(0, records(&all));
     // It waits again in the middle of its second record: nobody sees what it sent.

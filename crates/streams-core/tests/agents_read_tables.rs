@@ -55,13 +55,15 @@ fn ranges_hold_what_the_agent_has_just_written() {
 #[test]
 fn windows_of_a_key_are_read_and_each_table_says_how_it_is_asked() {
     let app = Builder::new("t");
-    let (windowed, plain) = (Table::<u64, u64>::new("windowed"), Table::<u64, u64>::new("plain"));
+    let windowed = Table::<u64, u64>::new("windowed");
+    let plain = Table::<u64, u64>::new("plain");
     let windows = Tumbling::of(Duration::from_millis(10)).retention(Duration::from_millis(50));
     app.stream(&numbers()).group_by_key().window(windows).count(&windowed);
     app.stream(&numbers()).group_by_key().count(&plain);
     let agent = app.agent("a", &numbers()).reads(&windowed).reads(&plain).sends(&out());
     agent.run(move |mut records: Records<u64, i64>, cx: Context| {
-        let (windowed, plain) = (windowed.clone(), plain.clone());
+        let windowed = windowed.clone();
+        let plain = plain.clone();
         async move {
             while let Some(Record { key, timestamp, .. }) = records.next().await {
                 let mut found = Vec::new();

@@ -67,14 +67,17 @@ fn committed(task: &mut Task) -> i64 {
 fn random_answers_failures_and_restarts_give_what_one_at_a_time_would() {
     for seed in 0..300 {
         let mut dice = Dice::new(seed);
-        let (service, agents) = (Service::default(), 2 + dice.below(4));
+        let service = Service::default();
+        let agents = 2 + dice.below(4);
         let on_stream = dice.below(2) == 0;
         let keys = ["a", "b", "c", "d", "e"];
         let all: Vec<_> = (0..20).map(|value| (keys[dice.below(5)], 1 + value)).collect();
         let poisoned: BTreeSet<i64> = (0..20).filter(|_| dice.below(6) == 0).collect();
         let mut running = task(asking(&service, agents, on_stream));
         running.enqueue(0, records(&all));
-        let (mut sent, mut done, mut most) = (Vec::new(), 0, 0);
+        let mut sent = Vec::new();
+        let mut done = 0;
+        let mut most = 0;
         for _ in 0..2_000 {
             let sent_now = turn(&mut running);
             if dice.below(30) == 0 {

@@ -68,7 +68,7 @@ struct Work {
 
 impl Work {
     fn fails(&self, value: i64) -> bool {
-        value % 11 == 0 && self.own % 2 == 0
+        value % 6 == 3 && (self.own + self.total) % 2 == 0
     }
 
     fn sent(&self, value: i64) -> i64 {
@@ -82,7 +82,7 @@ impl Work {
 
 /// Whether it cannot be decoded.
 fn is_broken(value: i64) -> bool {
-    value % 13 == 0
+    value % 8 == 0
 }
 
 fn uses_total(value: i64) -> bool {
@@ -103,7 +103,7 @@ fn read(
     let total = if uses_total(order.value) { rows.get(&TOTAL.into())?.unwrap_or(0) } else { 0 };
     let mut all = 0;
     if uses_all(order.value) {
-        for row in rows.range("a".to_owned().."z".to_owned())? {
+        for row in rows.range("a".to_owned().."c".to_owned())? {
             all += row?.1;
         }
     }
@@ -175,7 +175,7 @@ fn model(all: &[Order], ttl_ms: Option<i64>) -> (Vec<i64>, BTreeMap<String, i64>
             let row = rows.get(key).filter(|(at, _)| is_there(*at, now));
             row.map_or(0, |(_, value)| *value)
         };
-        let keys = rows.keys().filter(|key| *key != TOTAL && uses_all(*value));
+        let keys = rows.keys().filter(|key| key.as_str() < "c" && uses_all(*value));
         let work = Work {
             own: get(key),
             total: if uses_total(*value) { get(TOTAL) } else { 0 },

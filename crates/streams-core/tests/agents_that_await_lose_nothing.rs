@@ -63,7 +63,8 @@ fn asker(policy: ErrorPolicy) -> Topology {
 
 /// What a worker sends after each of some turns: topics, keys and values.
 fn turned(task: &mut Task, turns: usize) -> Vec<(String, String, i64)> {
-    let (mut effects, mut sent) = (Effects::new(), Vec::new());
+    let mut effects = Effects::new();
+    let mut sent = Vec::new();
     for _ in 0..turns {
         task.advance(0, &mut effects).expect("goes on");
         task.step(0, 1_000, &mut effects).expect("goes on");
@@ -85,7 +86,8 @@ fn a_skipped_record_leaves_nothing_that_it_sent_before_it_waited() {
     let alerts: Vec<_> = sent.iter().filter(|sent| sent.0 == "alerts").collect();
     let keys: Vec<_> = alerts.iter().map(|alert| (&*alert.1, alert.2)).collect();
     let after = |key: &str| format!("after it, and longer than before {key}");
-    let (of_a, of_c) = (after("a"), after("c"));
+    let of_a = after("a");
+    let of_c = after("c");
     assert_eq!(keys, [("before a", 1), (&*of_a, 1), ("before c", 2), (&*of_c, 2)]);
 }
 

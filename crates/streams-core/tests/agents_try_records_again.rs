@@ -67,7 +67,8 @@ fn topology(policy: ErrorPolicy, away: &Arc<AtomicBool>) -> Topology {
     let agent = agent.sends(&Topic::<String, i64>::new("counted"));
     let away = Arc::clone(away);
     agent.sends(&out()).run(move |mut orders: Records<String, i64>, cx| {
-        let (counts, away) = (counts.clone(), Arc::clone(&away));
+        let counts = counts.clone();
+        let away = Arc::clone(&away);
         async move {
             while let Some(order) = orders.next().await {
                 let count = cx.table(&counts).update(&order.key, |count| *count += 1)?;
@@ -165,13 +166,16 @@ fn those_that_the_agent_was_to_have_next_wait_too() {
 
 #[test]
 fn a_record_that_is_in_hand_again_is_given_again_after_a_crash() {
-    let (tries, is_open) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let tries = Arc::new(AtomicU32::new(0));
+    let is_open = Arc::new(AtomicBool::new(false));
     let app = Builder::new("t");
     let policy = retry().then(ErrorPolicy::Fail);
     let agent = app.agent("call", &orders()).consumed(consumed(policy)).sends(&out());
-    let (counted, gate) = (Arc::clone(&tries), Arc::clone(&is_open));
+    let counted = Arc::clone(&tries);
+    let gate = Arc::clone(&is_open);
     agent.run(move |mut orders: Records<String, i64>, cx| {
-        let (tries, gate) = (Arc::clone(&counted), Arc::clone(&gate));
+        let tries = Arc::clone(&counted);
+        let gate = Arc::clone(&gate);
         async move {
             while let Some(order) = orders.next().await {
                 if order.value < 0 {

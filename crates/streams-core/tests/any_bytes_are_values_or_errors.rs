@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_streams_core::codec::{Bytes, Codec, Json, SessionWindowed, Text, TimeWindowed};
+use headwater_streams_core::codec::{Bytes, Codec, Json, Text};
+use headwater_streams_core::window::{SessionWindowed, TimeWindowed};
 use headwater_streams_core::{
     Backoff, Builder, Consumed, Effects, ErrorPolicy, Headers, Hopping, JoinBuffers, JoinWindows,
     Natural, OwnedBatch, OwnedRecord, Resume, Session, Sliding, StoreProvider, Suppress, Table,
@@ -88,11 +89,13 @@ fn of_codecs() {
         holds(dice, &headwater_streams_core::codec::Postcard, one.clone());
         #[cfg(feature = "bincode")]
         holds(dice, &headwater_streams_core::codec::Bincode::<1_048_576>, one);
-        let (float, text) = (number(dice) as f64 / 3.0, format!("{}", number(dice)));
+        let float = number(dice) as f64 / 3.0;
+        let text = format!("{}", number(dice));
         holds(dice, &Json, float);
         holds(dice, &Text, float);
         holds(dice, &Bytes, float);
-        let (whole, natural) = (number(dice), Some(number(dice) as u64));
+        let whole = number(dice);
+        let natural = Some(number(dice) as u64);
         holds(dice, &Text, whole);
         holds(dice, &String::codec(), text.clone());
         holds(dice, &Option::<u64>::codec(), natural);
@@ -111,7 +114,8 @@ fn seconds(count: u64) -> Duration {
 fn everything() -> Topology {
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
-    let (left, right) = (Topic::<String, i64>::new("left"), Topic::<String, i64>::new("right"));
+    let left = Topic::<String, i64>::new("left");
+    let right = Topic::<String, i64>::new("right");
     let stream = app.stream(&left).shared();
     let sum = |a: i64, b: i64| a.wrapping_add(b);
     stream.clone().group_by_key().reduce(&Table::json("sums"), sum);
@@ -199,7 +203,8 @@ fn hostile(dice: &mut Dice, valid: &[OwnedRecord]) -> OwnedRecord {
     let none = OwnedRecord::default();
     let one = if valid.is_empty() { &none } else { one_of(dice, valid) };
     let timestamp = if dice.below(3) == 0 { number(dice) } else { one.timestamp };
-    let (key, value) = (hurt(dice, one.key.as_deref()), hurt(dice, one.value.as_deref()));
+    let key = hurt(dice, one.key.as_deref());
+    let value = hurt(dice, one.value.as_deref());
     OwnedRecord { offset: 0, timestamp, key, value, headers: Headers::new() }
 }
 
@@ -214,7 +219,8 @@ fn is_no_panic(result: Result<(), TestError>, test: &TopologyTest) {
 #[test]
 fn of_changelogs_and_of_what_travels_between_tasks() {
     fuzz(2, |dice| {
-        let (mut test, mut at_s) = (TopologyTest::new(everything()), 100);
+        let mut test = TopologyTest::new(everything());
+        let mut at_s = 100;
         (0..3).for_each(|_| feed(dice, &mut test, &mut at_s).expect("valid records"));
         for _ in 0..=dice.below(4) {
             let topic = match dice.below(5) {
@@ -279,7 +285,8 @@ fn go_on(dice: &mut Dice, task: &mut Task, resume: Resume) -> Result<(), TaskErr
     task.advance(201_000 + dice.below(100_000) as i64, &mut effects)?;
     let commit = task.prepare_commit(&mut effects)?;
     let committed = &commit.offsets[0];
-    let (offset, metadata) = (committed.offset, committed.metadata.clone());
+    let offset = committed.offset;
+    let metadata = committed.metadata.clone();
     let resumed = task.resume(&[Resume { offset, metadata, committed: true }], 400_000);
     resumed.expect("what was committed is plausible");
     Ok(())

@@ -42,7 +42,8 @@ fn send(test: &mut TopologyTest, value: i64) -> Result<(), String> {
 }
 
 fn raw(key: Option<&[u8]>, value: Option<&[u8]>, timestamp: i64) -> OwnedRecord {
-    let (key, value) = (key.map(Into::into), value.map(Into::into));
+    let key = key.map(Into::into);
+    let value = value.map(Into::into);
     OwnedRecord { key, value, timestamp, ..OwnedRecord::default() }
 }
 

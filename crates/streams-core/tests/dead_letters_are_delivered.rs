@@ -18,7 +18,8 @@ fn failing(error: usize) -> Topology {
 }
 
 fn record(value: &[u8]) -> OwnedRecord {
-    let (key, value) = (Some(b"k"[..].into()), Some(value.into()));
+    let key = Some(b"k"[..].into());
+    let value = Some(value.into());
     OwnedRecord { key, value, timestamp: 7, ..OwnedRecord::default() }
 }
 

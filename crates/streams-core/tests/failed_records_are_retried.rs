@@ -97,7 +97,8 @@ fn it_comes_again_as_it_was() {
     headers.push("trace", Some(b"7"));
     headers.push("none", None);
     let value = Some(1_000_i64.to_be_bytes()[..].into());
-    let (key, timestamp) = (Some(b"k"[..].into()), 77);
+    let key = Some(b"k"[..].into());
+    let timestamp = 77;
     let record = OwnedRecord { offset: 0, timestamp, key, value, headers };
     test.send_raw("in", record.clone()).expect("processed");
     test.crash().expect("restores");

@@ -18,7 +18,9 @@ fn sales() -> Topic<String, i64> {
 
 /// Lets an hour pass, each time to when the task wants to be woken; how often that was.
 fn wakeups(task: &mut Task) -> u32 {
-    let (mut effects, mut now, mut count) = (Effects::new(), 0, 0);
+    let mut effects = Effects::new();
+    let mut now = 0;
+    let mut count = 0;
     task.observe(0, true, false);
     while let Some(at) = task.next_wakeup().filter(|at| *at <= 60 * MINUTE) {
         now = at.max(now);

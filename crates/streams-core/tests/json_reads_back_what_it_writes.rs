@@ -175,7 +175,8 @@ fn send(test: &mut TopologyTest, key: &str, value: f64, seconds: i64) {
 
 #[test]
 fn only_the_record_that_made_it_so_is_an_error_of_tables_buffers_and_joins() {
-    let (sums, slow) = (Topic::<String, f64>::new("sums"), Topic::new("slow"));
+    let sums = Topic::<String, f64>::new("sums");
+    let slow = Topic::new("slow");
     let joined = Topic::<String, f64>::new("joined");
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
@@ -205,7 +206,8 @@ fn only_the_record_that_made_it_so_is_an_error_of_tables_buffers_and_joins() {
 
 #[test]
 fn an_absent_value_is_a_tombstone_of_topics_and_tables() {
-    let (input, output) = (numbers(), Topic::<String, Option<f64>>::json("output"));
+    let input = numbers();
+    let output = Topic::<String, Option<f64>>::json("output");
     let lasts = Table::<String, Option<f64>>::json("lasts");
     let app = Builder::new("t");
     let stream = app.stream(&input).shared();

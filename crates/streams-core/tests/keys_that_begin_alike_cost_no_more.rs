@@ -202,7 +202,8 @@ fn a_key_costs_the_same_whatever_other_keys_begin_with() {
         ("suppress", suppressed),
     ];
     for (name, topology) in topologies {
-        let (alone, among) = (visits(topology(), fixed), visits(topology(), begins_alike));
+        let alone = visits(topology(), fixed);
+        let among = visits(topology(), begins_alike);
         for (visits, others) in [(alone, "of one width"), (among, "that begin alike")] {
             assert!(visits <= 2, "{name}: {visits} entries for a record, beside keys {others}");
         }

@@ -6,7 +6,8 @@ use headwater_testkit::TopologyTest;
 
 #[test]
 fn of_thirty_two_operators() {
-    let (numbers, out) = (Topic::<String, i64>::new("numbers"), Topic::<String, i64>::new("out"));
+    let numbers = Topic::<String, i64>::new("numbers");
+    let out = Topic::<String, i64>::new("out");
     let rates = Topic::<String, i64>::new("rates");
     let app = Builder::new("long");
     let rates_table: GlobalTable<String, i64> = app.global_table(&rates, &Table::new("rates"));

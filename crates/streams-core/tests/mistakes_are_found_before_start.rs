@@ -88,7 +88,8 @@ fn a_table_that_nobody_writes() {
 #[test]
 fn ttls_that_cannot_be() {
     use headwater_streams_core::Tumbling;
-    let (app, second) = (Builder::new("t"), Duration::from_secs(1));
+    let app = Builder::new("t");
+    let second = Duration::from_secs(1);
     let grouped = || app.stream(&orders()).group_by_key();
     let table = |name: &str| Table::<String, u64>::new(name);
     grouped().count(&table("short").ttl(second / 2_000));
@@ -117,7 +118,8 @@ fn ttls_that_cannot_be() {
 #[test]
 fn joins_of_streams_whose_keys_changed() {
     let app = Builder::new("t");
-    let (left, right) = (app.stream(&orders()), app.stream(&Topic::<String, i64>::new("right")));
+    let left = app.stream(&orders());
+    let right = app.stream(&Topic::<String, i64>::new("right"));
     let changed = left.select_key(|key, _| format!("{key}!"));
     let windows = JoinWindows::within(Duration::from_secs(1));
     changed.join(right, windows, &JoinBuffers::json("pairs"), |_, a, b| a + b).to(&Topic::<

@@ -76,7 +76,8 @@ fn ranges_are_those_of_a_sorted_map() {
 #[test]
 fn rows_of_the_store_and_of_the_transaction_are_one_range() {
     let app = Builder::new("t");
-    let (words, kept) = (Topic::<String, i64>::new("words"), Table::<String, i64>::new("kept"));
+    let words = Topic::<String, i64>::new("words");
+    let kept = Table::<String, i64>::new("kept");
     let process = app.stream(&words).process::<String, i64>("p").table(&kept);
     let sums = process.each(move |word, cx| {
         let mut table = cx.table(&kept)?;
@@ -102,7 +103,8 @@ fn rows_of_the_store_and_of_the_transaction_are_one_range() {
 #[test]
 fn a_table_that_is_only_read_is_not_written() {
     let app = Builder::new("t");
-    let (orders, seen) = (Topic::<String, i64>::new("orders"), Table::<String, u64>::new("seen"));
+    let orders = Topic::<String, i64>::new("orders");
+    let seen = Table::<String, u64>::new("seen");
     app.stream(&orders).group_by_key().count(&seen);
     let table = seen.clone();
     let process = app.stream(&orders).process::<String, i64>("p").reads(&seen);
@@ -117,7 +119,8 @@ fn a_table_that_is_only_read_is_not_written() {
 fn tables_that_have_no_row_for_the_reader_are_refused_before_the_start() {
     let app = Builder::new("t");
     let orders = Topic::<String, i64>::new("orders");
-    let (minute, buffers) = (Duration::from_secs(60), JoinBuffers::json("pairs"));
+    let minute = Duration::from_secs(60);
+    let buffers = JoinBuffers::json("pairs");
     let shared = app.stream(&orders).shared();
     let joined =
         shared.clone().join(shared, JoinWindows::within(minute), &buffers, |_, a, b| a + b);
@@ -134,7 +137,8 @@ fn tables_that_have_no_row_for_the_reader_are_refused_before_the_start() {
 #[test]
 fn a_table_that_nobody_declared() {
     let app = Builder::new("t");
-    let (orders, seen) = (Topic::<String, i64>::new("orders"), Table::<String, u64>::new("seen"));
+    let orders = Topic::<String, i64>::new("orders");
+    let seen = Table::<String, u64>::new("seen");
     let process = app.stream(&orders).process::<String, i64>("p");
     let _ = process.each(move |order, cx| cx.table(&seen)?.put(&order.key, &0));
     let mut test = TopologyTest::new(app.build().unwrap());

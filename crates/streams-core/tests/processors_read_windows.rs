@@ -45,7 +45,8 @@ fn kept() -> Table<String, Vec<i64>> {
 
 /// The kind of range, and two times.
 fn span(ask: &[i64]) -> Span {
-    let (from, to) = (ask[1], ask[2]);
+    let from = ask[1];
+    let to = ask[2];
     match ask[0] {
         0 => (Bound::Unbounded, Bound::Unbounded),
         1 => (Bound::Included(from), Bound::Excluded(to)),
@@ -179,7 +180,8 @@ fn check(
                 test.send_record(&events(), event).unwrap();
             }
             Step::Ask(key, ask) => {
-                let (key, time) = ("k".repeat(*key), span(ask));
+                let key = "k".repeat(*key);
+                let time = span(ask);
                 test.send_record(&asks(), Record::new(key.clone(), ask.clone(), 0)).unwrap();
                 let mut expected: Vec<_> = dump(&mut test, windows, &key)
                     .into_iter()
@@ -193,7 +195,8 @@ fn check(
                 prop_assert_eq!(found, vec![(key, expected)], "at step {}", step);
             }
         }
-        let (found, expected) = (test.take(&answers_at_once()), calm.take(&answers_at_once()));
+        let found = test.take(&answers_at_once());
+        let expected = calm.take(&answers_at_once());
         prop_assert_eq!(found.unwrap(), expected.unwrap(), "at step {}", step);
     }
     Ok(())
@@ -208,7 +211,9 @@ proptest! {
         retention in 0..60_i64, sends_closed in any::<bool>(), steps in steps(),
         mishaps in Mishaps::any(),
     ) {
-        let (size, grace, retention) = (millis(size), millis(grace), millis(retention));
+        let size = millis(size);
+        let grace = millis(grace);
+        let retention = millis(retention);
         let advance = millis(advance).min(size);
         match kind {
             0 => {
@@ -239,7 +244,8 @@ proptest! {
     ) {
         let app = Builder::new("model");
         let windows = Tumbling::of(millis(10)).grace(millis(20)).retention(millis(70));
-        let (counts, found) = (Table::<String, u64>::new("counts"), Topic::new("found"));
+        let counts = Table::<String, u64>::new("counts");
+        let found = Topic::new("found");
         app.stream(&events()).group_by_key().window(windows).count(&counts);
         let table = counts.clone();
         let process = app.stream(&events()).process::<String, u64>("sum").reads(&counts);
@@ -254,7 +260,8 @@ proptest! {
         sums.to(&found);
         let mut test = TopologyTest::new(app.build().unwrap());
         mishaps.begin(&mut test);
-        let (mut time, mut counted) = (0, Vec::<(usize, i64)>::new());
+        let mut time = 0;
+        let mut counted = Vec::<(usize, i64)>::new();
         for (step, (key, on, ago)) in steps.into_iter().enumerate() {
             let at = (time + on - ago).max(0);
             time = time.max(at);
@@ -276,9 +283,11 @@ proptest! {
 #[test]
 fn many_windows_are_read_page_by_page() {
     let app = Builder::new("t");
-    let (all, some) = (Topic::<String, u64>::new("all"), Topic::<String, u64>::new("some"));
+    let all = Topic::<String, u64>::new("all");
+    let some = Topic::<String, u64>::new("some");
     let day = Duration::from_secs(86_400);
-    let (tables, asks) = (["tumbling", "sessions"].map(Table::<String, u64>::new), events());
+    let tables = ["tumbling", "sessions"].map(Table::<String, u64>::new);
+    let asks = events();
     let stream = app.stream(&events()).shared();
     let windows = Tumbling::of(millis(10)).retention(day);
     stream.clone().group_by_key().window(windows).count(&tables[0]);
@@ -319,7 +328,8 @@ fn many_windows_are_read_page_by_page() {
 #[test]
 fn a_session_is_looked_up_by_a_moment_in_it() {
     let app = Builder::new("t");
-    let (pays, out) = (Topic::<String, i64>::new("pays"), Topic::<String, u64>::new("out"));
+    let pays = Topic::<String, i64>::new("pays");
+    let out = Topic::<String, u64>::new("out");
     let sessions = Session::of(Duration::from_secs(30)).grace(Duration::from_secs(60));
     let clicks = Table::<String, u64>::new("clicks");
     app.stream(&events()).group_by_key().window(sessions).count(&clicks);
@@ -383,7 +393,8 @@ fn a_reader_sees_what_was_written_up_to_the_record_in_hand() {
         let table = counts.clone();
         let process = app.stream(&events()).process::<String, u64>(name).reads(&counts);
         let read = process.each(move |event, cx| {
-            let (key, time) = (event.key, event.timestamp..=event.timestamp);
+            let key = event.key;
+            let time = event.timestamp..=event.timestamp;
             let found = cx.table(&table)?.windows(&key, time)?.next().transpose()?;
             cx.forward(Record::new(key, found.map_or(0, |(_, n)| n), event.timestamp))
         });

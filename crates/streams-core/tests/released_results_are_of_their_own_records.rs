@@ -26,7 +26,8 @@ fn send(test: &mut TopologyTest, topic: &str, key: &str, at_s: i64) {
     let mut headers = Headers::new();
     headers.push("trace", Some(format!("{key}{at_s}").as_bytes()));
     headers.push("nothing", None);
-    let (key, value) = (key.as_bytes(), at_s.to_be_bytes());
+    let key = key.as_bytes();
+    let value = at_s.to_be_bytes();
     test.queue_raw(
         topic,
         0,
@@ -143,7 +144,8 @@ fn a_window_that_a_later_record_closes_has_none_of_its_headers() {
 #[test]
 fn an_unmatched_result_has_no_headers_and_the_next_result_has_its_own() {
     let topology = windowed(|app| {
-        let (left, right) = (app.stream(&input()), app.stream(&Topic::new("right")));
+        let left = app.stream(&input());
+        let right = app.stream(&Topic::new("right"));
         let windows = JoinWindows::within(seconds(1));
         let joined = |_: &String, left: &i64, right: Option<&i64>| left + right.unwrap_or(&0);
         left.left_join(right, windows, &JoinBuffers::json("pairs"), joined).to(&output());
@@ -176,7 +178,8 @@ fn what_a_later_portion_lets_out_is_of_its_own_record_too() {
     assert_eq!(run_in_portions(closed, &records), [none("a", 1), none("b", 2), none("c", 3)]);
 
     let alone = windowed(|app| {
-        let (left, right) = (app.stream(&input()), app.stream(&Topic::new("right")));
+        let left = app.stream(&input());
+        let right = app.stream(&Topic::new("right"));
         let windows = JoinWindows::within(seconds(10));
         let joined = |_: &String, left: &i64, right: Option<&i64>| left + right.unwrap_or(&0);
         left.left_join(right, windows, &JoinBuffers::json("pairs"), joined).to(&output());

@@ -5,7 +5,8 @@ mod mishaps;
 
 use std::time::Duration;
 
-use headwater_streams_core::codec::{Json, SessionWindowed};
+use headwater_streams_core::codec::Json;
+use headwater_streams_core::window::SessionWindowed;
 use headwater_streams_core::{
     Builder, Consumed, Hopping, Record, Session, Sliding, Table, Topic, Topology, Tumbling,
     Windowed, Windows,
@@ -73,7 +74,9 @@ fn with_windows(setting: Setting, windows: impl Windows + Clone) -> Topology {
 
 fn topology(setting: Setting) -> Topology {
     let Setting { length, advance, grace, retention, .. } = setting;
-    let (length, advance, grace) = (millis(length), millis(advance), millis(grace));
+    let length = millis(length);
+    let advance = millis(advance);
+    let grace = millis(grace);
     let retention = millis(retention.unwrap_or(0));
     match setting.kind {
         Kind::Tumbling => {
@@ -127,7 +130,8 @@ proptest! {
         let mut kept = TopologyTest::new(topology(setting));
         let mut plain = TopologyTest::new(topology(Setting { retention: None, ..setting }));
         mishaps.begin(&mut kept);
-        let (mut time, mut closed) = (0, std::collections::BTreeSet::new());
+        let mut time = 0;
+        let mut closed = std::collections::BTreeSet::new();
         for (step, (is_left, key, on, behind)) in steps.into_iter().enumerate() {
             let at = (time + on - behind).max(0);
             time = time.max(at);

@@ -139,7 +139,8 @@ fn records_whose_offsets_were_not_committed_come_again_and_do_not_wait_twice() {
 
 /// Takes the rows away whose keys begin with this byte.
 fn lose(stores: &SurvivingStores, kind: u8) {
-    let (mut store, mut keys) = (store(stores), Vec::new());
+    let mut store = store(stores);
+    let mut keys = Vec::new();
     let mut note = |key: &[u8], _: &[u8]| {
         keys.push(key.to_vec());
         std::ops::ControlFlow::Continue(())

@@ -5,7 +5,8 @@ mod mishaps;
 
 use std::time::Duration;
 
-use headwater_streams_core::codec::{Json, SessionWindowed};
+use headwater_streams_core::codec::Json;
+use headwater_streams_core::window::SessionWindowed;
 use headwater_streams_core::{
     Builder, Consumed, Record, Session, Table, Topic, Topology, Windowed,
 };

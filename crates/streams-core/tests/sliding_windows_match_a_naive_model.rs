@@ -6,7 +6,8 @@ mod mishaps;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headwater_streams_core::codec::{Json, SessionWindowed};
+use headwater_streams_core::codec::Json;
+use headwater_streams_core::window::SessionWindowed;
 use headwater_streams_core::{Builder, Record, Sliding, Table, Topic, Topology, Windowed};
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
@@ -117,7 +118,9 @@ proptest! {
     ) {
         let mut test = TopologyTest::new(setting.topology());
         mishaps.begin(&mut test);
-        let (mut records, mut before, mut time) = (Vec::new(), State::new(), 0);
+        let mut records = Vec::new();
+        let mut before = State::new();
+        let mut time = 0;
         let is_over = |window: &Windowed<String>, time| window.end + setting.grace < time;
         for (step, (on, behind, key)) in steps.into_iter().enumerate() {
             let at = (time + on - behind.min(setting.grace)).max(0);

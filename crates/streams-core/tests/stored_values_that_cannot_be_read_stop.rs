@@ -94,7 +94,8 @@ impl Codec<i64> for Changing {
 
 /// Sends two records that are read well, then makes unreadable what is kept, and sends a third.
 fn third_record(topology: impl FnOnce(&Builder, Changing)) -> (TopologyTest, TestError) {
-    let (app, codec) = (Builder::new("t"), Changing::default());
+    let app = Builder::new("t");
+    let codec = Changing::default();
     app.on_error(ErrorPolicy::Skip);
     topology(&app, codec.clone());
     let mut test = TopologyTest::new(app.build().expect("valid"));
@@ -176,7 +177,8 @@ fn of_buffers_and_stores_of_joins() {
 
 #[test]
 fn of_global_tables() {
-    let (codes, codec) = (Topic::<String, i64>::new("codes"), Changing::default());
+    let codes = Topic::<String, i64>::new("codes");
+    let codec = Changing::default();
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
     let global = app.global_table(&codes, &Table::with("global", Bytes, codec.clone()));

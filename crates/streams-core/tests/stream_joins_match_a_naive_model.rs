@@ -58,7 +58,8 @@ fn topology(bounds: Bounds) -> Topology {
         let by_value = Consumed::new().timestamps(|record: &Record<Key, Several>| record.value.0);
         app.stream_with(&topic(name), by_value).flat_map_values(|value: Several| value.1)
     };
-    let (left, right) = (stream("left"), stream("right"));
+    let left = stream("left");
+    let right = stream("right");
     let joined = match bounds.kind {
         Kind::Inner => left.join(right, windows, &buffers, |_, l, r| (Some(*l), Some(*r))),
         Kind::Left => left.left_join(right, windows, &buffers, |_, l, r| (Some(*l), r.copied())),
@@ -118,7 +119,8 @@ impl Model {
             let kept = (before + after + grace).max(self.reach(is_left) + grace + 1);
             newest.map_or(i64::MIN, |newest| newest - kept + 1)
         };
-        let (from, to) = (at - self.reach(!is_left), at + self.reach(is_left));
+        let from = at - self.reach(!is_left);
+        let to = at + self.reach(is_left);
         let from = from.max(kept_from(!is_left));
         let is_partner = |index: &usize| {
             let one = self.all[*index].0;
@@ -221,7 +223,9 @@ proptest! {
     ) {
         let mut test = TopologyTest::new(topology(bounds));
         mishaps.begin(&mut test);
-        let (mut time, mut all, mut found) = (0, Vec::new(), Vec::new());
+        let mut time = 0;
+        let mut all = Vec::new();
+        let mut found = Vec::new();
         // The last record comes when all the others are over.
         let end = Arrival { is_left: true, key: 9, at: 1_000_000, count: 1 };
         for (step, arrival) in arrivals.into_iter().chain([end]).enumerate() {

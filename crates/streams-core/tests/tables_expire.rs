@@ -86,7 +86,8 @@ fn told(table: TableStream<'_, String, i64>) {
 fn processor(app: &Builder, ttl: i64) {
     let process = app.stream(&input()).process::<String, Option<i64>>("write").table(&rows(ttl));
     let written = process.each(move |record, cx| {
-        let (table, Record { key, value, timestamp }) = (rows(ttl), record);
+        let table = rows(ttl);
+        let Record { key, value, timestamp } = record;
         let mut rows = cx.table(&table)?;
         match value {
             Some(BROKEN) => {
@@ -174,7 +175,8 @@ impl Model {
             told.push((key.to_owned(), None, written + self.ttl));
             self.rows.remove(key);
         }
-        let (mut value, mut at) = (value, at);
+        let mut value = value;
+        let mut at = at;
         if let (Writer::Sum, Some((sum, written))) = (self.writer, self.rows.get(key)) {
             (value, at) = (value.map(|n| n + sum), at.max(*written));
         }
@@ -237,7 +239,8 @@ proptest! {
         mishaps.begin(&mut test);
         let mut model = Model { writer, ttl, time: 0, rows: BTreeMap::new() };
         for (step, (key, on, behind, value)) in steps.into_iter().enumerate() {
-            let (key, at) = ("k".repeat(key), (model.time + on - behind).max(0));
+            let key = "k".repeat(key);
+            let at = (model.time + on - behind).max(0);
             mishaps.before(step, &mut test);
             test.send_record(&input(), Record::new(key.clone(), value, at)).unwrap();
             let before = model.clone();
@@ -303,8 +306,10 @@ fn many_rows_that_go_at_once_are_gone_at_once() {
 #[test]
 fn joins_lose_the_row_when_it_goes() {
     let app = Builder::new("t");
-    let (left, right) = (Topic::<String, i64>::new("left"), Topic::<String, i64>::new("right"));
-    let (joined, asked) = (Topic::new("joined"), Topic::new("asked"));
+    let left = Topic::<String, i64>::new("left");
+    let right = Topic::<String, i64>::new("right");
+    let joined = Topic::new("joined");
+    let asked = Topic::new("asked");
     let table = Table::<String, i64>::new("left").ttl(Duration::from_millis(10));
     let left_rows = app.table(&left, &table);
     let right_rows = app.table(&right, &Table::new("right"));
@@ -335,7 +340,8 @@ fn joins_lose_the_row_when_it_goes() {
 #[test]
 fn an_aggregate_begins_again() {
     let app = Builder::new("t");
-    let (numbers, out) = (Topic::<String, i64>::new("numbers"), Topic::<String, u64>::new("out"));
+    let numbers = Topic::<String, i64>::new("numbers");
+    let out = Topic::<String, u64>::new("out");
     let counts = Table::new("counts").ttl(Duration::from_secs(60));
     app.stream(&numbers).group_by_key().count(&counts).to(&out);
     let mut test = TopologyTest::new(app.build().unwrap());

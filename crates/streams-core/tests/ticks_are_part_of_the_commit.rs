@@ -133,7 +133,8 @@ fn a_week_that_was_missed_is_made_up_for_in_portions() {
     let mut first = task(every_second(Missed::All));
     first.resume(&[resume("")], NOON).expect("resumes");
     let mut kept = turn(&mut first, NOON).1;
-    let (week, mut count) = (NOON + 7 * 24 * HOUR, 0);
+    let week = NOON + 7 * 24 * HOUR;
+    let mut count = 0;
     // A life for each portion: what is committed in between is enough to go on.
     for _ in 0..3 {
         let mut task = task(every_second(Missed::All));

@@ -297,7 +297,8 @@ fn task(topology: &Arc<Topology>, changelogs: &BTreeMap<Arc<str>, Vec<OwnedRecor
     let mut store = SurvivingStores::new().open("0-0", &names).expect("opens");
     for (table, spec) in tables.iter().enumerate() {
         let log = changelogs.get(spec.changelog()).cloned().unwrap_or_default();
-        let (batch, mut entries) = (OwnedBatch::from(log), Entries::new());
+        let batch = OwnedBatch::from(log);
+        let mut entries = Entries::new();
         (0..batch.len())
             .for_each(|index| spec.restore(&batch.record(index), &mut entries).expect("an entry"));
         entries.sort();
@@ -342,7 +343,8 @@ fn try_case(case: &Case, seed: u64) -> usize {
     portions.run(&mut Some(dice));
     let Case { name, .. } = case;
     assert!(portions.metadata_max <= 4_096, "{name}: metadata of {}", portions.metadata_max);
-    let (found, expected) = (by_key(portions.out), by_key(at_once.out));
+    let found = by_key(portions.out);
+    let expected = by_key(at_once.out);
     let differ = found.iter().zip(&expected).find(|(found, expected)| found != expected);
     assert_eq!(differ, None, "{name}, seed {seed}");
     assert_eq!(found.len(), expected.len(), "{name}, seed {seed}");

@@ -115,7 +115,8 @@ fn idle_input_without_idle_after_waits_for_a_record() {
 
 #[test]
 fn of_a_cogrouped_table_when_all_streams_have_passed_it() {
-    let (ins, outs) = (Topic::<Key, i64>::new("ins"), Topic::<Key, i64>::new("outs"));
+    let ins = Topic::<Key, i64>::new("ins");
+    let outs = Topic::<Key, i64>::new("outs");
     let app = Builder::new("t");
     let both = app.stream(&ins).group_by_key().cogroup(|sum: &mut i64, _, n| *sum += n);
     let both = both.with(app.stream(&outs).group_by_key(), |sum, _, n| *sum -= n);
@@ -141,7 +142,8 @@ fn of_a_cogrouped_table_when_all_streams_have_passed_it() {
 
 #[test]
 fn of_a_cogrouped_table_although_another_stream_begins_late() {
-    let (ins, outs) = (Topic::<Key, i64>::new("ins"), Topic::<Key, i64>::new("outs"));
+    let ins = Topic::<Key, i64>::new("ins");
+    let outs = Topic::<Key, i64>::new("outs");
     let app = Builder::new("t");
     let both = app.stream(&ins).group_by_key().cogroup(|sum: &mut i64, _, n| *sum += n);
     let both = both.with(app.stream(&outs).group_by_key(), |sum, _, n| *sum -= n);

@@ -8,7 +8,8 @@ mod calendar;
 use std::time::Duration;
 
 use calendar::{CalendarDays, HOUR, name};
-use headwater_streams_core::codec::{Json, Text, TimeWindowed};
+use headwater_streams_core::codec::{Json, Text};
+use headwater_streams_core::window::TimeWindowed;
 use headwater_streams_core::{
     BufferFull, Builder, Record, Suppress, Table, Topic, Topology, Windowed,
 };
@@ -63,7 +64,8 @@ fn taken(test: &mut TopologyTest) -> Vec<(String, u64)> {
 fn each_day_ends_by_itself(mut test: TopologyTest, crashes: bool) {
     let days = days();
     for (day, ends) in days.bounds().windows(2).take(9).enumerate() {
-        let (start, end) = (ends[0], ends[1]);
+        let start = ends[0];
+        let end = ends[1];
         send(&mut test, end - HOUR);
         taken(&mut test);
         send(&mut test, end + HOUR - 1);
@@ -97,7 +99,8 @@ fn idle_input_lets_each_close_when_it_is_over() {
     let hour = Duration::from_secs(3600);
     let mut test = TopologyTest::new(closed(days().idle_after(1_000)));
     for (day, hours) in [(2, 23), (7, 25)] {
-        let (start, end) = (days().bounds()[day], days().bounds()[day + 1]);
+        let start = days().bounds()[day];
+        let end = days().bounds()[day + 1];
         send(&mut test, start);
         taken(&mut test);
         test.advance(hour * hours).expect("runs");
@@ -111,7 +114,8 @@ fn idle_input_lets_each_close_when_it_is_over() {
 #[test]
 fn none_is_forgotten_before_it_is_closed() {
     let mut test = TopologyTest::new(closed(days()));
-    let (start, end) = (days().bounds()[7], days().bounds()[8]);
+    let start = days().bounds()[7];
+    let end = days().bounds()[8];
     send(&mut test, start);
     // Of another key, past what a usual day lasts.
     let other = Record::new("coffee".to_owned(), 1, end + HOUR - 1);

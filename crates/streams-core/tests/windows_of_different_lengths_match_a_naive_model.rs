@@ -6,7 +6,8 @@ mod mishaps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headwater_streams_core::codec::{Json, SessionWindowed};
+use headwater_streams_core::codec::Json;
+use headwater_streams_core::window::SessionWindowed;
 use headwater_streams_core::window::{
     Base, Naming, Near, Plan, Unmerged, Window, Windowed, Windows,
 };
@@ -155,7 +156,8 @@ proptest! {
         let mut open = BTreeMap::<(Timestamp, String), Vec<i64>>::new();
         // What is held back is let go by the time of the changes; a record for no window makes
         // none.
-        let (mut time, mut changes_time) = (0, 0);
+        let mut time = 0;
+        let mut changes_time = 0;
         let closes_at = |start: &Timestamp| windows.ends[start] + grace;
         for (step, (on, behind, key, is_bad)) in steps.into_iter().enumerate() {
             mishaps.before(step, &mut test);

@@ -69,7 +69,7 @@ impl Job {
     }
 }
 
-/// The seeds are any: nobody attacks the floor.
+/// Any seeds work: the floor is not attacked.
 fn counts() -> HashMap<Box<[u8]>, u64, ahash::RandomState> {
     HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4))
 }

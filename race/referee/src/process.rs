@@ -88,7 +88,7 @@ fn pids() -> impl Iterator<Item = u32> {
 /// A process, its parent, and its times with those of the children it has waited for.
 fn times(pid: u32) -> Option<(u32, (u32, f64))> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may have spaces and parentheses of its own.
+    // The name, in parentheses, may itself have spaces and parentheses.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let ticks: u64 = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
     Some((pid, (fields.get(1)?.parse().ok()?, ticks as f64 / TICKS)))

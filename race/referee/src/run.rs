@@ -128,7 +128,7 @@ impl<'a> Entry<'a> {
         self.race.cluster.delete(&self.app_id)
     }
 
-    /// Each instance has a state directory of its own.
+    /// Each instance has its own state directory.
     fn start(&self, input: &str, instance: usize) -> Result<App> {
         let race = self.race;
         let state = self.state.join(instance.to_string());

@@ -3,7 +3,7 @@
 use crate::job::JOBS;
 use crate::run::Run;
 
-/// A run must have so many, or its figures say little.
+/// A run must have this many commits, or its figures say little.
 const COMMITS_MIN: f64 = 20.0;
 
 /// Which way is better.
@@ -148,8 +148,8 @@ fn line(runs: &[Run], job: &str, column: &Column, peer: &str) -> Option<String> 
     ))
 }
 
-/// The floor's median: where there is one that parses as everybody does, of that. J3 and J4 have
-/// no floor of their own, and are held against the one of J2.
+/// The floor's median. If a floor parses as all programs do, it is that one's. J3 and J4 have no
+/// floor and are compared with that of J2.
 fn floor(runs: &[Run], job: &str, column: &Column) -> Option<f64> {
     let job = if ["J3", "J4"].contains(&job) { "J2" } else { job };
     let of = |peer| median(&figures(runs, job, peer, Some(column.figure)));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Tables};
+use super::{Config, TableStorage};
 
 /// A configuration that cannot be used, in words.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +58,7 @@ impl Config {
         if self.commit_interval() >= self.transaction_timeout {
             return Err(ConfigError::new("commit_interval must be below transaction_timeout"));
         }
-        if self.tables() == Tables::Rocksdb && self.state_dir.is_none() {
+        if self.tables() == TableStorage::Rocksdb && self.state_dir.is_none() {
             return Err(ConfigError::new("tables = \"rocksdb\" needs a state_dir"));
         }
         Ok(self)

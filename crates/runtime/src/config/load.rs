@@ -232,7 +232,7 @@ mod tests {
         let everything = Config {
             commit_interval: Some(Duration::from_secs(1)),
             state_dir: Some("state".into()),
-            tables: Some(crate::config::Tables::Memory),
+            tables: Some(crate::config::TableStorage::Memory),
             instance_id: Some("one".into()),
             replication: Some(3),
             ..Config::default()

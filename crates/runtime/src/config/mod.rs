@@ -60,9 +60,9 @@ pub struct Config {
     /// Where tables and the instance's identity are kept. Default: none, which is fine for tables
     /// in memory; with RocksDB tables it is needed.
     pub state_dir: Option<PathBuf>,
-    /// Where tables are kept. Default: [`Tables::Memory`] without a `state_dir`,
-    /// [`Tables::Rocksdb`] with one.
-    pub tables: Option<Tables>,
+    /// Where tables are kept. Default: [`TableStorage::Memory`] without a `state_dir`,
+    /// [`TableStorage::Rocksdb`] with one.
+    pub tables: Option<TableStorage>,
     /// Names this instance among those of the application; part of its transactional ids. Default:
     /// made once and kept in the state directory; without one, random for each start.
     pub instance_id: Option<Arc<str>>,
@@ -141,7 +141,7 @@ pub enum TopologyChanges {
 /// Where tables are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tables {
+pub enum TableStorage {
     /// In memory; each start restores them from their changelogs.
     Memory,
     /// In RocksDB under the state directory; a start restores what is missing.
@@ -220,8 +220,9 @@ impl Config {
     }
 
     /// Where tables are kept, or the default that follows from the state directory.
-    pub fn tables(&self) -> Tables {
-        let by_dir = if self.state_dir.is_some() { Tables::Rocksdb } else { Tables::Memory };
+    pub fn tables(&self) -> TableStorage {
+        let by_dir =
+            if self.state_dir.is_some() { TableStorage::Rocksdb } else { TableStorage::Memory };
         self.tables.unwrap_or(by_dir)
     }
 

@@ -1,13 +1,13 @@
 //! Global tables: every instance keeps all rows of some topics, beside its tasks.
 //!
-//! No group and no transaction is involved: the topics themselves are what makes the tables
-//! durable. A table's rows and the positions up to which they were read are entries of one table
-//! of a store, so that they can never disagree.
+//! They need no group and no transaction: their topics make them durable. A table's rows and the
+//! positions up to which they were read are entries of one table of a store, so they are always as
+//! of the same record.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `mod.rs` | the rows, as tasks look them up |
-//! | `reader.rs` | reads the topics: whole before the first task starts, then on and on |
+//! | `mod.rs` | the stores, where tasks look rows up |
+//! | `reader.rs` | reads the topics: to their ends before the first task starts, then on and on |
 
 mod reader;
 
@@ -19,24 +19,26 @@ use streams_core::{
     Entries, Globals, Store, StoreBatch, StoreError, StoreProvider, TableBatch, Timestamp, Topology,
 };
 
-use crate::restore::open_or_rebuild;
+use crate::stores::open_or_rebuild;
+
 pub(crate) use reader::GlobalReader;
 
-/// The rows of all global tables of this instance.
-pub(crate) struct GlobalRows {
+/// The stores of all global tables of this instance.
+pub(crate) struct GlobalStores {
     tables: Vec<GlobalStore>,
-    /// Set once, when every table has been brought up to its topic's end.
-    ready: AtomicBool,
+    /// Set once, when every table has reached its topic's end.
+    is_ready: AtomicBool,
 }
 
-/// One global table. What is shared by all workers is locked for each look-up.
+/// One global table. All workers share it, and lock it for each look-up.
 struct GlobalStore(Mutex<Box<dyn Store>>);
 
-/// How far a partition of a global table's topic was read, and when.
+/// How far a partition of a global table's topic was read.
 #[derive(Clone, Copy)]
-struct Place {
-    /// The next offset.
-    position: i64,
+struct StoredPosition {
+    /// The next offset to read.
+    offset: i64,
+    /// The wall-clock time at which it was stored.
     at: Timestamp,
 }
 
@@ -45,51 +47,52 @@ const ROW: u8 = 1;
 /// First byte of the store keys of positions; the partition follows.
 const POSITION: u8 = 0;
 
-impl GlobalRows {
+impl GlobalStores {
     pub(crate) fn open(
         topology: &Topology,
         stores: &dyn StoreProvider,
     ) -> Result<Self, StoreError> {
         let mut tables = Vec::new();
         for source in topology.globals() {
-            let (name, table) = (format!("global-{}", source.name()), Arc::clone(source.name()));
-            let store = open_or_rebuild(stores, &name, &[table])?;
+            let name = format!("global-{}", source.name());
+            let store = open_or_rebuild(stores, &name, &[Arc::clone(source.name())])?;
             tables.push(GlobalStore(Mutex::new(store)));
         }
-        let ready = AtomicBool::new(tables.is_empty());
-        Ok(Self { tables, ready })
+        let is_ready = AtomicBool::new(tables.is_empty());
+        Ok(Self { tables, is_ready })
     }
 
     /// Whether tasks may start.
     pub(crate) fn are_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.is_ready.load(Ordering::Acquire)
     }
 
     fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
+        self.is_ready.store(true, Ordering::Release);
     }
 
-    /// Where reading of a partition stands; `None` if nothing was read yet.
-    fn place(&self, table: usize, partition: i32) -> Result<Option<Place>, StoreError> {
+    /// How far a partition was read; `None` if nothing of it was.
+    fn position(&self, table: usize, partition: i32) -> Result<Option<StoredPosition>, StoreError> {
         let mut value = Vec::new();
         let found = self.tables[table].lock().get(0, &position_key(partition), &mut value)?;
-        let ([position, at], []) = value.as_chunks::<8>() else { return Ok(None) };
-        let (position, at) = (i64::from_be_bytes(*position), i64::from_be_bytes(*at));
-        Ok(found.then_some(Place { position, at }))
+        let ([offset, at], []) = value.as_chunks::<8>() else { return Ok(None) };
+        let position =
+            StoredPosition { offset: i64::from_be_bytes(*offset), at: i64::from_be_bytes(*at) };
+        Ok(found.then_some(position))
     }
 
-    /// Applies rows (sorted, each key once) of a partition with the position behind them, at the
-    /// wall-clock time `at`.
+    /// Applies rows of a partition (sorted, each key once) and, in the same batch, the position
+    /// after them.
     fn apply(
         &self,
         table: usize,
         partition: i32,
-        position: i64,
+        position: StoredPosition,
         rows: &BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
-        at: Timestamp,
     ) -> Result<(), StoreError> {
-        let position = [position.to_be_bytes(), at.to_be_bytes()].concat();
-        // The position's key is less than those of all rows.
+        let StoredPosition { offset, at } = position;
+        let position = [offset.to_be_bytes(), at.to_be_bytes()].concat();
+        // Entries are sorted by key, and the position's key is less than those of all rows.
         let mut entries = Entries::new();
         entries.push(&position_key(partition), Some(&position));
         entries.extend(rows.iter().map(|(key, value)| (row_key(key), value.as_ref())));
@@ -113,7 +116,7 @@ impl GlobalStore {
     }
 }
 
-impl Globals for GlobalRows {
+impl Globals for GlobalStores {
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
         self.tables[table].lock().get(0, &row_key(key), value)
     }

@@ -7,62 +7,79 @@ use std::time::Duration;
 
 use streams_core::{ErrorPolicy, RecordBatch, Timestamp, TopicPartition, Topology};
 
-use super::{GlobalRows, Place};
+use super::{GlobalStores, StoredPosition};
 use crate::clock::Clock;
 use crate::error::AppError;
-use crate::restore::STALE_MS;
 use crate::status::{GlobalState, StatusHandle};
-use crate::topics::Layout;
+use crate::stores::STALE_MS;
+use crate::topics::TopicMetadata;
 use crate::transport::{ErrorKind, Fetched, Reader, TransportError};
 
 /// Records taken from the log at a time.
 const RECORDS_MAX: usize = 10_000;
-/// How long a look-up of a partition's bounds may take; others may be waiting.
-const LOOK_UP: Duration = Duration::from_millis(500);
+
+/// How long a look-up of a partition's bounds may block, since others may wait their turn.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Brings global tables up to date, and keeps them so.
 pub(crate) struct GlobalReader {
     topology: Arc<Topology>,
-    rows: Arc<GlobalRows>,
+    stores: Arc<GlobalStores>,
     reader: Box<dyn Reader>,
     clock: Arc<dyn Clock>,
-    partitions: Vec<Followed>,
+    partitions: Vec<GlobalPartition>,
     status: StatusHandle,
 }
 
 /// A partition of a global table's topic.
-struct Followed {
+struct GlobalPartition {
     table: usize,
     partition: TopicPartition,
-    /// Where reading stands, and the end that it must reach before tasks start; not known yet at
-    /// the beginning.
-    place: Option<(i64, i64)>,
+    /// `None` until it is decided where to begin.
+    progress: Option<ReadProgress>,
+}
+
+/// How far a partition was read.
+#[derive(Clone, Copy)]
+struct ReadProgress {
+    /// The next offset to read.
+    position: i64,
+    /// The end that must be reached before tasks start.
+    target: i64,
+}
+
+/// What is known of a partition before it is read.
+struct PartitionStart {
+    stored: Option<StoredPosition>,
+    begin: i64,
+    end: i64,
 }
 
 impl GlobalReader {
     pub(crate) fn new(
         topology: &Arc<Topology>,
-        layout: &Layout,
-        rows: Arc<GlobalRows>,
-        (reader, clock): (Box<dyn Reader>, Arc<dyn Clock>),
+        metadata: &TopicMetadata,
+        stores: Arc<GlobalStores>,
+        reader: Box<dyn Reader>,
+        clock: Arc<dyn Clock>,
         status: StatusHandle,
     ) -> Self {
         let mut partitions = Vec::new();
         for (table, source) in topology.globals().iter().enumerate() {
-            status.global(source.name(), source.topic(), GlobalState::Restoring);
-            for partition in 0..layout.partitions(source.topic()).unwrap_or(0) {
+            status.set_global_state(source.name(), source.topic(), GlobalState::Restoring);
+            for partition in 0..metadata.partitions(source.topic()).unwrap_or(0) {
                 let partition = TopicPartition::new(Arc::clone(source.topic()), partition);
-                partitions.push(Followed { table, partition, place: None });
+                partitions.push(GlobalPartition { table, partition, progress: None });
             }
         }
-        Self { topology: Arc::clone(topology), rows, reader, clock, partitions, status }
+        Self { topology: Arc::clone(topology), stores, reader, clock, partitions, status }
     }
 
     /// Reads what has come. Waits at most `wait` for something.
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
-        if self.partitions.iter().any(|one| one.place.is_none()) {
+        if self.partitions.iter().any(|one| one.progress.is_none()) {
             let started = self.start();
-            return started.or_else(|error| later(error, wait));
+            return started.or_else(|error| retry_later(error, wait));
         }
         match self.reader.poll(wait, RECORDS_MAX) {
             Ok(fetched) => {
@@ -70,48 +87,52 @@ impl GlobalReader {
                     self.apply(&partition, &*batch)?;
                 }
             }
-            Err(error) => later(error.into(), wait)?,
+            Err(error) => retry_later(error.into(), wait)?,
         }
-        if !self.rows.are_ready() {
-            self.look_whether_ready();
+        if !self.stores.are_ready() {
+            self.update_readiness();
         }
         Ok(())
     }
 
     /// A graceful end.
     pub(crate) fn stop(&self) {
-        if let Err(error) = self.rows.flush() {
-            tracing::warn!(%error, "a global table was not flushed; its tail will be read again");
+        if let Err(error) = self.stores.flush() {
+            tracing::warn!(%error,
+                "a global table was not flushed; the next start reads its last records again");
         }
     }
 
     /// Decides for each table from where to read it.
     fn start(&mut self) -> Result<(), AppError> {
-        for table in 0..self.topology.globals().len() {
-            let mut places = Vec::new();
-            for one in self.partitions.iter().filter(|one| one.table == table) {
-                let (begin, end) = self.reader.bounds(&one.partition, LOOK_UP)?;
-                let place = self.rows.place(table, one.partition.partition)?;
-                places.push((place, begin, end));
-            }
-            let stale = self.clock.now() - STALE_MS;
-            let fit = places.iter().all(|(place, begin, end)| {
-                place.is_none_or(|place| place.fits(*begin..=*end, stale))
-            });
-            if !fit {
-                // The topic was truncated, or deleted and made anew, or its tombstones may have
-                // been compacted away: which rows are still in it cannot be told.
-                let name = self.topology.globals()[table].name();
-                tracing::warn!(table = %name,
-                    "the global table does not fit its topic: it is cleared and read again");
-                self.rows.clear(table)?;
-            }
-            let followed = self.partitions.iter_mut().filter(|one| one.table == table);
-            for (one, (place, begin, end)) in followed.zip(places) {
-                let from = place.filter(|_| fit).map_or(begin, |place| place.position);
-                self.reader.add(&one.partition, from)?;
-                one.place = Some((from, end));
-            }
+        (0..self.topology.globals().len()).try_for_each(|table| self.start_table(table))
+    }
+
+    fn start_table(&mut self, table: usize) -> Result<(), AppError> {
+        let mut starts = Vec::new();
+        for one in self.partitions.iter().filter(|one| one.table == table) {
+            let (begin, end) = self.reader.bounds(&one.partition, LOOK_UP_TIMEOUT)?;
+            let stored = self.stores.position(table, one.partition.partition)?;
+            starts.push(PartitionStart { stored, begin, end });
+        }
+        let stale = self.clock.now() - STALE_MS;
+        let is_usable = starts.iter().all(|PartitionStart { stored, begin, end }| {
+            stored.is_none_or(|stored| stored.is_usable(*begin..=*end, stale))
+        });
+        if !is_usable {
+            // The topic was truncated, or deleted and created again, or its tombstones may have
+            // been compacted away. Nothing tells which of the table's rows are still in it.
+            let name = self.topology.globals()[table].name();
+            tracing::warn!(table = %name,
+                "the global table does not fit its topic; clearing it and reading it again");
+            self.stores.clear(table)?;
+        }
+        let partitions = self.partitions.iter_mut().filter(|one| one.table == table);
+        for (one, PartitionStart { stored, begin, end }) in partitions.zip(starts) {
+            let stored = stored.filter(|_| is_usable);
+            let position = stored.map_or(begin, |stored| stored.offset);
+            self.reader.add(&one.partition, position)?;
+            one.progress = Some(ReadProgress { position, target: end });
         }
         Ok(())
     }
@@ -121,68 +142,76 @@ impl GlobalReader {
         partition: &TopicPartition,
         batch: &dyn RecordBatch,
     ) -> Result<(), AppError> {
-        let followed = self.partitions.iter_mut().find(|one| one.partition == *partition);
-        let (Some(one), Some(last)) = (followed, batch.len().checked_sub(1)) else { return Ok(()) };
+        let Some(last) = batch.len().checked_sub(1) else { return Ok(()) };
+        let found = self.partitions.iter_mut().find(|one| one.partition == *partition);
+        let Some(one) = found else { return Ok(()) };
         let source = &self.topology.globals()[one.table];
         let mut rows = BTreeMap::new();
         for index in 0..batch.len() {
             match source.row(partition.partition, &batch.record(index)) {
                 Ok((key, value)) => drop(rows.insert(key, value)),
                 Err(error) if *source.policy() == ErrorPolicy::Skip => {
-                    tracing::warn!(table = %source.name(), %error, "a record is no row: skipped");
-                    self.status.global_skipped(source.name());
+                    tracing::warn!(table = %source.name(), %error,
+                        "a record is not a row of the global table; skipped");
+                    self.status.add_global_skipped(source.name());
                 }
                 Err(error) => {
-                    let (table, error) = (source.name().clone(), Box::new(error));
-                    return Err(AppError::Global { table, error });
+                    let table = Arc::clone(source.name());
+                    return Err(AppError::Global { table, error: Box::new(error) });
                 }
             }
         }
-        let position = batch.record(last).offset + 1;
-        self.rows.apply(one.table, partition.partition, position, &rows, self.clock.now())?;
-        if let Some((read, _)) = &mut one.place {
-            *read = position;
+        let offset = batch.record(last).offset + 1;
+        let position = StoredPosition { offset, at: self.clock.now() };
+        self.stores.apply(one.table, partition.partition, position, &rows)?;
+        if let Some(progress) = &mut one.progress {
+            progress.position = offset;
         }
-        self.status.global_read(source.name(), batch.len() as u64);
+        self.status.add_global_read(source.name(), batch.len() as u64);
         Ok(())
     }
 
-    fn look_whether_ready(&mut self) {
+    /// Lets tasks start once every partition has reached its target.
+    fn update_readiness(&mut self) {
         for one in &mut self.partitions {
-            let Some((read, end)) = &mut one.place else { return };
-            // It also passes what it does not deliver: markers, aborted and compacted records.
-            *read = self.reader.position(&one.partition).unwrap_or(*read).max(*read);
-            if read < end {
+            let Some(progress) = &mut one.progress else { return };
+            // The reader also passes what it does not deliver: markers, aborted records, compacted
+            // ones.
+            let read = self.reader.position(&one.partition).unwrap_or(progress.position);
+            progress.position = progress.position.max(read);
+            if progress.position < progress.target {
                 return;
             }
         }
         for source in self.topology.globals() {
-            self.status.global(source.name(), source.topic(), GlobalState::Following);
+            self.status.set_global_state(source.name(), source.topic(), GlobalState::Following);
         }
         tracing::info!("global tables are up to date");
-        self.rows.set_ready();
+        self.stores.set_ready();
     }
 }
 
-impl Place {
-    /// Whether reading may go on here in a topic with these bounds; `stale` is the time before
-    /// which a table is too old to miss anything.
-    fn fits(&self, bounds: RangeInclusive<i64>, stale: Timestamp) -> bool {
-        bounds.contains(&self.position) && (self.at >= stale || self.position == *bounds.end())
+impl StoredPosition {
+    /// Whether reading may go on here in a topic with these bounds. A table from before `stale` may
+    /// have missed tombstones that were compacted away, unless there was nothing to read.
+    fn is_usable(&self, bounds: RangeInclusive<i64>, stale: Timestamp) -> bool {
+        bounds.contains(&self.offset) && (self.at >= stale || self.offset == *bounds.end())
     }
 }
 
-/// What may work later is tried again at the next turn.
-fn later(error: AppError, wait: Duration) -> Result<(), AppError> {
-    let AppError::Transport(cause) = &error else { return Err(error) };
-    if !may_pass(cause) {
-        return Err(error);
+/// Waits with an error that may pass by the next turn, and returns any other.
+fn retry_later(error: AppError, wait: Duration) -> Result<(), AppError> {
+    match &error {
+        AppError::Transport(cause) if is_retriable(cause) => {
+            tracing::debug!(%error, "global tables cannot be read at the moment; retrying");
+            std::thread::sleep(wait);
+            Ok(())
+        }
+        _ => Err(error),
     }
-    tracing::debug!(%error, "global tables cannot be read at the moment");
-    std::thread::sleep(wait);
-    Ok(())
 }
 
-fn may_pass(error: &TransportError) -> bool {
+/// Reading has no effect, so an unknown outcome is retriable too.
+fn is_retriable(error: &TransportError) -> bool {
     matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Unknown)
 }

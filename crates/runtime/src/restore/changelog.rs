@@ -1,81 +1,90 @@
 //! Reading changelogs into stores.
 
+use std::mem;
 use std::time::Duration;
 
 use streams_core::{
     Entries, RecordBatch, Store, StoreError, TableBatch, Timestamp, TopicPartition,
 };
 
-use super::opening::{Opening, Stage};
+use super::restoring_task::{RestorePhase, RestoringTask};
 use super::{RECORDS_MAX, Restorer};
 use crate::error::AppError;
 use crate::failpoint::{self, reach};
 use crate::status::TaskState;
+use crate::stores::STALE_MS;
 use crate::transport::{ErrorKind, Fetched};
 
 /// A table on its way to its changelog's end.
 pub(super) struct TableRestore {
     table: usize,
     pub(super) changelog: TopicPartition,
+    /// Where reading began.
     from: i64,
-    /// How far it was read.
+    /// The next offset to read.
     position: i64,
+    /// The end to be reached.
     target: i64,
-    /// Where it ended when the offsets were committed from which the task goes on.
-    known_end: Option<i64>,
-    /// Something was committed behind that.
+    /// Where the changelog ended when the offsets were committed from which the task goes on.
+    committed_end: Option<i64>,
+    /// Something was committed after that end.
     pub(super) is_ahead: bool,
-    /// What was read and is not yet applied.
-    collected: Entries,
-    /// Left alone for so long that nothing of its changelog may be missing.
+    /// Entries that were read and not applied yet.
+    unapplied: Entries,
+    /// Not updated for so long that no record of its changelog may be missing.
     is_stale: bool,
 }
 
-/// A table that was left alone for longer than this is not brought up to date but made anew: the
-/// tombstones of what was deleted meanwhile may be gone from the changelog, which keeps them for
-/// `delete.retention.ms`, a day.
-pub(crate) const STALE_MS: i64 = 12 * 60 * 60 * 1000;
+/// What is known of a changelog when its restore begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChangelogBounds {
+    /// The first offset that is still there.
+    pub(super) begin: i64,
+    /// The offset after the last record, uncommitted ones included.
+    pub(super) end: i64,
+    /// Where it ended when the task's offsets were committed, if they say so.
+    pub(super) committed_end: Option<i64>,
+}
 
-/// Bytes of entries of a table that are collected before they are applied, whatever the bound for
-/// all: sorted, a store takes many several times as fast as few.
-const COLLECTED_MIN: usize = 64 << 10;
+/// Bytes of a table's entries that are collected before they are applied, whatever the bound for
+/// all tables: a store loads many sorted entries several times as fast as a few.
+const UNAPPLIED_MIN: usize = 64 << 10;
 
 impl TableRestore {
-    /// Decides from where to read. `bounds` are the changelog's first offset and its end,
-    /// uncommitted records included; `known_end` is what the offsets say of it.
+    /// Decides from where to read, at the wall-clock time `now`.
     pub(super) fn plan(
         table: usize,
         changelog: &TopicPartition,
-        bounds: (i64, i64),
-        known_end: Option<i64>,
+        bounds: ChangelogBounds,
         store: &mut dyn Store,
         now: Timestamp,
     ) -> Result<Self, AppError> {
-        let (begin, end) = bounds;
-        let from = store.position(table)?;
-        if let Some(position) = from.filter(|position| *position < begin || *position > end) {
-            // The changelog was truncated, or deleted and made anew. What the store holds may be
-            // all that is left: nothing is wiped.
+        let ChangelogBounds { begin, end, committed_end } = bounds;
+        let stored = store.position(table)?;
+        if let Some(position) = stored.filter(|position| *position < begin || *position > end) {
+            // The changelog was truncated, or deleted and created again. The store may hold all
+            // that is left of the table, so it is not cleared.
             let changelog = changelog.clone();
             return Err(AppError::ChangelogLost { changelog, position, begin, end });
         }
         let is_stale = store.as_of(table)?.is_some_and(|at| at < now - STALE_MS);
-        if let Some(known_end) = known_end.filter(|known| *known > end) {
-            tracing::error!(%changelog, end, known_end,
-                "entries that were committed are gone; the table has what is left");
+        if let Some(committed_end) = committed_end.filter(|committed| *committed > end) {
+            tracing::error!(%changelog, end, committed_end,
+                "the changelog has lost committed entries; the table is restored without them");
         }
-        let known_end = known_end.filter(|known| *known <= end);
-        // Once more what was committed since: to see whether there is anything.
-        let from = from.unwrap_or(begin).min(known_end.unwrap_or(i64::MAX).max(begin));
+        let committed_end = committed_end.filter(|committed| *committed <= end);
+        // What was committed after these offsets is read even if the store has it already: that
+        // is how stale offsets are noticed.
+        let from = stored.unwrap_or(begin).min(committed_end.unwrap_or(i64::MAX).max(begin));
         Ok(Self {
             table,
             changelog: changelog.clone(),
             from,
             position: from,
             target: end,
-            known_end,
+            committed_end,
             is_ahead: false,
-            collected: Entries::new(),
+            unapplied: Entries::new(),
             is_stale,
         })
     }
@@ -84,37 +93,44 @@ impl TableRestore {
         self.position
     }
 
-    /// Behind everything that is committed, as far as is known.
+    /// The offset after everything that is committed, as far as is known.
     pub(super) fn known_end(&self) -> i64 {
-        self.position.max(self.known_end.unwrap_or(0))
+        self.position.max(self.committed_end.unwrap_or(0))
     }
 
     /// Whether there is anything to read at all.
-    pub(super) fn is_reading(&self) -> bool {
+    pub(super) fn has_records(&self) -> bool {
         self.from < self.target
     }
 
-    pub(super) fn left(&self) -> i64 {
+    pub(super) fn remaining(&self) -> i64 {
         (self.target - self.position).max(0)
     }
 
-    pub(super) fn collected_bytes(&self) -> usize {
-        self.collected.bytes()
+    pub(super) fn total(&self) -> i64 {
+        self.target - self.from
     }
 
-    /// What was read so far, for the store.
-    fn take_collected(&mut self) -> TableBatch {
-        let mut entries = std::mem::take(&mut self.collected);
+    pub(super) fn unapplied_bytes(&self) -> usize {
+        self.unapplied.bytes()
+    }
+
+    /// Applies what was read so far, and the position after it.
+    fn load(&mut self, store: &mut dyn Store, at: Timestamp) -> Result<(), StoreError> {
+        let mut entries = mem::take(&mut self.unapplied);
         entries.sort();
-        TableBatch { table: self.table, entries, position: Some(self.position) }
+        store.load(TableBatch { table: self.table, entries, position: Some(self.position) }, at)?;
+        reach(failpoint::RESTORE_READ);
+        Ok(())
     }
 }
 
 impl Restorer {
-    /// Reads a portion of the changelogs and applies it.
-    pub(super) fn read(&mut self, wait: Duration) -> Result<(), AppError> {
-        let reading = |opening: &Opening| opening.stage == Stage::Records && opening.left() > 0;
-        if self.openings.iter().any(reading) {
+    /// Reads some records of the changelogs and applies them.
+    pub(super) fn read_changelogs(&mut self, wait: Duration) -> Result<(), AppError> {
+        let is_reading =
+            |one: &RestoringTask| one.phase == RestorePhase::ReadChangelogs && one.remaining() > 0;
+        if self.tasks.iter().any(is_reading) {
             let fetched = match self.reader.poll(wait, RECORDS_MAX) {
                 Ok(fetched) => fetched,
                 Err(error) if error.kind() == ErrorKind::Retriable => Vec::new(),
@@ -123,93 +139,100 @@ impl Restorer {
             for Fetched { partition, batch } in fetched {
                 self.collect(&partition, &*batch)?;
             }
-            self.apply_many()?;
+            self.load_full_tables()?;
         }
         self.note_positions()
     }
 
+    /// Decodes the records of one changelog partition.
     fn collect(
         &mut self,
         partition: &TopicPartition,
         batch: &dyn RecordBatch,
     ) -> Result<(), AppError> {
-        let Some((index, table)) = find(&self.openings, partition) else { return Ok(()) };
         let Some(last) = batch.len().checked_sub(1) else { return Ok(()) };
-        if self.openings[index].tables[table].is_stale {
-            return self.begin_anew(index, "it was left alone for too long");
+        // A task that was just revoked may have records on their way.
+        let Some(found) = find(&self.tasks, partition) else { return Ok(()) };
+        if self.tasks[found.task].tables[found.table].is_stale {
+            return self.rebuild_store(found.task, "it was not updated for too long");
         }
-        let opening = &mut self.openings[index];
-        let sub = &self.topology.sub_topologies()[opening.assignment.task.sub_topology];
-        let table = &mut opening.tables[table];
+        let restoring = &mut self.tasks[found.task];
+        let sub = &self.topology.sub_topologies()[restoring.assignment.task.sub_topology];
+        let table = &mut restoring.tables[found.table];
         let spec = &sub.tables()[table.table];
         for index in 0..batch.len() {
-            spec.restore(&batch.record(index), &mut table.collected)
+            spec.restore(&batch.record(index), &mut table.unapplied)
                 .map_err(|error| AppError::Restore { partition: partition.clone(), error })?;
         }
         table.position = batch.record(last).offset + 1;
-        table.is_ahead |= table.known_end.is_some_and(|end| end < table.position);
-        opening.restored += batch.len() as u64;
-        self.status.restored(opening.assignment.task, batch.len() as u64);
+        table.is_ahead |= table.committed_end.is_some_and(|end| end < table.position);
+        restoring.restored += batch.len() as u64;
+        self.status.add_restored(restoring.assignment.task, batch.len() as u64);
         Ok(())
     }
 
-    /// Applies what has become as much as may wait.
-    fn apply_many(&mut self) -> Result<(), AppError> {
+    /// Applies the entries of tables that have collected as many as they may.
+    fn load_full_tables(&mut self) -> Result<(), AppError> {
         let at = self.clock.now();
-        let tables = self.openings.iter().flat_map(|opening| &opening.tables);
-        let reading = tables.filter(|table| table.left() > 0).count().max(1);
-        let enough = (self.bytes_max / reading).max(COLLECTED_MIN);
-        for opening in &mut self.openings {
-            let Some(store) = opening.store.as_mut() else { continue };
-            let is_full = |table: &&mut TableRestore| table.collected.bytes() >= enough;
-            for table in opening.tables.iter_mut().filter(is_full) {
-                store.load(table.take_collected(), at)?;
-                reach(failpoint::RESTORE_READ);
+        let tables = self.tasks.iter().flat_map(|restoring| &restoring.tables);
+        let reading = tables.filter(|table| table.remaining() > 0).count().max(1);
+        let bytes_max = (self.bytes_max / reading).max(UNAPPLIED_MIN);
+        for restoring in &mut self.tasks {
+            let Some(store) = restoring.store.as_mut() else { continue };
+            let is_full = |table: &&mut TableRestore| table.unapplied_bytes() >= bytes_max;
+            for table in restoring.tables.iter_mut().filter(is_full) {
+                table.load(&mut **store, at)?;
             }
         }
         Ok(())
     }
 
-    /// Where the reader is: it also passes what it does not deliver (markers, aborted and compacted
-    /// records).
+    /// Takes over the reader's positions, which also pass what it does not deliver: markers,
+    /// aborted records, compacted ones. Tasks that have reached the ends go on.
     fn note_positions(&mut self) -> Result<(), AppError> {
         let now = self.clock.now();
-        for opening in self.openings.iter_mut().filter(|one| one.stage == Stage::Records) {
-            for table in opening.tables.iter_mut().filter(|table| table.left() > 0) {
+        let reading = |one: &&mut RestoringTask| one.phase == RestorePhase::ReadChangelogs;
+        for restoring in self.tasks.iter_mut().filter(reading) {
+            for table in restoring.tables.iter_mut().filter(|table| table.remaining() > 0) {
                 let read = self.reader.position(&table.changelog).unwrap_or(table.position);
                 table.position = table.position.max(read);
             }
-            let left = opening.left();
-            let total = opening.tables.iter().map(|table| table.target - table.from).sum();
-            let state = TaskState::Restoring { done: total - left, total };
-            self.status.changed(opening.assignment.task, state, "reading changelogs");
-            if left == 0 {
-                apply_rest(opening, now)?;
-                opening.stage = Stage::Read;
+            let remaining = restoring.remaining();
+            let total = restoring.total();
+            let state = TaskState::Restoring { done: total - remaining, total };
+            self.status.set_task_state(restoring.assignment.task, state, "reading changelogs");
+            if remaining == 0 {
+                load_remaining(restoring, now)?;
+                restoring.phase = RestorePhase::Verify;
             }
         }
         Ok(())
     }
 }
 
-/// Applies what is left, and writes down how far tables have come whose last part held nothing for
-/// them, so that it is not read again.
-fn apply_rest(opening: &mut Opening, at: Timestamp) -> Result<(), StoreError> {
-    let Some(store) = opening.store.as_mut() else { return Ok(()) };
-    for table in &mut opening.tables {
+/// Applies what is left. Also stores the position of a table whose last part held no entries for
+/// it, so that the next start does not read that part again.
+fn load_remaining(restoring: &mut RestoringTask, at: Timestamp) -> Result<(), StoreError> {
+    let Some(store) = restoring.store.as_mut() else { return Ok(()) };
+    for table in &mut restoring.tables {
         if store.position(table.table)? != Some(table.position) {
-            store.load(table.take_collected(), at)?;
-            reach(failpoint::RESTORE_READ);
+            table.load(&mut **store, at)?;
         }
     }
     Ok(())
 }
 
-/// The opening and the table, by their indices, that a changelog partition is read for.
-fn find(openings: &[Opening], partition: &TopicPartition) -> Option<(usize, usize)> {
-    let reading = |(_, opening): &(usize, &Opening)| opening.stage == Stage::Records;
-    openings.iter().enumerate().filter(reading).find_map(|(index, opening)| {
-        let table = opening.tables.iter().position(|table| table.changelog == *partition)?;
-        Some((index, table))
+/// A table of a task that is restored, by their indices.
+struct TableIndex {
+    task: usize,
+    table: usize,
+}
+
+/// The table that a changelog partition is read for.
+fn find(tasks: &[RestoringTask], partition: &TopicPartition) -> Option<TableIndex> {
+    let is_reading = |(_, one): &(usize, &RestoringTask)| one.phase == RestorePhase::ReadChangelogs;
+    tasks.iter().enumerate().filter(is_reading).find_map(|(task, restoring)| {
+        let table = restoring.tables.iter().position(|table| table.changelog == *partition)?;
+        Some(TableIndex { task, table })
     })
 }

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use streams_core::{InternalKind, InternalTopic, PartitionCount, Topology};
 
-use super::{Layout, exists};
+use super::{TopicMetadata, already_exists};
 use crate::error::AppError;
 use crate::transport::{Admin, NewTopic, TimestampType, TopicInfo};
 
 /// Creates what is missing and checks what is there. A repartition topic may depend on another one
-/// upstream, so this goes round until nothing is left.
-pub(crate) fn create_internal(
+/// upstream, so this repeats until nothing is left.
+pub(super) fn create_internal(
     topology: &Topology,
     admin: &mut dyn Admin,
-    layout: &mut Layout,
+    metadata: &mut TopicMetadata,
     replication: Option<i32>,
     timeout: Duration,
 ) -> Result<(), AppError> {
@@ -24,8 +24,10 @@ pub(crate) fn create_internal(
         let before = left.len();
         let mut waiting = Vec::new();
         for topic in left {
-            match partitions(topology, topic, layout) {
-                Some(wanted) => layout.insert(ensure(admin, topic, wanted, replication, timeout)?),
+            match partitions(topology, topic, metadata) {
+                Some(wanted) => {
+                    metadata.insert(ensure(admin, topic, wanted, replication, timeout)?)
+                }
                 None => waiting.push(topic),
             }
         }
@@ -37,7 +39,7 @@ pub(crate) fn create_internal(
     Ok(())
 }
 
-/// Re-keying in a circle, with nothing that comes from outside.
+/// Repartition topics that depend on each other in a circle, with no source from outside.
 fn circular(topic: &InternalTopic) -> AppError {
     AppError::InternalTopic {
         topic: Arc::clone(&topic.name),
@@ -47,42 +49,49 @@ fn circular(topic: &InternalTopic) -> AppError {
     }
 }
 
-/// How many partitions an internal topic must have, and whose number that is.
+/// How many partitions an internal topic must have, and after which topic.
 #[derive(Clone)]
-struct Wanted {
+struct RequiredPartitions {
     partitions: i32,
+    /// The source that has as many; `None` if the topology says how many.
     like: Option<Arc<str>>,
 }
 
-/// How many partitions it must have; `None` as long as a topic that decides it is not known.
-fn partitions(topology: &Topology, topic: &InternalTopic, layout: &Layout) -> Option<Wanted> {
+/// How many partitions a topic must have; `None` as long as a topic that decides it is not known.
+fn partitions(
+    topology: &Topology,
+    topic: &InternalTopic,
+    metadata: &TopicMetadata,
+) -> Option<RequiredPartitions> {
     let width = |sub: &usize| {
         let sources = topology.sub_topologies().get(*sub)?.sources().iter();
         let known = sources.filter(|source| source.topic != topic.name).filter_map(|source| {
-            let partitions = layout.partitions(&source.topic)?;
-            Some(Wanted { partitions, like: Some(Arc::clone(&source.topic)) })
+            let partitions = metadata.partitions(&source.topic)?;
+            Some(RequiredPartitions { partitions, like: Some(Arc::clone(&source.topic)) })
         });
         known.max_by_key(|wanted| wanted.partitions)
     };
     match (&topic.partitions, topic.kind) {
-        // A table's changelog waits for all sources of its task.
+        // A table's changelog needs all sources of its task.
         (PartitionCount::LikeSources(sub), InternalKind::Changelog) => {
             let sources = topology.sub_topologies().get(*sub)?.sources();
-            let all = sources.iter().all(|source| layout.partitions(&source.topic).is_some());
+            let all = sources.iter().all(|source| metadata.partitions(&source.topic).is_some());
             all.then(|| width(sub)).flatten()
         }
         (PartitionCount::LikeSources(sub), _) => width(sub),
         (PartitionCount::MaxOf(subs), _) => {
             subs.iter().filter_map(width).max_by_key(|wanted| wanted.partitions)
         }
-        (PartitionCount::Exactly(count), _) => Some(Wanted { partitions: *count, like: None }),
+        (PartitionCount::Exactly(count), _) => {
+            Some(RequiredPartitions { partitions: *count, like: None })
+        }
     }
 }
 
 fn ensure(
     admin: &mut dyn Admin,
     topic: &InternalTopic,
-    wanted: Wanted,
+    wanted: RequiredPartitions,
     replication: Option<i32>,
     timeout: Duration,
 ) -> Result<TopicInfo, AppError> {
@@ -95,29 +104,33 @@ fn ensure(
     let new = NewTopic { name, partitions, replication, config: with_times(&topic.config) };
     match admin.create(&new, timeout) {
         Ok(()) => tracing::info!(topic = %topic.name, partitions, "created an internal topic"),
-        // Another instance was quicker; its topic is checked like any other.
-        Err(error) if exists(&error) => {}
+        // Another instance has created it in between; it is checked like any other.
+        Err(error) if already_exists(&error) => {}
         Err(error) => return Err(error.into()),
     }
     match admin.describe(&names, timeout)?.pop().flatten() {
         Some(info) => checked(topic, &wanted, info),
-        // Created, but not yet known to the broker that was asked: it will be as it was asked for.
+        // Created, but not known yet to the broker that was asked.
         None => Ok(TopicInfo::new(new.name, partitions)),
     }
 }
 
-fn checked(topic: &InternalTopic, wanted: &Wanted, info: TopicInfo) -> Result<TopicInfo, AppError> {
+fn checked(
+    topic: &InternalTopic,
+    wanted: &RequiredPartitions,
+    info: TopicInfo,
+) -> Result<TopicInfo, AppError> {
     let wrong = |what, found: String, expected: String| AppError::InternalTopic {
         topic: Arc::clone(&topic.name),
         what,
         found,
         expected,
     };
-    let Wanted { partitions, like } = wanted;
+    let RequiredPartitions { partitions, like } = wanted;
     if info.partitions != *partitions {
         let like = like.as_ref().map_or_else(String::new, |like| format!(", as {like} has"));
-        let (found, expected) = (info.partitions.to_string(), format!("{partitions}{like}"));
-        return Err(wrong("this number of partitions:", found, expected));
+        let expected = format!("{partitions}{like}");
+        return Err(wrong("this number of partitions:", info.partitions.to_string(), expected));
     }
     for (setting, expected) in with_times(&topic.config) {
         let Some(found) = value(&info, &setting).filter(|found| *found != expected) else {
@@ -129,22 +142,22 @@ fn checked(topic: &InternalTopic, wanted: &Wanted, info: TopicInfo) -> Result<To
     Ok(info)
 }
 
-/// Whatever time the application gives to a record, it is kept: by times windows are found behind a
-/// repartition topic, and rows are told apart that are restored from a changelog. A broker may have
-/// other defaults.
+/// Internal topics keep the timestamps that the application gives to records, whatever the broker's
+/// defaults: windows after a repartition topic depend on them, and so do rows that are restored
+/// from a changelog.
 const TIMES: [(&str, &str); 3] = [
     ("message.timestamp.type", "CreateTime"),
     ("message.timestamp.before.max.ms", "9223372036854775807"),
     ("message.timestamp.after.max.ms", "9223372036854775807"),
 ];
 
-/// The configuration of an internal topic with what all of them have.
+/// The configuration of an internal topic, with what all of them have in common.
 pub(super) fn with_times(config: &[(String, String)]) -> Vec<(String, String)> {
     let times = TIMES.map(|(setting, value)| (setting.to_owned(), value.to_owned()));
     config.iter().cloned().chain(times).collect()
 }
 
-/// What a topic has for a setting, if that is known of topics.
+/// A topic's value of a setting, if the setting is one that topics are described with.
 fn value(info: &TopicInfo, setting: &str) -> Option<String> {
     Some(match setting {
         "cleanup.policy" => info.cleanup_policy.clone(),
@@ -171,7 +184,7 @@ mod tests {
         let mut info = TopicInfo::new("shop-sales-changelog", 3);
         info.cleanup_policy = "compact".to_owned();
         change(&mut info);
-        let wanted = Wanted { partitions: 3, like: Some("sales".into()) };
+        let wanted = RequiredPartitions { partitions: 3, like: Some("sales".into()) };
         checked(&topic, &wanted, info).err().map(|error| error.to_string())
     }
 

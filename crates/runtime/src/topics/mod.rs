@@ -1,36 +1,42 @@
-//! Topics before the start: the user's must be there, internal ones are created, and nothing is
-//! started on wrong ones.
+//! Topics at the start: the user's topics must exist, the application's own are created, and
+//! nothing starts on topics that would lose or change records.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `mod.rs` | the user's topics, co-partitioning |
+//! | `internal.rs` | repartition topics, changelogs, the topics of ticks |
+//! | `compatibility.rs` | the topology, compared with the one that ran last |
+//! | `topology_record.rs` | what an application records about itself in its own topic |
+//! | `ownership.rs` | whether another application keeps something in a topic |
+//! | `sink_limits.rs` | what the topics take that tasks write to |
 
+mod compatibility;
 mod internal;
-mod limits;
-mod note;
-mod owner;
-mod shape;
+mod ownership;
+mod sink_limits;
+mod topology_record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use streams_core::{Source, SourceKind, SubTopology, Topology};
 
-use crate::clock::Clock;
-use crate::config::Config;
 use crate::error::{AppError, MissingTopic, MissingTopics};
 use crate::transport::{Admin, ErrorKind, TopicInfo, TransportError};
 
-pub(crate) use internal::create_internal;
-use internal::with_times;
-pub(crate) use limits::Limits;
-pub(crate) use shape::Shape;
+pub(crate) use compatibility::TopologyCompatibility;
+use internal::{create_internal, with_times};
+pub(crate) use sink_limits::SinkLimits;
+pub(crate) use topology_record::TopologyRecords;
 
-/// What is known of the topics that the topology consumes and keeps tables in.
+/// What is known of the topics that the topology consumes, writes, and keeps tables in.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Layout {
+pub(crate) struct TopicMetadata {
     topics: BTreeMap<Arc<str>, TopicInfo>,
 }
 
-impl Layout {
+impl TopicMetadata {
     pub(crate) fn partitions(&self, topic: &str) -> Option<i32> {
         self.topics.get(topic).map(|info| info.partitions)
     }
@@ -40,30 +46,30 @@ impl Layout {
     }
 }
 
-/// Checks the user's topics, then creates and checks the application's own; those of `kept` must
-/// be there.
+/// Checks the user's topics, then creates and checks the application's own. Those of `kept` hold
+/// something already, and must exist.
 pub(crate) fn prepare(
     topology: &Topology,
     admin: &mut dyn Admin,
     kept: &BTreeSet<Arc<str>>,
     replication: Option<i32>,
     timeout: Duration,
-) -> Result<Layout, AppError> {
-    let mut layout = Layout::default();
-    all_there(topology, admin, kept, timeout)?;
-    user_topics(topology, admin, &mut layout, timeout)?;
-    // Before anything is created for the wrong number of partitions, too.
+) -> Result<TopicMetadata, AppError> {
+    let mut metadata = TopicMetadata::default();
+    check_kept_topics(topology, admin, kept, timeout)?;
+    check_user_topics(topology, admin, &mut metadata, timeout)?;
+    // Also before anything is created: it would get the wrong number of partitions.
     for sub in topology.sub_topologies() {
-        check_co_partitioning(sub, &layout)?;
+        check_co_partitioning(sub, &metadata)?;
     }
-    create_internal(topology, admin, &mut layout, replication, timeout)?;
+    create_internal(topology, admin, &mut metadata, replication, timeout)?;
     for sub in topology.sub_topologies() {
-        check_co_partitioning(sub, &layout)?;
+        check_co_partitioning(sub, &metadata)?;
     }
-    Ok(layout)
+    Ok(metadata)
 }
 
-fn all_there(
+fn check_kept_topics(
     topology: &Topology,
     admin: &mut dyn Admin,
     kept: &BTreeSet<Arc<str>>,
@@ -74,18 +80,19 @@ fn all_there(
         return Ok(());
     }
     let found = admin.describe(&names, timeout)?;
-    let gone = names.into_iter().zip(found).find(|(_, info)| info.is_none());
-    let application = || Arc::clone(topology.application_id());
-    match gone {
+    match names.into_iter().zip(found).find(|(_, info)| info.is_none()) {
         None => Ok(()),
-        Some((topic, _)) => Err(AppError::InternalTopicGone { application: application(), topic }),
+        Some((topic, _)) => {
+            let application = Arc::clone(topology.application_id());
+            Err(AppError::InternalTopicGone { application, topic })
+        }
     }
 }
 
-fn user_topics(
+fn check_user_topics(
     topology: &Topology,
     admin: &mut dyn Admin,
-    layout: &mut Layout,
+    metadata: &mut TopicMetadata,
     timeout: Duration,
 ) -> Result<(), AppError> {
     let sources = topology.sub_topologies().iter().flat_map(|sub| sub.sources());
@@ -101,21 +108,18 @@ fn user_topics(
     let mut missing: Vec<MissingTopic> = Vec::new();
     for ((topic, needed_by), info) in needed.into_iter().zip(found) {
         match info {
-            Some(info) => layout.insert(info),
+            Some(info) => metadata.insert(info),
             None if missing.iter().any(|one| one.topic == topic) => {}
             None => missing.push(MissingTopic { topic, needed_by }),
         }
     }
-    match missing.is_empty() {
-        true => Ok(()),
-        false => Err(AppError::NoTopics(MissingTopics(missing))),
-    }
+    if missing.is_empty() { Ok(()) } else { Err(AppError::NoTopics(MissingTopics(missing))) }
 }
 
 /// Compares the sources whose partitions are known.
-fn check_co_partitioning(sub: &SubTopology, layout: &Layout) -> Result<(), AppError> {
+fn check_co_partitioning(sub: &SubTopology, metadata: &TopicMetadata) -> Result<(), AppError> {
     let known =
-        |source: &Source| Some((Arc::clone(&source.topic), layout.partitions(&source.topic)?));
+        |source: &Source| Some((Arc::clone(&source.topic), metadata.partitions(&source.topic)?));
     let mut known = sub.sources().iter().filter_map(known);
     let Some((first, first_partitions)) = known.next() else { return Ok(()) };
     match known.find(|(_, partitions)| *partitions != first_partitions) {
@@ -126,65 +130,18 @@ fn check_co_partitioning(sub: &SubTopology, layout: &Layout) -> Result<(), AppEr
     }
 }
 
-/// The source whose partitions the group shares out for the whole sub-topology: the one with most
+/// The source whose partitions the group assigns for the whole sub-topology: the one with the most
 /// partitions, the first by name among equals. The others follow it, partition by partition.
-pub(crate) fn lead_topic<'a>(sub: &'a SubTopology, layout: &Layout) -> Option<&'a Arc<str>> {
-    let width = |topic: &Arc<str>| layout.partitions(topic).unwrap_or(0);
+pub(crate) fn lead_topic<'a>(
+    sub: &'a SubTopology,
+    metadata: &TopicMetadata,
+) -> Option<&'a Arc<str>> {
+    let width = |topic: &Arc<str>| metadata.partitions(topic).unwrap_or(0);
     let topics = sub.sources().iter().map(|source| &source.topic);
     topics.min_by_key(|topic| (-width(topic), (*topic).clone()))
 }
 
-/// [`retried`], for the start: ends early when the start is cancelled.
-pub(crate) fn retried_unless<T>(
-    cancelled: &AtomicBool,
-    clock: &dyn Clock,
-    config: &Config,
-    mut attempt: impl FnMut() -> Result<T, AppError>,
-) -> Result<T, AppError> {
-    retried(clock, &config.broker, config.connect_timeout, || {
-        let result = attempt();
-        if cancelled.load(Ordering::Acquire) {
-            let (context, cause) = ("connecting", "the start was cancelled");
-            return Err(TransportError::new(ErrorKind::Refused, context, cause).into());
-        }
-        result
-    })
-}
-
-/// Runs a request until it works or `timeout` has passed, as long as trying again may help.
-pub(crate) fn retried<T>(
-    clock: &dyn Clock,
-    broker: &str,
-    timeout: Duration,
-    mut attempt: impl FnMut() -> Result<T, AppError>,
-) -> Result<T, AppError> {
-    let started = clock.monotonic();
-    let mut say_at = Duration::ZERO;
-    loop {
-        let last = match attempt() {
-            Err(AppError::Transport(error)) if may_pass(&error) => error,
-            other => return other,
-        };
-        let waited = clock.monotonic().saturating_sub(started);
-        if waited >= timeout {
-            return Err(AppError::Unreachable { broker: broker.to_owned(), waited, last });
-        }
-        if waited >= say_at {
-            say_at = waited + Duration::from_secs(3);
-            tracing::warn!(broker, error = %last, "the log cannot be reached yet, trying again");
-        }
-        clock.sleep(RETRY_EVERY);
-    }
-}
-
-/// Between two attempts.
-const RETRY_EVERY: Duration = Duration::from_millis(100);
-
-fn may_pass(error: &TransportError) -> bool {
-    matches!(error.kind(), ErrorKind::Retriable | ErrorKind::Unknown | ErrorKind::Fatal)
-}
-
-/// Whether an error says that something is there already.
-fn exists(error: &TransportError) -> bool {
+/// Whether an error says that a topic exists already.
+fn already_exists(error: &TransportError) -> bool {
     error.kind() == ErrorKind::Exists
 }

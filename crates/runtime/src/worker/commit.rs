@@ -1,180 +1,194 @@
 //! The commit. The order of its steps is the guarantee:
 //!
 //! 1. outputs and changelog records are in the transaction, and acknowledged,
-//! 2. the offsets join it, under the group's current generation, with where the changelogs end,
+//! 2. the offsets join it, under the group's current generation, with the ends of the changelogs,
 //! 3. it is committed,
-//! 4. and only then do the stores learn of it, together with the changelog positions that it led
-//!    to.
-
-use std::time::Duration;
+//! 4. and only then are the stores brought to it, together with their changelog positions.
 
 use streams_core::TaskCommit;
 
-use super::{Active, Trouble, Worker};
+use super::running_tasks::RunningTask;
+use super::{Worker, WorkerError};
 use crate::failpoint::{self, reach};
 use crate::lease::{Lease, LeaseState};
 use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 
-/// How often a commit that waits for the membership looks again.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What a call of [`Worker::commit`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CommitOutcome {
+    /// All work in hand is committed.
+    Committed,
+    /// Nothing is committed before the member id is known.
+    Postponed,
+}
+
+/// What one task commits.
+struct PreparedCommit {
+    /// The task's number on this worker.
+    task: usize,
+    commit: TaskCommit,
+}
 
 impl Worker {
-    pub(super) fn commit_if_due(&mut self) -> Result<(), Trouble> {
-        let due = self.commit_at.is_some_and(|at| at <= self.clock.monotonic());
-        let overlays: usize = self.tasks.iter().map(|active| active.task.overlay_bytes()).sum();
-        if due || overlays > self.config.overlay_bytes() { self.commit().map(drop) } else { Ok(()) }
+    pub(super) fn commit_if_due(&mut self) -> Result<(), WorkerError> {
+        let is_due = self.commits.is_due(self.clock.monotonic());
+        if is_due || self.overlay_bytes() > self.config.overlay_bytes() {
+            self.commit()?;
+        }
+        Ok(())
     }
 
-    /// Commits everything in hand. `false`: it has to wait until the membership is known.
-    pub(super) fn commit(&mut self) -> Result<bool, Trouble> {
-        if !self.is_known()? {
-            self.wait_to_be_known()?;
-            return Ok(false);
+    /// Commits everything in hand.
+    pub(super) fn commit(&mut self) -> Result<CommitOutcome, WorkerError> {
+        if !self.is_membership_known()? {
+            self.wait_for_membership()?;
+            return Ok(CommitOutcome::Postponed);
         }
-        self.unknown_since = None;
-        self.commit_at = None;
+        self.commits.clear();
         let began = self.clock.monotonic();
-        let mut commits = self.prepare()?;
-        if commits.is_empty() {
-            return Ok(true);
+        let mut prepared = self.prepare()?;
+        if prepared.is_empty() {
+            return Ok(CommitOutcome::Committed);
         }
-        self.commit_after = began + self.config.commit_interval();
+        self.commits.commit_began(began, self.config.commit_interval());
         reach(failpoint::COMMIT_PREPARED);
         self.send_effects()?;
         reach(failpoint::COMMIT_SENT);
-        self.producing.flush()?;
-        if self.producing.is_transactional() {
-            self.note_ends(&mut commits);
+        // Before the offsets: only acknowledged records have the offsets that positions are made
+        // of, and a commit of offsets without their effects would lose records.
+        self.producer.flush()?;
+        if self.producer.is_transactional() {
+            self.note_changelog_ends(&mut prepared);
         }
-        let offsets = self.offsets(&commits);
-        if self.producing.is_transactional() {
+        let offsets = self.offsets(&prepared);
+        if self.producer.is_transactional() {
             self.commit_transaction(&offsets)?;
         } else {
             self.group.commit(&offsets, self.config.request_timeout)?;
         }
         reach(failpoint::COMMIT_COMMITTED);
-        self.apply(&commits)?;
+        // Only now: a store must never be ahead of the log.
+        self.apply(&prepared)?;
         reach(failpoint::COMMIT_APPLIED);
         self.consumed.note(&offsets);
         self.status.lock().commits.commits += 1;
-        self.rest(began);
-        Ok(true)
+        let ended = self.clock.monotonic();
+        self.commits.commit_ended(began, ended, self.config.commit_interval());
+        Ok(CommitOutcome::Committed)
     }
 
-    /// One commit begins an interval after the last one began. Where commits take long, records
-    /// get as long as they do, an interval at most, or commits would be all that is done.
-    fn rest(&mut self, began: Duration) {
-        let now = self.clock.monotonic();
-        let rest = (now - began).min(self.config.commit_interval());
-        self.commit_after = self.commit_after.max(now + rest);
-    }
-
-    /// Whether the group's client knows who it is. While it does not, nothing can be committed; a
-    /// membership that is lost shows in the leases.
-    fn is_known(&self) -> Result<bool, Trouble> {
-        if !self.producing.is_transactional() {
+    /// Whether the group's client has a member id, and all tasks were assigned under one. Without
+    /// it nothing can be committed. A lost membership does not count as unknown: it shows in the
+    /// leases, and ends in a rewind.
+    fn is_membership_known(&self) -> Result<bool, WorkerError> {
+        if !self.producer.is_transactional() {
             return Ok(true);
         }
-        let named = |active: &Active| {
-            let lease = &active.assignment.lease;
-            lease.member_id().is_some() || lease.state() == LeaseState::Lost
-        };
+        let is_known =
+            |lease: &Lease| lease.member_id().is_some() || lease.state() == LeaseState::Lost;
         match self.group.metadata() {
-            Ok(_) => Ok(self.tasks.iter().all(named)),
+            Ok(_) => Ok(self.tasks.iter().all(|running| is_known(&running.assignment.lease))),
             Err(error) if error.kind() == ErrorKind::Fenced => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Stands still, for as long as the transaction lasts: it would be a pity for the work.
-    fn wait_to_be_known(&mut self) -> Result<(), Trouble> {
-        let now = self.clock.monotonic();
-        let waited = now - *self.unknown_since.get_or_insert(now);
-        self.commit_at = Some(now + LOOK_EVERY);
+    /// Puts the commit off, for half of the transaction's time-out: a rewind would waste the work
+    /// in hand. After that the log might end the transaction.
+    fn wait_for_membership(&mut self) -> Result<(), WorkerError> {
+        let waited = self.commits.await_membership(self.clock.monotonic());
         if waited < self.config.transaction_timeout / 2 {
             return Ok(());
         }
-        let (context, cause) = ("the commit", "this instance has not been a member for too long");
-        Err(TransportError::new(ErrorKind::Abortable, context, cause).into())
+        let cause = "this instance has not been a member for too long";
+        Err(TransportError::new(ErrorKind::Abortable, "the commit", cause).into())
     }
 
-    /// Ends the batch of every task that has something to commit: the changelog records join the
+    /// Ends the batch of every task that has something to commit: its changelog records join the
     /// effects.
-    fn prepare(&mut self) -> Result<Vec<(usize, TaskCommit)>, Trouble> {
-        let mut commits = Vec::new();
-        for (index, active) in self.tasks.iter_mut().enumerate() {
-            if active.task.is_dirty() {
-                active.assignment.changelogs.iter().for_each(|one| self.producing.track(one));
-                commits.push((index, active.task.prepare_commit(&mut self.effects)?));
+    fn prepare(&mut self) -> Result<Vec<PreparedCommit>, WorkerError> {
+        let mut prepared = Vec::new();
+        for (index, running) in self.tasks.iter_mut().enumerate() {
+            let RunningTask { task, changelogs, .. } = running;
+            if task.is_dirty() {
+                // Before anything is sent to them: the producer reports only what it tracks.
+                changelogs.iter().for_each(|one| self.producer.track(&one.partition));
+                let commit = task.prepare_commit(&mut self.effects)?;
+                prepared.push(PreparedCommit { task: index, commit });
             }
         }
-        Ok(commits)
+        Ok(prepared)
     }
 
-    /// Where each changelog ends goes with the offsets. Who opens the task next may be told less by
-    /// a former leader that does not know it is one, and would miss what was committed last.
-    fn note_ends(&mut self, commits: &mut [(usize, TaskCommit)]) {
-        for (index, commit) in commits {
-            let Active { assignment, ends, .. } = &mut self.tasks[*index];
-            for ((table, end), changelog) in ends.iter_mut().zip(&assignment.changelogs) {
-                *end = (*end).max(self.producing.position(changelog).unwrap_or(0));
-                commit.note_changelog(table, *end);
+    /// Commits the ends of the changelogs with the offsets. The instance that opens the task next
+    /// may ask a former leader that does not know it was replaced, and would miss what was
+    /// committed last.
+    fn note_changelog_ends(&mut self, prepared: &mut [PreparedCommit]) {
+        for PreparedCommit { task, commit } in prepared {
+            for changelog in &mut self.tasks.get_mut(*task).changelogs {
+                let sent = self.producer.position(&changelog.partition).unwrap_or(0);
+                changelog.end = changelog.end.max(sent);
+                commit.note_changelog(&changelog.table, changelog.end);
             }
         }
     }
 
-    fn offsets(&self, commits: &[(usize, TaskCommit)]) -> Vec<OffsetCommit> {
-        let offsets = commits.iter().flat_map(|(index, commit)| {
-            let partitions = &self.tasks[*index].assignment.partitions;
-            commit.offsets.iter().map(|offset| OffsetCommit {
-                partition: partitions[offset.input].clone(),
+    fn offsets(&self, prepared: &[PreparedCommit]) -> Vec<OffsetCommit> {
+        let mut offsets = Vec::new();
+        for PreparedCommit { task, commit } in prepared {
+            let inputs = &self.tasks.get(*task).inputs;
+            offsets.extend(commit.offsets.iter().map(|offset| OffsetCommit {
+                partition: inputs[offset.input].partition.clone(),
                 offset: offset.offset,
                 metadata: offset.metadata.clone(),
-            })
-        });
-        offsets.collect()
+            }));
+        }
+        offsets
     }
 
-    fn commit_transaction(&mut self, offsets: &[OffsetCommit]) -> Result<(), Trouble> {
-        let group = self.same_member()?;
-        self.producing.send_offsets(offsets, &group)?;
+    fn commit_transaction(&mut self, offsets: &[OffsetCommit]) -> Result<(), WorkerError> {
+        // Asked as late as possible. Should the membership be lost after this, the generation in
+        // it makes the group refuse the offsets.
+        let group = self.current_membership()?;
+        self.producer.send_offsets(offsets, &group)?;
         reach(failpoint::COMMIT_OFFSETS);
-        self.producing.commit()?;
+        self.producer.commit()?;
         Ok(())
     }
 
     /// This instance's membership, if it is still the one under which it got its tasks. After a
-    /// lost membership the client may have become a new member already: its generation is
-    /// valid, but its tasks are somebody else's.
-    fn same_member(&self) -> Result<GroupMetadata, Trouble> {
-        let group = self.group.metadata().map_err(not_a_member)?;
-        let is_good = |lease: &Lease| {
+    /// lost membership the client may have become a new member already. The group accepts that
+    /// one's generation, but the tasks may be another instance's.
+    fn current_membership(&self) -> Result<GroupMetadata, WorkerError> {
+        let group = self.group.metadata().map_err(abortable_if_fenced)?;
+        let is_current = |lease: &Lease| {
             lease.state() != LeaseState::Lost && lease.member_id() == Some(&group.member_id)
         };
-        if self.tasks.iter().all(|active| is_good(&active.assignment.lease)) {
+        if self.tasks.iter().all(|running| is_current(&running.assignment.lease)) {
             return Ok(group);
         }
-        let (context, cause) = ("the commit", "the membership of the group was lost");
-        Err(TransportError::new(ErrorKind::Abortable, context, cause).into())
+        let cause = "the membership of the group was lost";
+        Err(TransportError::new(ErrorKind::Abortable, "the commit", cause).into())
     }
 
-    /// The commit is known: the stores follow.
-    fn apply(&mut self, commits: &[(usize, TaskCommit)]) -> Result<(), Trouble> {
+    /// Brings the stores to a commit that is known to have succeeded.
+    fn apply(&mut self, prepared: &[PreparedCommit]) -> Result<(), WorkerError> {
         let now = self.clock.now();
-        for (index, _) in commits {
-            let active = &mut self.tasks[*index];
-            let changelogs = active.assignment.changelogs.iter();
+        for PreparedCommit { task, .. } in prepared {
+            let RunningTask { task, changelogs, .. } = self.tasks.get_mut(*task);
+            let changelogs = changelogs.iter();
             let positions: Vec<_> =
-                changelogs.map(|changelog| self.producing.position(changelog)).collect();
-            let applied = active.task.committed(&positions, now);
-            applied.map_err(|error| Trouble::Fail(error.into()))?;
+                changelogs.map(|one| self.producer.position(&one.partition)).collect();
+            let applied = task.committed(&positions, now);
+            applied.map_err(|error| WorkerError::Fatal(error.into()))?;
         }
         Ok(())
     }
 }
 
-/// Without a membership nothing can be committed, but nobody has fenced the producer: it stays.
-fn not_a_member(error: TransportError) -> TransportError {
+/// Without a membership nothing can be committed. But that does not fence the producer, which is
+/// kept.
+fn abortable_if_fenced(error: TransportError) -> TransportError {
     match error.kind() {
         ErrorKind::Fenced => TransportError::new(ErrorKind::Abortable, "the commit", error),
         _ => error,

@@ -3,178 +3,187 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `mod.rs` | the turn: commands, fetch, step |
-//! | `processing.rs` | whose turn it is, and for how many records |
-//! | `inputs.rs` | what the tasks know of the ends of their inputs, and which they wait for |
-//! | `queues.rs` | what was fetched and waits in the tasks, and how much may |
-//! | `producing.rs` | the producer, its transaction, and what an error of it means |
+//! | `mod.rs` | the turn: messages, fetching, the report |
+//! | `running_tasks.rs` | the tasks, and which input reads which partition |
+//! | `processing.rs` | the turns of the tasks, and how many records each may take |
+//! | `input_waits.rs` | what the tasks know of the ends of their inputs, and which they wait for |
+//! | `input_queues.rs` | how many fetched records may wait in the tasks |
+//! | `producer.rs` | the producer and its transaction |
+//! | `commit_schedule.rs` | when a commit is due, and what it waits for |
 //! | `commit.rs` | the commit, step by step |
-//! | `late.rs` | what it says about records that came too late |
-//! | `slow_agents.rs` | what it says about agents that take long |
+//! | `error.rs` | why work in hand is lost, and what becomes of the producer |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
+//! | `late_records_log.rs`, `slow_agents_log.rs` | what is logged once, or now and then |
 
 mod commit;
-mod inputs;
-mod late;
+mod commit_schedule;
+mod error;
+mod input_queues;
+mod input_waits;
+mod late_records_log;
 mod processing;
-mod producing;
-mod queues;
+mod producer;
 mod rewind;
-mod slow_agents;
+mod running_tasks;
+mod slow_agents_log;
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::task::Waker;
 use std::time::Duration;
 
-use streams_core::{Effects, TableName, Task, TaskError, Timestamp};
+use streams_core::{Effects, Task, Timestamp};
 
+use crate::assignment::Assignment;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::AppError;
-use crate::lease::Assignment;
-use crate::mailbox::Mailbox;
-use crate::member::Notice;
-use crate::purge::Consumed;
-use crate::restore::Opening;
-use crate::status::{Holder, InputProgress, MemoryStatus, STATUS_EVERY, StatusHandle};
+use crate::messages::{Mailbox, MemberMessage, RestoreRequest, RestoredTask, WorkerMessage};
+use crate::repartition_purge::ConsumedOffsets;
+use crate::status::{InputProgress, MemoryOwner, MemoryStatus, STATUS_EVERY, StatusHandle};
 use crate::transport::{ErrorKind, Fetcher, Group};
 
-pub(crate) use inputs::Attention;
-use inputs::Waits;
-pub(crate) use late::LateLog;
-use processing::Pace;
-pub(crate) use producing::{Fate, Producing, Trouble};
-pub(crate) use queues::Queues;
-pub(crate) use slow_agents::SlowAgents;
+use commit_schedule::CommitSchedule;
+use error::{ProducerHealth, WorkerError};
+use input_waits::StallDetector;
+use late_records_log::LateRecordsLog;
+pub(crate) use producer::WorkerProducer;
+use running_tasks::{RunningTask, RunningTasks};
+use slow_agents_log::SlowAgentsLog;
 
-/// What a worker is told.
-pub(crate) enum Command {
-    /// Take over a task that is up to date.
-    Activate(Box<Activation>),
-    /// Leases were revoked or lost: look.
-    LeasesChanged,
-}
-
-/// A task that is ready to run.
-pub(crate) struct Activation {
-    pub(crate) assignment: Assignment,
-    pub(crate) task: Task,
-    /// Where its inputs go on.
-    pub(crate) offsets: Vec<i64>,
-    /// Its tables, and where their changelogs end.
-    pub(crate) ends: Vec<(TableName, i64)>,
-}
-
-/// A task that runs here.
-pub(crate) struct Active {
-    assignment: Assignment,
-    task: Task,
-    /// For each input whether its partition is paused because the task has enough to do.
-    paused: Vec<bool>,
-    /// For each input whether the task waits for it.
-    waits: Vec<Waits>,
-    /// Its tables, and where their changelogs end with what this application has sent.
-    ends: Vec<(TableName, i64)>,
-    pace: Pace,
-}
-
-pub(crate) struct Worker {
+/// What a worker is made of.
+pub(crate) struct WorkerParts {
     pub(crate) index: usize,
     pub(crate) config: Config,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) fetcher: Box<dyn Fetcher>,
-    pub(crate) producing: Producing,
+    pub(crate) producer: WorkerProducer,
     pub(crate) group: Arc<dyn Group>,
-    pub(crate) commands: Receiver<Command>,
-    pub(crate) restorers: Vec<Mailbox<Opening>>,
-    pub(crate) member: Mailbox<Notice>,
+    pub(crate) channels: WorkerChannels,
     pub(crate) status: StatusHandle,
+    /// Wakes the worker's thread for an agent that can go on.
     pub(crate) waker: Waker,
-    pub(crate) tasks: Vec<Active>,
-    /// Which of them has the next turn.
-    pub(crate) turn_of: usize,
-    pub(crate) queues: Queues,
-    pub(crate) effects: Effects,
-    /// When the work in hand has to be committed, once there is any.
-    pub(crate) commit_at: Option<Duration>,
-    /// When the next commit may be, for the sake of the last one.
-    pub(crate) commit_after: Duration,
-    /// Since when a commit has had to wait for the membership to be known.
-    pub(crate) unknown_since: Option<Duration>,
-    pub(crate) attention: Attention,
-    pub(crate) status_at: Duration,
-    pub(crate) late: LateLog,
-    pub(crate) slow_agents: SlowAgents,
-    pub(crate) consumed: Consumed,
+    pub(crate) consumed: ConsumedOffsets,
+}
+
+/// The components that a worker talks to.
+pub(crate) struct WorkerChannels {
+    pub(crate) messages: Receiver<WorkerMessage>,
+    pub(crate) restorers: Vec<Mailbox<RestoreRequest>>,
+    pub(crate) member: Mailbox<MemberMessage>,
+}
+
+pub(crate) struct Worker {
+    index: usize,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    fetcher: Box<dyn Fetcher>,
+    producer: WorkerProducer,
+    group: Arc<dyn Group>,
+    channels: WorkerChannels,
+    status: StatusHandle,
+    waker: Waker,
+    consumed: ConsumedOffsets,
+    tasks: RunningTasks,
+    /// What the tasks asked to be sent, and is not sent yet.
+    effects: Effects,
+    commits: CommitSchedule,
+    stall_detector: StallDetector,
+    reports: Reports,
+}
+
+/// What the worker reports now and then.
+#[derive(Default)]
+struct Reports {
+    /// When the status is written next.
+    status_at: Duration,
+    late_records: LateRecordsLog,
+    slow_agents: SlowAgentsLog,
 }
 
 impl Worker {
-    /// Makes the producer, which ends what an earlier life of this instance left open.
+    pub(crate) fn new(parts: WorkerParts) -> Self {
+        Self {
+            index: parts.index,
+            config: parts.config,
+            clock: parts.clock,
+            fetcher: parts.fetcher,
+            producer: parts.producer,
+            group: parts.group,
+            channels: parts.channels,
+            status: parts.status,
+            waker: parts.waker,
+            consumed: parts.consumed,
+            tasks: RunningTasks::default(),
+            effects: Effects::new(),
+            commits: CommitSchedule::default(),
+            stall_detector: StallDetector::default(),
+            reports: Reports::default(),
+        }
+    }
+
+    /// Opens the producer, which ends a transaction that an earlier process of this instance left
+    /// open.
     pub(crate) fn start(&mut self) -> Result<(), AppError> {
         self.renew_producer()
     }
 
     /// The end, whatever the reason: nothing uncommitted may become visible.
     pub(crate) fn stop(&mut self) {
-        let mut tasks = mem::take(&mut self.tasks);
-        for Active { assignment, task, .. } in &mut tasks {
-            self.count(assignment, task);
+        let mut tasks = self.tasks.take_all();
+        for RunningTask { assignment, task, .. } in &mut tasks {
+            self.report_last(assignment, task);
         }
-        self.tasks = tasks;
-        // Whatever is left to say, however short a time ago it said something.
-        self.late.say(Duration::MAX);
-        if let Err(error) = self.producing.drop_work(Fate::Kept) {
+        self.reports.late_records.log();
+        if let Err(error) = self.producer.abort_or_retire(ProducerHealth::Usable) {
             tracing::warn!(worker = self.index, %error, "the producer was not closed properly");
         }
     }
 
-    /// One round: commands, fetch, process, commit. Waits at most `wait` for something to do.
+    /// One round: messages, fetching, processing, a commit if it is due. Waits at most `wait` for
+    /// something to do.
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
-        self.read_commands()?;
+        self.read_messages()?;
         let result = self.work(wait);
-        self.mend(result)?;
-        self.report();
+        self.recover(result)?;
+        self.report_if_due();
         Ok(())
     }
 
-    /// What can end in a rewind.
-    fn work(&mut self, wait: Duration) -> Result<(), Trouble> {
+    /// The part of a turn that can end in a rewind.
+    fn work(&mut self, wait: Duration) -> Result<(), WorkerError> {
         self.fetch(wait)?;
         self.process()?;
         self.commit_if_due()
     }
 
-    fn read_commands(&mut self) -> Result<(), AppError> {
-        let commands: Vec<_> = self.commands.try_iter().collect();
-        for command in commands {
-            match command {
-                Command::Activate(activation) => self.activate(*activation)?,
-                Command::LeasesChanged => self.give_up_revoked()?,
+    fn read_messages(&mut self) -> Result<(), AppError> {
+        // Those that are there now: what comes while they are handled may wait for a turn.
+        let messages: Vec<_> = self.channels.messages.try_iter().collect();
+        for message in messages {
+            match message {
+                WorkerMessage::Activate(restored) => self.activate(*restored)?,
+                WorkerMessage::LeasesChanged => self.release_revoked()?,
             }
         }
         Ok(())
     }
 
-    fn activate(&mut self, activation: Activation) -> Result<(), AppError> {
-        let Activation { assignment, mut task, offsets, ends } = activation;
-        if !assignment.lease.is_held() {
-            return self.close(assignment, task);
+    fn activate(&mut self, mut restored: RestoredTask) -> Result<(), AppError> {
+        // It may have been revoked on its way here.
+        if !restored.assignment.lease.is_held() {
+            return self.close(restored.assignment, restored.task);
         }
-        task.set_waker(self.waker.clone());
-        for (partition, offset) in assignment.partitions.iter().zip(offsets) {
-            self.fetcher.add(partition, Some(offset))?;
+        restored.task.set_waker(self.waker.clone());
+        for input in &restored.inputs {
+            self.fetcher.add(&input.partition, Some(input.offset))?;
         }
-        let paused = vec![false; assignment.partitions.len()];
-        let waits = vec![Waits::default(); assignment.partitions.len()];
-        self.tasks.push(Active { assignment, task, paused, waits, ends, pace: Pace::default() });
-        self.place(self.tasks.len() - 1);
+        self.tasks.push(RunningTask::from(restored));
         Ok(())
     }
 
-    fn fetch(&mut self, wait: Duration) -> Result<(), Trouble> {
+    fn fetch(&mut self, wait: Duration) -> Result<(), WorkerError> {
         if self.has_enough_queued() {
             return Ok(());
         }
@@ -182,87 +191,75 @@ impl Worker {
         match self.fetcher.poll(wait, self.config.poll_records_max) {
             Ok(fetched) => fetched.into_iter().try_for_each(|fetched| self.enqueue(fetched)),
             Err(error) if error.kind() == ErrorKind::Retriable => {
-                tracing::warn!(%error, "fetching failed, trying again");
+                tracing::warn!(%error, "records could not be fetched; retrying");
                 Ok(())
             }
-            Err(error) => Err(Trouble::Fail(error.into())),
+            Err(error) => Err(WorkerError::Fatal(error.into())),
         }
     }
 
-    /// Whether a commit is due that cannot be made yet.
-    fn is_waiting(&self) -> bool {
-        self.unknown_since.is_some()
-    }
-
-    /// Not longer than until the next commit or the next thing that a task wants to do.
+    /// How long fetching may wait: not longer than until the next commit, or until a task has
+    /// something to do.
     fn wait(&self, wait: Duration) -> Duration {
-        let busy = !self.is_waiting() && self.tasks.iter().any(|active| active.task.is_ready());
-        if busy {
+        let is_busy = !self.commits.awaits_membership()
+            && self.tasks.iter().any(|running| running.task.is_ready());
+        if is_busy {
             return Duration::ZERO;
         }
         let now = self.clock.moment().elapsed_ms;
         let until = |at: Timestamp| Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
-        let wakeups = self.tasks.iter().filter_map(|active| active.task.next_wakeup()).map(until);
-        let commit = self.commit_at.map(|at| at.saturating_sub(self.clock.monotonic()));
+        let wakeups = self.tasks.iter().filter_map(|running| running.task.next_wakeup()).map(until);
+        let commit = self.commits.next_attempt();
+        let commit = commit.map(|at| at.saturating_sub(self.clock.monotonic()));
         wakeups.chain(commit).chain(self.idle_ends_in()).fold(wait, Duration::min)
     }
 
     /// Sends what the tasks asked for, inside the transaction.
-    fn send_effects(&mut self) -> Result<(), Trouble> {
+    fn send_effects(&mut self) -> Result<(), WorkerError> {
         if !self.effects.is_empty() {
-            self.producing.send_all(&self.effects)?;
+            self.producer.send_all(&self.effects)?;
             self.effects.clear();
         }
         Ok(())
     }
 
-    fn report(&mut self) {
+    fn report_if_due(&mut self) {
         let now = self.clock.monotonic();
-        if now < self.status_at {
+        if now < self.reports.status_at {
             return;
         }
-        self.status_at = now + STATUS_EVERY;
+        self.reports.status_at = now + STATUS_EVERY;
         let progress: BTreeMap<_, _> = self.fetcher.progress().into_iter().collect();
-        for active in &mut self.tasks {
-            let metrics = active.assignment.carried + active.task.metrics();
-            let inputs = active.input_progress(&progress, now);
-            self.status.counted(active.assignment.task, metrics, &inputs);
-            self.late.take(&mut active.task);
+        for running in self.tasks.iter_mut() {
+            let metrics = running.assignment.carried + running.task.metrics();
+            let inputs = running.input_progress(&progress, now);
+            self.status.set_task_metrics(running.assignment.task, metrics, &inputs);
+            self.reports.late_records.take(&mut running.task);
         }
-        self.late.say(now);
-        self.slow_agents.say(self.tasks.iter().map(|active| &active.task));
-        self.status.remembers(Holder::Worker(self.index), self.memory());
+        self.reports.late_records.log_if_due(now);
+        self.reports.slow_agents.log(self.tasks.iter().map(|running| &running.task));
+        self.status.set_memory(MemoryOwner::Worker(self.index), self.memory());
     }
 
-    /// The last look at what a task has done: it is about to go.
-    fn count(&mut self, assignment: &Assignment, task: &mut Task) {
+    /// Reports what a task has done that is about to be closed or restored.
+    fn report_last(&mut self, assignment: &Assignment, task: &mut Task) {
         let metrics = assignment.carried + task.metrics();
         let inputs: Vec<_> = task.positions().into_iter().map(InputProgress::at).collect();
-        self.status.counted(assignment.task, metrics, &inputs);
-        self.late.take(task);
-        self.late.say(self.clock.monotonic());
+        self.status.set_task_metrics(assignment.task, metrics, &inputs);
+        self.reports.late_records.take(task);
+        self.reports.late_records.log_if_due(self.clock.monotonic());
     }
 
     fn memory(&self) -> MemoryStatus {
-        let (mut queued, mut uncommitted, mut hot) = (0, 0, 0);
-        for Active { task, assignment, .. } in &self.tasks {
-            let inputs = 0..assignment.partitions.len();
-            queued += inputs.map(|input| task.queued_bytes(input)).sum::<usize>();
-            uncommitted += task.overlay_bytes();
-            hot += task.hot_bytes();
-        }
-        MemoryStatus {
-            fetched: self.fetcher.waiting_bytes() + queued,
-            uncommitted,
-            sending: self.producing.in_flight_bytes(),
-            stores: hot,
+        let mut memory = MemoryStatus {
+            fetched: self.fetcher.waiting_bytes() + self.tasks.queued_bytes(),
+            sending: self.producer.in_flight_bytes(),
             ..MemoryStatus::default()
+        };
+        for RunningTask { task, .. } in self.tasks.iter() {
+            memory.uncommitted += task.overlay_bytes();
+            memory.stores += task.hot_bytes();
         }
-    }
-}
-
-impl From<TaskError> for Trouble {
-    fn from(error: TaskError) -> Self {
-        Self::Fail(error.into())
+        memory
     }
 }

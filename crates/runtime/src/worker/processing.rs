@@ -1,88 +1,89 @@
-//! Whose turn it is, and for how many records: turns are short, whatever a record takes, so that a
-//! commit that is due, and a task that is wanted back, need not wait for all that is queued.
+//! The turns of the tasks. They are short, whatever a record takes, so that a due commit and a
+//! revoked task need not wait until everything that is queued is processed.
 
 use std::time::Duration;
 
 use streams_core::{Cause, RecordError};
 
-use super::{Trouble, Worker};
+use super::{Worker, WorkerError};
 
-/// What a task's turn should take at most.
+/// How long a task's turn should take at most.
 const TURN: Duration = Duration::from_millis(50);
 
-/// Records that a task processes at most before the others have their turn.
+/// Records that a task processes at most before the others have their turns.
 const RECORDS_MAX: usize = 1_000;
 
-/// How many records a task may process in a turn, by what the last ones took.
+/// How many records a task may process in a turn, by how long the last ones took.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(super) struct TurnBudget {
     records: usize,
 }
 
-impl Default for Pace {
+impl Default for TurnBudget {
     /// Nothing is known of its records yet.
     fn default() -> Self {
         Self { records: 1 }
     }
 }
 
-impl Pace {
+impl TurnBudget {
+    /// It at most doubles from turn to turn: one quick turn says little about the next records.
     fn note(&mut self, processed: usize, took: Duration) {
         if processed == 0 {
             return;
         }
-        let fit = processed as u128 * TURN.as_nanos() / took.as_nanos().max(1);
-        let fit = usize::try_from(fit).unwrap_or(RECORDS_MAX);
-        self.records = fit.clamp(1, RECORDS_MAX.min(self.records * 2));
+        let fitting = processed as u128 * TURN.as_nanos() / took.as_nanos().max(1);
+        let fitting = usize::try_from(fitting).unwrap_or(RECORDS_MAX);
+        self.records = fitting.clamp(1, RECORDS_MAX.min(self.records * 2));
     }
 }
 
 impl Worker {
-    /// Every task has its turn; effects are sent at once. When a commit is overdue the others have
-    /// theirs first next time.
-    pub(super) fn process(&mut self) -> Result<(), Trouble> {
+    /// Gives every task a turn; its effects are sent at once. When a commit is overdue, the turns
+    /// end, and the tasks that had none come first next time.
+    pub(super) fn process(&mut self) -> Result<(), WorkerError> {
         let mut began = self.clock.monotonic();
         for _ in 0..self.tasks.len() {
-            let is_overdue = self.commit_at.is_some_and(|at| at + TURN <= began);
-            if is_overdue && !self.is_waiting() {
+            if self.commits.is_overdue(began, TURN) {
                 break;
             }
-            let index = self.turn_of % self.tasks.len();
-            self.turn_of = index + 1;
-            let processed = self.process_task(index)?;
+            let task = self.tasks.next_turn();
+            let processed = self.process_task(task)?;
             let ended = self.clock.monotonic();
-            self.tasks[index].pace.note(processed, ended.saturating_sub(began));
+            self.tasks.get_mut(task).budget.note(processed, ended.saturating_sub(began));
             began = ended;
         }
         Ok(())
     }
 
-    /// While a commit waits nobody begins another record.
-    fn process_task(&mut self, index: usize) -> Result<usize, Trouble> {
+    fn process_task(&mut self, index: usize) -> Result<usize, WorkerError> {
         self.observe_inputs(index);
-        let (now, is_waiting) = (self.clock.moment(), self.is_waiting());
-        let active = &mut self.tasks[index];
-        let records = if is_waiting { 0 } else { active.pace.records };
-        let failed = active.task.advance(now, &mut self.effects)?;
-        let step = active.task.step(now, records, &mut self.effects)?;
-        let dirty = active.task.is_dirty();
+        let now = self.clock.moment();
+        let running = self.tasks.get_mut(index);
+        // While a commit waits, no task begins another record: what is in hand may have to be done
+        // again.
+        let awaits_membership = self.commits.awaits_membership();
+        let records_max = if awaits_membership { 0 } else { running.budget.records };
+        let failed = running.task.advance(now, &mut self.effects)?;
+        let step = running.task.step(now, records_max, &mut self.effects)?;
+        let is_dirty = running.task.is_dirty();
         self.resume_partitions(index)?;
         log_failed(&failed);
         log_failed(&step.failed);
         self.send_effects()?;
-        if dirty && self.commit_at.is_none() {
-            self.commit_at = Some(self.clock.monotonic().max(self.commit_after));
+        if is_dirty {
+            self.commits.work_done(self.clock.monotonic());
         }
         Ok(step.used)
     }
 }
 
-/// Records that the error policy dealt with; the task has counted them. One that fails again and
-/// again is said to fail once, and said to be given up.
+/// Logs records that the error policy dealt with; the task has counted them. One that fails
+/// repeatedly is logged as a warning when it first fails, and when it is given up.
 fn log_failed(failed: &[RecordError]) {
     for error in failed {
         if let Cause::Retried { attempt: 2.., again_in: Some(_), .. } = error.cause {
-            tracing::debug!(%error, "a record that is tried again has failed again");
+            tracing::debug!(%error, "a record that is retried has failed again");
             continue;
         }
         tracing::warn!(
@@ -102,24 +103,24 @@ mod tests {
     #[test]
     fn a_turn_is_short_whatever_a_record_takes() {
         for record in [1, 1_000, 100_000, 12_000_000, 80_000_000].map(Duration::from_nanos) {
-            let mut pace = Pace::default();
+            let mut budget = TurnBudget::default();
             for _ in 0..20 {
-                let took = record * pace.records as u32;
-                assert!(pace.records == 1 || took <= 2 * TURN, "{record:?}: {pace:?}");
-                pace.note(pace.records, took);
+                let took = record * budget.records as u32;
+                assert!(budget.records == 1 || took <= 2 * TURN, "{record:?}: {budget:?}");
+                budget.note(budget.records, took);
             }
             let most = (TURN.as_nanos() / record.as_nanos()).clamp(1, RECORDS_MAX as u128);
-            assert_eq!(pace.records as u128, most, "of {record:?} each");
+            assert_eq!(budget.records as u128, most, "of {record:?} each");
         }
     }
 
     #[test]
-    fn a_process_that_stood_still_is_soon_at_its_pace_again() {
-        let mut pace = Pace { records: RECORDS_MAX };
-        pace.note(RECORDS_MAX, Duration::from_secs(60));
-        (0..10).for_each(|_| pace.note(pace.records, Duration::from_micros(1)));
-        assert_eq!(pace.records, RECORDS_MAX);
-        pace.note(0, Duration::from_secs(60));
-        assert_eq!(pace.records, RECORDS_MAX, "a turn without records says nothing");
+    fn after_a_stall_the_budget_soon_grows_back() {
+        let mut budget = TurnBudget { records: RECORDS_MAX };
+        budget.note(RECORDS_MAX, Duration::from_secs(60));
+        (0..10).for_each(|_| budget.note(budget.records, Duration::from_micros(1)));
+        assert_eq!(budget.records, RECORDS_MAX);
+        budget.note(0, Duration::from_secs(60));
+        assert_eq!(budget.records, RECORDS_MAX, "a turn without records says nothing");
     }
 }

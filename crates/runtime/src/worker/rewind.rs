@@ -1,36 +1,38 @@
-//! Back to the last commit, and giving tasks up.
+//! Rewinding to the last commit, and giving tasks up.
 //!
-//! There is one way back for every reason: drop the work in hand, then let the restorer find out
-//! from the log what was committed, bring the stores up to that, and give the tasks back. Whether a
-//! commit of unknown outcome happened is found out the same way.
-
-use std::mem;
+//! All errors are recovered from in the same way: drop the work in hand, let the restorer find out
+//! from the log what was committed, bring the stores to that, and take the tasks back. Whether a
+//! commit of unknown outcome happened is found out in the same way, too.
 
 use streams_core::Task;
 
-use super::{Active, Fate, Trouble, Worker};
+use super::Worker;
+use super::commit::CommitOutcome;
+use super::error::{ProducerHealth, WorkerError};
+use super::running_tasks::RunningTask;
+use crate::assignment::Assignment;
 use crate::error::AppError;
 use crate::failpoint::{self, reach};
-use crate::lease::{Assignment, LeaseState};
-use crate::member::Notice;
-use crate::restore::Opening;
+use crate::lease::LeaseState;
+use crate::messages::{MemberMessage, RequestedStore, RestoreRequest};
+use crate::retry;
 use crate::status::TaskState;
 
 impl Worker {
-    /// Turns trouble into a rewind, or into the application's end.
-    pub(super) fn mend(&mut self, result: Result<(), Trouble>) -> Result<(), AppError> {
+    /// Turns a worker's error into a rewind, or into the end of the application.
+    pub(super) fn recover(&mut self, result: Result<(), WorkerError>) -> Result<(), AppError> {
         match result {
             Ok(()) => Ok(()),
-            Err(Trouble::Rewind { fate, reason }) => self.rewind(fate, &reason),
-            Err(Trouble::Fail(error)) => match error.corrupt_store() {
+            Err(WorkerError::Rewind { producer, reason }) => self.rewind(producer, &reason, None),
+            Err(WorkerError::Fatal(error)) => match error.corrupt_store() {
                 Some(store) if self.has_store(store) => {
-                    tracing::error!(store, %error, "a store is corrupt: it is rebuilt");
-                    let damaged = store.to_owned();
-                    self.rewind_without(Some(&damaged), Fate::Kept, "a store is corrupt")
+                    tracing::error!(store, %error, "a store is corrupt; rebuilding it");
+                    let store = store.to_owned();
+                    self.rewind(ProducerHealth::Usable, "a store is corrupt", Some(&store))
                 }
                 _ => {
                     // Nothing of the batch may become visible.
-                    self.producing.drop_work(Fate::Kept)?;
+                    self.producer.abort_or_retire(ProducerHealth::Usable)?;
                     Err(error)
                 }
             },
@@ -38,91 +40,102 @@ impl Worker {
     }
 
     fn has_store(&self, name: &str) -> bool {
-        self.tasks.iter().any(|active| *active.assignment.store_name == *name)
+        self.tasks.iter().any(|running| *running.assignment.store_name == *name)
     }
 
-    fn rewind(&mut self, fate: Fate, reason: &str) -> Result<(), AppError> {
-        self.rewind_without(None, fate, reason)
-    }
-
-    /// A rewind after which the store called `damaged` is rebuilt from its changelogs.
-    fn rewind_without(
+    /// Drops the work in hand and has all tasks restored from the log. A store of the name
+    /// `corrupt` is rebuilt from its changelogs.
+    fn rewind(
         &mut self,
-        damaged: Option<&str>,
-        fate: Fate,
+        producer: ProducerHealth,
         reason: &str,
+        corrupt: Option<&str>,
     ) -> Result<(), AppError> {
-        let worker = self.index;
-        tracing::info!(worker, producer = ?fate, reason, "rewinding to the last commit");
+        tracing::info!(worker = self.index, ?producer, reason, "rewinding to the last commit");
         self.effects.clear();
-        self.commit_at = None;
-        self.unknown_since = None;
-        self.producing.drop_work(fate)?;
-        {
-            let mut status = self.status.lock();
-            status.commits.rewinds += 1;
-            status.commits.producers_retired += u64::from(fate != Fate::Kept);
-        }
-        let tasks = mem::take(&mut self.tasks);
-        self.places_changed();
-        for Active { mut assignment, mut task, .. } in tasks {
-            self.count(&assignment, &mut task);
-            self.stop_fetching(&assignment)?;
-            if !assignment.lease.is_held() {
-                self.close(assignment, task)?;
-                continue;
-            }
-            self.status.changed(assignment.task, TaskState::Opening, reason);
-            assignment.carried = assignment.carried + task.metrics().counters();
-            let (store, restorer) = (task.into_store(), assignment.place.restorer);
-            let opening = if damaged == Some(&*assignment.store_name) {
-                drop(store);
-                Opening::rebuilding(assignment)
-            } else {
-                Opening::again(assignment, store)
-            };
-            self.restorers[restorer].send(opening);
+        self.commits.clear();
+        // Before the tasks are restored: the group does not give out offsets, nor the log records,
+        // that an open transaction holds.
+        self.producer.abort_or_retire(producer)?;
+        self.count_rewind(producer);
+        for running in self.tasks.take_all() {
+            self.restore_again(running, reason, corrupt)?;
         }
         self.renew_producer()
     }
 
-    /// The new producer fences the old one: until then, what that one has left open holds up the
-    /// restore.
-    pub(super) fn renew_producer(&mut self) -> Result<(), AppError> {
-        let broker = self.config.broker.clone();
-        let timeout = self.config.connect_timeout;
-        let (clock, producing) = (&*self.clock, &mut self.producing);
-        crate::topics::retried(clock, &broker, timeout, || Ok(producing.ensure()?))
+    fn count_rewind(&self, producer: ProducerHealth) {
+        let mut status = self.status.lock();
+        status.commits.rewinds += 1;
+        status.commits.producers_retired += u64::from(producer != ProducerHealth::Usable);
     }
 
-    /// Gives up the tasks that the group wants back: commits everything first, so that their new
-    /// owner goes on where they stopped. Tasks that are lost already take their uncommitted
+    /// Gives a task back to its restorer; or closes it, if this instance has no right to it any
+    /// more.
+    fn restore_again(
+        &mut self,
+        running: RunningTask,
+        reason: &str,
+        corrupt: Option<&str>,
+    ) -> Result<(), AppError> {
+        let RunningTask { mut assignment, mut task, .. } = running;
+        self.report_last(&assignment, &mut task);
+        self.stop_fetching(&assignment)?;
+        if !assignment.lease.is_held() {
+            return self.close(assignment, task);
+        }
+        self.status.set_task_state(assignment.task, TaskState::Opening, reason);
+        assignment.carried = assignment.carried + task.metrics().counters();
+        let store = task.into_store();
+        let store = if corrupt == Some(&*assignment.store_name) {
+            // It must be closed before the restorer deletes it.
+            drop(store);
+            RequestedStore::Corrupt
+        } else {
+            RequestedStore::Open(store)
+        };
+        let restorer = &self.channels.restorers[assignment.threads.restorer];
+        restorer.send(RestoreRequest { assignment, store });
+        Ok(())
+    }
+
+    /// Opens a producer if there is none. It fences the last one: until then, a transaction that
+    /// the last one left open holds up the restore.
+    pub(super) fn renew_producer(&mut self) -> Result<(), AppError> {
+        let timeout = self.config.connect_timeout;
+        let producer = &mut self.producer;
+        retry::until_reachable(&*self.clock, &self.config.broker, timeout, || {
+            Ok(producer.ensure_open()?)
+        })
+    }
+
+    /// Gives up the tasks that the group wants back. Everything is committed first, so that their
+    /// next owner goes on where they stopped. Tasks that are lost already take their uncommitted
     /// work with them.
-    pub(super) fn give_up_revoked(&mut self) -> Result<(), AppError> {
-        let states = self.tasks.iter().map(|active| active.assignment.lease.state());
+    pub(super) fn release_revoked(&mut self) -> Result<(), AppError> {
+        let states = self.tasks.iter().map(|running| running.assignment.lease.state());
         match states.max() {
             None | Some(LeaseState::Held) => return Ok(()),
             Some(LeaseState::Lost) => {
-                let reason = "the group gave tasks of this worker to somebody else";
-                return self.rewind(Fate::Kept, reason);
+                let reason = "the group gave tasks of this worker to another instance";
+                return self.rewind(ProducerHealth::Usable, reason, None);
             }
             Some(LeaseState::Revoked) => {}
         }
         match self.commit() {
-            Ok(true) => self.close_revoked(),
-            // An agent is in the middle of a record, or the membership is not known. The others
-            // wait for these tasks: the work is done again there.
-            Ok(false) => self.rewind(Fate::Kept, "the commit had to wait when tasks were revoked"),
-            Err(trouble) => self.mend(Err(trouble)),
+            Ok(CommitOutcome::Committed) => self.close_released(),
+            // The group waits for these tasks: it is quicker to process the records again.
+            Ok(CommitOutcome::Postponed) => {
+                let reason = "tasks were revoked while a commit waited for the member id";
+                self.rewind(ProducerHealth::Usable, reason, None)
+            }
+            Err(error) => self.recover(Err(error)),
         }
     }
 
-    fn close_revoked(&mut self) -> Result<(), AppError> {
-        let gone = |active: &mut Active| !active.assignment.lease.is_held();
-        let revoked: Vec<_> = self.tasks.extract_if(.., gone).collect();
-        self.places_changed();
-        for Active { assignment, mut task, .. } in revoked {
-            self.count(&assignment, &mut task);
+    fn close_released(&mut self) -> Result<(), AppError> {
+        for RunningTask { assignment, mut task, .. } in self.tasks.take_released() {
+            self.report_last(&assignment, &mut task);
             self.stop_fetching(&assignment)?;
             self.close(assignment, task)?;
         }
@@ -130,24 +143,25 @@ impl Worker {
     }
 
     fn stop_fetching(&mut self, assignment: &Assignment) -> Result<(), AppError> {
-        for partition in &assignment.partitions {
+        for partition in &assignment.inputs {
             self.fetcher.remove(partition)?;
         }
         Ok(())
     }
 
-    /// Closes a task's store and says so. What was applied is flushed, so that a restart has
-    /// nothing to replay.
+    /// Closes a task's store and reports it. What was applied is flushed, so that a restart has
+    /// nothing to restore.
     pub(super) fn close(&mut self, assignment: Assignment, task: Task) -> Result<(), AppError> {
         let mut store = task.into_store();
         if let Err(error) = store.flush() {
             // Nothing is lost: the changelog has it.
             tracing::warn!(task = %assignment.task, %error, "a store was not flushed");
         }
+        // Before it is reported: the next owner may open it from then on.
         drop(store);
         reach(failpoint::REBALANCE_CLOSED);
         tracing::info!(task = %assignment.task, "task closed");
-        self.member.send(Notice::Released(assignment.task));
+        self.channels.member.send(MemberMessage::Released(assignment.task));
         Ok(())
     }
 }

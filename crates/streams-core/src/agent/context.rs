@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::link::{Link, State};
 use super::rows_read::{Noted, RowsRead};
-use crate::calls::RecordId;
-use crate::cx::{Cx, Outlet};
 use crate::error::Failure;
-use crate::operators::table_access::set_row;
-use crate::reader::{KeptWindows, RowBytes, WindowCell, row};
+use crate::operators::table_rows::set_row;
+use crate::reader::{KeptWindows, WindowCell, row};
 use crate::record::{Headers, Record, Timestamp};
+use crate::record_id::RecordId;
+use crate::state::row_bytes::RowBytes;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::task_context::{Outlet, TaskContext};
 use crate::topic::Topic;
 
 /// An agent's view of its task. Cheap to clone.
@@ -121,10 +122,11 @@ impl Context {
     fn send_with<K: 'static, V: 'static>(
         &self,
         topic: &Topic<K, V>,
-        record: impl FnOnce(&Cx) -> Record<K, V>,
+        record: impl FnOnce(&TaskContext) -> Record<K, V>,
     ) -> Result<(), AgentError> {
         if !self.declared.topics.contains(&topic.name) {
-            let (agent, topic) = (Arc::clone(&self.declared.agent), Arc::clone(&topic.name));
+            let agent = Arc::clone(&self.declared.agent);
+            let topic = Arc::clone(&topic.name);
             return Err(AgentError::UndeclaredTopic { agent, topic });
         }
         let to = Outlet { topic: &topic.name, key: &*topic.key, value: &*topic.value };
@@ -148,7 +150,8 @@ impl Context {
     /// for an idempotency key. Of several records that operators have made of one, all have the
     /// same.
     pub fn id(&self) -> Result<RecordId, AgentError> {
-        let (topic, partition) = (Arc::clone(&self.topic), self.partition);
+        let topic = Arc::clone(&self.topic);
+        let partition = self.partition;
         self.with(|cx| Ok(RecordId { topic, partition, offset: cx.origin.offset, index: 0 }))
     }
 
@@ -203,7 +206,7 @@ impl Context {
 
     pub(super) fn with<T>(
         &self,
-        act: impl FnOnce(&mut Cx) -> Result<T, Failure>,
+        act: impl FnOnce(&mut TaskContext) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
         self.with_read(|cx, _| act(cx))
     }
@@ -211,7 +214,7 @@ impl Context {
     /// With the place where reads are noted, if they are.
     fn with_read<T>(
         &self,
-        act: impl FnOnce(&mut Cx, Option<&mut RowsRead>) -> Result<T, Failure>,
+        act: impl FnOnce(&mut TaskContext, Option<&mut RowsRead>) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
         let agent = || Arc::clone(&self.declared.agent);
         // Another thread would find the context there while this one polls the agent.
@@ -236,7 +239,8 @@ impl Context {
             Access::Read => ("reads", "reads"),
             Access::Write => ("writes", "writes"),
         };
-        let (agent, table) = (Arc::clone(&self.declared.agent), Arc::clone(table));
+        let agent = Arc::clone(&self.declared.agent);
+        let table = Arc::clone(table);
         let undeclared = AgentError::UndeclaredTable { agent, table, verb, declare };
         declared.map(|(_, index, _)| *index).ok_or(undeclared)
     }

@@ -9,11 +9,11 @@ use std::task::{Wake, Waker};
 use super::StartedFor;
 use super::rows_read::RowsRead;
 use super::running::Polled;
-use crate::cx::{Cx, Origin};
 use crate::effect::{Effects, Mark};
-use crate::layer::Layer;
 use crate::record::{Headers, Timestamp};
-use crate::unreleased::{RecordWrites, Unreleased};
+use crate::state::layer::Layer;
+use crate::state::unreleased::{RecordWrites, Unreleased};
+use crate::task_context::{Origin, TaskContext};
 
 /// Records that an agent is given in one poll: whatever waits for it, other tasks have their turn.
 pub(crate) const RECORDS_PER_POLL: usize = 32;
@@ -25,7 +25,7 @@ thread_local! {
 
 /// What an agent waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
+pub(crate) enum Awaited {
     One,
     Batch { count: usize, within_ms: i64 },
 }
@@ -80,9 +80,9 @@ pub(crate) struct Link {
 
 pub(crate) struct State {
     /// The task's context, while the agent is polled.
-    pub(crate) cx: Option<Box<Cx>>,
+    pub(crate) cx: Option<Box<TaskContext>>,
     /// Set while a `next()` or `take()` is alive and has nothing to give.
-    pub(crate) waiting: Option<Waiting>,
+    pub(crate) waiting: Option<Awaited>,
     /// Wakes that `next()` or `take()`: it may be polled by something between it and the task.
     waiter: Option<Waker>,
     /// Records that the agent was given and has not acknowledged.
@@ -150,7 +150,7 @@ impl Link {
 
     /// Lends the context to the agent: until [`end_poll`](Self::end_poll) this thread may use it,
     /// and no other.
-    pub(crate) fn begin_poll(&self, mut cx: Box<Cx>) {
+    pub(crate) fn begin_poll(&self, mut cx: Box<TaskContext>) {
         let mut state = self.state();
         let State { origin, headers, sent, written, unreleased, .. } = &mut *state;
         // The record in hand is the agent's while it runs.
@@ -180,7 +180,7 @@ impl Link {
 
     /// Takes the context back. A live wait acknowledges what the agent has in hand; otherwise what
     /// it sent and wrote is kept apart from what can be committed.
-    pub(crate) fn end_poll(&self) -> (Box<Cx>, Polled) {
+    pub(crate) fn end_poll(&self) -> (Box<TaskContext>, Polled) {
         POLLED.set(0);
         let mut state = self.state();
         if state.waiting.is_some() {
@@ -289,8 +289,8 @@ impl State {
         match self.waiting {
             None => false,
             _ if queued.records == 0 => false,
-            Some(Waiting::One) => true,
-            Some(Waiting::Batch { count, .. }) => {
+            Some(Awaited::One) => true,
+            Some(Awaited::Batch { count, .. }) => {
                 let is_old = || self.deadline(queued).is_some_and(|at| at <= self.now);
                 queued.records >= count || self.alone > 0 || is_old()
             }
@@ -300,7 +300,7 @@ impl State {
     /// When a batch is handed over although it is not full.
     pub(crate) fn deadline(&self, queued: Queued) -> Option<Timestamp> {
         match self.waiting {
-            Some(Waiting::Batch { within_ms, .. }) if queued.records > 0 => {
+            Some(Awaited::Batch { within_ms, .. }) if queued.records > 0 => {
                 Some(queued.since.saturating_add(within_ms))
             }
             _ => None,

@@ -14,33 +14,34 @@
 //! future: a task that it spawns gets an error from them.
 
 mod batch_error;
-mod builder;
 mod concurrent;
 mod context;
 mod link;
 mod reads;
 mod records;
 mod rows_read;
-mod runner;
+pub(crate) mod runner;
 mod running;
 
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::policy::ErrorPolicy;
+use crate::error::BoxError;
 use crate::record::{RawRecord, Timestamp};
-use crate::topology::Source;
 
 pub use batch_error::BatchError;
-pub(crate) use builder::From;
-pub use builder::{AgentBuilder, AgentResult};
+pub(crate) use context::{Access, Declared};
 pub use context::{AgentError, Context, TableAccess};
 pub use reads::{TableRows, TableWindows};
 pub use records::Records;
 
 pub(crate) use link::{RECORDS_PER_POLL, Wakeup};
-pub(crate) use running::{Polled, Refused, Running, panic_text};
+pub(crate) use running::{Polled, RecordSource, Refused, Running};
+
+/// What an agent returns: an error is handled by the source's error policy; returning without one
+/// is an error too, for an agent lives as long as its task.
+pub type AgentResult = Result<(), BoxError>;
 
 /// The task, and its input, that an agent is started for.
 #[derive(Clone)]
@@ -52,18 +53,6 @@ pub(crate) struct StartedFor {
     pub(crate) is_undoable: bool,
     /// Whom to wake when something wakes the agent.
     pub(crate) waker: Waker,
-}
-
-impl StartedFor {
-    pub(crate) fn new(source: &Source, input: usize, partition: i32, waker: &Waker) -> Self {
-        Self {
-            input: input as u32,
-            topic: Arc::clone(&source.topic),
-            partition,
-            is_undoable: source.policy != ErrorPolicy::Fail,
-            waker: waker.clone(),
-        }
-    }
 }
 
 /// A reader of its own: an agent, or the calls of a stream. Started once per task.

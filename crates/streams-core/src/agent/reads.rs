@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::context::{AgentError, Context, TableAccess};
 use crate::reader::{KeptWindows, RowCursor, WindowCursor};
 use crate::record::Timestamp;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::task_context::TaskContext;
 use crate::window::Window;
 
 impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
@@ -114,9 +115,10 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
         let Some(kept) = self.context.declared.kept_windows(index) else {
             return Err(self.wrong("holds no windows: ask with get, range or prefix"));
         };
-        let (kept, asked) = (Arc::<dyn KeptWindows>::clone(kept), (key, &time));
+        let kept = Arc::<dyn KeptWindows>::clone(kept);
+        let asked = (key, &time);
         let open =
-            |cx: &mut crate::Cx| WindowCursor::new(&self.table, index, kept, asked, &cx.clocks);
+            |cx: &mut TaskContext| WindowCursor::new(&self.table, index, kept, asked, &cx.clocks);
         let cursor = self.context.with(open)?;
         Ok(TableWindows { context: self.context, table: self.table.clone(), cursor })
     }

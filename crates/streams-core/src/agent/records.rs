@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
 use std::time::Duration;
 
-use super::link::{Link, Queued, Waiting, lock};
-use crate::cx::Origin;
+use super::link::{Awaited, Link, Queued, lock};
 use crate::record::{Headers, Record, Timestamp};
+use crate::task_context::Origin;
 use crate::window::millis;
 
 /// A record on its way to an agent.
@@ -46,7 +46,7 @@ impl<K, V> Records<K, V> {
     pub async fn next(&mut self) -> Option<Record<K, V>> {
         let mut wait = Wait::new(&self.link);
         let mut next = None;
-        poll_fn(|context| wait.poll(&self.inbox, Waiting::One, context, |one| next = Some(one)))
+        poll_fn(|context| wait.poll(&self.inbox, Awaited::One, context, |one| next = Some(one)))
             .await;
         next
     }
@@ -59,7 +59,7 @@ impl<K, V> Records<K, V> {
     ///
     /// Outside of the agent's own future it never returns: see [`next`](Self::next).
     pub async fn take(&mut self, count: usize, within: Duration) -> Vec<Record<K, V>> {
-        let what = Waiting::Batch { count: count.max(1), within_ms: millis(within) };
+        let what = Awaited::Batch { count: count.max(1), within_ms: millis(within) };
         let mut wait = Wait::new(&self.link);
         let mut batch = Vec::new();
         poll_fn(|context| wait.poll(&self.inbox, what, context, |one| batch.push(one))).await;
@@ -84,13 +84,13 @@ impl Wait<'_> {
     fn poll<K, V>(
         &mut self,
         inbox: &Inbox<K, V>,
-        what: Waiting,
+        what: Awaited,
         context: &task::Context<'_>,
         mut give: impl FnMut(Record<K, V>),
     ) -> Poll<()> {
         if !self.link.is_polled_here() {
             self.link.asked_from_outside();
-            return if what == Waiting::One { Poll::Ready(()) } else { Poll::Pending };
+            return if what == Awaited::One { Poll::Ready(()) } else { Poll::Pending };
         }
         let mut state = self.link.state();
         let mut inbox = lock(inbox);
@@ -107,7 +107,7 @@ impl Wait<'_> {
         self.is_over = true;
         state.acknowledge();
         let count = match what {
-            Waiting::Batch { count, .. } if state.alone == 0 => count.min(inbox.len()),
+            Awaited::Batch { count, .. } if state.alone == 0 => count.min(inbox.len()),
             _ => 1,
         };
         state.forget_batch();

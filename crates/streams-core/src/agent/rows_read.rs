@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use crate::reader::{RowBytes, Visit};
 use crate::record::Timestamp;
+use crate::state::row_bytes::{RowBytes, Visit};
+use crate::state::tables::{TableIndex, Tables};
+use crate::state::unreleased::RecordWrites;
 use crate::store::StoreError;
-use crate::tables::{TableIndex, Tables};
-use crate::unreleased::RecordWrites;
 
 /// A row's table, by its number in the store, and its store key.
 pub(crate) type RowPlace = (usize, Box<[u8]>);

@@ -7,28 +7,28 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::builder::AgentResult;
+use super::AgentResult;
 use super::concurrent::Concurrent;
 use super::context::{Context, Declared};
 use super::link::{Acknowledged, Link};
 use super::records::Records;
-use super::running::{Running, RunningAgent, Source};
+use super::running::{RecordSource, Running, RunningAgent};
 use super::{AgentRunner, StartedFor};
 use crate::operators::event_time;
 use crate::record::{RawRecord, Timestamp};
 
-pub(super) type Start<K, V> = Box<
+pub(crate) type Start<K, V> = Box<
     dyn Fn(Records<K, V>, Context) -> Pin<Box<dyn Future<Output = AgentResult> + Send>>
         + Send
         + Sync,
 >;
 
 /// The user's function, and what it was said to use.
-pub(super) struct Agent<K, V> {
-    pub(super) name: Arc<str>,
-    pub(super) source: Source<K, V>,
-    pub(super) declared: Arc<Declared>,
-    pub(super) start: Start<K, V>,
+pub(crate) struct Agent<K, V> {
+    pub(crate) name: Arc<str>,
+    pub(crate) source: RecordSource<K, V>,
+    pub(crate) declared: Arc<Declared>,
+    pub(crate) start: Start<K, V>,
 }
 
 impl<K: Send + 'static, V: Send + 'static> Agent<K, V> {
@@ -60,10 +60,10 @@ impl<K: Send + 'static, V: Send + 'static> Agent<K, V> {
     }
 }
 
-pub(super) struct Runner<K, V> {
-    pub(super) agent: Arc<Agent<K, V>>,
-    pub(super) limit: Option<Duration>,
-    pub(super) concurrency: usize,
+pub(crate) struct Runner<K, V> {
+    pub(crate) agent: Arc<Agent<K, V>>,
+    pub(crate) limit: Option<Duration>,
+    pub(crate) concurrency: usize,
 }
 
 impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
@@ -93,15 +93,17 @@ impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
 
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
         match &self.agent.source {
-            Source::Topic { topic, timestamps } => event_time(topic, timestamps.as_ref(), record),
-            Source::Stream(intake) => intake.event_time(record),
+            RecordSource::Topic { topic, timestamps } => {
+                event_time(topic, timestamps.as_ref(), record)
+            }
+            RecordSource::Stream(intake) => intake.event_time(record),
         }
     }
 
     fn extracts_times(&self) -> bool {
         match &self.agent.source {
-            Source::Topic { timestamps, .. } => timestamps.is_some(),
-            Source::Stream(intake) => intake.extracts_times(),
+            RecordSource::Topic { timestamps, .. } => timestamps.is_some(),
+            RecordSource::Stream(intake) => intake.extracts_times(),
         }
     }
 }

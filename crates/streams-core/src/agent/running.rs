@@ -1,6 +1,5 @@
 //! An agent of one task: its future, and what it was given.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,15 +7,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Waker};
 
-use super::builder::AgentResult;
+use super::AgentResult;
 use super::link::{Link, Queued, lock};
 use super::records::{Delivered, Inbox, queued};
-use crate::calls::Intake;
-use crate::cx::{Cx, Origin};
-use crate::error::{BoxError, Cause, Failure};
+use crate::error::{BoxError, Cause, Failure, panic_text};
+use crate::intake::Intake;
 use crate::operators::{check_timestamp, decode};
 use crate::policy::Extractor;
 use crate::record::{Headers, RawRecord, Record, Timestamp};
+use crate::task_context::{Origin, TaskContext};
 use crate::topic::Topic;
 
 /// What a poll of an agent led to.
@@ -67,7 +66,7 @@ pub(crate) trait Running: Send {
         raw: &RawRecord<'_>,
         origin: Origin,
         headers: &Headers,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<bool, Failure>;
 
     /// Whether a poll would find something to do: what the agent waits for is there, or something
@@ -84,7 +83,7 @@ pub(crate) trait Running: Send {
     fn in_hand(&self) -> usize;
 
     /// Runs the agent until it waits; the context is lent to it meanwhile.
-    fn poll(&mut self, cx: Box<Cx>) -> (Box<Cx>, Polled);
+    fn poll(&mut self, cx: Box<TaskContext>) -> (Box<TaskContext>, Polled);
 
     /// Whom to wake when something wakes the agent.
     fn set_task(&mut self, waker: &Waker);
@@ -98,12 +97,12 @@ pub(crate) trait Running: Send {
 }
 
 /// Where an agent's records come from.
-pub(super) enum Source<K, V> {
+pub(crate) enum RecordSource<K, V> {
     Topic { topic: Topic<K, V>, timestamps: Option<Extractor<K, V>> },
     Stream(Arc<Intake<K, V>>),
 }
 
-impl<K, V> Clone for Source<K, V> {
+impl<K, V> Clone for RecordSource<K, V> {
     fn clone(&self) -> Self {
         match self {
             Self::Topic { topic, timestamps } => {
@@ -116,7 +115,7 @@ impl<K, V> Clone for Source<K, V> {
 
 pub(super) struct RunningAgent<K, V> {
     pub(super) name: Arc<str>,
-    pub(super) source: Source<K, V>,
+    pub(super) source: RecordSource<K, V>,
     /// Of an agent on a stream: how many records the operators have made of each record of the
     /// topic, as far as it is not acknowledged.
     pub(super) made_of_one: VecDeque<usize>,
@@ -134,7 +133,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
         raw: &RawRecord<'_>,
         origin: Origin,
         headers: &Headers,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<bool, Failure> {
         let now = cx.elapsed;
         let delivered = |record| {
@@ -142,7 +141,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
             Delivered { record, origin, headers, came_at: now }
         };
         match &self.source {
-            Source::Topic { topic, timestamps } => {
+            RecordSource::Topic { topic, timestamps } => {
                 let decoded =
                     catch_unwind(AssertUnwindSafe(|| decoded(topic, timestamps.as_ref(), raw, cx)));
                 let decoded =
@@ -151,7 +150,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
                 inbox.push_back(delivered(decoded?));
                 Ok(self.is_due_with(queued(&inbox), now))
             }
-            Source::Stream(intake) => {
+            RecordSource::Stream(intake) => {
                 let records = intake.take_in(raw, cx)?;
                 self.made_of_one.push_back(records.len());
                 if records.is_empty() {
@@ -182,7 +181,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
         self.of_topic_in_hand(self.link.state().in_hand)
     }
 
-    fn poll(&mut self, cx: Box<Cx>) -> (Box<Cx>, Polled) {
+    fn poll(&mut self, cx: Box<TaskContext>) -> (Box<TaskContext>, Polled) {
         self.link.begin_poll(cx);
         let mut context = task::Context::from_waker(&self.waker);
         let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(&mut context)));
@@ -198,7 +197,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
         };
         outcome.failure = ended.map(Box::new);
         // Of several futures side by side the acknowledged ones are counted one by one.
-        if matches!(self.source, Source::Stream(_)) && !self.link.state().is_kept() {
+        if matches!(self.source, RecordSource::Stream(_)) && !self.link.state().is_kept() {
             outcome.acknowledged = self.of_topic_acknowledged(outcome.acknowledged);
             outcome.in_hand = self.of_topic_in_hand(outcome.in_hand);
         }
@@ -211,8 +210,8 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
 
     fn give_alone(&mut self, records: usize) {
         let made = match &self.source {
-            Source::Topic { .. } => records,
-            Source::Stream(_) => self.made_of_one.iter().take(records).sum(),
+            RecordSource::Topic { .. } => records,
+            RecordSource::Stream(_) => self.made_of_one.iter().take(records).sum(),
         };
         self.link.state().alone = made;
     }
@@ -246,7 +245,7 @@ impl<K: 'static, V: 'static> RunningAgent<K, V> {
 
     /// How many records of the topic those are that the agent has in hand.
     fn of_topic_in_hand(&self, in_hand: usize) -> usize {
-        if matches!(self.source, Source::Topic { .. }) || in_hand == 0 {
+        if matches!(self.source, RecordSource::Topic { .. }) || in_hand == 0 {
             return in_hand;
         }
         let mut left = self.of_first + in_hand;
@@ -267,7 +266,7 @@ fn decoded<K: 'static, V: 'static>(
     topic: &Topic<K, V>,
     timestamps: Option<&Extractor<K, V>>,
     raw: &RawRecord<'_>,
-    cx: &Cx,
+    cx: &TaskContext,
 ) -> Result<Record<K, V>, Cause> {
     let mut record = decode(topic, raw)?;
     if let Some(extract) = timestamps {
@@ -275,12 +274,4 @@ fn decoded<K: 'static, V: 'static>(
     }
     check_timestamp(record.timestamp, cx)?;
     Ok(record)
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
-        .to_owned()
 }

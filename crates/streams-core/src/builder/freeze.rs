@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::graph::{Graph, NodeKind, TableDraft};
+use super::graph::{Graph, TableDraft};
 use super::{own_topics, retries, types};
-use crate::changelog::{Layout, TableSpec};
 use crate::error::BuildError;
+use crate::limits::METADATA_MAX;
 use crate::policy::ErrorPolicy;
-use crate::task::METADATA_MAX;
+use crate::state::changelog::{Layout, TableSpec};
+use crate::stored_format::StoredFormat;
 use crate::tick::TickSource;
+use crate::topology::NodeKind;
 use crate::topology::{
-    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Terms, Topology,
+    InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
 };
 
 /// What an entry of an offset's metadata takes beside its name.
@@ -71,7 +73,8 @@ fn components(graph: &Graph) -> Vec<usize> {
 }
 
 fn unite(group: &mut [usize], a: usize, b: usize) {
-    let (from, to) = (group[a].max(group[b]), group[a].min(group[b]));
+    let from = group[a].max(group[b]);
+    let to = group[a].min(group[b]);
     group.iter_mut().filter(|root| **root == from).for_each(|root| *root = to);
 }
 
@@ -109,7 +112,8 @@ fn unreadable(table: &TableDraft) -> Option<String> {
     let has_rows = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
     let is_readable = has_rows || table.windows.is_some();
     let reader = table.readers.first().filter(|_| !is_readable)?;
-    let (name, kind) = (&table.name, table.layout.describe());
+    let name = &table.name;
+    let kind = table.layout.describe();
     Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
 }
 
@@ -249,7 +253,7 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         ttl: table.ttl,
         terms: match &table.types {
             Some(types) => types.terms(table.windows.clone()),
-            None => Terms::default(),
+            None => StoredFormat::default(),
         },
     }
 }

@@ -5,54 +5,18 @@ use std::sync::Arc;
 use super::names;
 use super::types::{Types, Use};
 use crate::agent::AgentRunner;
-use crate::chain::Receive;
-use crate::changelog::{Layout, Ttl};
-use crate::cx::ClockIndex;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
 use crate::reader::{KeptWindows, WindowCell};
+use crate::receive::Receive;
 use crate::schedule::Schedule;
+use crate::state::changelog::{Layout, Ttl};
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
 use crate::tick::{Missed, Tick};
-use crate::topology::SourceKind;
-
-/// A node's number in the order of description.
-pub(crate) type NodeId = usize;
-
-/// A step as `describe()` shows it; what runs are the receivers.
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) kind: NodeKind,
-    pub(crate) parents: Vec<NodeId>,
-    pub(crate) tables: Vec<TableIndex>,
-}
-
-/// What a node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NodeKind {
-    Source(Arc<str>),
-    Operator(&'static str),
-    Sink(Arc<str>),
-    /// A sink whose topics are only known record by record, or a declared set of an agent.
-    DynamicSink,
-    Repartition(Arc<str>),
-    Agent(Arc<str>),
-    Calls(Arc<str>),
-    Processor(Arc<str>),
-    Ticks(TicksNode),
-}
-
-/// What is shown of ticks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TicksNode {
-    pub(crate) name: Arc<str>,
-    /// When they come, in words.
-    pub(crate) schedule: String,
-    /// The topic of their own, if they are not those of each task of a stream.
-    pub(crate) topic: Option<Arc<str>>,
-}
+use crate::topology::{Node, NodeId, NodeKind, SourceKind, TicksNode};
 
 pub(crate) struct TickDraft {
     pub(crate) node: NodeId,
@@ -184,7 +148,8 @@ impl Graph {
             let same = source.start == start
                 && source.policy == policy
                 && source.max_ahead_ms == max_ahead_ms;
-            let (node, other) = (source.node, source.kind);
+            let node = source.node;
+            let other = source.kind;
             if other != kind {
                 let what = match (other, kind) {
                     (SourceKind::Ticks, _) | (_, SourceKind::Ticks) => "the topic of ticks",
@@ -329,7 +294,8 @@ impl Graph {
         reader: &str,
         node: NodeId,
     ) -> TableIndex {
-        let (name, types) = (&table.name, Types::of_table(table));
+        let name = &table.name;
+        let types = Types::of_table(table);
         let index = self.table_index(name, Layout::KeyValue);
         self.table_uses.push(Use { name: Arc::clone(name), user: reader.to_owned(), types });
         let draft = &mut self.tables[index];

@@ -10,18 +10,14 @@ mod types;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::agent::{self, AgentBuilder};
-use crate::chain::Receive;
-use crate::dsl::{SourceChain, Stream};
 use crate::error::BuildError;
-use crate::operators::{Decode, Expiring, ReceiveRaw, Tell};
-use crate::policy::{Consumed, ErrorPolicy};
+use crate::operators::{Expiring, ReceiveRaw, Tell};
+use crate::policy::ErrorPolicy;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
-use crate::topic::Topic;
-use crate::topology::{SourceKind, Topology};
+use crate::topology::{NodeId, NodeKind, Topology};
 
-pub(crate) use graph::{Graph, Node, NodeId, NodeKind, TicksNode};
+pub(crate) use graph::Graph;
 pub(crate) use types::Types;
 
 /// Collects the parts of an application.
@@ -55,72 +51,9 @@ impl Builder {
         self.graph.borrow_mut().default_policy = policy;
     }
 
-    /// The records of a topic.
-    ///
-    /// Called twice for the same topic, both streams get every record, in one task.
-    pub fn stream<'b, K: 'static, V: 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-    ) -> Stream<'b, K, V, SourceChain<K, V>> {
-        self.stream_with(topic, Consumed::new())
-    }
-
-    /// The records of a topic, with options.
-    pub fn stream_with<'b, K: 'static, V: 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-        consumed: Consumed<K, V>,
-    ) -> Stream<'b, K, V, SourceChain<K, V>> {
-        self.source(topic, consumed, SourceKind::User)
-    }
-
-    /// Starts the description of an agent: an `async` function over the records of a topic.
-    pub fn agent<'b, K, V>(&'b self, name: &str, topic: &Topic<K, V>) -> AgentBuilder<'b, K, V>
-    where
-        K: Send + 'static,
-        V: Send + 'static,
-    {
-        let user = format!("the agent {name}");
-        self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(topic)));
-        let (topic, consumed) = (topic.clone(), Consumed::new());
-        AgentBuilder::new(self, name, agent::From::Topic { topic, consumed })
-    }
-
     /// Checks everything and freezes it. The error lists all problems found, not only the first.
     pub fn build(self) -> Result<Topology, BuildError> {
         freeze::freeze(self.graph.into_inner())
-    }
-
-    pub(crate) fn source<'b, K: 'static, V: 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-        consumed: Consumed<K, V>,
-        kind: SourceKind,
-    ) -> Stream<'b, K, V, SourceChain<K, V>> {
-        let node = self.graph.borrow_mut().add_source(
-            &topic.name,
-            kind,
-            consumed.start,
-            consumed.policy,
-            consumed.max_ahead_ms,
-        );
-        if kind == SourceKind::User {
-            let types = Types::of_topic(topic);
-            self.graph(|graph| graph.use_topic(&topic.name, "the stream that is read", types));
-        }
-        let chain = SourceChain { topic: topic.clone(), timestamps: consumed.timestamps };
-        Stream::new(self, chain, node)
-    }
-
-    pub(crate) fn add_receiver<K: 'static, V: 'static>(
-        &self,
-        chain: SourceChain<K, V>,
-        next: impl Receive<K, V>,
-    ) {
-        let SourceChain { topic, timestamps } = chain;
-        let name = Arc::clone(&topic.name);
-        let receiver = Decode { topic, timestamps, next };
-        self.graph.borrow_mut().add_receiver(&name, Box::new(receiver));
     }
 
     /// Connects a chain for a reader of its own: gives it back, with its topic, in place of putting

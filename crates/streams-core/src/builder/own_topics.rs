@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::graph::{Graph, NodeKind};
+use super::graph::Graph;
 use super::names;
 use crate::policy::ErrorPolicy;
+use crate::topology::NodeKind;
 use crate::topology::SourceKind;
 
 pub(super) fn problems(graph: &Graph) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! The tables of records that wait to be tried again: one for each source whose policy that is.
 
 use super::graph::{Graph, SourceDraft};
-use crate::changelog::Layout;
 use crate::policy::Retry;
+use crate::state::changelog::Layout;
 use crate::topology::SourceKind;
 
 /// Declares them, when the policies of all sources are known.
@@ -14,7 +14,8 @@ pub(super) fn declare(graph: &mut Graph) {
         let retry = policy.retries().filter(|_| source.kind != SourceKind::Ticks);
         let Some(retry) = retry else { continue };
         let problem = problem(source, retry);
-        let (name, node) = (name(&graph.application_id, source), source.node);
+        let name = name(&graph.application_id, source);
+        let node = source.node;
         graph.problems.extend(problem);
         let writer = format!("the retries of {}", graph.sources[index].topic);
         let table = graph.add_table(&name.into(), Layout::Retries, None, &writer, node);

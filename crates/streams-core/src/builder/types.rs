@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::codec::{Codec, Format};
+use crate::stored_format::StoredFormat;
 use crate::table::Table;
 use crate::topic::Topic;
-use crate::topology::Terms;
 
 /// The types of keys and values, and how they are written.
 #[derive(Clone, Debug)]
@@ -45,9 +45,9 @@ impl Types {
     }
 
     /// What of it is kept in the log.
-    pub(crate) fn terms(&self, windows: Option<String>) -> Terms {
+    pub(crate) fn terms(&self, windows: Option<String>) -> StoredFormat {
         let name = |side: &Side| side.format.name().map(str::to_owned);
-        Terms { windows, keys: name(&self.key), values: name(&self.value) }
+        StoredFormat { windows, keys: name(&self.key), values: name(&self.value) }
     }
 }
 

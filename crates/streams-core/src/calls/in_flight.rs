@@ -11,12 +11,15 @@ use futures::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::runner::{CallsRunner, Function};
-use super::{Async, Call, Intake, RecordId};
-use crate::agent::{Polled, Refused, Running, StartedFor, Wakeup, panic_text};
-use crate::chain::{Port, Receive};
-use crate::cx::{Cx, Origin};
+use super::{Async, Call};
+use crate::agent::{Polled, Refused, Running, StartedFor, Wakeup};
+use crate::error::panic_text;
 use crate::error::{Cause, Failure, FailureKind};
+use crate::intake::Intake;
+use crate::receive::{Port, Receive};
 use crate::record::{Headers, RawRecord, Record, Timestamp};
+use crate::record_id::RecordId;
+use crate::task_context::{Origin, TaskContext};
 use crate::window::millis;
 
 /// Records whose results go on in one poll: other tasks have their turn.
@@ -155,7 +158,8 @@ where
         state.running = Some(handle);
         state.timer = timeout.map(|timeout| now.saturating_add(timeout));
         let timer = state.timer;
-        let (function, name) = (Arc::clone(&self.function), Arc::clone(&self.name));
+        let function = Arc::clone(&self.function);
+        let name = Arc::clone(&self.name);
         let called = async move { function(call).await };
         let attempted = AssertUnwindSafe(called).catch_unwind().map(move |outcome| Attempt {
             call: id,
@@ -192,7 +196,8 @@ where
     /// An attempt is over.
     fn over(&mut self, attempt: Attempt<V2>, now: Timestamp) {
         let Attempt { call: id, number, result } = attempt;
-        let (attempts, backoff) = (self.settings.attempts, self.settings.backoff);
+        let attempts = self.settings.attempts;
+        let backoff = self.settings.backoff;
         let Some(entry) = self.entry(id) else { return };
         let seed = entry.origin.offset as u64;
         let Some(state) = entry.calls.get_mut(id.1) else { return };
@@ -247,7 +252,7 @@ where
     }
 
     /// Hands on the results of the first records, as far as they are there.
-    fn release(&mut self, cx: &mut Cx) -> (usize, Option<Cause>) {
+    fn release(&mut self, cx: &mut TaskContext) -> (usize, Option<Cause>) {
         let mut released = 0;
         while self.entries.front().is_some_and(|entry| entry.left == 0) {
             // What the last one has made due comes first.
@@ -270,7 +275,7 @@ where
         (released, None)
     }
 
-    fn hand_on(&self, entry: Entry<K, V, V2>, cx: &mut Cx) -> Result<(), Failure> {
+    fn hand_on(&self, entry: Entry<K, V, V2>, cx: &mut TaskContext) -> Result<(), Failure> {
         cx.origin = entry.origin;
         cx.headers = entry.headers;
         let mark = cx.begin_record(self.task.is_undoable);
@@ -304,7 +309,7 @@ where
         raw: &RawRecord<'_>,
         origin: Origin,
         headers: &Headers,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<bool, Failure> {
         let records = self.intake.take_in(raw, cx)?;
         let calls: Vec<_> = records
@@ -312,7 +317,9 @@ where
             .map(|record| State { record, attempts: 0, running: None, timer: None, result: None })
             .collect();
         let serial = raw.key.filter(|_| self.settings.is_serial_per_key).map(Into::into);
-        let (headers, left, came_at) = (headers.clone(), calls.len(), cx.elapsed);
+        let headers = headers.clone();
+        let left = calls.len();
+        let came_at = cx.elapsed;
         self.entries.push_back(Entry { origin, headers, serial, calls, left, came_at });
         self.queue_calls();
         Ok(self.is_due(came_at))
@@ -338,10 +345,11 @@ where
         self.entries.len()
     }
 
-    fn poll(&mut self, mut cx: Box<Cx>) -> (Box<Cx>, Polled) {
+    fn poll(&mut self, mut cx: Box<TaskContext>) -> (Box<TaskContext>, Polled) {
         // Before the poll, not after: what wakes it meanwhile must not be forgotten.
         self.wakeup.clear();
-        let (origin, headers) = (cx.origin, mem::take(&mut cx.headers));
+        let origin = cx.origin;
+        let headers = mem::take(&mut cx.headers);
         self.run(cx.elapsed);
         let (acknowledged, refused) = self.release(&mut cx);
         (cx.origin, cx.headers) = (origin, headers);

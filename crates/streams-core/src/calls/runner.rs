@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_flight::InFlight;
-use super::{Async, Call, Intake};
+use super::{Async, Call};
 use crate::agent::{AgentRunner, Running, StartedFor};
-use crate::chain::Port;
 use crate::error::BoxError;
+use crate::intake::Intake;
+use crate::receive::Port;
 use crate::record::{RawRecord, Timestamp};
 
 pub(super) type Calling<V> = Pin<Box<dyn Future<Output = Result<V, BoxError>> + Send>>;

@@ -53,7 +53,8 @@ impl<V: 'static> Codec<Change<V>> for Changed<V> {
             };
             Ok::<_, CodecError>(is_there.then_some(bytes))
         };
-        let (old, new) = (side(&change.old)?, side(&change.new)?);
+        let old = side(&change.old)?;
+        let new = side(&change.new)?;
         Self::write(old.as_deref(), new.as_deref(), out);
         Ok(true)
     }

@@ -270,7 +270,8 @@ impl<S: SerializeMap, G: Guard> SerializeMap for Guarded<S, G> {
         key: &K,
         value: &V,
     ) -> Result<(), S::Error> {
-        let (key, value) = (self.around(key), self.around(value));
+        let key = self.around(key);
+        let value = self.around(value);
         self.to.serialize_entry(&key, &value)
     }
 

@@ -15,7 +15,6 @@ mod null;
 #[cfg(feature = "postcard")]
 mod postcard;
 mod text;
-mod windowed;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -31,8 +30,6 @@ pub(crate) use held::Held;
 pub use json::Json;
 pub use natural::{Bytes, Natural, Nullable};
 pub use text::Text;
-pub(crate) use windowed::{ChangelogKey, window_key};
-pub use windowed::{SessionWindowed, TimeWindowed};
 
 /// How values of `T` are written to and read from a topic or a table.
 ///

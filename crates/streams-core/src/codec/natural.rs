@@ -180,7 +180,8 @@ mod tests {
     use super::*;
 
     fn round_trip<T: Natural + PartialEq + std::fmt::Debug>(value: T, expected: Option<&[u8]>) {
-        let (codec, mut bytes) = (T::codec(), Vec::new());
+        let codec = T::codec();
+        let mut bytes = Vec::new();
         let present = codec.encode(&value, &mut bytes).expect("encodes");
         assert_eq!(present.then_some(&*bytes), expected);
         assert_eq!(codec.decode(expected).expect("decodes"), value);

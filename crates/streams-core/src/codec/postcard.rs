@@ -25,7 +25,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
         let bytes = present(bytes)?;
-        let (budget, mut from) = (Budget::new(bytes), Deserializer::from_bytes(bytes));
+        let budget = Budget::new(bytes);
+        let mut from = Deserializer::from_bytes(bytes);
         let bounded = Bounded { from: &mut from, bounds: Bounds::new(&budget) };
         let read = T::deserialize(bounded);
         let value = read.map_err(|error| explained(error, &budget.exceeded))?;

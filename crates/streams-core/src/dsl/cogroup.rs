@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::windowed::WindowState;
 use super::{Aggregated, Grouped, Stream, WindowAggregated, grouped};
-use crate::builder::{NodeId, NodeKind};
-use crate::chain::{Chain, Port};
+use crate::chain::Chain;
 use crate::operators::{Aggregation, MapValues, never_merged};
+use crate::receive::Port;
 use crate::table::Table;
+use crate::topology::{NodeId, NodeKind};
 use crate::window::{Unmerged, Windows};
 
 /// What one record does to an aggregate: its stream's aggregator with the record in it.
@@ -111,7 +112,8 @@ impl<'b, K: 'static, A: 'static> Cogrouped<'b, K, A> {
         table: &Table<K, A>,
         init: impl Fn() -> A + Send + Sync + 'static,
     ) -> Aggregated<'b, K, A> {
-        let (init, node) = (Arc::new(init), node(&self.inputs));
+        let init = Arc::new(init);
+        let node = node(&self.inputs);
         let aggregated = Aggregated::declare(self.inputs[0].builder, node, "cogroup", table);
         for input in self.inputs {
             aggregated.connect(input, contribute(Arc::clone(&init)));
@@ -180,11 +182,14 @@ impl<'b, K: Clone + 'static, A: 'static, W: Windows + Clone> WindowCogrouped<'b,
         I: Fn() -> A + Send + Sync + 'static,
         M: Aggregation<K, A, A>,
     {
-        let (init, node) = (Arc::new(init), node(&self.inputs));
-        let (builder, count) = (self.inputs[0].builder, self.inputs.len());
+        let init = Arc::new(init);
+        let node = node(&self.inputs);
+        let builder = self.inputs[0].builder;
+        let count = self.inputs.len();
         let state = WindowState::declare(builder, node, "cogroup", table, &self.windows, count);
         for (number, input) in self.inputs.into_iter().enumerate() {
-            let (add, merge) = (contribute(Arc::clone(&init)), merge(Arc::clone(&init)));
+            let add = contribute(Arc::clone(&init));
+            let merge = merge(Arc::clone(&init));
             state.connect(number, input, &self.windows, add, merge);
         }
         state.aggregated(builder, &self.windows)
@@ -199,7 +204,9 @@ where
     V: Clone + Send + Sync + 'static,
     C: Chain<Key = K, Value = V>,
 {
-    let (builder, node, add) = (stream.builder, stream.node, Arc::new(add));
+    let builder = stream.builder;
+    let node = stream.node;
+    let add = Arc::new(add);
     let erased = MapValues(move |_: &K, value: V| {
         let add = Arc::clone(&add);
         let contribution: Contribution<K, A> =

@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
-use crate::cx::Cx;
 use crate::error::{BoxError, Cause, Failure};
 use crate::global::GlobalTable;
 use crate::operators::Rows;
+use crate::task_context::TaskContext;
 
 type Outcome<T> = Result<T, Failure>;
 
@@ -105,7 +105,7 @@ pub(super) fn left_joins<K, V, T, O>(
 /// The row of a record's own key.
 pub(super) fn own_row<K: 'static, V, T: 'static>(
     rows: Arc<dyn Rows<K, T>>,
-) -> impl Fn(&K, &V, &mut Cx) -> Outcome<Option<T>> + Send + Sync + 'static {
+) -> impl Fn(&K, &V, &mut TaskContext) -> Outcome<Option<T>> + Send + Sync + 'static {
     move |key, _, cx| Ok(rows.get(key, cx)?.map(|(row, _)| row))
 }
 
@@ -113,6 +113,6 @@ pub(super) fn own_row<K: 'static, V, T: 'static>(
 pub(super) fn global_row<K, V, G: 'static, T: 'static>(
     table: GlobalTable<G, T>,
     key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
-) -> impl Fn(&K, &V, &mut Cx) -> Outcome<Option<T>> + Send + Sync + 'static {
+) -> impl Fn(&K, &V, &mut TaskContext) -> Outcome<Option<T>> + Send + Sync + 'static {
     move |own, value, cx| table.get(&key(own, value), &*cx.globals)
 }

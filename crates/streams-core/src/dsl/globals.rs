@@ -136,7 +136,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, Option<&T>) -> Option<O> + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        let (builder, node, key_changed) = (self.builder, self.add_node(name), self.key_changed);
+        let builder = self.builder;
+        let node = self.add_node(name);
+        let key_changed = self.key_changed;
         let row = functions::global_row(table.clone(), key);
         let operator = LookUp { row, joiner, of: PhantomData };
         let chain = Then { chain: self.chain, operator };

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::{Stream, TableStream, WindowGrouped};
-use crate::builder::{Builder, NodeId, Types};
-use crate::chain::{Chain, Port};
+use crate::builder::{Builder, Types};
+use crate::chain::Chain;
 use crate::change::Change;
-use crate::changelog::Layout;
 use crate::error::{BoxError, Cause, Failure};
 use crate::operators::{Aggregate, Aggregation, Expiring, StoredRows, Tell, tells};
+use crate::receive::Port;
+use crate::state::changelog::Layout;
 use crate::table::Table;
 use crate::topic::Topic;
+use crate::topology::NodeId;
 use crate::window::Windows;
 
 /// Records grouped by key; see [`Stream::group_by_key`] and [`Stream::group_by`].
@@ -191,7 +193,9 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
         let index = builder
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, operator, node));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
-        let (updates, latest, changes) = (Port::new(), Port::new(), Port::new());
+        let updates = Port::new();
+        let latest = Port::new();
+        let changes = Port::new();
         let told = tells(table, changes.clone());
         let listens = changes.clone();
         let tell: Tell = Box::new(move |key, value, at, cx| match listens.is_connected() {

@@ -2,53 +2,17 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Stream, TableStream, functions};
-use crate::builder::{NodeKind, Types};
-use crate::chain::{Chain, Port, Then};
-use crate::changelog::Layout;
+use crate::builder::Types;
+use crate::chain::{Chain, Then};
 use crate::codec::{Codec, Json, JsonValue, NaturalKey};
 use crate::operators::stream_join::{JoinSide, LeftSide, RightSide, StreamJoin};
 use crate::operators::{LookUp, Sides};
-use crate::window::millis;
-
-/// Which records of two streams belong together: those whose timestamps are near enough.
-///
-/// ```
-/// use std::time::Duration;
-/// use headwater::JoinWindows;
-/// let minute = Duration::from_secs(60);
-/// let around = JoinWindows::within(minute); // a minute before or after
-/// let after = JoinWindows::of(Duration::ZERO, minute).grace(minute / 2); // the right one later
-/// # let _ = (around, after);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JoinWindows {
-    pub(crate) before_ms: i64,
-    pub(crate) after_ms: i64,
-    pub(crate) grace_ms: i64,
-}
-
-impl JoinWindows {
-    /// A right record belongs to a left one if it is at most `distance` before or after it.
-    pub fn within(distance: Duration) -> Self {
-        Self::of(distance, distance)
-    }
-
-    /// A right record belongs to a left one if it is at most `before` earlier or `after` later,
-    /// both included. Without grace.
-    pub fn of(before: Duration, after: Duration) -> Self {
-        Self { before_ms: millis(before), after_ms: millis(after), grace_ms: 0 }
-    }
-
-    /// How much longer records are kept for late partners, in stream time.
-    #[must_use]
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace_ms = millis(grace);
-        self
-    }
-}
+use crate::receive::Port;
+use crate::state::changelog::Layout;
+use crate::topology::NodeKind;
+use crate::window::JoinWindows;
 
 /// Where the records of a join of two streams wait for their partners: a name, and how keys and the
 /// values of both sides are written. They are kept in the tables `{name}-left` and `{name}-right`,
@@ -78,7 +42,9 @@ impl<K: 'static, V: 'static, W: 'static> JoinBuffers<K, V, W> {
         left: impl Codec<V>,
         right: impl Codec<W>,
     ) -> Self {
-        let (key, left, right) = (Arc::new(key), Arc::new(left), Arc::new(right));
+        let key = Arc::new(key);
+        let left = Arc::new(left);
+        let right = Arc::new(right);
         Self { name: name.into(), key, left, right }
     }
 }
@@ -90,8 +56,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// ```
     /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// use std::time::Duration;
-    /// let ordered = Topic::<u64, String>::new("ordered");
+    ///     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -129,8 +94,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// ```
     /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// use std::time::Duration;
-    /// let ordered = Topic::<u64, String>::new("ordered");
+    ///     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -165,8 +129,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// ```
     /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// use std::time::Duration;
-    /// let ordered = Topic::<u64, String>::new("ordered");
+    ///     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -306,7 +269,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         if table.key_changed {
             self.builder.problem(format!("{name} with a windowed table: its rows are elsewhere"));
         }
-        let (builder, parents) = (self.builder, [self.node, table.node]);
+        let builder = self.builder;
+        let parents = [self.node, table.node];
         let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
         let row = functions::own_row(Arc::clone(&table.rows));
         let chain = Then { chain: self.chain, operator: LookUp { row, joiner, of: PhantomData } };

@@ -3,12 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::AgentSource;
 use super::Stream;
-use crate::agent::{AgentBuilder, From};
-use crate::builder::{NodeId, NodeKind};
-use crate::calls::{Async, Call, CallsRunner, Collect, Intake};
-use crate::chain::{Chain, Port};
+use crate::calls::{Async, Call, CallsRunner};
+use crate::chain::Chain;
+use crate::dsl::AgentBuilder;
 use crate::error::BoxError;
+use crate::intake::{Collect, Intake};
+use crate::receive::Port;
+use crate::topology::{NodeId, NodeKind};
 
 impl<'b, K, V, C> Stream<'b, K, V, C>
 where
@@ -64,7 +67,9 @@ where
         Fut: Future<Output = Result<V2, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let (builder, key_changed, parent) = (self.builder, self.key_changed, self.node);
+        let builder = self.builder;
+        let key_changed = self.key_changed;
+        let parent = self.node;
         let name: Arc<str> = name.into();
         let node = builder.graph(|graph| {
             graph.check_name("the map_async", &name);
@@ -109,17 +114,19 @@ where
     /// # Ok::<(), headwater::BuildError>(())
     /// ```
     pub fn agent(self, name: &str) -> AgentBuilder<'b, K, V> {
-        let (builder, node) = (self.builder, self.node);
+        let builder = self.builder;
+        let node = self.node;
         let found = self.into_intake(&format!("agent({name:?})"));
         let (topic, intake) = found.unzip();
         let topic = topic.unwrap_or_else(|| "".into());
-        AgentBuilder::new(builder, name, From::Stream { topic, intake, node })
+        AgentBuilder::new(builder, name, AgentSource::Stream { topic, intake, node })
     }
 
     /// The stream's operators for a reader of its own, and the topic; `None` is a problem of the
     /// topology.
     pub(crate) fn into_intake(self, reader: &str) -> Option<(Arc<str>, Intake<K, V>)> {
-        let (builder, node) = (self.builder, self.node);
+        let builder = self.builder;
+        let node = self.node;
         let is_stateless = builder.graph(|graph| graph.is_stateless(node));
         let found = builder.apart(|| self.chain.connect(Collect::new(), builder));
         let found = found.filter(|_| is_stateless);

@@ -1,31 +1,37 @@
 //! The DSL: what can be said about a stream.
 
-mod choices;
+mod agent;
 mod cogroup;
+mod compiler_hints;
+mod fallible;
 mod functions;
 mod globals;
+mod group_by;
 mod grouped;
 mod joins;
-mod keyed;
 mod map_async;
 mod process;
 mod sinks;
+mod sources;
 mod stateless;
 mod tables;
 mod ticks;
-mod tries;
 mod windowed;
 
 use std::marker::PhantomData;
 
-use crate::builder::{Builder, NodeId, NodeKind};
-use crate::chain::{Chain, Port, Receive, Then};
+use crate::builder::Builder;
+use crate::chain::{Chain, Then};
 use crate::policy::Extractor;
+use crate::receive::{Port, Receive};
 use crate::topic::Topic;
+use crate::topology::{NodeId, NodeKind};
 
+pub use agent::AgentBuilder;
+pub(crate) use agent::AgentSource;
 pub use cogroup::{Cogrouped, WindowCogrouped};
 pub use grouped::{Aggregated, Grouped};
-pub use joins::{JoinBuffers, JoinWindows};
+pub use joins::JoinBuffers;
 pub use process::Process;
 pub use tables::{BufferFull, Suppress, TableGrouped, TableStream};
 pub use ticks::Ticks;
@@ -80,7 +86,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         operator: O,
     ) -> Stream<'b, O::Key, O::Value, Then<C, O>>
     where
-        O: crate::chain::Operator<K, V>,
+        O: crate::receive::Operator<K, V>,
     {
         let node = self.add_node(name);
         let chain = Then { chain: self.chain, operator };

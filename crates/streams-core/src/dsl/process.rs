@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Stream;
-use crate::builder::{Graph, NodeId, NodeKind, Types};
-use crate::chain::{Chain, Operator, Port};
-use crate::changelog::Layout;
+use crate::builder::{Graph, Types};
+use crate::chain::Chain;
 use crate::operators::{
     Forward, Held, Output, ProcessContext, ProcessError, Processor, Punctuator,
 };
 use crate::reader::WindowCell;
+use crate::receive::{Operator, Port};
 use crate::record::{Record, Timestamp};
+use crate::state::changelog::Layout;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::topology::{NodeId, NodeKind};
 use crate::window::millis;
 
 /// The description of a processor; see [`Stream::process`].
@@ -68,7 +70,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
             // No table has a name with a slash.
             (node, graph.add_clock(format!("{name}/time"), node))
         });
-        let (tables, expiring) = (Vec::new(), Vec::new());
+        let tables = Vec::new();
+        let expiring = Vec::new();
         let forward = Forward { name, tables, expiring, clock, next: Port::new() };
         Process { stream: self, node, forward, punctuators: Vec::new() }
     }
@@ -77,7 +80,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// are made of. It may change the key.
     ///
     /// ```
-    /// use headwater::{Builder, Cx, Failure, Record, Topic};
+    /// use headwater::{Builder, TaskContext, Failure, Record, Topic};
     /// use headwater::chain::{Operator, Receive};
     /// use headwater_testkit::TopologyTest;
     /// struct Twice;
@@ -88,7 +91,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     ///         &self,
     ///         record: Record<String, i64>,
     ///         next: &impl Receive<String, i64>,
-    ///         cx: &mut Cx,
+    ///         cx: &mut TaskContext,
     ///     ) -> Result<(), Failure> {
     ///         next.receive(record.clone(), cx)?;
     ///         next.receive(record, cx)
@@ -118,7 +121,8 @@ where
 {
     /// A table that the processor reads and writes, as its only writer.
     pub fn table<T: 'static, U: 'static>(mut self, table: &Table<T, U>) -> Self {
-        let (name, writer) = (&table.name, format!("the processor {}", self.forward.name));
+        let name = &table.name;
+        let writer = format!("the processor {}", self.forward.name);
         let types = Some(Types::of_table(table));
         let index = self
             .stream
@@ -161,7 +165,8 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reads<T: 'static, U: 'static>(self, table: &Table<T, U>) -> Self {
-        let (name, reader) = (&table.name, format!("the processor {}", self.forward.name));
+        let name = &table.name;
+        let reader = format!("the processor {}", self.forward.name);
         let index = self.stream.builder.graph(|graph| {
             let index = graph.use_table(table, &reader, self.node);
             graph.tables[index].is_ranged = true;
@@ -263,7 +268,8 @@ where
         + Sync
         + 'static,
     ) -> Stream<'b, K2, V2, Port<K2, V2>> {
-        let (builder, port) = (self.stream.builder, self.forward.next.clone());
+        let builder = self.stream.builder;
+        let port = self.forward.next.clone();
         let processor = Arc::new(Processor {
             forward: self.forward,
             punctuators: self.punctuators,

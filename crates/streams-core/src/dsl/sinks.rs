@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::Stream;
-use crate::builder::{NodeKind, Types};
+use crate::builder::Types;
 use crate::chain::Chain;
 use crate::operators::{Sink, SinkBy};
 use crate::topic::Topic;
+use crate::topology::NodeKind;
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// Sends every record to `topic`, with its timestamp and the headers of the record that caused
@@ -62,7 +63,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         choose: impl Fn(&K, &V) -> Arc<str> + Send + Sync + 'static,
     ) {
         self.builder.graph(|graph| graph.add_node(NodeKind::DynamicSink, &[self.node]));
-        let (key, value) = (Arc::clone(&like.key), Arc::clone(&like.value));
+        let key = Arc::clone(&like.key);
+        let value = Arc::clone(&like.value);
         self.chain.connect(SinkBy { choose, key, value }, self.builder);
     }
 }

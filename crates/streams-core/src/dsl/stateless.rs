@@ -1,8 +1,9 @@
 //! Operators that look at one record at a time.
 
 use super::{Stream, functions};
-use crate::chain::{Chain, Port, Shared};
+use crate::chain::Chain;
 use crate::operators::{Branch, Filter, FlatMap, FlatMapValues, Map, MapValues, Peek};
+use crate::receive::{Port, Shared};
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// Keeps the records for which `predicate` is true.
@@ -241,8 +242,10 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
     ) -> (Stream<'b, K, V, Port<K, V>>, Stream<'b, K, V, Port<K, V>>) {
         let node = self.add_node("branch");
-        let (matching, rest) = (Port::new(), Port::new());
-        let (builder, key_changed) = (self.builder, self.key_changed);
+        let matching = Port::new();
+        let rest = Port::new();
+        let builder = self.builder;
+        let key_changed = self.key_changed;
         let predicate = functions::says(predicate);
         let branch = Branch { predicate, matching: matching.clone(), rest: rest.clone() };
         self.chain.connect(branch, builder);
@@ -273,7 +276,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     ) -> Stream<'b, K, V, Port<K, V>> {
         let builder = self.builder;
         let parents = [self.node, other.node];
-        let kind = crate::builder::NodeKind::Operator("merge");
+        let kind = crate::topology::NodeKind::Operator("merge");
         let node = builder.graph(|graph| graph.add_node(kind, &parents));
         let port = Port::new();
         let key_changed = self.key_changed || other.key_changed;
@@ -308,8 +311,10 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         K: Clone,
         V: Clone,
     {
-        let shared = Shared::new(self.builder);
-        let (builder, key_changed, node) = (self.builder, self.key_changed, self.node);
+        let shared = self.builder.shared_port();
+        let builder = self.builder;
+        let key_changed = self.key_changed;
+        let node = self.node;
         self.chain.connect(shared.clone(), builder);
         Stream { key_changed, ..Stream::new(builder, shared, node) }
     }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::Stream;
-use crate::builder::{Builder, NodeId};
-use crate::chain::{Chain, Receive};
+use crate::builder::Builder;
+use crate::chain::Chain;
+use crate::receive::Receive;
 use crate::schedule::Schedule;
 use crate::tick::{Missed, Tick};
+use crate::topology::NodeId;
 use crate::window::millis;
 
 /// The beginning of a chain: ticks.

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use super::{Stream, TableStream, grouped};
-use crate::builder::{Builder, NodeId, Types};
-use crate::chain::{Chain, Port};
-use crate::codec::window_key;
-use crate::cx::ClockIndex;
+use crate::builder::{Builder, Types};
+use crate::chain::Chain;
 use crate::error::{BoxError, Failure};
 use crate::operators::{
     Aggregation, Finality, WindowAggregate, WindowPorts, WindowRows, WindowTimes, never_merged,
 };
+use crate::receive::Port;
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
 use crate::topic::Topic;
+use crate::topology::NodeId;
+use crate::window::window_key;
 use crate::window::{Unmerged, Windowed, Windows};
 
 /// Records grouped by key and window; see [`Grouped::window`](super::Grouped::window).
@@ -268,7 +270,8 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
     ) -> WindowAggregated<'b, K, A, W> {
         let times = WindowTimes::new(windows.clone(), &self.clocks, &self.ports);
         builder.graph(|graph| graph.set_kept_windows(self.index, Arc::new(times)));
-        let (table, windows) = (self.table.clone(), windows.clone());
+        let table = self.table.clone();
+        let windows = windows.clone();
         let rows = Arc::new(WindowRows { table, index: self.index, windows });
         WindowAggregated { builder, node: self.node, ports: self.ports, rows }
     }

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::chain::{Port, Receive};
+use super::table_rows::write_row;
 use crate::change::Change;
-use crate::codec::Codec;
-use crate::cx::Cx;
-use crate::error::{Cause, Failure};
-use crate::record::{Record, Timestamp};
-use crate::stored;
+use crate::error::Failure;
+use crate::receive::{Port, Receive};
+use crate::record::Record;
+use crate::state::row_codec::{read, read_key, write_key};
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::task_context::TaskContext;
 
 use super::Hook;
-use super::expiring::{Expiring, note_row};
+use super::expiring::Expiring;
 
 /// How an aggregate grows: the same for every kind of window and for none.
 pub(crate) trait Aggregation<K, V, A>: Send + Sync + 'static {
@@ -47,7 +47,7 @@ where
     F: Aggregation<K, V, A>,
 {
     #[inline]
-    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure> {
         match &self.expiring {
             None => self.take(record, cx),
             Some(table) => table.around(record.timestamp, cx, |cx| self.take(record, cx)),
@@ -56,7 +56,7 @@ where
 }
 
 impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
-    fn take<V: 'static>(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure>
+    fn take<V: 'static>(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure>
     where
         F: Aggregation<K, V, A>,
     {
@@ -85,7 +85,7 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
         &self,
         record: Record<K, V>,
         key: &mut Vec<u8>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(Record<K, Option<A>>, Option<A>, bool), Failure>
     where
         F: Aggregation<K, V, A>,
@@ -94,7 +94,9 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
         if let Some(table) = &self.expiring {
             table.make_way(key, cx)?;
         }
-        let (mut at, mut base, mut old) = (record.timestamp, None, None);
+        let mut at = record.timestamp;
+        let mut base = None;
+        let mut old = None;
         if let Some((latest, bytes)) = cx.tables.get(self.index, key)? {
             at = at.max(latest);
             base = Some(read(&self.table, key, bytes)?);
@@ -110,7 +112,7 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
 
 impl<K: 'static, A: 'static, F: Send + Sync> Hook for Aggregate<K, A, F> {
     /// Sends the last value of each key that changed since the last commit.
-    fn on_commit(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn on_commit(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         if !self.latest.is_connected() {
             return Ok(());
         }
@@ -122,110 +124,4 @@ impl<K: 'static, A: 'static, F: Send + Sync> Hook for Aggregate<K, A, F> {
         }
         records.into_iter().try_for_each(|record| self.latest.receive(record, cx))
     }
-}
-
-/// The value that a table has for `key`.
-pub(crate) fn get_row<K: 'static, V: 'static>(
-    table: &Table<K, V>,
-    index: TableIndex,
-    key: &K,
-    cx: &mut Cx,
-) -> Result<Option<V>, Failure> {
-    crate::reader::row(table, index, key, &mut cx.tables)
-}
-
-/// Sets the value that a table has for `key`, or deletes it.
-pub(crate) fn set_row<K: 'static, V: 'static>(
-    table: &Table<K, V>,
-    index: TableIndex,
-    key: &K,
-    value: Option<&V>,
-    timestamp: Timestamp,
-    cx: &mut Cx,
-) -> Result<(), Failure> {
-    let mut bytes = Vec::new();
-    write_key(&table.name, &*table.key, key, &mut bytes)?;
-    write_row(table, index, &bytes, value, timestamp, cx).map(drop)
-}
-
-/// Appends a table key's bytes; null is an error.
-pub(crate) fn write_key<K: 'static>(
-    table: &Arc<str>,
-    codec: &dyn Codec<K>,
-    key: &K,
-    out: &mut Vec<u8>,
-) -> Result<(), Failure> {
-    match codec.encode(key, out) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Cause::NullKey { target: Arc::clone(table) }.into()),
-        Err(source) => Err(Cause::Encode { target: Arc::clone(table), source }.into()),
-    }
-}
-
-/// A table key's bytes, or `None` for the null key, which no table has.
-pub(crate) fn key_bytes<K: 'static>(
-    table: &Arc<str>,
-    codec: &dyn Codec<K>,
-    key: &K,
-    out: &mut Vec<u8>,
-) -> Result<bool, Failure> {
-    let encoded = codec.encode(key, out);
-    encoded.map_err(|source| Cause::Encode { target: Arc::clone(table), source }.into())
-}
-
-/// Reads a key back from its table.
-pub(crate) fn read_key<K: 'static, A>(table: &Table<K, A>, bytes: &[u8]) -> Result<K, Failure> {
-    stored::key(&table.name, &*table.key, bytes)
-}
-
-/// Reads the value of a key back from its table.
-pub(crate) fn read<K: 'static, A: 'static>(
-    table: &Table<K, A>,
-    key: &[u8],
-    bytes: &[u8],
-) -> Result<A, Failure> {
-    stored::value(&table.name, &*table.value, bytes, || stored::shown(key))
-}
-
-/// Writes a row with its timestamp, or deletes it: also if its value encodes to null. Tells whether
-/// it is there.
-pub(crate) fn write_row<K: 'static, A: 'static>(
-    table: &Table<K, A>,
-    index: TableIndex,
-    key: &[u8],
-    value: Option<&A>,
-    timestamp: Timestamp,
-    cx: &mut Cx,
-) -> Result<bool, Failure> {
-    match value {
-        Some(value) => put(table, index, key, value, timestamp, cx),
-        None => {
-            cx.tables.delete_any(index, key)?;
-            Ok(false)
-        }
-    }
-}
-
-/// Writes an aggregate with its timestamp; one that encodes to null is deleted. Tells whether it is
-/// there.
-pub(crate) fn put<K: 'static, A: 'static>(
-    table: &Table<K, A>,
-    index: TableIndex,
-    key: &[u8],
-    value: &A,
-    timestamp: Timestamp,
-    cx: &mut Cx,
-) -> Result<bool, Failure> {
-    cx.value_buffer.clear();
-    cx.value_buffer.extend_from_slice(&timestamp.to_be_bytes());
-    let present = table.value.encode(value, &mut cx.value_buffer).map_err(|source| {
-        Failure::new(Cause::Encode { target: Arc::clone(&table.name), source })
-    })?;
-    if present {
-        cx.tables.put_stamped(index, key, &cx.value_buffer)?;
-        note_row(index, timestamp, cx);
-    } else {
-        cx.tables.delete_any(index, key)?;
-    }
-    Ok(present)
 }

@@ -1,10 +1,10 @@
 //! A source's end of a chain: bytes become a typed record, decoded once.
 
-use crate::chain::Receive;
-use crate::cx::Cx;
 use crate::error::{Cause, Failure};
 use crate::policy::Extractor;
+use crate::receive::Receive;
 use crate::record::{RawRecord, Record, Timestamp};
+use crate::task_context::TaskContext;
 use crate::topic::Topic;
 
 use super::ReceiveRaw;
@@ -19,7 +19,7 @@ pub(crate) struct Decode<K, V, R> {
 }
 
 impl<K: 'static, V: 'static, R: Receive<K, V>> ReceiveRaw for Decode<K, V, R> {
-    fn receive(&self, raw: &RawRecord<'_>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, raw: &RawRecord<'_>, cx: &mut TaskContext) -> Result<(), Failure> {
         let mut record = decode(&self.topic, raw)?;
         if let Some(extract) = &self.timestamps {
             record.timestamp = extract(&record);
@@ -68,7 +68,7 @@ pub(crate) fn is_acceptable(
     (0..=TIMESTAMP_MAX).contains(&timestamp) && !is_too_far
 }
 
-pub(crate) fn check_timestamp(timestamp: Timestamp, cx: &Cx) -> Result<(), Cause> {
+pub(crate) fn check_timestamp(timestamp: Timestamp, cx: &TaskContext) -> Result<(), Cause> {
     if timestamp < 0 {
         return Err(Cause::NegativeTimestamp(timestamp));
     }

@@ -5,20 +5,21 @@
 //! in the order of the rows' timestamps, then of their keys.
 
 use super::Hook;
-use super::table_access::{read, read_key};
-use crate::chain::Receive;
 use crate::change::Change;
-use crate::changelog::time_and_key;
-use crate::cx::{Clock, Cx};
 use crate::due::{Frontier, PORTION};
 use crate::error::Failure;
+use crate::receive::Receive;
 use crate::record::{Headers, Record, Timestamp};
+use crate::state::changelog::time_and_key;
+use crate::state::row_codec::{read, read_key};
+use crate::state::tables::{Due, TableIndex};
+use crate::stream_clock::StreamClock;
 use crate::table::Table;
-use crate::tables::{Due, TableIndex};
+use crate::task_context::TaskContext;
 
 /// Tells of a row that is gone: its key, its value, and when it was gone.
 pub(crate) type Tell =
-    Box<dyn Fn(&[u8], &[u8], Timestamp, &mut Cx) -> Result<(), Failure> + Send + Sync>;
+    Box<dyn Fn(&[u8], &[u8], Timestamp, &mut TaskContext) -> Result<(), Failure> + Send + Sync>;
 
 /// The writer of a table whose rows are not kept for ever.
 pub(crate) struct Expiring {
@@ -45,8 +46,8 @@ impl Expiring {
     pub(crate) fn around(
         &self,
         timestamp: Timestamp,
-        cx: &mut Cx,
-        work: impl FnOnce(&mut Cx) -> Result<(), Failure>,
+        cx: &mut TaskContext,
+        work: impl FnOnce(&mut TaskContext) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.arrive(timestamp, cx);
         work(cx)?;
@@ -54,7 +55,7 @@ impl Expiring {
     }
 
     /// A record has reached the writer.
-    pub(crate) fn arrive(&self, timestamp: Timestamp, cx: &mut Cx) {
+    pub(crate) fn arrive(&self, timestamp: Timestamp, cx: &mut TaskContext) {
         let Some(clock) = cx.tables.expiry_clock(self.index) else { return };
         let clock = &mut cx.clocks[clock];
         if timestamp > clock.time {
@@ -65,7 +66,7 @@ impl Expiring {
 
     /// A row is about to be written. If the one that was there is gone, the operators downstream
     /// must hear of that first: their old value is the one that they were told last.
-    pub(crate) fn make_way(&self, key: &[u8], cx: &mut Cx) -> Result<(), Failure> {
+    pub(crate) fn make_way(&self, key: &[u8], cx: &mut TaskContext) -> Result<(), Failure> {
         let Some((at, value)) = cx.tables.take_gone(self.index, key)? else { return Ok(()) };
         match &self.tell {
             Some(tell) => tell(key, &value, at.saturating_add(cx.tables.ttl_ms(self.index)), cx),
@@ -74,10 +75,10 @@ impl Expiring {
     }
 
     /// Deletes the rows that are gone: a portion of them.
-    pub(crate) fn expire(&self, cx: &mut Cx) -> Result<(), Failure> {
+    pub(crate) fn expire(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         let Some(clock) = cx.tables.expiry_clock(self.index) else { return Ok(()) };
         while cx.clocks[clock].first_kept.time <= cx.tables.gone(self.index)
-            && cx.clocks[clock].time != Clock::UNKNOWN
+            && cx.clocks[clock].time != StreamClock::UNKNOWN
         {
             let limit = cx.portion.left().min(PORTION);
             if limit == 0 {
@@ -116,14 +117,14 @@ impl Expiring {
 }
 
 impl Hook for Expiring {
-    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn on_due(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         self.expire(cx)
     }
 }
 
 /// A row was written that is to be looked at at `at`.
 #[inline]
-pub(crate) fn note_row(index: TableIndex, at: Timestamp, cx: &mut Cx) {
+pub(crate) fn note_row(index: TableIndex, at: Timestamp, cx: &mut TaskContext) {
     if let Some(clock) = cx.tables.expiry_clock(index) {
         cx.clocks[clock].first_kept.back_to(at.max(0));
     }

@@ -1,9 +1,9 @@
 //! Filter: records that pass go on.
 
-use crate::chain::{Operator, Receive};
-use crate::cx::Cx;
 use crate::error::Failure;
+use crate::receive::{Operator, Receive};
 use crate::record::Record;
+use crate::task_context::TaskContext;
 
 /// Hands on the records for which the predicate is true.
 pub(crate) struct Filter<F>(pub(crate) F);
@@ -20,7 +20,7 @@ where
         &self,
         record: Record<K, V>,
         next: &impl Receive<K, V>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         if self.0(&record.key, &record.value)? { next.receive(record, cx) } else { Ok(()) }
     }

@@ -1,9 +1,9 @@
 //! Flat map: one record in, any number out.
 
-use crate::chain::{Operator, Receive};
-use crate::cx::Cx;
 use crate::error::Failure;
+use crate::receive::{Operator, Receive};
 use crate::record::Record;
+use crate::task_context::TaskContext;
 
 /// Replaces a record by any number of records, which keep its timestamp.
 pub(crate) struct FlatMap<F>(pub(crate) F);
@@ -21,7 +21,7 @@ where
         &self,
         record: Record<K, V>,
         next: &impl Receive<K2, V2>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let timestamp = record.timestamp;
         for (key, value) in self.0(record.key, record.value)? {
@@ -47,7 +47,7 @@ where
         &self,
         record: Record<K, V>,
         next: &impl Receive<K, V2>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         for value in self.0(&record.key, record.value)? {
             let key = record.key.clone();

@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use crate::chain::{Operator, Receive};
-use crate::cx::Cx;
 use crate::error::Failure;
+use crate::receive::{Operator, Receive};
 use crate::record::Record;
+use crate::task_context::TaskContext;
 
 /// Joins each record with the row that `row` finds for it; nothing is handed on where `joiner` has
 /// no result.
@@ -17,7 +17,7 @@ pub(crate) struct LookUp<T, R, F> {
 
 impl<K: 'static, V: 'static, T: 'static, O: 'static, R, F> Operator<K, V> for LookUp<T, R, F>
 where
-    R: Fn(&K, &V, &mut Cx) -> Result<Option<T>, Failure> + Send + Sync + 'static,
+    R: Fn(&K, &V, &mut TaskContext) -> Result<Option<T>, Failure> + Send + Sync + 'static,
     F: Fn(&K, &V, Option<&T>) -> Option<O> + Send + Sync + 'static,
 {
     type Key = K;
@@ -27,7 +27,7 @@ where
         &self,
         record: Record<K, V>,
         next: &impl Receive<K, O>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Record { key, value, timestamp } = record;
         let row = (self.row)(&key, &value, cx)?;

@@ -1,9 +1,9 @@
 //! Map: one record in, one record out.
 
-use crate::chain::{Operator, Receive};
-use crate::cx::Cx;
 use crate::error::Failure;
+use crate::receive::{Operator, Receive};
 use crate::record::Record;
+use crate::task_context::TaskContext;
 
 /// Replaces key and value.
 pub(crate) struct Map<F>(pub(crate) F);
@@ -20,7 +20,7 @@ where
         &self,
         record: Record<K, V>,
         next: &impl Receive<K2, V2>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let (key, value) = self.0(record.key, record.value)?;
         next.receive(Record { key, value, timestamp: record.timestamp }, cx)
@@ -42,7 +42,7 @@ where
         &self,
         record: Record<K, V>,
         next: &impl Receive<K, V2>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let value = self.0(&record.key, record.value)?;
         next.receive(Record { key: record.key, value, timestamp: record.timestamp }, cx)

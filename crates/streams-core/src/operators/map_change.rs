@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::chain::{Receive, Shared};
 use crate::change::Change;
-use crate::cx::Cx;
 use crate::error::Failure;
+use crate::receive::{Receive, Shared};
 use crate::record::Record;
+use crate::task_context::TaskContext;
 
 pub(crate) struct MapChange<K, V2, F> {
     pub(crate) map: Arc<F>,
@@ -22,7 +22,7 @@ where
     V2: Clone + 'static,
     F: Fn(&K, V) -> Option<V2> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let Record { key, value, timestamp } = record;
         let value = value.and_then(|value| (self.map)(&key, value));
         if value.old.is_none() && value.new.is_none() && !self.tells_absent {

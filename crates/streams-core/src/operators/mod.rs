@@ -19,14 +19,16 @@ mod sink;
 pub(crate) mod stream_join;
 mod suppress;
 mod table_join;
+pub(crate) mod table_rows;
 mod to_table;
 mod window_aggregate;
 
-use crate::cx::{ClockIndex, Cx};
 use crate::due::Pass;
 use crate::error::Failure;
 use crate::record::{RawRecord, Timestamp};
-use crate::tables::TableIndex;
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
+use crate::task_context::TaskContext;
 
 pub(crate) use branch::Branch;
 pub(crate) use filter::Filter;
@@ -37,12 +39,6 @@ pub(crate) use map_change::MapChange;
 pub(crate) use peek::Peek;
 
 pub(crate) use aggregate::{Aggregate, Aggregation};
-/// Reading and writing a table's typed entries, for others than the aggregations.
-pub(crate) mod table_access {
-    pub(crate) use super::aggregate::{
-        get_row, key_bytes, read, read_key, set_row, write_key, write_row,
-    };
-}
 pub(crate) use decode::{
     Decode, TIMESTAMP_MAX, check_timestamp, decode, event_time, is_acceptable,
 };
@@ -61,7 +57,7 @@ pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, WindowTimes, nev
 
 /// The bytes-in end of a sealed chain: one virtual call per record and stream.
 pub(crate) trait ReceiveRaw: Send + Sync {
-    fn receive(&self, record: &RawRecord<'_>, cx: &mut Cx) -> Result<(), Failure>;
+    fn receive(&self, record: &RawRecord<'_>, cx: &mut TaskContext) -> Result<(), Failure>;
 
     /// The time that its extractor finds in the record.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;
@@ -81,26 +77,26 @@ pub(crate) struct Closing {
 pub(crate) trait Hook: Send + Sync {
     /// The task starts, or starts again after an abort; the clocks stand where they were
     /// committed.
-    fn on_resume(&self, _cx: &mut Cx) {}
+    fn on_resume(&self, _cx: &mut TaskContext) {}
 
     /// Before a commit: outputs that are sent once per commit.
-    fn on_commit(&self, _cx: &mut Cx) -> Result<(), Failure> {
+    fn on_commit(&self, _cx: &mut TaskContext) -> Result<(), Failure> {
         Ok(())
     }
 
     /// Time has passed.
-    fn on_time(&self, _cx: &mut Cx) -> Result<(), Failure> {
+    fn on_time(&self, _cx: &mut TaskContext) -> Result<(), Failure> {
         Ok(())
     }
 
     /// Records have made more due than they could do themselves: does another portion of it, as
-    /// [`Cx::takes_one`] allows. Does nothing if nothing is due.
-    fn on_due(&self, _cx: &mut Cx) -> Result<(), Failure> {
+    /// [`TaskContext::takes_one`] allows. Does nothing if nothing is due.
+    fn on_due(&self, _cx: &mut TaskContext) -> Result<(), Failure> {
         Ok(())
     }
 
     /// Where it is, if it is in the middle of closing windows that stay in their table.
-    fn closing(&self, _cx: &Cx) -> Option<Closing> {
+    fn closing(&self, _cx: &TaskContext) -> Option<Closing> {
         None
     }
 
@@ -111,7 +107,7 @@ pub(crate) trait Hook: Send + Sync {
 
     /// When [`on_time`](Self::on_time) has something to do, unless a record comes first: by the
     /// clock that never goes back.
-    fn next_wakeup(&self, _cx: &Cx) -> Option<Timestamp> {
+    fn next_wakeup(&self, _cx: &TaskContext) -> Option<Timestamp> {
         None
     }
 }

@@ -1,9 +1,9 @@
 //! Peek: look at records as they pass.
 
-use crate::chain::{Operator, Receive};
-use crate::cx::Cx;
 use crate::error::Failure;
+use crate::receive::{Operator, Receive};
 use crate::record::Record;
+use crate::task_context::TaskContext;
 
 /// Shows each record to a function and hands it on.
 pub(crate) struct Peek<F>(pub(crate) F);
@@ -20,7 +20,7 @@ where
         &self,
         record: Record<K, V>,
         next: &impl Receive<K, V>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         self.0(&record.key, &record.value);
         next.receive(record, cx)

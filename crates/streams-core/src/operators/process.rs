@@ -7,12 +7,13 @@ use std::sync::Arc;
 use super::Hook;
 use super::expiring::Expiring;
 use super::process_table::{Held, ProcessTable};
-use crate::chain::{Port, Receive};
-use crate::cx::{Clock, ClockIndex, Cx};
 use crate::error::{BoxError, Cause, Failure};
 use crate::moment::Interval;
+use crate::receive::{Port, Receive};
 use crate::record::{Headers, Record, Timestamp};
+use crate::stream_clock::{ClockIndex, StreamClock};
 use crate::table::Table;
+use crate::task_context::TaskContext;
 
 /// What a processor's function was not able to do. Any error becomes one by `?`.
 ///
@@ -71,7 +72,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
 }
 
 /// A failure on its way to user code.
-pub(super) fn told(failure: Failure, cx: &mut Cx) -> ProcessError {
+pub(super) fn told(failure: Failure, cx: &mut TaskContext) -> ProcessError {
     ProcessError(if failure.stops() { Kind::Stop(cx.told(failure)) } else { Kind::Record(failure) })
 }
 
@@ -81,7 +82,7 @@ pub struct Output<K, V>(pub(crate) Port<K, V>);
 /// What a punctuator or a processor's function is given: where it is in time, its tables, its
 /// outputs.
 pub struct ProcessContext<'a, K, V> {
-    cx: &'a mut Cx,
+    cx: &'a mut TaskContext,
     forward: &'a Forward<K, V>,
     timestamp: Timestamp,
 }
@@ -98,7 +99,7 @@ pub(crate) struct Forward<K, V> {
 
 impl<K, V> Forward<K, V> {
     /// What user code returned; what must stop the task counts, whatever it made of that.
-    fn done(&self, result: Result<(), ProcessError>, cx: &mut Cx) -> Result<(), Failure> {
+    fn done(&self, result: Result<(), ProcessError>, cx: &mut TaskContext) -> Result<(), Failure> {
         match cx.stop.take() {
             Some(failure) => Err(failure),
             None => result.map_err(|error| error.into_failure(&self.name)),
@@ -131,7 +132,8 @@ impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
     ) -> Result<ProcessTable<'c, T, U>, ProcessError> {
         let declared = self.forward.tables.iter().find(|held| held.name == table.name);
         let undeclared = || {
-            let (process, table) = (&self.forward.name, &table.name);
+            let process = &self.forward.name;
+            let table = &table.name;
             let how = format!("add .table(&{table}), or .reads(&{table}) if something else writes");
             ProcessError::new(format!("{process} uses {table} without declaring it: {how}"))
         };
@@ -200,11 +202,12 @@ where
         + Sync
         + 'static,
 {
-    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure> {
         let clock = &mut cx.clocks[self.forward.clock];
         let before = clock.time;
         clock.time = clock.time.max(record.timestamp);
-        let (time, timestamp) = (clock.time, record.timestamp);
+        let time = clock.time;
+        let timestamp = record.timestamp;
         self.forward.expiring.iter().for_each(|table| table.arrive(timestamp, cx));
         let mut context = ProcessContext { cx, forward: &self.forward, timestamp };
         let done = (self.each)(record, &mut context);
@@ -212,7 +215,7 @@ where
         for punctuator in self.punctuators.iter().filter(|one| one.wall_clock.is_none()) {
             let every = punctuator.every_ms;
             // However many multiples have passed: once.
-            if before == Clock::UNKNOWN || time / every > before / every {
+            if before == StreamClock::UNKNOWN || time / every > before / every {
                 self.punctuate(punctuator, time, cx)?;
             }
         }
@@ -225,7 +228,7 @@ impl<K2: 'static, V2: 'static, F> Processor<K2, V2, F> {
         &self,
         punctuator: &Punctuator<K2, V2>,
         at: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         cx.with_headers(Headers::new(), |cx| {
             let mut context = ProcessContext { cx, forward: &self.forward, timestamp: at };
@@ -242,21 +245,21 @@ impl<K2: 'static, V2: 'static, F> Processor<K2, V2, F> {
 impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
     /// The first multiple is the moment of the first start; it is committed, so a restart neither
     /// changes the phase nor forgets that one is due.
-    fn on_resume(&self, cx: &mut Cx) {
+    fn on_resume(&self, cx: &mut TaskContext) {
         let now = cx.moment();
         for (punctuator, clock) in self.wall_clocks() {
             let clock = &mut cx.clocks[clock];
-            if clock.time == Clock::UNKNOWN {
+            if clock.time == StreamClock::UNKNOWN {
                 clock.time = now.date;
             }
             clock.anchor = punctuator.interval().resume(&mut clock.time, now);
         }
     }
 
-    fn on_time(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn on_time(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         for (punctuator, clock) in self.wall_clocks() {
             let now = cx.moment();
-            let Clock { anchor, time, .. } = &mut cx.clocks[clock];
+            let StreamClock { anchor, time, .. } = &mut cx.clocks[clock];
             // Late ones are not made up for, and the phase stays.
             if punctuator.interval().passes(anchor, time, now) {
                 self.punctuate(punctuator, now.date, cx)?;
@@ -265,7 +268,7 @@ impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
         Ok(())
     }
 
-    fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
+    fn next_wakeup(&self, cx: &TaskContext) -> Option<Timestamp> {
         self.wall_clocks().map(|(one, clock)| cx.clocks[clock].anchor + one.every_ms).min()
     }
 }

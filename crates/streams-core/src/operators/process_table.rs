@@ -5,12 +5,12 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use super::process::{ProcessError, told};
-use super::table_access::{get_row, set_row};
-use crate::cx::Cx;
+use crate::operators::table_rows::{get_row, set_row};
 use crate::reader::{KeptWindows, RowCursor, WindowCell, WindowCursor};
 use crate::record::Timestamp;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::task_context::TaskContext;
 use crate::window::Window;
 
 /// A table that a processor declared.
@@ -45,7 +45,7 @@ impl Held {
 
 /// A table as a processor reads and writes it: this partition's part.
 pub struct ProcessTable<'c, K, V> {
-    pub(super) cx: &'c mut Cx,
+    pub(super) cx: &'c mut TaskContext,
     pub(super) table: &'c Table<K, V>,
     pub(super) held: &'c Held,
     pub(super) timestamp: Timestamp,
@@ -237,7 +237,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
         key: &K,
         time: impl RangeBounds<Timestamp>,
     ) -> Result<ProcessWindows<'_, K, V>, ProcessError> {
-        let (windows, index) = (self.held.kept_windows()?, self.held.index);
+        let windows = self.held.kept_windows()?;
+        let index = self.held.index;
         let asked = (key, &time);
         let cursor = WindowCursor::new(self.table, index, windows, asked, &self.cx.clocks);
         let cursor = cursor.map_err(|failure| told(failure, self.cx))?;
@@ -263,7 +264,7 @@ impl<K, V> fmt::Debug for ProcessTable<'_, K, V> {
 
 /// Rows of a table, one after the other; see [`ProcessTable::range`]. Ends after the first error.
 pub struct ProcessRows<'c, K, V> {
-    cx: &'c mut Cx,
+    cx: &'c mut TaskContext,
     table: &'c Table<K, V>,
     cursor: RowCursor<K, V>,
 }
@@ -280,7 +281,7 @@ impl<K: 'static, V: 'static> Iterator for ProcessRows<'_, K, V> {
 /// Windows of a key, one after the other; see [`ProcessTable::windows`]. Ends after the first
 /// error.
 pub struct ProcessWindows<'c, K, V> {
-    cx: &'c mut Cx,
+    cx: &'c mut TaskContext,
     table: &'c Table<K, V>,
     cursor: WindowCursor<V>,
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::chain::Receive;
 use crate::change::Change;
 use crate::codec::{Changed, Codec};
-use crate::cx::Cx;
 use crate::error::{Cause, Failure};
+use crate::receive::Receive;
 use crate::record::{Record, Timestamp};
+use crate::task_context::TaskContext;
 
 pub(crate) struct Regroup<K2, V2, F> {
     pub(crate) topic: Arc<str>,
@@ -27,12 +27,13 @@ where
     V2: 'static,
     F: Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let row = |value: &Option<V>| {
             let row = value.as_ref().map(|value| (self.row)(&record.key, value));
             row.map_or(Ok(None), |(key, value)| self.encode(&key, &value))
         };
-        let (old, new) = (row(&record.value.old)?, row(&record.value.new)?);
+        let old = row(&record.value.old)?;
+        let new = row(&record.value.new)?;
         let at = record.timestamp;
         match (old, new) {
             (Some((old_key, old)), Some((key, new))) if old_key == key => {
@@ -54,7 +55,8 @@ where
 impl<K2: 'static, V2: 'static, F> Regroup<K2, V2, F> {
     /// `None` if the key or the value is null: the row is in no group then.
     fn encode(&self, key: &K2, value: &V2) -> Result<Option<Row>, Failure> {
-        let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
+        let mut key_bytes = Vec::new();
+        let mut value_bytes = Vec::new();
         let encoded = self
             .key
             .encode(key, &mut key_bytes)
@@ -69,7 +71,7 @@ impl<K2: 'static, V2: 'static, F> Regroup<K2, V2, F> {
         old: Option<&[u8]>,
         new: Option<&[u8]>,
         timestamp: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure>
     where
         V2: 'static,

@@ -3,19 +3,19 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::table_access::{key_bytes, read};
-use crate::cx::Cx;
 use crate::error::Failure;
 use crate::record::Timestamp;
-use crate::stored;
+use crate::state::read_back;
+use crate::state::row_codec::{key_bytes, read};
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::task_context::TaskContext;
 use crate::window::{Window, Windowed, Windows};
 
 /// A table that can be asked for a row, kept or derived from one that is.
 pub(crate) trait Rows<K, V>: Send + Sync + 'static {
     /// The row and its timestamp. The null key has no row.
-    fn get(&self, key: &K, cx: &mut Cx) -> Result<Option<(V, Timestamp)>, Failure>;
+    fn get(&self, key: &K, cx: &mut TaskContext) -> Result<Option<(V, Timestamp)>, Failure>;
 }
 
 /// The rows of a table that is kept.
@@ -25,7 +25,7 @@ pub(crate) struct StoredRows<K, V> {
 }
 
 impl<K: 'static, V: 'static> Rows<K, V> for StoredRows<K, V> {
-    fn get(&self, key: &K, cx: &mut Cx) -> Result<Option<(V, Timestamp)>, Failure> {
+    fn get(&self, key: &K, cx: &mut TaskContext) -> Result<Option<(V, Timestamp)>, Failure> {
         let mut bytes = mem::take(&mut cx.key_buffer);
         bytes.clear();
         let row = self.find(key, &mut bytes, cx);
@@ -39,7 +39,7 @@ impl<K: 'static, V: 'static> StoredRows<K, V> {
         &self,
         key: &K,
         bytes: &mut Vec<u8>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<Option<(V, Timestamp)>, Failure> {
         if !key_bytes(&self.table.name, &*self.table.key, key, bytes)? {
             return Ok(None);
@@ -57,8 +57,13 @@ pub(crate) struct WindowRows<K, V, W> {
 }
 
 impl<K: 'static, V: 'static, W: Windows> Rows<Windowed<K>, V> for WindowRows<K, V, W> {
-    fn get(&self, key: &Windowed<K>, cx: &mut Cx) -> Result<Option<(V, Timestamp)>, Failure> {
-        let (mut bytes, mut is_null) = (Vec::new(), false);
+    fn get(
+        &self,
+        key: &Windowed<K>,
+        cx: &mut TaskContext,
+    ) -> Result<Option<(V, Timestamp)>, Failure> {
+        let mut bytes = Vec::new();
+        let mut is_null = false;
         let window = Window { start: key.start, end: key.end };
         self.windows.naming().write(window, &mut bytes, |out| {
             is_null = !key_bytes(&self.table.name, &*self.table.key, &key.key, out)?;
@@ -72,9 +77,9 @@ impl<K: 'static, V: 'static, W: Windows> Rows<Windowed<K>, V> for WindowRows<K, 
         row.map(|(timestamp, value)| {
             let shown = || {
                 let (_, key) = self.windows.naming().read(&self.windows, &bytes);
-                stored::shown_in_window(key, window)
+                read_back::shown_in_window(key, window)
             };
-            Ok((stored::value(name, &**codec, value, shown)?, timestamp))
+            Ok((read_back::value(name, &**codec, value, shown)?, timestamp))
         })
         .transpose()
     }
@@ -90,7 +95,7 @@ impl<K: 'static, V: 'static, V2: 'static, F> Rows<K, V2> for MappedRows<K, V, F>
 where
     F: Fn(&K, V) -> Option<V2> + Send + Sync + 'static,
 {
-    fn get(&self, key: &K, cx: &mut Cx) -> Result<Option<(V2, Timestamp)>, Failure> {
+    fn get(&self, key: &K, cx: &mut TaskContext) -> Result<Option<(V2, Timestamp)>, Failure> {
         let row = self.rows.get(key, cx)?;
         Ok(row.and_then(|(value, timestamp)| Some(((self.map)(key, value)?, timestamp))))
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::chain::Receive;
 use crate::codec::Codec;
-use crate::cx::{Cx, Outlet};
 use crate::error::{Cause, Failure};
+use crate::receive::Receive;
 use crate::record::Record;
+use crate::task_context::{Outlet, TaskContext};
 use crate::topic::Topic;
 
 /// Sends every record to one topic.
@@ -18,7 +18,7 @@ pub(crate) struct Sink<K, V> {
 }
 
 impl<K: 'static, V: 'static> Receive<K, V> for Sink<K, V> {
-    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure> {
         let Topic { name, key, value } = &self.topic;
         cx.send(Outlet { topic: name, key: &**key, value: &**value }, &record)?;
         if self.needs_key && cx.effects.last_key_is_null() {
@@ -39,7 +39,7 @@ impl<K: 'static, V: 'static, F> Receive<K, V> for SinkBy<K, V, F>
 where
     F: Fn(&K, &V) -> Arc<str> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure> {
         let topic = (self.choose)(&record.key, &record.value);
         cx.send(Outlet { topic: &topic, key: &*self.key, value: &*self.value }, &record)
     }

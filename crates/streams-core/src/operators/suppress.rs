@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use super::Hook;
 use super::rows::Rows;
-use super::table_access::{key_bytes, write_key};
-use crate::chain::{Receive, Shared};
 use crate::change::Change;
-use crate::changelog::{
-    BY_KEY, BY_TIME, by_key, by_time, end_of, key_and_suffix, since, write_prefix,
-};
 use crate::codec::{Codec, Held};
-use crate::cx::{Clock, ClockIndex, Cx};
 use crate::due::Frontier;
 use crate::error::{Cause, Failure};
+use crate::receive::{Receive, Shared};
 use crate::record::{Headers, Record, Timestamp};
-use crate::stored;
-use crate::tables::TableIndex;
+use crate::state::changelog::{
+    BY_KEY, BY_TIME, by_key, by_time, end_of, key_and_suffix, since, write_prefix,
+};
+use crate::state::read_back;
+use crate::state::row_codec::{key_bytes, write_key};
+use crate::state::tables::TableIndex;
+use crate::stream_clock::{ClockIndex, StreamClock};
+use crate::task_context::TaskContext;
 
 /// When a change may leave.
 pub(crate) enum Until<K> {
@@ -72,7 +73,7 @@ struct Waiting<V> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Arc<Suppress<K, V>> {
-    fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let due_before = self.due(cx);
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(record.timestamp);
@@ -83,7 +84,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Arc<Suppr
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Hook for Suppress<K, V> {
-    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn on_due(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         self.let_go(self.due(cx), cx)?;
         // A buffer that is too full is the error of the record that fills it.
         if self.fails { Ok(()) } else { self.keep_bounds(cx) }
@@ -92,7 +93,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Hook for Suppress<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
     /// What waits since then or before may go.
-    fn due(&self, cx: &Cx) -> Timestamp {
+    fn due(&self, cx: &TaskContext) -> Timestamp {
         let after_ms = match &self.until {
             Until::Final(finality) => finality.after_ms,
             Until::Limit(limit) => *limit,
@@ -105,7 +106,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
         &self,
         record: Record<K, Change<V>>,
         due_before: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Record { key, value: change, timestamp } = record;
         let mut store_key = Vec::new();
@@ -137,7 +138,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
     }
 
     /// Lets the changes go that wait since `due` or before: a portion of them.
-    fn let_go(&self, due: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
+    fn let_go(&self, due: Timestamp, cx: &mut TaskContext) -> Result<(), Failure> {
         if cx.clocks[self.clock].first_open.time > due {
             return Ok(());
         }
@@ -158,7 +159,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
 
     /// Lets the change go that waits longest, if it waits since `to` or before. Tells whether it
     /// did.
-    fn let_first_go(&self, to: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
+    fn let_first_go(&self, to: Timestamp, cx: &mut TaskContext) -> Result<bool, Failure> {
         let first = &cx.clocks[self.clock].first_open;
         if first.time > to {
             return Ok(false);
@@ -170,13 +171,13 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
         Ok(true)
     }
 
-    fn let_one_go(&self, store_key: &[u8], cx: &mut Cx) -> Result<(), Failure> {
+    fn let_one_go(&self, store_key: &[u8], cx: &mut TaskContext) -> Result<(), Failure> {
         let Some((timestamp, bytes)) = cx.tables.get(self.buffer.index, store_key)? else {
             return Ok(());
         };
         let length = (store_key.len() + bytes.len()) as u64;
         let (change, headers) = self.buffer.read(store_key, bytes)?;
-        let key = stored::key(&self.buffer.name, &*self.buffer.key, inner(store_key))?;
+        let key = read_back::key(&self.buffer.name, &*self.buffer.key, inner(store_key))?;
         cx.tables.delete(self.buffer.index, store_key);
         if let Some((records, bytes)) = &mut cx.clocks[self.clock].held {
             *records = records.saturating_sub(1);
@@ -192,7 +193,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
         Ok(())
     }
 
-    fn keep_bounds(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn keep_bounds(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         if self.max_records == u64::MAX && self.max_bytes == u64::MAX {
             return Ok(());
         }
@@ -217,11 +218,12 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
     }
 
     /// How much waits; counted once after a start.
-    fn held(&self, cx: &mut Cx) -> Result<(u64, u64), Failure> {
+    fn held(&self, cx: &mut TaskContext) -> Result<(u64, u64), Failure> {
         if let Some(held) = cx.clocks[self.clock].held {
             return Ok(held);
         }
-        let (mut records, mut bytes) = (0, 0);
+        let mut records = 0;
+        let mut bytes = 0;
         cx.tables.scan(self.buffer.index, &[BY_KEY], Some(&[BY_TIME]), &mut |key, _, value| {
             records += 1;
             bytes += (key.len() + value.len()) as u64;
@@ -233,7 +235,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
 
 impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
     /// What waits under a key, given as the beginning of its store key.
-    fn find(&self, prefix: &[u8], cx: &Cx) -> Result<Option<Waiting<V>>, Failure> {
+    fn find(&self, prefix: &[u8], cx: &TaskContext) -> Result<Option<Waiting<V>>, Failure> {
         let mut found = None;
         let end = end_of(prefix);
         cx.tables.scan(self.index, prefix, end.as_deref(), &mut |key, _, value| {
@@ -254,9 +256,10 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         first: &Frontier,
         to: Timestamp,
         limit: usize,
-        cx: &Cx,
+        cx: &TaskContext,
     ) -> Result<(Vec<(Timestamp, Box<[u8]>)>, Frontier), Failure> {
-        let (mut found, mut next) = (Vec::new(), Frontier::at(Timestamp::MAX));
+        let mut found = Vec::new();
+        let mut next = Frontier::at(Timestamp::MAX);
         let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
         cx.tables.scan(self.index, &from, None, &mut |key, _, _| {
             let at = time(key.get(1..).unwrap_or_default());
@@ -275,7 +278,7 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         store_key: &[u8],
         change: &Change<V>,
         timestamp: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<u64, Failure> {
         let mut stored = timestamp.to_be_bytes().to_vec();
         let encoded = self.value.write(change, &cx.headers, &mut stored);
@@ -286,7 +289,7 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
 
     fn read(&self, store_key: &[u8], bytes: &[u8]) -> Result<(Change<V>, Headers), Failure> {
         self.value.read(bytes).map_err(|error| {
-            stored::broken(&self.name, "value", stored::shown(inner(store_key)), error)
+            read_back::broken(&self.name, "value", read_back::shown(inner(store_key)), error)
         })
     }
 }
@@ -303,7 +306,7 @@ fn entry_key(prefix: &[u8], since: Timestamp) -> Vec<u8> {
 
 /// Eight bytes as a time; what is shorter was not written by us and sorts first.
 fn time(bytes: &[u8]) -> Timestamp {
-    bytes.first_chunk::<8>().map_or(Clock::UNKNOWN, |bytes| i64::from_be_bytes(*bytes))
+    bytes.first_chunk::<8>().map_or(StreamClock::UNKNOWN, |bytes| i64::from_be_bytes(*bytes))
 }
 
 /// The timestamp of a row that is kept only as what a change replaces, as in Kafka Streams: it is
@@ -317,8 +320,9 @@ pub(crate) struct SuppressedRows<K, V> {
 }
 
 impl<K: 'static, V: 'static> Rows<K, V> for SuppressedRows<K, V> {
-    fn get(&self, key: &K, cx: &mut Cx) -> Result<Option<(V, Timestamp)>, Failure> {
-        let (mut prefix, mut has_key) = (Vec::new(), true);
+    fn get(&self, key: &K, cx: &mut TaskContext) -> Result<Option<(V, Timestamp)>, Failure> {
+        let mut prefix = Vec::new();
+        let mut has_key = true;
         write_prefix(&mut prefix, |out| {
             has_key = key_bytes(&self.buffer.name, &*self.buffer.key, key, out)?;
             Ok::<(), Failure>(())

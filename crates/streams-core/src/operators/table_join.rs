@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::rows::Rows;
-use crate::chain::{Receive, Shared};
 use crate::change::Change;
-use crate::cx::Cx;
 use crate::error::Failure;
+use crate::receive::{Receive, Shared};
 use crate::record::{Record, Timestamp};
+use crate::task_context::TaskContext;
 
 /// Which keys have a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ where
     O: Clone + 'static,
     F: Fn(&K, Option<&L>, Option<&R>) -> Option<O> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Change<L>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<L>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let join = &*self.0;
         let right = join.right.get(&record.key, cx)?;
         let alone = join.sides != Sides::Inner;
@@ -59,7 +59,7 @@ where
     O: Clone + 'static,
     F: Fn(&K, Option<&L>, Option<&R>) -> Option<O> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Change<R>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<R>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let join = &*self.0;
         let left = join.left.get(&record.key, cx)?;
         let alone = join.sides == Sides::Outer;
@@ -106,12 +106,13 @@ where
     O: 'static,
     F: Fn(&K, Option<&L>, Option<&R>) -> Option<O> + Send + Sync + 'static,
 {
-    fn get(&self, key: &K, cx: &mut Cx) -> Result<Option<(O, Timestamp)>, Failure> {
+    fn get(&self, key: &K, cx: &mut TaskContext) -> Result<Option<(O, Timestamp)>, Failure> {
         let left = self.left.get(key, cx)?;
         let right = self.right.get(key, cx)?;
         let times = left.iter().map(|(_, at)| *at).chain(right.iter().map(|(_, at)| *at));
         let timestamp = times.max().unwrap_or(Timestamp::MIN);
-        let (left, right) = (left.map(|(value, _)| value), right.map(|(value, _)| value));
+        let left = left.map(|(value, _)| value);
+        let right = right.map(|(value, _)| value);
         Ok((self.joiner)(key, left.as_ref(), right.as_ref()).map(|value| (value, timestamp)))
     }
 }

@@ -4,14 +4,15 @@ use std::mem;
 use std::sync::Arc;
 
 use super::expiring::Expiring;
-use super::table_access::{read, write_key, write_row};
-use crate::chain::{Receive, Shared};
 use crate::change::Change;
-use crate::cx::Cx;
 use crate::error::Failure;
+use crate::operators::table_rows::write_row;
+use crate::receive::{Receive, Shared};
 use crate::record::Record;
+use crate::state::row_codec::{read, write_key};
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::task_context::TaskContext;
 
 /// A table whose rows are set one by one, and the receivers of its changes.
 pub(crate) struct Kept<K, V> {
@@ -28,7 +29,7 @@ pub(crate) struct ToTable<K, V>(pub(crate) Kept<K, V>);
 impl<K: Clone + 'static, V: Clone + 'static, R: Into<Option<V>> + 'static> Receive<K, R>
     for ToTable<K, V>
 {
-    fn receive(&self, record: Record<K, R>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, R>, cx: &mut TaskContext) -> Result<(), Failure> {
         let Record { key, value, timestamp } = record;
         self.0.set(Record { key, value: value.into(), timestamp }, cx)
     }
@@ -39,7 +40,7 @@ impl<K: Clone + 'static, V: Clone + 'static, R: Into<Option<V>> + 'static> Recei
 pub(crate) struct Keep<K, V>(pub(crate) Kept<K, V>);
 
 impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Keep<K, V> {
-    fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let Record { key, value: Change { new, .. }, timestamp } = record;
         self.0.set(Record { key, value: new, timestamp }, cx)
     }
@@ -47,14 +48,14 @@ impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Keep<K, V
 
 impl<K: Clone + 'static, V: Clone + 'static> Kept<K, V> {
     /// Sets or deletes a row, and tells.
-    fn set(&self, record: Record<K, Option<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn set(&self, record: Record<K, Option<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         match &self.expiring {
             None => self.set_row(record, cx),
             Some(table) => table.around(record.timestamp, cx, |cx| self.set_row(record, cx)),
         }
     }
 
-    fn set_row(&self, record: Record<K, Option<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn set_row(&self, record: Record<K, Option<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let mut bytes = mem::take(&mut cx.key_buffer);
         bytes.clear();
         let changed = self.replace_row(record, &mut bytes, cx);
@@ -67,9 +68,10 @@ impl<K: Clone + 'static, V: Clone + 'static> Kept<K, V> {
         &self,
         record: Record<K, Option<V>>,
         bytes: &mut Vec<u8>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<Record<K, Change<V>>, Failure> {
-        let (table, Record { key, value: new, timestamp }) = (&self.table, record);
+        let table = &self.table;
+        let Record { key, value: new, timestamp } = record;
         write_key(&table.name, &*table.key, &key, bytes)?;
         if let Some(expiring) = &self.expiring {
             expiring.make_way(bytes, cx)?;

@@ -7,39 +7,14 @@
 mod rows;
 mod windows;
 
-use std::ops::ControlFlow;
-
 use crate::error::Failure;
-use crate::operators::table_access::{read, write_key};
-use crate::record::Timestamp;
-use crate::store::StoreError;
+use crate::state::row_bytes::RowBytes;
+use crate::state::row_codec::{read, write_key};
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
 
 pub(crate) use rows::RowCursor;
 pub(crate) use windows::{KeptWindows, WindowCell, WindowCursor};
-
-/// Is shown a key, a timestamp and a value.
-pub(crate) type Visit<'v> = dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()> + 'v;
-
-/// Where rows are read from: a task's tables, or something in front of them.
-pub(crate) trait RowBytes {
-    /// The value of a key and its timestamp.
-    fn get(
-        &mut self,
-        table: TableIndex,
-        key: &[u8],
-    ) -> Result<Option<(Timestamp, &[u8])>, StoreError>;
-
-    /// Visits the entries with keys in `[from, to)`, in key order, until told to stop.
-    fn scan(
-        &mut self,
-        table: TableIndex,
-        from: &[u8],
-        to: Option<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), StoreError>;
-}
 
 /// The value that a table has for `key`.
 pub(crate) fn row<K: 'static, V: 'static>(

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 
-use super::{Page, RowBytes, after};
-use crate::changelog::end_of;
+use super::{Page, after};
 use crate::error::Failure;
-use crate::operators::table_access::{read, read_key, write_key};
+use crate::state::changelog::end_of;
+use crate::state::row_bytes::RowBytes;
+use crate::state::row_codec::{read, read_key, write_key};
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
 
 /// A reader's place in a range of rows. Ends after the first error.
 pub(crate) struct RowCursor<K, V> {
@@ -83,7 +84,8 @@ impl<K: 'static, V: 'static> RowCursor<K, V> {
         source: &mut (impl RowBytes + ?Sized),
     ) -> Result<(), Failure> {
         let Self { index, from, to, page, is_done } = self;
-        let (mut fullness, mut next) = (Page::default(), None);
+        let mut fullness = Page::default();
+        let mut next = None;
         source.scan(*index, from, to.as_deref(), &mut |key, _, value| {
             let row = read(table, key, value).and_then(|value| Ok((read_key(table, key)?, value)));
             let is_broken = row.is_err();

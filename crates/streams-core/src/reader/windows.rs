@@ -8,15 +8,16 @@ use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, OnceLock};
 
-use super::{Page, RowBytes, after};
-use crate::changelog::{end_of, prefix};
-use crate::cx::Clock;
+use super::{Page, after};
 use crate::error::Failure;
-use crate::operators::table_access::write_key;
 use crate::record::Timestamp;
-use crate::stored;
+use crate::state::changelog::{end_of, prefix};
+use crate::state::read_back;
+use crate::state::row_bytes::RowBytes;
+use crate::state::row_codec::write_key;
+use crate::state::tables::TableIndex;
+use crate::stream_clock::StreamClock;
 use crate::table::Table;
-use crate::tables::TableIndex;
 use crate::window::{Naming, Window};
 
 /// The windows of a table, for readers, which do not know their kind.
@@ -31,7 +32,7 @@ pub(crate) trait KeptWindows: Send + Sync {
     fn length_ms(&self) -> Option<i64>;
 
     /// The stream time by which they are forgotten.
-    fn forget_at(&self, clocks: &[Clock]) -> Timestamp;
+    fn forget_at(&self, clocks: &[StreamClock]) -> Timestamp;
 
     /// The stream time at which a window is forgotten. It counts as gone then, whether it lies
     /// there still or not.
@@ -93,9 +94,10 @@ impl<V: 'static> WindowCursor<V> {
         index: TableIndex,
         windows: Arc<dyn KeptWindows>,
         (key, time): (&K, &impl RangeBounds<Timestamp>),
-        clocks: &[Clock],
+        clocks: &[StreamClock],
     ) -> Result<Self, Failure> {
-        let (mut bytes, time) = (Vec::new(), Span::of(time));
+        let mut bytes = Vec::new();
+        let time = Span::of(time);
         write_key(&table.name, &*table.key, key, &mut bytes)?;
         // A window that began before may reach into it.
         let length = windows.length_ms();
@@ -145,7 +147,8 @@ impl<V: 'static> WindowCursor<V> {
         table: &Table<K, V>,
         source: &mut impl RowBytes,
     ) -> Result<(), Failure> {
-        let (mut next, mut found) = (None, None);
+        let mut next = None;
+        let mut found = None;
         source.scan(self.index, &self.from, self.to.as_deref(), &mut |entry, _, value| {
             let (start, key) = entry.split_at(entry.len().min(8));
             if key < &*self.key {
@@ -176,7 +179,9 @@ impl<V: 'static> WindowCursor<V> {
         table: &Table<K, V>,
         source: &mut impl RowBytes,
     ) -> Result<(), Failure> {
-        let (mut fullness, mut next, mut page) = (Page::default(), None, VecDeque::new());
+        let mut fullness = Page::default();
+        let mut next = None;
+        let mut page = VecDeque::new();
         source.scan(self.index, &self.from, self.to.as_deref(), &mut |entry, _, value| {
             page.extend(self.shown(table, entry, value));
             if page.back().is_some_and(Result::is_err) {
@@ -205,8 +210,8 @@ impl<V: 'static> WindowCursor<V> {
         if is_gone || !self.time.meets(window, self.windows.naming()) {
             return None;
         }
-        let shown = || stored::shown_in_window(&self.key, window);
-        let value = stored::value(&table.name, &*table.value, value, shown);
+        let shown = || read_back::shown_in_window(&self.key, window);
+        let value = read_back::value(&table.name, &*table.value, value, shown);
         Some(value.map(|value| (window, value)))
     }
 }

@@ -41,7 +41,8 @@ impl Calendar {
 
     /// The last date after this one that is not beyond `until`.
     pub(super) fn last(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
-        let (from, mut to) = (after.div_euclid(1000) + 1, until.div_euclid(1000) + 1);
+        let from = after.div_euclid(1000) + 1;
+        let mut to = until.div_euclid(1000) + 1;
         while from < to {
             let stretch = self.zone.stretch(to - 1);
             let begin = self.first_local(&stretch, from.max(stretch.start));
@@ -202,7 +203,8 @@ mod tests {
                 value if value > max => "*".to_owned(),
                 value => value.to_string(),
             };
-            let (minute, hour) = (field(minute, 59), field(hour, 3));
+            let minute = field(minute, 59);
+            let hour = field(hour, 3);
             let calendar = calendar(&format!("0 {minute} {hour} * * *"), zone.0);
             let from = utc(zone.1, 12, 0) - back;
             let until = from + length;

@@ -86,7 +86,8 @@ impl Cron {
 
     /// The first local second of `from..to` that it names.
     pub(super) fn first(&self, from: i64, to: i64) -> Option<i64> {
-        let (mut day, mut second) = (from.div_euclid(DAY), from.rem_euclid(DAY));
+        let mut day = from.div_euclid(DAY);
+        let mut second = from.rem_euclid(DAY);
         while day * DAY + second < to {
             if self.names_day(day)
                 && let Some(found) = self.first_in_day(second)
@@ -100,7 +101,8 @@ impl Cron {
 
     /// The last local second of `from..to` that it names.
     pub(super) fn last(&self, from: i64, to: i64) -> Option<i64> {
-        let (mut day, mut second) = ((to - 1).div_euclid(DAY), (to - 1).rem_euclid(DAY));
+        let mut day = (to - 1).div_euclid(DAY);
+        let mut second = (to - 1).rem_euclid(DAY);
         while day * DAY + second >= from {
             if self.names_day(day)
                 && let Some(found) = self.last_in_day(second)
@@ -309,7 +311,8 @@ mod tests {
             let date = jiff::civil::date(year, month, day).at(12, 0, 0, 0);
             Offset::UTC.to_timestamp(date).expect("a date").as_second()
         };
-        let (mut at, end) = (day(2099, 1, 1), day(2106, 1, 1));
+        let mut at = day(2099, 1, 1);
+        let end = day(2106, 1, 1);
         let mut found = Vec::new();
         while let Some(next) = cron.first(at + 1, end) {
             found.push(next);
@@ -349,7 +352,8 @@ mod tests {
                 value => value.to_string(),
             };
             let day = if day == 0 { 99 } else { day };
-            let (second, minute) = (field(second, 59), field(minute, 59));
+            let second = field(second, 59);
+            let minute = field(minute, 59);
             let text = format!("{second} {minute} {} {} * *", field(hour, 23), field(day, 31));
             let cron = Cron::parse(&text).expect("valid");
             let to = from + length;

@@ -34,7 +34,8 @@ impl Zone {
 
     /// The stretch that a second belongs to.
     pub(super) fn stretch(&self, at: i64) -> Stretch {
-        let (mut start, mut end) = (-FAR, FAR);
+        let mut start = -FAR;
+        let mut end = FAR;
         if let Ok(behind) = Timestamp::from_second(at + 1) {
             let jump = self.0.preceding(behind).next();
             start = jump.map_or(start, |jump| jump.timestamp().as_second());

@@ -2,12 +2,13 @@
 //! record.
 
 use super::Task;
-use super::progress::{METADATA_MAX, Progress, ProgressText};
+use super::progress::{Progress, ProgressText};
 use super::{Resume, Step};
-use crate::cx::Origin;
 use crate::error::TaskError;
+use crate::limits::METADATA_MAX;
 use crate::operators::Closing;
 use crate::store::StoreError;
+use crate::task_context::Origin;
 
 /// Entries of what is due that a step does in place of one record.
 const PER_RECORD: usize = 10;
@@ -89,7 +90,8 @@ impl Task {
 
     /// Notes which windows are left to be closed.
     pub(super) fn write_cursors(&self, text: &mut ProgressText) -> Result<(), StoreError> {
-        let (sub, cx) = (self.sub_topology(), self.cx());
+        let sub = self.sub_topology();
+        let cx = self.cx();
         let closing: Vec<_> = sub.hooks.iter().filter_map(|hook| hook.closing(cx)).collect();
         if closing.is_empty() {
             return Ok(());

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::Task;
 use super::progress::{Progress, ProgressText};
-use crate::cx::{Clock, Cx};
 use crate::effect::Effects;
 use crate::error::{Failure, RecordError, TaskError};
 use crate::moment::Moment;
 use crate::operators::Hook;
 use crate::record::Timestamp;
 use crate::store::StoreError;
+use crate::stream_clock::StreamClock;
+use crate::task_context::TaskContext;
 
 /// What a task asks to have committed together with its effects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,12 +139,13 @@ impl Task {
 
     /// Stream times go with the first input; positions with the input that they are about.
     fn metadata(&self, input: usize, offset: i64) -> Result<String, StoreError> {
-        let (mut text, sub, queue) =
-            (ProgressText::default(), self.sub_topology(), &self.inputs[input]);
+        let mut text = ProgressText::default();
+        let sub = self.sub_topology();
+        let queue = &self.inputs[input];
         if input == 0 {
             for &clock in &sub.clocks {
                 let time = self.cx().clocks[clock].time;
-                if time != Clock::UNKNOWN {
+                if time != StreamClock::UNKNOWN {
                     text.time(&self.topology.clock_names[clock], time);
                 }
             }
@@ -167,7 +169,7 @@ impl Task {
 
     fn hooks(
         &mut self,
-        mut act: impl FnMut(&dyn Hook, &mut Cx) -> Result<(), Failure>,
+        mut act: impl FnMut(&dyn Hook, &mut TaskContext) -> Result<(), Failure>,
     ) -> Result<(), TaskError> {
         let topology = Arc::clone(&self.topology);
         for hook in &topology.sub_topologies[self.id.sub_topology].hooks {
@@ -179,14 +181,14 @@ impl Task {
     /// Does something that no record is to blame for: if it fails, the task does.
     pub(super) fn guarded(
         &mut self,
-        act: impl FnOnce(&mut Cx) -> Result<(), Failure>,
+        act: impl FnOnce(&mut TaskContext) -> Result<(), Failure>,
     ) -> Result<(), TaskError> {
         let run = || act(self.cx_mut());
         let guarded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
         let failure = match guarded {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(failure)) => failure,
-            Err(panic) => crate::error::Cause::Panic(crate::agent::panic_text(&*panic)).into(),
+            Err(panic) => crate::error::Cause::Panic(crate::error::panic_text(&*panic)).into(),
         };
         // User code may have made a panic of what must stop the task.
         let failure = self.cx_mut().stop.take().unwrap_or(failure);

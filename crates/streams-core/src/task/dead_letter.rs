@@ -80,7 +80,8 @@ impl Task {
             ErrorPolicy::Skip => self.cx_mut().metrics.skipped += 1,
             ErrorPolicy::DeadLetter(topic) => {
                 if let Err(refused) = self.send_dead_letter(topic, record, &error) {
-                    let (cause, refused) = (Box::new(error.cause), Box::new(refused));
+                    let cause = Box::new(error.cause);
+                    let refused = Box::new(refused);
                     error.cause = Cause::NoDeadLetter { cause, refused };
                     return Err(TaskError::Record { task: self.id, error: error.into() });
                 }

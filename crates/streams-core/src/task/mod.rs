@@ -8,11 +8,9 @@ mod agents;
 mod backlog;
 mod commit;
 mod dead_letter;
-mod id;
 mod input;
 mod late;
 mod merge;
-mod metrics;
 mod progress;
 mod retries;
 mod step;
@@ -24,12 +22,9 @@ use std::task::Waker;
 
 pub use agents::SlowAgent;
 pub use commit::{InputOffset, TaskCommit};
-pub use id::TaskId;
 pub use late::LateRecords;
-pub use metrics::TaskMetrics;
 pub use step::Step;
 
-use crate::cx::{Clock, Cx, Origin};
 use crate::due::{PORTION, Portion};
 use crate::effect::Effects;
 use crate::error::{Cause, Failure, FailureKind, TaskError};
@@ -37,12 +32,15 @@ use crate::global::{Globals, NoGlobals};
 use crate::limits::{DefaultLimits, TopicLimits};
 use crate::moment::Moment;
 use crate::record::{Headers, RecordBatch, Timestamp, TopicPartition};
+use crate::state::tables::Tables;
 use crate::store::Store;
-use crate::tables::Tables;
+use crate::stream_clock::StreamClock;
+use crate::task_context::{Origin, TaskContext};
+use crate::task_id::TaskId;
+use crate::task_metrics::TaskMetrics;
 use crate::tick::Ticking;
 use crate::topology::{SubTopology, Topology};
 use input::Input;
-pub(crate) use progress::METADATA_MAX;
 use progress::Progress;
 use retries::Retries;
 
@@ -52,7 +50,7 @@ pub struct Task {
     id: TaskId,
     inputs: Vec<Input>,
     /// Always there, but for the moments in which an agent has it.
-    cx: Option<Box<Cx>>,
+    cx: Option<Box<TaskContext>>,
     waker: Waker,
     /// Something is to be committed although no record was processed (a first offset, for
     /// instance).
@@ -104,8 +102,8 @@ impl Task {
         let sub = &topology.sub_topologies[id.sub_topology];
         let inputs = sub.sources.iter().map(Input::new).collect();
         let tables = Tables::new(store, Arc::clone(&sub.tables), sub.local.clone());
-        let clocks = vec![Clock::new(Clock::UNKNOWN, 0); topology.clock_names.len()];
-        let cx = Cx {
+        let clocks = vec![StreamClock::new(StreamClock::UNKNOWN, 0); topology.clock_names.len()];
+        let cx = TaskContext {
             tables,
             effects: Effects::new(),
             globals: Arc::new(NoGlobals),
@@ -161,7 +159,7 @@ impl Task {
         self.discard();
         let topology = Arc::clone(&self.topology);
         let sub = &topology.sub_topologies[self.id.sub_topology];
-        let mut times = vec![Clock::UNKNOWN; topology.clock_names.len()];
+        let mut times = vec![StreamClock::UNKNOWN; topology.clock_names.len()];
         for ((input, source), resume) in self.inputs.iter_mut().zip(&sub.sources).zip(inputs) {
             let progress = Progress::parse(&resume.metadata).map_err(|why| {
                 let partition = TopicPartition::new(Arc::clone(&source.topic), self.id.partition);
@@ -173,12 +171,13 @@ impl Task {
             input.resume(resume.offset, &progress, source);
         }
         self.touched = inputs.iter().any(|resume| !resume.committed);
-        let (now, cx) = (now.into(), self.cx_mut());
+        let now = now.into();
+        let cx = self.cx_mut();
         cx.set_moment(now);
         // What is at the log for it is not known yet.
         cx.nothing_until = Timestamp::MIN;
         let elapsed = cx.elapsed;
-        cx.clocks = times.into_iter().map(|time| Clock::new(time, elapsed)).collect();
+        cx.clocks = times.into_iter().map(|time| StreamClock::new(time, elapsed)).collect();
         cx.tables.follow(&cx.clocks);
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);
@@ -288,17 +287,17 @@ impl Task {
     }
 
     #[expect(clippy::expect_used, reason = "the context is away only while an agent is polled")]
-    fn cx(&self) -> &Cx {
+    fn cx(&self) -> &TaskContext {
         self.cx.as_ref().expect("the context is there between polls")
     }
 
     #[expect(clippy::expect_used, reason = "the context is away only while an agent is polled")]
-    fn cx_mut(&mut self) -> &mut Cx {
+    fn cx_mut(&mut self) -> &mut TaskContext {
         self.cx.as_mut().expect("the context is there between polls")
     }
 
     #[expect(clippy::expect_used, reason = "the context is away only while an agent is polled")]
-    fn take_cx(&mut self) -> Box<Cx> {
+    fn take_cx(&mut self) -> Box<TaskContext> {
         self.cx.take().expect("the context is there between polls")
     }
 

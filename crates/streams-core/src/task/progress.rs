@@ -17,9 +17,6 @@ use crate::record::Timestamp;
 
 const VERSION: &str = "hw1";
 
-/// What fits beside an offset, of the 4,096 bytes that Kafka allows by default.
-pub(crate) const METADATA_MAX: usize = 4_000;
-
 /// Stream times that were committed are not beyond this: sources refuse records later than the
 /// year 9999, and idle input does not let time go on for a century.
 const TIME_MAX: Timestamp = TIMESTAMP_MAX + 100 * 366 * 24 * 60 * 60 * 1000;
@@ -124,7 +121,10 @@ fn closing(text: &str) -> Result<Option<(&str, Pass)>, String> {
 
 fn pass(entry: &str) -> Option<(&str, Pass)> {
     let mut parts = entry.split(':');
-    let (name, since, to, place) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let name = parts.next()?;
+    let since = parts.next()?;
+    let to = parts.next()?;
+    let place = parts.next()?;
     let is_time = |time: &Timestamp| (0..=TIME_MAX).contains(time);
     let since = since.parse().ok().filter(|time| is_time(time) || *time == Frontier::UNKNOWN)?;
     let to = to.parse().ok().filter(is_time)?;

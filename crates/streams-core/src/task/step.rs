@@ -3,13 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Task;
-use crate::agent::panic_text;
-use crate::cx::{Origin, RecordMark};
 use crate::effect::Effects;
+use crate::error::panic_text;
 use crate::error::{Cause, Failure, RecordError, TaskError};
 use crate::moment::Moment;
 use crate::policy::ErrorPolicy;
 use crate::record::{OwnedRecord, RecordBatch, Timestamp};
+use crate::task_context::{Origin, RecordMark};
 
 /// What a step did.
 #[derive(Debug, Default)]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::progress::{Progress, ProgressText};
 use super::{Resume, Step, Task};
-use crate::agent::panic_text;
-use crate::cx::{Origin, RecordMark};
+use crate::error::panic_text;
 use crate::error::{Cause, Failure, RecordError, TaskError};
 use crate::policy::ErrorPolicy;
 use crate::record::{Headers, OwnedRecord, Record, Timestamp};
+use crate::task_context::{Origin, RecordMark};
 use crate::tick::{Tick, TickSource, Ticking};
 
 impl Task {
@@ -25,7 +25,8 @@ impl Task {
             times.filter(|time| *time != Timestamp::MIN).max()
         };
         let ticking = self.sub_topology().ticks.iter().map(|source| {
-            let (last, done) = (kept(&source.last_name), kept(&source.done_name));
+            let last = kept(&source.last_name);
+            let done = kept(&source.done_name);
             Ticking::resume(&source.schedule, last, done, now)
         });
         self.ticks = ticking.collect();
@@ -58,7 +59,8 @@ impl Task {
         if self.ticks.is_empty() {
             return Ok(false);
         }
-        let (now, topology) = (self.cx().moment(), Arc::clone(&self.topology));
+        let now = self.cx().moment();
+        let topology = Arc::clone(&self.topology);
         let sources = &topology.sub_topologies[self.id.sub_topology].ticks;
         for (ticking, source) in self.ticks.iter_mut().zip(sources) {
             ticking.follow(&source.schedule, now);
@@ -111,7 +113,8 @@ impl Task {
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);
         }
-        let (record, stream) = (self.as_record(source, tick), source.name.as_str().into());
+        let record = self.as_record(source, tick);
+        let stream = source.name.as_str().into();
         let cause = Cause::Tick { stream, time: tick.time, cause };
         // A tick is no record that could be read again.
         let policy = self.source(source.input).policy.without_retries().clone();

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use super::{Source, SourceKind, SubTopology, Topology};
-use crate::builder::{Node, NodeKind, TicksNode};
 use crate::policy::ErrorPolicy;
+use crate::topology::{Node, NodeKind, TicksNode};
 
 /// A topology's description: `Display` writes text, [`mermaid`](Description::mermaid) a graph. Both
 /// name every topic that the application reads, writes or creates, as far as it is known
@@ -53,7 +53,8 @@ impl<'a> Description<'a> {
             }
         }
         for (number, global) in self.topology.globals.iter().enumerate() {
-            let (topic, name) = (&global.topic, &global.name);
+            let topic = &global.topic;
+            let name = &global.name;
             let _ = writeln!(text, "  t_{topic}[({topic})] --> g{number}[[\"global {name}\"]]");
         }
     }
@@ -93,7 +94,8 @@ impl<'a> Description<'a> {
     }
 
     fn nodes_of(&self, sub: &SubTopology) -> impl Iterator<Item = (usize, &'a Node)> {
-        let (id, topology) = (sub.id, self.topology);
+        let id = sub.id;
+        let topology = self.topology;
         let nodes = topology.nodes.iter().enumerate().zip(&topology.component);
         nodes.filter(move |(_, component)| **component == id).map(|(node, _)| node)
     }
@@ -145,7 +147,8 @@ impl fmt::Display for Description<'_> {
                 writeln!(f, "  creates {}, a topic of ticks without records", source.topic)?;
             }
             for table in sub.tables.iter() {
-                let (changelog, name) = (table.changelog(), table.name());
+                let changelog = table.changelog();
+                let name = table.name();
                 write!(f, "  creates {changelog}, the changelog of {name}")?;
                 match table.ttl {
                     Some(ttl) => writeln!(f, ", whose rows are kept for {} ms", ttl.ms)?,

@@ -1,22 +1,22 @@
 //! The topology: what a builder froze. Immutable and shared by all tasks.
 
 mod describe;
+mod node;
 mod shape;
 
 use std::sync::Arc;
 
 use crate::agent::AgentRunner;
-use crate::builder::Node;
-use crate::changelog::TableSpec;
-use crate::cx::ClockIndex;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::{ErrorPolicy, Start};
-use crate::tables::TableIndex;
+use crate::state::changelog::TableSpec;
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
 use crate::tick::TickSource;
 
 pub use describe::Description;
-pub(crate) use shape::Terms;
+pub(crate) use node::{Node, NodeId, NodeKind, TicksNode};
 
 /// A checked, immutable application: sub-topologies, connected by repartition topics only.
 pub struct Topology {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{InternalKind, InternalTopic, SourceKind, SubTopology, Topology};
+use crate::state::changelog::TableSpec;
 
 impl Topology {
     /// What must be the same in the next version of a program, for its state to be found again, one
@@ -52,31 +53,10 @@ impl Topology {
 fn tables(sub: &SubTopology) -> Vec<String> {
     let sources: BTreeSet<&str> = sub.sources().iter().map(|source| &*source.topic).collect();
     let sources = sources.into_iter().collect::<Vec<_>>().join(", ");
-    let lines = |table: &crate::TableSpec| {
+    let lines = |table: &TableSpec| {
         let name = format!("table {}", table.name());
         let line = format!("{name} of {}, from {sources}", table.layout.describe());
         std::iter::once(line).chain(table.terms.lines(&name)).collect::<Vec<_>>()
     };
     sub.tables().iter().flat_map(lines).collect()
-}
-
-/// What a table's entries mean, as far as it is known and must stay: words that are kept in the
-/// log.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Terms {
-    pub(crate) windows: Option<String>,
-    pub(crate) keys: Option<String>,
-    pub(crate) values: Option<String>,
-}
-
-impl Terms {
-    /// Lines of their own: those who noted none of it, as earlier versions did, only add to what
-    /// they noted.
-    fn lines(&self, table: &str) -> Vec<String> {
-        let terms = [("windows", &self.windows), ("keys", &self.keys), ("values", &self.values)];
-        let line = |(what, term): (&str, &Option<String>)| {
-            term.as_ref().map(|term| format!("{table}, {what}: {term}"))
-        };
-        terms.into_iter().filter_map(line).collect()
-    }
 }

@@ -17,7 +17,8 @@ impl Grid {
 
     /// The starts of the windows that `timestamp` (not negative) falls into, ascending.
     pub(super) fn starts(self, timestamp: Timestamp) -> impl Iterator<Item = Timestamp> {
-        let (size, advance) = (self.size_ms.max(1), self.advance_ms.max(1));
+        let size = self.size_ms.max(1);
+        let advance = self.advance_ms.max(1);
         let earliest = (timestamp - size + 1).max(0);
         let first = (earliest + advance - 1) / advance * advance;
         (first..=timestamp).step_by(usize::try_from(advance).unwrap_or(usize::MAX))
@@ -137,7 +138,8 @@ mod tests {
             grace in 0..300_i64,
         ) {
             let grid = Grid { size_ms: 200, advance_ms: advance };
-            let (mut plan, time) = (Plan::default(), timestamp + ahead);
+            let mut plan = Plan::default();
+            let time = timestamp + ahead;
             grid.place(timestamp, time, Terms { grace_ms: grace, ..Terms::default() }, &mut plan);
             let open = grid.starts(timestamp).filter(|start| start + 200 + grace > time);
             let planned: Vec<_> = plan.steps.iter().map(|step| step.window.start).collect();

@@ -4,8 +4,10 @@
 //! key that are near, a kind says what happens to which window. The aggregation carries it out and
 //! knows no kind.
 
+mod codec;
 mod fixed;
 mod hopping;
+mod join;
 mod plan;
 mod session;
 mod sliding;
@@ -14,10 +16,13 @@ mod tumbling;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::{ChangelogKey, Codec, window_key};
+use crate::codec::Codec;
 use crate::record::Timestamp;
+pub(crate) use codec::{ChangelogKey, window_key};
+pub use codec::{SessionWindowed, TimeWindowed};
 
 pub use hopping::Hopping;
+pub use join::JoinWindows;
 pub use plan::{Base, Near, Plan, Step};
 pub use session::Session;
 pub use sliding::Sliding;

@@ -125,7 +125,10 @@ impl Arrival<'_> {
     /// A record whose left window begins at 0 or later.
     fn usual(&self, plan: &mut Plan) {
         let at = self.timestamp;
-        let (mut before, mut right, mut previous, mut has_left) = (None, None, None, false);
+        let mut before = None;
+        let mut right = None;
+        let mut previous = None;
+        let mut has_left = false;
         for (index, near) in self.near.iter().enumerate() {
             if near.window.end < at {
                 (before, previous) = (Some(index), Some(near.latest));
@@ -155,7 +158,9 @@ impl Arrival<'_> {
     /// A record that is earlier than the difference: its left window is the one from 0.
     fn early(&self, plan: &mut Plan) {
         let at = self.timestamp;
-        let (mut first, mut right, mut previous) = (None, None, None);
+        let mut first = None;
+        let mut right = None;
+        let mut previous = None;
         for (index, near) in self.near.iter().enumerate() {
             if near.window.start == 0 {
                 first = Some(index);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use embedded::EmbeddedLog;
-use runtime::stepped::{SteppedApp, SteppedParts};
+use runtime::manual::{ManualApp, ManualAppParts};
 use runtime::transport::{ErrorKind, Transport};
 use runtime::{Clock as _, Config, ManualClock};
 use streams_core::{StoreProvider, TopicPartition, Topology};
@@ -54,7 +54,7 @@ pub(super) struct World {
 /// A place for an instance, with its disk.
 #[derive(Default)]
 pub(super) struct Slot {
-    app: Mutex<Option<SteppedApp>>,
+    app: Mutex<Option<ManualApp>>,
     faults: Mutex<Faults>,
     pub(super) disk: SimDisk,
     /// The next write to the disk fails.
@@ -115,7 +115,7 @@ impl World {
         let transport: Arc<dyn Transport> = Arc::new(self.log.clone());
         let config =
             Config { instance_id: Some(format!("i{index}").into()), ..self.config.clone() };
-        let started = SteppedApp::start(SteppedParts {
+        let started = ManualApp::start(ManualAppParts {
             topology: Arc::new((self.topology)()),
             config,
             transport: faults.on(transport),
@@ -176,7 +176,7 @@ impl World {
         let Some(mut app) = lock(&slot.app).take() else { return };
         let component = component % app.components();
         let turned = catch_unwind(AssertUnwindSafe(|| app.turn(component)));
-        if let (Ok(Ok(())), Some(beyond)) = (&turned, app.beyond_its_bounds()) {
+        if let (Ok(Ok(())), Some(beyond)) = (&turned, app.exceeded_bound()) {
             self.note(format_args!("instance {index}: {beyond}"));
             lock(&self.beyond).get_or_insert(format!("instance {index}: {beyond}"));
         }

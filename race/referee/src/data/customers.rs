@@ -1,7 +1,7 @@
 //! J7's two topics: orders, and customers that come, change and go, as one sequence of events.
 //!
-//! An event is a millisecond after the one before it. No two have one timestamp, so what an order
-//! is to be joined with does not depend on how a program breaks ties.
+//! Each event is a millisecond after the previous one. No two have the same timestamp, so the
+//! customer of an order does not depend on how a program breaks ties.
 
 use std::fmt::Write;
 
@@ -9,9 +9,9 @@ use super::{BEGIN_S, DataSet, Order, Orders};
 use crate::Result;
 
 const TIERS: [&str; 4] = ["bronze", "silver", "gold", "platinum"];
-/// Of so many events one changes a customer.
+/// One in this many events changes a customer.
 const CHANGE_EVERY: u64 = 3;
-/// Of so many changes of a customer one takes it away.
+/// One in this many changes of a customer is a deletion.
 const DELETED_EVERY: u32 = 10;
 
 #[derive(Clone, Copy)]

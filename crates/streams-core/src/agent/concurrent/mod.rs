@@ -19,10 +19,10 @@ use std::time::Duration;
 use super::StartedFor;
 use super::link::{Acknowledged, Kept};
 use super::runner::Agent;
-use super::running::{Polled, Refused, Running, RunningAgent, Source};
-use crate::cx::{Cx, Origin};
+use super::running::{Polled, RecordSource, Refused, Running, RunningAgent};
 use crate::error::{Cause, Failure};
 use crate::record::{Headers, OwnedRecord, RawRecord, Timestamp};
+use crate::task_context::{Origin, TaskContext};
 use crate::window::millis;
 use outcomes::{Outcome, Outcomes};
 
@@ -80,9 +80,9 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
     fn poll_worker(
         &mut self,
         worker: usize,
-        cx: Box<Cx>,
+        cx: Box<TaskContext>,
         result: &mut Polled,
-    ) -> (Box<Cx>, Result<(), Cause>) {
+    ) -> (Box<TaskContext>, Result<(), Cause>) {
         let (mut cx, polled) = self.workers[worker].running.poll(cx);
         result.asked_from_outside |= polled.asked_from_outside;
         for kept in self.workers[worker].running.take_acknowledged() {
@@ -99,7 +99,12 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
     }
 
     /// A future is done with records: what it sent and wrote for them is released in its turn.
-    fn acknowledged(&mut self, index: usize, kept: Kept, cx: &mut Cx) -> Result<(), Cause> {
+    fn acknowledged(
+        &mut self,
+        index: usize,
+        kept: Kept,
+        cx: &mut TaskContext,
+    ) -> Result<(), Cause> {
         let records = kept.records;
         let worker = &mut self.workers[index];
         worker.partly.append(kept);
@@ -135,7 +140,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
 
     /// A future failed: another takes its place, with what is left. Without a record in hand nobody
     /// but the agent is to blame.
-    fn failed(&mut self, index: usize, cause: Cause, cx: &mut Cx) -> Result<(), Cause> {
+    fn failed(&mut self, index: usize, cause: Cause, cx: &mut TaskContext) -> Result<(), Cause> {
         let worker = &mut self.workers[index];
         let in_hand = worker.running.in_hand();
         if in_hand == 0 {
@@ -159,7 +164,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
     }
 
     /// Another future takes the place of one, with its records that are not done.
-    fn restart(&mut self, index: usize, cx: &mut Cx) -> Result<(), Cause> {
+    fn restart(&mut self, index: usize, cx: &mut TaskContext) -> Result<(), Cause> {
         let mut running = self.agent.start(&self.task, Acknowledged::Kept);
         for outcome in self.outcomes.of_worker(index) {
             running.link.state().unreleased.show(&outcome.kept.written);
@@ -181,7 +186,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
     }
 
     /// Does a worker's records again, from one on.
-    fn redo(&mut self, index: usize, from: u64, cx: &mut Cx) -> Result<(), Cause> {
+    fn redo(&mut self, index: usize, from: u64, cx: &mut TaskContext) -> Result<(), Cause> {
         let records = &mut self.workers[index].records;
         records.extend(self.outcomes.take_back(index, from));
         records.make_contiguous().sort_unstable();
@@ -189,7 +194,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
     }
 
     /// What the first records have led to becomes the task's, as far as they are done.
-    fn release(&mut self, result: &mut Polled, cx: &mut Cx) -> Result<(), Cause> {
+    fn release(&mut self, result: &mut Polled, cx: &mut TaskContext) -> Result<(), Cause> {
         while let Some(end) = self.outcomes.end_of_first() {
             if end > self.outcomes.first() + 1 && self.outcomes.is_contradictory(end, &cx.tables) {
                 return self.give_again_alone(end, cx);
@@ -210,7 +215,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
 
     /// What a worker has sent and written is the task's now. What others have read too early is
     /// done again.
-    fn apply(&mut self, by: usize, mut kept: Kept, cx: &mut Cx) -> Result<(), Cause> {
+    fn apply(&mut self, by: usize, mut kept: Kept, cx: &mut TaskContext) -> Result<(), Cause> {
         cx.effects.append(&mut kept.sent);
         let written = &kept.written;
         if written.is_empty() {
@@ -238,7 +243,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
 
     /// Records of several batches can only be released together, and one should have read what
     /// another has written: they are done again one by one.
-    fn give_again_alone(&mut self, end: u64, cx: &mut Cx) -> Result<(), Cause> {
+    fn give_again_alone(&mut self, end: u64, cx: &mut TaskContext) -> Result<(), Cause> {
         for (worker, (from, records)) in self.outcomes.of_each_worker(end) {
             self.redo(worker, from, cx)?;
             self.workers[worker].running.give_alone(records);
@@ -246,7 +251,11 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         Ok(())
     }
 
-    fn run(&mut self, mut cx: Box<Cx>, result: &mut Polled) -> (Box<Cx>, Result<(), Cause>) {
+    fn run(
+        &mut self,
+        mut cx: Box<TaskContext>,
+        result: &mut Polled,
+    ) -> (Box<TaskContext>, Result<(), Cause>) {
         for worker in 0..self.workers.len() {
             let now = cx.elapsed;
             let is_over = self.over_limit(worker, now).is_some();
@@ -270,7 +279,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for Concurrent<K, V> {
         raw: &RawRecord<'_>,
         origin: Origin,
         headers: &Headers,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<bool, Failure> {
         let worker = self.worker_of(raw);
         self.workers[worker].running.deliver(raw, origin, headers, cx)?;
@@ -307,7 +316,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for Concurrent<K, V> {
         self.outcomes.len()
     }
 
-    fn poll(&mut self, cx: Box<Cx>) -> (Box<Cx>, Polled) {
+    fn poll(&mut self, cx: Box<TaskContext>) -> (Box<TaskContext>, Polled) {
         let mut result = Polled {
             acknowledged: 0,
             refused: Vec::new(),
@@ -338,15 +347,15 @@ impl<K: Send + 'static, V: Send + 'static> Running for Concurrent<K, V> {
 impl<K: Send + 'static, V: Send + 'static> RunningAgent<K, V> {
     fn has_nothing_in_part(&self) -> bool {
         match &self.source {
-            Source::Topic { .. } => true,
-            Source::Stream(_) => self.of_first == 0,
+            RecordSource::Topic { .. } => true,
+            RecordSource::Stream(_) => self.of_first == 0,
         }
     }
 
     /// What was acknowledged in the last poll, with the number of records of the topic.
     fn take_acknowledged(&mut self) -> Vec<Kept> {
         let mut all = self.link.state().take_kept();
-        if matches!(self.source, Source::Stream(_)) {
+        if matches!(self.source, RecordSource::Stream(_)) {
             all.iter_mut().for_each(|kept| kept.records = self.of_topic_acknowledged(kept.records));
         }
         all

@@ -7,8 +7,8 @@ use super::readers::Readers;
 use crate::agent::link::Kept;
 use crate::error::Cause;
 use crate::record::{OwnedRecord, Timestamp};
-use crate::tables::Tables;
-use crate::unreleased::RecordWrites;
+use crate::state::tables::Tables;
+use crate::state::unreleased::RecordWrites;
 
 /// What a record has led to.
 pub(super) struct Outcome {

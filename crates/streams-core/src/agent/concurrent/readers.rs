@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::agent::rows_read::{RowPlace, RowsRead};
-use crate::unreleased::RecordWrites;
+use crate::state::unreleased::RecordWrites;
 
 /// The numbers of the records that have read something and are not released.
 #[derive(Debug, Default)]

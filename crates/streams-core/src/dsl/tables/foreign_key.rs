@@ -4,9 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::TableStream;
-use crate::builder::{Builder, NodeId, NodeKind, Types};
+use crate::builder::{Builder, Types};
 use crate::chain::Chain;
-use crate::changelog::Layout;
 use crate::codec::{Codec, Json, JsonValue};
 use crate::dsl::{SourceChain, Stream};
 use crate::operators::foreign_key::{
@@ -14,10 +13,12 @@ use crate::operators::foreign_key::{
 };
 use crate::operators::{StoredRows, ToTable};
 use crate::policy::Consumed;
+use crate::state::changelog::Layout;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
 use crate::topic::Topic;
 use crate::topology::SourceKind;
+use crate::topology::{NodeId, NodeKind};
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// Joins each row with the row of `right` that it points to: `foreign_key` gives that row's

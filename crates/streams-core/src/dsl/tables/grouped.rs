@@ -96,7 +96,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         key: Arc<dyn Codec<K2>>,
         value: Arc<dyn Codec<V2>>,
     ) -> TableGrouped<'b, K2, V2> {
-        let (builder, node) = (self.builder, self.add_node("group_by"));
+        let builder = self.builder;
+        let node = self.add_node("group_by");
         let topic = builder.add_repartition(name, node);
         let sink = Regroup {
             topic: Arc::clone(&topic),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::TableStream;
-use crate::builder::NodeKind;
 use crate::chain::Chain;
 use crate::operators::{JoinedRows, LeftChange, RightChange, Sides, TableJoin};
+use crate::topology::NodeKind;
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// A row for each key that both tables have. Whenever one side changes, the other is looked

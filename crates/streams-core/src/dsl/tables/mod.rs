@@ -10,14 +10,16 @@ mod suppress;
 use std::sync::Arc;
 
 use super::Stream;
-use crate::builder::{Builder, NodeId, NodeKind, Types};
-use crate::chain::{Chain, Shared};
+use crate::builder::{Builder, Types};
+use crate::chain::Chain;
 use crate::change::Change;
-use crate::changelog::Layout;
 use crate::codec::Codec;
 use crate::operators::{Finality, Keep, Kept, MapValues, Rows, StoredRows, tells};
+use crate::receive::Shared;
+use crate::state::changelog::Layout;
+use crate::state::tables::TableIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::topology::{NodeId, NodeKind};
 
 pub use grouped::TableGrouped;
 pub use suppress::{BufferFull, Suppress};
@@ -60,7 +62,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         key: Arc<dyn Codec<K>>,
         rows: Arc<dyn Rows<K, V>>,
     ) -> Self {
-        let changes = Shared::new(builder);
+        let changes = builder.shared_port();
         Self { builder, node, key, changes, rows, finality: None, key_changed: false }
     }
 
@@ -128,7 +130,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keep(&self, table: &Table<K, V>) -> TableStream<'b, K, V> {
-        let (builder, node) = (self.builder, self.add_node("keep"));
+        let builder = self.builder;
+        let node = self.add_node("keep");
         let types = Some(Types::of_table(table));
         let index = builder
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, "keep", node));

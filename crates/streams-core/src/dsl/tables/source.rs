@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::TableStream;
 use crate::builder::{Builder, Types};
 use crate::chain::Chain;
-use crate::changelog::Layout;
 use crate::codec::Nullable;
 use crate::dsl::Stream;
 use crate::operators::{StoredRows, ToTable};
 use crate::policy::Consumed;
+use crate::state::changelog::Layout;
 use crate::table::Table;
 use crate::topic::Topic;
 use crate::topology::SourceKind;
@@ -101,7 +101,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     where
         V: Into<Option<T>>,
     {
-        let (builder, node) = (self.builder, self.add_node(operator));
+        let builder = self.builder;
+        let node = self.add_node(operator);
         let types = Some(Types::of_table(table));
         let index = builder
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, operator, node));

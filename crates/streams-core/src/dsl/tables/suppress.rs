@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::TableStream;
 use crate::builder::Types;
 use crate::chain::Chain;
-use crate::changelog::Layout;
 use crate::codec::{Changed, Codec, Held, Json, JsonValue};
 use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
+use crate::state::changelog::Layout;
 use crate::window::millis;
 
 /// When a [`TableStream::suppress`] lets changes go, and how much it may hold.
@@ -140,7 +140,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         name: &str,
         codec: Arc<dyn Codec<V>>,
     ) -> TableStream<'b, K, V> {
-        let (builder, node) = (self.builder, self.add_node("suppress"));
+        let builder = self.builder;
+        let node = self.add_node("suppress");
         let until = self.until(suppress, name);
         let name: Arc<str> = name.into();
         let types = Some(Types::new(&*self.key, &*codec));

@@ -4,16 +4,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{Found, Question, Reply, VERSION, Version, Wish};
-use crate::chain::Receive;
 use crate::change::Change;
 use crate::codec::Codec;
-use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
 use crate::operators::ToTable;
 use crate::operators::rows::Rows;
-use crate::operators::table_access::{key_bytes, write_key};
+use crate::receive::Receive;
 use crate::record::{Record, Timestamp};
-use crate::tables::TableIndex;
+use crate::state::row_codec::{key_bytes, write_key};
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
+use crate::task_context::TaskContext;
 
 pub(crate) struct Left<K, V, W, O, J> {
     /// The table of versions: the row's key with the version of its last change.
@@ -49,7 +50,7 @@ where
     J: Fn(&K, &V, Option<&W>) -> Option<O> + Send + Sync + 'static,
     E: Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Change<V>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let Record { key, value: Change { old, new }, timestamp } = record;
         if old.is_none() && new.is_none() {
             return Ok(());
@@ -57,7 +58,8 @@ where
         let mut key_bytes = Vec::new();
         write_key(&self.left.name, &*self.left.key, &key, &mut key_bytes)?;
         let version = self.left.next_version(&key_bytes, new.is_some(), cx)?;
-        let (from, to) = (self.target(&key, old.as_ref())?, self.target(&key, new.as_ref())?);
+        let from = self.target(&key, old.as_ref())?;
+        let to = self.target(&key, new.as_ref())?;
         let wishes = wishes(from, to.clone(), self.left.keeps_unmatched);
         let asks = !wishes.is_empty();
         for (target, wish) in wishes {
@@ -122,7 +124,7 @@ where
     O: Clone + 'static,
     J: Fn(&K, &V, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, Reply<W>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, Reply<W>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let left = &*self.0;
         let Record { key, value: Reply { version, found }, timestamp } = record;
         let mut key_bytes = Vec::new();
@@ -148,8 +150,9 @@ where
 impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
     /// Nothing is there. What there is of a result came by an answer that should have been taken
     /// back by one that was overtaken.
-    fn take_back(&self, key: K, timestamp: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
-        let (table, mut bytes) = (&self.to_table.0.table, Vec::new());
+    fn take_back(&self, key: K, timestamp: Timestamp, cx: &mut TaskContext) -> Result<(), Failure> {
+        let table = &self.to_table.0.table;
+        let mut bytes = Vec::new();
         write_key(&table.name, &*table.key, &key, &mut bytes)?;
         if cx.tables.get(self.to_table.0.index, &bytes)?.is_none() {
             return Ok(());
@@ -160,7 +163,12 @@ impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
 
 impl<K, V, W, O, J> Left<K, V, W, O, J> {
     /// Gives a change its version, and keeps it while the row is there.
-    fn next_version(&self, key: &[u8], is_there: bool, cx: &mut Cx) -> Result<Version, Failure> {
+    fn next_version(
+        &self,
+        key: &[u8],
+        is_there: bool,
+        cx: &mut TaskContext,
+    ) -> Result<Version, Failure> {
         if !is_there {
             cx.tables.delete_any(self.index, key)?;
             return Ok(DELETED);
@@ -170,7 +178,8 @@ impl<K, V, W, O, J> Left<K, V, W, O, J> {
         // group's offsets, when these expire.
         let counter = &mut cx.clocks[self.counter];
         counter.time = counter.time.max(0).wrapping_add(1);
-        let (origin, count) = (&cx.origin, counter.time as u32);
+        let origin = &cx.origin;
+        let count = counter.time as u32;
         let mut version = [0; VERSION];
         version[..8].copy_from_slice(&origin.offset.to_be_bytes());
         version[8..12].copy_from_slice(&origin.input.to_be_bytes());

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::codec::CodecError;
 use crate::error::Failure;
-use crate::stored;
+use crate::state::read_back;
 
 pub(crate) use left::{Ask, Join, Left};
 pub(crate) use messages::{QuestionCodec, ReplyCodec};
@@ -31,7 +31,7 @@ pub(crate) type Version = [u8; VERSION];
 fn version(table: &Arc<str>, key: &[u8], stored: &[u8]) -> Result<Version, Failure> {
     stored.try_into().map_err(|_| {
         let why = format!("{} bytes, where a version has {VERSION}", stored.len());
-        stored::broken(table, "value", stored::shown(key), CodecError::new(why))
+        read_back::broken(table, "value", read_back::shown(key), CodecError::new(why))
     })
 }
 

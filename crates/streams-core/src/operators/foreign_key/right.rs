@@ -4,16 +4,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{Found, Question, ReplyCodec, Version, Wish, version};
-use crate::chain::Receive;
 use crate::change::Change;
-use crate::changelog::end_of;
 use crate::codec::Codec;
-use crate::cx::Cx;
 use crate::error::{Cause, Failure};
 use crate::operators::rows::Rows;
-use crate::operators::table_access::write_key;
+use crate::receive::Receive;
 use crate::record::{Record, Timestamp};
-use crate::tables::TableIndex;
+use crate::state::changelog::end_of;
+use crate::state::row_codec::write_key;
+use crate::state::tables::TableIndex;
+use crate::task_context::TaskContext;
 
 pub(crate) struct Right<F, W> {
     /// The table of who points where: the length of the row's key in four big-endian bytes, the
@@ -31,7 +31,7 @@ pub(crate) struct Right<F, W> {
 pub(crate) struct Answer<F, W>(pub(crate) Arc<Right<F, W>>);
 
 impl<F: 'static, W: 'static> Receive<F, Question> for Answer<F, W> {
-    fn receive(&self, record: Record<F, Question>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<F, Question>, cx: &mut TaskContext) -> Result<(), Failure> {
         let right = &*self.0;
         let Record { key, value: Question { key: asker, version, wish }, timestamp } = record;
         let mut entry = right.prefix(&key)?;
@@ -62,7 +62,7 @@ impl<F: 'static, W: 'static> Receive<F, Question> for Answer<F, W> {
 pub(crate) struct Tell<F, W>(pub(crate) Arc<Right<F, W>>);
 
 impl<F: 'static, W: 'static> Receive<F, Change<W>> for Tell<F, W> {
-    fn receive(&self, record: Record<F, Change<W>>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<F, Change<W>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let right = &*self.0;
         let prefix = right.prefix(&record.key)?;
         let mut askers: Vec<(Box<[u8]>, Version)> = Vec::new();
@@ -102,7 +102,7 @@ impl<F: 'static, W: 'static> Right<F, W> {
         version: &Version,
         found: &Found<W>,
         timestamp: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let mut value = Vec::new();
         let written = self.reply.write(version, found, &mut value);

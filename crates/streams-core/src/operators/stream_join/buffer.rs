@@ -7,15 +7,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{JoinSide, Side, StreamJoin};
-use crate::changelog::{self, prefix, since};
 use crate::codec::CodecError;
-use crate::cx::Cx;
-use crate::dsl::JoinWindows;
 use crate::due::Frontier;
 use crate::error::Failure;
 use crate::record::Timestamp;
-use crate::stored;
-use crate::tables::TableIndex;
+use crate::state::changelog::{self, prefix, since};
+use crate::state::read_back;
+use crate::state::tables::TableIndex;
+use crate::task_context::TaskContext;
+use crate::window::JoinWindows;
 
 /// Where a record is in a buffer.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         side: Side,
         place: Place<'_>,
         value: &[u8],
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let own = self.own(side);
         let clock = &mut cx.clocks[own.clock];
@@ -61,14 +61,15 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     }
 
     /// Records of a side that are as old as this, or older, are no partners any more.
-    fn oldest(&self, side: Side, cx: &Cx) -> Timestamp {
+    fn oldest(&self, side: Side, cx: &TaskContext) -> Timestamp {
         cx.clocks[self.own(side).clock].time.saturating_sub(self.retention(side))
     }
 
     /// Deletes the records of a side that are too old for any partner: a portion of them.
-    pub(super) fn forget(&self, side: Side, cx: &mut Cx) -> Result<(), Failure> {
+    pub(super) fn forget(&self, side: Side, cx: &mut TaskContext) -> Result<(), Failure> {
         let own = self.own(side);
-        let (oldest, first) = (self.oldest(side, cx), &cx.clocks[own.clock].first_kept);
+        let oldest = self.oldest(side, cx);
+        let first = &cx.clocks[own.clock].first_kept;
         if first.time > oldest {
             return Ok(());
         }
@@ -90,7 +91,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         &self,
         side: Side,
         place: Place<'_>,
-        cx: &Cx,
+        cx: &TaskContext,
     ) -> Result<Vec<(Timestamp, Box<[u8]>)>, Failure> {
         let other = side.other();
         // What is too old counts as gone, whether it lies there still or not.
@@ -108,7 +109,7 @@ pub(super) fn between(
     key: &[u8],
     from: Timestamp,
     to: Timestamp,
-    cx: &Cx,
+    cx: &TaskContext,
 ) -> Result<Vec<Entry>, Failure> {
     let prefix = prefix(key);
     let start = [&prefix[..], &from.to_be_bytes()].concat();
@@ -127,7 +128,7 @@ pub(super) fn next_sequence(
     side: &JoinSide,
     place: Place<'_>,
     first: u32,
-    cx: &Cx,
+    cx: &TaskContext,
 ) -> Result<u32, Failure> {
     let same = between(side.table, place.key, place.timestamp, place.timestamp, cx)?;
     let numbers = same.iter().map(|(key, _, _)| sequence(key));
@@ -142,9 +143,9 @@ pub(super) fn after(last: Option<u32>, first: u32, end: u32) -> Option<u32> {
 
 /// The numbers of a key and timestamp are used up: no join has written that.
 pub(super) fn no_number(table: &Arc<str>, place: Place<'_>) -> Failure {
-    let key = format!("{} at {}", stored::shown(place.key), place.timestamp);
+    let key = format!("{} at {}", read_back::shown(place.key), place.timestamp);
     let why = CodecError::new("its number is the highest that there is");
-    stored::broken(table, "key", key, why)
+    read_back::broken(table, "key", key, why)
 }
 
 /// Writes an entry, with its record's timestamp.
@@ -153,7 +154,7 @@ pub(super) fn put(
     place: Place<'_>,
     sequence: u32,
     value: &[u8],
-    cx: &mut Cx,
+    cx: &mut TaskContext,
 ) -> Result<(), Failure> {
     let at = place.timestamp.to_be_bytes();
     let key = [&prefix(place.key)[..], &at, &sequence.to_be_bytes()].concat();
@@ -169,10 +170,11 @@ pub(super) fn waiting(
     table: TableIndex,
     first: &Frontier,
     to: Timestamp,
-    cx: &Cx,
+    cx: &TaskContext,
     wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<(Waiting, Frontier), Failure> {
-    let (mut found, mut next) = (Vec::new(), Frontier::at(Timestamp::MAX));
+    let mut found = Vec::new();
+    let mut next = Frontier::at(Timestamp::MAX);
     let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
     let limit = cx.portion.left();
     cx.tables.scan(table, &from, None, &mut |key, _, _| {

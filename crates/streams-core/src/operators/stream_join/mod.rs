@@ -13,14 +13,15 @@ use std::sync::Arc;
 use buffer::Place;
 
 use super::Sides;
-use crate::chain::{Port, Receive};
 use crate::codec::Codec;
-use crate::cx::{ClockIndex, Cx};
-use crate::dsl::JoinWindows;
 use crate::error::{Cause, Failure};
+use crate::receive::{Port, Receive};
 use crate::record::{Record, Timestamp};
-use crate::stored;
-use crate::tables::TableIndex;
+use crate::state::read_back;
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
+use crate::task_context::TaskContext;
+use crate::window::JoinWindows;
 
 pub(crate) struct StreamJoin<K, V, W, O, F> {
     pub(crate) left: JoinSide,
@@ -66,7 +67,7 @@ where
     O: 'static,
     F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure> {
         let join = &*self.0;
         let Record { key, value, timestamp } = record;
         let arrival = join.arrive(Side::Left, &key, &*join.left_value, &value, timestamp, cx)?;
@@ -89,7 +90,7 @@ where
     O: 'static,
     F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
-    fn receive(&self, record: Record<K, W>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, W>, cx: &mut TaskContext) -> Result<(), Failure> {
         let join = &*self.0;
         let Record { key, value, timestamp } = record;
         let arrival = join.arrive(Side::Right, &key, &*join.right_value, &value, timestamp, cx)?;
@@ -128,12 +129,13 @@ where
         codec: &dyn Codec<T>,
         value: &T,
         timestamp: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<Arrival, Failure> {
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(timestamp);
         let time = clock.time;
-        let (mut key_bytes, mut bytes) = (Vec::new(), Vec::new());
+        let mut key_bytes = Vec::new();
+        let mut bytes = Vec::new();
         let name = &self.own(side).name;
         let failed = |source| Failure::from(Cause::Encode { target: Arc::clone(name), source });
         let has_key = self.key.encode(key, &mut key_bytes).map_err(failed)?;
@@ -174,7 +176,7 @@ where
         left: Option<&V>,
         right: Option<&W>,
         timestamp: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         match (self.joiner)(&key, left, right) {
             Some(value) => self.next.receive(Record { key, value, timestamp }, cx),
@@ -219,11 +221,11 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     where
         K: 'static,
     {
-        stored::value(&self.own(side).name, codec, bytes, || {
+        read_back::value(&self.own(side).name, codec, bytes, || {
             let mut key_bytes = Vec::new();
             // It was encoded to find the partner.
             let _ = self.key.encode(key, &mut key_bytes);
-            stored::shown(&key_bytes)
+            read_back::shown(&key_bytes)
         })
     }
 }

@@ -6,13 +6,14 @@ use super::buffer::{
     Place, SUFFIX, after, between, next_sequence, no_number, put, sequence, waiting,
 };
 use super::{JoinSide, Side, StreamJoin};
-use crate::changelog::{by_key, key_and_suffix};
-use crate::cx::{Clock, Cx};
 use crate::due::Frontier;
 use crate::error::Failure;
 use crate::operators::Hook;
 use crate::record::{Headers, Timestamp};
-use crate::stored;
+use crate::state::changelog::{by_key, key_and_suffix};
+use crate::state::read_back;
+use crate::stream_clock::StreamClock;
+use crate::task_context::TaskContext;
 
 const RIGHT: u32 = 1 << 31;
 
@@ -23,7 +24,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         side: Side,
         place: Place<'_>,
         value: &[u8],
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Some(unmatched) = &self.unmatched else { return Ok(()) };
         let first = if side == Side::Right { RIGHT } else { 0 };
@@ -50,7 +51,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         side: Side,
         key: &[u8],
         at: Timestamp,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Some(unmatched) = self.unmatched.as_ref().filter(|_| self.keeps_unmatched(side)) else {
             return Ok(());
@@ -69,20 +70,20 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
 
     /// Partners of such a record that waits since before this cannot come any more, as far as
     /// unmatched records were looked for: those are results, whether they were sent already or not.
-    fn over_before(&self, side: Side, cx: &Cx) -> Timestamp {
+    fn over_before(&self, side: Side, cx: &TaskContext) -> Timestamp {
         let looked = self.unmatched.as_ref().map(|unmatched| cx.clocks[unmatched.clock].time);
         let grace_and_reach = self.windows.grace_ms + self.reach(side);
-        looked.unwrap_or(Clock::UNKNOWN).saturating_sub(grace_and_reach)
+        looked.unwrap_or(StreamClock::UNKNOWN).saturating_sub(grace_and_reach)
     }
 
     /// The records of which stream time says that no partner can come, by time, and what waits
     /// after them: of either side that has any.
-    fn over(&self, unmatched: &JoinSide, cx: &Cx) -> Result<Over, Failure> {
+    fn over(&self, unmatched: &JoinSide, cx: &TaskContext) -> Result<Over, Failure> {
         let mut over = Over { records: Vec::new(), next: Vec::new(), until: None };
         for side in [Side::Left, Side::Right].into_iter().filter(|side| self.keeps_unmatched(*side))
         {
-            let (first, before) =
-                (&cx.clocks[self.own(side).clock].first_open, self.over_before(side, cx));
+            let first = &cx.clocks[self.own(side).clock].first_open;
+            let before = self.over_before(side, cx);
             if first.time >= before {
                 continue;
             }
@@ -118,14 +119,18 @@ where
     F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
     /// Stream time has passed: sends what waited in vain, a portion of it.
-    pub(super) fn look_for_unmatched(&self, time: Timestamp, cx: &mut Cx) -> Result<(), Failure> {
+    pub(super) fn look_for_unmatched(
+        &self,
+        time: Timestamp,
+        cx: &mut TaskContext,
+    ) -> Result<(), Failure> {
         let Some(unmatched) = &self.unmatched else { return Ok(()) };
         cx.clocks[unmatched.clock].time = time;
         self.send_unmatched(cx)
     }
 
     /// Sends another portion.
-    fn send_unmatched(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn send_unmatched(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         let Some(unmatched) = &self.unmatched else { return Ok(()) };
         let over = self.over(unmatched, cx)?;
         for (place, at, side) in over.records {
@@ -151,7 +156,11 @@ where
 
     /// What waited in vain under a key is sent before anything else of the key, or the older result
     /// would come after the newer one.
-    pub(super) fn send_unmatched_of(&self, key: &[u8], cx: &mut Cx) -> Result<(), Failure> {
+    pub(super) fn send_unmatched_of(
+        &self,
+        key: &[u8],
+        cx: &mut TaskContext,
+    ) -> Result<(), Failure> {
         let Some(unmatched) = &self.unmatched else { return Ok(()) };
         let before = [Side::Left, Side::Right].map(|side| self.over_before(side, cx));
         let last = before[0].max(before[1]).saturating_sub(1);
@@ -169,18 +178,18 @@ where
         unmatched: &JoinSide,
         side: Side,
         store_key: &[u8],
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Some((timestamp, bytes)) = cx.tables.get(unmatched.table, store_key)? else {
             return Ok(());
         };
         let name = &unmatched.name;
         let (key_bytes, _) = key_and_suffix(store_key, SUFFIX);
-        let key = stored::key(name, &*self.key, key_bytes)?;
-        let shown = || stored::shown(key_bytes);
+        let key = read_back::key(name, &*self.key, key_bytes)?;
+        let shown = || read_back::shown(key_bytes);
         let (left, right) = match side {
-            Side::Left => (Some(stored::value(name, &*self.left_value, bytes, shown)?), None),
-            Side::Right => (None, Some(stored::value(name, &*self.right_value, bytes, shown)?)),
+            Side::Left => (Some(read_back::value(name, &*self.left_value, bytes, shown)?), None),
+            Side::Right => (None, Some(read_back::value(name, &*self.right_value, bytes, shown)?)),
         };
         cx.tables.delete(unmatched.table, store_key);
         // A later record lets it out, and it is not that one's result: it has no headers.
@@ -198,7 +207,7 @@ where
     O: 'static,
     F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
-    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn on_due(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         self.send_unmatched(cx)?;
         self.forget(Side::Left, cx)?;
         self.forget(Side::Right, cx)

@@ -4,14 +4,15 @@ use std::mem;
 use std::ops::ControlFlow;
 
 use super::{WindowAggregate, times};
-use crate::chain::Receive;
-use crate::changelog::by_time;
-use crate::cx::{Clock, Cx};
 use crate::due::{Frontier, Pass};
 use crate::error::Failure;
-use crate::operators::table_access::read_key;
 use crate::operators::{Closing, Hook};
+use crate::receive::Receive;
 use crate::record::{Headers, Record, Timestamp};
+use crate::state::changelog::by_time;
+use crate::state::row_codec::read_key;
+use crate::stream_clock::StreamClock;
+use crate::task_context::TaskContext;
 use crate::window::{Naming, Window, Windowed, Windows};
 
 impl<K, A, W, F, M> WindowAggregate<K, A, W, F, M>
@@ -22,8 +23,8 @@ where
 {
     /// Closes every window whose time has come, and forgets those that nobody needs any more; what
     /// is more than a portion, the next time.
-    pub(super) fn close(&self, cx: &mut Cx) -> Result<(), Failure> {
-        if cx.clocks[self.clock].time == Clock::UNKNOWN {
+    pub(super) fn close(&self, cx: &mut TaskContext) -> Result<(), Failure> {
+        if cx.clocks[self.clock].time == StreamClock::UNKNOWN {
             return Ok(());
         }
         let forget_at = self.forget_at(cx);
@@ -46,27 +47,27 @@ where
         Ok(())
     }
 
-    fn has_to_close(&self, time: Timestamp, cx: &Cx) -> bool {
+    fn has_to_close(&self, time: Timestamp, cx: &TaskContext) -> bool {
         let clock = &cx.clocks[self.first_clock];
-        (clock.next_close <= time || clock.closing.is_some()) && time != Clock::UNKNOWN
+        (clock.next_close <= time || clock.closing.is_some()) && time != StreamClock::UNKNOWN
     }
 
-    fn has_to_forget(&self, at: Timestamp, cx: &Cx) -> bool {
+    fn has_to_forget(&self, at: Timestamp, cx: &TaskContext) -> bool {
         let clock = &cx.clocks[self.clock];
-        (clock.next_forget <= at || clock.forgetting.is_some()) && at != Clock::UNKNOWN
+        (clock.next_forget <= at || clock.forgetting.is_some()) && at != StreamClock::UNKNOWN
     }
 
     /// The stream time that all operators on the table have passed.
-    fn passed(&self, cx: &Cx) -> Timestamp {
+    fn passed(&self, cx: &TaskContext) -> Timestamp {
         times::passed(&self.siblings, &cx.clocks)
     }
 
     /// With which stream time an operator begins at its first record: what the others on the table
     /// have closed is closed for it too, and must not be open again after a restart.
-    pub(super) fn first_time(&self, cx: &Cx) -> Timestamp {
+    pub(super) fn first_time(&self, cx: &TaskContext) -> Timestamp {
         match cx.clocks[self.clock].time {
-            Clock::UNKNOWN if self.siblings.len() > 1 => self.passed(cx),
-            _ => Clock::UNKNOWN,
+            StreamClock::UNKNOWN if self.siblings.len() > 1 => self.passed(cx),
+            _ => StreamClock::UNKNOWN,
         }
     }
 
@@ -92,7 +93,7 @@ where
     }
 
     /// Notes that a window is there, to be closed and forgotten.
-    pub(super) fn note(&self, window: Window, cx: &mut Cx) {
+    pub(super) fn note(&self, window: Window, cx: &mut TaskContext) {
         let time = self.windows.naming().time(window);
         let first = &mut cx.clocks[self.first_clock];
         first.first_open.lower(time);
@@ -103,27 +104,32 @@ where
     }
 
     /// Whether a window counts as forgotten, although it may lie there still.
-    pub(super) fn is_gone(&self, window: Window, cx: &Cx) -> bool {
+    pub(super) fn is_gone(&self, window: Window, cx: &TaskContext) -> bool {
         let mut passes =
             self.siblings.iter().filter_map(|clock| cx.clocks[*clock].forgetting.as_ref());
         passes.any(|pass| self.forgotten_at(window) <= pass.to)
     }
 
     /// Whether a window waits to be closed although stream time has passed it.
-    pub(super) fn is_left_to_close(&self, window: Window, store_key: &[u8], cx: &Cx) -> bool {
+    pub(super) fn is_left_to_close(
+        &self,
+        window: Window,
+        store_key: &[u8],
+        cx: &TaskContext,
+    ) -> bool {
         let Some(pass) = &cx.clocks[self.first_clock].closing else { return false };
         let at = self.closes_at(window);
         pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
     }
 
     /// The stream time by which windows are forgotten.
-    pub(super) fn forget_at(&self, cx: &Cx) -> Timestamp {
+    pub(super) fn forget_at(&self, cx: &TaskContext) -> Timestamp {
         times::forget_at(&self.siblings, self.ports.closed.is_connected(), &cx.clocks)
     }
 
     /// Sends the windows that were not closed yet and are due at `time`: a portion of them. Whether
     /// none is left.
-    fn send_closed(&self, time: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
+    fn send_closed(&self, time: Timestamp, cx: &mut TaskContext) -> Result<bool, Failure> {
         let is_uniform = self.windows.is_uniform();
         let wait_min = if is_uniform { self.windows.close_after_ms() } else { 0 };
         let mut pass = self.closing_pass(time, wait_min, cx);
@@ -158,13 +164,13 @@ where
     pub(super) fn let_out(
         &self,
         record: Record<Windowed<K>, A>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         cx.with_headers(Headers::new(), |cx| self.ports.closed.receive(record, cx))
     }
 
     /// Goes on with closing, or begins. What comes while it lasts is noted besides.
-    fn closing_pass(&self, time: Timestamp, wait_min: i64, cx: &mut Cx) -> Box<Pass> {
+    fn closing_pass(&self, time: Timestamp, wait_min: i64, cx: &mut TaskContext) -> Box<Pass> {
         let clock = &mut cx.clocks[self.first_clock];
         if let Some(pass) = clock.closing.take() {
             return pass;
@@ -172,7 +178,9 @@ where
         let closed_at = clock.closed_at;
         // What was closed by the stream time that a restart begins with was sent then.
         let from = match clock.first_open.time {
-            Clock::UNKNOWN if self.windows.is_uniform() && closed_at != Clock::UNKNOWN => {
+            StreamClock::UNKNOWN
+                if self.windows.is_uniform() && closed_at != StreamClock::UNKNOWN =>
+            {
                 closed_at - wait_min + 1
             }
             from => from,
@@ -183,7 +191,7 @@ where
     }
 
     /// Deletes the windows that nobody needs at `at`: a portion of them. Whether none is left.
-    fn forget(&self, at: Timestamp, cx: &mut Cx) -> Result<bool, Failure> {
+    fn forget(&self, at: Timestamp, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.begin_to_forget(at, cx);
         let Some(mut pass) = cx.clocks[self.clock].forgetting.take() else { return Ok(true) };
         let due_at = |window| Some(self.forgotten_at(window));
@@ -208,7 +216,7 @@ where
         Ok(true)
     }
 
-    fn begin_to_forget(&self, at: Timestamp, cx: &mut Cx) {
+    fn begin_to_forget(&self, at: Timestamp, cx: &mut TaskContext) {
         if cx.clocks[self.clock].forgetting.is_some() {
             return;
         }
@@ -218,7 +226,7 @@ where
         let clock = &mut cx.clocks[self.clock];
         clock.first_kept = Frontier::at(Timestamp::MAX);
         clock.next_forget = Timestamp::MAX;
-        clock.forgetting = Some(Box::new(Pass::begin(Clock::UNKNOWN, at, from)));
+        clock.forgetting = Some(Box::new(Pass::begin(StreamClock::UNKNOWN, at, from)));
     }
 
     /// Goes on with a pass over the windows, for those that are due by then, as many as the portion
@@ -229,9 +237,10 @@ where
         pass: &mut Pass,
         wait_min: i64,
         due_at: impl Fn(Window) -> Option<Timestamp>,
-        cx: &Cx,
+        cx: &TaskContext,
     ) -> Result<Looked, Failure> {
-        let (naming, last) = (self.windows.naming(), pass.to.saturating_sub(wait_min));
+        let naming = self.windows.naming();
+        let last = pass.to.saturating_sub(wait_min);
         let limit = cx.portion.left();
         let mut looked = Looked::default();
         let from = mem::take(&mut pass.key);
@@ -274,7 +283,7 @@ where
         &self,
         window: Window,
         store_key: &[u8],
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<Option<Record<Windowed<K>, A>>, Failure> {
         let naming = self.windows.naming();
         let Some((timestamp, bytes)) = cx.tables.get(self.index, store_key)? else {
@@ -288,19 +297,19 @@ where
 
     /// When the first open window can be closed by idle input; where nobody waits for windows to
     /// close, when the first one can be forgotten. By the clock that never goes back.
-    fn idle_close_at(&self, cx: &Cx) -> Option<Timestamp> {
+    fn idle_close_at(&self, cx: &TaskContext) -> Option<Timestamp> {
         let idle_after = self.windows.idle_after_ms()?;
         let clock = &cx.clocks[self.clock];
         let next = match self.ports.closed.is_connected() {
             true => cx.clocks[self.first_clock].next_close,
             false => clock.next_forget,
         };
-        if clock.time == Clock::UNKNOWN || next == Timestamp::MAX {
+        if clock.time == StreamClock::UNKNOWN || next == Timestamp::MAX {
             return None;
         }
         // Not looked yet: look when the input has been idle long enough.
         let next = match next {
-            Clock::UNKNOWN => clock.time,
+            StreamClock::UNKNOWN => clock.time,
             // This operator has passed it, and others on the table have not.
             next if next <= clock.time => return None,
             next => next,
@@ -319,15 +328,15 @@ where
     M: Send + Sync,
 {
     /// What was due by the least of their stream times at the commit was closed then.
-    fn on_resume(&self, cx: &mut Cx) {
+    fn on_resume(&self, cx: &mut TaskContext) {
         cx.clocks[self.first_clock].closed_at = self.passed(cx);
     }
 
-    fn on_due(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn on_due(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         self.close(cx)
     }
 
-    fn closing(&self, cx: &Cx) -> Option<Closing> {
+    fn closing(&self, cx: &TaskContext) -> Option<Closing> {
         // The first one says it for all operators on the table.
         if self.clock != self.first_clock {
             return None;
@@ -338,7 +347,7 @@ where
 
     /// Stream time goes on with the clock only as far as it is known that nothing else has come:
     /// records that wait, here or at the log, come first, however long they have waited.
-    fn on_time(&self, cx: &mut Cx) -> Result<(), Failure> {
+    fn on_time(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         let nothing_until = cx.nothing_until;
         if self.idle_close_at(cx).is_none_or(|at| at > nothing_until) {
             return Ok(());
@@ -353,7 +362,7 @@ where
         self.windows.idle_after_ms().is_some()
     }
 
-    fn next_wakeup(&self, cx: &Cx) -> Option<Timestamp> {
+    fn next_wakeup(&self, cx: &TaskContext) -> Option<Timestamp> {
         let at = self.idle_close_at(cx)?;
         // It is time, but not known whether nothing else has come: that is seen before long.
         Some(if at > cx.elapsed { at } else { cx.elapsed.saturating_add(LOOK_AGAIN_MS) })

@@ -13,20 +13,23 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::chain::{Port, Receive};
 use crate::change::Change;
-use crate::changelog::{end_of, write_prefix};
-use crate::cx::{ClockIndex, Cx};
 use crate::error::Failure;
+use crate::receive::{Port, Receive};
 use crate::record::{Record, Timestamp};
-use crate::stored;
+use crate::state::changelog::{end_of, write_prefix};
+use crate::state::read_back;
+use crate::state::tables::TableIndex;
+use crate::stream_clock::ClockIndex;
 use crate::table::Table;
-use crate::tables::TableIndex;
+use crate::task_context::TaskContext;
 use crate::window::{Base, Naming, Near, Plan, Step, Window, Windowed, Windows};
 
 pub(crate) use times::WindowTimes;
 
-use super::aggregate::{Aggregation, write_key, write_row};
+use super::aggregate::Aggregation;
+use super::table_rows::write_row;
+use crate::state::row_codec::write_key;
 
 pub(crate) struct WindowAggregate<K, A, W, F, M> {
     pub(crate) table: Table<K, A>,
@@ -80,13 +83,14 @@ where
     F: Aggregation<K, V, A>,
     M: Aggregation<K, A, A>,
 {
-    fn receive(&self, record: Record<K, V>, cx: &mut Cx) -> Result<(), Failure> {
+    fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure> {
         let arrival = cx.elapsed;
         let first = self.first_time(cx);
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(record.timestamp).max(first);
         (clock.arrival, clock.anchor) = (arrival, arrival);
-        let (mut key, mut plan) = (mem::take(&mut cx.key_buffer), mem::take(&mut cx.plan));
+        let mut key = mem::take(&mut cx.key_buffer);
+        let mut plan = mem::take(&mut cx.plan);
         let result = self.place(record, &mut key, &mut plan, cx);
         (cx.key_buffer, cx.plan) = (key, plan);
         result?;
@@ -105,7 +109,7 @@ where
         record: Record<K, V>,
         key: &mut Vec<u8>,
         plan: &mut Plan,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure>
     where
         F: Aggregation<K, V, A>,
@@ -141,9 +145,10 @@ where
         &self,
         record: &Record<K, V>,
         key: &mut Vec<u8>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<Vec<Near>, Failure> {
-        let (naming, at) = (self.windows.naming(), record.timestamp);
+        let naming = self.windows.naming();
+        let at = record.timestamp;
         key.clear();
         write_prefix(key, |out| write_key(&self.table.name, &*self.table.key, &record.key, out))?;
         let end = end_of(key);
@@ -177,7 +182,7 @@ where
         near: &Near,
         key: &K,
         buffer: &mut Vec<u8>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         self.write_store_key(near.window, key, buffer)?;
         // It was closed before it became part of another one.
@@ -203,7 +208,7 @@ where
         near: &[Near],
         record: Record<K, V>,
         key: &mut Vec<u8>,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure>
     where
         F: Aggregation<K, V, A>,
@@ -235,7 +240,7 @@ where
         record: Record<Windowed<K>, Option<A>>,
         old: Option<A>,
         is_there: bool,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Record { key, value, timestamp } = record;
         // One of them at most is connected.
@@ -260,7 +265,7 @@ where
         key: &K,
         store_key: &[u8],
         wants_old: bool,
-        cx: &mut Cx,
+        cx: &mut TaskContext,
     ) -> Result<Before<A>, Failure>
     where
         M: Aggregation<K, A, A>,
@@ -300,9 +305,9 @@ impl<K: 'static, A: 'static, W: Windows, F, M> WindowAggregate<K, A, W, F, M> {
     /// Reads the aggregate of a window back. The store key is for its key only.
     fn read(&self, window: Window, store_key: &[u8], bytes: &[u8]) -> Result<A, Failure> {
         let Table { name, value, .. } = &self.table;
-        stored::value(name, &**value, bytes, || {
+        read_back::value(name, &**value, bytes, || {
             let (_, key) = self.windows.naming().read(&self.windows, store_key);
-            stored::shown_in_window(key, window)
+            read_back::shown_in_window(key, window)
         })
     }
 

@@ -1,7 +1,7 @@
 //! Store keys of windows: what is written, and what is read back.
 
-use crate::changelog::{BY_TIME, Layout, key_and_suffix, write_prefix};
 use crate::record::Timestamp;
+use crate::state::changelog::{BY_TIME, Layout, key_and_suffix, write_prefix};
 use crate::window::{Naming, Window, Windows};
 
 impl Naming {

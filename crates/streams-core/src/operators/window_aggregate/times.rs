@@ -1,9 +1,9 @@
 //! When windows are closed and forgotten, for their writers and their readers.
 
 use super::WindowPorts;
-use crate::cx::{Clock, ClockIndex};
 use crate::reader::KeptWindows;
 use crate::record::Timestamp;
+use crate::stream_clock::{ClockIndex, StreamClock};
 use crate::window::{Naming, Window, Windows};
 
 /// The stream time at which a window is closed; never before the time that its name begins with,
@@ -28,9 +28,9 @@ pub(super) fn forgotten_at(windows: &impl Windows, window: Window) -> Timestamp 
 /// The least stream time of the operators on a table, of those that have had a record: a window is
 /// complete when none of them takes another record for it.
 #[inline]
-pub(super) fn passed(operators: &[ClockIndex], clocks: &[Clock]) -> Timestamp {
+pub(super) fn passed(operators: &[ClockIndex], clocks: &[StreamClock]) -> Timestamp {
     let times = operators.iter().map(|clock| clocks[*clock].time);
-    times.filter(|time| *time != Clock::UNKNOWN).min().unwrap_or(Clock::UNKNOWN)
+    times.filter(|time| *time != StreamClock::UNKNOWN).min().unwrap_or(StreamClock::UNKNOWN)
 }
 
 /// The stream time by which windows are forgotten: as far as any operator on the table knows it,
@@ -39,12 +39,12 @@ pub(super) fn passed(operators: &[ClockIndex], clocks: &[Clock]) -> Timestamp {
 pub(super) fn forget_at(
     operators: &[ClockIndex],
     sends_closed: bool,
-    clocks: &[Clock],
+    clocks: &[StreamClock],
 ) -> Timestamp {
     if sends_closed {
         return passed(operators, clocks);
     }
-    operators.iter().map(|clock| clocks[*clock].time).max().unwrap_or(Clock::UNKNOWN)
+    operators.iter().map(|clock| clocks[*clock].time).max().unwrap_or(StreamClock::UNKNOWN)
 }
 
 /// The windows of a table, for those that read them.
@@ -75,7 +75,7 @@ impl<K: 'static, A: 'static, W: Windows> KeptWindows for WindowTimes<K, A, W> {
         self.windows.is_uniform().then(|| first.end.saturating_sub(first.start))
     }
 
-    fn forget_at(&self, clocks: &[Clock]) -> Timestamp {
+    fn forget_at(&self, clocks: &[StreamClock]) -> Timestamp {
         forget_at(&self.operators, self.ports.closed.is_connected(), clocks)
     }
 

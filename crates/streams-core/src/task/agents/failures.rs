@@ -3,9 +3,9 @@
 use std::mem;
 
 use super::Pending;
-use crate::cx::Origin;
 use crate::error::{Cause, RecordError, TaskError};
 use crate::task::Task;
+use crate::task_context::Origin;
 use crate::window::millis;
 
 impl Task {
@@ -101,7 +101,8 @@ impl Task {
         for pending in mem::take(&mut slot.pending) {
             let Pending { record, row, blamed } = &pending;
             let is_new = row.is_none() && blamed.is_none();
-            let (key, owned) = (record.key.as_deref(), || record.clone());
+            let key = record.key.as_deref();
+            let owned = || record.clone();
             if is_new && self.agent_is_held(input, agent, key, owned, failed)? {
                 continue;
             }

@@ -11,6 +11,7 @@ mod slow;
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use super::Task;
 use super::input::Input;
 use super::retries::Waiting;
 use crate::agent::{Polled, RECORDS_PER_POLL, Refused, Running, StartedFor};
-use crate::cx::Origin;
 use crate::error::{Cause, Failure, RecordError, TaskError};
+use crate::policy::ErrorPolicy;
 use crate::record::{OwnedRecord, RawRecord, RecordBatch, Timestamp};
+use crate::task_context::Origin;
 use crate::topology::Source;
 use crate::window::millis;
 
@@ -130,7 +132,13 @@ impl Task {
 
     fn new_agent(&self, input: usize, agent: usize) -> Box<dyn Running> {
         let source = self.source(input);
-        let task = StartedFor::new(source, input, self.id.partition, &self.waker);
+        let task = StartedFor {
+            input: input as u32,
+            topic: Arc::clone(&source.topic),
+            partition: self.id.partition,
+            is_undoable: source.policy != ErrorPolicy::Fail,
+            waker: self.waker.clone(),
+        };
         source.agents[agent].start(&task)
     }
 
@@ -224,7 +232,8 @@ impl Task {
         let is_due = match self.deliver(input, agent, record, origin) {
             Ok(is_due) => is_due,
             Err(failure) => {
-                let (cause, pending) = (self.record_cause(failure)?, Pending::new(owned()));
+                let cause = self.record_cause(failure)?;
+                let pending = Pending::new(owned());
                 return self.blame(input, agent, pending, cause, failed);
             }
         };

@@ -20,12 +20,12 @@ use self::rows::{HELD, Place};
 use super::Task;
 use super::progress::Progress;
 use super::step::Step;
-use crate::agent::panic_text;
-use crate::cx::Cx;
+use crate::error::panic_text;
 use crate::error::{Cause, Failure, FailureKind, RecordError, TaskError};
 use crate::moment::Moment;
 use crate::policy::Retry;
 use crate::record::{OwnedBatch, OwnedRecord, RecordBatch, Timestamp};
+use crate::task_context::TaskContext;
 use crate::topology::{SubTopology, Topology};
 use crate::window::millis;
 
@@ -202,7 +202,7 @@ impl Task {
         let queues = self.retries.queues.iter().enumerate();
         let due = queues.filter_map(|(input, queue)| Some((queue.as_ref()?.next_due()?, input)));
         let Some((_, input)) = due.min() else { return Ok(false) };
-        let due = |queue: &mut Queue, cx: &mut Cx| queue.due(&mut cx.tables, cx.elapsed);
+        let due = |queue: &mut Queue, cx: &mut TaskContext| queue.due(&mut cx.tables, cx.elapsed);
         let Some(found) = self.with_queue(input, due)?.flatten() else { return Ok(false) };
         self.touched = true;
         step.processed += 1;
@@ -253,7 +253,8 @@ impl Task {
     fn run_operators(&mut self, input: usize, batch: &dyn RecordBatch) -> Result<(), Failure> {
         let topology = Arc::clone(&self.topology);
         let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
-        let (record, cx) = (batch.record(0), self.cx_mut());
+        let record = batch.record(0);
+        let cx = self.cx_mut();
         let run = || source.receivers.iter().try_for_each(|one| one.receive(&record, cx));
         let run = catch_unwind(AssertUnwindSafe(run));
         run.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic)).into()))
@@ -268,7 +269,8 @@ impl Task {
         mut cause: Cause,
         retry: &Retry,
     ) -> Result<RecordError, TaskError> {
-        let (attempt, of) = (waiting.attempts, retry.attempts_in_all());
+        let attempt = waiting.attempts;
+        let of = retry.attempts_in_all();
         if attempt < of && retry.is_worth(&cause) {
             let wait = retry.backoff.after(attempt, self.seed(waiting.record.offset));
             let wait_ms = millis(wait);
@@ -308,7 +310,7 @@ impl Task {
     fn refused(
         &mut self,
         input: usize,
-        act: impl FnOnce(&mut Queue, &mut Cx) -> Result<(), Failure>,
+        act: impl FnOnce(&mut Queue, &mut TaskContext) -> Result<(), Failure>,
     ) -> Result<Option<Cause>, TaskError> {
         let mut refused = None;
         self.with_queue(input, |queue, cx| match act(queue, cx).map_err(Failure::kind) {
@@ -326,9 +328,10 @@ impl Task {
     fn with_queue<T>(
         &mut self,
         input: usize,
-        act: impl FnOnce(&mut Queue, &mut Cx) -> Result<T, Failure>,
+        act: impl FnOnce(&mut Queue, &mut TaskContext) -> Result<T, Failure>,
     ) -> Result<Option<T>, TaskError> {
-        let (queue, cx) = (&mut self.retries.queues[input], &mut self.cx);
+        let queue = &mut self.retries.queues[input];
+        let cx = &mut self.cx;
         let done = queue.as_mut().zip(cx.as_deref_mut()).map(|(queue, cx)| act(queue, cx));
         done.transpose().map_err(|failure| self.stopped(failure))
     }

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::rows::{self, DUE, HELD, Place, RECORD, Waiting};
-use crate::changelog::end_of;
 use crate::codec::CodecError;
 use crate::error::Failure;
 use crate::moment::Moment;
 use crate::record::Timestamp;
-use crate::stored;
-use crate::tables::{TableIndex, Tables};
+use crate::state::changelog::end_of;
+use crate::state::read_back;
+use crate::state::tables::{TableIndex, Tables};
 
 /// Rows that are looked at together when a task begins.
 const TOGETHER: usize = 1_000;
@@ -41,7 +41,8 @@ struct Row {
 
 impl Queue {
     pub(super) fn new(table: TableIndex, name: &Arc<str>, holds: bool) -> Self {
-        let (name, next) = (Arc::clone(name), None);
+        let name = Arc::clone(name);
+        let next = None;
         Self { table, name, holds, waiting: 0, next, date: 0, anchor: 0 }
     }
 
@@ -56,7 +57,8 @@ impl Queue {
         now: Moment,
     ) -> Result<(), Failure> {
         (self.waiting, self.date, self.anchor) = (0, now.date.max(0), now.elapsed_ms);
-        let (mut from, mut place) = (vec![RECORD], None);
+        let mut from = vec![RECORD];
+        let mut place = None;
         loop {
             let found = self.rows_from(tables, &from)?;
             for row in &found {
@@ -146,7 +148,8 @@ impl Queue {
         waiting: &Waiting,
         elapsed: Timestamp,
     ) -> Result<(), Failure> {
-        let (place, offset) = (&waiting.place, waiting.record.offset);
+        let place = &waiting.place;
+        let offset = waiting.record.offset;
         let is_new = tables.get(self.table, &place.record(offset))?.is_none();
         let is_first = self.holds && place.can_hold() && !self.holds(tables, place)?;
         self.write(tables, waiting, elapsed)?;
@@ -306,6 +309,6 @@ impl Queue {
 
     fn broken(&self, key: &[u8]) -> Failure {
         let why = CodecError::new("it is no record that waits to be tried again");
-        stored::broken(&self.name, "row", stored::shown(key), why)
+        read_back::broken(&self.name, "row", read_back::shown(key), why)
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::Waits;
 use super::rows::{Place, Waiting};
-use crate::cx::Origin;
 use crate::error::{Cause, RecordError, TaskError};
 use crate::policy::ErrorPolicy;
 use crate::record::OwnedRecord;
 use crate::task::Task;
 use crate::task::agents::Pending;
+use crate::task_context::Origin;
 
 impl Task {
     /// Gives a record again whose time has come to the agent that it waits for.

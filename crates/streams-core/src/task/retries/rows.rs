@@ -187,7 +187,8 @@ mod tests {
         let mut headers = Headers::new();
         headers.push("name", Some(b"value"));
         headers.push("", None);
-        let (key, value) = (key.map(Into::into), value.map(Into::into));
+        let key = key.map(Into::into);
+        let value = value.map(Into::into);
         let record = OwnedRecord { offset: 7, timestamp: -1, key, value, headers };
         let place = Place::new(reader, record.key.as_deref());
         Waiting { place, due: 258, attempts: 3, record }

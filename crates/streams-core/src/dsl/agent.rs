@@ -1,0 +1,231 @@
+//! The description of an agent: what it consumes, which tables and topics it uses.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::runner::{Agent, Runner};
+use crate::agent::{Access, AgentResult, Context, Declared, RecordSource, Records};
+use crate::builder::{Builder, Types};
+use crate::intake::Intake;
+use crate::policy::Consumed;
+use crate::reader::WindowCell;
+use crate::state::changelog::Layout;
+use crate::state::tables::TableIndex;
+use crate::table::Table;
+use crate::topic::Topic;
+use crate::topology::SourceKind;
+use crate::topology::{NodeId, NodeKind};
+
+/// What an agent stands on.
+pub(crate) enum AgentSource<K, V> {
+    Topic {
+        topic: Topic<K, V>,
+        consumed: Consumed<K, V>,
+    },
+    /// Operators on a topic. Without an intake it was refused.
+    Stream {
+        topic: Arc<str>,
+        intake: Option<Intake<K, V>>,
+        node: NodeId,
+    },
+}
+
+/// Describes an agent; see [`Builder::agent`].
+///
+/// ```
+/// use headwater::agent::{AgentResult, Context, Records};
+/// use headwater::{Builder, Table, Topic};
+///
+/// let app = Builder::new("greeter");
+/// let visits = Topic::<String, String>::new("visits");
+/// let hellos = Topic::<String, String>::new("hellos");
+/// let seen = Table::<String, u64>::new("seen");
+///
+/// async fn greet(
+///     mut visits: Records<String, String>, cx: Context,
+///     seen: Table<String, u64>, hellos: Topic<String, String>,
+/// ) -> AgentResult {
+///     while let Some(visit) = visits.next().await {
+///         let times = cx.table(&seen).update(&visit.key, |n| *n += 1)?;
+///         cx.send(&hellos, visit.key, format!("hello for the {times}. time"))?;
+///     }
+///     Ok(())
+/// }
+/// app.agent("greeter", &visits)
+///     .writes(&seen)
+///     .sends(&hellos)
+///     .run(move |records, cx| greet(records, cx, seen.clone(), hellos.clone()));
+/// let topology = app.build()?;
+/// # Ok::<(), headwater::BuildError>(())
+/// ```
+#[must_use = "an agent does nothing without run"]
+pub struct AgentBuilder<'b, K, V> {
+    builder: &'b Builder,
+    name: Arc<str>,
+    from: AgentSource<K, V>,
+    tables: Vec<(Arc<str>, TableIndex, Access)>,
+    windows: Vec<(TableIndex, WindowCell)>,
+    topics: Vec<Arc<str>>,
+    limit: Option<Duration>,
+    concurrency: usize,
+    node: Option<NodeId>,
+}
+
+impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
+    pub(crate) fn new(builder: &'b Builder, name: &str, from: AgentSource<K, V>) -> Self {
+        builder.graph(|graph| graph.check_name("the agent", name));
+        Self {
+            builder,
+            name: name.into(),
+            from,
+            tables: Vec::new(),
+            windows: Vec::new(),
+            topics: Vec::new(),
+            limit: None,
+            concurrency: 1,
+            node: None,
+        }
+    }
+
+    /// How the topic is consumed. The first thing to say, if at all; an agent on a stream says it
+    /// with [`stream_with`](Builder::stream_with).
+    pub fn consumed(mut self, with: Consumed<K, V>) -> Self {
+        let problem = match &mut self.from {
+            _ if self.node.is_some() => "consumed() comes before tables",
+            AgentSource::Stream { .. } => {
+                "the stream that it stands on says how the topic is consumed"
+            }
+            AgentSource::Topic { consumed, .. } => {
+                *consumed = with;
+                return self;
+            }
+        };
+        self.builder.problem(format!("the agent {}: {problem}", self.name));
+        self
+    }
+
+    /// The agent writes (and reads) this table, as its only writer.
+    pub fn writes<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
+        let node = self.node();
+        let writer = format!("the agent {}", self.name);
+        let name = &table.name;
+        let types = Some(Types::of_table(table));
+        let index = self
+            .builder
+            .graph(|graph| graph.add_table(name, Layout::KeyValue, types, &writer, node));
+        self.builder.expiring(index, table.ttl_ms, node, None);
+        self.tables.push((Arc::clone(name), index, Access::Write));
+        self
+    }
+
+    /// The agent reads this table, which something else in the application writes. Both then run in
+    /// one task, so the agent sees the table's part for its own partition, and its topic must
+    /// be partitioned like the table's. Of a windowed table, sessions included, it reads the
+    /// [windows of a key](crate::agent::TableAccess::windows).
+    pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
+        let node = self.node();
+        let reader = format!("the agent {}", self.name);
+        let (index, windows) = self.builder.graph(|graph| {
+            let index = graph.use_table(table, &reader, node);
+            (index, WindowCell::clone(&graph.tables[index].kept_windows))
+        });
+        self.windows.push((index, windows));
+        self.tables.push((Arc::clone(&table.name), index, Access::Read));
+        self
+    }
+
+    /// The agent sends to this topic.
+    pub fn sends<K2: 'static, V2: 'static>(mut self, topic: &Topic<K2, V2>) -> Self {
+        let node = self.node();
+        let name = Arc::clone(&topic.name);
+        let sender = format!("the agent {}", self.name);
+        self.builder.graph(|graph| {
+            graph.use_topic(&name, sender, Types::of_topic(topic));
+            graph.check_name("the topic", &name);
+            graph.add_node(NodeKind::Sink(Arc::clone(&name)), &[node])
+        });
+        self.topics.push(name);
+        self
+    }
+
+    /// How long the agent may take for a record, or for a batch: from when it is given until it
+    /// asks for the next. What takes longer has failed, its future is dropped, and the source's
+    /// error policy decides. Default: any time; the application warns of a record that has taken
+    /// 30 s, with its place.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Runs the function that many times for each partition, side by side. Records of one key, by
+    /// its bytes, go to the same of them, one after the other. What they send comes in the order of
+    /// the records (of a batch, where its first record is), and what they write to tables is what
+    /// one of them would write that takes the records in order; both are committed exactly once.
+    /// Default: once.
+    ///
+    /// What is finished before its turn waits for the records before it. If one of those writes a
+    /// row that it has read, it is done again, from its beginning: a table with a row that each
+    /// record reads and writes, such as a total, leaves nothing to do side by side.
+    pub fn concurrency(mut self, agents: usize) -> Self {
+        self.concurrency = agents.max(1);
+        self
+    }
+
+    /// The function to run, once per partition: it is called with the partition's records and a
+    /// context, and what it returns runs until the task closes.
+    pub fn run<F, Fut>(mut self, function: F)
+    where
+        F: Fn(Records<K, V>, Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = AgentResult> + Send + 'static,
+    {
+        self.node();
+        let declared = Declared {
+            agent: Arc::clone(&self.name),
+            tables: self.tables,
+            windows: self.windows,
+            topics: self.topics,
+        };
+        let start = Box::new(move |records, cx| {
+            Box::pin(function(records, cx)) as Pin<Box<dyn Future<Output = AgentResult> + Send>>
+        });
+        let (topic, source) = match self.from {
+            AgentSource::Topic { topic, consumed } => {
+                let name = Arc::clone(&topic.name);
+                let timestamps = consumed.timestamps;
+                (name, RecordSource::Topic { topic, timestamps })
+            }
+            AgentSource::Stream { topic, intake, .. } => {
+                let Some(intake) = intake else { return };
+                (topic, RecordSource::Stream(Arc::new(intake)))
+            }
+        };
+        let agent = Agent { name: self.name, source, declared: Arc::new(declared), start };
+        let runner =
+            Runner { agent: Arc::new(agent), limit: self.limit, concurrency: self.concurrency };
+        self.builder.graph(|graph| graph.add_agent(&topic, Arc::new(runner)));
+    }
+
+    /// The agent's node in the graph, with its source; made when first needed.
+    fn node(&mut self) -> NodeId {
+        if let Some(node) = self.node {
+            return node;
+        }
+        let node = self.builder.graph(|graph| {
+            let parent = match &self.from {
+                AgentSource::Stream { node, .. } => *node,
+                AgentSource::Topic { topic, consumed } => graph.add_source(
+                    &topic.name,
+                    SourceKind::User,
+                    consumed.start,
+                    consumed.policy.clone(),
+                    consumed.max_ahead_ms,
+                ),
+            };
+            graph.add_node(NodeKind::Agent(Arc::clone(&self.name)), &[parent])
+        });
+        self.node = Some(node);
+        node
+    }
+}

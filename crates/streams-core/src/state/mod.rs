@@ -1,0 +1,11 @@
+//! The tables of a task: what is committed, in front of it what is not, and the bytes of both.
+
+pub(crate) mod changelog;
+pub(crate) mod layer;
+pub(crate) mod overlay;
+pub(crate) mod read_back;
+pub(crate) mod row_bytes;
+pub(crate) mod row_codec;
+pub(crate) mod tables;
+pub(crate) mod unreleased;
+pub(crate) mod value_cache;

@@ -1,0 +1,420 @@
+//! Rows that expire: which are gone, and which are still to be deleted.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use super::{TableIndex, Tables};
+use crate::due::Frontier;
+use crate::error::Failure;
+use crate::record::Timestamp;
+use crate::state::changelog::{
+    BY_KEY, BY_TIME, TableSpec, look_at, row_key, since, time_and_key, unstamped,
+};
+use crate::state::row_bytes::Visit;
+use crate::state::unreleased::RecordWrites;
+use crate::store::StoreError;
+use crate::stream_clock::{ClockIndex, StreamClock};
+
+/// The ttl of a table, and which of its rows are gone.
+pub(super) struct Expiry {
+    ttl_ms: i64,
+    clock: ClockIndex,
+    /// Rows of this time and earlier ones are gone. It follows from the clock.
+    gone: Timestamp,
+    /// The least and the greatest timestamp of the rows that came out of a layer since somebody
+    /// took note of them.
+    absorbed: Option<(Timestamp, Timestamp)>,
+}
+
+impl Expiry {
+    /// An entry came out of a layer.
+    pub(super) fn absorb(&mut self, store_key: &[u8], stored: &[u8]) {
+        if store_key.first() == Some(&BY_KEY) {
+            let at = unstamped(stored).0.max(0);
+            let (first, last) = self.absorbed.unwrap_or((at, at));
+            self.absorbed = Some((first.min(at), last.max(at)));
+        }
+    }
+
+    pub(super) fn is_gone(&self, at: Timestamp) -> bool {
+        is_gone(at, self.gone)
+    }
+
+    fn follow(&mut self, clocks: &[StreamClock]) {
+        self.gone = clocks[self.clock].time.saturating_sub(self.ttl_ms);
+    }
+}
+
+/// Whether a row of this time is gone, if those up to `gone` are.
+fn is_gone(at: Timestamp, gone: Timestamp) -> bool {
+    // −1, which a changelog may have, is no time.
+    at.max(0) <= gone
+}
+
+/// One for each table, in their order; empty if no table has a ttl.
+pub(super) fn of(specs: &[TableSpec]) -> Box<[Option<Expiry>]> {
+    if specs.iter().all(|spec| spec.ttl.is_none()) {
+        return Box::default();
+    }
+    let expiry = |spec: &TableSpec| {
+        let ttl = spec.ttl?;
+        Some(Expiry { ttl_ms: ttl.ms, clock: ttl.clock, gone: Timestamp::MIN, absorbed: None })
+    };
+    specs.iter().map(expiry).collect()
+}
+
+/// What an entry of the index by time leads to.
+pub(crate) enum Due {
+    /// The row was deleted meanwhile.
+    Nothing,
+    /// It has this later timestamp, and this is its index entry now.
+    Later(Timestamp, Vec<u8>),
+    /// It is gone.
+    Gone,
+}
+
+/// Index entries that are due, and where the rest begins.
+pub(crate) type Places = (BTreeSet<Vec<u8>>, Frontier);
+
+impl Tables {
+    #[inline]
+    pub(super) fn expiry(&self, local: usize) -> Option<&Expiry> {
+        self.expiries.get(local)?.as_ref()
+    }
+
+    /// The stream time by which rows of a table expire, if they do.
+    #[inline]
+    pub(crate) fn expiry_clock(&self, table: TableIndex) -> Option<ClockIndex> {
+        self.expiry(self.local[table]).map(|expiry| expiry.clock)
+    }
+
+    /// How long the rows of a table are kept; 0 if for ever.
+    pub(crate) fn ttl_ms(&self, table: TableIndex) -> i64 {
+        self.expiry(self.local[table]).map_or(0, |expiry| expiry.ttl_ms)
+    }
+
+    /// Rows of this time and earlier ones are gone.
+    pub(crate) fn gone(&self, table: TableIndex) -> Timestamp {
+        self.expiry(self.local[table]).map_or(Timestamp::MIN, |expiry| expiry.gone)
+    }
+
+    /// Where the row of a key is: the table's number in the store, and the store key.
+    pub(crate) fn place_of(&self, table: TableIndex, key: &[u8]) -> (usize, Vec<u8>) {
+        let local = self.local[table];
+        let store_key = if self.expiry(local).is_some() { row_key(key) } else { key.to_vec() };
+        (local, store_key)
+    }
+
+    /// Where the rows of `[from, to)` are: the table's number in the store, and its store keys.
+    pub(crate) fn places_of(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> (usize, Vec<u8>, Option<Vec<u8>>) {
+        let (local, from) = self.place_of(table, from);
+        let to = match self.expiry(local) {
+            Some(_) => Some(to.map_or_else(|| vec![BY_TIME], row_key)),
+            None => to.map(<[u8]>::to_vec),
+        };
+        (local, from, to)
+    }
+
+    /// Up to which time the rows of each table with a ttl are gone once `writes` are absorbed: of
+    /// those where that is later than now.
+    pub(crate) fn gone_after(&self, writes: &RecordWrites) -> Vec<(usize, Timestamp)> {
+        let mut gone = Vec::new();
+        for (local, expiry) in self.expiries.iter().enumerate() {
+            let Some(expiry) = expiry else { continue };
+            let rows = writes.rows().filter(|row| row.table == local);
+            let rows = rows.filter(|row| row.key.first() == Some(&BY_KEY));
+            let times = rows.filter_map(|row| Some(unstamped(row.value.as_deref()?).0));
+            let last = times.max().unwrap_or(Timestamp::MIN).saturating_sub(expiry.ttl_ms);
+            if last > expiry.gone {
+                gone.push((local, last));
+            }
+        }
+        gone
+    }
+
+    /// Stream times have changed.
+    pub(crate) fn follow(&mut self, clocks: &[StreamClock]) {
+        self.expiries.iter_mut().flatten().for_each(|expiry| expiry.follow(clocks));
+    }
+
+    /// Takes note of the rows that came out of layers: they move stream time, and wait to expire.
+    /// Whether any row may be gone by now.
+    pub(crate) fn note_absorbed(&mut self, clocks: &mut [StreamClock]) -> bool {
+        let mut is_due = false;
+        for expiry in self.expiries.iter_mut().flatten() {
+            let Some((first, last)) = expiry.absorbed.take() else { continue };
+            let clock = &mut clocks[expiry.clock];
+            clock.time = clock.time.max(last);
+            clock.first_kept.back_to(first);
+            expiry.follow(clocks);
+            is_due |= clocks[expiry.clock].first_kept.time <= expiry.gone;
+        }
+        is_due
+    }
+
+    /// Does `work` as if stream time had come to `time`: for readers that are ahead of it.
+    pub(crate) fn ahead<T>(
+        &mut self,
+        table: TableIndex,
+        time: Timestamp,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let local = self.local[table];
+        let Some(expiry) = self.expiries.get_mut(local).and_then(Option::as_mut) else {
+            return work(self);
+        };
+        let before = expiry.gone;
+        expiry.gone = before.max(time.saturating_sub(expiry.ttl_ms));
+        let result = work(self);
+        if let Some(expiry) = self.expiries.get_mut(local).and_then(Option::as_mut) {
+            expiry.gone = before;
+        }
+        result
+    }
+
+    #[cold]
+    pub(super) fn get_unless_gone(
+        &mut self,
+        local: usize,
+        key: &[u8],
+    ) -> Result<Option<(Timestamp, &[u8])>, StoreError> {
+        let gone = self.expiry(local).map_or(Timestamp::MIN, |expiry| expiry.gone);
+        let row = self.look_up(local, &row_key(key))?.map(unstamped);
+        Ok(row.filter(|(at, _)| !is_gone(*at, gone)))
+    }
+
+    /// Writes a row. If the row is there, it has an index entry with an earlier time already; that
+    /// entry is moved when it is due. So a row costs one index entry, however often it is written.
+    #[cold]
+    pub(super) fn put_row(
+        &mut self,
+        local: usize,
+        key: &[u8],
+        stored: &[u8],
+    ) -> Result<(), Failure> {
+        let store_key = row_key(key);
+        self.check_size(local, &store_key, stored)?;
+        let (at, _) = unstamped(stored);
+        let before = self.look_up(local, &store_key)?.map(unstamped);
+        let has_entry = before.is_some_and(|(before, _)| before <= at);
+        // What is absorbed later may find that the row and its entry have gone meanwhile.
+        if self.is_layered || !has_entry {
+            self.write_local(local, &look_at(at, key), Some(&[]));
+        }
+        self.write_local(local, &store_key, Some(stored));
+        Ok(())
+    }
+
+    /// Deletes the index entry of a row's own timestamp. An entry with an earlier time may stay: it
+    /// finds no row when it is due.
+    pub(super) fn forget_when_to_look(
+        &mut self,
+        local: usize,
+        key: &[u8],
+    ) -> Result<(), StoreError> {
+        if let Some((at, _)) = self.look_up(local, &row_key(key))?.map(unstamped) {
+            self.write_local(local, &look_at(at, key), None);
+        }
+        Ok(())
+    }
+
+    /// Visits the rows that are not gone.
+    pub(super) fn scan_rows(
+        &self,
+        local: usize,
+        expiry: &Expiry,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        let to = to.map_or_else(|| vec![BY_TIME], row_key);
+        self.scan_store(local, &row_key(from), Some(&to), &mut |key, at, value| {
+            if expiry.is_gone(at) {
+                return ControlFlow::Continue(());
+            }
+            visit(key.get(1..).unwrap_or_default(), at, value)
+        })
+    }
+
+    /// Takes a row away that is gone, if it is there still: its timestamp and value.
+    pub(crate) fn take_gone(
+        &mut self,
+        table: TableIndex,
+        key: &[u8],
+    ) -> Result<Option<(Timestamp, Box<[u8]>)>, StoreError> {
+        let local = self.local[table];
+        let gone = self.gone(table);
+        let store_key = row_key(key);
+        let Some((at, value)) = self.look_up(local, &store_key)?.map(unstamped) else {
+            return Ok(None);
+        };
+        if !is_gone(at, gone) {
+            return Ok(None);
+        }
+        let row = (at, value.into());
+        self.write_local(local, &look_at(at, key), None);
+        self.write_local(local, &store_key, None);
+        Ok(Some(row))
+    }
+
+    /// The index entries that are due, from `first` on: at most `limit`.
+    pub(crate) fn due(
+        &self,
+        table: TableIndex,
+        first: &Frontier,
+        limit: usize,
+    ) -> Result<Places, StoreError> {
+        let gone = self.gone(table);
+        let mut places = BTreeSet::new();
+        let mut next = Frontier::at(Timestamp::MAX);
+        let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
+        self.scan_store(self.local[table], &from, None, &mut |place, _, _| {
+            let (time, _) = time_and_key(place);
+            if time > gone {
+                next = Frontier::at(time);
+                return ControlFlow::Break(());
+            }
+            if places.len() == limit {
+                next = Frontier::at_entry(time, place);
+                return ControlFlow::Break(());
+            }
+            places.insert(place.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        Ok((places, next))
+    }
+
+    /// Looks at the row of an index entry that is due, and deletes the entry or moves it.
+    pub(crate) fn look(&mut self, table: TableIndex, place: &[u8]) -> Result<Due, StoreError> {
+        let local = self.local[table];
+        let (time, key) = time_and_key(place);
+        let written = self.look_up(local, &row_key(key))?.map(|row| unstamped(row).0.max(0));
+        self.write_local(local, place, None);
+        Ok(match written {
+            None => Due::Nothing,
+            Some(at) if at > time => {
+                let later = look_at(at, key);
+                self.write_local(local, &later, Some(&[]));
+                Due::Later(at, later)
+            }
+            Some(_) => Due::Gone,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::state::changelog::{Layout, Ttl};
+    use crate::store::{Store, StoreBatch};
+    use crate::stored_format::StoredFormat;
+
+    /// A store of one table, and its position.
+    #[derive(Default)]
+    struct Rows(BTreeMap<Vec<u8>, Vec<u8>>, Option<i64>);
+
+    impl Store for Rows {
+        fn get(&self, _: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+            value.clear();
+            let found = self.0.get(key);
+            value.extend_from_slice(found.map_or(&[], Vec::as_slice));
+            Ok(found.is_some())
+        }
+
+        fn scan(
+            &self,
+            _: usize,
+            from: &[u8],
+            to: Option<&[u8]>,
+            visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        ) -> Result<(), StoreError> {
+            let rows = self.0.range(from.to_vec()..);
+            for (key, value) in rows.take_while(|(key, _)| to.is_none_or(|to| &key[..] < to)) {
+                if visit(key, value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        }
+
+        fn position(&self, _: usize) -> Result<Option<i64>, StoreError> {
+            Ok(self.1)
+        }
+
+        fn as_of(&self, _: usize) -> Result<Option<Timestamp>, StoreError> {
+            Ok(None)
+        }
+
+        fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+            for (key, value) in batch.tables[0].entries.iter() {
+                match value {
+                    Some(value) => drop(self.0.insert(key.to_vec(), value.to_vec())),
+                    None => drop(self.0.remove(key)),
+                }
+            }
+            self.1 = batch.tables[0].position.or(self.1);
+            Ok(())
+        }
+
+        fn clear(&mut self, _: usize) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn tables() -> Tables {
+        let spec = TableSpec {
+            name: "seen".into(),
+            changelog: "t-seen-changelog".into(),
+            layout: Layout::KeyValue,
+            is_ranged: false,
+            ttl: Some(Ttl { ms: 10, clock: 0 }),
+            terms: StoredFormat::default(),
+        };
+        Tables::new(Box::<Rows>::default(), Arc::new([spec]), Box::new([0]))
+    }
+
+    fn put(tables: &mut Tables, at: Timestamp) {
+        let stored = [&at.to_be_bytes()[..], b"v"].concat();
+        tables.put_stamped(0, b"k", &stored).expect("fits");
+    }
+
+    #[test]
+    fn a_row_that_is_written_again_and_again_is_to_be_looked_at_once() {
+        let mut tables = tables();
+        (1_000..3_000).for_each(|at| put(&mut tables, at));
+        assert_eq!(tables.overlays[0].sorted().count(), 2);
+        tables.apply(&[Some(1)], 0).expect("applies");
+        (3_000..5_000).for_each(|at| put(&mut tables, at));
+        assert_eq!(tables.overlays[0].sorted().count(), 1);
+        tables.apply(&[Some(2)], 0).expect("applies");
+        tables.delete_any(0, b"k").expect("fits");
+        put(&mut tables, 9_000);
+        assert_eq!(tables.get(0, b"k").expect("reads"), Some((9_000, &b"v"[..])));
+    }
+
+    /// Others may have written to the changelog since this task did.
+    #[test]
+    fn what_changes_the_index_only_moves_no_position() {
+        let mut tables = tables();
+        put(&mut tables, 1);
+        put(&mut tables, 5);
+        tables.apply(&[Some(7)], 0).expect("applies");
+        let found = tables.look(0, &look_at(1, b"k")).expect("reads");
+        assert!(matches!(found, Due::Later(5, place) if place == look_at(5, b"k")));
+        tables.apply(&[Some(3)], 0).expect("applies");
+        assert_eq!(tables.store_mut().position(0).expect("reads"), Some(7));
+        assert_eq!(tables.due(0, &Frontier::unknown(), 9).expect("reads").0.len(), 0);
+    }
+}

@@ -1,0 +1,147 @@
+//! Committed values of a table that were read or written lately, in front of its store.
+
+use hashbrown::HashMap;
+
+/// A fixed seed, as in the overlay: a run must be repeatable.
+type Hasher = ahash::RandomState;
+type Values = HashMap<Box<[u8]>, Box<[u8]>, Hasher>;
+
+/// Two generations: what is asked for goes into the young one; when that is full it becomes the old
+/// one, and what nobody has asked for since then is dropped. No order has to be kept for that.
+#[derive(Debug)]
+pub(crate) struct ValueCache {
+    young: Values,
+    old: Values,
+    /// Of the young ones, and of the old ones when they became old.
+    bytes: usize,
+    old_bytes: usize,
+    /// Of both generations; 0: nothing is kept.
+    limit: usize,
+}
+
+/// What an entry costs beside its key and value, roughly.
+const OVERHEAD: usize = 96;
+
+impl ValueCache {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { young: values(), old: values(), bytes: 0, old_bytes: 0, limit }
+    }
+
+    pub(crate) fn limit(&mut self, limit: usize) {
+        // The old ones became so when they were half of the limit.
+        if limit < self.limit && self.old_bytes > limit / 2 {
+            (self.old, self.old_bytes) = (values(), 0);
+        }
+        self.limit = limit;
+        self.age();
+    }
+
+    /// Whether `key` is among them; it is young then.
+    pub(crate) fn refresh(&mut self, key: &[u8]) -> bool {
+        if self.limit == 0 {
+            return false;
+        }
+        if self.young.contains_key(key) {
+            return true;
+        }
+        let Some((key, value)) = self.old.remove_entry(key) else { return false };
+        self.bytes += cost(&key, &value);
+        self.young.insert(key, value);
+        true
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.young.get(key).map(|value| &**value)
+    }
+
+    /// Keeps what is in the store under `key` now.
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if self.limit == 0 {
+            return;
+        }
+        if let (Some(kept), Some(value)) = (self.young.get_mut(key), value)
+            && kept.len() == value.len()
+        {
+            kept.copy_from_slice(value);
+            return;
+        }
+        self.old.remove(key);
+        if let Some(before) = self.young.remove(key) {
+            self.bytes -= cost(key, &before);
+        }
+        if let Some(value) = value {
+            self.bytes += cost(key, value);
+            self.young.insert(key.into(), value.into());
+        }
+        self.age();
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
+        (self.bytes, self.old_bytes) = (0, 0);
+    }
+
+    /// About how much memory they take; at most the limit.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + self.old_bytes
+    }
+
+    fn age(&mut self) {
+        if self.bytes > self.limit / 2 {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+            self.old_bytes = std::mem::take(&mut self.bytes);
+        }
+    }
+}
+
+fn values() -> Values {
+    Values::with_hasher(Hasher::with_seeds(5, 6, 7, 8))
+}
+
+fn cost(key: &[u8], value: &[u8]) -> usize {
+    key.len() + value.len() + OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(hot: &mut ValueCache, key: &str, value: Option<&str>) {
+        hot.put(key.as_bytes(), value.map(str::as_bytes));
+    }
+
+    fn get<'a>(hot: &'a mut ValueCache, key: &str) -> Option<&'a [u8]> {
+        hot.refresh(key.as_bytes()).then(|| hot.get(key.as_bytes()))?
+    }
+
+    #[test]
+    fn the_latest_value_counts_whatever_its_generation() {
+        let mut hot = ValueCache::new(1_000);
+        put(&mut hot, "a", Some("1"));
+        (0..5).for_each(|n| put(&mut hot, &n.to_string(), Some("x")));
+        assert_eq!(get(&mut hot, "a"), Some(&b"1"[..]), "old, and young again");
+        put(&mut hot, "a", Some("2"));
+        assert_eq!(get(&mut hot, "a"), Some(&b"2"[..]));
+        put(&mut hot, "a", None);
+        assert_eq!(get(&mut hot, "a"), None);
+        (0..5).for_each(|n| put(&mut hot, &n.to_string(), Some("y")));
+        assert_eq!(get(&mut hot, "a"), None, "nor is it among the old ones");
+    }
+
+    #[test]
+    fn it_stays_within_its_limit_and_keeps_what_is_asked_for() {
+        let mut hot = ValueCache::new(10_000);
+        for n in 0..10_000 {
+            put(&mut hot, &n.to_string(), Some("some value"));
+            assert_eq!(get(&mut hot, "0"), Some(&b"some value"[..]), "after {n}");
+        }
+        assert!((hot.young.len() + hot.old.len()) * OVERHEAD <= 10_000);
+        let kept = hot.bytes();
+        hot.limit(10_000);
+        assert_eq!(hot.bytes(), kept, "it is told its limit at every commit");
+        hot.limit(0);
+        assert_eq!(get(&mut hot, "0"), None);
+    }
+}

@@ -1,0 +1,22 @@
+//! What a table's entries mean, beyond their bytes.
+
+/// What a table's entries mean, as far as it is known and must stay: words that are kept in the
+/// log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoredFormat {
+    pub(crate) windows: Option<String>,
+    pub(crate) keys: Option<String>,
+    pub(crate) values: Option<String>,
+}
+
+impl StoredFormat {
+    /// Lines of their own: those who noted none of it, as earlier versions did, only add to what
+    /// they noted.
+    pub(crate) fn lines(&self, table: &str) -> Vec<String> {
+        let terms = [("windows", &self.windows), ("keys", &self.keys), ("values", &self.values)];
+        let line = |(what, term): (&str, &Option<String>)| {
+            term.as_ref().map(|term| format!("{table}, {what}: {term}"))
+        };
+        terms.into_iter().filter_map(line).collect()
+    }
+}

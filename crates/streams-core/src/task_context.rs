@@ -1,0 +1,245 @@
+//! What an operator sees while it processes a record: the task's tables, its time, its effects.
+
+use std::any::Any;
+use std::mem;
+use std::sync::Arc;
+
+use crate::codec::Codec;
+use crate::due::Portion;
+use crate::effect::{Destination, Effects, Mark};
+use crate::error::{Cause, Failure};
+use crate::global::Globals;
+use crate::limits::TopicLimits;
+use crate::moment::Moment;
+use crate::record::{Headers, RawRecord, Record, Timestamp};
+use crate::state::tables::Tables;
+use crate::state::unreleased::RecordWrites;
+use crate::stream_clock::StreamClock;
+use crate::task_metrics::TaskMetrics;
+use crate::window::Plan;
+
+/// The state of one task while it runs. Operators are shared by all tasks and have no state of
+/// their own.
+pub struct TaskContext {
+    pub(crate) tables: Tables,
+    pub(crate) effects: Effects,
+    pub(crate) globals: Arc<dyn Globals>,
+    /// What the topics take that records are sent to.
+    pub(crate) limits: Arc<dyn TopicLimits>,
+    pub(crate) clocks: Box<[StreamClock]>,
+    /// Wall clock, in milliseconds, as the worker gave it. Nothing is measured by it.
+    pub(crate) now: Timestamp,
+    /// The clock that never goes back, in milliseconds, as the worker gave it.
+    pub(crate) elapsed: Timestamp,
+    /// By that clock: up to when it is known that all there was for this task was processed.
+    pub(crate) nothing_until: Timestamp,
+    /// How far the current source's records may be ahead of it.
+    pub(crate) max_ahead_ms: Option<i64>,
+    /// The record that is being processed; meaningless in punctuations.
+    pub(crate) origin: Origin,
+    /// Its headers; they go on to the outputs that it causes.
+    pub(crate) headers: Headers,
+    /// The highest record timestamp that the task has seen since it started.
+    pub(crate) latest: Timestamp,
+    /// The task must stop, whatever an agent or a processor made of the error that it got.
+    pub(crate) stop: Option<Failure>,
+    pub(crate) metrics: TaskMetrics,
+    /// The records that were too late since somebody last asked.
+    pub(crate) late: Option<Late>,
+    pub(crate) key_buffer: Vec<u8>,
+    pub(crate) value_buffer: Vec<u8>,
+    pub(crate) plan: Plan,
+    /// What the operators in front of a reader of its own have made of a record.
+    pub(crate) collected: Vec<Box<dyn Any + Send>>,
+    /// What the record, or the step, may still do of what is due.
+    pub(crate) portion: Portion,
+    /// Entries of what is due that a record does.
+    pub(crate) portion_max: usize,
+}
+
+/// Records that were too late for a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Late {
+    pub(crate) records: u64,
+    /// The last one's table, place, and the table's stream time.
+    pub(crate) table: Arc<str>,
+    pub(crate) origin: Origin,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) stream_time: Timestamp,
+}
+
+/// Which record is being processed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    /// The number of the input that it came from.
+    pub(crate) input: u32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: Timestamp,
+}
+
+impl Origin {
+    pub(crate) fn of(input: u32, record: &RawRecord<'_>) -> Self {
+        Self { input, offset: record.offset, timestamp: record.timestamp }
+    }
+}
+
+/// What a failed record must not leave behind.
+pub(crate) struct RecordMark {
+    effects: Mark,
+    clocks: Box<[StreamClock]>,
+    metrics: TaskMetrics,
+}
+
+impl TaskContext {
+    /// The moment that the worker gave.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { date: self.now, elapsed_ms: self.elapsed }
+    }
+
+    pub(crate) fn set_moment(&mut self, now: Moment) {
+        (self.now, self.elapsed) = (now.date, now.elapsed_ms);
+    }
+
+    /// Sends a typed record. One that its topic would refuse is an error of the record in hand: the
+    /// log would only say so when it is too late to do something else with it.
+    pub(crate) fn send<K: 'static, V: 'static>(
+        &mut self,
+        to: Outlet<'_, K, V>,
+        record: &Record<K, V>,
+    ) -> Result<(), Failure> {
+        let to_topic = Destination {
+            topic: to.topic,
+            partition: None,
+            timestamp: record.timestamp,
+            headers: &self.headers,
+        };
+        let encoded = self.effects.produce(
+            to_topic,
+            |out| to.key.encode(&record.key, out),
+            |out| to.value.encode(&record.value, out),
+        );
+        let target = to.topic;
+        let failed = |source| Failure::new(Cause::Encode { target: Arc::clone(target), source });
+        let is_taken = encoded.map_err(failed)?;
+        if is_taken { Ok(()) } else { self.check_last() }
+    }
+
+    /// Takes the last record back if its topic would refuse it.
+    #[cold]
+    fn check_last(&mut self) -> Result<(), Failure> {
+        self.effects.check_last(self.now, &*self.limits).map_err(|cause| {
+            self.effects.take_back_last();
+            cause.into()
+        })
+    }
+
+    /// Sends bytes to a repartition topic of the application.
+    pub(crate) fn send_bytes(
+        &mut self,
+        topic: &Arc<str>,
+        key: &[u8],
+        value: impl FnOnce(&mut Vec<u8>),
+        timestamp: Timestamp,
+    ) -> Result<(), Failure> {
+        let to_topic = Destination { topic, partition: None, timestamp, headers: &self.headers };
+        let sent: Result<bool, std::convert::Infallible> = self.effects.produce(
+            to_topic,
+            |out| {
+                out.extend_from_slice(key);
+                Ok(true)
+            },
+            |out| {
+                value(out);
+                Ok(true)
+            },
+        );
+        let Ok(is_taken) = sent;
+        if is_taken { Ok(()) } else { self.check_last() }
+    }
+
+    /// The record in hand is too late for every window of `table`.
+    #[cold]
+    pub(crate) fn drop_late(
+        &mut self,
+        table: &Arc<str>,
+        timestamp: Timestamp,
+        stream_time: Timestamp,
+    ) {
+        self.metrics.dropped_late += 1;
+        let records = self.late.take().map_or(1, |before| before.records + 1);
+        let table = Arc::clone(table);
+        let origin = self.origin;
+        self.late = Some(Late { records, table, origin, timestamp, stream_time });
+    }
+
+    /// Does `work` with these headers in place of the record's: for what the record only lets out.
+    pub(crate) fn with_headers<T>(
+        &mut self,
+        headers: Headers,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let of_record = mem::replace(&mut self.headers, headers);
+        let result = work(self);
+        self.headers = of_record;
+        result
+    }
+
+    /// An error on its way to user code: one that is not for user code to decide about is kept.
+    pub(crate) fn told(&mut self, failure: Failure) -> String {
+        let text = failure.to_string();
+        if failure.stops() {
+            self.stop.get_or_insert(failure);
+        }
+        text
+    }
+
+    pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
+        self.tables.begin_record(undoable);
+        self.portion.begin(self.portion_max, self.effects.bytes());
+        undoable.then(|| RecordMark {
+            effects: self.effects.mark(),
+            clocks: self.clocks.clone(),
+            metrics: self.metrics,
+        })
+    }
+
+    /// Takes back everything that the record has done so far.
+    pub(crate) fn undo_record(&mut self, mark: RecordMark) {
+        self.tables.undo_record();
+        self.effects.truncate(mark.effects);
+        // The tables are what they were then, so what the clocks know of their windows is right.
+        self.clocks = mark.clocks;
+        self.tables.follow(&self.clocks);
+        let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;
+        self.metrics = mark.metrics;
+        if is_late {
+            // It is said to have failed instead.
+            self.late = None;
+        }
+    }
+
+    /// What was written to the layer belongs to the next commit.
+    pub(crate) fn absorb_layer(&mut self) {
+        self.tables.absorb_layer();
+        self.portion.is_used_up |= self.tables.note_absorbed(&mut self.clocks);
+    }
+
+    /// What was finished out of turn belongs to the next commit.
+    pub(crate) fn absorb(&mut self, writes: &RecordWrites) {
+        self.tables.absorb(writes);
+        self.portion.is_used_up |= self.tables.note_absorbed(&mut self.clocks);
+    }
+
+    /// Whether one more entry of what is due may be done in this portion; if not, the task comes
+    /// back to it.
+    pub(crate) fn takes_one(&mut self) -> bool {
+        self.portion.takes_one(self.effects.bytes())
+    }
+}
+
+/// A topic to send to, with its codecs.
+pub(crate) struct Outlet<'a, K, V> {
+    pub(crate) topic: &'a Arc<str>,
+    pub(crate) key: &'a dyn Codec<K>,
+    pub(crate) value: &'a dyn Codec<V>,
+}
