@@ -50,7 +50,7 @@ run_suite() {
 
 # Prints what the suite said of the planted bug: caught by which tests, or that it survived.
 verdict() {
-  local status=0
+  local status=0 failed
   # Building does not count.
   if ! run_suite 1800 --no-run >"$LOG" 2>&1; then
     echo "DOES NOT COMPILE"
@@ -62,8 +62,16 @@ verdict() {
   elif [ "$status" = 124 ] || [ "$status" = 137 ]; then
     echo "caught: not done within $WITHIN s"
   else
-    grep -E '^test .* FAILED$' "$LOG" | sed -E 's/^test (.*) \.\.\. FAILED$/\1/' | sort -u |
-      paste -sd, | sed 's/,/, /g; s/^/caught: /'
+    # A stack overflow or an abort ends the program before it can say which test failed.
+    failed=$(grep -aE '^test .* FAILED$' "$LOG" | sed -E 's/^test (.*) \.\.\. FAILED$/\1/' | sort -u |
+      paste -sd, | sed 's/,/, /g') || true
+    if [ -n "$failed" ]; then
+      echo "caught: $failed"
+    elif grep -aqE '\(signal: [0-9]+, SIG' "$LOG"; then
+      echo "caught: its program was ended by a signal"
+    else
+      echo "NOT RUN, see ${LOG#"$ROOT"/}"
+    fi
   fi
 }
 

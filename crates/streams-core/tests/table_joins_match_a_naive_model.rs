@@ -75,17 +75,20 @@ fn topology(kind: Kind) -> Topology {
     let right = right.to_table(&Table::<String, i64>::new("right"));
     let to = |_: &String, left: &Left| left.0.clone();
     let joined = match kind {
-        Kind::Inner => left.join(&right, |_, l, r| (Some(l.1), Some(*r))).keep(&kept()),
-        Kind::Left => left.left_join(&right, |_, l, r| (Some(l.1), r.copied())).keep(&kept()),
-        Kind::Outer => {
-            left.outer_join(&right, |_, l, r| (l.map(|l| l.1), r.copied())).keep(&kept())
-        }
+        Kind::Inner => left.join(&right, |_, l, r| (Some(l.1), Some(*r))),
+        Kind::Left => left.left_join(&right, |_, l, r| (Some(l.1), r.copied())),
+        Kind::Outer => left.outer_join(&right, |_, l, r| (l.map(|l| l.1), r.copied())),
         Kind::Foreign => left.fk_join(&right, &kept(), to, |_, l, r| (Some(l.1), Some(*r))),
         Kind::ForeignLeft => {
             left.fk_left_join(&right, &kept(), to, |_, l, r| (Some(l.1), r.copied()))
         }
     };
-    joined.to_stream().to(&output());
+    // The sums are told of changes by the join itself, not by the table that it is kept in, which
+    // knows what was there before.
+    match kind {
+        Kind::Inner | Kind::Left | Kind::Outer => joined.keep(&kept()).to_stream().to(&output()),
+        Kind::Foreign | Kind::ForeignLeft => joined.to_stream().to(&output()),
+    }
     let all = joined.group_by("all", |_, joined| ("all".to_owned(), total(joined)));
     let add = |sum: &mut (i64, i64), _: &String, total| *sum = (sum.0 + 1, sum.1 + total);
     let subtract = |sum: &mut (i64, i64), _: &String, total| *sum = (sum.0 - 1, sum.1 - total);

@@ -320,6 +320,7 @@ mod tests {
             "heartbeat_interval = \"18446744073709551615s\"",
             "request_timeout = \"18446744073709551615ms\"",
             "shutdown_timeout = \"99999999999999999999h\"",
+            "connect_timeout = \"600h\"",
             "transaction_timeout = \"25h h\"",
             "memory = \"18446744073709551615\"",
             "memory = \"17179869184GiB\"",
