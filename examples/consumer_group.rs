@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use headwater::prelude::*;
 use headwater::{TaskState, Topology};
-use support::Running;
+use support::RunningApp;
 
 const PARTITIONS: i32 = 6;
 
@@ -22,14 +22,14 @@ fn topology() -> support::Result<Topology> {
 }
 
 /// The partitions that a member owns and processes.
-fn partitions(member: &Running) -> BTreeSet<i32> {
+fn partitions(member: &RunningApp) -> BTreeSet<i32> {
     let status = member.status.snapshot();
     let running = status.tasks.values().filter(|task| task.state == TaskState::Running);
     running.flat_map(|task| task.inputs.iter().map(|input| input.partition)).collect()
 }
 
 /// Waits until every partition has exactly one owner and the members own about equally many.
-async fn settle(members: &[Running], what: &str) -> support::Result {
+async fn settle(members: &[RunningApp], what: &str) -> support::Result {
     let deadline = Instant::now() + Duration::from_secs(60);
     let fair = PARTITIONS as usize / members.len();
     loop {
@@ -44,7 +44,7 @@ async fn settle(members: &[Running], what: &str) -> support::Result {
             }
             return Ok(());
         }
-        if members.iter().any(Running::has_failed) || Instant::now() > deadline {
+        if members.iter().any(RunningApp::has_failed) || Instant::now() > deadline {
             return Err(format!("{what}: not settled: {owned:?}").into());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -14,14 +14,14 @@ use headwater::Topology;
 use headwater::prelude::*;
 use support::books::{Books, Outputs, audit};
 use support::orders::{Sales, Shipment, clock, placed_at};
-use support::shop::{GRACE, Generator, MINUTE, Topics, minute_key};
-use support::{Result, Running};
+use support::shop::{GRACE, Generator, MINUTE, ShopTopics, minute_key};
+use support::{Result, RunningApp};
 
 /// Orders of one run, and how many are placed at a time.
 const ORDERS: u64 = 3_000;
 const BATCH: u64 = 60;
 
-fn topologies(topics: &Topics) -> Result<Vec<Topology>> {
+fn topologies(topics: &ShopTopics) -> Result<Vec<Topology>> {
     let shipping = Builder::new("shop-shipping");
     shipping
         .stream(&topics.orders)
@@ -51,11 +51,11 @@ fn topologies(topics: &Topics) -> Result<Vec<Topology>> {
 async fn main() -> Result {
     let config = support::config()?;
     let client = headwater::client(&config)?;
-    let topics = Topics::create(&client)?;
+    let topics = ShopTopics::create(&client)?;
     let mut generator = Generator::new(&client, &topics)?;
     let mut outputs = Outputs::new(&client, &topics)?;
     println!("The shop on {}, open at order number {}", config.broker, generator.next);
-    let apps: Vec<Running> =
+    let apps: Vec<RunningApp> =
         topologies(&topics)?.into_iter().map(|one| support::start(one, &config)).collect();
 
     println!("{:>8} {:>10} {:>9}  {:<8} latest minute", "orders", "shipments", "minutes", "clock");
@@ -72,7 +72,7 @@ async fn main() -> Result {
         let minutes = outputs.books.minutes.len();
         let now = clock(placed_at(generator.next));
         println!("{:>8} {shipped:>10} {minutes:>9}  {now:<8} {}", generator.next, outputs.latest);
-        if apps.iter().any(Running::has_failed) || Instant::now() > deadline {
+        if apps.iter().any(RunningApp::has_failed) || Instant::now() > deadline {
             break;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -138,7 +138,7 @@ async fn an_input_created_again_while_it_is_read() {
     job.delete("in");
     job.create("in");
     let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
-    let error = ended.expect("it waits for ever").expect("no panic").expect_err("an error");
+    let error = ended.expect("it waits without end").expect("no panic").expect_err("an error");
     assert!(error.to_string().contains(&job.name("in")), "{error}");
 }
 

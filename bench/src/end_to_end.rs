@@ -21,7 +21,7 @@ use crate::workload::{Workload, WorkloadKind};
 const RECORDS: usize = 4_000;
 const CUSTOMERS: usize = 400;
 const PARTITIONS: i32 = 4;
-/// The number of rounds on one log. A log in memory would grow for ever.
+/// The number of rounds on one log. A log in memory would grow without bound.
 const ROUNDS_MAX: u64 = 20;
 /// A poll fetches 2,000 records, and a task processes 1,000 at a time: two are enough.
 const TURNS: usize = 4;

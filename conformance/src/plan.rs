@@ -18,7 +18,7 @@ pub struct CasePlan {
 
 #[derive(Clone, Debug)]
 struct PlanNode {
-    kind: NodeKind,
+    kind: PlanNodeKind,
     /// Has a store of its own.
     is_kept: bool,
     /// Sends old values.
@@ -26,7 +26,7 @@ struct PlanNode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum NodeKind {
+enum PlanNodeKind {
     Source,
     /// Aggregations and others that always know old values.
     Knowing,
@@ -40,7 +40,7 @@ impl CasePlan {
     pub fn of(shape: &CaseTopology) -> Result<Self, CaseError> {
         let mut plan = Self::default();
         for source in shape.sources.iter().filter(|source| source.table.is_some()) {
-            plan.add(&source.id, NodeKind::Source, source.store.is_some());
+            plan.add(&source.id, PlanNodeKind::Source, source.store.is_some());
         }
         for op in &shape.ops {
             plan.op(op)?;
@@ -51,14 +51,14 @@ impl CasePlan {
     /// Whether a table knows its rows' former values.
     pub fn knows_old(&self, id: &str) -> bool {
         self.tables.get(id).is_none_or(|node| match node.kind {
-            NodeKind::Source => node.is_kept,
-            NodeKind::Filter(_) => node.tells_old,
-            NodeKind::Map(ref parent) => node.is_kept && node.tells_old || self.knows_old(parent),
-            NodeKind::Knowing | NodeKind::Asking(_) => true,
+            PlanNodeKind::Source => node.is_kept,
+            PlanNodeKind::Filter(_) => node.tells_old,
+            PlanNodeKind::Map(ref parent) => node.is_kept && node.tells_old || self.knows_old(parent),
+            PlanNodeKind::Knowing | PlanNodeKind::Asking(_) => true,
         })
     }
 
-    fn add(&mut self, id: &str, kind: NodeKind, is_kept: bool) {
+    fn add(&mut self, id: &str, kind: PlanNodeKind, is_kept: bool) {
         self.tables.insert(id.to_owned(), PlanNode { kind, is_kept, tells_old: false });
     }
 
@@ -73,19 +73,19 @@ impl CasePlan {
         match op.op.as_str() {
             "filter" | "filter_not" if self.is_table(&from) => {
                 let tells_old = self.ask(&from, false);
-                self.add(&op.id, NodeKind::Filter(from), is_kept);
+                self.add(&op.id, PlanNodeKind::Filter(from), is_kept);
                 self.set_tells_old(&op.id, tells_old);
             }
-            "map_values" if self.is_table(&from) => self.add(&op.id, NodeKind::Map(from), is_kept),
+            "map_values" if self.is_table(&from) => self.add(&op.id, PlanNodeKind::Map(from), is_kept),
             "group_by" if self.is_table(&from) => {
                 self.ask(&from, true);
             }
             "suppress" => {
                 self.ask(&from, true);
-                self.add(&op.id, NodeKind::Asking(vec![from]), false);
+                self.add(&op.id, PlanNodeKind::Asking(vec![from]), false);
             }
             "count" | "reduce" | "aggregate" | "cogroup" | "to_table" => {
-                self.add(&op.id, NodeKind::Knowing, true);
+                self.add(&op.id, PlanNodeKind::Knowing, true);
             }
             "join" => self.join(op)?,
             "fk_join" => {
@@ -94,7 +94,7 @@ impl CasePlan {
                 self.ask(&left, true);
                 self.keep(&left);
                 self.keep(&right);
-                self.add(&op.id, NodeKind::Source, is_kept);
+                self.add(&op.id, PlanNodeKind::Source, is_kept);
             }
             _ => {}
         }
@@ -116,7 +116,7 @@ impl CasePlan {
         if kind == "outer" {
             self.ask(&right, true);
         }
-        self.add(&op.id, NodeKind::Asking(vec![left, right]), op.store()?.is_some());
+        self.add(&op.id, PlanNodeKind::Asking(vec![left, right]), op.store()?.is_some());
         Ok(())
     }
 
@@ -132,17 +132,17 @@ impl CasePlan {
         let Some(node) = self.tables.get(id).cloned() else { return false };
         let told = match &node.kind {
             _ if node.tells_old => true,
-            NodeKind::Source => {
+            PlanNodeKind::Source => {
                 if force {
                     self.keep(id);
                 }
                 force || node.is_kept
             }
-            NodeKind::Knowing => true,
-            NodeKind::Filter(parent) | NodeKind::Map(parent) => {
+            PlanNodeKind::Knowing => true,
+            PlanNodeKind::Filter(parent) | PlanNodeKind::Map(parent) => {
                 node.is_kept || self.ask(parent, force)
             }
-            NodeKind::Asking(parents) => {
+            PlanNodeKind::Asking(parents) => {
                 for parent in parents {
                     self.ask(parent, true);
                 }
@@ -157,9 +157,9 @@ impl CasePlan {
     fn keep(&mut self, id: &str) {
         let Some(node) = self.tables.get_mut(id) else { return };
         match node.kind.clone() {
-            NodeKind::Source => node.is_kept = true,
-            NodeKind::Filter(parent) | NodeKind::Map(parent) if !node.is_kept => self.keep(&parent),
-            NodeKind::Asking(parents) => parents.iter().for_each(|parent| self.keep(parent)),
+            PlanNodeKind::Source => node.is_kept = true,
+            PlanNodeKind::Filter(parent) | PlanNodeKind::Map(parent) if !node.is_kept => self.keep(&parent),
+            PlanNodeKind::Asking(parents) => parents.iter().for_each(|parent| self.keep(parent)),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Result;
 use super::orders::{self, Sales, Shipment, euros};
-use super::shop::{GRACE, MINUTE, MinuteKey, PARTITIONS, Topics, minute_key};
+use super::shop::{GRACE, MINUTE, MinuteKey, PARTITIONS, ShopTopics, minute_key};
 use headwater::prelude::*;
 use headwater::{ReadRecord, TopicReader, partition_for};
 
@@ -54,7 +54,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    pub fn new(client: &Client, topics: &Topics) -> Result<Self> {
+    pub fn new(client: &Client, topics: &ShopTopics) -> Result<Self> {
         Ok(Self {
             shipments: client.reader(&topics.shipments)?,
             counts: client.reader(&topics.counts)?,

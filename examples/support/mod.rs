@@ -40,8 +40,8 @@ pub fn config() -> Result<Config> {
     Ok(config)
 }
 
-/// Creates a topic that keeps its records for ever: the examples' records have old timestamps, and
-/// a broker would delete them.
+/// Creates a topic that never deletes its records: the examples' records have old timestamps, and a
+/// broker would delete them.
 pub fn create_topic(client: &Client, name: &str, partitions: i32) -> Result {
     client.create_topic_with(name, partitions, &[("retention.ms", "-1")])?;
     Ok(())
@@ -55,24 +55,24 @@ fn logging() {
 }
 
 /// An application that runs beside the example's code.
-pub struct Running {
+pub struct RunningApp {
     pub status: StatusHandle,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<std::result::Result<(), AppError>>,
 }
 
 /// Starts an application; it runs until it is stopped, or until it fails.
-pub fn start(topology: Topology, config: &Config) -> Running {
+pub fn start(topology: Topology, config: &Config) -> RunningApp {
     let app = App::new(topology, config.clone());
     let (stop, stopped) = oneshot::channel();
     let status = app.status();
     let ended = tokio::spawn(app.run(async {
         let _ = stopped.await;
     }));
-    Running { status, stop, ended }
+    RunningApp { status, stop, ended }
 }
 
-impl Running {
+impl RunningApp {
     /// Stops gracefully; an error that ended the application earlier comes out here.
     pub async fn stop(self) -> Result {
         let _ = self.stop.send(());

@@ -19,7 +19,7 @@ pub fn minute_key(start: i64, category: &str) -> MinuteKey {
 }
 
 #[derive(Clone)]
-pub struct Topics {
+pub struct ShopTopics {
     pub orders: Topic<String, Order>,
     pub sales: Topic<String, Order>,
     pub shipments: Topic<String, Shipment>,
@@ -27,7 +27,7 @@ pub struct Topics {
     pub per_minute: Topic<MinuteKey, Sales>,
 }
 
-impl Topics {
+impl ShopTopics {
     pub fn create(client: &Client) -> Result<Self> {
         let topics = Self {
             orders: Topic::json("shop-orders"),
@@ -48,14 +48,14 @@ impl Topics {
 /// Places orders: each becomes an order event, keyed by customer, and a sale event, keyed by
 /// category.
 pub struct Generator {
-    topics: Topics,
+    topics: ShopTopics,
     writer: RecordWriter,
     pub next: u64,
 }
 
 impl Generator {
     /// Continues where the topics end: an order that a crash kept from one of them is placed first.
-    pub fn new(client: &Client, topics: &Topics) -> Result<Self> {
+    pub fn new(client: &Client, topics: &ShopTopics) -> Result<Self> {
         let ids = |topic: &Topic<String, Order>| -> Result<BTreeSet<u64>> {
             let placed = client.reader(topic)?.read_to_end()?;
             Ok(placed.into_iter().map(|read| read.record.value.id).collect())

@@ -6,7 +6,7 @@ use crate::tree::File;
 const SENTENCE_WORDS_MAX: usize = 35;
 
 /// Calques, and pronouns of persons for things.
-const FORBIDDEN: [&str; 24] = [
+pub(crate) const FORBIDDEN: [&str; 24] = [
     "anew",
     "but for",
     "goes by",

@@ -96,24 +96,24 @@ impl LogOptions {
     /// # Errors
     /// Another process has it open, it is damaged, or the disk fails.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<EmbeddedLog> {
-        let opened = Disk::open(directory.as_ref(), self.opening())?;
-        Ok(self.opened(opened))
+        let (disk, state) = Disk::open(directory.as_ref(), self.options())?;
+        Ok(self.opened(disk, state))
     }
 
     /// Opens a log on a storage of your own, for tests that lose or tear writes.
     pub fn open_on(self, storage: impl StorageBackend) -> Result<EmbeddedLog> {
-        let opened = Disk::open_on(storage, self.opening())?;
-        Ok(self.opened(opened))
+        let (disk, state) = Disk::open_on(storage, self.options())?;
+        Ok(self.opened(disk, state))
     }
 
-    fn opening(&self) -> DiskOptions {
+    fn options(&self) -> DiskOptions {
         let skip = self.damaged == Damaged::Skip;
         // What to leave out must be known before the first read.
         let verify = skip || self.verify == Verify::WhenOpened;
         DiskOptions { cache_bytes: self.cache_bytes, verify, skip }
     }
 
-    fn opened(self, (disk, state): (Disk, LogState)) -> EmbeddedLog {
+    fn opened(self, disk: Disk, state: LogState) -> EmbeddedLog {
         EmbeddedLog(Arc::new(SharedLog::new(state, self.clock, Some(disk), self.cache_bytes)))
     }
 }

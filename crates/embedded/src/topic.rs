@@ -26,7 +26,7 @@ pub(crate) struct TopicConfig {
     pub(crate) cleanup_policy: String,
     pub(crate) compact: bool,
     pub(crate) delete: bool,
-    /// `retention.ms`; −1 means for ever.
+    /// `retention.ms`; −1 means without limit.
     pub(crate) retention_ms: i64,
     /// `delete.retention.ms`: how long tombstones are kept.
     pub(crate) delete_retention_ms: i64,

@@ -136,7 +136,7 @@ fn child() {
             let before = DONE.load(Ordering::Relaxed);
             thread::sleep(PATIENCE);
             if DONE.load(Ordering::Relaxed) == before {
-                eprintln!("an image takes for ever");
+                eprintln!("an image takes too long");
                 std::process::abort();
             }
         }

@@ -1,4 +1,4 @@
-//! Records stay for ever unless the topic was created with a retention time. Expiry is logged.
+//! Records never expire unless the topic was created with a retention time. Expiry is logged.
 #![allow(clippy::unwrap_used)]
 
 mod support;

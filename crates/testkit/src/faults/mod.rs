@@ -7,7 +7,7 @@
 //! # fn example(log: std::sync::Arc<dyn headwater::spi::transport::Transport>) {
 //! let faults = Faults::new();
 //! let transport = faults.on(log);
-//! // The next commit happens, but nobody is told; the one after it is fenced.
+//! // The reply of the next commit is lost; the one after it is fenced.
 //! faults.next(Call::Commit, Fault::LostReply);
 //! faults.next(Call::Commit, Fault::Fails(ErrorKind::Fenced));
 //! # }

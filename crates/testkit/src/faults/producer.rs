@@ -11,7 +11,7 @@ use crate::lock::lock;
 
 pub(super) struct FaultyProducer {
     /// Shared with requests that are still in flight.
-    inner: Arc<Mutex<ProducerState>>,
+    inner: Arc<Mutex<InnerProducer>>,
     faults: Faults,
     /// Makes the second copy of an init request.
     again: Again,
@@ -20,14 +20,14 @@ pub(super) struct FaultyProducer {
 /// Makes another producer with the same identity.
 type Again = Arc<dyn Fn() -> Result<Box<dyn Producer>> + Send + Sync>;
 
-struct ProducerState {
+struct InnerProducer {
     producer: Box<dyn Producer>,
     witness: Option<Witness>,
     /// The part of the open transaction that the log has.
     transaction: Transaction,
 }
 
-impl ProducerState {
+impl InnerProducer {
     fn commit(&mut self, timeout: Duration) -> Result<()> {
         let committed = self.producer.commit(timeout);
         if let Some(witness) = &self.witness {
@@ -59,11 +59,11 @@ impl ProducerState {
 impl FaultyProducer {
     pub(super) fn new(producer: Box<dyn Producer>, again: Again, faults: Faults) -> Self {
         let witness = faults.witness();
-        let inner = ProducerState { producer, witness, transaction: Transaction::default() };
+        let inner = InnerProducer { producer, witness, transaction: Transaction::default() };
         Self { inner: Arc::new(Mutex::new(inner)), faults, again }
     }
 
-    fn inner(&self) -> MutexGuard<'_, ProducerState> {
+    fn inner(&self) -> MutexGuard<'_, InnerProducer> {
         lock(&self.inner)
     }
 

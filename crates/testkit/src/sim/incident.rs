@@ -15,7 +15,7 @@ pub enum Incident {
     Killed,
     /// An instance dies during a call to its disk.
     KilledAtDisk,
-    /// An instance freezes in the middle of a step.
+    /// An instance freezes during a step.
     StoodStill,
     /// An instance freezes for longer than its session lasts, and resumes.
     Zombie,

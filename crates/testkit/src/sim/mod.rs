@@ -1,11 +1,10 @@
 //! Whole applications in a simulated world: several instances with production workers on the
 //! embedded log, in virtual time, on one thread. The same seed gives the same run, to the byte.
 //!
-//! The seed decides what goes wrong and how often. Processes die in the middle of any step, freeze
-//! for longer than their session lasts, stop and start. Calls to the log fail, get lost, lose their
-//! replies, or arrive long after they were given up. The log is unavailable. A disk is full, or
-//! loses a random part of each table's unflushed batches. Time jumps. [`Incident`] has the whole
-//! list.
+//! The seed decides what goes wrong and how often. Processes die during any step, freeze for longer
+//! than their session lasts, stop and start. Calls to the log fail, get lost, lose their replies,
+//! or arrive long after they were given up. The log is unavailable. A disk is full, or loses a
+//! random part of each table's unflushed batches. Time jumps. [`Incident`] has the whole list.
 
 mod check;
 mod clock;

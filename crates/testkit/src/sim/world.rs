@@ -1,7 +1,7 @@
 //! The simulated world: a log, a clock, and instances with disks, which take turns on one thread.
 //!
 //! During one instance's call to the log, the others may go on for a while before it arrives. Then
-//! that instance is frozen in the middle of a step, like a process that is stopped or paged out.
+//! that instance is frozen during a step, like a process that is stopped or paged out.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -46,7 +46,7 @@ pub(super) struct SimulatedWorld {
     pub(super) inputs: Vec<Arc<str>>,
     /// The partition whose leader is unavailable, and until when.
     pub(super) away: Mutex<Option<(TopicPartition, i64)>>,
-    /// How many instances are frozen in the middle of a step.
+    /// How many instances are frozen during a step.
     pub(super) standing_still: AtomicUsize,
 }
 
@@ -166,7 +166,7 @@ impl SimulatedWorld {
     /// Gives one component of an instance its turn.
     pub(super) fn turn(&self, index: usize, component: usize) {
         let slot = &self.slots[index];
-        // Not while it is frozen in the middle of another turn.
+        // Not while it is frozen during another turn.
         if !self.is_running(index) {
             return;
         }
@@ -193,7 +193,7 @@ impl SimulatedWorld {
             }
             Ok(_) => {
                 drop(app);
-                self.died(index, "in the middle of a step");
+                self.died(index, "during a step");
             }
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();

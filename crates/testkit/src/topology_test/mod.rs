@@ -479,7 +479,7 @@ pub enum TestError {
     )]
     Unfinished(Vec<String>),
     /// Agents wake themselves repeatedly without any time passing, and make no progress.
-    #[error("agents wake themselves for ever: one of them loops without awaiting anything")]
+    #[error("agents wake themselves without end: one of them loops without awaiting anything")]
     Restless,
     /// The tokio runtime for the agents could not be created.
     #[error("the tokio runtime of the test: {0}")]
