@@ -47,7 +47,7 @@ advisories_reachable() {
 # What a registry would get. Without a trial build, which would compile everything native again.
 packages() {
   local package members=()
-  for package in "" -streams-core -state -runtime -embedded -kafka -testkit; do
+  for package in "" -streams-core -state -runtime -embedded -kafka-client -kafka -testkit; do
     members+=(-p "headwater$package")
   done
   step "packages" cargo package --quiet --offline --no-verify --allow-dirty "${members[@]}"

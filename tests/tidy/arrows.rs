@@ -4,12 +4,14 @@ use crate::tree::File;
 
 /// Each crate, and the workspace's crates that it may depend on. Tests (dev-dependencies) may use
 /// any.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("streams-core", &[]),
     ("state", &["streams-core"]),
     ("runtime", &["streams-core", "state"]),
     ("embedded", &["streams-core", "runtime"]),
-    ("kafka", &["streams-core", "runtime"]),
+    // Usable without the rest of Headwater.
+    ("kafka-client", &[]),
+    ("kafka", &["streams-core", "runtime", "kafka-client"]),
     // In users' dev-dependencies: it must pull no native library, so never `kafka`.
     ("testkit", &["streams-core", "state", "runtime", "embedded"]),
     ("headwater", &["streams-core", "state", "runtime", "embedded", "kafka", "testkit"]),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use kafka_client::Properties;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use runtime::Transactions;
@@ -132,27 +133,19 @@ impl KafkaConfig {
         &self.brokers
     }
 
-    /// What the user set for all clients, and for producers.
-    pub(crate) fn producer_properties(
-        &self,
-    ) -> (&BTreeMap<String, String>, &BTreeMap<String, String>) {
-        (&self.common, &self.producer)
+    /// What the user set for producers.
+    pub(crate) fn producer_properties(&self) -> Properties<'_> {
+        Properties { common: &self.common, own: &self.producer }
+    }
+
+    /// What the user set for consumers.
+    pub(crate) fn consumer_properties(&self) -> Properties<'_> {
+        Properties { common: &self.common, own: &self.consumer }
     }
 
     /// How large a record the user lets producers take, if they said so.
     pub(crate) fn record_bytes_max(&self) -> Option<usize> {
-        let set = self.producer.get(RECORD_BYTES_MAX).or_else(|| self.common.get(RECORD_BYTES_MAX));
-        set?.parse().ok()
-    }
-
-    /// What the user set for all clients.
-    pub(crate) fn common(&self) -> &BTreeMap<String, String> {
-        &self.common
-    }
-
-    /// What the user set for consumers.
-    pub(crate) fn consumer(&self) -> &BTreeMap<String, String> {
-        &self.consumer
+        self.producer_properties().get(RECORD_BYTES_MAX)?.parse().ok()
     }
 
     /// A client's configuration: defaults, then the user's properties; what must be as it is, is

@@ -1,7 +1,8 @@
 //! Apache Kafka as Headwater's transport: the only crate that links librdkafka.
 //!
-//! A small client of our own fetches, and carries transactions on brokers 4.0 and later. librdkafka
-//! is the group's member, and does the rest where our client does not know the user's properties.
+//! Our own client, `headwater-kafka-client`, fetches, and carries transactions on brokers 4.0 and
+//! later. librdkafka is the group's member, and does the rest where our client does not know the
+//! user's properties.
 //!
 //! The membership is of the classic protocol, `cooperative-sticky`; partitions of several topics
 //! are kept together by the runtime's lead topics. `unsafe` is where the C
@@ -9,9 +10,8 @@
 //! group metadata; each block says why it is sound.
 
 mod absence;
-mod access;
 mod admin;
-mod cluster;
+mod client;
 mod config;
 mod consumer;
 mod error;
@@ -20,9 +20,6 @@ mod headers;
 mod librdkafka;
 mod member;
 mod producer;
-mod pull;
-mod threads;
-mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,8 +30,7 @@ use runtime::transport::{
     Result, Transport,
 };
 
-use cluster::Cluster;
-use pull::PullSettings;
+use kafka_client::{FetchSettings, KafkaCluster, KafkaClusters};
 
 pub use config::{KafkaConfig, PropertyError};
 
@@ -42,23 +38,24 @@ pub use config::{KafkaConfig, PropertyError};
 #[derive(Clone)]
 pub struct KafkaTransport {
     config: Arc<KafkaConfig>,
-    clusters: cluster::Clusters,
+    clusters: KafkaClusters,
 }
 
 impl KafkaTransport {
     /// A transport to the cluster that `config` names.
     pub fn new(config: KafkaConfig) -> Self {
-        Self { config: Arc::new(config), clusters: cluster::Clusters::default() }
+        Self { config: Arc::new(config), clusters: KafkaClusters::default() }
     }
 }
 
 impl KafkaTransport {
-    /// What the client of our own needs to fetch; `None` if a property is librdkafka's alone.
-    fn pulling(&self, read_committed: bool) -> Option<(Arc<Cluster>, PullSettings)> {
-        match PullSettings::new(&self.config, read_committed) {
-            Ok(settings) => Some((self.clusters.get(&settings.access), settings)),
+    /// What our own client needs to fetch; `None` if a property is librdkafka's alone.
+    fn own_fetching(&self, read_committed: bool) -> Option<(Arc<KafkaCluster>, FetchSettings)> {
+        let properties = self.config.consumer_properties();
+        match FetchSettings::new(self.config.brokers(), properties, read_committed) {
+            Ok(settings) => Some((self.clusters.get(settings.connection()), settings)),
             Err(why) => {
-                tracing::info!(target: "headwater::kafka", why, "librdkafka fetches");
+                tracing::info!(target: "headwater::kafka", %why, "librdkafka fetches");
                 None
             }
         }
@@ -77,8 +74,8 @@ impl Transport for KafkaTransport {
     }
 
     fn member(&self, config: &MemberConfig) -> Result<Box<dyn Member>> {
-        let pulling = self.pulling(config.read_committed);
-        Ok(Box::new(member::KafkaMember::join(&self.config, config, pulling)?))
+        let own = self.own_fetching(config.read_committed);
+        Ok(Box::new(member::KafkaMember::join(&self.config, config, own)?))
     }
 
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
@@ -95,10 +92,10 @@ impl Transport for KafkaTransport {
     }
 
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {
-        match self.pulling(config.read_committed) {
+        match self.own_fetching(config.read_committed) {
             Some((cluster, settings)) => {
                 let bytes_max = config.fetch_bytes_max;
-                Ok(Box::new(pull::PullReader::new(cluster, settings, bytes_max)?))
+                Ok(Box::new(client::OwnReader::new(cluster, settings, bytes_max)?))
             }
             None => Ok(Box::new(librdkafka::KafkaReader::new(&self.config, config)?)),
         }

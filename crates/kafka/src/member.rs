@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kafka_client::{FetchSettings, KafkaCluster, MemoryShare};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
@@ -16,47 +17,46 @@ use runtime::transport::{
 use streams_core::TopicPartition;
 
 use crate::absence::Absence;
-use crate::cluster::Cluster;
+use crate::client::OwnFetcher;
 use crate::config::{KafkaConfig, Role};
 use crate::consumer::{Consumer, Context, Rebalance, is_all_down, list};
 use crate::error;
 use crate::group::KafkaGroup;
 use crate::librdkafka::{KafkaFetcher, Queue};
-use crate::pull::{PullFetcher, PullSettings, Share};
 
 pub(crate) struct KafkaMember {
     consumer: Arc<Consumer>,
     group: Arc<KafkaGroup>,
-    /// Who fetches, if it is not librdkafka.
-    pulling: Option<Pulling>,
+    /// What our own client fetches with, unless librdkafka fetches.
+    own_fetching: Option<OwnFetching>,
     absence: Absence,
     is_leaving: bool,
 }
 
-struct Pulling {
-    cluster: Arc<Cluster>,
-    settings: PullSettings,
-    share: Share,
+struct OwnFetching {
+    cluster: Arc<KafkaCluster>,
+    settings: FetchSettings,
+    share: MemoryShare,
 }
 
 impl KafkaMember {
     pub(crate) fn join(
         kafka: &KafkaConfig,
         config: &MemberConfig,
-        pulling: Option<(Arc<Cluster>, PullSettings)>,
+        own: Option<(Arc<KafkaCluster>, FetchSettings)>,
     ) -> Result<Self> {
         let failed = |error| error::plain(format!("joining the group {}", config.group_id), error);
-        let consumer: Consumer = client_config(kafka, config, pulling.is_some())
+        let consumer: Consumer = client_config(kafka, config, own.is_some())
             .create_with_context(Context::default())
             .map_err(failed)?;
         let topics: Vec<&str> = config.topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&topics).map_err(failed)?;
         let consumer = Arc::new(consumer);
         let group = Arc::new(KafkaGroup::new(Arc::clone(&consumer), Arc::clone(&config.group_id)));
-        let share = Share::new(config.fetch_bytes_max);
-        let pulling = pulling.map(|(cluster, settings)| Pulling { cluster, settings, share });
+        let share = MemoryShare::new(config.fetch_bytes_max);
+        let own_fetching = own.map(|(cluster, settings)| OwnFetching { cluster, settings, share });
         let absence = Absence::new(config.session_timeout);
-        Ok(Self { consumer, group, pulling, absence, is_leaving: false })
+        Ok(Self { consumer, group, own_fetching, absence, is_leaving: false })
     }
 
     /// An error if the client has been nobody for too long, although the brokers are there.
@@ -70,15 +70,15 @@ impl KafkaMember {
     }
 
     fn reaches_brokers(&self) -> bool {
-        let deadline = Instant::now() + REACHED;
-        self.pulling.as_ref().is_none_or(|pulling| pulling.cluster.features(deadline).is_ok())
+        let own = self.own_fetching.as_ref();
+        own.is_none_or(|own| own.cluster.transaction_version(REACHED).is_ok())
     }
 
     /// Makes librdkafka fetch the partitions that were assigned before, at once. It pauses all of
     /// them while a rebalance is answered, and what resumes them does not wake the thread that
     /// fetches: it may sleep on for a second. A request does wake it.
     fn wake_fetching(&self) {
-        if self.pulling.is_some() {
+        if self.own_fetching.is_some() {
             return;
         }
         let Ok(assigned) = self.consumer.assignment() else { return };
@@ -188,9 +188,9 @@ impl Member for KafkaMember {
     }
 
     fn fetcher(&self) -> Result<Box<dyn Fetcher>> {
-        match &self.pulling {
-            Some(Pulling { cluster, settings, share }) => {
-                Ok(Box::new(PullFetcher::new(cluster, settings.clone(), share.clone())?))
+        match &self.own_fetching {
+            Some(OwnFetching { cluster, settings, share }) => {
+                Ok(Box::new(OwnFetcher::new(cluster, settings.clone(), share.clone())?))
             }
             None => Ok(Box::new(KafkaFetcher::new(&self.consumer))),
         }

@@ -2,8 +2,9 @@
 //! says at that time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use kafka_client::{KafkaClusters, ProducerSettings};
 use runtime::Transactions;
 use runtime::transport::{
     ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, ProducerConfig, Result,
@@ -12,14 +13,13 @@ use runtime::transport::{
 use streams_core::TopicPartition;
 
 use super::LibrdkafkaProducer;
-use super::v2::{Settings, V2Producer};
-use crate::cluster::Clusters;
+use crate::client::{self, OwnProducer};
 use crate::config::KafkaConfig;
 
 /// A transactional producer that is chosen when it is initialized.
 pub(crate) struct Choice {
     kafka: Arc<KafkaConfig>,
-    clusters: Clusters,
+    clusters: KafkaClusters,
     config: ProducerConfig,
     /// How large a batch topics take.
     limits: Vec<(Arc<str>, usize)>,
@@ -27,24 +27,32 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(crate) fn new(kafka: Arc<KafkaConfig>, clusters: Clusters, config: ProducerConfig) -> Self {
+    pub(crate) fn new(
+        kafka: Arc<KafkaConfig>,
+        clusters: KafkaClusters,
+        config: ProducerConfig,
+    ) -> Self {
         Self { kafka, clusters, config, limits: Vec::new(), chosen: None }
     }
 
     fn choose(&self, timeout: Duration) -> Result<Box<dyn Producer>> {
-        let settings = match Settings::new(&self.kafka, &self.config) {
+        let settings = ProducerSettings::new(
+            self.kafka.brokers(),
+            self.kafka.producer_properties(),
+            self.config.transactional_id.as_deref().unwrap_or_default(),
+            self.config.transaction_timeout,
+            self.config.buffer_bytes_max,
+        );
+        let settings = match settings {
             Ok(settings) => settings,
-            Err(why) => return self.librdkafka(&why),
+            Err(why) => return self.librdkafka(&why.to_string()),
         };
-        let cluster = self.clusters.get(&settings.access);
-        let features = cluster.features(Instant::now() + timeout);
-        let features = features
-            .map_err(|error| super::v2::plain("asking for the cluster's features", error))?;
-        if features.transaction_version < 2 {
+        let cluster = self.clusters.get(settings.connection());
+        if cluster.transaction_version(timeout).map_err(client::error)? < 2 {
             return self.librdkafka("the cluster's transaction.version is below 2");
         }
         tracing::debug!(target: "headwater::kafka", "transactions go by the second protocol");
-        Ok(Box::new(V2Producer::new(cluster, settings)))
+        Ok(Box::new(OwnProducer::new(cluster, settings)))
     }
 
     fn librdkafka(&self, why: &str) -> Result<Box<dyn Producer>> {

@@ -2,15 +2,13 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `librdkafka.rs` | the first protocol of transactions, with any broker that knows them |
+//! | `choice.rs` | takes our own client wherever the cluster and the properties allow it |
 //! | `deliveries.rs` | what librdkafka reports of records that were sent |
-//! | `v2/` | the second one (KIP-890), with brokers 4.0 and later |
-//! | `choice.rs` | takes the second wherever the cluster and the properties allow it |
+//! | `librdkafka.rs` | the first protocol of transactions, with any broker that knows them |
 
 mod choice;
 mod deliveries;
 mod librdkafka;
-pub(crate) mod v2;
 
 pub(crate) use choice::Choice;
 pub(crate) use librdkafka::LibrdkafkaProducer;

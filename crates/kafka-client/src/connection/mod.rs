@@ -1,0 +1,211 @@
+//! A connection to one broker: requests and responses in turn.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `byte_stream.rs` | the bytes under a connection |
+//! | `deadline.rs` | how long a request and its response may take |
+//! | `error.rs` | why a request has no good response |
+
+mod byte_stream;
+mod deadline;
+mod error;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::protocol::{Api, Malformed, Read, RequestWriter, ResponseReader, VersionRange};
+use crate::requests::{ApiVersions, BrokerFeatures, sasl_authenticate, sasl_handshake};
+use crate::settings::ConnectionSettings;
+
+use byte_stream::{ByteStream, connect};
+use deadline::TransferDeadline;
+pub(crate) use error::RequestError;
+
+pub(crate) type Result<T> = std::result::Result<T, RequestError>;
+
+/// A connection. After an error it may only be used if the error
+/// [says so](RequestError::keeps_connection).
+pub(crate) struct Connection {
+    stream: ByteStream,
+    client_id: String,
+    correlation_id: i32,
+    /// The request that is written.
+    request: Vec<u8>,
+    /// The response that is read, followed by what is left of longer ones.
+    response: Vec<u8>,
+    versions: ApiVersions,
+    /// A quota was exceeded: the broker takes no request before this.
+    throttled_until: Option<Instant>,
+}
+
+/// More than any response here can have.
+pub(crate) const RESPONSE_MAX: usize = 64 << 20;
+/// Buffers that have become larger than this are not kept. Responses with records are large, one
+/// after the other.
+const KEPT: usize = 8 << 20;
+
+impl Connection {
+    /// Connects to `address` (`host:port`), and is authenticated, within `timeout`.
+    pub(crate) fn open(
+        address: &str,
+        settings: &ConnectionSettings,
+        timeout: Duration,
+    ) -> Result<Self> {
+        let deadline = Instant::now() + timeout;
+        let stream = ByteStream::Plain(connect(address, timeout)?);
+        let mut new = Self {
+            stream,
+            client_id: settings.client_id.clone(),
+            correlation_id: 0,
+            request: Vec::new(),
+            response: Vec::new(),
+            versions: ApiVersions::default(),
+            throttled_until: None,
+        };
+        new.versions = ApiVersions::call(&mut new, deadline)?;
+        if let Some(credentials) = &settings.credentials {
+            sasl_handshake(&mut new, deadline)?;
+            sasl_authenticate(&mut new, credentials, deadline)?;
+        }
+        Ok(new)
+    }
+
+    /// What the cluster says that it can do.
+    pub(crate) fn features(&self) -> BrokerFeatures {
+        self.versions.features()
+    }
+
+    /// The latest version of a request that both sides can speak, within `versions`.
+    pub(crate) fn version(&self, api: &Api, versions: VersionRange) -> Result<i16> {
+        let brokers = self.versions.of(api.key);
+        let ours = Api { versions, ..*api };
+        let version = brokers.and_then(|brokers| ours.common_version(brokers));
+        version.ok_or(RequestError::Unsupported { api: api.name, ours: versions, brokers })
+    }
+
+    /// Sends a request that `write` writes, and reads its response by `read`, in the latest version
+    /// that both sides can speak.
+    pub(crate) fn call<T>(
+        &mut self,
+        api: &Api,
+        deadline: Instant,
+        write: impl FnOnce(&mut RequestWriter),
+        read: impl FnOnce(&mut ResponseReader<'_>) -> Read<T>,
+    ) -> Result<T> {
+        let version = self.version(api, api.versions)?;
+        self.call_in(api, version, deadline, write, read)
+    }
+
+    /// As [`call`](Self::call), in this version.
+    pub(crate) fn call_in<T>(
+        &mut self,
+        api: &Api,
+        version: i16,
+        deadline: Instant,
+        write: impl FnOnce(&mut RequestWriter),
+        read: impl FnOnce(&mut ResponseReader<'_>) -> Read<T>,
+    ) -> Result<T> {
+        self.wait_for_quota(deadline)?;
+        self.correlation_id = self.correlation_id.wrapping_add(1);
+        let mut writer = RequestWriter {
+            bytes: std::mem::take(&mut self.request),
+            version,
+            is_flexible: api.is_flexible(version),
+        };
+        self.write_header(api, &mut writer);
+        write(&mut writer);
+        let length = (writer.bytes.len() - 4) as i32;
+        writer.bytes[..4].copy_from_slice(&length.to_be_bytes());
+        let mut transfer = TransferDeadline::until(deadline);
+        self.stream.write_all(&writer.bytes, &mut transfer)?;
+        self.request = writer.bytes;
+        let length = self.read_response(&mut transfer)?;
+        let is_flexible = api.is_flexible(version);
+        let mut reader = ResponseReader::new(&self.response[..length], version, is_flexible);
+        if reader.i32()? != self.correlation_id {
+            return Err(Malformed.into());
+        }
+        // Any client must be able to read the header of this one.
+        if api.key != ApiVersions::API.key {
+            reader.tags()?;
+        }
+        let response = read(&mut reader)?;
+        let throttle = Duration::from_millis(u64::try_from(reader.throttle_ms).unwrap_or(0));
+        self.throttled_until = (!throttle.is_zero()).then(|| Instant::now() + throttle);
+        for buffer in [&mut self.request, &mut self.response] {
+            if buffer.capacity() > KEPT {
+                *buffer = Vec::new();
+            }
+        }
+        Ok(response)
+    }
+
+    /// Since KIP-219 a broker that is over a quota answers at once, and then reads nothing more
+    /// from the connection for the time that it has said. A request that is sent before only
+    /// waits, and seems to be lost.
+    fn wait_for_quota(&mut self, deadline: Instant) -> Result<()> {
+        let Some(until) = self.throttled_until else { return Ok(()) };
+        let left = until.saturating_duration_since(Instant::now());
+        if until >= deadline {
+            return Err(RequestError::Throttled(left));
+        }
+        thread::sleep(left);
+        self.throttled_until = None;
+        Ok(())
+    }
+
+    fn write_header(&self, api: &Api, writer: &mut RequestWriter) {
+        writer.bytes.clear();
+        writer.i32(0); // the length, written last
+        writer.i16(api.key);
+        writer.i16(writer.version);
+        writer.i32(self.correlation_id);
+        // In all headers the client's name has a length of two bytes.
+        writer.i16(self.client_id.len() as i16);
+        writer.bytes.extend_from_slice(self.client_id.as_bytes());
+        writer.no_tags();
+    }
+
+    /// Reads a response, and returns how long it is.
+    fn read_response(&mut self, transfer: &mut TransferDeadline) -> Result<usize> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length, transfer)?;
+        let length = usize::try_from(i32::from_be_bytes(length)).map_err(|_| Malformed)?;
+        if length > RESPONSE_MAX {
+            return Err(RequestError::TooLarge(length));
+        }
+        let mut response = std::mem::take(&mut self.response);
+        if response.len() < length {
+            response.resize(length, 0);
+        }
+        self.stream.read_exact(&mut response[..length], transfer)?;
+        self.response = response;
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_response_that_is_too_large_is_an_error_that_stays() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        thread::spawn(move || {
+            let (mut other, _) = listener.accept().expect("connected");
+            other.read_exact(&mut [0; 4]).expect("a request");
+            // As a broker with TLS answers one who speaks without.
+            other.write_all(&[0x15, 3, 3, 0, 2, 2, 0x46]).expect("written");
+            thread::sleep(Duration::from_secs(1));
+        });
+        let settings = ConnectionSettings::plain("test");
+        let opened = Connection::open(&address, &settings, Duration::from_secs(5));
+        let error = opened.err().expect("refused");
+        assert!(matches!(error, RequestError::TooLarge(_)) && !error.is_retriable(), "{error}");
+        assert!(error.to_string().contains("(67108864)"), "{error}");
+    }
+}
