@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headwater::codec::Codec;
 use headwater::{Aggregated, Cogrouped, Table, TableGrouped, WindowAggregated, WindowGrouped};
-use headwater::{Windows, chain::Shared, window::Unmerged};
+use headwater::{Windows, chain::SharedReceiver, window::Unmerged};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -234,7 +234,7 @@ impl<'b> Build<'b> {
         &mut self,
         op: &Op,
         name: String,
-        grouped: WindowGrouped<'b, Key, Val, Shared<Key, Val>, W>,
+        grouped: WindowGrouped<'b, Key, Val, SharedReceiver<Key, Val>, W>,
         windows: AnyWindows,
     ) -> Result<(), CaseError> {
         let rows = counts_table(&name);

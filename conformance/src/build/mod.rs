@@ -13,7 +13,7 @@ pub mod windows;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use headwater::chain::{Chain, Shared};
+use headwater::chain::{Chain, SharedReceiver};
 use headwater::{Builder, Stream, Table, TableStream, Topology, Windowed};
 
 use crate::case::{Case, CaseError, Op};
@@ -52,7 +52,7 @@ pub enum CaseTable {
 }
 
 /// A stream of any chain.
-pub(crate) type AnyStream<'b> = Stream<'b, Key, Val, Shared<Key, Val>>;
+pub(crate) type AnyStream<'b> = Stream<'b, Key, Val, SharedReceiver<Key, Val>>;
 
 /// A stream, and whether its records may be in the wrong partition for their keys.
 #[derive(Clone)]

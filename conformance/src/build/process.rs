@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater::chain::Shared;
+use headwater::chain::SharedReceiver;
 use headwater::codec::Bytes;
 use headwater::{Process, ProcessContext, ProcessError, Record, Table, Timestamp};
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::case::{CaseError, Op};
 use crate::functions::ValueFunction;
 use crate::key::{Key, KeyCodec, Rec, Val};
 
-type Processor<'b> = Process<'b, Key, Val, Shared<Key, Val>, Key, Val>;
+type Processor<'b> = Process<'b, Key, Val, SharedReceiver<Key, Val>, Key, Val>;
 type Context<'a> = ProcessContext<'a, Key, Val>;
 
 impl<'b> Build<'b> {

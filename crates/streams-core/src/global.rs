@@ -48,7 +48,7 @@ pub struct GlobalSource {
     pub(crate) topic: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) policy: ErrorPolicy,
-    pub(crate) rows: Box<dyn Rows>,
+    pub(crate) rows: Box<dyn DecodeRow>,
     pub(crate) terms: StoredFormat,
 }
 
@@ -84,7 +84,7 @@ impl GlobalSource {
 pub type Row = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// From the bytes of a topic to those of a table.
-pub(crate) trait Rows: Send + Sync {
+pub(crate) trait DecodeRow: Send + Sync {
     fn row(&self, record: &RawRecord<'_>) -> Result<Row, Cause>;
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct TypedRows<K, V> {
     pub(crate) table: Table<K, V>,
 }
 
-impl<K: 'static, V: 'static> Rows for TypedRows<K, V> {
+impl<K: 'static, V: 'static> DecodeRow for TypedRows<K, V> {
     fn row(&self, record: &RawRecord<'_>) -> Result<Row, Cause> {
         let failed = |source| Cause::Encode { target: Arc::clone(&self.table.name), source };
         let key = self.topic.key.decode(record.key).map_err(Cause::DecodeKey)?;

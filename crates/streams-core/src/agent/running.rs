@@ -11,7 +11,7 @@ use super::AgentResult;
 use super::link::{Link, Queued, lock};
 use super::records::{Delivered, Inbox, queued};
 use crate::error::{BoxError, Cause, Failure, panic_text};
-use crate::intake::Intake;
+use crate::intake::RawChain;
 use crate::operators::{check_timestamp, decode};
 use crate::policy::Extractor;
 use crate::record::{Headers, RawRecord, Record, Timestamp};
@@ -99,7 +99,7 @@ pub(crate) trait Running: Send {
 /// Where an agent's records come from.
 pub(crate) enum RecordSource<K, V> {
     Topic { topic: Topic<K, V>, timestamps: Option<Extractor<K, V>> },
-    Stream(Arc<Intake<K, V>>),
+    Stream(Arc<RawChain<K, V>>),
 }
 
 impl<K, V> Clone for RecordSource<K, V> {

@@ -254,7 +254,8 @@ impl Graph {
         }
         let table = &mut self.tables[index];
         // A reader may have named it before, without knowing its layout.
-        (table.layout, table.types) = (layout, types);
+        table.layout = layout;
+        table.types = types;
         match &table.writer {
             Some(first) => {
                 let problem = format!("the table {name} has two writers: {first} and {writer}");

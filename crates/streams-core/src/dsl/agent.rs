@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::runner::{Agent, Runner};
-use crate::agent::{Access, AgentResult, Context, Declared, RecordSource, Records};
+use crate::agent::{AgentResult, Context, Declared, RecordSource, Records, TableUse};
 use crate::builder::{Builder, Types};
-use crate::intake::Intake;
+use crate::intake::RawChain;
 use crate::policy::Consumed;
 use crate::reader::WindowCell;
 use crate::state::changelog::Layout;
@@ -27,7 +27,7 @@ pub(crate) enum AgentSource<K, V> {
     /// Operators on a topic. Without an intake it was refused.
     Stream {
         topic: Arc<str>,
-        intake: Option<Intake<K, V>>,
+        intake: Option<RawChain<K, V>>,
         node: NodeId,
     },
 }
@@ -65,7 +65,7 @@ pub struct AgentBuilder<'b, K, V> {
     builder: &'b Builder,
     name: Arc<str>,
     from: AgentSource<K, V>,
-    tables: Vec<(Arc<str>, TableIndex, Access)>,
+    tables: Vec<(Arc<str>, TableIndex, TableUse)>,
     windows: Vec<(TableIndex, WindowCell)>,
     topics: Vec<Arc<str>>,
     limit: Option<Duration>,
@@ -116,7 +116,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             .builder
             .graph(|graph| graph.add_table(name, Layout::KeyValue, types, &writer, node));
         self.builder.expiring(index, table.ttl_ms, node, None);
-        self.tables.push((Arc::clone(name), index, Access::Write));
+        self.tables.push((Arc::clone(name), index, TableUse::Write));
         self
     }
 
@@ -132,7 +132,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             (index, WindowCell::clone(&graph.tables[index].kept_windows))
         });
         self.windows.push((index, windows));
-        self.tables.push((Arc::clone(&table.name), index, Access::Read));
+        self.tables.push((Arc::clone(&table.name), index, TableUse::Read));
         self
     }
 

@@ -25,7 +25,8 @@ impl Builder {
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
     /// let countries = Topic::<String, String>::new("countries");
-    /// let (orders, out) = (Topic::<u64, String>::new("orders"), Topic::<u64, String>::new("out"));
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let names = app.global_table(&countries, &Table::new("country-names"));
     /// let named = app.stream(&orders).join_global(&names, |_, code| code.clone(), |_, _, name| {
@@ -108,7 +109,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
     /// let countries = Topic::<String, String>::new("countries");
-    /// let (orders, out) = (Topic::<u64, String>::new("orders"), Topic::<u64, String>::new("out"));
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let names = app.global_table(&countries, &Table::new("country-names"));
     /// let code = |_: &u64, code: &String| code.clone();

@@ -291,7 +291,8 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// let mut test = TopologyTest::new(app.build()?);
     /// let bytes = |bytes: &[u8]| Some(bytes.into());
     /// for n in [7_i64, 8] {
-    ///     let (key, value) = (bytes(b"a"), bytes(&n.to_be_bytes()));
+    ///     let key = bytes(b"a");
+    ///     let value = bytes(&n.to_be_bytes());
     ///     test.queue_raw("numbers", 0, OwnedRecord { key, value, ..OwnedRecord::default() });
     /// }
     /// test.send(&numbers, "a".into(), 9)?; // all three in one commit

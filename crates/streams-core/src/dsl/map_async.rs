@@ -9,7 +9,7 @@ use crate::calls::{Async, Call, CallsRunner};
 use crate::chain::Chain;
 use crate::dsl::AgentBuilder;
 use crate::error::BoxError;
-use crate::intake::{Collect, Intake};
+use crate::intake::{Collect, RawChain};
 use crate::receive::Port;
 use crate::topology::{NodeId, NodeKind};
 
@@ -124,7 +124,7 @@ where
 
     /// The stream's operators for a reader of its own, and the topic; `None` is a problem of the
     /// topology.
-    pub(crate) fn into_intake(self, reader: &str) -> Option<(Arc<str>, Intake<K, V>)> {
+    pub(crate) fn into_intake(self, reader: &str) -> Option<(Arc<str>, RawChain<K, V>)> {
         let builder = self.builder;
         let node = self.node;
         let is_stateless = builder.graph(|graph| graph.is_stateless(node));
@@ -139,7 +139,7 @@ where
             ));
         }
         let (topic, chain) = found?;
-        Some((topic, Intake { chain, of: std::marker::PhantomData }))
+        Some((topic, RawChain { chain, of: std::marker::PhantomData }))
     }
 }
 

@@ -65,7 +65,7 @@ impl Windows for Sliding {
         if timestamp.saturating_add(self.difference_ms + self.terms.grace_ms) < time {
             return;
         }
-        let record = Arrival { windows: self, timestamp, near };
+        let record = SlidingPlacement { windows: self, timestamp, near };
         if timestamp < self.difference_ms {
             record.early(plan)
         } else {
@@ -111,13 +111,13 @@ impl Windows for Sliding {
 impl Unmerged for Sliding {}
 
 /// A record among the windows of its key that are near.
-struct Arrival<'a> {
+struct SlidingPlacement<'a> {
     windows: &'a Sliding,
     timestamp: Timestamp,
     near: &'a [Near],
 }
 
-impl Arrival<'_> {
+impl SlidingPlacement<'_> {
     fn has(&self, start: Timestamp) -> bool {
         self.near.iter().any(|near| near.window.start == start)
     }
@@ -131,7 +131,8 @@ impl Arrival<'_> {
         let mut has_left = false;
         for (index, near) in self.near.iter().enumerate() {
             if near.window.end < at {
-                (before, previous) = (Some(index), Some(near.latest));
+                before = Some(index);
+                previous = Some(near.latest);
             } else if near.window.end == at {
                 has_left = true;
                 previous = if near.latest < at { Some(near.latest) } else { previous };

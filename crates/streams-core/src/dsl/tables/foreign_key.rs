@@ -9,7 +9,7 @@ use crate::chain::Chain;
 use crate::codec::{Codec, Json, JsonValue};
 use crate::dsl::{SourceChain, Stream};
 use crate::operators::foreign_key::{
-    Answer, Ask, Join, Left, QuestionCodec, ReplyCodec, Right, Tell,
+    Answer, Join, Left, QuestionCodec, ReplyCodec, Right, SubscribeByForeignKey, Tell,
 };
 use crate::operators::{StoredRows, ToTable};
 use crate::policy::Consumed;
@@ -32,7 +32,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let orders = Topic::new("orders");
+    /// let names = Topic::new("names");
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
     /// let name = app.table(&names, &Table::<String, String>::new("name"));
@@ -67,7 +68,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let orders = Topic::new("orders");
+    /// let names = Topic::new("names");
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
     /// let name = app.table(&names, &Table::<String, String>::new("name"));
@@ -100,7 +102,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic, codec::Bytes};
-    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let orders = Topic::new("orders");
+    /// let names = Topic::new("names");
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
     /// let name = app.table(&names, &Table::<String, String>::new("name"));
@@ -133,7 +136,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic, codec::Bytes};
-    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let orders = Topic::new("orders");
+    /// let names = Topic::new("names");
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
     /// let name = app.table(&names, &Table::<String, String>::new("name"));
@@ -216,7 +220,12 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             reply: ReplyCodec(codec),
             answers,
         });
-        let ask = Ask { left: Arc::clone(&left), questions, to: Arc::clone(to), foreign_key };
+        let ask = SubscribeByForeignKey {
+            left: Arc::clone(&left),
+            questions,
+            to: Arc::clone(to),
+            foreign_key,
+        };
         self.changes.clone().connect(ask, builder);
         asked.chain.connect(Answer(Arc::clone(&right_side)), builder);
         right.changes.clone().connect(Tell(right_side), builder);

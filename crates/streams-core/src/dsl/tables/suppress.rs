@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::TableStream;
 use crate::builder::Types;
 use crate::chain::Chain;
-use crate::codec::{Changed, Codec, Held, Json, JsonValue};
+use crate::codec::{Changed, Codec, HeldChange, Json, JsonValue};
 use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
 use crate::state::changelog::Layout;
 use crate::window::millis;
@@ -157,11 +157,11 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             name,
             index,
             key: Arc::clone(&self.key),
-            value: Held(Changed(codec)),
+            value: HeldChange(Changed(codec)),
         });
         let rows = SuppressedRows { buffer: Arc::clone(&buffer), rows: Arc::clone(&self.rows) };
         let suppressed = self.next(node, Arc::new(rows));
-        let operator = Arc::new(operators::Suppress {
+        let operator = Arc::new(operators::SuppressedTable {
             buffer,
             clock,
             until,
