@@ -47,7 +47,7 @@ fn with_agent(retry: Retry, now: &Now) -> Topology {
     let consumed = Consumed::new().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
     let counted = Topic::<Option<String>, u64>::new("counted");
     let counts = Table::<Option<String>, u64>::new("counts");
-    let agent = app.agent("call", &input()).consumed(consumed).writes(&counts);
+    let agent = app.agent("call", consumed).writes(&counts);
     let now = Arc::clone(now);
     agent.sends(&output()).sends(&counted).run(move |mut calls: Records<_, Call>, cx: Context| {
         let now = Arc::clone(&now);
@@ -70,8 +70,8 @@ fn with_agent(retry: Retry, now: &Now) -> Topology {
 
 fn topology(retry: Retry) -> Topology {
     let app = Builder::new("t");
-    let consumed = Consumed::new().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
-    let stream = app.stream_with(&input(), consumed).shared();
+    let consumed = input().consumed().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
+    let stream = app.stream(consumed).shared();
     let numbers = stream.clone().filter(|key, _| key.is_some()).group_by_key();
     numbers.count(&Table::new("counts")).to(&Topic::new("counted"));
     stream

@@ -54,7 +54,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// `windows`, at the later of the two timestamps. Both streams must be partitioned alike.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
     ///     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
@@ -92,7 +93,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// alone at once.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
     ///     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
@@ -127,7 +129,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// [`left_join`](Stream::left_join) from both sides.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
     ///     /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");

@@ -35,7 +35,8 @@ where
     /// Counts the records of each key and window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
@@ -61,7 +62,8 @@ where
     /// Combines the values of each key and window; the first value stands for itself.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
@@ -95,7 +97,8 @@ where
     /// value to it.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
@@ -129,7 +132,9 @@ where
     /// [`aggregate`](WindowGrouped::aggregate) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::errors::ErrorPolicy;
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
@@ -169,7 +174,8 @@ where
     /// makes one aggregate of two, the first of which is the earlier one.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Session;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let clicks = Topic::<String, String>::new("clicks");
@@ -318,7 +324,8 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// Every change of a window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
@@ -343,7 +350,8 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// Sends every change to `topic`: short for `updates().to(topic)`.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
@@ -374,7 +382,8 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     /// largest in the window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let second = Duration::from_secs(1);
@@ -403,7 +412,8 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     /// of another.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Session;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let clicks = Topic::<String, i64>::new("clicks");

@@ -18,7 +18,7 @@ use crate::task_context::TaskContext;
 /// What a processor's function was not able to do. Any error becomes one by `?`.
 ///
 /// ```
-/// use headwater::ProcessError;
+/// use headwater::streams::ProcessError;
 /// fn parse(text: &str) -> Result<i64, ProcessError> {
 ///     if text.is_empty() {
 ///         return Err(ProcessError::new("nothing to parse"));
