@@ -73,7 +73,10 @@ fn a_struct_as_a_key() {
     assert!(error.contains("Repartition::new(name, key_codec, value_codec)"), "{error}");
     compiles(&STRUCT_KEY.replace(
         r#".group_by("by-town", |_, town| Place { town: town.clone() })"#,
-        r#".group_by(Repartition::new("t", Places, codec::Bytes), |_, town| Place { town: town.clone() })"#,
+        r#".group_by(
+            Repartition::new("by-town", Places, codec::Bytes),
+            |_, town| Place { town: town.clone() },
+        )"#,
     ));
 }
 

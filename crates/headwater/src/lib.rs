@@ -1,54 +1,98 @@
-//! Headwater: embedded stream processing. Typed topics, a DSL, agents and tables, exactly once; on
-//! Kafka, or on an embedded log with the same program.
+//! Embedded stream processing: typed topics, a DSL, async agents and tables, exactly once. The same
+//! program runs on Kafka and on a log inside your process.
+//!
+//! # A whole program
+//!
+//! It counts words. Paste it into a new crate and run it:
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use headwater::prelude::*;
 //!
-//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let words = Topic::<String, String>::new("words");
-//! let counts = Topic::<String, u64>::json("counts");
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let words = Topic::<String, String>::new("words");
+//!     let counts = Topic::<String, u64>::json("counts");
 //!
-//! let app = Builder::new("word-count");
-//! app.stream(&words)
-//!     .group_by("by-word", |_, word| word.to_lowercase())
-//!     .count(&Table::new("words-seen"))
-//!     .to(&counts);
+//!     // Describe: nothing runs yet.
+//!     let app = Builder::new("word-count");
+//!     app.stream(&words)
+//!         .group_by("by-word", |_, word| word.to_lowercase())
+//!         .count(&Table::new("words-seen"))
+//!         .to(&counts);
+//!     let topology = app.build()?;
 //!
-//! let config = Config { broker: "embedded:".to_owned(), ..Config::default() };
-//! # let client = headwater::client(&config)?;
-//! # client.create_topic("words", 1)?;
-//! # client.create_topic("counts", 1)?;
-//! let app = App::new(app.build()?, config);
-//! app.run(async { /* until Ctrl-C: shutdown_signal().await */ }).await?;
-//! # Ok(()) }
+//!     // Run: on a log in this process. `kafka://host:port` is a cluster.
+//!     let config = Config { broker: "embedded:".to_owned(), ..Config::default() };
+//!     let client = headwater::client(&config)?;
+//!     client.create_topic("words", 4)?;
+//!     client.create_topic("counts", 4)?;
+//!     let app = App::new(topology, config);
+//!     let running = tokio::spawn(app.run(tokio::time::sleep(Duration::from_secs(2))));
+//!
+//!     // Feed it, and see what came out.
+//!     let mut writer = client.writer()?;
+//!     for (second, word) in "To be or not to be".split(' ').enumerate() {
+//!         writer.send(&words, &"hamlet".to_owned(), &word.to_owned(), second as i64 * 1000)?;
+//!     }
+//!     writer.flush()?;
+//!
+//!     running.await??;
+//!     let counted = client.reader(&counts)?.read_to_end()?;
+//!     assert_eq!(counted.len(), 6);
+//!     Ok(())
+//! }
 //! ```
 //!
-//! It is not on a registry yet. In `Cargo.toml`, depend on its path or on your repository of it:
+//! Headwater is not on a registry yet. Depend on its path, or on your repository of it:
 //!
 //! ```toml
 //! [dependencies]
-//! headwater = { path = "../headwater" }
-//! # Or, with no C or C++ to compile, on the embedded log alone:
-//! # headwater = { path = "../headwater", default-features = false, features = ["embedded"] }
+//! headwater = { path = "../headwater/crates/headwater" }
+//! # For the embedded log alone, with no C or C++ to compile, add to it:
+//! # default-features = false, features = ["embedded"]
 //! serde = { version = "1", features = ["derive"] }
-//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread", "time"] }
 //!
 //! [dev-dependencies]
 //! headwater-testkit = { path = "../headwater/crates/testkit" }
 //! ```
 //!
-//! The [`guide`] has a [tutorial](guide::tutorial) and explains [concepts](guide::concepts),
-//! [time](guide::time), [windows](guide::windows), [joins](guide::joins), [state](guide::state) and
-//! [exactly once](guide::exactly_once).
+//! # Concepts
 //!
-//! | to | start with |
+//! * A [`Topic`] is a name with the types of its keys and values. Codecs turn them into bytes.
+//! * A [`Builder`] describes an application: streams of records, operators, tables, agents. Its
+//!   `build()` checks the description and returns a [`Topology`].
+//! * A topology runs as one *task* for each partition of its inputs. A task has its own part of
+//!   each table. Start the program several times, and the tasks are shared among the instances.
+//! * A *commit* is one transaction with everything a task has done: outputs, table changes and
+//!   input offsets. So each record has its effects exactly once, whatever crashes.
+//! * A [`Table`] is kept in memory or in RocksDB, with a changelog in the log. An instance that
+//!   takes over a task restores its tables from there.
+//! * *Event time* is the time in the records. It decides which window a record belongs to and when
+//!   a window is complete.
+//!
+//! The [`guide`] explains each of them: start with the [tutorial](guide::tutorial) or with
+//! [concepts](guide::concepts).
+//!
+//! # Where to go next
+//!
+//! | to | see |
 //! |---|---|
-//! | describe an application | [`Builder`], [`Stream`], [`Grouped`], [`TableStream`] |
-//! | write a processor of your own | [`Stream::process`], [`agent`] |
+//! | read and write topics, set how they are consumed | [`topics`], [`codec`] |
+//! | map, filter, group, repartition; write a processor | [`streams`] |
+//! | count and sum by time | [`windows`], [`guide::windows`] |
+//! | join streams and tables | [`joins`], [`guide::joins`] |
+//! | keep state | [`tables`], [`guide::state`] |
+//! | call services, write `async` functions | [`agents`], [`guide::async_work`] |
 //! | do something at an interval or by the calendar | [`Builder::every`], [`Builder::cron`] |
-//! | run it | [`App`], [`Config`], [`StatusHandle`] |
-//! | feed it, and see what came out | [`client`], [`Client`] |
-//! | test it | `TopologyTest` and `Simulation` in `headwater-testkit` |
+//! | decide what happens to bad records | [`errors`], [`guide::retries`] |
+//! | configure and watch an application | [`config`], [`status`] |
+//! | create, feed and read topics from outside | [`client()`], [`mod@client`] |
+//! | test without a broker | `TopologyTest` and `Simulation` in the crate `headwater-testkit` |
+//! | write an operator, a store or a transport | [`operators`], [`spi`] |
+//! | come from Kafka Streams or Faust | [`guide::coming_from`] |
 
 mod app;
 mod connect;

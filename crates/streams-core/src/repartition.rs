@@ -36,7 +36,7 @@ pub struct Repartition<K, V> {
 
 impl<K: 'static, V: 'static> Repartition<K, V> {
     /// The repartition topic `{application id}-{name}-repartition`.
-    pub fn new(name: impl Into<Arc<str>>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
+    pub fn new(name: &str, key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self { name: name.into(), key: Arc::new(key), value: Arc::new(value) }
     }
 }
@@ -55,6 +55,12 @@ pub trait IntoRepartition<K, V> {
 impl<K: NaturalKey, V: JsonValue> IntoRepartition<K, V> for &str {
     fn into_repartition(self) -> Repartition<K, V> {
         Repartition { name: self.into(), key: K::codec(), value: Arc::new(Json) }
+    }
+}
+
+impl<K: NaturalKey, V: JsonValue> IntoRepartition<K, V> for &String {
+    fn into_repartition(self) -> Repartition<K, V> {
+        self.as_str().into_repartition()
     }
 }
 

@@ -12,8 +12,8 @@ use super::Natural;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` needs a codec to be a key here",
     label = "no natural bytes are known for `{Self}`",
-    note = "say how it is written: `Repartition::new(name, key_codec, value_codec)` in place of the \
-            name of a grouping or a repartition, `Topic::with` and `Table::with` of `new` and \
+    note = "say how it is written: `Repartition::new(name, key_codec, value_codec)` in place of \
+            the name of a grouping or a repartition, `Topic::with` and `Table::with` of `new` and \
             `json`, `JoinBuffers::with` of `JoinBuffers::json`",
     note = "`headwater::codec::Json` is a codec for whatever implements serde's traits"
 )]

@@ -40,11 +40,11 @@ where
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.count(&Table::new("seen")).to(&counts);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -67,11 +67,11 @@ where
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let largest = Topic::<_, i64>::with("largest", TimeWindowed::<String>::of(second), Text);
+    /// let largest = Topic::<_, i64>::with("largest", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.reduce(&Table::new("largest"), i64::max).to(&largest);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -102,11 +102,11 @@ where
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(second), Text);
+    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.aggregate(&Table::new("sums"), || 0, |sum, _, n| *sum += n).to(&sums);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -138,11 +138,11 @@ where
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(second), Text);
+    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// app.on_error(ErrorPolicy::Skip);
     /// let add = |sum: &mut i64, _: &String, n: i64| {
     ///     *sum = sum.checked_add(n).ok_or("the sum is too large")?;
@@ -328,11 +328,11 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, u64>::new("out");
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// let counts = windowed.count(&Table::new("seen")).updates();
     /// counts.map(|window, count| (format!("{}@{}", window.key, window.start), count)).to(&out);
     ///
@@ -355,11 +355,11 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.count(&Table::new("seen")).to(&counts);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -386,11 +386,11 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, u64>::new("out");
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// let counts = windowed.count(&Table::new("seen")).closed();
     /// counts.map(|window, count| (format!("{}@{}", window.key, window.start), count)).to(&out);
     ///

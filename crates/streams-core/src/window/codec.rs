@@ -183,6 +183,8 @@ impl<K: 'static> Codec<Windowed<K>> for ChangelogKey<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::window::Tumbling;
 
