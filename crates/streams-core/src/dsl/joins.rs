@@ -57,7 +57,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// use headwater::{Builder, Record, Topic};
     /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -96,7 +97,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// use headwater::{Builder, Record, Topic};
     /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -132,7 +134,8 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// use headwater::{Builder, Record, Topic};
     /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
