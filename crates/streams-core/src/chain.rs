@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
-pub use crate::receive::{Operator, Port, Receive, Shared};
+pub use crate::receive::{Operator, Port, Receive, SharedReceiver};
 
 /// Operators in a row, not yet connected to what comes behind them.
 pub trait Chain: Sized {
@@ -72,7 +72,7 @@ impl<K: 'static, V: 'static> Chain for Port<K, V> {
     }
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> Chain for Shared<K, V> {
+impl<K: Clone + 'static, V: Clone + 'static> Chain for SharedReceiver<K, V> {
     type Key = K;
     type Value = V;
 
@@ -83,8 +83,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Chain for Shared<K, V> {
 
 impl Builder {
     /// A place with any number of receivers, for a stream or table that is used more than once.
-    pub(crate) fn shared_port<K: 'static, V: 'static>(&self) -> Shared<K, V> {
-        let shared = Shared::new();
+    pub(crate) fn shared_port<K: 'static, V: 'static>(&self) -> SharedReceiver<K, V> {
+        let shared = SharedReceiver::new();
         let to_freeze = shared.clone();
         self.at_freeze(move || to_freeze.freeze());
         shared

@@ -28,7 +28,8 @@ pub(crate) struct Portion {
 impl Portion {
     /// Begins another one of so many entries, at least one, when `bytes` are to be sent already.
     pub(crate) fn begin(&mut self, entries: usize, bytes: usize) {
-        (self.left, self.until_bytes) = (entries.max(1), bytes.saturating_add(BYTES_MAX));
+        self.left = entries.max(1);
+        self.until_bytes = bytes.saturating_add(BYTES_MAX);
     }
 
     /// Entries that may still be done.

@@ -15,12 +15,12 @@ pub struct Effects {
     bytes: Vec<u8>,
     produced: Vec<Produced>,
     headers: Vec<Headers>,
-    topics: Vec<Known>,
+    topics: Vec<SinkTopic>,
 }
 
 /// A topic that was sent to.
 #[derive(Debug)]
-struct Known {
+struct SinkTopic {
     name: Arc<str>,
     /// What it takes, once somebody has asked.
     limits: Option<RecordLimits>,
@@ -221,7 +221,7 @@ impl Effects {
         index.unwrap_or_else(|| {
             let name = Arc::clone(topic);
             let quick = Quick::default();
-            self.topics.push(Known { name, limits: None, quick });
+            self.topics.push(SinkTopic { name, limits: None, quick });
             self.topics.len() - 1
         }) as u32
     }
@@ -268,7 +268,7 @@ impl Effects {
     }
 }
 
-impl Known {
+impl SinkTopic {
     fn limits(&mut self, of: &dyn TopicLimits) -> RecordLimits {
         self.limits = self.limits.or_else(|| of.of(&self.name));
         self.limits.unwrap_or_default()

@@ -29,12 +29,12 @@ impl<K: Send + 'static, V: Send + 'static> Receive<K, V> for Collect<K, V> {
 }
 
 /// Such a chain, from the topic's bytes on.
-pub(crate) struct Intake<K, V> {
+pub(crate) struct RawChain<K, V> {
     pub(crate) chain: Box<dyn ReceiveRaw>,
     pub(crate) of: PhantomData<fn() -> (K, V)>,
 }
 
-impl<K: Send + 'static, V: Send + 'static> Intake<K, V> {
+impl<K: Send + 'static, V: Send + 'static> RawChain<K, V> {
     /// What the operators make of a record.
     pub(crate) fn take_in(
         &self,

@@ -58,7 +58,8 @@ impl Interval {
             return false;
         }
         let over = since % self.every_ms;
-        (*anchor, *last) = (now.elapsed_ms - over, now.date - over);
+        *anchor = now.elapsed_ms - over;
+        *last = now.date - over;
         true
     }
 }
@@ -89,18 +90,23 @@ mod tests {
             let mut since_max = every_ms;
             for (on, off, what) in steps {
                 now = Moment { date: now.date + on, elapsed_ms: now.elapsed_ms + on };
-                (all, since) = (all + on, since + on);
+                all += on;
+                since += on;
                 if what == 0 {
                     now.date += off;
                 } else if what == 1 {
                     // On another machine, with another date.
                     now = Moment { date: now.date + off, elapsed_ms: off };
                     anchor = interval.resume(&mut last, now);
-                    (since, since_max, lives) = (0, 2 * every_ms, lives + 1);
+                    since = 0;
+                    since_max = 2 * every_ms;
+                    lives += 1;
                 }
                 if interval.passes(&mut anchor, &mut last, now) {
                     prop_assert!((0..every_ms).contains(&(now.date - last)));
-                    (since, since_max, times) = (0, every_ms, times + 1);
+                    since = 0;
+                    since_max = every_ms;
+                    times += 1;
                 }
                 prop_assert!(since < since_max, "{} ms", since);
             }

@@ -60,7 +60,7 @@ impl<K: 'static, V: 'static> Receive<K, V> for Port<K, V> {
 }
 
 /// A place in the topology with any number of receivers, each of which gets every record.
-pub struct Shared<K, V>(Arc<Fanout<K, V>>);
+pub struct SharedReceiver<K, V>(Arc<Fanout<K, V>>);
 
 struct Fanout<K, V> {
     /// Filled while the topology is built, emptied when it is frozen.
@@ -68,13 +68,13 @@ struct Fanout<K, V> {
     frozen: OnceLock<Box<[Box<dyn Receive<K, V>>]>>,
 }
 
-impl<K, V> Clone for Shared<K, V> {
+impl<K, V> Clone for SharedReceiver<K, V> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K: 'static, V: 'static> Shared<K, V> {
+impl<K: 'static, V: 'static> SharedReceiver<K, V> {
     /// Without receivers. They are reached once it is [frozen](Self::freeze).
     pub(crate) fn new() -> Self {
         Self(Arc::new(Fanout { building: Mutex::new(Vec::new()), frozen: OnceLock::new() }))
@@ -93,7 +93,7 @@ impl<K: 'static, V: 'static> Shared<K, V> {
     }
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> Receive<K, V> for Shared<K, V> {
+impl<K: Clone + 'static, V: Clone + 'static> Receive<K, V> for SharedReceiver<K, V> {
     fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure> {
         let Some((last, others)) = self.0.frozen.get().and_then(|all| all.split_last()) else {
             return Ok(());

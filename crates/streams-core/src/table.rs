@@ -76,7 +76,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// use headwater::prelude::*;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let (payments, once) = (Topic::<String, i64>::new("payments"), Topic::new("once"));
+    /// let payments = Topic::<String, i64>::new("payments");
+    /// let once = Topic::new("once");
     /// let seen = Table::<String, i64>::new("seen").ttl(Duration::from_secs(600));
     /// let app = Builder::new("example");
     /// let table = seen.clone();

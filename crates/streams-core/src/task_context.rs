@@ -97,7 +97,8 @@ impl TaskContext {
     }
 
     pub(crate) fn set_moment(&mut self, now: Moment) {
-        (self.now, self.elapsed) = (now.date, now.elapsed_ms);
+        self.now = now.date;
+        self.elapsed = now.elapsed_ms;
     }
 
     /// Sends a typed record. One that its topic would refuse is an error of the record in hand: the

@@ -271,14 +271,16 @@ mod tests {
                     now = at(now.date + off, off);
                     let Ticking { last, done, .. } = ticking;
                     ticking = Ticking::resume(&schedule, Some(last), Some(done), now);
-                    (since, since_max) = (0, 2 * every);
+                    since = 0;
+                    since_max = 2 * every;
                 }
                 let times = due(&mut ticking, &schedule, Missed::One, now);
                 prop_assert!(times.len() <= 1);
                 if let Some(time) = times.first() {
                     prop_assert!(*time > last, "{time} after {last}");
                     last = *time;
-                    (since, since_max) = (0, every);
+                    since = 0;
+                    since_max = every;
                     // What is over of this interval.
                     since += (now.elapsed_ms + ticking.offset - ticking.done).rem_euclid(every);
                 }

@@ -138,7 +138,8 @@ proptest! {
                 if setting.is_closed { closes } else { is_new }
             });
             prop_assert_eq!(found, expected, "at step {}", step);
-            (before, time) = (after, now);
+            before = after;
+            time = now;
         }
         if setting.keeps_all {
             let kept = test.table_windows(&table(), &setting.windows()).expect("reads");

@@ -5,9 +5,7 @@ mod mishaps;
 
 use std::time::Duration;
 
-use headwater_streams_core::{
-    Builder, Consumed, JoinBuffers, JoinWindows, Record, Topic, Topology,
-};
+use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic, Topology};
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
@@ -55,8 +53,9 @@ fn topology(bounds: Bounds) -> Topology {
     let windows = windows.grace(millis(bounds.grace));
     let buffers = JoinBuffers::json("joined");
     let stream = |name| {
-        let by_value = Consumed::new().timestamps(|record: &Record<Key, Several>| record.value.0);
-        app.stream_with(&topic(name), by_value).flat_map_values(|value: Several| value.1)
+        let by_value =
+            topic(name).consumed().timestamps(|record: &Record<Key, Several>| record.value.0);
+        app.stream(by_value).flat_map_values(|value: Several| value.1)
     };
     let left = stream("left");
     let right = stream("right");
@@ -97,7 +96,7 @@ impl Model {
         if is_left { self.bounds.after } else { self.bounds.before }
     }
 
-    fn alone((arrival, number): (Arrival, i64)) -> Out {
+    fn alone(arrival: Arrival, number: i64) -> Out {
         let pair = if arrival.is_left { (Some(number), None) } else { (None, Some(number)) };
         (arrival.key, arrival.at, pair)
     }
@@ -108,7 +107,7 @@ impl Model {
         let Arrival { is_left, key, at, .. } = arrival;
         if key == 0 {
             let is_sent = self.is_result_alone(is_left);
-            return Vec::from_iter(is_sent.then(|| Self::alone((arrival, number))));
+            return Vec::from_iter(is_sent.then(|| Self::alone(arrival, number)));
         }
         let mut out = if at == self.time { self.over() } else { Vec::new() };
         let kept_from = |is_left: bool| {
@@ -136,7 +135,7 @@ impl Model {
         }
         if partners.is_empty() && self.is_result_alone(is_left) {
             if to + self.bounds.grace < self.time {
-                out.push(Self::alone((arrival, number)));
+                out.push(Self::alone(arrival, number));
             } else {
                 self.waiting.push(self.all.len() - 1);
             }
@@ -153,7 +152,7 @@ impl Model {
         let mut over: Vec<_> = over.into_iter().map(|index: usize| self.all[index]).collect();
         self.waiting = waiting;
         over.sort_by_key(|(one, _)| (one.at, !one.is_left));
-        over.into_iter().map(Self::alone).collect()
+        over.into_iter().map(|(arrival, number)| Self::alone(arrival, number)).collect()
     }
 }
 

@@ -178,7 +178,8 @@ impl Model {
         let mut value = value;
         let mut at = at;
         if let (Writer::Sum, Some((sum, written))) = (self.writer, self.rows.get(key)) {
-            (value, at) = (value.map(|n| n + sum), at.max(*written));
+            value = value.map(|n| n + sum);
+            at = at.max(*written);
         }
         match value {
             Some(BROKEN) => return None,

@@ -260,7 +260,8 @@ fn sums() -> Topic<String, i64> {
 fn counted(policy: ErrorPolicy) -> Topology {
     let app = Builder::new("t");
     app.on_error(policy);
-    let (count, table) = (Table::<String, i64>::new("count"), Table::new("count"));
+    let count = Table::<String, i64>::new("count");
+    let table = Table::new("count");
     app.every("beat", SECOND)
         .process::<String, i64>("counting")
         .table(&count)

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::link::{Link, State};
+use super::link::{Link, LinkState};
 use super::rows_read::{Noted, RowsRead};
 use crate::error::Failure;
 use crate::operators::table_rows::set_row;
@@ -28,7 +28,7 @@ pub struct Context {
 /// What the agent's builder declared, so that the topology could be checked.
 pub(crate) struct Declared {
     pub(crate) agent: Arc<str>,
-    pub(crate) tables: Vec<(Arc<str>, TableIndex, Access)>,
+    pub(crate) tables: Vec<(Arc<str>, TableIndex, TableUse)>,
     /// Of the tables that it reads.
     pub(crate) windows: Vec<(TableIndex, WindowCell)>,
     pub(crate) topics: Vec<Arc<str>>,
@@ -41,13 +41,13 @@ impl Declared {
     }
 
     fn writes(&self, table: TableIndex) -> bool {
-        self.tables.iter().any(|(_, index, access)| *index == table && *access == Access::Write)
+        self.tables.iter().any(|(_, index, access)| *index == table && *access == TableUse::Write)
     }
 }
 
 /// What an agent may do with a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum TableUse {
     Read,
     Write,
 }
@@ -136,7 +136,7 @@ impl Context {
         })
     }
 
-    /// Access to a table that was declared with `writes` or `reads`.
+    /// TableUse to a table that was declared with `writes` or `reads`.
     pub fn table<K: 'static, V: 'static>(&self, table: &Table<K, V>) -> TableAccess<'_, K, V> {
         TableAccess { context: self, table: table.clone(), of: PhantomData }
     }
@@ -159,7 +159,7 @@ impl Context {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use headwater::agent::{AgentResult, Context, Records};
+    /// use headwater::agents::{AgentResult, Context, Records};
     ///
     /// async fn write(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
     ///     loop {
@@ -172,7 +172,7 @@ impl Context {
     /// # let app = headwater::Builder::new("writer");
     /// # app.agent("write", &headwater::Topic::new("orders")).run(write);
     /// # app.build()?;
-    /// # Ok::<(), headwater::BuildError>(())
+    /// # Ok::<(), headwater::errors::BuildError>(())
     /// ```
     pub fn ids(&self) -> Result<Vec<RecordId>, AgentError> {
         let last = self.id()?;
@@ -223,7 +223,7 @@ impl Context {
         }
         let mut state = self.link.state();
         let is_kept = state.is_kept();
-        let State { cx, read, .. } = &mut *state;
+        let LinkState { cx, read, .. } = &mut *state;
         let Some(cx) = cx.as_mut() else {
             return Err(AgentError::Outside { agent: agent() });
         };
@@ -231,13 +231,13 @@ impl Context {
             .map_err(|failure| AgentError::Failed { agent: agent(), cause: cx.told(failure) })
     }
 
-    fn index(&self, table: &Arc<str>, access: Access) -> Result<TableIndex, AgentError> {
+    fn index(&self, table: &Arc<str>, access: TableUse) -> Result<TableIndex, AgentError> {
         let declared = self.declared.tables.iter().find(|(name, _, declared)| {
-            name == table && (*declared == Access::Write || access == Access::Read)
+            name == table && (*declared == TableUse::Write || access == TableUse::Read)
         });
         let (verb, declare) = match access {
-            Access::Read => ("reads", "reads"),
-            Access::Write => ("writes", "writes"),
+            TableUse::Read => ("reads", "reads"),
+            TableUse::Write => ("writes", "writes"),
         };
         let agent = Arc::clone(&self.declared.agent);
         let table = Arc::clone(table);
@@ -266,7 +266,7 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
     }
 
     pub(super) fn read_index(&self) -> Result<TableIndex, AgentError> {
-        self.context.index(&self.table.name, Access::Read)
+        self.context.index(&self.table.name, TableUse::Read)
     }
 
     /// The table's number, if it has rows: windows are asked for otherwise.
@@ -290,13 +290,13 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
 
     /// Sets the value of `key`; a value that encodes to null deletes it.
     pub fn put(&self, key: &K, value: &V) -> Result<(), AgentError> {
-        let index = self.context.index(&self.table.name, Access::Write)?;
+        let index = self.context.index(&self.table.name, TableUse::Write)?;
         self.set(index, key, Some(value))
     }
 
     /// Deletes `key`.
     pub fn delete(&self, key: &K) -> Result<(), AgentError> {
-        let index = self.context.index(&self.table.name, Access::Write)?;
+        let index = self.context.index(&self.table.name, TableUse::Write)?;
         self.set(index, key, None)
     }
 

@@ -36,12 +36,12 @@ pub(crate) enum Acknowledged {
     /// It is the task's.
     Done,
     /// It is kept for somebody who puts it in order.
-    Kept,
+    FinishedWork,
 }
 
 /// What one of several futures of an agent has finished.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct FinishedWork {
     /// How many of the records that it was given.
     pub(crate) records: usize,
     pub(crate) sent: Effects,
@@ -50,7 +50,7 @@ pub(crate) struct Kept {
     pub(crate) read: RowsRead,
 }
 
-impl Kept {
+impl FinishedWork {
     fn is_empty(&self) -> bool {
         self.records == 0 && self.sent.is_empty() && self.written.is_empty()
     }
@@ -74,11 +74,11 @@ pub(crate) struct Queued {
 
 /// What a task and an agent say to each other.
 pub(crate) struct Link {
-    state: Mutex<State>,
+    state: Mutex<LinkState>,
     pub(crate) wakeup: Arc<Wakeup>,
 }
 
-pub(crate) struct State {
+pub(crate) struct LinkState {
     /// The task's context, while the agent is polled.
     pub(crate) cx: Option<Box<TaskContext>>,
     /// Set while a `next()` or `take()` is alive and has nothing to give.
@@ -115,12 +115,12 @@ pub(crate) struct State {
     /// Its records were asked for by something that is not the agent.
     pub(crate) asked_from_outside: bool,
     /// What was acknowledged, where somebody else has to put it in order.
-    kept: Option<Vec<Kept>>,
+    kept: Option<Vec<FinishedWork>>,
 }
 
 impl Link {
     pub(crate) fn new(task: &StartedFor, acknowledged: Acknowledged) -> Arc<Self> {
-        let state = State {
+        let state = LinkState {
             cx: None,
             waiting: None,
             waiter: None,
@@ -139,12 +139,12 @@ impl Link {
             read: RowsRead::default(),
             now: 0,
             asked_from_outside: false,
-            kept: (acknowledged == Acknowledged::Kept).then(Vec::new),
+            kept: (acknowledged == Acknowledged::FinishedWork).then(Vec::new),
         };
         Arc::new(Self { state: Mutex::new(state), wakeup: Wakeup::new(&task.waker) })
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, LinkState> {
         lock(&self.state)
     }
 
@@ -152,7 +152,7 @@ impl Link {
     /// and no other.
     pub(crate) fn begin_poll(&self, mut cx: Box<TaskContext>) {
         let mut state = self.state();
-        let State { origin, headers, sent, written, unreleased, .. } = &mut *state;
+        let LinkState { origin, headers, sent, written, unreleased, .. } = &mut *state;
         // The record in hand is the agent's while it runs.
         mem::swap(&mut cx.origin, origin);
         mem::swap(&mut cx.headers, headers);
@@ -188,7 +188,8 @@ impl Link {
         }
         #[expect(clippy::expect_used, reason = "the agent only ever borrows what was lent")]
         let mut cx = state.cx.take().expect("a lent context comes back");
-        let State { origin, headers, sent, written, unreleased, unacknowledged, .. } = &mut *state;
+        let LinkState { origin, headers, sent, written, unreleased, unacknowledged, .. } =
+            &mut *state;
         if cx.effects.len() > unacknowledged.records() {
             *sent = cx.effects.split_off(*unacknowledged);
         }
@@ -223,7 +224,7 @@ impl Link {
     }
 }
 
-impl State {
+impl LinkState {
     /// The agent is done with what it has in hand: its sends and writes are the task's now.
     pub(crate) fn acknowledge(&mut self) {
         let acknowledged = mem::take(&mut self.in_hand);
@@ -232,7 +233,7 @@ impl State {
         if let Some(kept) = &mut self.kept {
             let has_sent = cx.effects.len() > self.unacknowledged.records();
             let sent = has_sent.then(|| cx.effects.split_off(self.unacknowledged));
-            let done = Kept {
+            let done = FinishedWork {
                 records: acknowledged,
                 sent: sent.unwrap_or_default(),
                 written: cx.tables.keep_layer(),
@@ -253,7 +254,7 @@ impl State {
     }
 
     /// What was acknowledged and is to be put in order.
-    pub(crate) fn take_kept(&mut self) -> Vec<Kept> {
+    pub(crate) fn take_kept(&mut self) -> Vec<FinishedWork> {
         self.kept.as_mut().map(mem::take).unwrap_or_default()
     }
 

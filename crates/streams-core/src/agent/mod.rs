@@ -31,8 +31,8 @@ use crate::error::BoxError;
 use crate::record::{RawRecord, Timestamp};
 
 pub use batch_error::BatchError;
-pub(crate) use context::{Access, Declared};
 pub use context::{AgentError, Context, TableAccess};
+pub(crate) use context::{Declared, TableUse};
 pub use reads::{TableRows, TableWindows};
 pub use records::Records;
 

@@ -19,13 +19,15 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     /// ```
     /// use headwater::prelude::*;
     /// use headwater_testkit::TopologyTest;
-    /// let (orders, days) = (Topic::<u64, i64>::new("orders"), Topic::<u64, u64>::new("days"));
+    /// let orders = Topic::<u64, i64>::new("orders");
+    /// let days = Topic::<u64, u64>::new("days");
     /// let sums = Topic::<u64, i64>::new("sums");
     /// let open = Table::<u64, i64>::new("open");
     /// let app = Builder::new("example");
     /// app.table(&orders, &open);
     /// app.agent("sum", &days).reads(&open).sends(&sums).run(move |mut days, cx| {
-    ///     let (open, sums) = (open.clone(), sums.clone());
+    ///     let open = open.clone();
+    ///     let sums = sums.clone();
     ///     async move {
     ///         while let Some(day) = days.next().await {
     ///             let mut sum = 0;
@@ -73,7 +75,8 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     /// use headwater::prelude::*;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let (clicks, buys) = (Topic::<String, i64>::new("clicks"), Topic::new("buys"));
+    /// let clicks = Topic::<String, i64>::new("clicks");
+    /// let buys = Topic::new("buys");
     /// let out = Topic::<String, u64>::new("out");
     /// let visits = Table::<String, u64>::new("visits");
     /// let app = Builder::new("example");
@@ -81,7 +84,8 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     /// app.stream(&clicks).group_by_key().window(sessions).count(&visits);
     /// let agent = app.agent("visit", &buys).reads(&visits).sends(&out);
     /// agent.run(move |mut buys: Records<String, i64>, cx| {
-    ///     let (visits, out) = (visits.clone(), out.clone());
+    ///     let visits = visits.clone();
+    ///     let out = out.clone();
     ///     async move {
     ///         while let Some(buy) = buys.next().await {
     ///             let recently = buy.timestamp - 1_800_000..=buy.timestamp;
@@ -116,9 +120,9 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
             return Err(self.wrong("holds no windows: ask with get, range or prefix"));
         };
         let kept = Arc::<dyn KeptWindows>::clone(kept);
-        let asked = (key, &time);
-        let open =
-            |cx: &mut TaskContext| WindowCursor::new(&self.table, index, kept, asked, &cx.clocks);
+        let open = |cx: &mut TaskContext| {
+            WindowCursor::new(&self.table, index, kept, key, &time, &cx.clocks)
+        };
         let cursor = self.context.with(open)?;
         Ok(TableWindows { context: self.context, table: self.table.clone(), cursor })
     }

@@ -54,7 +54,7 @@ impl RowsRead {
     }
 
     /// Whether a row was found that is gone once those of `table` up to this time are.
-    pub(super) fn has_found(&self, (table, gone): (usize, Timestamp)) -> bool {
+    pub(super) fn has_found(&self, table: usize, gone: Timestamp) -> bool {
         self.found.range((table, Timestamp::MIN)..=(table, gone)).next().is_some()
     }
 }

@@ -10,10 +10,10 @@ use std::task::{self, Waker};
 use super::AgentResult;
 use super::link::{Link, Queued, lock};
 use super::records::{Delivered, Inbox, queued};
+use crate::consumed::Extractor;
 use crate::error::{BoxError, Cause, Failure, panic_text};
-use crate::intake::Intake;
+use crate::intake::RawChain;
 use crate::operators::{check_timestamp, decode};
-use crate::policy::Extractor;
 use crate::record::{Headers, RawRecord, Record, Timestamp};
 use crate::task_context::{Origin, TaskContext};
 use crate::topic::Topic;
@@ -99,7 +99,7 @@ pub(crate) trait Running: Send {
 /// Where an agent's records come from.
 pub(crate) enum RecordSource<K, V> {
     Topic { topic: Topic<K, V>, timestamps: Option<Extractor<K, V>> },
-    Stream(Arc<Intake<K, V>>),
+    Stream(Arc<RawChain<K, V>>),
 }
 
 impl<K, V> Clone for RecordSource<K, V> {

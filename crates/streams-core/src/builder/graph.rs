@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::names;
 use super::types::{Types, Use};
 use crate::agent::AgentRunner;
+use crate::consumed::Start;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
-use crate::policy::{ErrorPolicy, Start};
+use crate::policy::ErrorPolicy;
 use crate::reader::{KeptWindows, WindowCell};
 use crate::receive::Receive;
 use crate::schedule::Schedule;
@@ -254,7 +255,8 @@ impl Graph {
         }
         let table = &mut self.tables[index];
         // A reader may have named it before, without knowing its layout.
-        (table.layout, table.types) = (layout, types);
+        table.layout = layout;
+        table.types = types;
         match &table.writer {
             Some(first) => {
                 let problem = format!("the table {name} has two writers: {first} and {writer}");

@@ -12,12 +12,12 @@ use crate::topic::Topic;
 /// The types of keys and values, and how they are written.
 #[derive(Clone, Debug)]
 pub(crate) struct Types {
-    key: Side,
-    value: Side,
+    key: TypedPart,
+    value: TypedPart,
 }
 
 #[derive(Clone, Debug)]
-struct Side {
+struct TypedPart {
     of: TypeId,
     name: &'static str,
     format: Format,
@@ -33,7 +33,7 @@ pub(crate) struct Use {
 
 impl Types {
     pub(crate) fn new<K: 'static, V: 'static>(key: &dyn Codec<K>, value: &dyn Codec<V>) -> Self {
-        Self { key: Side::of(key), value: Side::of(value) }
+        Self { key: TypedPart::of(key), value: TypedPart::of(value) }
     }
 
     pub(crate) fn of_topic<K: 'static, V: 'static>(topic: &Topic<K, V>) -> Self {
@@ -46,12 +46,12 @@ impl Types {
 
     /// What of it is kept in the log.
     pub(crate) fn terms(&self, windows: Option<String>) -> StoredFormat {
-        let name = |side: &Side| side.format.name().map(str::to_owned);
+        let name = |side: &TypedPart| side.format.name().map(str::to_owned);
         StoredFormat { windows, keys: name(&self.key), values: name(&self.value) }
     }
 }
 
-impl Side {
+impl TypedPart {
     fn of<T: 'static>(codec: &dyn Codec<T>) -> Self {
         Self { of: TypeId::of::<T>(), name: type_name::<T>(), format: codec.format() }
     }

@@ -15,7 +15,7 @@ use super::{Async, Call};
 use crate::agent::{Polled, Refused, Running, StartedFor, Wakeup};
 use crate::error::panic_text;
 use crate::error::{Cause, Failure, FailureKind};
-use crate::intake::Intake;
+use crate::intake::RawChain;
 use crate::receive::{Port, Receive};
 use crate::record::{Headers, RawRecord, Record, Timestamp};
 use crate::record_id::RecordId;
@@ -25,9 +25,13 @@ use crate::window::millis;
 /// Records whose results go on in one poll: other tasks have their turn.
 const RECORDS_PER_POLL: usize = 256;
 
-/// Names a call: the number of its record since the task started, and its place among those that
-/// operators made of it.
-type CallId = (u64, usize);
+/// Names a call: the number of its record since the task started, and the index among the calls
+/// that operators made of that record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CallId {
+    record: u64,
+    call: usize,
+}
 
 /// What came of an attempt.
 struct Attempt<V2> {
@@ -37,18 +41,18 @@ struct Attempt<V2> {
 }
 
 /// A record whose results have not gone on.
-struct Entry<K, V, V2> {
+struct CalledRecord<K, V, V2> {
     origin: Origin,
     headers: Headers,
     /// The key's bytes, where calls with the same one wait for each other.
     serial: Option<Box<[u8]>>,
-    calls: Vec<State<K, V, V2>>,
+    calls: Vec<CallState<K, V, V2>>,
     /// Calls without a result.
     left: usize,
     came_at: Timestamp,
 }
 
-struct State<K, V, V2> {
+struct CallState<K, V, V2> {
     record: Record<K, V>,
     attempts: u32,
     running: Option<AbortHandle>,
@@ -59,13 +63,13 @@ struct State<K, V, V2> {
 pub(super) struct InFlight<K, V, V2> {
     name: Arc<str>,
     settings: Async,
-    intake: Arc<Intake<K, V>>,
+    intake: Arc<RawChain<K, V>>,
     function: Arc<Function<K, V, V2>>,
     results: Port<K, V2>,
     task: StartedFor,
     wakeup: Arc<Wakeup>,
     waker: Waker,
-    entries: VecDeque<Entry<K, V, V2>>,
+    entries: VecDeque<CalledRecord<K, V, V2>>,
     /// The number of the first entry.
     first: u64,
     /// Calls that can begin, in order.
@@ -106,13 +110,13 @@ where
         }
     }
 
-    fn entry(&mut self, (entry, _): CallId) -> Option<&mut Entry<K, V, V2>> {
-        let place = entry.checked_sub(self.first)?;
+    fn entry(&mut self, id: CallId) -> Option<&mut CalledRecord<K, V, V2>> {
+        let place = id.record.checked_sub(self.first)?;
         self.entries.get_mut(usize::try_from(place).ok()?)
     }
 
-    fn call(&mut self, id: CallId) -> Option<&mut State<K, V, V2>> {
-        self.entry(id)?.calls.get_mut(id.1)
+    fn call(&mut self, id: CallId) -> Option<&mut CallState<K, V, V2>> {
+        self.entry(id)?.calls.get_mut(id.call)
     }
 
     /// Queues the calls of the entry that came last.
@@ -121,7 +125,7 @@ where
         let Some(entry) = self.entries.back() else { return };
         let serial = entry.serial.clone();
         for call in 0..entry.calls.len() {
-            let id = (number, call);
+            let id = CallId { record: number, call };
             match &serial {
                 None => self.ready.push_back(id),
                 Some(key) => match self.serial.get_mut(key) {
@@ -148,10 +152,10 @@ where
         let timeout = self.settings.timeout.map(millis);
         let Some(entry) = self.entry(id) else { return };
         let offset = entry.origin.offset;
-        let Some(state) = entry.calls.get_mut(id.1) else { return };
+        let Some(state) = entry.calls.get_mut(id.call) else { return };
         state.attempts += 1;
         let attempt = state.attempts;
-        let index = id.1 as u32;
+        let index = id.call as u32;
         let id_of_record = RecordId { topic, partition, offset, index };
         let call = Call { record: state.record.clone(), id: id_of_record, attempt };
         let (handle, registration) = AbortHandle::new_pair();
@@ -200,7 +204,7 @@ where
         let backoff = self.settings.backoff;
         let Some(entry) = self.entry(id) else { return };
         let seed = entry.origin.offset as u64;
-        let Some(state) = entry.calls.get_mut(id.1) else { return };
+        let Some(state) = entry.calls.get_mut(id.call) else { return };
         state.running = None;
         let timer = state.timer.take();
         let is_last = result.is_ok() || number >= attempts;
@@ -275,7 +279,7 @@ where
         (released, None)
     }
 
-    fn hand_on(&self, entry: Entry<K, V, V2>, cx: &mut TaskContext) -> Result<(), Failure> {
+    fn hand_on(&self, entry: CalledRecord<K, V, V2>, cx: &mut TaskContext) -> Result<(), Failure> {
         cx.origin = entry.origin;
         cx.headers = entry.headers;
         let mark = cx.begin_record(self.task.is_undoable);
@@ -314,13 +318,19 @@ where
         let records = self.intake.take_in(raw, cx)?;
         let calls: Vec<_> = records
             .into_iter()
-            .map(|record| State { record, attempts: 0, running: None, timer: None, result: None })
+            .map(|record| CallState {
+                record,
+                attempts: 0,
+                running: None,
+                timer: None,
+                result: None,
+            })
             .collect();
         let serial = raw.key.filter(|_| self.settings.is_serial_per_key).map(Into::into);
         let headers = headers.clone();
         let left = calls.len();
         let came_at = cx.elapsed;
-        self.entries.push_back(Entry { origin, headers, serial, calls, left, came_at });
+        self.entries.push_back(CalledRecord { origin, headers, serial, calls, left, came_at });
         self.queue_calls();
         Ok(self.is_due(came_at))
     }
@@ -352,7 +362,8 @@ where
         let headers = mem::take(&mut cx.headers);
         self.run(cx.elapsed);
         let (acknowledged, refused) = self.release(&mut cx);
-        (cx.origin, cx.headers) = (origin, headers);
+        cx.origin = origin;
+        cx.headers = headers;
         let polled = Polled {
             acknowledged,
             refused: refused

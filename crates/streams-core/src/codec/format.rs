@@ -17,10 +17,10 @@ use std::fmt;
 /// assert_ne!(json.format(), text.format());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Format(Kind);
+pub struct Format(FormatKind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum FormatKind {
     Opaque,
     Named(Cow<'static, str>),
     Codec(TypeId, &'static str),
@@ -31,34 +31,34 @@ impl Format {
     /// table's codecs is kept in the log and compared at each start: it must not change while the
     /// bytes stay the same.
     pub fn named(name: impl Into<Cow<'static, str>>) -> Self {
-        Self(Kind::Named(name.into()))
+        Self(FormatKind::Named(name.into()))
     }
 
     /// Bytes whose meaning is left open: fits to all others.
     pub fn opaque() -> Self {
-        Self(Kind::Opaque)
+        Self(FormatKind::Opaque)
     }
 
     /// Known by the codec's type only: what it is for codecs that do not say more.
     pub fn of_codec<C: ?Sized + 'static>() -> Self {
-        Self(Kind::Codec(TypeId::of::<C>(), type_name::<C>()))
+        Self(FormatKind::Codec(TypeId::of::<C>(), type_name::<C>()))
     }
 
     /// Its name, if it has one that may be kept.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.0 {
-            Kind::Opaque => Some("bytes"),
-            Kind::Named(name) => Some(name),
-            Kind::Codec(..) => None,
+            FormatKind::Opaque => Some("bytes"),
+            FormatKind::Named(name) => Some(name),
+            FormatKind::Codec(..) => None,
         }
     }
 
     /// Whether bytes of one can be read as the other: `None` if that is not known.
     pub(crate) fn fits(&self, other: &Self) -> Option<bool> {
         match (&self.0, &other.0) {
-            (Kind::Opaque, _) | (_, Kind::Opaque) => Some(true),
-            (Kind::Named(one), Kind::Named(other)) => Some(one == other),
-            (Kind::Codec(one, _), Kind::Codec(other, _)) if one == other => Some(true),
+            (FormatKind::Opaque, _) | (_, FormatKind::Opaque) => Some(true),
+            (FormatKind::Named(one), FormatKind::Named(other)) => Some(one == other),
+            (FormatKind::Codec(one, _), FormatKind::Codec(other, _)) if one == other => Some(true),
             _ => None,
         }
     }
@@ -67,9 +67,9 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Opaque => f.write_str("bytes"),
-            Kind::Named(name) => f.write_str(name),
-            Kind::Codec(_, name) => f.write_str(name),
+            FormatKind::Opaque => f.write_str("bytes"),
+            FormatKind::Named(name) => f.write_str(name),
+            FormatKind::Codec(_, name) => f.write_str(name),
         }
     }
 }

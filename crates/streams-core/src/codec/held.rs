@@ -10,9 +10,9 @@ const WITH_HEADERS: u8 = 4;
 /// As [`Changed`]; if there are headers, they follow, then their length in four big-endian bytes,
 /// then 4. Numbers are big-endian and of four bytes: of each header the length of its name, the
 /// name, the length of its value or −1 for null, the value.
-pub(crate) struct Held<V>(pub(crate) Changed<V>);
+pub(crate) struct HeldChange<V>(pub(crate) Changed<V>);
 
-impl<V: 'static> Held<V> {
+impl<V: 'static> HeldChange<V> {
     pub(crate) fn write(
         &self,
         change: &Change<V>,
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_change_comes_back_with_its_headers_and_from_before_there_were_any() {
-        let codec = Held(Changed(String::codec()));
+        let codec = HeldChange(Changed(String::codec()));
         let change = Change { old: None, new: Some("row".to_owned()) };
         let mut headers = Headers::new();
         for count in 0..3 {

@@ -26,7 +26,7 @@ pub use self::postcard::Postcard;
 pub use bounds::{JsonValue, NaturalKey};
 pub(crate) use changed::Changed;
 pub use format::Format;
-pub(crate) use held::Held;
+pub(crate) use held::HeldChange;
 pub use json::Json;
 pub use natural::{Bytes, Natural, Nullable};
 pub use text::Text;

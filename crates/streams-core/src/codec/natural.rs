@@ -36,7 +36,7 @@ use super::{Codec, CodecError, Format, present};
     label = "no natural bytes are known for `{Self}`",
     note = "strings, bytes, integers and Option<…> of them have one; otherwise say how it is \
             written: `Topic::json` and `Table::json` for values that implement serde's traits, \
-            `Topic::with` and `Table::with` for keys too, `group_by_with` in place of `group_by`"
+            `Topic::with` and `Table::with` for keys too, `Repartition::new` for a grouping"
 )]
 pub trait Natural: Sized + 'static {
     /// The codec of this type.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::runner::{Agent, Runner};
-use crate::agent::{Access, AgentResult, Context, Declared, RecordSource, Records};
+use crate::agent::{AgentResult, Context, Declared, RecordSource, Records, TableUse};
 use crate::builder::{Builder, Types};
-use crate::intake::Intake;
-use crate::policy::Consumed;
+use crate::consumed::Consumed;
+use crate::intake::RawChain;
 use crate::reader::WindowCell;
 use crate::state::changelog::Layout;
 use crate::state::tables::TableIndex;
@@ -20,14 +20,11 @@ use crate::topology::{NodeId, NodeKind};
 
 /// What an agent stands on.
 pub(crate) enum AgentSource<K, V> {
-    Topic {
-        topic: Topic<K, V>,
-        consumed: Consumed<K, V>,
-    },
+    Topic(Consumed<K, V>),
     /// Operators on a topic. Without an intake it was refused.
     Stream {
         topic: Arc<str>,
-        intake: Option<Intake<K, V>>,
+        intake: Option<RawChain<K, V>>,
         node: NodeId,
     },
 }
@@ -35,7 +32,7 @@ pub(crate) enum AgentSource<K, V> {
 /// Describes an agent; see [`Builder::agent`].
 ///
 /// ```
-/// use headwater::agent::{AgentResult, Context, Records};
+/// use headwater::agents::{AgentResult, Context, Records};
 /// use headwater::{Builder, Table, Topic};
 ///
 /// let app = Builder::new("greeter");
@@ -58,14 +55,14 @@ pub(crate) enum AgentSource<K, V> {
 ///     .sends(&hellos)
 ///     .run(move |records, cx| greet(records, cx, seen.clone(), hellos.clone()));
 /// let topology = app.build()?;
-/// # Ok::<(), headwater::BuildError>(())
+/// # Ok::<(), headwater::errors::BuildError>(())
 /// ```
 #[must_use = "an agent does nothing without run"]
 pub struct AgentBuilder<'b, K, V> {
     builder: &'b Builder,
     name: Arc<str>,
     from: AgentSource<K, V>,
-    tables: Vec<(Arc<str>, TableIndex, Access)>,
+    tables: Vec<(Arc<str>, TableIndex, TableUse)>,
     windows: Vec<(TableIndex, WindowCell)>,
     topics: Vec<Arc<str>>,
     limit: Option<Duration>,
@@ -89,23 +86,6 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         }
     }
 
-    /// How the topic is consumed. The first thing to say, if at all; an agent on a stream says it
-    /// with [`stream_with`](Builder::stream_with).
-    pub fn consumed(mut self, with: Consumed<K, V>) -> Self {
-        let problem = match &mut self.from {
-            _ if self.node.is_some() => "consumed() comes before tables",
-            AgentSource::Stream { .. } => {
-                "the stream that it stands on says how the topic is consumed"
-            }
-            AgentSource::Topic { consumed, .. } => {
-                *consumed = with;
-                return self;
-            }
-        };
-        self.builder.problem(format!("the agent {}: {problem}", self.name));
-        self
-    }
-
     /// The agent writes (and reads) this table, as its only writer.
     pub fn writes<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let node = self.node();
@@ -116,7 +96,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             .builder
             .graph(|graph| graph.add_table(name, Layout::KeyValue, types, &writer, node));
         self.builder.expiring(index, table.ttl_ms, node, None);
-        self.tables.push((Arc::clone(name), index, Access::Write));
+        self.tables.push((Arc::clone(name), index, TableUse::Write));
         self
     }
 
@@ -132,7 +112,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             (index, WindowCell::clone(&graph.tables[index].kept_windows))
         });
         self.windows.push((index, windows));
-        self.tables.push((Arc::clone(&table.name), index, Access::Read));
+        self.tables.push((Arc::clone(&table.name), index, TableUse::Read));
         self
     }
 
@@ -191,9 +171,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             Box::pin(function(records, cx)) as Pin<Box<dyn Future<Output = AgentResult> + Send>>
         });
         let (topic, source) = match self.from {
-            AgentSource::Topic { topic, consumed } => {
+            AgentSource::Topic(Consumed { topic, timestamps, .. }) => {
                 let name = Arc::clone(&topic.name);
-                let timestamps = consumed.timestamps;
                 (name, RecordSource::Topic { topic, timestamps })
             }
             AgentSource::Stream { topic, intake, .. } => {
@@ -215,10 +194,10 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         let node = self.builder.graph(|graph| {
             let parent = match &self.from {
                 AgentSource::Stream { node, .. } => *node,
-                AgentSource::Topic { topic, consumed } => graph.add_source(
-                    &topic.name,
+                AgentSource::Topic(consumed) => graph.add_source(
+                    &consumed.topic.name,
                     SourceKind::User,
-                    consumed.start,
+                    consumed.start.unwrap_or_default(),
                     consumed.policy.clone(),
                     consumed.max_ahead_ms,
                 ),

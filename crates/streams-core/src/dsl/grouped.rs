@@ -104,7 +104,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// [`aggregate`](Grouped::aggregate) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Table, Topic};
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -135,7 +136,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// Parts each group by time.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let clicks = Topic::<String, i64>::new("clicks");
@@ -281,7 +283,8 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// Outputs carry no headers.
     ///
     /// ```
-    /// use headwater::{Builder, Table, Topic, spi::OwnedRecord};
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::spi::OwnedRecord;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<String, u64>::new("counts");
@@ -291,7 +294,8 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// let mut test = TopologyTest::new(app.build()?);
     /// let bytes = |bytes: &[u8]| Some(bytes.into());
     /// for n in [7_i64, 8] {
-    ///     let (key, value) = (bytes(b"a"), bytes(&n.to_be_bytes()));
+    ///     let key = bytes(b"a");
+    ///     let value = bytes(&n.to_be_bytes());
     ///     test.queue_raw("numbers", 0, OwnedRecord { key, value, ..OwnedRecord::default() });
     /// }
     /// test.send(&numbers, "a".into(), 9)?; // all three in one commit

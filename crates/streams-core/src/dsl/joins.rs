@@ -54,9 +54,11 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// `windows`, at the later of the two timestamps. Both streams must be partitioned alike.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -92,9 +94,11 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// alone at once.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -127,9 +131,11 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// [`left_join`](Stream::left_join) from both sides.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");

@@ -7,7 +7,7 @@ use super::Stream;
 use crate::builder::{Graph, Types};
 use crate::chain::Chain;
 use crate::operators::{
-    Forward, Held, Output, ProcessContext, ProcessError, Processor, Punctuator,
+    DeclaredTable, Forward, Output, ProcessContext, ProcessError, Processor, Punctuator,
 };
 use crate::reader::WindowCell;
 use crate::receive::{Operator, Port};
@@ -36,10 +36,12 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// use std::time::Duration;
     /// use headwater::{Builder, Record, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (words, counts) = (Topic::<String, i64>::new("words"), Topic::new("counts"));
+    /// let words = Topic::<String, i64>::new("words");
+    /// let counts = Topic::new("counts");
     /// let seen = Table::<String, i64>::new("seen");
     /// let app = Builder::new("example");
-    /// let (count, flush) = (seen.clone(), seen.clone());
+    /// let count = seen.clone();
+    /// let flush = seen.clone();
     /// let counted = app.stream(&words).process::<String, i64>("count-words").table(&seen);
     /// let counted = counted.on_stream_time(Duration::from_secs(10), move |at, context| {
     ///     for (word, n) in context.table(&flush)?.entries()? {
@@ -80,8 +82,10 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// are made of. It may change the key.
     ///
     /// ```
-    /// use headwater::{Builder, TaskContext, Failure, Record, Topic};
-    /// use headwater::chain::{Operator, Receive};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::errors::Failure;
+    /// use headwater::operators::TaskContext;
+    /// use headwater::operators::{Operator, Receive};
     /// use headwater_testkit::TopologyTest;
     /// struct Twice;
     /// impl Operator<String, i64> for Twice {
@@ -97,7 +101,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     ///         next.receive(record, cx)
     ///     }
     /// }
-    /// let (numbers, out) = (Topic::<String, i64>::new("numbers"), Topic::new("out"));
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::new("out");
     /// let app = Builder::new("example");
     /// app.stream(&numbers).apply("twice", Twice).to(&out);
     ///
@@ -178,7 +183,12 @@ where
     fn hold(mut self, name: &Arc<str>, index: TableIndex, is_written: bool) -> Self {
         let cell = |graph: &mut Graph| WindowCell::clone(&graph.tables[index].kept_windows);
         let windows = self.stream.builder.graph(cell);
-        self.forward.tables.push(Held { name: Arc::clone(name), index, is_written, windows });
+        self.forward.tables.push(DeclaredTable {
+            name: Arc::clone(name),
+            index,
+            is_written,
+            windows,
+        });
         self
     }
 
@@ -232,7 +242,8 @@ where
     /// ```
     /// use headwater::{Builder, Record, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (numbers, out) = (Topic::<String, i64>::new("numbers"), Topic::new("out"));
+    /// let numbers = Topic::<String, i64>::new("numbers");
+    /// let out = Topic::new("out");
     /// let texts = Topic::<String, String>::new("texts");
     /// let app = Builder::new("example");
     /// let process = app.stream(&numbers).process::<String, i64>("both");

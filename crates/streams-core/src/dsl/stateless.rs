@@ -3,7 +3,7 @@
 use super::{Stream, functions};
 use crate::chain::Chain;
 use crate::operators::{Branch, Filter, FlatMap, FlatMapValues, Map, MapValues, Peek};
-use crate::receive::{Port, Shared};
+use crate::receive::{Port, SharedReceiver};
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// Keeps the records for which `predicate` is true.
@@ -306,7 +306,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// assert_eq!(test.take(&Topic::new("large"))?, [("a".to_owned(), 20_i64)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn shared(self) -> Stream<'b, K, V, Shared<K, V>>
+    pub fn shared(self) -> Stream<'b, K, V, SharedReceiver<K, V>>
     where
         K: Clone,
         V: Clone,

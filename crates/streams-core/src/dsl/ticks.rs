@@ -161,7 +161,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// hourly.map_values(|tick| tick.time).to(&Topic::new("hours"));
     /// input.to(&Topic::new("copies"));
     /// let topology = app.build()?;
-    /// # Ok::<(), headwater::BuildError>(())
+    /// # Ok::<(), headwater::errors::BuildError>(())
     /// ```
     pub fn cron(
         &self,
@@ -178,7 +178,8 @@ impl Stream<'_, String, Tick, Ticks> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use headwater::{Builder, Missed, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::streams::Missed;
     /// use headwater_testkit::TopologyTest;
     /// let hours = Topic::<String, i64>::new("hours");
     /// let app = Builder::new("example");
@@ -209,28 +210,36 @@ impl Chain for Ticks {
     }
 }
 
-/// In words, and as such, or what is wrong with it.
-type Described = (String, Result<Schedule, String>);
+/// When ticks are due.
+struct DescribedSchedule {
+    /// In words.
+    description: String,
+    /// The schedule, or what is wrong with it.
+    schedule: Result<Schedule, String>,
+}
 
-fn at_interval(interval: Duration) -> Described {
+fn at_interval(interval: Duration) -> DescribedSchedule {
     let ms = millis(interval);
     let too_often = || "once in a millisecond is the most".to_owned();
     let schedule = if ms < 1 { Err(too_often()) } else { Ok(Schedule::Every(ms)) };
-    (format!("every {interval:?}"), schedule)
+    DescribedSchedule { description: format!("every {interval:?}"), schedule }
 }
 
-fn by_calendar(expression: &str, zone: &str) -> Described {
-    (format!("by {expression:?} in {zone:?}"), Schedule::cron(expression, zone))
+fn by_calendar(expression: &str, zone: &str) -> DescribedSchedule {
+    DescribedSchedule {
+        description: format!("by {expression:?} in {zone:?}"),
+        schedule: Schedule::cron(expression, zone),
+    }
 }
 
 fn ticks<'b>(
     builder: &'b Builder,
     name: &str,
-    (described, schedule): Described,
+    due: DescribedSchedule,
     parent: Option<NodeId>,
 ) -> Stream<'b, String, Tick, Ticks> {
     let (index, node) = builder.graph(|graph| {
-        let index = graph.add_ticks(name, described, schedule, parent);
+        let index = graph.add_ticks(name, due.description, due.schedule, parent);
         (index, graph.ticks[index].node)
     });
     let stream = Stream::new(builder, Ticks { index, missed: Missed::default() }, node);

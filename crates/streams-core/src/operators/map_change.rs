@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::change::Change;
 use crate::error::Failure;
-use crate::receive::{Receive, Shared};
+use crate::receive::{Receive, SharedReceiver};
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
@@ -12,7 +12,7 @@ pub(crate) struct MapChange<K, V2, F> {
     pub(crate) map: Arc<F>,
     /// Whether a change from absent to absent is handed on.
     pub(crate) tells_absent: bool,
-    pub(crate) changes: Shared<K, Change<V2>>,
+    pub(crate) changes: SharedReceiver<K, Change<V2>>,
 }
 
 impl<K, V, V2, F> Receive<K, Change<V>> for MapChange<K, V2, F>

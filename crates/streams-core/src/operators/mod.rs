@@ -45,14 +45,14 @@ pub(crate) use decode::{
 pub(crate) use expiring::{Expiring, Tell, tells};
 pub(crate) use process::{Forward, Processor, Punctuate, Punctuator};
 pub use process::{Output, ProcessContext, ProcessError};
-pub(crate) use process_table::Held;
+pub(crate) use process_table::DeclaredTable;
 pub use process_table::{ProcessRows, ProcessTable, ProcessWindows};
 pub(crate) use regroup::Regroup;
 pub(crate) use rows::{MappedRows, Rows, StoredRows, WindowRows};
 pub(crate) use sink::{Sink, SinkBy};
-pub(crate) use suppress::{Finality, Suppress, SuppressBuffer, SuppressedRows, Until};
+pub(crate) use suppress::{Finality, SuppressBuffer, SuppressedRows, SuppressedTable, Until};
 pub(crate) use table_join::{JoinedRows, LeftChange, RightChange, Sides, TableJoin};
-pub(crate) use to_table::{Keep, Kept, ToTable};
+pub(crate) use to_table::{Keep, MaterializedTable, ToTable};
 pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, WindowTimes, never_merged};
 
 /// The bytes-in end of a sealed chain: one virtual call per record and stream.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Hook;
 use super::expiring::Expiring;
-use super::process_table::{Held, ProcessTable};
+use super::process_table::{DeclaredTable, ProcessTable};
 use crate::error::{BoxError, Cause, Failure};
 use crate::moment::Interval;
 use crate::receive::{Port, Receive};
@@ -18,7 +18,7 @@ use crate::task_context::TaskContext;
 /// What a processor's function was not able to do. Any error becomes one by `?`.
 ///
 /// ```
-/// use headwater::ProcessError;
+/// use headwater::streams::ProcessError;
 /// fn parse(text: &str) -> Result<i64, ProcessError> {
 ///     if text.is_empty() {
 ///         return Err(ProcessError::new("nothing to parse"));
@@ -27,9 +27,9 @@ use crate::task_context::TaskContext;
 /// }
 /// # assert!(parse("x").is_err());
 /// ```
-pub struct ProcessError(Kind);
+pub struct ProcessError(ProcessErrorKind);
 
-enum Kind {
+enum ProcessErrorKind {
     User(BoxError),
     /// Of the record, by what it was handed on to.
     Record(Failure),
@@ -40,14 +40,16 @@ enum Kind {
 impl ProcessError {
     /// An error from a text or another error.
     pub fn new(cause: impl Into<BoxError>) -> Self {
-        Self(Kind::User(cause.into()))
+        Self(ProcessErrorKind::User(cause.into()))
     }
 
     pub(super) fn into_failure(self, operator: &Arc<str>) -> Failure {
         match self.0 {
-            Kind::User(source) => Cause::User { operator: Arc::clone(operator), source }.into(),
-            Kind::Record(failure) => failure,
-            Kind::Stop(text) => {
+            ProcessErrorKind::User(source) => {
+                Cause::User { operator: Arc::clone(operator), source }.into()
+            }
+            ProcessErrorKind::Record(failure) => failure,
+            ProcessErrorKind::Stop(text) => {
                 let operator = Arc::clone(operator);
                 Cause::User { operator, source: text.into() }.into()
             }
@@ -58,9 +60,9 @@ impl ProcessError {
 impl fmt::Debug for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::User(error) => fmt::Debug::fmt(error, f),
-            Kind::Record(failure) => fmt::Debug::fmt(failure, f),
-            Kind::Stop(text) => f.write_str(text),
+            ProcessErrorKind::User(error) => fmt::Debug::fmt(error, f),
+            ProcessErrorKind::Record(failure) => fmt::Debug::fmt(failure, f),
+            ProcessErrorKind::Stop(text) => f.write_str(text),
         }
     }
 }
@@ -73,7 +75,11 @@ impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
 
 /// A failure on its way to user code.
 pub(super) fn told(failure: Failure, cx: &mut TaskContext) -> ProcessError {
-    ProcessError(if failure.stops() { Kind::Stop(cx.told(failure)) } else { Kind::Record(failure) })
+    ProcessError(if failure.stops() {
+        ProcessErrorKind::Stop(cx.told(failure))
+    } else {
+        ProcessErrorKind::Record(failure)
+    })
 }
 
 /// A further output of a processor; see [`Process::output`](crate::Process::output).
@@ -90,7 +96,7 @@ pub struct ProcessContext<'a, K, V> {
 /// What a processor's function can reach.
 pub(crate) struct Forward<K, V> {
     pub(crate) name: Arc<str>,
-    pub(crate) tables: Vec<Held>,
+    pub(crate) tables: Vec<DeclaredTable>,
     /// Of the tables that it writes, those whose rows are not kept for ever.
     pub(crate) expiring: Vec<Arc<Expiring>>,
     pub(crate) clock: ClockIndex,

@@ -14,7 +14,7 @@ use crate::task_context::TaskContext;
 use crate::window::Window;
 
 /// A table that a processor declared.
-pub(crate) struct Held {
+pub(crate) struct DeclaredTable {
     pub(crate) name: Arc<str>,
     pub(crate) index: TableIndex,
     /// Whether the processor is its writer.
@@ -23,7 +23,7 @@ pub(crate) struct Held {
     pub(crate) windows: WindowCell,
 }
 
-impl Held {
+impl DeclaredTable {
     /// Its rows are asked for by key: a table of windows has none.
     fn check_rows(&self) -> Result<(), ProcessError> {
         match self.windows.get() {
@@ -47,7 +47,7 @@ impl Held {
 pub struct ProcessTable<'c, K, V> {
     pub(super) cx: &'c mut TaskContext,
     pub(super) table: &'c Table<K, V>,
-    pub(super) held: &'c Held,
+    pub(super) held: &'c DeclaredTable,
     pub(super) timestamp: Timestamp,
 }
 
@@ -90,7 +90,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// use headwater::prelude::*;
     /// use headwater_testkit::TopologyTest;
     /// use std::ops::Bound;
-    /// let (orders, due) = (Topic::<u64, String>::new("orders"), Topic::new("due"));
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let due = Topic::new("due");
     /// let open = Table::<u64, String>::new("open");
     /// let app = Builder::new("example");
     /// let table = open.clone();
@@ -143,7 +144,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// ```
     /// use headwater::prelude::*;
     /// use headwater_testkit::TopologyTest;
-    /// let (places, out) = (Topic::<String, i64>::new("places"), Topic::<String, i64>::new("out"));
+    /// let places = Topic::<String, i64>::new("places");
+    /// let out = Topic::<String, i64>::new("out");
     /// let people = Table::<String, i64>::new("people");
     /// let app = Builder::new("example");
     /// let table = people.clone();
@@ -201,7 +203,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// const HOUR: i64 = 3_600_000;
-    /// let (clicks, visits) = (Topic::<String, i64>::new("clicks"), Topic::new("visits"));
+    /// let clicks = Topic::<String, i64>::new("clicks");
+    /// let visits = Topic::new("visits");
     /// let alerts = Topic::<String, u64>::new("alerts");
     /// let minutes = Tumbling::of(Duration::from_secs(60)).retention(Duration::from_secs(7_200));
     /// let per_minute = Table::<String, u64>::new("per-minute");
@@ -239,8 +242,7 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     ) -> Result<ProcessWindows<'_, K, V>, ProcessError> {
         let windows = self.held.kept_windows()?;
         let index = self.held.index;
-        let asked = (key, &time);
-        let cursor = WindowCursor::new(self.table, index, windows, asked, &self.cx.clocks);
+        let cursor = WindowCursor::new(self.table, index, windows, key, &time, &self.cx.clocks);
         let cursor = cursor.map_err(|failure| told(failure, self.cx))?;
         Ok(ProcessWindows { cx: self.cx, table: self.table, cursor })
     }

@@ -1,5 +1,5 @@
-//! Suppress: changes wait in a buffer, the latest of each key, and leave it by time or when it is
-//! full.
+//! SuppressedTable: changes wait in a buffer, the latest of each key, and leave it by time or when
+//! it is full.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::Hook;
 use super::rows::Rows;
 use crate::change::Change;
-use crate::codec::{Codec, Held};
+use crate::codec::{Codec, HeldChange};
 use crate::due::Frontier;
 use crate::error::{Cause, Failure};
-use crate::receive::{Receive, Shared};
+use crate::receive::{Receive, SharedReceiver};
 use crate::record::{Headers, Record, Timestamp};
 use crate::state::changelog::{
     BY_KEY, BY_TIME, by_key, by_time, end_of, key_and_suffix, since, write_prefix,
@@ -43,7 +43,7 @@ impl<K> Clone for Finality<K> {
 
 impl<K> Copy for Finality<K> {}
 
-pub(crate) struct Suppress<K, V> {
+pub(crate) struct SuppressedTable<K, V> {
     pub(crate) buffer: Arc<SuppressBuffer<K, V>>,
     pub(crate) clock: ClockIndex,
     pub(crate) until: Until<K>,
@@ -51,7 +51,7 @@ pub(crate) struct Suppress<K, V> {
     pub(crate) max_bytes: u64,
     /// Whether a full buffer is an error.
     pub(crate) fails: bool,
-    pub(crate) changes: Shared<K, Change<V>>,
+    pub(crate) changes: SharedReceiver<K, Change<V>>,
 }
 
 /// The changes that wait, by key and by time. An entry's key ends with the time that it waits by
@@ -60,19 +60,19 @@ pub(crate) struct SuppressBuffer<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) index: TableIndex,
     pub(crate) key: Arc<dyn Codec<K>>,
-    pub(crate) value: Held<V>,
+    pub(crate) value: HeldChange<V>,
 }
 
 const SUFFIX: usize = 12;
 
 /// A change that waits.
-struct Waiting<V> {
+struct SuppressedRow<V> {
     since: Timestamp,
     bytes: u64,
     change: Change<V>,
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Arc<Suppress<K, V>> {
+impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Arc<SuppressedTable<K, V>> {
     fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         let due_before = self.due(cx);
         let clock = &mut cx.clocks[self.clock];
@@ -83,7 +83,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Arc<Suppr
     }
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> Hook for Suppress<K, V> {
+impl<K: Clone + 'static, V: Clone + 'static> Hook for SuppressedTable<K, V> {
     fn on_due(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         self.let_go(self.due(cx), cx)?;
         // A buffer that is too full is the error of the record that fills it.
@@ -91,7 +91,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Hook for Suppress<K, V> {
     }
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
+impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
     /// What waits since then or before may go.
     fn due(&self, cx: &TaskContext) -> Timestamp {
         let after_ms = match &self.until {
@@ -235,7 +235,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Suppress<K, V> {
 
 impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
     /// What waits under a key, given as the beginning of its store key.
-    fn find(&self, prefix: &[u8], cx: &TaskContext) -> Result<Option<Waiting<V>>, Failure> {
+    fn find(&self, prefix: &[u8], cx: &TaskContext) -> Result<Option<SuppressedRow<V>>, Failure> {
         let mut found = None;
         let end = end_of(prefix);
         cx.tables.scan(self.index, prefix, end.as_deref(), &mut |key, _, value| {
@@ -246,7 +246,7 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         let bytes = (store_key.len() + value.len()) as u64;
         let since = time(&store_key[prefix.len()..]);
         let (change, _) = self.read(&store_key, &value)?;
-        Ok(Some(Waiting { since, bytes, change }))
+        Ok(Some(SuppressedRow { since, bytes, change }))
     }
 
     /// At most so many entries that wait since `to` or before, from `first` on: since when, and

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::rows::Rows;
 use crate::change::Change;
 use crate::error::Failure;
-use crate::receive::{Receive, Shared};
+use crate::receive::{Receive, SharedReceiver};
 use crate::record::{Record, Timestamp};
 use crate::task_context::TaskContext;
 
@@ -25,7 +25,7 @@ pub(crate) struct TableJoin<K, L, R, O, F> {
     pub(crate) right: Arc<dyn Rows<K, R>>,
     pub(crate) sides: Sides,
     pub(crate) joiner: Arc<F>,
-    pub(crate) changes: Shared<K, Change<O>>,
+    pub(crate) changes: SharedReceiver<K, Change<O>>,
 }
 
 /// The left side of a join.

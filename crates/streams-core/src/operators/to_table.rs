@@ -7,7 +7,7 @@ use super::expiring::Expiring;
 use crate::change::Change;
 use crate::error::Failure;
 use crate::operators::table_rows::write_row;
-use crate::receive::{Receive, Shared};
+use crate::receive::{Receive, SharedReceiver};
 use crate::record::Record;
 use crate::state::row_codec::{read, write_key};
 use crate::state::tables::TableIndex;
@@ -15,16 +15,16 @@ use crate::table::Table;
 use crate::task_context::TaskContext;
 
 /// A table whose rows are set one by one, and the receivers of its changes.
-pub(crate) struct Kept<K, V> {
+pub(crate) struct MaterializedTable<K, V> {
     pub(crate) table: Table<K, V>,
     pub(crate) index: TableIndex,
-    pub(crate) changes: Shared<K, Change<V>>,
+    pub(crate) changes: SharedReceiver<K, Change<V>>,
     /// If its rows are not kept for ever.
     pub(crate) expiring: Option<Arc<Expiring>>,
 }
 
 /// Sets a row for each record, and tells what it was before.
-pub(crate) struct ToTable<K, V>(pub(crate) Kept<K, V>);
+pub(crate) struct ToTable<K, V>(pub(crate) MaterializedTable<K, V>);
 
 impl<K: Clone + 'static, V: Clone + 'static, R: Into<Option<V>> + 'static> Receive<K, R>
     for ToTable<K, V>
@@ -37,7 +37,7 @@ impl<K: Clone + 'static, V: Clone + 'static, R: Into<Option<V>> + 'static> Recei
 
 /// Keeps the rows of a derived table. What a row was is what was kept: a join of a table with one
 /// that is derived from it sees the new row on both sides at once, and cannot tell.
-pub(crate) struct Keep<K, V>(pub(crate) Kept<K, V>);
+pub(crate) struct Keep<K, V>(pub(crate) MaterializedTable<K, V>);
 
 impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Keep<K, V> {
     fn receive(&self, record: Record<K, Change<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
@@ -46,7 +46,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Keep<K, V
     }
 }
 
-impl<K: Clone + 'static, V: Clone + 'static> Kept<K, V> {
+impl<K: Clone + 'static, V: Clone + 'static> MaterializedTable<K, V> {
     /// Sets or deletes a row, and tells.
     fn set(&self, record: Record<K, Option<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         match &self.expiring {

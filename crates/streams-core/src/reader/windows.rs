@@ -44,12 +44,12 @@ pub(crate) type WindowCell = Arc<OnceLock<Arc<dyn KeptWindows>>>;
 
 /// A stretch of time, its end excluded.
 #[derive(Clone, Copy)]
-struct Span {
+struct TimeSpan {
     from: Timestamp,
     to: Timestamp,
 }
 
-impl Span {
+impl TimeSpan {
     fn of(time: &impl RangeBounds<Timestamp>) -> Self {
         let from = match time.start_bound() {
             Bound::Included(from) => *from,
@@ -77,7 +77,7 @@ pub(crate) struct WindowCursor<V> {
     index: TableIndex,
     windows: Arc<dyn KeptWindows>,
     key: Vec<u8>,
-    time: Span,
+    time: TimeSpan,
     /// Windows that are forgotten at this stream time, or before, are gone.
     forget_at: Timestamp,
     /// The store key at which the next page begins, and the one at which all end.
@@ -93,11 +93,12 @@ impl<V: 'static> WindowCursor<V> {
         table: &Table<K, V>,
         index: TableIndex,
         windows: Arc<dyn KeptWindows>,
-        (key, time): (&K, &impl RangeBounds<Timestamp>),
+        key: &K,
+        time: &impl RangeBounds<Timestamp>,
         clocks: &[StreamClock],
     ) -> Result<Self, Failure> {
         let mut bytes = Vec::new();
-        let time = Span::of(time);
+        let time = TimeSpan::of(time);
         write_key(&table.name, &*table.key, key, &mut bytes)?;
         // A window that began before may reach into it.
         let length = windows.length_ms();
@@ -228,7 +229,7 @@ mod tests {
     #[test]
     fn whether_the_end_belongs_to_a_window_depends_on_its_kind() {
         let window = Window { start: 10, end: 20 };
-        let meets = |from, to, naming| Span { from, to }.meets(window, naming);
+        let meets = |from, to, naming| TimeSpan { from, to }.meets(window, naming);
         assert!(meets(19, 20, Naming::Start) && !meets(20, 21, Naming::Start));
         assert!(meets(20, 21, Naming::EndAndStart) && !meets(21, 22, Naming::EndAndStart));
         assert!(!meets(0, 10, Naming::Start) && meets(0, 11, Naming::Start));
@@ -236,11 +237,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_range() {
-        let span = |span: Span| (span.from, span.to);
-        assert_eq!(span(Span::of(&(..))), (0, Timestamp::MAX));
-        assert_eq!(span(Span::of(&(3..5))), (3, 5));
-        assert_eq!(span(Span::of(&(3..=5))), (3, 6));
-        assert_eq!(span(Span::of(&(-3..=Timestamp::MAX))), (0, Timestamp::MAX));
-        assert_eq!(span(Span::of(&(Bound::Excluded(3), Bound::Unbounded))), (4, Timestamp::MAX));
+        let span = |span: TimeSpan| (span.from, span.to);
+        assert_eq!(span(TimeSpan::of(&(..))), (0, Timestamp::MAX));
+        assert_eq!(span(TimeSpan::of(&(3..5))), (3, 5));
+        assert_eq!(span(TimeSpan::of(&(3..=5))), (3, 6));
+        assert_eq!(span(TimeSpan::of(&(-3..=Timestamp::MAX))), (0, Timestamp::MAX));
+        assert_eq!(
+            span(TimeSpan::of(&(Bound::Excluded(3), Bound::Unbounded))),
+            (4, Timestamp::MAX)
+        );
     }
 }

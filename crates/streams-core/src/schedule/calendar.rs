@@ -76,7 +76,7 @@ impl Calendar {
 mod tests {
     use std::collections::BTreeSet;
 
-    use jiff::civil::date;
+    use jiff::civil::{Date, date};
     use jiff::tz::Offset;
     use proptest::prelude::*;
 
@@ -88,8 +88,8 @@ mod tests {
     }
 
     /// Milliseconds of a date in UTC.
-    fn utc((year, month, day): (i16, i8, i8), hour: i8, minute: i8) -> i64 {
-        let at = date(year, month, day).at(hour, minute, 0, 0);
+    fn utc(day: Date, hour: i8, minute: i8) -> i64 {
+        let at = day.at(hour, minute, 0, 0);
         Offset::UTC.to_timestamp(at).expect("a date").as_second() * 1000
     }
 
@@ -99,14 +99,15 @@ mod tests {
         std::iter::successors(next(&after), next).collect()
     }
 
-    const SPRING: (i16, i8, i8) = (2024, 3, 31);
-    const AUTUMN: (i16, i8, i8) = (2024, 10, 27);
+    const SPRING: Date = date(2024, 3, 31);
+    const AUTUMN: Date = date(2024, 10, 27);
 
     #[test]
     fn what_clocks_jump_over_happens_at_the_jump() {
         let night = calendar("0 30 2 * * *", "Europe/Berlin");
-        let found = all(&night, utc((2024, 3, 29), 12, 0), utc((2024, 4, 1), 12, 0));
-        let expected = [utc((2024, 3, 30), 1, 30), utc(SPRING, 1, 0), utc((2024, 4, 1), 0, 30)];
+        let found = all(&night, utc(date(2024, 3, 29), 12, 0), utc(date(2024, 4, 1), 12, 0));
+        let expected =
+            [utc(date(2024, 3, 30), 1, 30), utc(SPRING, 1, 0), utc(date(2024, 4, 1), 0, 30)];
         assert_eq!(found, expected);
         // Each of them would be at 03:00: once.
         let often = calendar("0 */10 2,3 * * *", "Europe/Berlin");
@@ -117,8 +118,8 @@ mod tests {
     #[test]
     fn what_clocks_show_twice_happens_the_first_time() {
         let night = calendar("0 30 2 * * *", "Europe/Berlin");
-        let found = all(&night, utc((2024, 10, 26), 12, 0), utc((2024, 10, 28), 12, 0));
-        assert_eq!(found, [utc(AUTUMN, 0, 30), utc((2024, 10, 28), 1, 30)]);
+        let found = all(&night, utc(date(2024, 10, 26), 12, 0), utc(date(2024, 10, 28), 12, 0));
+        assert_eq!(found, [utc(AUTUMN, 0, 30), utc(date(2024, 10, 28), 1, 30)]);
     }
 
     #[test]
@@ -140,21 +141,21 @@ mod tests {
     fn zones_of_half_hours_and_of_days_that_were_left_out() {
         // Clocks of Lord Howe are put back by half an hour: 01:30 to 01:59 come twice.
         let howe = calendar("0 45 1 * * *", "Australia/Lord_Howe");
-        let found = all(&howe, utc((2024, 4, 5), 20, 0), utc((2024, 4, 7), 0, 0));
-        assert_eq!(found, [utc((2024, 4, 6), 14, 45)]);
+        let found = all(&howe, utc(date(2024, 4, 5), 20, 0), utc(date(2024, 4, 7), 0, 0));
+        assert_eq!(found, [utc(date(2024, 4, 6), 14, 45)]);
         // Samoa had no 30th of December in 2011.
         let apia = calendar("0 0 12 * * *", "Pacific/Apia");
-        let found = all(&apia, utc((2011, 12, 29), 0, 0), utc((2011, 12, 31), 0, 0));
-        let jump = utc((2011, 12, 30), 10, 0);
-        assert_eq!(found, [utc((2011, 12, 29), 22, 0), jump, utc((2011, 12, 30), 22, 0)]);
+        let found = all(&apia, utc(date(2011, 12, 29), 0, 0), utc(date(2011, 12, 31), 0, 0));
+        let jump = utc(date(2011, 12, 30), 10, 0);
+        assert_eq!(found, [utc(date(2011, 12, 29), 22, 0), jump, utc(date(2011, 12, 30), 22, 0)]);
     }
 
     #[test]
     fn a_day_each_year_is_found() {
         let leap = calendar("0 0 0 29 2 *", "America/New_York");
-        assert_eq!(leap.next(utc((2096, 3, 1), 12, 0)), Some(utc((2104, 2, 29), 5, 0)));
-        let found = leap.last(utc((2000, 1, 1), 0, 0), utc((2104, 2, 28), 0, 0));
-        assert_eq!(found, Some(utc((2096, 2, 29), 5, 0)));
+        assert_eq!(leap.next(utc(date(2096, 3, 1), 12, 0)), Some(utc(date(2104, 2, 29), 5, 0)));
+        let found = leap.last(utc(date(2000, 1, 1), 0, 0), utc(date(2104, 2, 28), 0, 0));
+        assert_eq!(found, Some(utc(date(2096, 2, 29), 5, 0)));
     }
 
     /// As somebody would find out who looks at the clock every minute.
@@ -191,10 +192,11 @@ mod tests {
             hour in 0..5_u32,
             zone in prop::sample::select(vec![
                 ("Europe/Berlin", SPRING), ("Europe/Berlin", AUTUMN),
-                ("Australia/Lord_Howe", (2024, 4, 6)), ("Australia/Lord_Howe", (2024, 10, 5)),
-                ("America/St_Johns", (2005, 4, 3)), ("America/St_Johns", (2005, 10, 30)),
-                ("Africa/Casablanca", (2024, 3, 10)), ("Africa/Casablanca", (2024, 4, 14)),
-                ("Asia/Kolkata", (2024, 1, 1)),
+                ("Australia/Lord_Howe", date(2024, 4, 6)),
+                ("Australia/Lord_Howe", date(2024, 10, 5)),
+                ("America/St_Johns", date(2005, 4, 3)), ("America/St_Johns", date(2005, 10, 30)),
+                ("Africa/Casablanca", date(2024, 3, 10)), ("Africa/Casablanca", date(2024, 4, 14)),
+                ("Asia/Kolkata", date(2024, 1, 1)),
             ]),
             back in 0..30 * 3_600_000_i64,
             length in 0..50 * 3_600_000_i64,

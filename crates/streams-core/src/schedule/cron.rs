@@ -94,7 +94,8 @@ impl Cron {
             {
                 return Some(day * DAY + found).filter(|found| *found < to);
             }
-            (day, second) = (day + 1, 0);
+            day += 1;
+            second = 0;
         }
         None
     }
@@ -109,7 +110,8 @@ impl Cron {
             {
                 return Some(day * DAY + found).filter(|found| *found >= from);
             }
-            (day, second) = (day - 1, DAY - 1);
+            day -= 1;
+            second = DAY - 1;
         }
         None
     }
@@ -341,7 +343,9 @@ mod tests {
         /// Forth and back, as looking at every second would find it.
         #[test]
         fn the_next_and_the_last_second_are_those_that_a_search_finds(
-            (second, minute, hour) in (0..62_u32, 0..62_u32, 0..26_u32),
+            second in 0..62_u32,
+            minute in 0..62_u32,
+            hour in 0..26_u32,
             day in 0..33_u32,
             from in -40_000..200_000_i64,
             length in 0..30_000_i64,

@@ -18,7 +18,7 @@ const FEW: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Layer {
     /// The first `used` of them count.
-    entries: Vec<Entry>,
+    entries: Vec<LayerEntry>,
     used: usize,
     /// Where entries are, by their hashes, once they are more than a few.
     places: HashTable<usize>,
@@ -26,7 +26,7 @@ pub(crate) struct Layer {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct LayerEntry {
     /// The table's number in the store.
     table: usize,
     key: Vec<u8>,
@@ -34,7 +34,7 @@ struct Entry {
     is_deleted: bool,
 }
 
-impl Entry {
+impl LayerEntry {
     fn is_of(&self, table: usize, key: &[u8]) -> bool {
         self.table == table && *self.key == *key
     }
@@ -76,7 +76,7 @@ impl Layer {
 
     fn add(&mut self, table: usize, key: &[u8]) -> usize {
         if self.used == self.entries.len() {
-            self.entries.push(Entry::default());
+            self.entries.push(LayerEntry::default());
         }
         let entry = &mut self.entries[self.used];
         entry.table = table;
@@ -99,7 +99,7 @@ impl Layer {
 
     /// The writes to a table with keys in `[from, to)`, sorted.
     pub(crate) fn range<'a>(&'a self, table: usize, from: &[u8], to: Option<&[u8]>) -> Writes<'a> {
-        let is_within = |entry: &&Entry| {
+        let is_within = |entry: &&LayerEntry| {
             entry.table == table && *entry.key >= *from && to.is_none_or(|to| *entry.key < *to)
         };
         let within: BTreeMap<_, _> = self.entries[..self.used]

@@ -30,7 +30,8 @@ impl ValueCache {
     pub(crate) fn limit(&mut self, limit: usize) {
         // The old ones became so when they were half of the limit.
         if limit < self.limit && self.old_bytes > limit / 2 {
-            (self.old, self.old_bytes) = (values(), 0);
+            self.old = values();
+            self.old_bytes = 0;
         }
         self.limit = limit;
         self.age();
@@ -79,7 +80,8 @@ impl ValueCache {
     pub(crate) fn clear(&mut self) {
         self.young.clear();
         self.old.clear();
-        (self.bytes, self.old_bytes) = (0, 0);
+        self.bytes = 0;
+        self.old_bytes = 0;
     }
 
     /// About how much memory they take; at most the limit.

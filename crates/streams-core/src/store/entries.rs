@@ -19,19 +19,19 @@ use crate::store::key_order;
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
     bytes: Vec<u8>,
-    spans: Vec<Span>,
+    spans: Vec<EntrySpan>,
 }
 
 /// Where an entry is: its key, and behind it its value.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+struct EntrySpan {
     key: usize,
     value: usize,
     end: usize,
     is_there: bool,
 }
 
-impl Span {
+impl EntrySpan {
     fn key(self) -> Range<usize> {
         self.key..self.value
     }
@@ -80,16 +80,16 @@ impl Entries {
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         let end = self.bytes.len();
         let is_there = value.is_some();
-        self.spans.push(Span { key: start, value: middle, end, is_there });
+        self.spans.push(EntrySpan { key: start, value: middle, end, is_there });
     }
 
     /// Sorts them by key. Of several with the same key the last one stays.
     pub fn sort(&mut self) {
         let Self { bytes, spans } = self;
-        let key = |span: &Span| &bytes[span.key()];
+        let key = |span: &EntrySpan| &bytes[span.key()];
         // Those with equal keys stay in the order in which they were added. Where they are does not
         // tell it: a deletion of the empty key has no length.
-        let mut sorted: Vec<Span> = key_order(spans.len(), |number| key(&spans[number]))
+        let mut sorted: Vec<EntrySpan> = key_order(spans.len(), |number| key(&spans[number]))
             .map(|number| spans[number])
             .collect();
         sorted.dedup_by(|next, kept| {

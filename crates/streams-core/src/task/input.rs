@@ -10,7 +10,7 @@ use crate::record::{RawRecord, RecordBatch, Timestamp};
 use crate::topology::{Source, SourceKind};
 
 /// The records of one source partition that wait, and how far each reader of them has come.
-pub(crate) struct Input {
+pub(crate) struct InputQueue {
     queue: VecDeque<Box<dyn RecordBatch>>,
     /// What each of them keeps in memory.
     bytes: VecDeque<usize>,
@@ -34,7 +34,7 @@ pub(crate) struct Input {
     pub(crate) is_ticks: bool,
 }
 
-impl Input {
+impl InputQueue {
     pub(crate) fn new(source: &Source) -> Self {
         Self {
             agents: Vec::new(),

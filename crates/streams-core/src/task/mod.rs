@@ -40,7 +40,7 @@ use crate::task_id::TaskId;
 use crate::task_metrics::TaskMetrics;
 use crate::tick::Ticking;
 use crate::topology::{SubTopology, Topology};
-use input::Input;
+use input::InputQueue;
 use progress::Progress;
 use retries::Retries;
 
@@ -48,7 +48,7 @@ use retries::Retries;
 pub struct Task {
     topology: Arc<Topology>,
     id: TaskId,
-    inputs: Vec<Input>,
+    inputs: Vec<InputQueue>,
     /// Always there, but for the moments in which an agent has it.
     cx: Option<Box<TaskContext>>,
     waker: Waker,
@@ -100,7 +100,7 @@ impl Task {
     /// A task over an opened and restored store. [`resume`](Task::resume) comes next.
     pub fn new(topology: Arc<Topology>, id: TaskId, store: Box<dyn Store>) -> Self {
         let sub = &topology.sub_topologies[id.sub_topology];
-        let inputs = sub.sources.iter().map(Input::new).collect();
+        let inputs = sub.sources.iter().map(InputQueue::new).collect();
         let tables = Tables::new(store, Arc::clone(&sub.tables), sub.local.clone());
         let clocks = vec![StreamClock::new(StreamClock::UNKNOWN, 0); topology.clock_names.len()];
         let cx = TaskContext {
@@ -196,12 +196,12 @@ impl Task {
 
     /// How many records of an input wait to be processed.
     pub fn queued(&self, input: usize) -> usize {
-        self.inputs.get(input).map_or(0, Input::queued)
+        self.inputs.get(input).map_or(0, InputQueue::queued)
     }
 
     /// About how many bytes they keep in memory.
     pub fn queued_bytes(&self, input: usize) -> usize {
-        self.inputs.get(input).map_or(0, Input::queued_bytes)
+        self.inputs.get(input).map_or(0, InputQueue::queued_bytes)
     }
 
     /// Installed once, if the topology has global tables: where they are.
@@ -226,7 +226,7 @@ impl Task {
 
     /// The next offset to process of each input.
     pub fn positions(&self) -> Vec<i64> {
-        self.inputs.iter().map(Input::position).collect()
+        self.inputs.iter().map(InputQueue::position).collect()
     }
 
     /// When the first of the records that wait has waited long enough: for a batch in the making,

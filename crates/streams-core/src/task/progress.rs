@@ -31,13 +31,13 @@ const SKIP_MAX: u64 = u64::MAX / 2;
 /// progress.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress<'a> {
-    entries: Vec<(Kind, &'a str, i64)>,
+    entries: Vec<(ProgressKind, &'a str, i64)>,
     /// Whose windows are being closed, and how far that has come.
     closing: Vec<(&'a str, Pass)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ProgressKind {
     Time,
     Position,
     Changelog,
@@ -64,23 +64,23 @@ impl<'a> Progress<'a> {
 
     /// The furthest position of a reader that was ahead of the committed offset.
     pub(crate) fn furthest(&self) -> Option<i64> {
-        let positions = self.entries.iter().filter(|(kind, _, _)| *kind == Kind::Position);
+        let positions = self.entries.iter().filter(|(kind, _, _)| *kind == ProgressKind::Position);
         positions.map(|(_, _, position)| *position).max()
     }
 
     /// The stream time kept for a table, `Timestamp::MIN` if there is none.
     pub(crate) fn time(&self, table: &str) -> Timestamp {
-        self.find(Kind::Time, table).unwrap_or(Timestamp::MIN)
+        self.find(ProgressKind::Time, table).unwrap_or(Timestamp::MIN)
     }
 
     /// The position of a reader that was ahead of the committed offset.
     pub(crate) fn position(&self, reader: &str) -> Option<i64> {
-        self.find(Kind::Position, reader)
+        self.find(ProgressKind::Position, reader)
     }
 
     /// Where a table's changelog ended, this commit's entries included.
     pub(crate) fn changelog(&self, table: &str) -> Option<i64> {
-        self.find(Kind::Changelog, table)
+        self.find(ProgressKind::Changelog, table)
     }
 
     /// How far closing the windows of a table has come, if some are left.
@@ -88,18 +88,18 @@ impl<'a> Progress<'a> {
         self.closing.iter().find(|(name, _)| *name == table).map(|(_, pass)| pass)
     }
 
-    fn find(&self, kind: Kind, name: &str) -> Option<i64> {
+    fn find(&self, kind: ProgressKind, name: &str) -> Option<i64> {
         let found = self.entries.iter().find(|(k, n, _)| *k == kind && *n == name);
         found.map(|(_, _, value)| *value)
     }
 }
 
 /// `None` for kinds that another version knows.
-fn entry(text: &str) -> Result<Option<(Kind, &str, i64)>, String> {
+fn entry(text: &str) -> Result<Option<(ProgressKind, &str, i64)>, String> {
     let (kind, what, max) = match text.split(':').next() {
-        Some("t") => (Kind::Time, "stream time", TIME_MAX),
-        Some("p") => (Kind::Position, "position", OFFSET_MAX),
-        Some("c") => (Kind::Changelog, "changelog end", OFFSET_MAX),
+        Some("t") => (ProgressKind::Time, "stream time", TIME_MAX),
+        Some("p") => (ProgressKind::Position, "position", OFFSET_MAX),
+        Some("c") => (ProgressKind::Changelog, "changelog end", OFFSET_MAX),
         _ => return Ok(None),
     };
     let parts = text.split_once(':').and_then(|(_, rest)| rest.split_once(':'));

@@ -26,7 +26,7 @@ pub struct Step {
 }
 
 /// How a run over a batch ended.
-enum Run {
+enum RunEnd {
     /// At the limit, at the batch's end, or where another input is older.
     Stopped,
     /// The record failed.
@@ -86,9 +86,9 @@ impl Task {
         let mut next = first;
         let run = self.run_guarded(input, &*batch, &mut next, limit, until, &mut step.failed);
         let outcome = match run {
-            Run::Stopped => Ok(()),
-            Run::Ended(error) => Err(error),
-            Run::Failed(failure, mark) => {
+            RunEnd::Stopped => Ok(()),
+            RunEnd::Ended(error) => Err(error),
+            RunEnd::Failed(failure, mark) => {
                 let outcome = self.failed(input, &*batch, next, failure, mark, &mut step.failed);
                 if outcome.is_ok() {
                     self.pass(input, &*batch, next);
@@ -112,7 +112,7 @@ impl Task {
         limit: usize,
         until: Timestamp,
         failed: &mut Vec<RecordError>,
-    ) -> Run {
+    ) -> RunEnd {
         let undoable = self.source(input).policy != ErrorPolicy::Fail;
         let has_agents = !self.inputs[input].agents.is_empty();
         let mut mark = None;
@@ -121,19 +121,19 @@ impl Task {
                 if has_agents && self.has_lone_agent(input) {
                     match self.run_lone_agent(input, batch, *next..limit, failed) {
                         Ok(records) => *next += records,
-                        Err(error) => return Run::Ended(error),
+                        Err(error) => return RunEnd::Ended(error),
                     }
                 } else {
                     mark = self.begin(input, batch, *next, undoable);
                     if let Err(failure) = self.process(input, batch, *next) {
-                        return Run::Failed(failure, mark.take());
+                        return RunEnd::Failed(failure, mark.take());
                     }
                     // The operators are done: what agents make of the record takes nothing back.
                     if has_agents && mark.take().is_some() {
                         self.cx_mut().begin_record(false);
                     }
                     if has_agents && let Err(error) = self.run_agents(input, batch, *next, failed) {
-                        return Run::Ended(error);
+                        return RunEnd::Ended(error);
                     }
                     self.pass(input, batch, *next);
                     *next += 1;
@@ -142,10 +142,10 @@ impl Task {
                     break;
                 }
             }
-            Run::Stopped
+            RunEnd::Stopped
         }));
         run.unwrap_or_else(|panic| {
-            Run::Failed(Cause::Panic(panic_text(&*panic)).into(), mark.take())
+            RunEnd::Failed(Cause::Panic(panic_text(&*panic)).into(), mark.take())
         })
     }
 

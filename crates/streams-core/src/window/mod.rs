@@ -23,7 +23,7 @@ pub use codec::{SessionWindowed, TimeWindowed};
 
 pub use hopping::Hopping;
 pub use join::JoinWindows;
-pub use plan::{Base, Near, Plan, Step};
+pub use plan::{Base, Near, Plan, WindowStep};
 pub use session::Session;
 pub use sliding::Sliding;
 pub use tumbling::Tumbling;
@@ -67,9 +67,10 @@ pub enum Naming {
 /// the same window for ever.
 ///
 /// ```
-/// use headwater::{Builder, Record, Table, Timestamp, Topic};
+/// use headwater::{Builder, Record, Table, Topic};
+/// use headwater::topics::Timestamp;
 /// use headwater_testkit::TopologyTest;
-/// use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
+/// use headwater::windows::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
 ///
 /// /// The days of a place: each from one of these moments to the next.
 /// #[derive(Clone)]
@@ -101,7 +102,8 @@ pub enum Naming {
 /// impl Unmerged for Days {}
 ///
 /// const HOUR: i64 = 60 * 60 * 1000;
-/// let (sales, out) = (Topic::<String, i64>::new("sales"), Topic::<String, u64>::new("out"));
+/// let sales = Topic::<String, i64>::new("sales");
+/// let out = Topic::<String, u64>::new("out");
 /// let app = Builder::new("example");
 /// let days = Days(vec![0, 24 * HOUR, 47 * HOUR, 71 * HOUR]);
 /// let per_day = app.stream(&sales).group_by_key().window(days).count(&Table::new("sales"));

@@ -17,13 +17,13 @@ pub struct Near {
 /// What happens to windows, in order.
 #[derive(Debug, Default)]
 pub struct Plan {
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<WindowStep>,
     pub(crate) removes_near: bool,
 }
 
 /// What happens to one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct WindowStep {
     /// Which one.
     pub window: Window,
     /// What it begins with.
@@ -48,12 +48,12 @@ pub enum Base {
 impl Plan {
     /// Adds the record to `window`, which begins with `base`.
     pub fn add(&mut self, window: Window, base: Base) {
-        self.steps.push(Step { window, base, add: true });
+        self.steps.push(WindowStep { window, base, add: true });
     }
 
     /// Makes `window` a copy of a neighbour, without the record.
     pub fn copy(&mut self, window: Window, from: usize) {
-        self.steps.push(Step { window, base: Base::Near(from), add: false });
+        self.steps.push(WindowStep { window, base: Base::Near(from), add: false });
     }
 
     /// Removes all neighbours before anything else happens.

@@ -10,7 +10,8 @@ use crate::record::Timestamp;
 /// included, if they are not empty; a record with `t < difference` goes into `[0, difference]`.
 ///
 /// ```
-/// use headwater::{Builder, Record, Sliding, Table, Topic};
+/// use headwater::{Builder, Record, Table, Topic};
+/// use headwater::windows::Sliding;
 /// use headwater_testkit::TopologyTest;
 /// use std::time::Duration;
 /// let logins = Topic::<String, i64>::new("logins");
@@ -65,7 +66,7 @@ impl Windows for Sliding {
         if timestamp.saturating_add(self.difference_ms + self.terms.grace_ms) < time {
             return;
         }
-        let record = Arrival { windows: self, timestamp, near };
+        let record = SlidingPlacement { windows: self, timestamp, near };
         if timestamp < self.difference_ms {
             record.early(plan)
         } else {
@@ -111,13 +112,13 @@ impl Windows for Sliding {
 impl Unmerged for Sliding {}
 
 /// A record among the windows of its key that are near.
-struct Arrival<'a> {
+struct SlidingPlacement<'a> {
     windows: &'a Sliding,
     timestamp: Timestamp,
     near: &'a [Near],
 }
 
-impl Arrival<'_> {
+impl SlidingPlacement<'_> {
     fn has(&self, start: Timestamp) -> bool {
         self.near.iter().any(|near| near.window.start == start)
     }
@@ -131,7 +132,8 @@ impl Arrival<'_> {
         let mut has_left = false;
         for (index, near) in self.near.iter().enumerate() {
             if near.window.end < at {
-                (before, previous) = (Some(index), Some(near.latest));
+                before = Some(index);
+                previous = Some(near.latest);
             } else if near.window.end == at {
                 has_left = true;
                 previous = if near.latest < at { Some(near.latest) } else { previous };

@@ -17,30 +17,30 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::StartedFor;
-use super::link::{Acknowledged, Kept};
+use super::link::{Acknowledged, FinishedWork};
 use super::runner::Agent;
 use super::running::{Polled, RecordSource, Refused, Running, RunningAgent};
 use crate::error::{Cause, Failure};
 use crate::record::{Headers, OwnedRecord, RawRecord, Timestamp};
 use crate::task_context::{Origin, TaskContext};
 use crate::window::millis;
-use outcomes::{Outcome, Outcomes};
+use outcomes::{Outcomes, RecordOutcome};
 
 pub(super) struct Concurrent<K, V> {
     agent: Arc<Agent<K, V>>,
-    workers: Vec<Worker<K, V>>,
+    workers: Vec<AgentFuture<K, V>>,
     limit_ms: Option<i64>,
     outcomes: Outcomes,
     task: StartedFor,
     hasher: ahash::RandomState,
 }
 
-struct Worker<K, V> {
+struct AgentFuture<K, V> {
     running: RunningAgent<K, V>,
     /// The numbers of the records that it has not acknowledged, in order.
     records: VecDeque<u64>,
     /// What it has finished of a record of which operators have made several.
-    partly: Kept,
+    partly: FinishedWork,
 }
 
 impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
@@ -50,10 +50,10 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         limit: Option<Duration>,
         task: &StartedFor,
     ) -> Self {
-        let worker = |_| Worker {
-            running: agent.start(task, Acknowledged::Kept),
+        let worker = |_| AgentFuture {
+            running: agent.start(task, Acknowledged::FinishedWork),
             records: VecDeque::new(),
-            partly: Kept::default(),
+            partly: FinishedWork::default(),
         };
         Self {
             agent: Arc::clone(agent),
@@ -102,7 +102,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
     fn acknowledged(
         &mut self,
         index: usize,
-        kept: Kept,
+        kept: FinishedWork,
         cx: &mut TaskContext,
     ) -> Result<(), Cause> {
         let records = kept.records;
@@ -123,7 +123,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         let mut kept = Some(kept);
         for number in numbers {
             let kept = kept.take().unwrap_or_default();
-            self.outcomes.set(number, Outcome { failure: None, kept, until });
+            self.outcomes.set(number, RecordOutcome { failure: None, kept, until });
         }
         Ok(())
     }
@@ -153,8 +153,8 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
             // It may have failed for what it has read.
             let mut read = mem::take(&mut worker.partly.read);
             read.append(mem::take(&mut worker.running.link.state().read));
-            let kept = Kept { read, ..Kept::default() };
-            self.outcomes.set(number, Outcome { failure: Some(cause), kept, until: number });
+            let kept = FinishedWork { read, ..FinishedWork::default() };
+            self.outcomes.set(number, RecordOutcome { failure: Some(cause), kept, until: number });
         }
         self.restart(index, cx)?;
         if blamed.is_none() {
@@ -165,7 +165,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
 
     /// Another future takes the place of one, with its records that are not done.
     fn restart(&mut self, index: usize, cx: &mut TaskContext) -> Result<(), Cause> {
-        let mut running = self.agent.start(&self.task, Acknowledged::Kept);
+        let mut running = self.agent.start(&self.task, Acknowledged::FinishedWork);
         for outcome in self.outcomes.of_worker(index) {
             running.link.state().unreleased.show(&outcome.kept.written);
         }
@@ -179,7 +179,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
             again.map_err(|failure| Cause::Panic(failure.to_string()))?;
         }
         worker.running = running;
-        worker.partly = Kept::default();
+        worker.partly = FinishedWork::default();
         // Nobody has polled it yet.
         self.task.waker.wake_by_ref();
         Ok(())
@@ -215,7 +215,12 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
 
     /// What a worker has sent and written is the task's now. What others have read too early is
     /// done again.
-    fn apply(&mut self, by: usize, mut kept: Kept, cx: &mut TaskContext) -> Result<(), Cause> {
+    fn apply(
+        &mut self,
+        by: usize,
+        mut kept: FinishedWork,
+        cx: &mut TaskContext,
+    ) -> Result<(), Cause> {
         cx.effects.append(&mut kept.sent);
         let written = &kept.written;
         if written.is_empty() {
@@ -229,7 +234,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
             let state = worker.running.link.state();
             let is_stale = [&state.read, &worker.partly.read].into_iter().any(|read| {
                 (index != by && read.has_any_of(written))
-                    || gone.iter().any(|gone| read.has_found(*gone))
+                    || gone.iter().any(|(table, gone)| read.has_found(*table, *gone))
             });
             if is_stale {
                 stale.entry(index).or_insert(u64::MAX);
@@ -290,7 +295,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for Concurrent<K, V> {
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        let is_over = |worker: &Worker<K, V>| {
+        let is_over = |worker: &AgentFuture<K, V>| {
             self.limit_ms
                 .zip(worker.running.busy_since())
                 .is_some_and(|(limit, since)| since.saturating_add(limit) <= now)
@@ -353,7 +358,7 @@ impl<K: Send + 'static, V: Send + 'static> RunningAgent<K, V> {
     }
 
     /// What was acknowledged in the last poll, with the number of records of the topic.
-    fn take_acknowledged(&mut self) -> Vec<Kept> {
+    fn take_acknowledged(&mut self) -> Vec<FinishedWork> {
         let mut all = self.link.state().take_kept();
         if matches!(self.source, RecordSource::Stream(_)) {
             all.iter_mut().for_each(|kept| kept.records = self.of_topic_acknowledged(kept.records));

@@ -4,33 +4,33 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use super::readers::Readers;
-use crate::agent::link::Kept;
+use crate::agent::link::FinishedWork;
 use crate::error::Cause;
 use crate::record::{OwnedRecord, Timestamp};
 use crate::state::tables::Tables;
 use crate::state::unreleased::RecordWrites;
 
 /// What a record has led to.
-pub(super) struct Outcome {
+pub(super) struct RecordOutcome {
     /// Why it failed.
     pub(super) failure: Option<Cause>,
     /// Of a batch, with its first record.
-    pub(super) kept: Kept,
+    pub(super) kept: FinishedWork,
     /// The number of the last record of its batch: they are released together, for a commit
     /// between them would tear it.
     pub(super) until: u64,
 }
 
-struct Entry {
+struct DeliveredRecord {
     record: OwnedRecord,
     worker: usize,
-    outcome: Option<Outcome>,
+    outcome: Option<RecordOutcome>,
 }
 
 /// All records that were delivered and not released. They are numbered since the task started.
 #[derive(Default)]
 pub(super) struct Outcomes {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<DeliveredRecord>,
     /// The number of the first of them.
     first: u64,
     readers: Readers,
@@ -54,14 +54,14 @@ impl Outcomes {
     }
 
     pub(super) fn push(&mut self, record: OwnedRecord, worker: usize) {
-        self.entries.push_back(Entry { record, worker, outcome: None });
+        self.entries.push_back(DeliveredRecord { record, worker, outcome: None });
     }
 
     fn place(&self, number: u64) -> Option<usize> {
         usize::try_from(number.checked_sub(self.first)?).ok()
     }
 
-    fn entry(&self, number: u64) -> Option<&Entry> {
+    fn entry(&self, number: u64) -> Option<&DeliveredRecord> {
         self.entries.get(self.place(number)?)
     }
 
@@ -69,7 +69,7 @@ impl Outcomes {
         self.entry(number).map(|entry| &entry.record)
     }
 
-    pub(super) fn set(&mut self, number: u64, outcome: Outcome) {
+    pub(super) fn set(&mut self, number: u64, outcome: RecordOutcome) {
         self.readers.add(number, &outcome.kept.read);
         if let Some(entry) = self.place(number).and_then(|place| self.entries.get_mut(place)) {
             entry.outcome = Some(outcome);
@@ -78,7 +78,11 @@ impl Outcomes {
 
     /// Adds what a worker has done without a record in hand to the last record that it has done, so
     /// that it comes after it. Given back if that is released.
-    pub(super) fn add_to_last(&mut self, worker: usize, kept: Kept) -> Option<Kept> {
+    pub(super) fn add_to_last(
+        &mut self,
+        worker: usize,
+        kept: FinishedWork,
+    ) -> Option<FinishedWork> {
         let first = self.first;
         let last = self.entries.iter_mut().enumerate().rev().find_map(|(place, entry)| {
             let outcome = entry.outcome.as_mut().filter(|_| entry.worker == worker)?;
@@ -91,7 +95,7 @@ impl Outcomes {
     }
 
     /// What the records of a worker have led to, in order.
-    pub(super) fn of_worker(&self, worker: usize) -> impl Iterator<Item = &Outcome> {
+    pub(super) fn of_worker(&self, worker: usize) -> impl Iterator<Item = &RecordOutcome> {
         let entries = self.entries.iter().filter(move |entry| entry.worker == worker);
         entries.filter_map(|entry| entry.outcome.as_ref())
     }
@@ -109,7 +113,7 @@ impl Outcomes {
     }
 
     /// Releases the first record: its worker, and what it has led to.
-    pub(super) fn pop(&mut self) -> Option<(usize, Outcome)> {
+    pub(super) fn pop(&mut self) -> Option<(usize, RecordOutcome)> {
         let outcome = self.entries.front_mut()?.outcome.take()?;
         let entry = self.entries.pop_front()?;
         self.readers.remove(self.first, &outcome.kept.read);
@@ -137,12 +141,13 @@ impl Outcomes {
             others.into_iter().for_each(|entry| note(entry.worker, number));
         }
         for number in self.readers.others(numbers) {
-            let Some(Entry { worker, outcome: Some(outcome), .. }) = self.entry(number) else {
+            let Some(DeliveredRecord { worker, outcome: Some(outcome), .. }) = self.entry(number)
+            else {
                 continue;
             };
             let read = &outcome.kept.read;
             if (*worker != by && read.has_any_of(written))
-                || gone.iter().any(|gone| read.has_found(*gone))
+                || gone.iter().any(|(table, gone)| read.has_found(*table, *gone))
             {
                 note(*worker, number);
             }
@@ -154,7 +159,8 @@ impl Outcomes {
     /// another one of them.
     pub(super) fn is_contradictory(&self, end: u64, tables: &Tables) -> bool {
         (self.first..end).any(|number| {
-            let Some(Entry { worker, outcome: Some(outcome), .. }) = self.entry(number) else {
+            let Some(DeliveredRecord { worker, outcome: Some(outcome), .. }) = self.entry(number)
+            else {
                 return false;
             };
             let written = &outcome.kept.written;

@@ -15,11 +15,14 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (names, towns) = (Topic::new("names"), Topic::new("towns"));
+    /// let names = Topic::new("names");
+    /// let towns = Topic::new("towns");
     /// let out = Topic::<u64, Option<String>>::new("out");
     /// let app = Builder::new("example");
-    /// let (name, town) = (Table::<u64, String>::new("name"), Table::<u64, String>::new("town"));
-    /// let (name, town) = (app.table(&names, &name), app.table(&towns, &town));
+    /// let name = Table::<u64, String>::new("name");
+    /// let town = Table::<u64, String>::new("town");
+    /// let name = app.table(&names, &name);
+    /// let town = app.table(&towns, &town);
     /// name.join(&town, |_, name, town| format!("{name} of {town}")).to_stream().to(&out);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -43,11 +46,14 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (names, towns) = (Topic::new("names"), Topic::new("towns"));
+    /// let names = Topic::new("names");
+    /// let towns = Topic::new("towns");
     /// let out = Topic::<u64, Option<String>>::new("out");
     /// let app = Builder::new("example");
-    /// let (name, town) = (Table::<u64, String>::new("name"), Table::<u64, String>::new("town"));
-    /// let (name, town) = (app.table(&names, &name), app.table(&towns, &town));
+    /// let name = Table::<u64, String>::new("name");
+    /// let town = Table::<u64, String>::new("town");
+    /// let name = app.table(&names, &name);
+    /// let town = app.table(&towns, &town);
     /// let text = |_: &u64, name: &String, town: Option<&String>| format!("{name}, {town:?}");
     /// name.left_join(&town, text).to_stream().to(&out);
     ///
@@ -71,11 +77,14 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (ordered, paid) = (Topic::new("ordered"), Topic::new("paid"));
+    /// let ordered = Topic::new("ordered");
+    /// let paid = Topic::new("paid");
     /// let out = Topic::<u64, Option<i64>>::new("due");
     /// let app = Builder::new("example");
-    /// let (orders, payments) = (Table::<u64, i64>::new("orders"), Table::<u64, i64>::new("paid"));
-    /// let (orders, payments) = (app.table(&ordered, &orders), app.table(&paid, &payments));
+    /// let orders = Table::<u64, i64>::new("orders");
+    /// let payments = Table::<u64, i64>::new("paid");
+    /// let orders = app.table(&ordered, &orders);
+    /// let payments = app.table(&paid, &payments);
     /// let due = |_: &u64, a: Option<&i64>, b: Option<&i64>| a.unwrap_or(&0) - b.unwrap_or(&0);
     /// orders.outer_join(&payments, due).to_stream().to(&out);
     ///

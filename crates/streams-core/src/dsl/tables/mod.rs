@@ -14,13 +14,14 @@ use crate::builder::{Builder, Types};
 use crate::chain::Chain;
 use crate::change::Change;
 use crate::codec::Codec;
-use crate::operators::{Finality, Keep, Kept, MapValues, Rows, StoredRows, tells};
-use crate::receive::Shared;
+use crate::operators::{Finality, Keep, MapValues, MaterializedTable, Rows, StoredRows, tells};
+use crate::receive::SharedReceiver;
 use crate::state::changelog::Layout;
 use crate::state::tables::TableIndex;
 use crate::table::Table;
 use crate::topology::{NodeId, NodeKind};
 
+pub use foreign_key::{ForeignTable, SentRows};
 pub use grouped::TableGrouped;
 pub use suppress::{BufferFull, Suppress};
 
@@ -32,7 +33,7 @@ pub struct TableStream<'b, K, V> {
     pub(crate) builder: &'b Builder,
     pub(crate) node: NodeId,
     pub(crate) key: Arc<dyn Codec<K>>,
-    pub(crate) changes: Shared<K, Change<V>>,
+    pub(crate) changes: SharedReceiver<K, Change<V>>,
     pub(crate) rows: Arc<dyn Rows<K, V>>,
     /// For windows: when a window's result is final.
     pub(crate) finality: Option<Finality<K>>,
@@ -143,10 +144,10 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     }
 
     /// What writes this table, which is kept under a name.
-    fn kept_in(&self, table: &Table<K, V>, index: TableIndex) -> Kept<K, V> {
+    fn kept_in(&self, table: &Table<K, V>, index: TableIndex) -> MaterializedTable<K, V> {
         let changes = self.changes.clone();
         let tell = tells(table, changes.clone());
         let expiring = self.builder.expiring(index, table.ttl_ms, self.node, Some(tell));
-        Kept { table: table.clone(), index, changes, expiring }
+        MaterializedTable { table: table.clone(), index, changes, expiring }
     }
 }

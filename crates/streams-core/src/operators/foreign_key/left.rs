@@ -32,7 +32,7 @@ pub(crate) struct Left<K, V, W, O, J> {
 }
 
 /// Changes of the left side become questions.
-pub(crate) struct Ask<K, V, F, W, O, J, E> {
+pub(crate) struct SubscribeByForeignKey<K, V, F, W, O, J, E> {
     pub(crate) left: Arc<Left<K, V, W, O, J>>,
     /// The topic of the questions.
     pub(crate) questions: Arc<str>,
@@ -40,7 +40,7 @@ pub(crate) struct Ask<K, V, F, W, O, J, E> {
     pub(crate) foreign_key: E,
 }
 
-impl<K, V, F, W, O, J, E> Receive<K, Change<V>> for Ask<K, V, F, W, O, J, E>
+impl<K, V, F, W, O, J, E> Receive<K, Change<V>> for SubscribeByForeignKey<K, V, F, W, O, J, E>
 where
     K: Clone + 'static,
     V: 'static,
@@ -78,7 +78,7 @@ where
     }
 }
 
-impl<K, V, F: 'static, W, O, J, E> Ask<K, V, F, W, O, J, E>
+impl<K, V, F: 'static, W, O, J, E> SubscribeByForeignKey<K, V, F, W, O, J, E>
 where
     E: Fn(&K, &V) -> Option<F>,
 {

@@ -19,7 +19,7 @@ use crate::codec::CodecError;
 use crate::error::Failure;
 use crate::state::read_back;
 
-pub(crate) use left::{Ask, Join, Left};
+pub(crate) use left::{Join, Left, SubscribeByForeignKey};
 pub(crate) use messages::{QuestionCodec, ReplyCodec};
 pub(crate) use right::{Answer, Right, Tell};
 

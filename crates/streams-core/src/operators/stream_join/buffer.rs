@@ -19,7 +19,7 @@ use crate::window::JoinWindows;
 
 /// Where a record is in a buffer.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct BufferPosition<'a> {
     pub(super) key: &'a [u8],
     pub(super) timestamp: Timestamp,
 }
@@ -27,7 +27,7 @@ pub(super) struct Place<'a> {
 pub(super) const SUFFIX: usize = 12;
 
 /// Store key, timestamp, value.
-pub(super) type Entry = (Box<[u8]>, Timestamp, Box<[u8]>);
+pub(super) type BufferEntry = (Box<[u8]>, Timestamp, Box<[u8]>);
 
 impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     /// A record is forgotten when the newest of its side is that much later.
@@ -44,7 +44,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     pub(super) fn remember(
         &self,
         side: Side,
-        place: Place<'_>,
+        place: BufferPosition<'_>,
         value: &[u8],
         cx: &mut TaskContext,
     ) -> Result<(), Failure> {
@@ -90,7 +90,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     pub(super) fn partners(
         &self,
         side: Side,
-        place: Place<'_>,
+        place: BufferPosition<'_>,
         cx: &TaskContext,
     ) -> Result<Vec<(Timestamp, Box<[u8]>)>, Failure> {
         let other = side.other();
@@ -110,7 +110,7 @@ pub(super) fn between(
     from: Timestamp,
     to: Timestamp,
     cx: &TaskContext,
-) -> Result<Vec<Entry>, Failure> {
+) -> Result<Vec<BufferEntry>, Failure> {
     let prefix = prefix(key);
     let start = [&prefix[..], &from.to_be_bytes()].concat();
     let end = [&prefix[..], &to.saturating_add(1).to_be_bytes()].concat();
@@ -126,7 +126,7 @@ pub(super) fn between(
 /// The first sequence number from `first` on that is free for a key and timestamp.
 pub(super) fn next_sequence(
     side: &JoinSide,
-    place: Place<'_>,
+    place: BufferPosition<'_>,
     first: u32,
     cx: &TaskContext,
 ) -> Result<u32, Failure> {
@@ -142,7 +142,7 @@ pub(super) fn after(last: Option<u32>, first: u32, end: u32) -> Option<u32> {
 }
 
 /// The numbers of a key and timestamp are used up: no join has written that.
-pub(super) fn no_number(table: &Arc<str>, place: Place<'_>) -> Failure {
+pub(super) fn no_number(table: &Arc<str>, place: BufferPosition<'_>) -> Failure {
     let key = format!("{} at {}", read_back::shown(place.key), place.timestamp);
     let why = CodecError::new("its number is the highest that there is");
     read_back::broken(table, "key", key, why)
@@ -151,7 +151,7 @@ pub(super) fn no_number(table: &Arc<str>, place: Place<'_>) -> Failure {
 /// Writes an entry, with its record's timestamp.
 pub(super) fn put(
     table: TableIndex,
-    place: Place<'_>,
+    place: BufferPosition<'_>,
     sequence: u32,
     value: &[u8],
     cx: &mut TaskContext,

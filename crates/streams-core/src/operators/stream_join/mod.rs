@@ -10,7 +10,7 @@ mod unmatched;
 
 use std::sync::Arc;
 
-use buffer::Place;
+use buffer::BufferPosition;
 
 use super::Sides;
 use crate::codec::Codec;
@@ -72,9 +72,9 @@ where
         let Record { key, value, timestamp } = record;
         let arrival = join.arrive(Side::Left, &key, &*join.left_value, &value, timestamp, cx)?;
         match arrival {
-            Arrival::Nothing => Ok(()),
-            Arrival::Alone => join.send(key, Some(&value), None, timestamp, cx),
-            Arrival::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
+            Matched::Nothing => Ok(()),
+            Matched::Alone => join.send(key, Some(&value), None, timestamp, cx),
+            Matched::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
                 let partner = join.partner(Side::Right, &*join.right_value, &key, &bytes)?;
                 join.send(key.clone(), Some(&value), Some(&partner), timestamp.max(at), cx)
             }),
@@ -95,9 +95,9 @@ where
         let Record { key, value, timestamp } = record;
         let arrival = join.arrive(Side::Right, &key, &*join.right_value, &value, timestamp, cx)?;
         match arrival {
-            Arrival::Nothing => Ok(()),
-            Arrival::Alone => join.send(key, None, Some(&value), timestamp, cx),
-            Arrival::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
+            Matched::Nothing => Ok(()),
+            Matched::Alone => join.send(key, None, Some(&value), timestamp, cx),
+            Matched::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
                 let partner = join.partner(Side::Left, &*join.left_value, &key, &bytes)?;
                 join.send(key.clone(), Some(&partner), Some(&value), timestamp.max(at), cx)
             }),
@@ -106,7 +106,7 @@ where
 }
 
 /// What a record does now.
-enum Arrival {
+enum Matched {
     Nothing,
     /// It is a result without a partner.
     Alone,
@@ -130,7 +130,7 @@ where
         value: &T,
         timestamp: Timestamp,
         cx: &mut TaskContext,
-    ) -> Result<Arrival, Failure> {
+    ) -> Result<Matched, Failure> {
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(timestamp);
         let time = clock.time;
@@ -142,7 +142,7 @@ where
         let has_value = codec.encode(value, &mut bytes).map_err(failed)?;
         if !has_key || !has_value {
             let is_alone = has_value && self.keeps_unmatched(side);
-            return Ok(if is_alone { Arrival::Alone } else { Arrival::Nothing });
+            return Ok(if is_alone { Matched::Alone } else { Matched::Nothing });
         }
         // Only a record that is not older than stream time says that time has passed.
         if timestamp == time {
@@ -151,23 +151,23 @@ where
         if cx.portion.is_used_up {
             self.send_unmatched_of(&key_bytes, cx)?;
         }
-        let place = Place { key: &key_bytes, timestamp };
+        let place = BufferPosition { key: &key_bytes, timestamp };
         self.remember(side, place, &bytes, cx)?;
         let partners = self.partners(side, place, cx)?;
         if !partners.is_empty() {
             partners
                 .iter()
                 .try_for_each(|(at, _)| self.found(side.other(), &key_bytes, *at, cx))?;
-            return Ok(Arrival::Partners(partners));
+            return Ok(Matched::Partners(partners));
         }
         if !self.keeps_unmatched(side) {
-            return Ok(Arrival::Nothing);
+            return Ok(Matched::Nothing);
         }
         if timestamp + self.reach(side) + self.windows.grace_ms < time {
-            return Ok(Arrival::Alone);
+            return Ok(Matched::Alone);
         }
         self.wait(side, place, &bytes, cx)?;
-        Ok(Arrival::Nothing)
+        Ok(Matched::Nothing)
     }
 
     fn send(

@@ -3,7 +3,7 @@
 //! They lie as in the buffers; the highest bit of the sequence number tells the side.
 
 use super::buffer::{
-    Place, SUFFIX, after, between, next_sequence, no_number, put, sequence, waiting,
+    BufferPosition, SUFFIX, after, between, next_sequence, no_number, put, sequence, waiting,
 };
 use super::{JoinSide, Side, StreamJoin};
 use crate::due::Frontier;
@@ -22,7 +22,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     pub(super) fn wait(
         &self,
         side: Side,
-        place: Place<'_>,
+        place: BufferPosition<'_>,
         value: &[u8],
         cx: &mut TaskContext,
     ) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ use crate::state::tables::TableIndex;
 use crate::stream_clock::ClockIndex;
 use crate::table::Table;
 use crate::task_context::TaskContext;
-use crate::window::{Base, Naming, Near, Plan, Step, Window, Windowed, Windows};
+use crate::window::{Base, Naming, Near, Plan, Window, WindowStep, Windowed, Windows};
 
 pub(crate) use times::WindowTimes;
 
@@ -88,11 +88,13 @@ where
         let first = self.first_time(cx);
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(record.timestamp).max(first);
-        (clock.arrival, clock.anchor) = (arrival, arrival);
+        clock.arrival = arrival;
+        clock.anchor = arrival;
         let mut key = mem::take(&mut cx.key_buffer);
         let mut plan = mem::take(&mut cx.plan);
         let result = self.place(record, &mut key, &mut plan, cx);
-        (cx.key_buffer, cx.plan) = (key, plan);
+        cx.key_buffer = key;
+        cx.plan = plan;
         result?;
         self.close(cx)
     }
@@ -204,7 +206,7 @@ where
 
     fn update<V>(
         &self,
-        step: Step,
+        step: WindowStep,
         near: &[Near],
         record: Record<K, V>,
         key: &mut Vec<u8>,
@@ -260,7 +262,7 @@ where
     /// holds for the window now.
     fn base(
         &self,
-        step: Step,
+        step: WindowStep,
         near: &[Near],
         key: &K,
         store_key: &[u8],

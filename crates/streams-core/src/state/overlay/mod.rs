@@ -78,9 +78,9 @@ impl Written {
     fn iter(&self) -> Box<dyn Iterator<Item = (&[u8], Option<&[u8]>)> + '_> {
         match self {
             Self::HashedEntries(map) => {
-                Box::new(map.entries().iter().map(|(key, value)| borrowed((key, value))))
+                Box::new(map.entries().iter().map(|(key, value)| borrowed(key, value)))
             }
-            Self::Ordered(map) => Box::new(map.iter().map(borrowed)),
+            Self::Ordered(map) => Box::new(map.iter().map(|(key, value)| borrowed(key, value))),
         }
     }
 
@@ -92,7 +92,7 @@ impl Written {
     }
 }
 
-fn borrowed<'a>((key, value): (&'a Key, &'a Value)) -> (&'a [u8], Option<&'a [u8]>) {
+fn borrowed<'a>(key: &'a Key, value: &'a Value) -> (&'a [u8], Option<&'a [u8]>) {
     (key, value.as_deref())
 }
 
@@ -155,9 +155,11 @@ impl Overlay {
             return Box::new(std::iter::empty());
         }
         match &self.entries {
-            Written::Ordered(map) => Box::new(map.range::<[u8], _>(bounds).map(borrowed)),
+            Written::Ordered(map) => {
+                Box::new(map.range::<[u8], _>(bounds).map(|(key, value)| borrowed(key, value)))
+            }
             Written::HashedEntries(map) => {
-                let all = map.entries().iter().map(|(key, value)| borrowed((key, value)));
+                let all = map.entries().iter().map(|(key, value)| borrowed(key, value));
                 let within: BTreeMap<_, _> = all
                     .filter(|(key, _)| std::ops::RangeBounds::<[u8]>::contains(&bounds, *key))
                     .collect();

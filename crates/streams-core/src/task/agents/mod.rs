@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use slow::SlowAgent;
 
 use super::Task;
-use super::input::Input;
+use super::input::InputQueue;
 use super::retries::Waiting;
 use crate::agent::{Polled, RECORDS_PER_POLL, Refused, Running, StartedFor};
 use crate::error::{Cause, Failure, RecordError, TaskError};
@@ -153,7 +153,7 @@ impl Task {
         let record = batch.record(index);
         for agent in 0..self.inputs[input].agents.len() {
             if record.offset >= self.inputs[input].agents[agent].from {
-                self.run_agent((input, agent), &record, batch, index, failed)?;
+                self.run_agent(input, agent, &record, batch, index, failed)?;
             }
         }
         Ok(())
@@ -161,7 +161,7 @@ impl Task {
 
     /// Whether nothing but one agent, which has nothing in hand, sees what this task is given.
     pub(super) fn has_lone_agent(&self, input: usize) -> bool {
-        let [Input { agents, .. }] = &self.inputs[..] else { return false };
+        let [InputQueue { agents, .. }] = &self.inputs[..] else { return false };
         let [only] = &agents[..] else { return false };
         let source = self.source(input);
         // Where records are tried again, one may have to wait for those of its key.
@@ -218,7 +218,8 @@ impl Task {
 
     fn run_agent(
         &mut self,
-        (input, agent): (usize, usize),
+        input: usize,
+        agent: usize,
         record: &RawRecord<'_>,
         batch: &dyn RecordBatch,
         index: usize,
@@ -402,7 +403,7 @@ impl Task {
 
     /// Whether an agent is so far behind the operators of an input that they wait for it.
     pub(super) fn waits_for_agents(&self) -> bool {
-        self.inputs.iter().any(Input::waits_for_agents)
+        self.inputs.iter().any(InputQueue::waits_for_agents)
     }
 
     pub(super) fn source(&self, input: usize) -> &Source {

@@ -14,9 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::queue::Queue;
+use self::queue::RetryQueue;
 pub(super) use self::rows::Waiting;
-use self::rows::{HELD, Place};
+use self::rows::{HELD, RetryKey};
 use super::Task;
 use super::progress::Progress;
 use super::step::Step;
@@ -43,7 +43,7 @@ enum Waits {
 /// What waits of a task's inputs.
 pub(super) struct Retries {
     /// For each input; `None` where nothing is tried again.
-    queues: Box<[Option<Queue>]>,
+    queues: Box<[Option<RetryQueue>]>,
     /// Half a record that the last step did not give to those that wait.
     odd: usize,
 }
@@ -53,7 +53,7 @@ impl Retries {
         let queues = sub.sources.iter().map(|source| {
             let holds = source.policy.retries()?.hold_key;
             let table = source.retries?;
-            Some(Queue::new(table, &topology.table_names[table], holds))
+            Some(RetryQueue::new(table, &topology.table_names[table], holds))
         });
         Self { queues: queues.collect(), odd: 0 }
     }
@@ -65,7 +65,7 @@ impl Retries {
 
     /// When the first record is due, by the clock that never goes back.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.queues.iter().flatten().filter_map(Queue::next_due).min()
+        self.queues.iter().flatten().filter_map(RetryQueue::next_due).min()
     }
 
     /// How many of a step's records may be such as wait already: half of them, as long as there are
@@ -121,7 +121,7 @@ impl Task {
     /// Whether records of this input may have to wait behind others of their key: then they are
     /// taken [one by one](Self::step_one).
     pub(super) fn may_hold(&self, input: usize) -> bool {
-        self.retries.queues[input].as_ref().is_some_and(Queue::may_hold)
+        self.retries.queues[input].as_ref().is_some_and(RetryQueue::may_hold)
     }
 
     /// Processes the next record of an input, or puts it behind others.
@@ -150,7 +150,7 @@ impl Task {
         if raw.offset < self.inputs[input].operators_from {
             return Ok(false);
         }
-        let place = Place::new(OPERATORS, raw.key);
+        let place = RetryKey::new(OPERATORS, raw.key);
         // What is written from here on belongs to no record that could be taken back.
         self.begin(input, batch, index, false);
         let waits = self.wait_behind(input, place, || OwnedRecord::of(batch, index))?;
@@ -170,7 +170,7 @@ impl Task {
     fn wait_behind(
         &mut self,
         input: usize,
-        place: Place,
+        place: RetryKey,
         record: impl FnOnce() -> OwnedRecord,
     ) -> Result<Waits, TaskError> {
         let holds = self.with_queue(input, |queue, cx| queue.holds(&mut cx.tables, &place))?;
@@ -192,7 +192,7 @@ impl Task {
         cause: Cause,
         retry: &Retry,
     ) -> Result<RecordError, TaskError> {
-        let place = Place::new(reader, record.key.as_deref());
+        let place = RetryKey::new(reader, record.key.as_deref());
         let waiting = Waiting { place, due: HELD, attempts: 1, record: record.clone() };
         self.try_later_or_end(input, waiting, None, cause, retry)
     }
@@ -202,7 +202,8 @@ impl Task {
         let queues = self.retries.queues.iter().enumerate();
         let due = queues.filter_map(|(input, queue)| Some((queue.as_ref()?.next_due()?, input)));
         let Some((_, input)) = due.min() else { return Ok(false) };
-        let due = |queue: &mut Queue, cx: &mut TaskContext| queue.due(&mut cx.tables, cx.elapsed);
+        let due =
+            |queue: &mut RetryQueue, cx: &mut TaskContext| queue.due(&mut cx.tables, cx.elapsed);
         let Some(found) = self.with_queue(input, due)?.flatten() else { return Ok(false) };
         self.touched = true;
         step.processed += 1;
@@ -310,7 +311,7 @@ impl Task {
     fn refused(
         &mut self,
         input: usize,
-        act: impl FnOnce(&mut Queue, &mut TaskContext) -> Result<(), Failure>,
+        act: impl FnOnce(&mut RetryQueue, &mut TaskContext) -> Result<(), Failure>,
     ) -> Result<Option<Cause>, TaskError> {
         let mut refused = None;
         self.with_queue(input, |queue, cx| match act(queue, cx).map_err(Failure::kind) {
@@ -328,7 +329,7 @@ impl Task {
     fn with_queue<T>(
         &mut self,
         input: usize,
-        act: impl FnOnce(&mut Queue, &mut TaskContext) -> Result<T, Failure>,
+        act: impl FnOnce(&mut RetryQueue, &mut TaskContext) -> Result<T, Failure>,
     ) -> Result<Option<T>, TaskError> {
         let queue = &mut self.retries.queues[input];
         let cx = &mut self.cx;

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::rows::{self, DUE, HELD, Place, RECORD, Waiting};
+use super::rows::{self, DUE, HELD, RECORD, RetryKey, Waiting};
 use crate::codec::CodecError;
 use crate::error::Failure;
 use crate::moment::Moment;
@@ -16,7 +16,7 @@ use crate::state::tables::{TableIndex, Tables};
 /// Rows that are looked at together when a task begins.
 const TOGETHER: usize = 1_000;
 
-pub(super) struct Queue {
+pub(super) struct RetryQueue {
     table: TableIndex,
     name: Arc<str>,
     /// Whether later records of a key wait behind the first one.
@@ -39,7 +39,7 @@ struct Row {
     due: Option<Timestamp>,
 }
 
-impl Queue {
+impl RetryQueue {
     pub(super) fn new(table: TableIndex, name: &Arc<str>, holds: bool) -> Self {
         let name = Arc::clone(name);
         let next = None;
@@ -56,7 +56,9 @@ impl Queue {
         position: &dyn Fn(&str) -> i64,
         now: Moment,
     ) -> Result<(), Failure> {
-        (self.waiting, self.date, self.anchor) = (0, now.date.max(0), now.elapsed_ms);
+        self.waiting = 0;
+        self.date = now.date.max(0);
+        self.anchor = now.elapsed_ms;
         let mut from = vec![RECORD];
         let mut place = None;
         loop {
@@ -79,9 +81,9 @@ impl Queue {
         &mut self,
         tables: &mut Tables,
         row: &Row,
-        before: Option<&Place>,
+        before: Option<&RetryKey>,
         position: &dyn Fn(&str) -> i64,
-    ) -> Result<Option<Place>, Failure> {
+    ) -> Result<Option<RetryKey>, Failure> {
         let parts = rows::place_and_offset(&row.key).zip(row.due);
         let ((place, offset), due) = parts.ok_or_else(|| self.broken(&row.key))?;
         if offset >= position(place.reader()) {
@@ -133,7 +135,7 @@ impl Queue {
     }
 
     /// Whether a record of this place has to wait behind another one.
-    pub(super) fn holds(&self, tables: &mut Tables, place: &Place) -> Result<bool, Failure> {
+    pub(super) fn holds(&self, tables: &mut Tables, place: &RetryKey) -> Result<bool, Failure> {
         if !self.may_hold() || !place.can_hold() {
             return Ok(false);
         }
@@ -199,7 +201,7 @@ impl Queue {
     fn let_next_go(
         &mut self,
         tables: &mut Tables,
-        place: &Place,
+        place: &RetryKey,
         offset: i64,
     ) -> Result<(), Failure> {
         // Those before it are done with: what is left of them is not gone through again.
@@ -295,7 +297,7 @@ impl Queue {
     }
 
     /// The first record of a place, where that is kept.
-    fn first_of(&self, tables: &mut Tables, place: &Place) -> Result<Option<i64>, Failure> {
+    fn first_of(&self, tables: &mut Tables, place: &RetryKey) -> Result<Option<i64>, Failure> {
         let key = place.first();
         let Some((_, value)) = tables.get(self.table, &key)? else { return Ok(None) };
         let offset = value.try_into().map(i64::from_be_bytes);

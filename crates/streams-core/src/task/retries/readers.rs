@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Waits;
-use super::rows::{Place, Waiting};
+use super::rows::{RetryKey, Waiting};
 use crate::error::{Cause, RecordError, TaskError};
 use crate::policy::ErrorPolicy;
 use crate::record::OwnedRecord;
@@ -51,7 +51,7 @@ impl Task {
         if !self.may_hold(input) {
             return Ok(false);
         }
-        let place = Place::new(self.source(input).agents[agent].name(), key);
+        let place = RetryKey::new(self.source(input).agents[agent].name(), key);
         match self.wait_behind(input, place, &record)? {
             Waits::No => Ok(false),
             Waits::Behind => Ok(true),

@@ -31,9 +31,9 @@ const NULL: u32 = u32::MAX;
 /// Whose record it is, in bytes: the reader's name with its length before it, then the key with its
 /// own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::task) struct Place(Box<[u8]>);
+pub(in crate::task) struct RetryKey(Box<[u8]>);
 
-impl Place {
+impl RetryKey {
     pub(super) fn new(reader: &str, key: Option<&[u8]>) -> Self {
         let mut bytes = Vec::with_capacity(reader.len() + key.map_or(0, <[u8]>::len) + 5);
         // Names have 249 characters at the most.
@@ -80,18 +80,18 @@ impl Place {
 }
 
 /// Takes the key of a record's row apart: its place and its offset.
-pub(super) fn place_and_offset(key: &[u8]) -> Option<(Place, i64)> {
+pub(super) fn place_and_offset(key: &[u8]) -> Option<(RetryKey, i64)> {
     let (place, offset) = key.strip_prefix(&[RECORD])?.split_last_chunk::<8>()?;
-    let place = Place(place.into());
+    let place = RetryKey(place.into());
     place.key()?;
     Some((place, i64::from_be_bytes(*offset)))
 }
 
 /// Takes the key of a row that finds a record by time apart.
-pub(super) fn due_and_place(key: &[u8]) -> Option<(Timestamp, i64, Place)> {
+pub(super) fn due_and_place(key: &[u8]) -> Option<(Timestamp, i64, RetryKey)> {
     let (due, rest) = key.strip_prefix(&[DUE])?.split_first_chunk::<8>()?;
     let (offset, place) = rest.split_first_chunk::<8>()?;
-    let place = Place(place.into());
+    let place = RetryKey(place.into());
     place.key()?;
     Some((i64::from_be_bytes(*due), i64::from_be_bytes(*offset), place))
 }
@@ -99,7 +99,7 @@ pub(super) fn due_and_place(key: &[u8]) -> Option<(Timestamp, i64, Place)> {
 /// A record that waits.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::task) struct Waiting {
-    pub(super) place: Place,
+    pub(super) place: RetryKey,
     /// When it is tried again; [`HELD`] if it waits behind another one.
     pub(super) due: Timestamp,
     /// How often it was tried.
@@ -129,7 +129,7 @@ impl Waiting {
     }
 
     /// Reads a row back; `None` if it is none.
-    pub(super) fn read(place: Place, offset: i64, value: &[u8]) -> Option<Self> {
+    pub(super) fn read(place: RetryKey, offset: i64, value: &[u8]) -> Option<Self> {
         let (due, mut rest) = due(value)?;
         let attempts = u32::from_be_bytes(chunk(&mut rest)?);
         let timestamp = i64::from_be_bytes(chunk(&mut rest)?);
@@ -190,7 +190,7 @@ mod tests {
         let key = key.map(Into::into);
         let value = value.map(Into::into);
         let record = OwnedRecord { offset: 7, timestamp: -1, key, value, headers };
-        let place = Place::new(reader, record.key.as_deref());
+        let place = RetryKey::new(reader, record.key.as_deref());
         Waiting { place, due: 258, attempts: 3, record }
     }
 
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn the_rows_of_a_place_are_together_in_the_order_of_offsets() {
         let keys = [Some(&b"a"[..]), Some(b"a\0"), Some(b"b"), Some(b""), None];
-        let places = ["", "agent"].map(|reader| keys.map(|key| Place::new(reader, key)));
+        let places = ["", "agent"].map(|reader| keys.map(|key| RetryKey::new(reader, key)));
         let offsets = [0, 1, 255, 256, 1 << 40];
         let mut rows: Vec<_> = places
             .iter()
@@ -234,7 +234,7 @@ mod tests {
         fn any_bytes_are_a_row_or_none(bytes in prop::collection::vec(0..4_u8, 0..64)) {
             let _ = place_and_offset(&bytes);
             let _ = due_and_place(&bytes);
-            let place = Place::new("", Some(b"k"));
+            let place = RetryKey::new("", Some(b"k"));
             if let Some(read) = Waiting::read(place, 7, &bytes) {
                 prop_assert_eq!(&read.stored(0)[8..], &bytes[..]);
             }
