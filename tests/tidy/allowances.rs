@@ -5,10 +5,10 @@
 pub(crate) type Allowance = (&'static str, usize);
 
 /// Bindings and parameters that are tuples; see `bindings.rs`.
-pub(crate) const TUPLES: [Allowance; 1] = [("crates/kafka", 92)];
+pub(crate) const TUPLES: [Allowance; 1] = [("crates/kafka", 22)];
 
 /// Words in comments and messages that are not plain English; see `english.rs`.
-pub(crate) const WORDS: [Allowance; 1] = [("crates/kafka", 84)];
+pub(crate) const WORDS: [Allowance; 1] = [("crates/kafka", 27)];
 
 /// The violations that are not allowed, and the allowances that are larger than they need to be.
 /// Each violation begins with its path.

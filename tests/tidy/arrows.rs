@@ -4,7 +4,7 @@ use crate::tree::File;
 
 /// Each crate, and the workspace's crates that it may depend on. Tests (dev-dependencies) may use
 /// any.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("streams-core", &[]),
     ("state", &["streams-core"]),
     ("runtime", &["streams-core", "state"]),

@@ -5,22 +5,7 @@ use std::collections::BTreeMap;
 use crate::tree::File;
 
 /// Names that still have several meanings. This list may only shrink.
-const SEVERAL_MEANINGS: [&str; 14] = [
-    "Added",
-    "Cluster",
-    "Codec",
-    "Context",
-    "Failure",
-    "Header",
-    "Outcome",
-    "Output",
-    "RecordBatch",
-    "Records",
-    "Settings",
-    "State",
-    "Topic",
-    "Verdict",
-];
+const SEVERAL_MEANINGS: [&str; 2] = ["Context", "Topic"];
 
 /// The same thing in programs that share no code: the jobs of the race, the benchmarks and the
 /// examples. `App` of the facade is the runtime's with its log and its stores.
