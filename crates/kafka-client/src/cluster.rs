@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::connection::{Connection, RequestError, Result};
+use crate::connection::{Connection, RequestError, Result, TlsConfigs};
 use crate::error::{self, KafkaClientError};
 use crate::protocol::ErrorCode;
 use crate::requests::{BrokerFeatures, MetadataRequest, MetadataTopic};
@@ -18,6 +18,7 @@ pub struct KafkaClusters(Arc<Mutex<Vec<Arc<KafkaCluster>>>>);
 /// The brokers that are known, and a connection for general requests to any of them.
 pub struct KafkaCluster {
     settings: ConnectionSettings,
+    tls: TlsConfigs,
     known: Mutex<KnownBrokers>,
 }
 
@@ -30,6 +31,8 @@ struct KnownBrokers {
     general_address: String,
     /// General connections from before this are not used again.
     avoided_at: Option<Instant>,
+    /// A connection was opened at some time: the security settings are right.
+    was_reached: bool,
     /// Which broker comes next, after one that does not answer.
     turn: usize,
 }
@@ -50,6 +53,9 @@ const AVOID_PAUSE: Duration = Duration::from_secs(1);
 /// another.
 pub(crate) const MISSING: Duration = Duration::from_secs(5);
 
+/// For how long connections may be cut off at their first requests until that is an error.
+const CUTS: Duration = Duration::from_secs(3);
+
 /// Between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -60,7 +66,9 @@ impl KafkaClusters {
         if let Some(cluster) = clusters.iter().find(|cluster| cluster.settings == *settings) {
             return Arc::clone(cluster);
         }
-        let new = Arc::new(KafkaCluster { settings: settings.clone(), known: Mutex::default() });
+        let settings = settings.clone();
+        let known = Mutex::default();
+        let new = Arc::new(KafkaCluster { settings, tls: TlsConfigs::default(), known });
         clusters.push(Arc::clone(&new));
         new
     }
@@ -83,6 +91,21 @@ impl KafkaCluster {
         Ok(features.transaction_version)
     }
 
+    /// Whether brokers accept this client. Returns at once if one has done so before.
+    ///
+    /// # Errors
+    /// Of class [`Refused`](crate::ErrorClass::Refused) if they refuse it for good, and the error
+    /// says why: a wrong password, a certificate that has expired, another protocol.
+    pub fn check_admission(&self, timeout: Duration) -> std::result::Result<(), KafkaClientError> {
+        if self.known().was_reached {
+            return Ok(());
+        }
+        let deadline = Instant::now() + timeout;
+        // A request that needs authentication.
+        let topics = self.topics(&[], deadline);
+        topics.map(drop).map_err(|error| error::plain("connecting to the cluster", error))
+    }
+
     fn features(&self, deadline: Instant) -> Result<BrokerFeatures> {
         self.known().general = None;
         self.call_any(deadline, |connection, _| Ok(connection.features()))
@@ -96,7 +119,7 @@ impl KafkaCluster {
 
     pub(crate) fn connect(&self, address: &str, deadline: Instant) -> Result<Connection> {
         let timeout = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
-        Connection::open(address, &self.settings, timeout)
+        Connection::open(address, &self.settings, &self.tls, timeout)
     }
 
     /// Looks topics up. A topic that does not exist is not created by that: its code says so.
@@ -137,9 +160,16 @@ impl KafkaCluster {
         deadline: Instant,
         request: impl Fn(&mut Connection, Instant) -> Result<T>,
     ) -> Result<T> {
+        let began = Instant::now();
         loop {
             let result = self.call_once(deadline.min(Instant::now() + ATTEMPT), &request);
             match result {
+                // Before the first success that is a wrong setting, and afterwards an outage.
+                Err(RequestError::HandshakeCut(why))
+                    if began.elapsed() >= CUTS && !self.known().was_reached =>
+                {
+                    return Err(RequestError::Security(why));
+                }
                 Err(error) if !error.is_retriable() => return Err(error),
                 Err(error) if Instant::now() + PAUSE >= deadline => return Err(error),
                 Err(_) => thread::sleep(PAUSE),
@@ -167,6 +197,7 @@ impl KafkaCluster {
         let result = request(&mut general.connection, deadline);
         if result.as_ref().err().is_none_or(RequestError::keeps_connection) {
             let mut known = self.known();
+            known.was_reached |= result.is_ok();
             if known.avoided_at.is_none_or(|since| since <= general.since) {
                 known.general = Some(general);
             }

@@ -41,7 +41,8 @@ pub use partitioner::partition_of_key;
 pub use producer::{ConsumerGroupMetadata, OffsetToCommit, TransactionalProducer};
 pub use record::{FetchedRecord, ProducerRecord, RecordHeaders};
 pub use settings::{
-    ConnectionSettings, FetchSettings, ProducerSettings, Properties, UnsupportedProperty,
+    ConnectionSettings, FetchSettings, OauthError, OauthToken, OauthTokenProvider,
+    ProducerSettings, Properties, UnsupportedProperty,
 };
 
 /// What every call here returns.

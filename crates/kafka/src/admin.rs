@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
+use kafka_client::{ErrorClass, KafkaCluster};
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic as NativeTopic, ResourceSpecifier,
     TopicReplication,
@@ -17,16 +18,29 @@ use runtime::transport::{
 };
 use streams_core::TopicPartition;
 
+use crate::client;
 use crate::config::{KafkaConfig, Role};
 use crate::error;
+use crate::oauth::TokenClient;
 
 pub(crate) struct KafkaAdmin {
-    client: AdminClient<Logging>,
+    client: Arc<AdminClient<Logging>>,
+    /// Our own client's view, unless it does not know the user's properties.
+    own: Option<Arc<KafkaCluster>>,
     brokers: String,
 }
 
+/// How long our own client may take to find out whether it is admitted.
+const ADMISSION: Duration = Duration::from_secs(5);
+
 /// Passes librdkafka's log on.
 struct Logging;
+
+impl TokenClient for AdminClient<Logging> {
+    fn native(&self) -> *mut rdkafka::bindings::rd_kafka_t {
+        self.inner().native_ptr()
+    }
+}
 
 impl ClientContext for Logging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -39,12 +53,29 @@ impl ClientContext for Logging {
 }
 
 impl KafkaAdmin {
-    pub(crate) fn new(kafka: &KafkaConfig) -> Result<Self> {
-        let client = kafka
-            .client(Role::Admin)
-            .create_with_context(Logging)
-            .map_err(|error| error::plain("opening an administrative client", error))?;
-        Ok(Self { client, brokers: kafka.brokers().to_owned() })
+    pub(crate) fn new(kafka: &KafkaConfig, own: Option<Arc<KafkaCluster>>) -> Result<Self> {
+        let client: AdminClient<Logging> =
+            kafka
+                .client(Role::Admin)
+                .create_with_context(Logging)
+                .map_err(|error| error::plain("opening an administrative client", error))?;
+        let client = Arc::new(client);
+        if let Some(tokens) = kafka.tokens() {
+            let client: Arc<dyn TokenClient> = Arc::clone(&client) as _;
+            tokens.keep(&client)?;
+        }
+        Ok(Self { client, own, brokers: kafka.brokers().to_owned() })
+    }
+
+    /// Fails if the cluster refuses this client for good. librdkafka tries again without end and
+    /// only says that its time is over; our own client names a wrong password, or what is wrong
+    /// with a certificate.
+    fn check_admission(&self, timeout: Duration) -> Result<()> {
+        let Some(own) = &self.own else { return Ok(()) };
+        match own.check_admission(timeout.min(ADMISSION)) {
+            Err(error) if error.class() == ErrorClass::Refused => Err(client::error(error)),
+            _ => Ok(()),
+        }
     }
 
     /// How many partitions each topic has; `None` for those that do not exist.
@@ -67,6 +98,7 @@ impl Admin for KafkaAdmin {
         topics: &[Arc<str>],
         timeout: Duration,
     ) -> Result<Vec<Option<TopicInfo>>> {
+        self.check_admission(timeout)?;
         let partitions = self.partitions(topics, timeout)?;
         let there: Vec<_> =
             topics.iter().zip(&partitions).filter(|(_, count)| count.is_some()).collect();
@@ -93,6 +125,7 @@ impl Admin for KafkaAdmin {
     }
 
     fn create(&mut self, topic: &NewTopic, timeout: Duration) -> Result<()> {
+        self.check_admission(timeout)?;
         let mut refused = None;
         for config in spellings(&topic.config) {
             match self.create_with(topic, &config, timeout)? {

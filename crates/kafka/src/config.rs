@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kafka_client::Properties;
+use kafka_client::{OauthTokenProvider, Properties};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use runtime::Transactions;
+
+use crate::oauth::TokenKeeper;
 
 /// Which client a property is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct KafkaConfig {
     producer: BTreeMap<String, String>,
     admin: BTreeMap<String, String>,
     transactions: Transactions,
+    oauth: Option<OauthTokenProvider>,
+    tokens: Option<TokenKeeper>,
 }
 
 /// A property or URL that cannot be used, with the reason.
@@ -124,6 +128,20 @@ impl KafkaConfig {
         self
     }
 
+    /// What provides tokens for the mechanism OAUTHBEARER (`sasl.mechanism`). Both of our clients
+    /// take them; properties of librdkafka for other ways to tokens cannot be set beside it.
+    #[must_use]
+    pub fn with_oauth_tokens(mut self, provider: OauthTokenProvider) -> Self {
+        self.tokens = Some(TokenKeeper::new(provider.clone()));
+        self.oauth = Some(provider);
+        self
+    }
+
+    /// What gives tokens to librdkafka's clients, if they need any.
+    pub(crate) fn tokens(&self) -> Option<&TokenKeeper> {
+        self.tokens.as_ref()
+    }
+
     pub(crate) fn transactions(&self) -> Transactions {
         self.transactions
     }
@@ -135,12 +153,21 @@ impl KafkaConfig {
 
     /// What the user set for producers.
     pub(crate) fn producer_properties(&self) -> Properties<'_> {
-        Properties { common: &self.common, own: &self.producer }
+        self.properties(&self.producer)
     }
 
     /// What the user set for consumers.
     pub(crate) fn consumer_properties(&self) -> Properties<'_> {
-        Properties { common: &self.common, own: &self.consumer }
+        self.properties(&self.consumer)
+    }
+
+    /// What the user set for administrative clients.
+    pub(crate) fn admin_properties(&self) -> Properties<'_> {
+        self.properties(&self.admin)
+    }
+
+    fn properties<'a>(&'a self, own: &'a BTreeMap<String, String>) -> Properties<'a> {
+        Properties { common: &self.common, own, oauth: self.oauth.as_ref() }
     }
 
     /// How large a record the user lets producers take, if they said so.

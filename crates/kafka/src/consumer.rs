@@ -1,7 +1,7 @@
 //! The librdkafka consumer, with a context that notes what happens and does nothing about it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -10,7 +10,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
+use runtime::transport::Result;
 use streams_core::TopicPartition;
+
+use crate::config::KafkaConfig;
+use crate::oauth::TokenClient;
 
 pub(crate) type Consumer = BaseConsumer<Context>;
 
@@ -93,6 +97,19 @@ impl ConsumerContext for Context {
         }
         self.note(Rebalance::Revoke { partitions, lost: consumer.assignment_lost() });
     }
+}
+
+impl TokenClient for Consumer {
+    fn native(&self) -> *mut rdkafka::bindings::rd_kafka_t {
+        self.client().native_ptr()
+    }
+}
+
+/// Gives the consumer its tokens, if it authenticates itself by some.
+pub(crate) fn keep_token(kafka: &KafkaConfig, consumer: &Arc<Consumer>) -> Result<()> {
+    let Some(tokens) = kafka.tokens() else { return Ok(()) };
+    let client: Arc<dyn TokenClient> = Arc::clone(consumer) as _;
+    tokens.keep(&client)
 }
 
 /// librdkafka's log lines as events.

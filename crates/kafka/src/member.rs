@@ -50,8 +50,9 @@ impl KafkaMember {
             .create_with_context(Context::default())
             .map_err(failed)?;
         let topics: Vec<&str> = config.topics.iter().map(|topic| &**topic).collect();
-        consumer.subscribe(&topics).map_err(failed)?;
         let consumer = Arc::new(consumer);
+        crate::consumer::keep_token(kafka, &consumer)?;
+        consumer.subscribe(&topics).map_err(failed)?;
         let group = Arc::new(KafkaGroup::new(Arc::clone(&consumer), Arc::clone(&config.group_id)));
         let share = MemoryShare::new(config.fetch_bytes_max);
         let own_fetching = own.map(|(cluster, settings)| OwnFetching { cluster, settings, share });

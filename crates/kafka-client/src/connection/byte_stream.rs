@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::deadline::{TimedSocket, TransferDeadline, left};
+use super::tls::TlsStream;
 
 /// A stream of bytes to a broker, both ways.
 pub(crate) enum ByteStream {
     Plain(TcpStream),
+    Tls(Box<TlsStream>),
 }
 
 impl ByteStream {
@@ -19,6 +21,7 @@ impl ByteStream {
     ) -> io::Result<()> {
         match self {
             Self::Plain(socket) => TimedSocket { socket, deadline }.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes, deadline),
         }
     }
 
@@ -29,6 +32,7 @@ impl ByteStream {
     ) -> io::Result<()> {
         match self {
             Self::Plain(socket) => TimedSocket { socket, deadline }.read_exact(bytes),
+            Self::Tls(stream) => stream.read_exact(bytes, deadline),
         }
     }
 }

@@ -14,6 +14,13 @@ pub(crate) enum RequestError {
     Connection(#[from] io::Error),
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The broker closed a connection before it had answered one request that only a client may
+    /// send whose security settings are right.
+    #[error("{0}")]
+    HandshakeCut(String),
+    /// TLS or SASL failed, and will again.
+    #[error("{0}")]
+    Security(String),
     /// Asking again would bring the same.
     #[error(
         "a response of {0} bytes, more than our client takes ({RESPONSE_MAX}): no Kafka broker is \
@@ -39,18 +46,26 @@ fn unsupported(api: &str, ours: VersionRange, brokers: Option<VersionRange>) -> 
 }
 
 impl RequestError {
+    /// TLS or SASL failed: what, and why.
+    pub(crate) fn security(what: &str, why: &str) -> Self {
+        Self::Security(format!("{what}: {why}"))
+    }
+
     /// Whether the same again, perhaps at another broker, may bring something else.
     pub(crate) fn is_retriable(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::Malformed(_) | Self::Throttled(_) => true,
+            Self::Connection(_)
+            | Self::Malformed(_)
+            | Self::Throttled(_)
+            | Self::HandshakeCut(_) => true,
             Self::Refused(code) => code.is_retriable(),
-            Self::TooLarge(_) | Self::Unsupported { .. } => false,
+            Self::TooLarge(_) | Self::Unsupported { .. } | Self::Security(_) => false,
         }
     }
 
     /// Whether it is this client or its settings that are wrong, rather than one request.
     pub(crate) fn is_permanent(&self) -> bool {
-        matches!(self, Self::TooLarge(_) | Self::Unsupported { .. })
+        matches!(self, Self::TooLarge(_) | Self::Unsupported { .. } | Self::Security(_))
     }
 
     /// Whether the connection can be used for another request.

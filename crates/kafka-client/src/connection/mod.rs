@@ -5,21 +5,30 @@
 //! | `byte_stream.rs` | the bytes under a connection |
 //! | `deadline.rs` | how long a request and its response may take |
 //! | `error.rs` | why a request has no good response |
+//! | `sasl/` | authentication |
+//! | `tls.rs` | TLS under a connection |
+//! | `tls_config.rs` | certificates and keys |
 
 mod byte_stream;
 mod deadline;
 mod error;
+mod sasl;
+mod tls;
+mod tls_config;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::protocol::{Api, Malformed, Read, RequestWriter, ResponseReader, VersionRange};
-use crate::requests::{ApiVersions, BrokerFeatures, sasl_authenticate, sasl_handshake};
-use crate::settings::ConnectionSettings;
+use crate::requests::{ApiVersions, BrokerFeatures};
+use crate::settings::{ConnectionSettings, Credentials};
 
 use byte_stream::{ByteStream, connect};
 use deadline::TransferDeadline;
 pub(crate) use error::RequestError;
+pub(crate) use sasl::ScramHash;
+use tls::{TlsStream, explain, is_cut, is_of_tls};
+pub(crate) use tls_config::TlsConfigs;
 
 pub(crate) type Result<T> = std::result::Result<T, RequestError>;
 
@@ -36,6 +45,11 @@ pub(crate) struct Connection {
     versions: ApiVersions,
     /// A quota was exceeded: the broker takes no request before this.
     throttled_until: Option<Instant>,
+    credentials: Option<Credentials>,
+    /// The broker ends the session some time after this.
+    authenticate_at: Option<Instant>,
+    /// A request was answered that needs the right security settings.
+    is_proven: bool,
 }
 
 /// More than any response here can have.
@@ -49,10 +63,21 @@ impl Connection {
     pub(crate) fn open(
         address: &str,
         settings: &ConnectionSettings,
+        tls: &TlsConfigs,
         timeout: Duration,
     ) -> Result<Self> {
         let deadline = Instant::now() + timeout;
-        let stream = ByteStream::Plain(connect(address, timeout)?);
+        // First, because a file that cannot be read does not need a broker to be an error.
+        let tls = settings.tls.as_ref().map(|settings| tls.current(settings)).transpose()?;
+        let socket = connect(address, timeout)?;
+        let stream = match tls {
+            None => ByteStream::Plain(socket),
+            Some(config) => {
+                let mut transfer = TransferDeadline::until(deadline);
+                let stream = TlsStream::open(socket, config, host_of(address), &mut transfer)?;
+                ByteStream::Tls(Box::new(stream))
+            }
+        };
         let mut new = Self {
             stream,
             client_id: settings.client_id.clone(),
@@ -61,12 +86,13 @@ impl Connection {
             response: Vec::new(),
             versions: ApiVersions::default(),
             throttled_until: None,
+            credentials: settings.credentials.clone(),
+            authenticate_at: None,
+            is_proven: false,
         };
-        new.versions = ApiVersions::call(&mut new, deadline)?;
-        if let Some(credentials) = &settings.credentials {
-            sasl_handshake(&mut new, deadline)?;
-            sasl_authenticate(&mut new, credentials, deadline)?;
-        }
+        let versions = ApiVersions::call(&mut new, deadline);
+        new.versions = versions.map_err(|error| cut_at_first(error, address))?;
+        new.authenticate(deadline)?;
         Ok(new)
     }
 
@@ -83,6 +109,12 @@ impl Connection {
         version.ok_or(RequestError::Unsupported { api: api.name, ours: versions, brokers })
     }
 
+    /// As if the broker spoke no later version of a request.
+    #[cfg(test)]
+    pub(crate) fn limit_version(&mut self, key: i16, max: i16) {
+        self.versions.limit(key, max);
+    }
+
     /// Sends a request that `write` writes, and reads its response by `read`, in the latest version
     /// that both sides can speak.
     pub(crate) fn call<T>(
@@ -93,7 +125,45 @@ impl Connection {
         read: impl FnOnce(&mut ResponseReader<'_>) -> Read<T>,
     ) -> Result<T> {
         let version = self.version(api, api.versions)?;
+        if self.authenticate_at.is_some_and(|at| Instant::now() >= at) {
+            self.authenticate(deadline)?;
+        }
+        let result = self.call_in(api, version, deadline, write, read);
+        match result {
+            Err(RequestError::Connection(error)) if !self.is_proven && is_cut(&error) => {
+                Err(RequestError::HandshakeCut(format!(
+                    "the broker closed the connection at the first {} request ({error}): its \
+                     listener may want SASL (security.protocol SASL_PLAINTEXT or SASL_SSL)",
+                    api.name
+                )))
+            }
+            result => {
+                self.is_proven |= result.is_ok();
+                result
+            }
+        }
+    }
+
+    /// As [`call`](Self::call), for the requests that authenticate this client.
+    pub(crate) fn call_unauthenticated<T>(
+        &mut self,
+        api: &Api,
+        deadline: Instant,
+        write: impl FnOnce(&mut RequestWriter),
+        read: impl FnOnce(&mut ResponseReader<'_>) -> Read<T>,
+    ) -> Result<T> {
+        let version = self.version(api, api.versions)?;
         self.call_in(api, version, deadline, write, read)
+    }
+
+    fn authenticate(&mut self, deadline: Instant) -> Result<()> {
+        let Some(credentials) = self.credentials.take() else { return Ok(()) };
+        self.authenticate_at = None;
+        let authenticated = sasl::authenticate(self, &credentials, deadline);
+        self.credentials = Some(credentials);
+        self.authenticate_at = authenticated?;
+        self.is_proven = true;
+        Ok(())
     }
 
     /// As [`call`](Self::call), in this version.
@@ -171,6 +241,11 @@ impl Connection {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length, transfer)?;
         let length = usize::try_from(i32::from_be_bytes(length)).map_err(|_| Malformed)?;
+        if is_alert_of_tls(length) {
+            let why =
+                "the broker's listener speaks TLS: security.protocol is SSL or SASL_SSL there";
+            return Err(RequestError::security("no TLS", why));
+        }
         if length > RESPONSE_MAX {
             return Err(RequestError::TooLarge(length));
         }
@@ -184,6 +259,30 @@ impl Connection {
     }
 }
 
+/// The host of `host:port`; an address of IPv6 is in brackets.
+fn host_of(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_matches(['[', ']'])
+}
+
+/// Whether the first four bytes of a response are those of an alert of TLS, which is how a listener
+/// with TLS answers a client that speaks without.
+fn is_alert_of_tls(length: usize) -> bool {
+    length >> 16 == 0x1503
+}
+
+fn cut_at_first(error: RequestError, address: &str) -> RequestError {
+    match error {
+        // By TLS 1.3 a broker refuses a client's certificate after the client's part is done.
+        RequestError::Connection(error) if is_of_tls(&error) => explain(error, host_of(address)),
+        RequestError::Connection(error) if is_cut(&error) => RequestError::HandshakeCut(format!(
+            "{address} closed the connection at the first request ({error}): its listener may want \
+             another security.protocol, or no broker is ready"
+        )),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -192,20 +291,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_listener_with_tls_is_recognized() {
+        let error = opened_at(&[0x15, 3, 3, 0, 2, 2, 0x46]);
+        assert!(matches!(error, RequestError::Security(_)) && !error.is_retriable(), "{error}");
+        assert!(error.to_string().contains("SASL_SSL"), "{error}");
+    }
+
+    #[test]
     fn a_response_that_is_too_large_is_an_error_that_stays() {
+        let error = opened_at(b"HTTP/1.1");
+        assert!(matches!(error, RequestError::TooLarge(_)) && !error.is_retriable(), "{error}");
+        assert!(error.to_string().contains("(67108864)"), "{error}");
+    }
+
+    #[test]
+    fn hosts_are_without_ports() {
+        assert_eq!([host_of("a.b:9092"), host_of("[::1]:9092")], ["a.b", "::1"]);
+    }
+
+    /// Why a connection is refused to a listener that answers this.
+    fn opened_at(answer: &'static [u8]) -> RequestError {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         thread::spawn(move || {
             let (mut other, _) = listener.accept().expect("connected");
             other.read_exact(&mut [0; 4]).expect("a request");
-            // As a broker with TLS answers one who speaks without.
-            other.write_all(&[0x15, 3, 3, 0, 2, 2, 0x46]).expect("written");
+            other.write_all(answer).expect("written");
             thread::sleep(Duration::from_secs(1));
         });
         let settings = ConnectionSettings::plain("test");
-        let opened = Connection::open(&address, &settings, Duration::from_secs(5));
-        let error = opened.err().expect("refused");
-        assert!(matches!(error, RequestError::TooLarge(_)) && !error.is_retriable(), "{error}");
-        assert!(error.to_string().contains("(67108864)"), "{error}");
+        let tls = TlsConfigs::default();
+        let opened = Connection::open(&address, &settings, &tls, Duration::from_secs(5));
+        opened.err().expect("refused")
     }
 }

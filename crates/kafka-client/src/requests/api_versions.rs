@@ -61,6 +61,12 @@ impl ApiVersions {
         found.map(|(_, versions)| *versions)
     }
 
+    #[cfg(test)]
+    pub(crate) fn limit(&mut self, key: i16, max: i16) {
+        let of_key = self.versions.iter_mut().filter(|(of, _)| *of == key);
+        of_key.for_each(|(_, versions)| versions.max = versions.max.min(max));
+    }
+
     pub(crate) fn features(&self) -> BrokerFeatures {
         self.features
     }

@@ -7,7 +7,7 @@ use crate::protocol::{Api, ErrorCode, Read, RequestWriter, ResponseReader, Versi
 
 /// Version 4 is the first with isolation levels; version 12 is the last one that names topics by
 /// their names.
-const API: Api =
+pub(super) const API: Api =
     Api { key: 1, name: "Fetch", versions: VersionRange::new(4, 12), flexible_since: 12 };
 
 /// A partition to read, from an offset on.

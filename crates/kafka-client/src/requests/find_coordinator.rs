@@ -9,7 +9,7 @@ use crate::protocol::{
 };
 
 /// Version 4 is the first that asks for several at once. Version 0 knows groups only.
-const API: Api =
+pub(super) const API: Api =
     Api { key: 10, name: "FindCoordinator", versions: VersionRange::new(1, 4), flexible_since: 3 };
 
 /// What is coordinated.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::connection::{Connection, Result};
 use crate::protocol::{Api, ErrorCode, Read, RequestWriter, ResponseReader, VersionRange};
 
-const API: Api =
+pub(super) const API: Api =
     Api { key: 22, name: "InitProducerId", versions: VersionRange::new(0, 5), flexible_since: 2 };
 
 /// Who a producer is in one transaction.

@@ -8,7 +8,7 @@ use crate::protocol::{
 };
 
 /// Version 0 answers with a list of offsets.
-const API: Api =
+pub(super) const API: Api =
     Api { key: 2, name: "ListOffsets", versions: VersionRange::new(1, 6), flexible_since: 6 };
 
 /// An offset that has a name.

@@ -8,7 +8,7 @@ use crate::connection::{Connection, Result};
 use crate::protocol::{Api, ErrorCode, Read, RequestWriter, ResponseReader, VersionRange};
 
 /// Version 4 is the first that can forbid the broker to create a topic which is asked for.
-const API: Api =
+pub(super) const API: Api =
     Api { key: 3, name: "Metadata", versions: VersionRange::new(4, 11), flexible_since: 9 };
 
 /// Asks for brokers, and for topics. Never creates a topic.

@@ -5,6 +5,8 @@
 
 mod api_versions;
 mod end_txn;
+#[cfg(test)]
+mod every_version;
 mod fetch;
 mod find_coordinator;
 mod init_producer_id;

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::connection::{Connection, Result};
-use crate::protocol::{Api, ErrorCode, RequestWriter, VersionRange};
+use crate::connection::{Connection, RequestError, Result};
+use crate::protocol::{Api, ErrorCode, RequestWriter, ResponseReader, VersionRange};
 
-/// Not version 0, after which the bytes of SASL are not requests.
+/// Not version 0, after which the messages of SASL are not requests.
 const API: Api = Api {
     key: 17,
     name: "SaslHandshake",
@@ -13,9 +13,27 @@ const API: Api = Api {
     flexible_since: i16::MAX,
 };
 
-pub(crate) fn sasl_handshake(connection: &mut Connection, deadline: Instant) -> Result<()> {
-    let write = |output: &mut RequestWriter| output.string("PLAIN");
-    // The mechanisms that the broker knows follow.
-    let code = connection.call(&API, deadline, write, |input| input.i16())?;
-    Ok(ErrorCode(code).ok()?)
+pub(crate) fn sasl_handshake(
+    connection: &mut Connection,
+    mechanism: &str,
+    deadline: Instant,
+) -> Result<()> {
+    let write = |output: &mut RequestWriter| output.string(mechanism);
+    let (code, known) = connection.call_unauthenticated(&API, deadline, write, |input| {
+        let code = ErrorCode(input.i16()?);
+        let mechanisms = input.array(ResponseReader::string)?;
+        Ok((code, mechanisms.join(", ")))
+    })?;
+    match code {
+        ErrorCode::NONE => Ok(()),
+        ErrorCode::UNSUPPORTED_SASL_MECHANISM => Err(RequestError::security(
+            &format!("UNSUPPORTED_SASL_MECHANISM {mechanism}"),
+            &format!("the broker knows {known}"),
+        )),
+        ErrorCode::ILLEGAL_SASL_STATE => Err(RequestError::security(
+            "ILLEGAL_SASL_STATE",
+            "the broker's listener has no SASL: security.protocol is PLAINTEXT or SSL there",
+        )),
+        code => Err(code.into()),
+    }
 }

@@ -62,7 +62,7 @@ impl FetchSettings {
             "fetch.message.max.bytes" | "max.partition.fetch.bytes" => {
                 self.partition_bytes = bytes(name, value)?;
             }
-            _ => return Err(UnsupportedProperty::new(name, value)),
+            _ => return Err(UnsupportedProperty::of_name(name)),
         }
         Ok(())
     }
@@ -70,7 +70,7 @@ impl FetchSettings {
     #[cfg(test)]
     pub(crate) fn plain(bootstrap_servers: &str) -> Self {
         let none = std::collections::BTreeMap::new();
-        let properties = Properties { common: &none, own: &none };
+        let properties = Properties { common: &none, own: &none, oauth: None };
         Self::new(bootstrap_servers, properties, true).expect("known")
     }
 }

@@ -70,10 +70,10 @@ impl ProducerSettings {
                 self.compression = match value {
                     "none" => Compression::None,
                     "lz4" => Compression::Lz4,
-                    _ => return Err(UnsupportedProperty::new(name, value)),
+                    _ => return Err(UnsupportedProperty::of_value(name, value)),
                 }
             }
-            _ => return Err(UnsupportedProperty::new(name, value)),
+            _ => return Err(UnsupportedProperty::of_name(name)),
         }
         Ok(())
     }
@@ -81,7 +81,7 @@ impl ProducerSettings {
     #[cfg(test)]
     pub(crate) fn plain(bootstrap_servers: &str) -> Self {
         let none = std::collections::BTreeMap::new();
-        let properties = Properties { common: &none, own: &none };
+        let properties = Properties { common: &none, own: &none, oauth: None };
         let timeout = Duration::from_secs(1);
         Self::new(bootstrap_servers, properties, "t", timeout, 1 << 20).expect("known")
     }
@@ -91,12 +91,13 @@ impl ProducerSettings {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::{Credentials, Password};
     use super::*;
 
     fn with(set: &[(&str, &str)]) -> Result<ProducerSettings, UnsupportedProperty> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let common: BTreeMap<_, _> = set.iter().map(owned).collect();
-        let properties = Properties { common: &common, own: &BTreeMap::new() };
+        let properties = Properties { common: &common, own: &BTreeMap::new(), oauth: None };
         let timeout = Duration::from_secs(10);
         ProducerSettings::new("a:1,b:2", properties, "t", timeout, 8 << 20)
     }
@@ -115,14 +116,15 @@ mod tests {
             ("sasl.username", "ann"),
         ];
         let connection = with(&plain).expect("known").connection;
-        let credentials = connection.credentials.expect("credentials");
-        assert_eq!((&*credentials.username, &*credentials.password), ("ann", ""));
+        let username = "ann".to_owned();
+        let password = Password { username, password: String::new() };
+        assert_eq!(connection.credentials, Some(Credentials::Plain(password)));
     }
 
     #[test]
     fn what_is_not_known_is_left_to_librdkafka_and_named() {
         for (name, value) in [
-            ("security.protocol", "ssl"),
+            ("security.protocol", "sasl_ssl"),
             ("security.protocol", "sasl_plaintext"),
             ("compression.type", "zstd"),
             ("linger.ms", "soon"),

@@ -49,7 +49,7 @@ struct Reading {
 
 impl KafkaReader {
     pub(crate) fn new(kafka: &KafkaConfig, config: &ReaderConfig) -> Result<Self> {
-        let open = |isolation: &str| {
+        let open = |isolation: &str| -> Result<Arc<Consumer>> {
             let mut client = kafka.client(Role::Consumer);
             client
                 .set("isolation.level", isolation)
@@ -58,7 +58,10 @@ impl KafkaReader {
                 .set("queued.max.messages.kbytes", "16384");
             let consumer: rdkafka::error::KafkaResult<Consumer> =
                 client.create_with_context(Context::default());
-            consumer.map(Arc::new).map_err(|error| error::plain("opening a reader", error))
+            let consumer = consumer.map_err(|error| error::plain("opening a reader", error))?;
+            let consumer = Arc::new(consumer);
+            crate::consumer::keep_token(kafka, &consumer)?;
+            Ok(consumer)
         };
         let bounds = open("read_uncommitted")?;
         let consumer =

@@ -51,7 +51,7 @@ impl Choice {
         if cluster.transaction_version(timeout).map_err(client::error)? < 2 {
             return self.librdkafka("the cluster's transaction.version is below 2");
         }
-        tracing::debug!(target: "headwater::kafka", "transactions go by the second protocol");
+        tracing::debug!(target: "headwater::kafka", "our own client carries transactions (KIP-890)");
         Ok(Box::new(OwnProducer::new(cluster, settings)))
     }
 
@@ -60,7 +60,11 @@ impl Choice {
             let context = "transactions by the second protocol";
             return Err(TransportError::new(ErrorKind::Refused, context, why));
         }
-        tracing::info!(target: "headwater::kafka", why, "transactions go by the first protocol");
+        tracing::info!(
+            target: "headwater::kafka", why,
+            "librdkafka carries transactions, by the protocol before KIP-890: after a time-out a \
+             producer is replaced"
+        );
         Ok(Box::new(LibrdkafkaProducer::new(&self.kafka, &self.config)?))
     }
 

@@ -23,12 +23,15 @@ use crate::config::{KafkaConfig, Role};
 use crate::error;
 use crate::group::{NativeMetadata, offset_list};
 use crate::headers::NativeHeaders;
+use crate::oauth::{TokenClient, TokenKeeper};
 
 pub(crate) struct LibrdkafkaProducer {
     /// `None` once it is dropped.
     producer: Option<Arc<BaseProducer<Deliveries>>>,
     /// What it was made with.
     config: ClientConfig,
+    /// What gives it tokens, if it authenticates itself by some.
+    tokens: Option<TokenKeeper>,
     /// The smallest batch that a topic takes, if that has to be told to the client yet.
     bytes_max: Option<usize>,
     topics: BTreeMap<Arc<str>, CString>,
@@ -84,8 +87,9 @@ impl LibrdkafkaProducer {
                 .set("socket.timeout.ms", request_timeout.as_millis().to_string());
         }
         Ok(Self {
-            producer: Some(Arc::new(open(&client)?)),
+            producer: Some(open(&client, kafka.tokens())?),
             config: client,
+            tokens: kafka.tokens().cloned(),
             bytes_max: None,
             topics: BTreeMap::new(),
             tracked: BTreeMap::new(),
@@ -105,7 +109,7 @@ impl LibrdkafkaProducer {
             return Ok(());
         }
         self.config.set(BATCH_BYTES, bytes_max.max(1).to_string());
-        self.producer = Some(Arc::new(open(&self.config)?));
+        self.producer = Some(open(&self.config, self.tokens.as_ref())?);
         self.tracked.clear();
         Ok(())
     }
@@ -258,9 +262,25 @@ impl LibrdkafkaProducer {
     }
 }
 
-fn open(config: &ClientConfig) -> Result<BaseProducer<Deliveries>> {
+fn open(
+    config: &ClientConfig,
+    tokens: Option<&TokenKeeper>,
+) -> Result<Arc<BaseProducer<Deliveries>>> {
     let opened = config.create_with_context(Deliveries::default());
-    opened.map_err(|error| error::plain("opening a producer", error))
+    let opened: BaseProducer<Deliveries> =
+        opened.map_err(|error| error::plain("opening a producer", error))?;
+    let opened = Arc::new(opened);
+    if let Some(tokens) = tokens {
+        let client: Arc<dyn TokenClient> = Arc::clone(&opened) as _;
+        tokens.keep(&client)?;
+    }
+    Ok(opened)
+}
+
+impl TokenClient for BaseProducer<Deliveries> {
+    fn native(&self) -> *mut rd::rd_kafka_t {
+        self.client().native_ptr()
+    }
 }
 
 fn closed() -> TransportError {

@@ -170,8 +170,8 @@ pub struct KafkaProperties {
 /// Which protocol transactions use.
 ///
 /// Under the second one (KIP-890, brokers 4.0 and later) each transaction has an epoch of its own:
-/// no request that arrives late can end another transaction, or write into it. A second client
-/// speaks it, which knows fewer properties, no TLS, and of SASL only PLAIN.
+/// no request that arrives late can end another transaction, or write into it. Our own
+/// client speaks it, which knows fewer properties than librdkafka.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transactions {
