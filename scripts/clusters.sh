@@ -56,9 +56,9 @@ build() {
     shift
     "$@" >"$out"
   ' build "$built" cargo test "${EVERYTHING[@]}" --no-run --message-format=json-render-diagnostics \
-    --test transport_conformance --test kafka_secured_listeners
+    --test transport_conformance --test kafka_secured_listeners_are_served
   CONFORMANCE=$(program crates/kafka/tests/transport_conformance.rs "$built")
-  SECURED=$(program tests/kafka_secured_listeners.rs "$built")
+  SECURED=$(program tests/kafka_secured_listeners_are_served.rs "$built")
 }
 # program SOURCE MESSAGES
 program() {

@@ -31,6 +31,10 @@ usage: ./dev kafka COMMAND
                        more arguments go to Kafka's console consumer
   configure TOPIC NAME=VALUE
                        changes a setting of a topic
+  quota CLIENT NAME=VALUE ...
+                       limits the clients of this client.id, at each node: producer_byte_rate and
+                       consumer_byte_rate, in bytes a second; request_percentage, of the time of
+                       one thread
   delete TOPIC         deletes a topic
   transactions [MINUTES | TOPIC PARTITION]
                        lists transactions and their states; or those that hang for longer, and
@@ -229,6 +233,7 @@ start() {
   # A node of a larger cluster that starts again by itself finds what it was made with.
   if [ "$1" != keep ] || [ ! -e "$CONFIG" ]; then
     is_new=yes
+    running || rm -rf "$CERTIFICATES" "$NODE/clients" "$NODE/cluster.env"
     [ "$LISTENERS" != all ] || { ensure_openssl; running || make_certificates "$CERTIFICATES"; }
   fi
   [ "$METADATA" = kraft ] || ! needs_own_zookeeper || start_own_zookeeper "$1"
@@ -298,13 +303,19 @@ status() {
   echo "running: $(describe)"
 }
 
-# tool CLASS ARGUMENTS...: one of Kafka's own command-line tools.
+# tool CLASS ARGUMENTS...: one of Kafka's own command-line tools, of the default version: it works
+# with every broker, and has one set of options.
 tool() {
   local class=$1
   shift
-  fetch_jars
+  fetch_tools
   exec java -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=error \
     -cp "$JARS/*" "$class" --bootstrap-server "127.0.0.1:$PORT" "$@"
+}
+fetch_tools() {
+  VERSION=$(default_version)
+  JARS=$(jars_of "$VERSION")
+  fetch_jars
 }
 consume() {
   [ $# -gt 0 ] || { usage >&2; exit 2; }
@@ -317,6 +328,14 @@ consume() {
 configure() {
   [ $# -eq 2 ] || { usage >&2; exit 2; }
   tool kafka.admin.ConfigCommand --alter --topic "$1" --add-config "$2"
+}
+
+quota() {
+  [ $# -ge 2 ] || { usage >&2; exit 2; }
+  local client=$1
+  shift
+  tool kafka.admin.ConfigCommand --alter --entity-type clients --entity-name "$client" \
+    --add-config "$(IFS=, && echo "$*")"
 }
 
 delete() {
@@ -377,8 +396,9 @@ case "$command" in
   topics) tool org.apache.kafka.tools.TopicCommand --list ;;
   consume) consume "$@" ;;
   configure) configure "$@" ;;
+  quota) quota "$@" ;;
   delete) delete "$@" ;;
   transactions) transactions "$@" ;;
-  classpath) fetch_jars >&2; echo "$JARS/*" ;;
+  classpath) fetch_tools >&2; echo "$JARS/*" ;;
   *) usage >&2; exit 2 ;;
 esac
