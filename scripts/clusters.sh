@@ -91,7 +91,7 @@ try_version() {
 try_suite() {
   local log=$LOGS/$1-$2-${3%% *}.log began=$SECONDS status=0 passed failed
   # Tests mostly wait for the broker.
-  watched "$1 $2 $3" env "$5" "HEADWATER_KAFKA=127.0.0.1:$STARTED_PORT" RUST_TEST_THREADS=16 \
+  watched "$1 $2 $3" env "$5" "HEADWATER_KAFKA=127.0.0.1:$STARTED_PORT" RUST_TEST_THREADS=8 \
     timeout "$WITHIN" "$4" >"$log" 2>&1 || status=$?
   passed=$(grep -c '^test .* ok$' "$log") || true
   failed=$(grep -c '^test .* FAILED$' "$log") || true
