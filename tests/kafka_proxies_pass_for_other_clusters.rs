@@ -123,7 +123,8 @@ fn round_trips_take_longer_and_requests_in_flight_wait_together() {
         assert!(Versions::of(stream).has_features, "nothing else is changed");
         began.elapsed()
     };
-    let (fast, slow) = (round_trip(&mut near), round_trip(&mut far));
+    let fast = round_trip(&mut near);
+    let slow = round_trip(&mut far);
     assert!(fast < DELAY && slow >= DELAY && slow < DELAY * 2, "{fast:?}, {slow:?}");
     let began = Instant::now();
     for _ in 0..4 {

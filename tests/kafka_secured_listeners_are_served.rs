@@ -2,8 +2,8 @@
 //! exactly once. What does not admit (a wrong password, a certificate that is expired or of another
 //! host) ends a program within seconds, with an error that names the cause.
 //!
-//! Runs where `HEADWATER_KAFKA_CLUSTER` names a cluster with all listeners, as `./dev clusters` does;
-//! passes without having run elsewhere.
+//! Runs where `HEADWATER_KAFKA_CLUSTER` names a cluster with all listeners, as `./dev clusters`
+//! does; passes without having run elsewhere.
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Kafka is a transport like the embedded log: the same cases, on a real broker, all by librdkafka
-//! and all by our own client (but for the membership, which is always librdkafka's).
+//! and all by our own client, except for the membership, which is always librdkafka's.
 //!
 //! Runs where `HEADWATER_KAFKA=host:port` names one, as `./dev test` does; passes without having
 //! run elsewhere. `HEADWATER_KAFKA_CLIENT=FILE` names one that asks for more, by the properties of
