@@ -175,9 +175,10 @@ async fn quotas_are_kept() {
 fn is_about(what: &str, took: Duration, seconds: u64) {
     println!("{what} in {took:.1?} what a quota gives {seconds} s for");
     let expected = Duration::from_secs(seconds);
-    // The broker lets a client wait in steps of seconds, which show in a short time.
-    let most = if is_long() { expected * 11 / 10 } else { expected * 3 / 2 };
-    assert!(took > expected * 9 / 10 && took < most, "{what} in {took:?}");
+    assert!(took > expected * 9 / 10, "{what} in {took:?}: more than the quota");
+    // The broker lets a client wait in steps of many seconds, which show in a short time.
+    let is_enough = !is_long() || took < expected * 11 / 10;
+    assert!(is_enough, "{what} in {took:?}: less than the quota");
 }
 
 fn is_long() -> bool {
