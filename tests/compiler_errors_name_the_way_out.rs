@@ -117,7 +117,7 @@ fn a_stream_of_a_grouping() {
 #[test]
 fn a_codec_for_other_types() {
     let error = error_of(NO_CODEC);
-    assert_says(&error, "is no codec for `Order`", 35);
+    assert_says(&error, "is not a codec for `Order`", 35);
     assert!(error.contains("`Json` for what implements serde's traits"), "{error}");
 }
 

@@ -12,9 +12,9 @@ use crate::topic::Topic;
 use crate::topology::SourceKind;
 
 impl Builder {
-    /// The records of a topic.
+    /// Returns the records of a topic as a stream.
     ///
-    /// Called twice for the same topic, both streams get every record, in one task.
+    /// If it is called twice for the same topic, both streams get every record, in one task.
     pub fn stream<'b, K: 'static, V: 'static>(
         &'b self,
         topic: &Topic<K, V>,
@@ -22,7 +22,7 @@ impl Builder {
         self.stream_with(topic, Consumed::new())
     }
 
-    /// The records of a topic, with options.
+    /// Returns the records of a topic as a stream, with options.
     pub fn stream_with<'b, K: 'static, V: 'static>(
         &'b self,
         topic: &Topic<K, V>,

@@ -21,13 +21,13 @@ use crate::topology::SourceKind;
 use crate::topology::{NodeId, NodeKind};
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// Joins each row with the row of `right` that it points to: `foreign_key` gives that row's
-    /// key, or `None` if it points to none. The result has this table's keys and changes whenever
-    /// one of the two rows changes; it is kept in `table`.
+    /// Joins each row with the row of `right` that it refers to: `foreign_key` returns that row's
+    /// key, or `None` if there is none. The result has this table's keys, changes whenever either
+    /// row changes, and is stored in `table`.
     ///
-    /// The tables need not be partitioned alike: questions and answers travel through the
-    /// repartition topics `{table}-subscription` and `{table}-response`, and an answer to an
-    /// older version of a row is dropped. Rows of `right` travel as JSON.
+    /// The tables may be partitioned differently: subscriptions and responses travel through the
+    /// repartition topics `{table}-subscription` and `{table}-response`. A response to an older
+    /// version of a row is dropped. Rows of `right` travel as JSON.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -62,8 +62,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.fk_join_with(right, table, foreign_key, joiner, Json)
     }
 
-    /// [`fk_join`](TableStream::fk_join) with a result for each row of this table, also without a
-    /// row that it points to.
+    /// [`fk_join`](TableStream::fk_join) with a result for every row of this table, even if the row
+    /// that it refers to does not exist.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -181,7 +181,10 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     {
         let builder = self.builder;
         if self.key_changed || right.key_changed {
-            let problem = format!("the foreign-key join {} is of a windowed table", table.name);
+            let problem = format!(
+                "the foreign-key join {} has a windowed table, which it cannot join",
+                table.name
+            );
             builder.problem(problem);
         }
         let asks = self.add_node("fk_join (asks)");
@@ -238,7 +241,7 @@ fn join_node(builder: &Builder, name: &'static str, parents: &[NodeId]) -> NodeI
     builder.graph(|graph| graph.add_node(NodeKind::Operator(name), parents))
 }
 
-/// A table of the join's own.
+/// A table that belongs to the join.
 fn part<K, V>(
     builder: &Builder,
     table: &Table<K, V>,
