@@ -35,7 +35,7 @@ async fn in_the_middle_of_a_revocation() {
     let two = lab.start("two");
     let closing = || {
         let status = one.status();
-        status.tasks.values().any(|task| task.state == headwater::TaskState::Closing)
+        status.tasks.values().any(|task| task.state == headwater::status::TaskState::Closing)
     };
     wait_for("a revocation", closing).await;
     one.stop().await.expect("a graceful stop");

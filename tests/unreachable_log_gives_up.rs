@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use headwater::AppError;
+use headwater::errors::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::ErrorKind;
 use support::lab::{Lab, config};

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use support::lab::{Lab, config, wait_for};
 use testkit::faults::{Faults, TransportCall};

@@ -13,8 +13,10 @@ pub mod windows;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use headwater::chain::{Chain, SharedReceiver};
-use headwater::{Builder, Stream, Table, TableStream, Topology, Windowed};
+use headwater::operators::{Chain, SharedReceiver};
+use headwater::tables::TableStream;
+use headwater::windows::Windowed;
+use headwater::{Builder, Stream, Table, Topology};
 
 use crate::case::{Case, CaseError, Op};
 use crate::key::{Key, RowKey, Val};
@@ -69,7 +71,7 @@ pub(crate) enum CaseNode<'b> {
     Changes(Flow<'b>),
     Table(TableStream<'b, Key, Val>),
     WindowTable(TableStream<'b, Windowed<Key>, Val>),
-    Global(headwater::GlobalTable<Key, Val>),
+    Global(headwater::tables::GlobalTable<Key, Val>),
     Group(Grouping<'b>),
 }
 

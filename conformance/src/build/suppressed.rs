@@ -5,9 +5,10 @@
 //! uses the former output. To compare the cases, a processor beside the `suppress` remembers the
 //! updates, and adds the previous update to each row that comes out.
 
-use headwater::chain::SharedReceiver;
 use headwater::codec::Json;
-use headwater::{Process, Record, Table};
+use headwater::operators::SharedReceiver;
+use headwater::streams::Process;
+use headwater::{Record, Table};
 use serde_json::{Value, json};
 
 use super::{AnyStream, Build, CaseNode, Flow};

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use headwater::Backoff;
+/// use headwater::errors::Backoff;
 /// let second = Duration::from_secs(1);
 /// let backoff = Backoff::exponential(second, 30 * second);
 /// // After the first attempt about a second, after the second about two, then four; 30 at most.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{Codec, Nullable};
+use crate::codec::Codec;
 use crate::error::{Cause, Failure, RecordError};
 use crate::policy::ErrorPolicy;
 use crate::record::RawRecord;
@@ -89,7 +89,7 @@ pub(crate) trait DecodeRow: Send + Sync {
 }
 
 pub(crate) struct TypedRows<K, V> {
-    pub(crate) topic: Topic<K, V>,
+    pub(crate) topic: Topic<K, Option<V>>,
     pub(crate) table: Table<K, V>,
 }
 
@@ -97,8 +97,7 @@ impl<K: 'static, V: 'static> DecodeRow for TypedRows<K, V> {
     fn row(&self, record: &RawRecord<'_>) -> Result<Row, Cause> {
         let failed = |source| Cause::Encode { target: Arc::clone(&self.table.name), source };
         let key = self.topic.key.decode(record.key).map_err(Cause::DecodeKey)?;
-        let value = Nullable(Arc::clone(&self.topic.value)).decode(record.value);
-        let value = value.map_err(Cause::DecodeValue)?;
+        let value = self.topic.value.decode(record.value).map_err(Cause::DecodeValue)?;
         let mut key_bytes = Vec::new();
         let mut value_bytes = Vec::new();
         if !self.table.key.encode(&key, &mut key_bytes).map_err(failed)? {

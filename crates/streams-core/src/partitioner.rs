@@ -5,7 +5,7 @@
 /// modulo the count.
 ///
 /// ```
-/// assert_eq!(headwater::partition_for(b"21", 1000), 340);
+/// assert_eq!(headwater::topics::partition_for(b"21", 1000), 340);
 /// ```
 pub fn partition_for(key: &[u8], partitions: i32) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;

@@ -1,12 +1,9 @@
-//! What to do with a record that cannot be processed, and other options of a source.
+//! What to do with a record that cannot be processed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::error::Cause;
-use crate::record::{Record, Timestamp};
-use crate::window::millis;
 
 /// What happens to a record that fails. A record fails if it cannot be decoded, if it has no key
 /// where one is needed, or if user code returns an error or panics on it. It also fails if the log
@@ -28,7 +25,7 @@ pub enum ErrorPolicy {
     ///
     /// * `__streams.errors.topic`, `__streams.errors.partition`, `__streams.errors.offset`;
     /// * `__streams.errors.exception`: the name of the [`Cause`](crate::Cause), such as
-    ///   `headwater::Cause::DecodeValue`;
+    ///   `headwater::errors::Cause::DecodeValue`;
     /// * `__streams.errors.message`: the error's message, at most 1 KiB of it;
     /// * `__streams.errors.stacktrace`: the message and its chain of causes, one per line; at most
     ///   4 KiB.
@@ -58,7 +55,9 @@ impl ErrorPolicy {
     /// use headwater_testkit::TopologyTest;
     /// use std::sync::atomic::{AtomicBool, Ordering};
     /// use std::time::Duration;
-    /// use headwater::{Backoff, Builder, Consumed, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::{Backoff, ErrorPolicy};
+    /// use headwater::topics::Consumed;
     /// static SERVICE_IS_AWAY: AtomicBool = AtomicBool::new(true);
     /// # let second = Duration::from_secs(1);
     ///
@@ -68,7 +67,7 @@ impl ErrorPolicy {
     ///     .hold_key()
     ///     .then(ErrorPolicy::dead_letter("orders-dead"));
     /// let app = Builder::new("payments");
-    /// app.stream_with(&orders, Consumed::new().on_error(policy))
+    /// app.stream(orders.consumed().on_error(policy))
     ///     .try_map_values(|amount| match SERVICE_IS_AWAY.load(Ordering::Relaxed) {
     ///         true => Err("the service is away"),
     ///         false => Ok(amount),
@@ -191,83 +190,5 @@ impl Retry {
             Cause::DecodeKey(_) | Cause::DecodeValue(_) | Cause::Encode { .. } => self.codec_errors,
             _ => false,
         }
-    }
-}
-
-/// Where a source starts if the group has no committed offset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Start {
-    /// At the oldest record that the topic still has.
-    #[default]
-    Earliest,
-    /// After the newest record at that moment.
-    Latest,
-}
-
-pub(crate) type Extractor<K, V> = Arc<dyn Fn(&Record<K, V>) -> Timestamp + Send + Sync>;
-
-/// How a topic is consumed; see [`Builder::stream_with`](crate::Builder::stream_with).
-///
-/// ```
-/// use headwater::{Consumed, ErrorPolicy, Start};
-/// # struct Sale { sold_at_ms: i64 }
-/// let consumed = Consumed::<String, Sale>::new()
-///     .timestamps(|sale| sale.value.sold_at_ms)
-///     .on_error(ErrorPolicy::dead_letter("sales-dead"))
-///     .start(Start::Earliest);
-/// # let _ = consumed;
-/// ```
-pub struct Consumed<K, V> {
-    pub(crate) policy: Option<ErrorPolicy>,
-    pub(crate) start: Start,
-    pub(crate) max_ahead_ms: Option<i64>,
-    pub(crate) timestamps: Option<Extractor<K, V>>,
-}
-
-impl<K, V> Consumed<K, V> {
-    /// Creates options with the record's own timestamp and the builder's error policy, starting at
-    /// the earliest record.
-    pub fn new() -> Self {
-        Self { policy: None, start: Start::Earliest, max_ahead_ms: None, timestamps: None }
-    }
-
-    /// Sets what happens to records that cannot be processed. Default: the builder's policy.
-    #[must_use]
-    pub fn on_error(mut self, policy: ErrorPolicy) -> Self {
-        self.policy = Some(policy);
-        self
-    }
-
-    /// Sets where to start without a committed offset. Default: the earliest record.
-    #[must_use]
-    pub fn start(mut self, start: Start) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// Sets a function that extracts the event time in milliseconds from the decoded record; the
-    /// function also gets the record's own timestamp. Default: the record's timestamp.
-    #[must_use]
-    pub fn timestamps(
-        mut self,
-        extract: impl Fn(&Record<K, V>) -> Timestamp + Send + Sync + 'static,
-    ) -> Self {
-        self.timestamps = Some(Arc::new(extract));
-        self
-    }
-
-    /// Refuses records whose timestamp is more than `ahead` after the wall clock, because one such
-    /// record would close every open window. Default: no limit except the year 9999, which catches
-    /// micro- and nanoseconds.
-    #[must_use]
-    pub fn max_ahead(mut self, ahead: Duration) -> Self {
-        self.max_ahead_ms = Some(millis(ahead));
-        self
-    }
-}
-
-impl<K, V> Default for Consumed<K, V> {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -8,7 +8,8 @@ use crate::codec::{Codec, Json, JsonValue, Natural, NaturalKey};
 /// A topic with keys of type `K` and values of type `V`. Cheap to clone.
 ///
 /// ```
-/// use headwater::{Topic, codec::{Bytes, Text}};
+/// use headwater::Topic;
+/// use headwater::codec::{Bytes, Text};
 /// # #[derive(serde::Serialize, serde::Deserialize)] struct Order;
 /// let orders = Topic::<String, Order>::json("orders");     // UTF-8 keys, JSON values
 /// let totals = Topic::<String, i64>::new("totals");     // as Java's LongSerializer writes them

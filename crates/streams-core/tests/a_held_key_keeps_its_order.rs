@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use headwater_streams_core::agent::{Context, Records};
 use headwater_streams_core::{
-    Backoff, Builder, Consumed, ErrorPolicy, OwnedRecord, ProcessError, Retry, Table, Topic,
-    Topology,
+    Backoff, Builder, ErrorPolicy, OwnedRecord, ProcessError, Retry, Table, Topic, Topology,
 };
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
@@ -44,10 +43,10 @@ type Now = Arc<AtomicI64>;
 /// The same topology with an agent.
 fn with_agent(retry: Retry, now: &Now) -> Topology {
     let app = Builder::new("t");
-    let consumed = Consumed::new().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
+    let consumed = input().consumed().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
     let counted = Topic::<Option<String>, u64>::new("counted");
     let counts = Table::<Option<String>, u64>::new("counts");
-    let agent = app.agent("call", &input()).consumed(consumed).writes(&counts);
+    let agent = app.agent("call", consumed).writes(&counts);
     let now = Arc::clone(now);
     agent.sends(&output()).sends(&counted).run(move |mut calls: Records<_, Call>, cx: Context| {
         let now = Arc::clone(&now);
@@ -70,8 +69,8 @@ fn with_agent(retry: Retry, now: &Now) -> Topology {
 
 fn topology(retry: Retry) -> Topology {
     let app = Builder::new("t");
-    let consumed = Consumed::new().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
-    let stream = app.stream_with(&input(), consumed).shared();
+    let consumed = input().consumed().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
+    let stream = app.stream(consumed).shared();
     let numbers = stream.clone().filter(|key, _| key.is_some()).group_by_key();
     numbers.count(&Table::new("counts")).to(&Topic::new("counted"));
     stream

@@ -2,7 +2,7 @@
 //! record or not at all.
 
 use headwater_streams_core::agent::{AgentResult, Context, Records};
-use headwater_streams_core::{Builder, Consumed, ErrorPolicy, Record, Table, Topic, Topology};
+use headwater_streams_core::{Builder, ErrorPolicy, Record, Table, Topic, Topology};
 use headwater_testkit::TopologyTest;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn watch(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
 
 fn watcher(policy: ErrorPolicy) -> Topology {
     let app = Builder::new("t");
-    let agent = app.agent("watch", &orders()).consumed(Consumed::new().on_error(policy));
+    let agent = app.agent("watch", orders().consumed().on_error(policy));
     agent.writes(&seen()).sends(&alerts()).run(watch);
     app.build().expect("valid")
 }

@@ -20,7 +20,7 @@ use futures::future::{Either, join, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::{
-    Builder, Consumed, Effects, ErrorPolicy, Record, Resume, Table, Task, Topic, Topology,
+    Builder, Effects, ErrorPolicy, Record, Resume, Table, Task, Topic, Topology,
 };
 use headwater_testkit::TopologyTest;
 
@@ -212,8 +212,8 @@ fn the_time_and_the_headers_are_those_of_the_current_record() {
     let topic = orders();
     let app = Builder::new("t");
     let others = Topic::<String, i64>::new("others");
-    let by_value = Consumed::new().timestamps(|order: &Record<String, i64>| order.value);
-    let agent = app.agent("a", &topic).consumed(by_value).sends(&out());
+    let by_value = topic.consumed().timestamps(|order: &Record<String, i64>| order.value);
+    let agent = app.agent("a", by_value).sends(&out());
     agent.run(|mut orders: Records<String, i64>, cx: Context| async move {
         loop {
             let batch = orders.take(2, Duration::from_secs(10)).await;
@@ -284,8 +284,8 @@ fn a_slow_agent_is_named_with_its_record() {
 #[test]
 fn a_record_that_exceeds_the_limit_fails() {
     let app = Builder::new("t");
-    let skip = Consumed::new().on_error(ErrorPolicy::dead_letter("dead"));
-    let agent = app.agent("a", &orders()).consumed(skip).sends(&out());
+    let skip = orders().consumed().on_error(ErrorPolicy::dead_letter("dead"));
+    let agent = app.agent("a", skip).sends(&out());
     agent.limit(Duration::from_secs(5)).run(
         |mut orders: Records<_, i64>, cx: Context| async move {
             while let Some(order) = orders.next().await {

@@ -14,9 +14,7 @@ use std::time::Duration;
 
 use bare::{records, task};
 use headwater_streams_core::agent::{AgentResult, Context, Records};
-use headwater_streams_core::{
-    Builder, Consumed, Effects, ErrorPolicy, Resume, Task, Topic, Topology,
-};
+use headwater_streams_core::{Builder, Effects, ErrorPolicy, Resume, Task, Topic, Topology};
 use headwater_testkit::{Dice, TopologyTest};
 use service::Service;
 
@@ -41,11 +39,11 @@ async fn ask(mut orders: Records<String, i64>, cx: Context, service: Service) ->
 fn asking(service: &Service, agents: usize, on_stream: bool) -> Topology {
     let app = Builder::new("t");
     let service = service.clone();
-    let skip = Consumed::new().on_error(ErrorPolicy::Skip);
+    let skip = orders().consumed().on_error(ErrorPolicy::Skip);
     let agent = if on_stream {
-        app.stream_with(&orders(), skip).filter(|_, _| true).agent("ask")
+        app.stream(skip).filter(|_, _| true).agent("ask")
     } else {
-        app.agent("ask", &orders()).consumed(skip)
+        app.agent("ask", skip)
     };
     agent.sends(&out()).concurrency(agents).run(move |orders, cx| ask(orders, cx, service.clone()));
     app.build().expect("valid")

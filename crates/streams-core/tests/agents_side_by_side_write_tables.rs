@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use headwater_streams_core::agent::{AgentError, AgentResult, Context, Records};
 use headwater_streams_core::{
-    Builder, Consumed, Effects, ErrorPolicy, InputOffset, OwnedBatch, OwnedRecord, Record, Resume,
-    Store, StoreProvider, Table, Task, TaskId, Topic, Topology,
+    Builder, Effects, ErrorPolicy, InputOffset, OwnedBatch, OwnedRecord, Record, Resume, Store,
+    StoreProvider, Table, Task, TaskId, Topic, Topology,
 };
 use headwater_testkit::Dice;
 use headwater_testkit::faults::SurvivingStores;
@@ -149,11 +149,11 @@ async fn sum(
 fn summing(service: &Service, shape: Shape) -> Topology {
     let app = Builder::new("t");
     let service = service.clone();
-    let skip = Consumed::new().on_error(ErrorPolicy::Skip);
+    let skip = orders().consumed().on_error(ErrorPolicy::Skip);
     let agent = if shape.on_stream {
-        app.stream_with(&orders(), skip).filter(|_, _| true).agent("sum")
+        app.stream(skip).filter(|_, _| true).agent("sum")
     } else {
-        app.agent("sum", &orders()).consumed(skip)
+        app.agent("sum", skip)
     };
     let agent = agent.writes(&shape.table()).sends(&out()).concurrency(shape.agents);
     agent.run(move |orders, cx| sum(orders, cx, service.clone(), shape));

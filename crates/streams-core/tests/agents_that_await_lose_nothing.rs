@@ -15,8 +15,8 @@ use bare::{records, task, task_over};
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::codec::{Codec, CodecError, Text};
 use headwater_streams_core::{
-    Builder, Consumed, Effects, ErrorPolicy, OwnedBatch, OwnedRecord, Record, Store, StoreBatch,
-    StoreError, Table, Task, TaskError, Topic, Topology,
+    Builder, Effects, ErrorPolicy, OwnedBatch, OwnedRecord, Record, Store, StoreBatch, StoreError,
+    Table, Task, TaskError, Topic, Topology,
 };
 use headwater_testkit::TopologyTest;
 
@@ -201,7 +201,7 @@ impl Codec<i64> for Explosive {
 fn a_panic_while_decoding_for_an_agent_fails_the_record() {
     let topic = Topic::<String, i64>::with("orders", Text, Explosive);
     let app = Builder::new("t");
-    let agent = app.agent("ask", &topic).consumed(Consumed::new().on_error(ErrorPolicy::Skip));
+    let agent = app.agent("ask", topic.consumed().on_error(ErrorPolicy::Skip));
     agent.sends(&alerts()).run(ask);
     let mut task = task(app.build().expect("valid"));
     let short = OwnedRecord {

@@ -30,7 +30,7 @@ fn retry() -> Retry {
 }
 
 fn consumed(policy: ErrorPolicy) -> Consumed<String, i64> {
-    Consumed::new().on_error(policy)
+    orders().consumed().on_error(policy)
 }
 
 fn send(test: &mut TopologyTest, values: &[i64]) {
@@ -52,8 +52,8 @@ fn header(record: &OwnedRecord, name: &str) -> String {
 /// not fail.
 fn topology(policy: ErrorPolicy, away: &Arc<AtomicBool>) -> Topology {
     let app = Builder::new("t");
-    app.stream_with(&orders(), consumed(policy.clone())).to(&Topic::new("copies"));
-    let other = app.agent("other", &orders()).consumed(consumed(policy.clone()));
+    app.stream(consumed(policy.clone())).to(&Topic::new("copies"));
+    let other = app.agent("other", consumed(policy.clone()));
     other.sends(&Topic::<String, i64>::new("others")).run(
         |mut orders: Records<String, i64>, cx| async move {
             while let Some(order) = orders.next().await {
@@ -63,7 +63,7 @@ fn topology(policy: ErrorPolicy, away: &Arc<AtomicBool>) -> Topology {
         },
     );
     let counts = Table::<String, i64>::new("counts");
-    let agent = app.agent("call", &orders()).consumed(consumed(policy)).writes(&counts);
+    let agent = app.agent("call", consumed(policy)).writes(&counts);
     let agent = agent.sends(&Topic::<String, i64>::new("counted"));
     let away = Arc::clone(away);
     agent.sends(&out()).run(move |mut orders: Records<String, i64>, cx| {
@@ -133,7 +133,7 @@ fn records_already_queued_for_the_agent_wait_too() {
     let tries = Arc::new(AtomicU32::new(0));
     let app = Builder::new("t");
     let policy = retry().hold_key().then(ErrorPolicy::Fail);
-    let agent = app.agent("call", &orders()).consumed(consumed(policy)).sends(&out());
+    let agent = app.agent("call", consumed(policy)).sends(&out());
     agent.run(move |mut orders: Records<String, i64>, cx| {
         let tries = Arc::clone(&tries);
         async move {
@@ -170,7 +170,7 @@ fn a_record_during_its_retry_is_delivered_again_after_a_crash() {
     let is_open = Arc::new(AtomicBool::new(false));
     let app = Builder::new("t");
     let policy = retry().then(ErrorPolicy::Fail);
-    let agent = app.agent("call", &orders()).consumed(consumed(policy)).sends(&out());
+    let agent = app.agent("call", consumed(policy)).sends(&out());
     let counted = Arc::clone(&tries);
     let gate = Arc::clone(&is_open);
     agent.run(move |mut orders: Records<String, i64>, cx| {
@@ -216,7 +216,7 @@ fn calls_that_gave_up_are_retried_later() {
     let tries = Arc::new(AtomicU32::new(0));
     let app = Builder::new("t");
     let asked = Arc::clone(&tries);
-    app.stream_with(&orders(), consumed(retry().then(ErrorPolicy::Skip)))
+    app.stream(consumed(retry().then(ErrorPolicy::Skip)))
         .map_async("ask", Async::in_flight(8), move |call: Call<String, i64>| {
             let tries = Arc::clone(&asked);
             async move {
@@ -256,7 +256,7 @@ fn batches(policy: ErrorPolicy, blames: bool) -> Topology {
         }
     }
     let app = Builder::new("t");
-    let agent = app.agent("store", &orders()).consumed(consumed(policy));
+    let agent = app.agent("store", consumed(policy));
     let agent = agent.sends(&out()).sends(&Topic::<String, i64>::new("batches"));
     agent.run(move |orders, cx| store(orders, cx, blames));
     app.build().expect("valid")
@@ -317,7 +317,7 @@ fn an_undecodable_record_after_an_unacknowledged_one_is_one_dead_letter() {
     let is_open = Arc::new(AtomicBool::new(false));
     let app = Builder::new("t");
     let policy = ErrorPolicy::dead_letter("dead");
-    let agent = app.agent("slow", &orders()).consumed(consumed(policy)).sends(&out());
+    let agent = app.agent("slow", consumed(policy)).sends(&out());
     let gate = Arc::clone(&is_open);
     agent.run(move |mut orders: Records<String, i64>, cx| {
         let gate = Arc::clone(&gate);
@@ -351,7 +351,7 @@ fn an_undecodable_record_after_an_unacknowledged_one_is_one_dead_letter() {
 fn keys_cannot_be_held_for_concurrent_calls() {
     let app = Builder::new("t");
     let policy = retry().hold_key().then(ErrorPolicy::Skip);
-    app.stream_with(&orders(), consumed(policy))
+    app.stream(consumed(policy))
         .map_async("ask", Async::in_flight(8), |call: Call<String, i64>| async move {
             Ok::<_, std::fmt::Error>(call.record.value)
         })

@@ -10,9 +10,9 @@ use std::time::Duration;
 use headwater_streams_core::codec::{Bytes, Codec, Json, Text};
 use headwater_streams_core::window::{SessionWindowed, TimeWindowed};
 use headwater_streams_core::{
-    Backoff, Builder, Consumed, Effects, ErrorPolicy, Headers, Hopping, JoinBuffers, JoinWindows,
-    Natural, OwnedBatch, OwnedRecord, Resume, Session, Sliding, StoreProvider, Suppress, Table,
-    Task, TaskError, TaskId, Topic, Topology, Tumbling, Windowed,
+    Backoff, Builder, Effects, ErrorPolicy, Headers, Hopping, JoinBuffers, JoinWindows, Natural,
+    OwnedBatch, OwnedRecord, Resume, Session, Sliding, StoreProvider, Suppress, Table, Task,
+    TaskError, TaskId, Topic, Topology, Tumbling, Windowed,
 };
 use headwater_testkit::faults::SurvivingStores;
 use headwater_testkit::{Dice, TestError, TopologyTest};
@@ -101,7 +101,7 @@ fn bytes_of_codecs() {
         holds(dice, &Option::<u64>::codec(), natural);
         let start = number(dice).rem_euclid(1 << 50);
         let windowed = Windowed { key: text, start, end: start + 1_000 };
-        holds(dice, &TimeWindowed::of(Duration::from_secs(1)), windowed.clone());
+        holds(dice, &TimeWindowed::of(Tumbling::of(Duration::from_secs(1))), windowed.clone());
         holds(dice, &SessionWindowed::new(), windowed);
     });
 }
@@ -141,8 +141,10 @@ fn everything() -> Topology {
         l.wrapping_add(r.copied().unwrap_or(0))
     });
     let retry = ErrorPolicy::retry(9, Backoff::fixed(seconds(3)).jitter(50));
-    let consumed = Consumed::new().on_error(retry.hold_key().then(ErrorPolicy::Skip));
-    app.stream_with(&Topic::<String, i64>::new("calls"), consumed)
+    let consumed = Topic::<String, i64>::new("calls")
+        .consumed()
+        .on_error(retry.hold_key().then(ErrorPolicy::Skip));
+    app.stream(consumed)
         .try_filter(|_, value| if value % 4 == 0 { Err("away") } else { Ok(true) })
         .to(&Topic::new("called"));
     app.build().expect("valid")

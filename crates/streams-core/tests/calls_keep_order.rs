@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bare::{records, task};
 use headwater_streams_core::{
-    Async, Backoff, Builder, Call, Consumed, Effects, ErrorPolicy, Resume, Table, Task, Topic,
-    Topology, Tumbling,
+    Async, Backoff, Builder, Call, Effects, ErrorPolicy, Resume, Table, Task, Topic, Topology,
+    Tumbling,
 };
 use headwater_testkit::{Dice, TopologyTest};
 use service::Service;
@@ -28,8 +28,8 @@ fn out() -> Topic<String, i64> {
 fn calling(service: &Service, settings: Async, policy: ErrorPolicy) -> Topology {
     let app = Builder::new("t");
     let service = service.clone();
-    let consumed = Consumed::new().on_error(policy);
-    app.stream_with(&orders(), consumed)
+    let consumed = orders().consumed().on_error(policy);
+    app.stream(consumed)
         .map_async("ask", settings, move |call: Call<_, i64>| {
             service.clone().ask(call.id.to_string(), call.attempt)
         })

@@ -2,7 +2,7 @@
 //! otherwise the application stops and names it. Its headers are those of Kafka Streams (KIP-1034).
 
 use headwater_streams_core::{
-    Builder, Consumed, ErrorPolicy, Headers, OwnedRecord, Topic, Topology, record_bytes,
+    Builder, ErrorPolicy, Headers, OwnedRecord, Topic, Topology, record_bytes,
 };
 use headwater_testkit::TopologyTest;
 
@@ -10,9 +10,8 @@ use headwater_testkit::TopologyTest;
 /// again.
 fn failing(error: usize) -> Topology {
     let app = Builder::new("t");
-    let policy = || Consumed::new().on_error(ErrorPolicy::dead_letter("dead"));
     let topic = Topic::<String, String>::new("in");
-    app.stream_with(&topic, policy())
+    app.stream(topic.consumed().on_error(ErrorPolicy::dead_letter("dead")))
         .try_filter(move |_, _| Err::<bool, _>("é".repeat(error / 2)))
         .to(&Topic::new("out"));
     app.build().expect("valid")

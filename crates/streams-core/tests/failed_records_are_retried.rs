@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use headwater_streams_core::{
-    Backoff, Builder, Consumed, ErrorPolicy, Headers, OwnedRecord, ProcessError, Record, Retry,
-    Table, Topic, Topology, Tumbling,
+    Backoff, Builder, ErrorPolicy, Headers, OwnedRecord, ProcessError, Record, Retry, Table, Topic,
+    Topology, Tumbling,
 };
 use headwater_testkit::TopologyTest;
 
@@ -347,7 +347,7 @@ fn problems(app: Builder) -> String {
 
 fn consumer(policy: ErrorPolicy) -> Builder {
     let app = Builder::new("t");
-    app.stream_with(&input(), Consumed::new().on_error(policy)).to(&output());
+    app.stream(input().consumed().on_error(policy)).to(&output());
     app
 }
 
@@ -371,7 +371,7 @@ fn senseless_retries_are_refused() {
 
     let app = Builder::new("t");
     let policy = three_times().then(ErrorPolicy::Skip);
-    let rows = app.global_table_with(&input(), &Table::new("rows"), policy);
+    let rows = app.global_table(input().consumed_rows().on_error(policy), &Table::new("rows"));
     app.stream(&output())
         .join_global(&rows, |_, key| key.to_string(), |_, _, row| *row)
         .to(&Topic::new("joined"));

@@ -7,8 +7,7 @@ mod bare;
 use std::sync::{Arc, Mutex};
 
 use headwater_streams_core::{
-    Builder, Consumed, Effects, ErrorPolicy, OwnedBatch, OwnedRecord, Task, Timestamp, Topic,
-    Topology,
+    Builder, Effects, ErrorPolicy, OwnedBatch, OwnedRecord, Task, Timestamp, Topic, Topology,
 };
 use proptest::prelude::*;
 
@@ -22,11 +21,11 @@ fn topology(inputs: usize, extracts: bool, seen: &Seen) -> Topology {
     let stream = |number: usize| {
         let topic = Topic::<String, i64>::new(format!("in-{number}"));
         let consumed = match extracts {
-            true => Consumed::new().timestamps(|record| record.value),
-            false => Consumed::new(),
+            true => topic.consumed().timestamps(|record| record.value),
+            false => topic.consumed(),
         };
         let seen = Arc::clone(seen);
-        app.stream_with(&topic, consumed)
+        app.stream(consumed)
             .peek(move |_, value| seen.lock().expect("no panic").push((number, *value)))
     };
     match inputs {
@@ -161,13 +160,12 @@ fn a_panic_while_the_turn_is_decided_fails_only_its_record() {
     let seen = Seen::default();
     let [a, b] = topics.map(|topic| {
         let consumed =
-            Consumed::new().timestamps(|record: &headwater_streams_core::Record<_, _>| {
+            topic.consumed().timestamps(|record: &headwater_streams_core::Record<_, _>| {
                 assert!(record.value != 3, "three");
                 record.value
             });
         let seen = Arc::clone(&seen);
-        app.stream_with(&topic, consumed)
-            .peek(move |_, value| seen.lock().expect("no panic").push((0, *value)))
+        app.stream(consumed).peek(move |_, value| seen.lock().expect("no panic").push((0, *value)))
     });
     a.merge(b).to(&Topic::new("out"));
     let mut task = bare::task(app.build().expect("valid"));

@@ -2,8 +2,8 @@
 
 use headwater_streams_core::codec::Bytes;
 use headwater_streams_core::{
-    Builder, Codec, CodecError, Consumed, ErrorPolicy, Hopping, JoinBuffers, JoinWindows, Sliding,
-    Start, Table, Topic,
+    Builder, Codec, CodecError, ErrorPolicy, Hopping, JoinBuffers, JoinWindows, Sliding, Start,
+    Table, Topic,
 };
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ fn nothing_to_do() {
 fn one_topic_with_two_sets_of_options() {
     let app = Builder::new("t");
     app.stream(&orders()).to(&Topic::new("a"));
-    app.stream_with(&orders(), Consumed::new().start(Start::Latest)).to(&Topic::new("b"));
+    app.stream(orders().consumed().start(Start::Latest)).to(&Topic::new("b"));
     assert!(problems(app).contains("orders is consumed with different options"));
 }
 
@@ -158,7 +158,7 @@ fn invalid_windows() {
 fn a_global_table_with_a_dead_letter_topic() {
     let app = Builder::new("t");
     let policy = ErrorPolicy::dead_letter("letters");
-    let _ = app.global_table_with(&orders(), &Table::new("rows"), policy);
+    let _ = app.global_table(orders().consumed_rows().on_error(policy), &Table::new("rows"));
     assert!(problems(app).contains("the global table rows cannot have a dead-letter topic"));
 }
 
@@ -258,11 +258,12 @@ fn a_custom_codec_for_another_type() {
 fn a_dead_letter_topic_that_is_consumed() {
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::dead_letter("other"));
-    app.stream_with(&orders(), Consumed::new().on_error(ErrorPolicy::dead_letter("orders")))
+    app.stream(orders().consumed().on_error(ErrorPolicy::dead_letter("orders")))
         .to(&Topic::new("out"));
-    app.stream_with(
-        &Topic::<String, i64>::new("other"),
-        Consumed::new().on_error(ErrorPolicy::dead_letter("no topic")),
+    app.stream(
+        Topic::<String, i64>::new("other")
+            .consumed()
+            .on_error(ErrorPolicy::dead_letter("no topic")),
     )
     .to(&Topic::new("out"));
     let problems = problems(app);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use headwater::codec::{Text, TimeWindowed};
 use headwater::prelude::*;
-use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
+use headwater::windows::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
@@ -61,8 +61,8 @@ type Answer = Vec<(i64, i64, Vec<i64>)>;
 fn read(
     key: String,
     time: Span,
-    cx: &mut headwater::ProcessContext<'_, String, Answer>,
-) -> Result<(), headwater::ProcessError> {
+    cx: &mut headwater::streams::ProcessContext<'_, String, Answer>,
+) -> Result<(), headwater::streams::ProcessError> {
     let mut found = Vec::new();
     for window in cx.table(&kept())?.windows(&key, time)? {
         let (window, numbers) = window?;
@@ -359,7 +359,7 @@ fn final_results_are_read_from_the_table_that_stores_them() {
     let app = Builder::new("t");
     let second = Duration::from_secs(1);
     let running = Table::<String, u64>::new("running");
-    let results = Table::with("results", TimeWindowed::<String>::of(second), Text);
+    let results = Table::with("results", TimeWindowed::<String>::of(Tumbling::of(second)), Text);
     let counts = app.stream(&events()).group_by_key().window(Tumbling::of(second)).count(&running);
     let closed = counts.into_table().suppress(Suppress::until_window_closes(), "held");
     closed.keep(&results);
@@ -414,7 +414,7 @@ fn a_reader_sees_what_was_written_up_to_the_current_record() {
 
 #[test]
 fn errors_name_the_method_that_reads_the_table() {
-    let error = |each: fn(&mut headwater::ProcessContext<'_, String, i64>) -> Read| {
+    let error = |each: fn(&mut headwater::streams::ProcessContext<'_, String, i64>) -> Read| {
         let app = Builder::new("t");
         let windows = Tumbling::of(millis(10));
         app.stream(&events()).group_by_key().window(windows).count(&windowed());
@@ -424,7 +424,7 @@ fn errors_name_the_method_that_reads_the_table() {
         let mut test = TopologyTest::new(app.build().unwrap());
         test.send(&events(), "a".into(), 1).unwrap_err().to_string()
     };
-    type Read = Result<(), headwater::ProcessError>;
+    type Read = Result<(), headwater::streams::ProcessError>;
     fn windowed() -> Table<String, u64> {
         Table::new("windowed")
     }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use headwater_streams_core::codec::Json;
 use headwater_streams_core::window::SessionWindowed;
 use headwater_streams_core::{
-    Builder, Consumed, Hopping, Record, Session, Sliding, Table, Topic, Topology, Tumbling,
-    Windowed, Windows,
+    Builder, Hopping, Record, Session, Sliding, Table, Topic, Topology, Tumbling, Windowed, Windows,
 };
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
@@ -53,8 +52,9 @@ fn millis(ms: i64) -> Duration {
 fn with_windows(setting: Setting, windows: impl Windows + Clone) -> Topology {
     let app = Builder::new("model");
     let stream = |name| {
-        let by_value = Consumed::new().timestamps(|record: &Record<String, Value>| record.value.0);
-        app.stream_with(&input(name), by_value).map_values(|value| value.1).group_by_key()
+        let by_value =
+            input(name).consumed().timestamps(|record: &Record<String, Value>| record.value.0);
+        app.stream(by_value).map_values(|value| value.1).group_by_key()
     };
     let push = |all: &mut Vec<i64>, _: &String, number| all.push(number);
     let merge = |_: &String, mut first: Vec<i64>, second: Vec<i64>| {

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use headwater_streams_core::codec::Json;
 use headwater_streams_core::window::SessionWindowed;
-use headwater_streams_core::{
-    Builder, Consumed, Record, Session, Table, Topic, Topology, Windowed,
-};
+use headwater_streams_core::{Builder, Record, Session, Table, Topic, Topology, Windowed};
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
@@ -39,8 +37,8 @@ impl Setting {
         let sessions = sessions.retention(millis(self.retention));
         let app = Builder::new("model");
         let by_value =
-            Consumed::new().timestamps(|record: &Record<String, Several>| record.value.0);
-        let stream = app.stream_with(&input(), by_value);
+            input().consumed().timestamps(|record: &Record<String, Several>| record.value.0);
+        let stream = app.stream(by_value);
         let windows = stream.flat_map_values(|value: Several| value.1).group_by_key();
         let push = |all: &mut Vec<i64>, _: &String, number| all.push(number);
         let merge = |_: &String, mut first: Vec<i64>, second: Vec<i64>| {

@@ -157,7 +157,7 @@ fn values_of_tables_and_windows() {
 fn values_of_buffers_and_joins() {
     stops("held", "\"ann\"", |app, codec| {
         let table = app.table(&input(), &Table::new("all"));
-        table.suppress_with(Suppress::until_time_limit(seconds(60)), "held", codec);
+        table.suppress(Suppress::until_time_limit(seconds(60)).codec(codec), "held");
     });
     stops("pairs-right", "\"ann\"", |app, codec| {
         let stream = app.stream(&input()).shared();

@@ -5,9 +5,7 @@ mod mishaps;
 
 use std::time::Duration;
 
-use headwater_streams_core::{
-    Builder, Consumed, JoinBuffers, JoinWindows, Record, Topic, Topology,
-};
+use headwater_streams_core::{Builder, JoinBuffers, JoinWindows, Record, Topic, Topology};
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
@@ -55,8 +53,9 @@ fn topology(bounds: Bounds) -> Topology {
     let windows = windows.grace(millis(bounds.grace));
     let buffers = JoinBuffers::json("joined");
     let stream = |name| {
-        let by_value = Consumed::new().timestamps(|record: &Record<Key, Several>| record.value.0);
-        app.stream_with(&topic(name), by_value).flat_map_values(|value: Several| value.1)
+        let by_value =
+            topic(name).consumed().timestamps(|record: &Record<Key, Several>| record.value.0);
+        app.stream(by_value).flat_map_values(|value: Several| value.1)
     };
     let left = stream("left");
     let right = stream("right");

@@ -4,8 +4,7 @@
 
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::{
-    Builder, Consumed, ErrorPolicy, MAX_MESSAGE_BYTES, Record, Table, Topic, Topology, Tumbling,
-    record_bytes,
+    Builder, ErrorPolicy, MAX_MESSAGE_BYTES, Record, Table, Topic, Topology, Tumbling, record_bytes,
 };
 use headwater_testkit::TopologyTest;
 use std::time::Duration;
@@ -109,7 +108,7 @@ async fn sender(mut records: Records<String, i64>, cx: Context) -> AgentResult {
 fn output_of_an_agent_has_the_same_limits() {
     let app = Builder::new("t");
     let source = Topic::<String, i64>::new("in");
-    let agent = app.agent("send", &source).consumed(Consumed::new().on_error(ErrorPolicy::Skip));
+    let agent = app.agent("send", source.consumed().on_error(ErrorPolicy::Skip));
     agent.sends(&output()).run(sender);
     let mut test = TopologyTest::new(app.build().expect("valid"));
     test.max_message_bytes("out", 200);

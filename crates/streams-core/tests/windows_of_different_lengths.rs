@@ -11,7 +11,7 @@ use calendar::{CalendarDays, HOUR, name};
 use headwater_streams_core::codec::{Json, Text};
 use headwater_streams_core::window::TimeWindowed;
 use headwater_streams_core::{
-    BufferFull, Builder, Record, Suppress, Table, Topic, Topology, Windowed,
+    BufferFull, Builder, Record, Repartition, Suppress, Table, Topic, Topology, Windowed,
 };
 use headwater_testkit::TopologyTest;
 
@@ -135,20 +135,20 @@ fn no_window_is_deleted_before_it_is_closed() {
 /// Topics and tables store only a window's start.
 #[test]
 fn each_window_has_its_own_end_wherever_it_is_read_back() {
-    let per_day = Topic::<_, u64>::with("per-day", TimeWindowed::<Key>::by(days()), Text);
-    let kept = Table::<Windowed<Key>, u64>::with("kept", TimeWindowed::by(days()), Text);
-    let twice = Topic::<_, (u64, u64)>::with("twice", TimeWindowed::by(days()), Json);
+    let per_day = Topic::<_, u64>::with("per-day", TimeWindowed::<Key>::of(days()), Text);
+    let kept = Table::<Windowed<Key>, u64>::with("kept", TimeWindowed::of(days()), Text);
+    let twice = Topic::<_, (u64, u64)>::with("twice", TimeWindowed::of(days()), Json);
     let app = Builder::new("shop");
     let counts = app.stream(&sales()).group_by_key().window(days()).count(&table()).into_table();
     counts.keep(&kept).to_stream().map_values(|n| n.unwrap_or_default()).to(&per_day);
     let windows = counts.to_stream().map_values(|n| n.unwrap_or_default());
     // Through another topic, to be joined with the table there.
-    let codec = TimeWindowed::<Key>::by(days());
+    let codec = TimeWindowed::<Key>::of(days());
     let own = |window: &Windowed<Key>, _: &u64| window.clone();
-    let windows = windows.group_by_with("by-window", own, codec, Text);
-    let again = windows.reduce(&Table::with("again", TimeWindowed::by(days()), Text), |_, n| n);
+    let windows = windows.group_by(Repartition::new("by-window", codec, Text), own);
+    let again = windows.reduce(&Table::with("again", TimeWindowed::of(days()), Text), |_, n| n);
     let both = again.into_table().join(
-        &app.table(&per_day, &Table::with("per-day", TimeWindowed::by(days()), Text)),
+        &app.table(&per_day, &Table::with("per-day", TimeWindowed::of(days()), Text)),
         |_, one, other| (*one, *other),
     );
     both.to_stream().map_values(|both| both.unwrap_or_default()).to(&twice);

@@ -12,7 +12,7 @@ use headwater_streams_core::window::{
     Base, Naming, Near, Plan, Unmerged, Window, Windowed, Windows,
 };
 use headwater_streams_core::{
-    Builder, Consumed, ErrorPolicy, Record, Suppress, Table, Timestamp, Topic, Topology,
+    Builder, ErrorPolicy, Record, Suppress, Table, Timestamp, Topic, Topology,
 };
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
@@ -107,7 +107,7 @@ fn table() -> Table<String, Vec<i64>> {
 /// A record with a negative number fails after it was added, so its addition is undone.
 fn topology(windows: Ragged, suppressed: bool) -> Topology {
     let app = Builder::new("model");
-    let stream = app.stream_with(&input(), Consumed::new().on_error(ErrorPolicy::Skip)).shared();
+    let stream = app.stream(input().consumed().on_error(ErrorPolicy::Skip)).shared();
     let push = |all: &mut Vec<i64>, _: &String, number| all.push(number);
     let grouped = stream.clone().group_by_key().window(windows);
     let numbers = grouped.aggregate(&table(), Vec::new, push);

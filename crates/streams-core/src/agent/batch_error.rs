@@ -11,8 +11,10 @@ use crate::error::{BoxError, Cause};
 /// alone.
 ///
 /// ```
-/// use headwater::agent::{AgentResult, BatchError, Context, Records};
-/// use headwater::{Builder, Consumed, ErrorPolicy, Topic};
+/// use headwater::agents::{AgentResult, BatchError, Context, Records};
+/// use headwater::{Builder, Topic};
+/// use headwater::errors::ErrorPolicy;
+/// use headwater::topics::Consumed;
 /// use headwater_testkit::TopologyTest;
 /// use std::time::Duration;
 ///
@@ -29,8 +31,8 @@ use crate::error::{BoxError, Cause};
 /// let orders = Topic::<String, i64>::new("orders");
 /// let stored = Topic::<String, i64>::new("stored");
 /// let app = Builder::new("stores");
-/// let skips = Consumed::new().on_error(ErrorPolicy::Skip);
-/// app.agent("store", &orders).consumed(skips).sends(&stored).run(store);
+/// let skips = orders.consumed().on_error(ErrorPolicy::Skip);
+/// app.agent("store", skips).sends(&stored).run(store);
 ///
 /// let mut test = TopologyTest::new(app.build()?);
 /// for value in [1, -1, 3, 4] {

@@ -160,7 +160,7 @@ impl Context {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use headwater::agent::{AgentResult, Context, Records};
+    /// use headwater::agents::{AgentResult, Context, Records};
     ///
     /// async fn write(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
     ///     loop {
@@ -173,7 +173,7 @@ impl Context {
     /// # let app = headwater::Builder::new("writer");
     /// # app.agent("write", &headwater::Topic::new("orders")).run(write);
     /// # app.build()?;
-    /// # Ok::<(), headwater::BuildError>(())
+    /// # Ok::<(), headwater::errors::BuildError>(())
     /// ```
     pub fn ids(&self) -> Result<Vec<RecordId>, AgentError> {
         let last = self.id()?;

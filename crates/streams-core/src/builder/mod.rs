@@ -32,7 +32,7 @@ pub(crate) use types::Types;
 /// app.stream(&lines).map_values(|line| line.to_uppercase()).to(&loud);
 /// let topology = app.build()?;
 /// println!("{}", topology.describe());
-/// # Ok::<(), headwater::BuildError>(())
+/// # Ok::<(), headwater::errors::BuildError>(())
 /// ```
 pub struct Builder {
     graph: RefCell<Graph>,

@@ -8,7 +8,8 @@ use crate::backoff::Backoff;
 ///
 /// ```
 /// use std::time::Duration;
-/// use headwater::{Async, Backoff};
+/// use headwater::agents::Async;
+/// use headwater::errors::Backoff;
 /// let second = Duration::from_secs(1);
 /// let calls = Async::in_flight(64)
 ///     .timeout(5 * second)

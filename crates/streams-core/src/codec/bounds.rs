@@ -12,9 +12,9 @@ use super::Natural;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` needs a codec to be a key here",
     label = "no natural bytes are known for `{Self}`",
-    note = "give it a codec: `group_by_with(name, key, key_codec, value_codec)` instead of \
-            `group_by`, `repartition_with` of `repartition`, `Topic::with` and `Table::with` of \
-            `new` and `json`, `JoinBuffers::with` of `JoinBuffers::json`",
+    note = "give it a codec: `Repartition::new(name, key_codec, value_codec)` instead of the name \
+            of a grouping or a repartition, `Topic::with` and `Table::with` of `new` and `json`, \
+            `JoinBuffers::with` of `JoinBuffers::json`",
     note = "`headwater::codec::Json` is a codec for whatever implements serde's traits"
 )]
 pub trait NaturalKey: Natural {}
@@ -30,8 +30,8 @@ impl<T: Natural> NaturalKey for T {}
     message = "`{Self}` cannot be written as JSON and read back",
     label = "`{Self}` does not implement both `serde::Serialize` and `serde::Deserialize`",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to it (serde with the feature \
-            `derive`), or give it a codec: `Topic::with`, `Table::with`, `group_by_with`, \
-            `repartition_with` take codecs"
+            `derive`), or give it a codec: `Topic::with`, `Table::with`, `Repartition::new` and \
+            `TableStream::sent_as` take codecs"
 )]
 pub trait JsonValue: Serialize + DeserializeOwned {}
 

@@ -22,7 +22,7 @@ use super::{Codec, CodecError, Format, JsonValue};
 /// let back: Option<f64> = Json.decode(None)?;
 /// assert_eq!(back, None);
 /// assert!(Json.encode(&f64::NAN, &mut bytes).is_err());
-/// # Ok::<(), headwater::CodecError>(())
+/// # Ok::<(), headwater::codec::CodecError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;

@@ -34,9 +34,9 @@ use super::{Codec, CodecError, Format, present};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no natural byte form for Kafka",
     label = "no natural bytes are known for `{Self}`",
-    note = "strings, bytes, integers and Option<…> of them have one; otherwise choose a \
-            codec: `Topic::json` and `Table::json` for values that implement serde's traits, \
-            `Topic::with` and `Table::with` for keys too, `group_by_with` in place of `group_by`"
+    note = "strings, bytes, integers and Option<…> of them have one; otherwise choose a codec: \
+            `Topic::json` and `Table::json` for values that implement serde's traits, \
+            `Topic::with` and `Table::with` for keys too, `Repartition::new` for a grouping"
 )]
 pub trait Natural: Sized + 'static {
     /// Returns the codec of this type.

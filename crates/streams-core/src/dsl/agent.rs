@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::agent::runner::{Agent, Runner};
 use crate::agent::{AgentResult, Context, Declared, RecordSource, Records, TableUse};
 use crate::builder::{Builder, Types};
+use crate::consumed::Consumed;
 use crate::intake::RawChain;
-use crate::policy::Consumed;
 use crate::reader::WindowCell;
 use crate::state::changelog::Layout;
 use crate::state::tables::TableIndex;
@@ -20,10 +20,7 @@ use crate::topology::{NodeId, NodeKind};
 
 /// What an agent reads.
 pub(crate) enum AgentSource<K, V> {
-    Topic {
-        topic: Topic<K, V>,
-        consumed: Consumed<K, V>,
-    },
+    Topic(Consumed<K, V>),
     /// Operators on a topic. `None` if they were refused.
     Stream {
         topic: Arc<str>,
@@ -35,7 +32,7 @@ pub(crate) enum AgentSource<K, V> {
 /// Describes an agent; see [`Builder::agent`].
 ///
 /// ```
-/// use headwater::agent::{AgentResult, Context, Records};
+/// use headwater::agents::{AgentResult, Context, Records};
 /// use headwater::{Builder, Table, Topic};
 ///
 /// let app = Builder::new("greeter");
@@ -58,7 +55,7 @@ pub(crate) enum AgentSource<K, V> {
 ///     .sends(&hellos)
 ///     .run(move |records, cx| greet(records, cx, seen.clone(), hellos.clone()));
 /// let topology = app.build()?;
-/// # Ok::<(), headwater::BuildError>(())
+/// # Ok::<(), headwater::errors::BuildError>(())
 /// ```
 #[must_use = "an agent does nothing without run"]
 pub struct AgentBuilder<'b, K, V> {
@@ -87,23 +84,6 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             concurrency: 1,
             node: None,
         }
-    }
-
-    /// Sets how the topic is consumed. Call it before anything else. For an agent on a stream,
-    /// [`stream_with`](Builder::stream_with) sets it.
-    pub fn consumed(mut self, with: Consumed<K, V>) -> Self {
-        let problem = match &mut self.from {
-            _ if self.node.is_some() => "consumed() comes before tables",
-            AgentSource::Stream { .. } => {
-                "the stream that it stands on says how the topic is consumed"
-            }
-            AgentSource::Topic { consumed, .. } => {
-                *consumed = with;
-                return self;
-            }
-        };
-        self.builder.problem(format!("the agent {}: {problem}", self.name));
-        self
     }
 
     /// Declares a table that the agent writes and reads, as its only writer.
@@ -190,9 +170,8 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
             Box::pin(function(records, cx)) as Pin<Box<dyn Future<Output = AgentResult> + Send>>
         });
         let (topic, source) = match self.from {
-            AgentSource::Topic { topic, consumed } => {
+            AgentSource::Topic(Consumed { topic, timestamps, .. }) => {
                 let name = Arc::clone(&topic.name);
-                let timestamps = consumed.timestamps;
                 (name, RecordSource::Topic { topic, timestamps })
             }
             AgentSource::Stream { topic, intake, .. } => {
@@ -214,10 +193,10 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         let node = self.builder.graph(|graph| {
             let parent = match &self.from {
                 AgentSource::Stream { node, .. } => *node,
-                AgentSource::Topic { topic, consumed } => graph.add_source(
-                    &topic.name,
+                AgentSource::Topic(consumed) => graph.add_source(
+                    &consumed.topic.name,
                     SourceKind::User,
-                    consumed.start,
+                    consumed.start.unwrap_or_default(),
                     consumed.policy.clone(),
                     consumed.max_ahead_ms,
                 ),

@@ -83,7 +83,8 @@ impl<'b, K: 'static, A: 'static> Cogrouped<'b, K, A> {
     /// have had a record are past it.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let ins = Topic::<String, i64>::new("ins");
@@ -141,7 +142,8 @@ impl<'b, K: Clone + 'static, A: 'static, W: Windows + Clone> WindowCogrouped<'b,
     /// aggregate of two, the first of which is the earlier one.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Session;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let ins = Topic::<String, i64>::new("ins");

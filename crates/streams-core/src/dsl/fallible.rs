@@ -11,7 +11,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`filter`](Stream::filter) with a predicate that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -41,7 +42,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`map`](Stream::map) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -67,7 +69,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`map_values`](Stream::map_values) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -93,7 +96,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`flat_map`](Stream::flat_map) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -124,7 +128,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`flat_map_values`](Stream::flat_map_values) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");

@@ -104,7 +104,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// [`aggregate`](Grouped::aggregate) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Table, Topic};
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -135,7 +136,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     /// Splits each group by time.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let clicks = Topic::<String, i64>::new("clicks");
@@ -281,7 +283,8 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
     /// Outputs have no headers.
     ///
     /// ```
-    /// use headwater::{Builder, Table, Topic, spi::OwnedRecord};
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::spi::OwnedRecord;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let counts = Topic::<String, u64>::new("counts");

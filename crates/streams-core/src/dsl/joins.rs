@@ -56,9 +56,11 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// partitioning.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -94,9 +96,11 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// once. So is a record without a key.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
@@ -129,9 +133,11 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     /// [`left_join`](Stream::left_join) for both sides.
     ///
     /// ```
-    /// use headwater::{Builder, JoinBuffers, JoinWindows, Record, Topic};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::joins::{JoinBuffers, JoinWindows};
     /// use headwater_testkit::TopologyTest;
-    ///     /// let ordered = Topic::<u64, String>::new("ordered");
+    /// use std::time::Duration;
+    /// let ordered = Topic::<u64, String>::new("ordered");
     /// let paid = Topic::<u64, i64>::new("paid");
     /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");

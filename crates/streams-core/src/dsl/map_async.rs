@@ -37,7 +37,8 @@ where
     /// ```
     /// use std::time::Duration;
     /// use headwater::prelude::*;
-    /// use headwater::{Async, Backoff, Call};
+    /// use headwater::agents::{Async, Call};
+    /// use headwater::errors::Backoff;
     ///
     /// async fn price(call: Call<String, String>) -> Result<u64, std::io::Error> {
     ///     // Here a service is asked; `call.id` is the request's idempotency key.
@@ -53,7 +54,7 @@ where
     ///     .map_async("price", calls, price)
     ///     .to(&Topic::new("priced"));
     /// let topology = app.build()?;
-    /// # Ok::<(), headwater::BuildError>(())
+    /// # Ok::<(), headwater::errors::BuildError>(())
     /// ```
     pub fn map_async<V2, F, Fut, E>(
         self,
@@ -98,7 +99,7 @@ where
     /// others.
     ///
     /// ```
-    /// use headwater::agent::{AgentResult, Context, Records};
+    /// use headwater::agents::{AgentResult, Context, Records};
     /// use headwater::{Builder, Topic};
     ///
     /// async fn warn(mut large: Records<String, i64>, _: Context) -> AgentResult {
@@ -111,7 +112,7 @@ where
     /// let orders = app.stream(&Topic::<String, i64>::new("orders"));
     /// orders.filter(|_, cents| *cents > 1_000_000).agent("warn").run(warn);
     /// let topology = app.build()?;
-    /// # Ok::<(), headwater::BuildError>(())
+    /// # Ok::<(), headwater::errors::BuildError>(())
     /// ```
     pub fn agent(self, name: &str) -> AgentBuilder<'b, K, V> {
         let builder = self.builder;

@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 
 use crate::builder::Builder;
 use crate::chain::{Chain, Then};
-use crate::policy::Extractor;
+use crate::consumed::Extractor;
 use crate::receive::{Port, Receive};
 use crate::topic::Topic;
 use crate::topology::{NodeId, NodeKind};
@@ -33,7 +33,7 @@ pub use cogroup::{Cogrouped, WindowCogrouped};
 pub use grouped::{Aggregated, Grouped};
 pub use joins::JoinBuffers;
 pub use process::Process;
-pub use tables::{BufferFull, Suppress, TableGrouped, TableStream};
+pub use tables::{BufferFull, ForeignTable, SentRows, Suppress, TableGrouped, TableStream};
 pub use ticks::Ticks;
 pub use windowed::{WindowAggregated, WindowGrouped};
 
@@ -58,7 +58,7 @@ pub use windowed::{WindowAggregated, WindowGrouped};
 /// let app = Builder::new("paid");
 /// paid(app.stream(&Topic::new("orders"))).to(&Topic::new("euros"));
 /// let topology = app.build()?;
-/// # Ok::<(), headwater::BuildError>(())
+/// # Ok::<(), headwater::errors::BuildError>(())
 /// ```
 ///
 /// Where a type must be written out, as in a struct, it is `Stream<'b, K, V>`.
@@ -109,7 +109,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// let orders = Orders { paid: orders.filter(|_, cents| *cents > 0).boxed() };
     /// orders.paid.to(&Topic::new("paid"));
     /// let topology = app.build()?;
-    /// # Ok::<(), headwater::BuildError>(())
+    /// # Ok::<(), headwater::errors::BuildError>(())
     /// ```
     pub fn boxed(self) -> Stream<'b, K, V> {
         let Self { builder, chain, node, key_changed, .. } = self;

@@ -82,8 +82,10 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// operators. It may change the key.
     ///
     /// ```
-    /// use headwater::{Builder, TaskContext, Failure, Record, Topic};
-    /// use headwater::chain::{Operator, Receive};
+    /// use headwater::{Builder, Record, Topic};
+    /// use headwater::errors::Failure;
+    /// use headwater::operators::TaskContext;
+    /// use headwater::operators::{Operator, Receive};
     /// use headwater_testkit::TopologyTest;
     /// struct Twice;
     /// impl Operator<String, i64> for Twice {

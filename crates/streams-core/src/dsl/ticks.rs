@@ -162,7 +162,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// hourly.map_values(|tick| tick.time).to(&Topic::new("hours"));
     /// input.to(&Topic::new("copies"));
     /// let topology = app.build()?;
-    /// # Ok::<(), headwater::BuildError>(())
+    /// # Ok::<(), headwater::errors::BuildError>(())
     /// ```
     pub fn cron(
         &self,
@@ -179,7 +179,8 @@ impl Stream<'_, String, Tick, Ticks> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use headwater::{Builder, Missed, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::streams::Missed;
     /// use headwater_testkit::TopologyTest;
     /// let hours = Topic::<String, i64>::new("hours");
     /// let app = Builder::new("example");

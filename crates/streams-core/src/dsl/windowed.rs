@@ -35,15 +35,16 @@ where
     /// Counts the records of each key and window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.count(&Table::new("seen")).to(&counts);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -61,15 +62,16 @@ where
     /// Combines the values of each key and window. The first value is the initial aggregate.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let largest = Topic::<_, i64>::with("largest", TimeWindowed::<String>::of(second), Text);
+    /// let largest = Topic::<_, i64>::with("largest", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.reduce(&Table::new("largest"), i64::max).to(&largest);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -95,15 +97,16 @@ where
     /// adds a value to it.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(second), Text);
+    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.aggregate(&Table::new("sums"), || 0, |sum, _, n| *sum += n).to(&sums);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -129,15 +132,17 @@ where
     /// [`aggregate`](WindowGrouped::aggregate) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::errors::ErrorPolicy;
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(second), Text);
+    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// app.on_error(ErrorPolicy::Skip);
     /// let add = |sum: &mut i64, _: &String, n: i64| {
     ///     *sum = sum.checked_add(n).ok_or("the sum is too large")?;
@@ -169,7 +174,8 @@ where
     /// combines two aggregates, of which the first is the earlier one.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Session;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let clicks = Topic::<String, String>::new("clicks");
@@ -318,14 +324,15 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// Returns every change of a window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, u64>::new("out");
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// let counts = windowed.count(&Table::new("seen")).updates();
     /// counts.map(|window, count| (format!("{}@{}", window.key, window.start), count)).to(&out);
     ///
@@ -343,15 +350,16 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// Sends every change to `topic`: short for `updates().to(topic)`.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.count(&Table::new("seen")).to(&counts);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -374,14 +382,15 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     /// is the largest in the window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, u64>::new("out");
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// let counts = windowed.count(&Table::new("seen")).closed();
     /// counts.map(|window, count| (format!("{}@{}", window.key, window.start), count)).to(&out);
     ///
@@ -403,7 +412,8 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
     /// became part of another.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Session;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let clicks = Topic::<String, i64>::new("clicks");

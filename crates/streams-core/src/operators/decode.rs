@@ -1,7 +1,7 @@
 //! A source's end of a chain: bytes become a typed record, decoded once.
 
+use crate::consumed::Extractor;
 use crate::error::{Cause, Failure};
-use crate::policy::Extractor;
 use crate::receive::Receive;
 use crate::record::{RawRecord, Record, Timestamp};
 use crate::task_context::TaskContext;

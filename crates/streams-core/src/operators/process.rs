@@ -18,7 +18,7 @@ use crate::task_context::TaskContext;
 /// An error of a processor's function. `?` converts any error to it.
 ///
 /// ```
-/// use headwater::ProcessError;
+/// use headwater::streams::ProcessError;
 /// fn parse(text: &str) -> Result<i64, ProcessError> {
 ///     if text.is_empty() {
 ///         return Err(ProcessError::new("nothing to parse"));

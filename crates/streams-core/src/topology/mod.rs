@@ -7,9 +7,10 @@ mod shape;
 use std::sync::Arc;
 
 use crate::agent::AgentRunner;
+use crate::consumed::Start;
 use crate::global::GlobalSource;
 use crate::operators::{Hook, ReceiveRaw};
-use crate::policy::{ErrorPolicy, Start};
+use crate::policy::ErrorPolicy;
 use crate::state::changelog::TableSpec;
 use crate::state::tables::TableIndex;
 use crate::stream_clock::ClockIndex;

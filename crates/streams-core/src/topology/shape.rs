@@ -24,7 +24,7 @@ impl Topology {
     /// assert!(shape.contains("table counts of keys, from orders"));
     /// assert!(shape.contains("table counts, keys: UTF-8 text"));
     /// assert!(shape.contains("table counts, values: u64"));
-    /// # Ok::<(), headwater::BuildError>(())
+    /// # Ok::<(), headwater::errors::BuildError>(())
     /// ```
     pub fn shape(&self) -> BTreeSet<String> {
         let of_users = |sub: &SubTopology| {

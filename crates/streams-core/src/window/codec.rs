@@ -1,9 +1,8 @@
 //! Windowed keys in Kafka Streams' bytes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Naming, Windowed, Windows, millis};
+use super::{Naming, Windowed, Windows};
 use crate::codec::{Codec, CodecError, Natural, present};
 use crate::record::Timestamp;
 
@@ -20,49 +19,37 @@ pub struct TimeWindowed<K> {
 const START_MAX: Timestamp = Timestamp::MAX / 8;
 
 /// Where the window with a given start ends.
-enum Ends {
-    /// All windows have one size.
-    After(i64),
-    /// The kind of window computes it.
-    By(Arc<dyn Fn(Timestamp) -> Timestamp + Send + Sync>),
-}
+struct Ends(Box<dyn Fn(Timestamp) -> Timestamp + Send + Sync>);
 
 impl Ends {
     fn of(windows: impl Windows) -> Self {
-        Self::By(Arc::new(move |start| windows.starting_at(start).end))
+        Self(Box::new(move |start| windows.starting_at(start).end))
     }
 
     /// The end of a window that begins at `start`, if such a window can exist. No record is older
     /// than time 0, or so late that adding a length would overflow. Other bytes, read as a windowed
     /// key, rarely pass this check.
     fn end(&self, start: Timestamp) -> Result<Timestamp, CodecError> {
-        let end = match self {
-            Self::After(size_ms) => start.checked_add(*size_ms),
-            Self::By(end) => (0..=START_MAX).contains(&start).then(|| end(start)),
-        };
-        end.filter(|end| 0 <= start && start <= *end).ok_or_else(|| {
+        let end = (0..=START_MAX).contains(&start).then(|| (self.0)(start));
+        end.filter(|end| start <= *end).ok_or_else(|| {
             CodecError::new(format!("no window begins at {start}, so this is not a windowed key"))
         })
     }
 }
 
 impl<K: Natural> TimeWindowed<K> {
-    /// Creates a codec for windows of `size`.
-    pub fn of(size: Duration) -> Self {
-        Self { key: K::codec(), ends: Ends::After(millis(size)) }
-    }
-
-    /// Creates a codec for any kind of window except sessions, whose start does not determine their
-    /// end.
+    /// Creates a codec for these windows, with the key's natural bytes. It is not for sessions,
+    /// whose start does not determine their end.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let windows = Tumbling::of(Duration::from_secs(60));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::by(windows), Text);
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
     /// app.stream(&numbers).group_by_key().window(windows).count(&Table::new("seen")).to(&counts);
     ///
@@ -71,19 +58,14 @@ impl<K: Natural> TimeWindowed<K> {
     /// assert_eq!(test.take(&counts)?[0].0.end, 120_000);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn by(windows: impl Windows) -> Self {
+    pub fn of(windows: impl Windows) -> Self {
         Self { key: K::codec(), ends: Ends::of(windows) }
     }
 }
 
 impl<K: 'static> TimeWindowed<K> {
-    /// Creates a codec for windows of `size`, with a codec for the key.
-    pub fn with(size: Duration, key: impl Codec<K>) -> Self {
-        Self { key: Arc::new(key), ends: Ends::After(millis(size)) }
-    }
-
-    /// [`by`](TimeWindowed::by) with a codec for the key.
-    pub fn by_with(windows: impl Windows, key: impl Codec<K>) -> Self {
+    /// Creates a codec for these windows, with a codec for the key.
+    pub fn with(windows: impl Windows, key: impl Codec<K>) -> Self {
         Self { key: Arc::new(key), ends: Ends::of(windows) }
     }
 }
@@ -206,12 +188,14 @@ impl<K: 'static> Codec<Windowed<K>> for ChangelogKey<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::window::Tumbling;
 
     #[test]
     fn key_then_big_endian_start() {
-        let codec = TimeWindowed::<String>::of(Duration::from_secs(1));
+        let codec = TimeWindowed::<String>::of(Tumbling::of(Duration::from_secs(1)));
         let windowed = Windowed { key: "k".to_owned(), start: 258, end: 1258 };
         let mut bytes = Vec::new();
         codec.encode(&windowed, &mut bytes).expect("encodes");
@@ -221,7 +205,7 @@ mod tests {
 
     #[test]
     fn ordinary_keys_are_refused_without_a_panic() {
-        let time = TimeWindowed::<Vec<u8>>::of(Duration::from_secs(1));
+        let time = TimeWindowed::<Vec<u8>>::of(Tumbling::of(Duration::from_secs(1)));
         let session = SessionWindowed::<Vec<u8>>::new();
         let key = [0xff; 24];
         assert!(time.decode(Some(&key)).is_err() && session.decode(Some(&key)).is_err());
@@ -231,7 +215,7 @@ mod tests {
         assert!(session.decode(Some(&last)).is_ok());
         let turned = [8_i64, 9].map(i64::to_be_bytes).concat();
         assert!(session.decode(Some(&turned)).unwrap_err().to_string().contains("from 9 to 8"));
-        let by = TimeWindowed::<Vec<u8>>::by(Tumbling::of(Duration::from_secs(1)));
+        let by = TimeWindowed::<Vec<u8>>::of(Tumbling::of(Duration::from_secs(1)));
         assert!(by.decode(Some(&key)).is_err() && by.decode(Some(&last)).is_err());
         // What could not be read back is not written.
         let mut bytes = Vec::new();

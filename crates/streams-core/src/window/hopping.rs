@@ -10,7 +10,8 @@ use crate::record::Timestamp;
 /// + size)`, … A record is in several of them, and may be late for some and in time for others.
 ///
 /// ```
-/// use headwater::{Builder, Hopping, Record, Table, Topic};
+/// use headwater::{Builder, Record, Table, Topic};
+/// use headwater::windows::Hopping;
 /// use headwater_testkit::TopologyTest;
 /// use std::time::Duration;
 /// let numbers = Topic::<String, i64>::new("numbers");

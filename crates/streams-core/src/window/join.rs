@@ -8,7 +8,7 @@ use super::millis;
 ///
 /// ```
 /// use std::time::Duration;
-/// use headwater::JoinWindows;
+/// use headwater::joins::JoinWindows;
 /// let minute = Duration::from_secs(60);
 /// let around = JoinWindows::within(minute); // a minute before or after
 /// let after = JoinWindows::of(Duration::ZERO, minute).grace(minute / 2); // the right one later

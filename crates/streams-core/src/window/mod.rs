@@ -67,9 +67,10 @@ pub enum Naming {
 /// window.
 ///
 /// ```
-/// use headwater::{Builder, Record, Table, Timestamp, Topic};
+/// use headwater::{Builder, Record, Table, Topic};
+/// use headwater::topics::Timestamp;
 /// use headwater_testkit::TopologyTest;
-/// use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
+/// use headwater::windows::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
 ///
 /// /// The days of a place: each from one of these moments to the next.
 /// #[derive(Clone)]

@@ -16,7 +16,8 @@ use crate::record::Timestamp;
 /// Streams.
 ///
 /// ```
-/// use headwater::{Builder, Record, Session, Table, Topic};
+/// use headwater::{Builder, Record, Table, Topic};
+/// use headwater::windows::Session;
 /// use headwater_testkit::TopologyTest;
 /// use std::time::Duration;
 /// let clicks = Topic::<String, i64>::new("clicks");

@@ -10,7 +10,8 @@ use crate::record::Timestamp;
 /// included, if they are not empty; a record with `t < difference` goes into `[0, difference]`.
 ///
 /// ```
-/// use headwater::{Builder, Record, Sliding, Table, Topic};
+/// use headwater::{Builder, Record, Table, Topic};
+/// use headwater::windows::Sliding;
 /// use headwater_testkit::TopologyTest;
 /// use std::time::Duration;
 /// let logins = Topic::<String, i64>::new("logins");

@@ -9,7 +9,8 @@ use crate::record::Timestamp;
 /// Adjacent windows of one size: `[0, size)`, `[size, 2 size)`, …
 ///
 /// ```
-/// use headwater::{Builder, Record, Table, Topic, Tumbling};
+/// use headwater::{Builder, Record, Table, Topic};
+/// use headwater::windows::Tumbling;
 /// use headwater_testkit::TopologyTest;
 /// use std::time::Duration;
 /// let clicks = Topic::<String, i64>::new("clicks");

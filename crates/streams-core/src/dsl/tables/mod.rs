@@ -21,6 +21,7 @@ use crate::state::tables::TableIndex;
 use crate::table::Table;
 use crate::topology::{NodeId, NodeKind};
 
+pub use foreign_key::{ForeignTable, SentRows};
 pub use grouped::TableGrouped;
 pub use suppress::{BufferFull, Suppress};
 

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use super::TableStream;
 use crate::builder::{Builder, Types};
 use crate::chain::Chain;
-use crate::codec::Nullable;
+use crate::consumed::TableSource;
 use crate::dsl::Stream;
 use crate::operators::{StoredRows, ToTable};
-use crate::policy::Consumed;
 use crate::state::changelog::Layout;
 use crate::table::Table;
-use crate::topic::Topic;
 use crate::topology::SourceKind;
 
 impl Builder {
     /// Reads a topic as a table: each record sets its key's row, and a null value deletes it. The
     /// later record wins, whatever its timestamp. The rows are stored in `table`, which has its own
     /// changelog. A record with a null key is an error.
+    ///
+    /// The topic is `&topic`, or [`topic.consumed_rows()`](Topic::consumed_rows) with options.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -32,37 +32,16 @@ impl Builder {
     /// assert_eq!(test.table(&customers, &7)?.as_deref(), Some("Ann"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn table<'b, K: Clone + 'static, V: Clone + 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-        table: &Table<K, V>,
-    ) -> TableStream<'b, K, V> {
-        self.table_with(topic, table, Consumed::new())
-    }
-
-    /// [`table`](Builder::table) with options.
-    ///
-    /// ```
-    /// use headwater::{Builder, Consumed, ErrorPolicy, Table, Topic};
-    /// let names = Topic::<u64, String>::new("names");
-    /// let app = Builder::new("example");
-    /// let consumed = Consumed::new().on_error(ErrorPolicy::dead_letter("names-dead"));
-    /// app.table_with(&names, &Table::new("customers"), consumed);
-    /// # app.build()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn table_with<'b, K: Clone + 'static, V: Clone + 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-        table: &Table<K, V>,
-        consumed: Consumed<K, Option<V>>,
-    ) -> TableStream<'b, K, V> {
-        let nullable = Topic {
-            name: Arc::clone(&topic.name),
-            key: Arc::clone(&topic.key),
-            value: Arc::new(Nullable(Arc::clone(&topic.value))),
-        };
-        self.source(&nullable, consumed, SourceKind::User).into_table("table", table)
+    pub fn table<S>(
+        &self,
+        source: S,
+        table: &Table<S::Key, S::Value>,
+    ) -> TableStream<'_, S::Key, S::Value>
+    where
+        S: TableSource<Key: Clone, Value: Clone>,
+    {
+        let consumed = source.into_consumed_rows();
+        self.source(consumed, SourceKind::User).into_table("table", table)
     }
 }
 

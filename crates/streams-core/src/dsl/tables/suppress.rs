@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::TableStream;
 use crate::builder::Types;
 use crate::chain::Chain;
-use crate::codec::{Changed, Codec, HeldChange, Json, JsonValue};
+use crate::codec::{Changed, Codec, HeldChange, Json};
 use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
 use crate::state::changelog::Layout;
 use crate::window::millis;
@@ -15,13 +15,14 @@ use crate::window::millis;
 ///
 /// ```
 /// use std::time::Duration;
-/// use headwater::{BufferFull, Suppress};
+/// use headwater::tables::{BufferFull, Suppress};
 /// let minute = Suppress::until_time_limit(Duration::from_secs(60)).max_records(10_000);
 /// let closes = Suppress::until_window_closes().max_bytes(100_000_000).when_full(BufferFull::Fail);
 /// # let _ = (minute, closes);
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Suppress {
+pub struct Suppress<C = Json> {
+    codec: C,
     /// `None`: until the window closes.
     limit_ms: Option<i64>,
     max_records: Option<u64>,
@@ -42,7 +43,7 @@ impl Suppress {
     /// Emits only the final results of windows: each window's last value, when stream time has
     /// passed its end plus grace. Rows that are deleted by then are never emitted.
     pub fn until_window_closes() -> Self {
-        Self { limit_ms: None, max_records: None, max_bytes: None, when_full: None }
+        Self { codec: Json, limit_ms: None, max_records: None, max_bytes: None, when_full: None }
     }
 
     /// Emits at most one change per key in that time: the first change waits until stream time is
@@ -50,6 +51,30 @@ impl Suppress {
     /// back.
     pub fn until_time_limit(limit: Duration) -> Self {
         Self { limit_ms: Some(millis(limit)), ..Self::until_window_closes() }
+    }
+}
+
+impl<C> Suppress<C> {
+    /// Writes what is held in a codec of your choice. Default: JSON.
+    ///
+    /// ```
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::codec::Text;
+    /// use headwater::tables::Suppress;
+    /// use std::time::Duration;
+    /// let prices = Topic::<String, i64>::new("prices");
+    /// let out = Topic::<String, Option<i64>>::new("out");
+    /// let app = Builder::new("example");
+    /// let limit = Suppress::until_time_limit(Duration::from_secs(10)).codec(Text);
+    /// let slow = app.table(&prices, &Table::new("prices")).suppress(limit, "slow");
+    /// slow.to_stream().to(&out);
+    /// # app.build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn codec<C2>(self, codec: C2) -> Suppress<C2> {
+        let Self { limit_ms, max_records, max_bytes, when_full, .. } = self;
+        Suppress { codec, limit_ms, max_records, max_bytes, when_full }
     }
 
     /// Holds at most this many keys. Default: no limit.
@@ -78,9 +103,9 @@ impl Suppress {
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// Holds changes back as `suppress` says: fewer updates, or only final ones. The held changes
-    /// are stored under `name`, with a changelog and values as JSON. Stream time is that of the
-    /// changes that arrive here. An emitted change has the timestamp and the headers of its own
-    /// record.
+    /// are stored under `name`, with a changelog and values as JSON unless
+    /// [`codec`](Suppress::codec) sets another codec. Stream time is that of the changes that
+    /// arrive here. An emitted change has the timestamp and the headers of its own record.
     ///
     /// Sliding windows and sessions include their end. A record exactly at the close therefore
     /// still changes the window, and a second result follows, as in Kafka Streams. The same happens
@@ -88,7 +113,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// [`closed`](crate::WindowAggregated::closed) emits exactly one result.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Suppress, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::tables::Suppress;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let prices = Topic::<String, i64>::new("prices");
@@ -105,45 +131,15 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// assert_eq!(test.take(&out)?, [("tea".to_owned(), Some(5))]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn suppress(&self, suppress: Suppress, name: &str) -> TableStream<'b, K, V>
-    where
-        V: JsonValue,
-    {
-        self.suppress_by(suppress, name, Arc::new(Json))
-    }
-
-    /// [`suppress`](TableStream::suppress) with a codec of your choice for the held changes.
-    ///
-    /// ```
-    /// use headwater::{Builder, Suppress, Table, Topic, codec::Text};
-    /// use std::time::Duration;
-    /// let prices = Topic::<String, i64>::new("prices");
-    /// let out = Topic::<String, Option<i64>>::new("out");
-    /// let app = Builder::new("example");
-    /// let limit = Suppress::until_time_limit(Duration::from_secs(10));
-    /// let slow = app.table(&prices, &Table::new("prices")).suppress_with(limit, "slow", Text);
-    /// slow.to_stream().to(&out);
-    /// # app.build()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn suppress_with(
+    pub fn suppress<C: Codec<V>>(
         &self,
-        suppress: Suppress,
+        suppress: Suppress<C>,
         name: &str,
-        codec: impl Codec<V>,
-    ) -> TableStream<'b, K, V> {
-        self.suppress_by(suppress, name, Arc::new(codec))
-    }
-
-    fn suppress_by(
-        &self,
-        suppress: Suppress,
-        name: &str,
-        codec: Arc<dyn Codec<V>>,
     ) -> TableStream<'b, K, V> {
         let builder = self.builder;
         let node = self.add_node("suppress");
-        let until = self.until(suppress, name);
+        let until = self.until(&suppress, name);
+        let codec: Arc<dyn Codec<V>> = Arc::new(suppress.codec);
         let name: Arc<str> = name.into();
         let types = Some(Types::new(&*self.key, &*codec));
         let (index, clock) = builder.graph(|graph| {
@@ -176,7 +172,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         suppressed
     }
 
-    fn until(&self, suppress: Suppress, name: &str) -> Until<K> {
+    fn until<C>(&self, suppress: &Suppress<C>, name: &str) -> Until<K> {
         if let Some(limit) = suppress.limit_ms {
             return Until::Limit(limit);
         }
