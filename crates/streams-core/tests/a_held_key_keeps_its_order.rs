@@ -367,7 +367,7 @@ proptest! {
     }
 
     #[test]
-    fn keys_of_an_agent_that_are_not_held_match_the_model(steps in steps(), mishaps in Mishaps::any()) {
+    fn other_keys_of_an_agent_match_the_model(steps in steps(), mishaps in Mishaps::any()) {
         compare(Reader::Agent, false, &steps, &mishaps)?;
     }
 }

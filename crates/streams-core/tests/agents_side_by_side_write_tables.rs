@@ -1,5 +1,5 @@
 //! Several futures of one agent write a table that all of them read. The table and the outputs
-//! equal those of one future that processes the records in order, whatever waits, fails or
+//! equal those of one future that processes the records in order, regardless of waits, failures and
 //! restarts.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]

@@ -127,7 +127,7 @@ pub enum StoreError {
     Io {
         /// The task.
         task: String,
-        /// What the store said.
+        /// What the store reported.
         cause: String,
     },
 }

@@ -26,15 +26,15 @@ pub struct SentRows<'b, K, V> {
     codec: Arc<dyn Codec<V>>,
 }
 
-/// What a foreign key may point to: a table whose rows travel as JSON, or
-/// [`sent_as`](TableStream::sent_as) something else.
+/// What a foreign key may refer to: a table whose rows travel as JSON, or in the codec of
+/// [`sent_as`](TableStream::sent_as).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no right side of a foreign-key join",
+    message = "`{Self}` cannot be the right side of a foreign-key join",
     label = "not a table of that key and row",
     note = "give a reference to a `TableStream`, or `table.sent_as(codec)`"
 )]
 pub trait ForeignTable<'b, K, V> {
-    /// The table with a codec for its rows.
+    /// Returns the table with a codec for its rows.
     fn into_sent_rows(self) -> SentRows<'b, K, V>;
 }
 
@@ -131,7 +131,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.foreign(right.into_sent_rows(), table, foreign_key, joiner, true)
     }
 
-    /// The right side of a foreign-key join whose rows travel in a codec of your choice.
+    /// Returns the right side of a foreign-key join whose rows travel in a codec of your choice.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -241,7 +241,7 @@ fn part<K, V>(
     (name, index)
 }
 
-/// A repartition topic of the join: its name, for who writes it, and its stream.
+/// A repartition topic of the join: the name for its writer, and its stream.
 fn channel<'b, K, V, K2: 'static, V2: 'static>(
     builder: &'b Builder,
     table: &Table<K, V>,

@@ -55,7 +55,7 @@ impl Suppress {
 }
 
 impl<C> Suppress<C> {
-    /// Writes what is held in a codec of your choice. Default: JSON.
+    /// Sets the codec of the held changes. Default: JSON.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};

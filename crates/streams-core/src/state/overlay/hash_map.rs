@@ -116,7 +116,7 @@ mod tests {
     proptest! {
         /// For any sequence of operations, it equals an ordered map.
         #[test]
-        fn entries_are_a_map(steps in prop::collection::vec((0..5_u8, 0..12_u8, any::<u8>()), 0..200)) {
+        fn acts_as_a_map(steps in prop::collection::vec((0..5_u8, 0..12_u8, any::<u8>()), 0..200)) {
             let mut hashed = HashedEntries::default();
             let mut model = BTreeMap::new();
             for (step, key, value) in steps {
