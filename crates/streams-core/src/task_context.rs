@@ -91,6 +91,30 @@ pub(crate) struct RecordMark {
     metrics: TaskMetrics,
 }
 
+/// What an operator of your own may ask; see [`Stream::apply`](crate::Stream::apply).
+impl TaskContext {
+    /// The wall clock, in milliseconds since 1970. A date that is set changes it, and a record that
+    /// is processed again meets another one: for results, use the record's timestamp.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The offset of the source record that is being processed, in its partition.
+    pub fn source_offset(&self) -> i64 {
+        self.origin.offset
+    }
+
+    /// The headers of the source record. What the operators send because of it carries them.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The headers, to be changed for the operators that follow in the chain.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
+}
+
 impl TaskContext {
     /// The moment that the worker gave.
     pub(crate) fn moment(&self) -> Moment {

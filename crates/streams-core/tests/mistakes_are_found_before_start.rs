@@ -163,6 +163,14 @@ fn a_global_table_with_a_dead_letter_topic() {
 }
 
 #[test]
+fn a_global_table_that_begins_late() {
+    let app = Builder::new("t");
+    let rows = orders().consumed_rows().start(Start::Latest);
+    let _ = app.global_table(rows, &Table::new("rows"));
+    assert!(problems(app).contains("the global table rows is read whole and has no time"));
+}
+
+#[test]
 fn one_topic_as_two_types() {
     let app = Builder::new("t");
     app.stream(&Topic::<String, String>::new("orders")).to(&Topic::new("out"));
@@ -189,7 +197,7 @@ fn one_topic_as_two_types_by_agents_and_global_tables() {
     app.stream(&Topic::<String, u64>::new("orders")).to(&Topic::new("out"));
     let problems = problems(app);
     for part in [
-        "rates are i64 (JSON) for the global table rates, and i64 (i64) for the agent reader",
+        "rates are Option<i64> (JSON) for the global table rates, and i64 (i64) for the agent reader",
         "orders are i64 (i64) for the agent reader, and u64 (u64) for the stream that is read",
     ] {
         assert!(problems.contains(part), "{part}: {problems}");
