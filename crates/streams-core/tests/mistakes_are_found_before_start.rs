@@ -298,7 +298,7 @@ fn topics_that_the_application_would_create() {
     count("t-by-it-repartition", &"x".repeat(240), "out");
     let problems = problems(app);
     for part in [
-        "the topic t-topology is used as one of yours, but the application would create it as the \
+        "the topic t-topology is used as one of yours, but the application would create it as its \
          record of the topology",
         "the topic t-a.b-changelog is used as one of yours, but the application would create it \
          as the changelog of the table a.b",

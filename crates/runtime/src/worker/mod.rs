@@ -11,7 +11,7 @@
 //! | `producer.rs` | the producer and its transaction |
 //! | `commit_schedule.rs` | when a commit is due, and what it waits for |
 //! | `commit.rs` | the commit, step by step |
-//! | `error.rs` | why work in hand is lost, and what becomes of the producer |
+//! | `error.rs` | why uncommitted work is lost, and what happens to the producer |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 //! | `late_records_log.rs`, `slow_agents_log.rs` | what is logged once, or now and then |
 

@@ -49,6 +49,7 @@ impl Expiring {
         cx: &mut TaskContext,
         work: impl FnOnce(&mut TaskContext) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        // Time advances first: the record must not read rows that it makes expire.
         self.arrive(timestamp, cx);
         work(cx)?;
         self.expire(cx)

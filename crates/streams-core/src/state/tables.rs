@@ -389,6 +389,7 @@ impl Tables {
     }
 
     pub(crate) fn undo_record(&mut self) {
+        // In reverse: a key may have been written several times, and the oldest value counts.
         for (table, key, previous) in self.undo.take().into_iter().flatten().rev() {
             self.overlays[table].restore(&key, previous);
         }

@@ -80,6 +80,7 @@ impl Task {
                 Some(time) if oldest.is_none_or(|(least, _)| time < least) => {
                     oldest = Some((time, number));
                 }
+                // It may still get an older record, and no other input may overtake that.
                 None if self.inputs[number].awaited => return None,
                 _ => {}
             }

@@ -176,6 +176,8 @@ impl Task {
         cx.nothing_until = Timestamp::MIN;
         let elapsed = cx.elapsed;
         cx.clocks = times.into_iter().map(|time| StreamClock::new(time, elapsed)).collect();
+        // The clocks come first: tables and hooks derive from them what has expired and what was
+        // closed. Agents come last, because their code may read all of it.
         cx.tables.follow(&cx.clocks);
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);

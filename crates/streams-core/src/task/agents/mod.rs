@@ -284,6 +284,7 @@ impl Task {
         let (mut cx, polled) = slot.running.poll(cx);
         slot.is_waiting = polled.is_waiting;
         let stop = cx.stop.take();
+        // Back before any return: an error must not leave the task without its context.
         self.cx = Some(cx);
         if let Some(stop) = stop {
             return Err(self.stopped(stop));
