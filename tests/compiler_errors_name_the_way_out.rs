@@ -114,7 +114,7 @@ fn an_aggregation_of_a_stream() {
 #[test]
 fn a_stream_of_a_grouping() {
     let error = error_of(GROUPED);
-    assert_says(&error, "grouped records can be counted, reduced, aggregated", 30);
+    assert_says(&error, "grouped records can only be counted, reduced, aggregated", 30);
 }
 
 #[test]
