@@ -211,7 +211,7 @@ impl Life {
         let id = TaskId { sub_topology: 0, partition: 0 };
         let store = stores.open("0-0", &["sums".into()]).expect("opens");
         let mut task = Task::new(Arc::new(topology), id, store);
-        task.resume(&[from.clone()], 0).expect("resumes");
+        task.resume(std::slice::from_ref(from), 0).expect("resumes");
         task.observe(0, true, false);
         let record = |(offset, (key, value, timestamp)): (usize, &Order)| OwnedRecord {
             offset: offset as i64,
@@ -313,6 +313,7 @@ fn held(store: &dyn Store) -> BTreeMap<String, i64> {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a test may be asked for more seeds")]
 fn tables_and_outputs_match_one_future() {
     let seeds = std::env::var("HEADWATER_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     let most = (0..seeds.unwrap_or(600)).map(run).max();

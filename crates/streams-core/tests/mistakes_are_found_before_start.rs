@@ -197,7 +197,7 @@ fn one_topic_as_two_types_by_agents_and_global_tables() {
     app.stream(&Topic::<String, u64>::new("orders")).to(&Topic::new("out"));
     let problems = problems(app);
     for part in [
-        "rates are Option<i64> (JSON) for the global table rates, and i64 (i64) for the agent reader",
+        "rates are Option<i64> (JSON) for the global table rates, and i64 (i64) for the",
         "orders are i64 (i64) for the agent reader, and u64 (u64) for the stream that is read",
     ] {
         assert!(problems.contains(part), "{part}: {problems}");

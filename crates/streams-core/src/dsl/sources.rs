@@ -12,7 +12,7 @@ use crate::topology::SourceKind;
 
 impl Builder {
     /// Returns the records of a topic as a stream. The source is `&topic`, or
-    /// [`topic.consumed()`](Topic::consumed) with options.
+    /// [`topic.consumed()`](crate::Topic::consumed) with options.
     ///
     /// If it is called twice for the same topic, both streams get every record, in one task.
     pub fn stream<S: StreamSource>(
@@ -23,7 +23,7 @@ impl Builder {
     }
 
     /// Starts the description of an agent: an `async` function over the records of a topic. The
-    /// source is `&topic`, or [`topic.consumed()`](Topic::consumed) with options.
+    /// source is `&topic`, or [`topic.consumed()`](crate::Topic::consumed) with options.
     pub fn agent<S>(&self, name: &str, source: S) -> AgentBuilder<'_, S::Key, S::Value>
     where
         S: StreamSource<Key: Send, Value: Send>,

@@ -17,7 +17,8 @@ impl Builder {
     /// later record wins, whatever its timestamp. The rows are stored in `table`, which has its own
     /// changelog. A record with a null key is an error.
     ///
-    /// The topic is `&topic`, or [`topic.consumed_rows()`](Topic::consumed_rows) with options.
+    /// The topic is `&topic`, or [`topic.consumed_rows()`](crate::Topic::consumed_rows) with
+    /// options.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
