@@ -3,8 +3,6 @@
 //!
 //! `cargo run --release --example agent -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headwater::prelude::*;
@@ -38,8 +36,8 @@ async fn count(
 }
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let events = Events::json("example-events");
     let processed = Events::json("example-processed");
     let counts = Topic::<String, u64>::json("example-event-counts");
@@ -61,7 +59,7 @@ async fn main() -> support::Result {
 
     let client = headwater::client(&config)?;
     for topic in [events.name(), processed.name(), counts.name()] {
-        support::create_topic(&client, topic, 3)?;
+        example_support::create_topic(&client, topic, 3)?;
     }
     let mut writer = client.writer()?;
     for number in 0..100 {
@@ -70,9 +68,10 @@ async fn main() -> support::Result {
     }
     writer.flush()?;
 
-    let running = support::start(topology, &config);
-    let done = support::read_until(&client, &processed, |done| done.len() >= 100).await?;
-    let counted = support::read_until(&client, &counts, |counted| counted.len() >= 100).await?;
+    let running = example_support::start(topology, &config);
+    let done = example_support::read_until(&client, &processed, |done| done.len() >= 100).await?;
+    let counted =
+        example_support::read_until(&client, &counts, |counted| counted.len() >= 100).await?;
     running.stop().await?;
     for event in done.iter().take(3) {
         println!("{}: {}", event.key, event.value);

@@ -3,18 +3,17 @@
 //!
 //! `cargo run --release --example consumer_group -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use example_support::RunningApp;
+use headwater::Topology;
 use headwater::prelude::*;
-use headwater::{TaskState, Topology};
-use support::RunningApp;
+use headwater::status::TaskState;
 
 const PARTITIONS: i32 = 6;
 
-fn topology() -> support::Result<Topology> {
+fn topology() -> example_support::Result<Topology> {
     let app = Builder::new("example-group");
     let input = Topic::<String, String>::new("example-group-in");
     app.stream(&input).to(&Topic::new("example-group-out"));
@@ -29,7 +28,7 @@ fn partitions(member: &RunningApp) -> BTreeSet<i32> {
 }
 
 /// Waits until every partition has exactly one owner and the members own about equally many.
-async fn settle(members: &[RunningApp], what: &str) -> support::Result {
+async fn settle(members: &[RunningApp], what: &str) -> example_support::Result {
     let deadline = Instant::now() + Duration::from_secs(60);
     let fair = PARTITIONS as usize / members.len();
     loop {
@@ -52,22 +51,22 @@ async fn settle(members: &[RunningApp], what: &str) -> support::Result {
 }
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let client = headwater::client(&config)?;
-    support::create_topic(&client, "example-group-in", PARTITIONS)?;
-    support::create_topic(&client, "example-group-out", PARTITIONS)?;
+    example_support::create_topic(&client, "example-group-in", PARTITIONS)?;
+    example_support::create_topic(&client, "example-group-out", PARTITIONS)?;
 
     let mut members = Vec::new();
     for _ in 0..3 {
-        members.push(support::start(topology()?, &config));
+        members.push(example_support::start(topology()?, &config));
     }
     settle(&members, "three members").await?;
 
     members.remove(0).stop().await?;
     settle(&members, "one has left").await?;
 
-    members.push(support::start(topology()?, &config));
+    members.push(example_support::start(topology()?, &config));
     settle(&members, "one has come").await?;
 
     for member in members {

@@ -2,16 +2,14 @@
 //!
 //! `cargo run --release --example customer_counts -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use example_support::orders::{self, Order};
 use headwater::prelude::*;
-use support::orders::{self, Order};
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let orders = Topic::<String, Order>::json("example-counted-orders");
     let counts = Topic::<String, u64>::json("example-customer-counts");
     let table = Table::<String, u64>::new("orders-per-customer");
@@ -22,12 +20,13 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let client = headwater::client(&config)?;
-    support::create_topic(&client, orders.name(), 4)?;
-    support::create_topic(&client, counts.name(), 4)?;
+    example_support::create_topic(&client, orders.name(), 4)?;
+    example_support::create_topic(&client, counts.name(), 4)?;
     orders::write(&client, &orders, 0..1_000)?;
 
-    let running = support::start(topology, &config);
-    let updates = support::read_until(&client, &counts, |updates| updates.len() >= 1_000).await?;
+    let running = example_support::start(topology, &config);
+    let updates =
+        example_support::read_until(&client, &counts, |updates| updates.len() >= 1_000).await?;
     running.stop().await?;
     let last: BTreeMap<_, _> = updates.into_iter().map(|one| (one.key, one.value)).collect();
     for (customer, count) in &last {

@@ -4,8 +4,6 @@
 //!
 //! `cargo run --release --example database_writer -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,7 +35,7 @@ async fn write(mut orders: Records<String, i64>, cx: Context, database: PathBuf)
     }
 }
 
-fn topology(orders: &Topic<String, i64>, database: &Path) -> support::Result<Topology> {
+fn topology(orders: &Topic<String, i64>, database: &Path) -> example_support::Result<Topology> {
     let app = Builder::new("example-database-writer");
     let database = database.to_owned();
     app.agent("write", orders).run(move |orders, cx| write(orders, cx, database.clone()));
@@ -50,8 +48,8 @@ fn written(database: &Path) -> rusqlite::Result<(i64, i64)> {
 }
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let orders = Topic::<String, i64>::new("example-stored-orders");
     let directory = tempfile::tempdir()?;
     let database = directory.path().join("orders.sqlite");
@@ -59,11 +57,11 @@ async fn main() -> support::Result {
     Connection::open(&database)?.execute(table, [])?;
 
     let client = headwater::client(&config)?;
-    support::create_topic(&client, orders.name(), 3)?;
+    example_support::create_topic(&client, orders.name(), 3)?;
     let mut writer = client.writer()?;
     // Twice: it is stopped in between, and resumes where it was.
     for round in 0..2_i64 {
-        let running = support::start(topology(&orders, &database)?, &config);
+        let running = example_support::start(topology(&orders, &database)?, &config);
         for number in 0..500 {
             let customer = format!("customer-{}", number % 7);
             writer.send(&orders, &customer, &(100 + number), 1 + 500 * round + number)?;

@@ -4,14 +4,13 @@
 //!
 //! `cargo run --release --example enrichment -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::time::Duration;
 
+use example_support::prices::Prices;
+use headwater::agents::{Async, Call};
+use headwater::errors::{Backoff, BoxError};
 use headwater::prelude::*;
-use headwater::{Async, Backoff, BoxError, Call};
 use serde::{Deserialize, Serialize};
-use support::prices::Prices;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Order {
@@ -40,8 +39,8 @@ async fn price(
 }
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let orders = Topic::<String, Order>::json("example-unpriced");
     let priced = Topic::<String, Priced>::json("example-priced");
     let prices = Prices::start().await?;
@@ -61,7 +60,7 @@ async fn main() -> support::Result {
 
     let client = headwater::client(&config)?;
     for topic in [orders.name(), priced.name()] {
-        support::create_topic(&client, topic, 3)?;
+        example_support::create_topic(&client, topic, 3)?;
     }
     let mut writer = client.writer()?;
     for number in 0..300_u64 {
@@ -70,8 +69,8 @@ async fn main() -> support::Result {
     }
     writer.flush()?;
 
-    let running = support::start(topology, &config);
-    let all = support::read_until(&client, &priced, |priced| priced.len() >= 300).await?;
+    let running = example_support::start(topology, &config);
+    let all = example_support::read_until(&client, &priced, |priced| priced.len() >= 300).await?;
     running.stop().await?;
     for order in all.iter().take(3) {
         println!("{}: {} for {} cents", order.key, order.value.sku, order.value.cents);

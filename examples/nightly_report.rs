@@ -3,8 +3,6 @@
 //!
 //! `cargo run --release --example nightly_report -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use headwater::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +21,7 @@ struct Line {
 fn topology(
     sales: &Topic<String, u64>,
     reports: &Topic<String, Line>,
-) -> support::Result<Topology> {
+) -> example_support::Result<Topology> {
     let app = Builder::new("example-report");
     let sold = Table::<String, u64>::new("sold");
     let reported = Table::<String, u64>::new("reported");
@@ -55,17 +53,17 @@ fn topology(
 }
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let sales = Topic::<String, u64>::new("example-report-sales");
     let reports = Topic::<String, Line>::json("example-reports");
     let topology = topology(&sales, &reports)?;
     print!("{}", topology.describe());
 
     let client = headwater::client(&config)?;
-    support::create_topic(&client, sales.name(), 3)?;
-    support::create_topic(&client, reports.name(), 1)?;
-    let running = support::start(topology, &config);
+    example_support::create_topic(&client, sales.name(), 3)?;
+    example_support::create_topic(&client, reports.name(), 1)?;
+    let running = example_support::start(topology, &config);
     let mut writer = client.writer()?;
     for number in 0..1_000_u64 {
         let category = ["toys", "books", "tea"][number as usize % 3];
@@ -75,7 +73,7 @@ async fn main() -> support::Result {
     let total: u64 = (0..1_000).map(|number| number % 100).sum();
 
     let sum = |lines: &[Record<String, Line>]| lines.iter().map(|line| line.value.cents).sum();
-    let lines = support::read_until(&client, &reports, |lines| sum(lines) >= total).await?;
+    let lines = example_support::read_until(&client, &reports, |lines| sum(lines) >= total).await?;
     running.stop().await?;
     for Record { key, value: Line { from, to, cents }, .. } in lines.iter().take(3) {
         println!("{key}: {cents} cents in the {} ms before {to}", to - from);

@@ -2,14 +2,12 @@
 //!
 //! `cargo run --release --example order_shipment -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
+use example_support::orders::{self, Order, Shipment};
 use headwater::prelude::*;
-use support::orders::{self, Order, Shipment};
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let orders = Topic::<String, Order>::json("example-orders");
     let shipments = Topic::<String, Shipment>::json("example-shipments");
 
@@ -19,13 +17,13 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let client = headwater::client(&config)?;
-    support::create_topic(&client, orders.name(), 4)?;
-    support::create_topic(&client, shipments.name(), 4)?;
+    example_support::create_topic(&client, orders.name(), 4)?;
+    example_support::create_topic(&client, shipments.name(), 4)?;
     orders::write(&client, &orders, 0..1_000)?;
 
-    let running = support::start(topology, &config);
+    let running = example_support::start(topology, &config);
     let paid = (0..1_000).filter(|id| orders::order(*id).paid).count();
-    let sent = support::read_until(&client, &shipments, |sent| sent.len() >= paid).await?;
+    let sent = example_support::read_until(&client, &shipments, |sent| sent.len() >= paid).await?;
     running.stop().await?;
     for shipment in sent.iter().take(3) {
         println!("{}: order {}, {}", shipment.key, shipment.value.order, shipment.value.status);

@@ -3,11 +3,9 @@
 //!
 //! `cargo run --release --example periodic_flush -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::time::Duration;
 
-use headwater::agent::AgentError;
+use headwater::agents::AgentError;
 use headwater::prelude::*;
 
 /// Sends the sums and removes them from the table. Both are committed together, when the agent
@@ -45,8 +43,8 @@ async fn add_up(
 }
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let sales = Topic::<String, i64>::new("example-flushed-sales");
     let flushed = Topic::<String, i64>::new("example-flushed-sums");
     let sums = Table::<String, i64>::new("flushed-sums");
@@ -63,9 +61,9 @@ async fn main() -> support::Result {
 
     let client = headwater::client(&config)?;
     for topic in [sales.name(), flushed.name()] {
-        support::create_topic(&client, topic, 2)?;
+        example_support::create_topic(&client, topic, 2)?;
     }
-    let running = support::start(topology, &config);
+    let running = example_support::start(topology, &config);
     let mut writer = client.writer()?;
     for cents in 0..300_i64 {
         writer.send(&sales, &format!("shop-{}", cents % 7), &cents, 1 + cents)?;
@@ -75,7 +73,7 @@ async fn main() -> support::Result {
 
     let total = |sums: &[Record<String, i64>]| sums.iter().map(|sum| sum.value).sum::<i64>();
     let enough = |sums: &[Record<String, i64>]| total(sums) >= 300 * 299 / 2;
-    let all = support::read_until(&client, &flushed, enough).await?;
+    let all = example_support::read_until(&client, &flushed, enough).await?;
     running.stop().await?;
     println!("{} cents in {} sums of 7 shops", total(&all), all.len());
     Ok(())

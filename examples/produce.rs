@@ -5,8 +5,6 @@
 //!
 //! `cargo run --release --example produce -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use headwater::prelude::*;
@@ -21,11 +19,11 @@ struct Event {
 const EVENTS: u64 = 100_000;
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let events = Topic::<String, Event>::json("example-produced");
     let client = headwater::client(&config)?;
-    support::create_topic(&client, events.name(), 4)?;
+    example_support::create_topic(&client, events.name(), 4)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
 
     let mut writer = client.writer()?;

@@ -3,8 +3,6 @@
 //!
 //! `cargo run --release --example retries -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use headwater::prelude::*;
@@ -28,7 +26,7 @@ impl Bank {
     }
 }
 
-fn topology(bank: Bank) -> Result<Topology, headwater::BuildError> {
+fn topology(bank: Bank) -> Result<Topology, headwater::errors::BuildError> {
     let payments = Topic::<String, i64>::new("example-payments");
     // After 0.1 s, 0.2 s, 0.4 s, … and finally every second, each up to a quarter earlier.
     let backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(1));
@@ -37,15 +35,15 @@ fn topology(bank: Bank) -> Result<Topology, headwater::BuildError> {
         .then(ErrorPolicy::dead_letter("example-payments-dead"));
 
     let app = Builder::new("example-retries");
-    app.stream_with(&payments, Consumed::new().on_error(policy))
+    app.stream(payments.consumed().on_error(policy))
         .try_map(move |account, cents| bank.pay(&account, cents).map(|paid| (account, paid)))
         .to(&Topic::<String, String>::new("example-paid"));
     app.build()
 }
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let topology = topology(Bank { away_until: Instant::now() + Duration::from_secs(2) })?;
     print!("{}", topology.describe());
 
@@ -54,7 +52,7 @@ async fn main() -> support::Result {
     let dead = "example-payments-dead";
     let client = headwater::client(&config)?;
     for topic in [payments.name(), paid.name(), dead] {
-        support::create_topic(&client, topic, 3)?;
+        example_support::create_topic(&client, topic, 3)?;
     }
     let mut writer = client.writer()?;
     for number in 0..PAYMENTS {
@@ -63,11 +61,11 @@ async fn main() -> support::Result {
     }
     writer.flush()?;
 
-    let running = support::start(topology, &config);
+    let running = example_support::start(topology, &config);
     let expected = PAYMENTS as usize - 1;
-    let paid = support::read_until(&client, &paid, |paid| paid.len() >= expected).await?;
+    let paid = example_support::read_until(&client, &paid, |paid| paid.len() >= expected).await?;
     let dead = Topic::<String, i64>::new(dead);
-    let dead = support::read_until(&client, &dead, |dead| !dead.is_empty()).await?;
+    let dead = example_support::read_until(&client, &dead, |dead| !dead.is_empty()).await?;
     running.stop().await?;
     println!("{} paid, {} refused, none lost", paid.len(), dead.len());
     Ok(())

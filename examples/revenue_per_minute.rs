@@ -3,17 +3,15 @@
 //!
 //! `cargo run --release --example revenue_per_minute -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use example_support::orders::{self, Order, euros};
 use headwater::prelude::*;
-use support::orders::{self, Order, euros};
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let sales = Topic::<String, Order>::json("example-revenue-sales");
     let revenue = Topic::<i64, u64>::json("example-revenue-per-minute");
 
@@ -30,12 +28,13 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let client = headwater::client(&config)?;
-    support::create_topic(&client, sales.name(), 4)?;
-    support::create_topic(&client, revenue.name(), 1)?;
+    example_support::create_topic(&client, sales.name(), 4)?;
+    example_support::create_topic(&client, revenue.name(), 1)?;
     orders::write(&client, &sales, 0..600)?;
 
-    let running = support::start(topology, &config);
-    let updates = support::read_until(&client, &revenue, |updates| updates.len() >= 600).await?;
+    let running = example_support::start(topology, &config);
+    let updates =
+        example_support::read_until(&client, &revenue, |updates| updates.len() >= 600).await?;
     running.stop().await?;
     let last: BTreeMap<_, _> = updates.into_iter().map(|one| (one.key, one.value)).collect();
     for (minute, cents) in &last {

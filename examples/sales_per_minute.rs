@@ -2,16 +2,14 @@
 //!
 //! `cargo run --release --example sales_per_minute -- [--broker kafka://127.0.0.1:9092]`
 
-mod support;
-
 use std::time::Duration;
 
+use example_support::orders::{self, Order, Sales, clock, euros};
 use headwater::prelude::*;
-use support::orders::{self, Order, Sales, clock, euros};
 
 #[tokio::main]
-async fn main() -> support::Result {
-    let config = support::config()?;
+async fn main() -> example_support::Result {
+    let config = example_support::config()?;
     let sales = Topic::<String, Order>::json("example-sales");
     let per_minute = Topic::<String, Sales>::json("example-sales-per-minute");
 
@@ -32,19 +30,19 @@ async fn main() -> support::Result {
     print!("{}", topology.describe());
 
     let client = headwater::client(&config)?;
-    support::create_topic(&client, sales.name(), 4)?;
-    support::create_topic(&client, per_minute.name(), 4)?;
+    example_support::create_topic(&client, sales.name(), 4)?;
+    example_support::create_topic(&client, per_minute.name(), 4)?;
     // Five minutes of sales, and some much later ones that close them. The topic is keyed by
     // category. Grouping by another key would send a minute's sales through several unordered
     // partitions, and some would be late.
     orders::write_keyed(&client, &sales, 0..600, |sale| &sale.category)?;
     orders::write_keyed(&client, &sales, 2_000..2_040, |sale| &sale.category)?;
 
-    let running = support::start(topology, &config);
+    let running = example_support::start(topology, &config);
     let all = |closed: &[Record<String, Sales>]| {
         closed.iter().map(|minute| minute.value.count).sum::<u64>() >= 600
     };
-    let mut closed = support::read_until(&client, &per_minute, all).await?;
+    let mut closed = example_support::read_until(&client, &per_minute, all).await?;
     running.stop().await?;
     closed.sort_by(|a, b| a.key.cmp(&b.key));
     for minute in &closed {

@@ -6,16 +6,14 @@
 //! With `--dir`, run it again, or kill it and run it again: it continues where it stopped, and the
 //! totals are right.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use example_support::books::{Books, Outputs, audit};
+use example_support::orders::{Sales, Shipment, clock, placed_at};
+use example_support::shop::{GRACE, Generator, MINUTE, ShopTopics, minute_key};
+use example_support::{Result, RunningApp};
 use headwater::Topology;
 use headwater::prelude::*;
-use support::books::{Books, Outputs, audit};
-use support::orders::{Sales, Shipment, clock, placed_at};
-use support::shop::{GRACE, Generator, MINUTE, ShopTopics, minute_key};
-use support::{Result, RunningApp};
 
 /// Orders of one run, and how many are placed at a time.
 const ORDERS: u64 = 3_000;
@@ -49,14 +47,14 @@ fn topologies(topics: &ShopTopics) -> Result<Vec<Topology>> {
 
 #[tokio::main]
 async fn main() -> Result {
-    let config = support::config()?;
+    let config = example_support::config()?;
     let client = headwater::client(&config)?;
     let topics = ShopTopics::create(&client)?;
     let mut generator = Generator::new(&client, &topics)?;
     let mut outputs = Outputs::new(&client, &topics)?;
     println!("The shop on {}, open at order number {}", config.broker, generator.next);
     let apps: Vec<RunningApp> =
-        topologies(&topics)?.into_iter().map(|one| support::start(one, &config)).collect();
+        topologies(&topics)?.into_iter().map(|one| example_support::start(one, &config)).collect();
 
     println!("{:>8} {:>10} {:>9}  {:<8} latest minute", "orders", "shipments", "minutes", "clock");
     let last = generator.next + ORDERS;

@@ -56,8 +56,10 @@ build() {
     shift
     "$@" >"$out"
   ' build "$built" cargo test "${EVERYTHING[@]}" --no-run --message-format=json-render-diagnostics \
-    --test transport_conformance --test kafka_secured_listeners_are_served
+    --test transport_conformance --test kafka_secured_listeners_are_served \
+    --test kafka_odd_clusters_are_served
   CONFORMANCE=$(program crates/kafka/tests/transport_conformance.rs "$built")
+  ODD=$(program tests/kafka_odd_clusters_are_served.rs "$built")
   SECURED=$(program tests/kafka_secured_listeners_are_served.rs "$built")
 }
 # program SOURCE MESSAGES
@@ -83,6 +85,8 @@ try_version() {
     try_suite "$1" "$name" conformance "$CONFORMANCE" "HEADWATER_KAFKA_CLIENT=$client"
   done
   try_suite "$1" all 'programs and refusals' "$SECURED" \
+    "HEADWATER_KAFKA_CLUSTER=${clients%/clients}/cluster.env"
+  try_suite "$1" PLAINTEXT 'odd clusters' "$ODD" \
     "HEADWATER_KAFKA_CLUSTER=${clients%/clients}/cluster.env"
   cleanup
 }

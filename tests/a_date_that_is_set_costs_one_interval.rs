@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use headwater::agent::Records;
+use headwater::Topology;
+use headwater::agents::Records;
 use headwater::prelude::*;
-use headwater::{Timestamp, Topology};
+use headwater::topics::Timestamp;
 use runtime::manual::{ManualApp, ManualAppParts};
 use runtime::{Clock, ManualClock};
 use testkit::faults::SurvivingStores;

@@ -6,8 +6,9 @@ use std::error::Error;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use headwater::operators::Chain;
 use headwater::prelude::*;
-use headwater::{Stream, Topology, chain::Chain};
+use headwater::{Stream, Topology};
 use testkit::{Outcome, SimError, Simulation, Summary, simulate};
 
 fn clicks() -> Topic<String, u64> {

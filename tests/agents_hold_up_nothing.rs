@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
+use headwater::agents::{Async, Call};
+use headwater::config::TableStorage;
 use headwater::prelude::*;
-use headwater::{App, Async, Call, TableStorage, Topology};
+use headwater::{App, Topology};
 use tokio::sync::oneshot;
 
 fn slow() -> Topic<String, u64> {

@@ -8,7 +8,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::{Client, Config, TableStorage};
+use headwater::Config;
+use headwater::client::Client;
+use headwater::config::TableStorage;
 use support::child::{Instance, random_pause, run_child};
 use support::waiting_agents::{check, create, kills, topic, topology};
 

@@ -6,8 +6,9 @@ mod support;
 
 use std::time::Duration;
 
+use headwater::Topology;
+use headwater::errors::AppError;
 use headwater::prelude::*;
-use headwater::{AppError, Topology};
 
 /// Counts by key in a table, after a repartition topic if it has a name.
 fn counting(id: &str, table: &str, by: Option<&str>, input: &str) -> Topology {

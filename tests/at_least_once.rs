@@ -8,7 +8,7 @@ use std::time::Duration;
 use headwater::Config;
 use headwater::prelude::*;
 use support::lab::{Instance, Lab, config, wait_for};
-use testkit::faults::{Call, Fault, Faults, SurvivingStores};
+use testkit::faults::{Fault, Faults, SurvivingStores, TransportCall};
 
 fn loose() -> Config {
     Config { guarantee: Guarantee::AtLeastOnce, ..config() }
@@ -56,8 +56,8 @@ async fn a_commit_without_a_reply_is_found_in_the_changelog() {
         lab.check(&[&instance]).await;
         let rewinds = instance.status().commits.rewinds;
         // The first commit is that of the repartitioned record, the second that of its count.
-        instance.faults.spare(Call::CommitOffsets, 1);
-        instance.faults.next(Call::CommitOffsets, Fault::LostReply);
+        instance.faults.spare(TransportCall::CommitOffsets, 1);
+        instance.faults.next(TransportCall::CommitOffsets, Fault::LostReply);
         lab.feed(1, Duration::from_millis(20)).await;
         wait_for("the rewind", || instance.status().commits.rewinds > rewinds).await;
         lab.check(&[&instance]).await;

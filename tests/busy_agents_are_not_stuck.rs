@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use headwater::agent::Records;
+use headwater::agents::Records;
 use headwater::prelude::*;
 use runtime::ManualClock;
 use runtime::manual::{ManualApp, ManualAppParts};

@@ -5,8 +5,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use headwater::Topology;
+use headwater::config::TopologyChanges;
+use headwater::errors::AppError;
 use headwater::prelude::*;
-use headwater::{AppError, Topology, TopologyChanges, Windows};
+use headwater::windows::Windows;
 
 /// Counts in a table of this name; with `also`, in another one too.
 fn version(id: &str, table: &str, also: Option<&str>) -> Topology {

@@ -7,9 +7,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headwater::client::{ReadFrom, ReadRecord};
+use headwater::errors::ClientError;
 use headwater::prelude::*;
 use headwater::spi::transport::{Outgoing, ProducerConfig};
-use headwater::{ClientError, Headers, ReadFrom, ReadRecord};
+use headwater::topics::Headers;
 use support::embedded;
 
 fn topic(client: &Client, name: &str, partitions: i32) -> Topic<String, i64> {

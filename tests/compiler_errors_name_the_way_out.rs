@@ -70,10 +70,13 @@ const NO_CODEC: &str = r#"
 fn a_struct_as_a_key() {
     let error = error_of(STRUCT_KEY);
     assert_says(&error, "`Place` needs a codec to be a key here", 25);
-    assert!(error.contains("group_by_with(name, key, key_codec, value_codec)"), "{error}");
+    assert!(error.contains("Repartition::new(name, key_codec, value_codec)"), "{error}");
     compiles(&STRUCT_KEY.replace(
         r#".group_by("by-town", |_, town| Place { town: town.clone() })"#,
-        r#".group_by_with("t", |_, town| Place { town: town.clone() }, Places, codec::Bytes)"#,
+        r#".group_by(
+            Repartition::new("by-town", Places, codec::Bytes),
+            |_, town| Place { town: town.clone() },
+        )"#,
     ));
 }
 
@@ -111,13 +114,13 @@ fn an_aggregation_of_a_stream() {
 #[test]
 fn a_stream_of_a_grouping() {
     let error = error_of(GROUPED);
-    assert_says(&error, "grouped records can be counted, reduced, aggregated", 30);
+    assert_says(&error, "grouped records can only be counted, reduced, aggregated", 30);
 }
 
 #[test]
 fn a_codec_for_other_types() {
     let error = error_of(NO_CODEC);
-    assert_says(&error, "is no codec for `Order`", 35);
+    assert_says(&error, "is not a codec for `Order`", 35);
     assert!(error.contains("`Json` for what implements serde's traits"), "{error}");
 }
 
@@ -146,7 +149,8 @@ fn compile(code: &str) -> (bool, String) {
     let text = format!(
         "#![allow(unused, dead_code)]
 use headwater::prelude::*;
-use headwater::{{CodecError, codec}};
+use headwater::codec;
+use headwater::codec::CodecError;
 fn main() -> Result<(), Box<dyn std::error::Error>> {{
     let words = Topic::<String, String>::new(\"words\");
     let counts = Topic::<String, u64>::new(\"counts\");

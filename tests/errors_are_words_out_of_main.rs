@@ -5,7 +5,7 @@ mod support;
 
 use std::error::Error;
 
-use headwater::CodecError;
+use headwater::codec::CodecError;
 use headwater::prelude::*;
 
 fn printed_by_main(error: impl Into<Box<dyn Error>>) -> String {

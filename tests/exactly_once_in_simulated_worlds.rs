@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::task::Poll;
 use std::time::Duration;
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use testkit::{Dice, Incident, Outcome, Simulation, simulate};
 

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::lab::{Lab, config, wait_for};
-use testkit::faults::{Call, Fault, Faults, SurvivingStores};
+use testkit::faults::{Fault, Faults, SurvivingStores, TransportCall};
 
 /// One of two instances is killed ten times at random moments, and restarted at once on its disk.
 #[tokio::test(flavor = "multi_thread")]
@@ -35,8 +35,8 @@ async fn killed_between_the_commit_and_the_store() {
     for _ in 0..3 {
         let victim = lab.start_on("victim", Faults::new(), &disk, config());
         victim.runs().await;
-        victim.faults.spare(Call::Commit, 3);
-        victim.faults.next(Call::Commit, Fault::LostReply);
+        victim.faults.spare(TransportCall::Commit, 3);
+        victim.faults.next(TransportCall::Commit, Fault::LostReply);
         // Any call after that commit would come from the next producer.
         let rewinds = || victim.status().commits.rewinds > 0;
         lab.feed(500, Duration::from_millis(300)).await;
@@ -61,9 +61,9 @@ async fn a_restart_fences_its_own_past_at_once() {
     let victim = lab.start_on("victim", Faults::new(), &disk, patient());
     victim.runs().await;
     // It dies with a transaction open.
-    victim.faults.always(Call::Commit, Fault::Slow(Duration::from_secs(1)));
+    victim.faults.always(TransportCall::Commit, Fault::Slow(Duration::from_secs(1)));
     lab.feed(200, Duration::from_millis(100)).await;
-    wait_for("a commit", || victim.faults.count(Call::SendOffsets) > 0).await;
+    wait_for("a commit", || victim.faults.count(TransportCall::SendOffsets) > 0).await;
     victim.kill();
     let started = std::time::Instant::now();
     let victim = lab.start_on("victim", Faults::new(), &disk, patient());

@@ -6,12 +6,12 @@ mod support;
 use headwater::spi::transport::ErrorKind;
 use std::time::Duration;
 use support::lab::{Lab, wait_for};
-use testkit::faults::{Call, Fault};
+use testkit::faults::{Fault, TransportCall};
 
 const WHILE: Duration = Duration::from_millis(600);
 
 /// Feeds an instance whose calls of this kind sometimes have this fault, and checks the output.
-async fn survives(id: &'static str, call: Call, fault: Fault) {
+async fn survives(id: &'static str, call: TransportCall, fault: Fault) {
     let mut lab = Lab::new(id, 2);
     let instance = lab.start("one");
     instance.runs().await;
@@ -29,37 +29,38 @@ async fn survives(id: &'static str, call: Call, fault: Fault) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_reply_is_lost() {
-    survives("commit-lost-reply", Call::Commit, Fault::LostReply).await;
+    survives("commit-lost-reply", TransportCall::Commit, Fault::LostReply).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_lost() {
-    survives("commit-unknown", Call::Commit, Fault::Fails(ErrorKind::Unknown)).await;
+    survives("commit-unknown", TransportCall::Commit, Fault::Fails(ErrorKind::Unknown)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_must_be_aborted() {
-    survives("commit-abortable", Call::Commit, Fault::Fails(ErrorKind::Abortable)).await;
+    survives("commit-abortable", TransportCall::Commit, Fault::Fails(ErrorKind::Abortable)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_fenced() {
-    survives("commit-fenced", Call::Commit, Fault::Fails(ErrorKind::Fenced)).await;
+    survives("commit-fenced", TransportCall::Commit, Fault::Fails(ErrorKind::Fenced)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_that_are_refused_by_the_group() {
-    survives("offsets-abortable", Call::SendOffsets, Fault::Fails(ErrorKind::Abortable)).await;
+    survives("offsets-abortable", TransportCall::SendOffsets, Fault::Fails(ErrorKind::Abortable))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_whose_reply_is_lost() {
-    survives("offsets-lost-reply", Call::SendOffsets, Fault::LostReply).await;
+    survives("offsets-lost-reply", TransportCall::SendOffsets, Fault::LostReply).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_cannot_be_sent_just_now() {
-    survives("send-abortable", Call::Send, Fault::Fails(ErrorKind::Abortable)).await;
+    survives("send-abortable", TransportCall::Send, Fault::Fails(ErrorKind::Abortable)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,13 +68,16 @@ async fn an_abort_that_fails_too() {
     let mut lab = Lab::new("abort-fails", 2);
     let instance = lab.start("one");
     instance.runs().await;
-    instance.faults.next(Call::Commit, Fault::Fails(ErrorKind::Abortable));
-    instance.faults.next(Call::Abort, Fault::Fails(ErrorKind::Unknown));
-    instance.faults.next(Call::Commit, Fault::Fails(ErrorKind::Abortable));
-    instance.faults.next(Call::Abort, Fault::LostReply);
+    instance.faults.next(TransportCall::Commit, Fault::Fails(ErrorKind::Abortable));
+    instance.faults.next(TransportCall::Abort, Fault::Fails(ErrorKind::Unknown));
+    instance.faults.next(TransportCall::Commit, Fault::Fails(ErrorKind::Abortable));
+    instance.faults.next(TransportCall::Abort, Fault::LostReply);
     lab.feed(2_000, WHILE).await;
     lab.check(&[&instance]).await;
-    assert!(instance.status().commits.producers_retired + instance.faults.count(Call::Abort) >= 2);
+    assert!(
+        instance.status().commits.producers_retired + instance.faults.count(TransportCall::Abort)
+            >= 2
+    );
     instance.stop().await.expect("a graceful stop");
 }
 
@@ -83,12 +87,17 @@ async fn look_ups_that_fail_for_a_while() {
     let instance = lab.start("one");
     instance.runs().await;
     let later = Fault::Fails(ErrorKind::Retriable);
-    for call in [Call::CommittedOffsets, Call::Bounds, Call::Restore, Call::Fetch, Call::PollGroup]
-    {
+    for call in [
+        TransportCall::CommittedOffsets,
+        TransportCall::Bounds,
+        TransportCall::Restore,
+        TransportCall::Fetch,
+        TransportCall::PollGroup,
+    ] {
         (0..5).for_each(|_| instance.faults.next(call, later));
     }
-    instance.faults.next(Call::Commit, Fault::LostReply);
-    instance.faults.next(Call::Init, later);
+    instance.faults.next(TransportCall::Commit, Fault::LostReply);
+    instance.faults.next(TransportCall::Init, later);
     lab.feed(2_000, WHILE).await;
     lab.check(&[&instance]).await;
     instance.stop().await.expect("a graceful stop");
@@ -101,7 +110,7 @@ async fn a_membership_that_is_unknown_for_a_while() {
     let mut lab = Lab::new("membership-unknown", 2);
     let instance = lab.start("one");
     instance.runs().await;
-    instance.faults.always(Call::Metadata, Fault::Fails(ErrorKind::Fenced));
+    instance.faults.always(TransportCall::Metadata, Fault::Fails(ErrorKind::Fenced));
     lab.feed(500, Duration::from_secs(2)).await;
     assert!(!instance.has_ended(), "{:?}", instance.stop().await);
     instance.faults.heal();
@@ -120,13 +129,23 @@ async fn random_faults_of_every_call() {
         let seed = 10 * seed as u64;
         let abortable = Fault::Fails(ErrorKind::Abortable);
         let faults = &instance.faults;
-        faults.sometimes(Call::SendOffsets, abortable, 20, seed + 1);
-        faults.sometimes(Call::Send, abortable, 2_000, seed + 2);
-        faults.sometimes(Call::Commit, abortable, 20, seed + 3);
-        faults.sometimes(Call::Commit, Fault::LostReply, 80, seed + 4);
-        faults.sometimes(Call::CommittedOffsets, Fault::Fails(ErrorKind::Retriable), 3, seed + 5);
-        faults.sometimes(Call::Restore, Fault::Slow(Duration::from_millis(10)), 5, seed + 6);
-        faults.sometimes(Call::Fetch, Fault::Fails(ErrorKind::Retriable), 20, seed + 7);
+        faults.sometimes(TransportCall::SendOffsets, abortable, 20, seed + 1);
+        faults.sometimes(TransportCall::Send, abortable, 2_000, seed + 2);
+        faults.sometimes(TransportCall::Commit, abortable, 20, seed + 3);
+        faults.sometimes(TransportCall::Commit, Fault::LostReply, 80, seed + 4);
+        faults.sometimes(
+            TransportCall::CommittedOffsets,
+            Fault::Fails(ErrorKind::Retriable),
+            3,
+            seed + 5,
+        );
+        faults.sometimes(
+            TransportCall::Restore,
+            Fault::Slow(Duration::from_millis(10)),
+            5,
+            seed + 6,
+        );
+        faults.sometimes(TransportCall::Fetch, Fault::Fails(ErrorKind::Retriable), 20, seed + 7);
     }
     lab.feed(5_000, Duration::from_secs(4)).await;
     one.faults.heal();

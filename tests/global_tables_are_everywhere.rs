@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use headwater::Topology;
+use headwater::config::TableStorage;
+use headwater::errors::AppError;
 use headwater::prelude::*;
-use headwater::{AppError, GlobalState, StatusHandle, TableStorage, Topology};
+use headwater::status::{GlobalState, StatusHandle};
 use support::lab::wait_for;
 use support::{embedded, kafka, unique};
 use tokio::sync::oneshot;
@@ -42,7 +45,10 @@ impl Names {
     /// Orders with the names of their countries.
     fn topology(&self, policy: ErrorPolicy) -> Topology {
         let app = Builder::new(self.id.as_str());
-        let countries = app.global_table_with(&self.countries, &Table::new("countries"), policy);
+        let countries = app.global_table(
+            self.countries.consumed_rows().on_error(policy),
+            &Table::new("countries"),
+        );
         app.stream(&self.orders)
             .left_join_global(
                 &countries,

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::lab::{Lab, wait_for};
-use testkit::faults::{Call, Fault};
+use testkit::faults::{Fault, TransportCall};
 
 const SLOW: Fault = Fault::Slow(Duration::from_millis(30));
 
@@ -16,7 +16,7 @@ async fn in_the_middle_of_joining() {
     let lab = Lab::new("stop-joining", 4);
     for wait in [0, 10, 30, 60, 100] {
         let instance = lab.start("one");
-        instance.faults.always(Call::PollGroup, SLOW);
+        instance.faults.always(TransportCall::PollGroup, SLOW);
         tokio::time::sleep(Duration::from_millis(wait)).await;
         instance.stop().await.unwrap_or_else(|error| panic!("after {wait} ms: {error}"));
     }
@@ -30,12 +30,12 @@ async fn in_the_middle_of_a_revocation() {
     one.runs().await;
     lab.feed(200, Duration::from_millis(100)).await;
     // The commit of the revoked tasks takes its time; the stop comes meanwhile.
-    one.faults.always(Call::Commit, Fault::Slow(Duration::from_millis(400)));
+    one.faults.always(TransportCall::Commit, Fault::Slow(Duration::from_millis(400)));
     lab.feed(50, Duration::from_millis(20)).await;
     let two = lab.start("two");
     let closing = || {
         let status = one.status();
-        status.tasks.values().any(|task| task.state == headwater::TaskState::Closing)
+        status.tasks.values().any(|task| task.state == headwater::status::TaskState::Closing)
     };
     wait_for("a revocation", closing).await;
     one.stop().await.expect("a graceful stop");
@@ -52,7 +52,7 @@ async fn all_instances_at_once() {
     one.runs().await;
     two.runs().await;
     lab.feed(200, Duration::from_millis(100)).await;
-    one.faults.always(Call::Commit, Fault::Slow(Duration::from_millis(700)));
+    one.faults.always(TransportCall::Commit, Fault::Slow(Duration::from_millis(700)));
     lab.feed(50, Duration::from_millis(20)).await;
     let (one, two) = tokio::join!(one.stop(), two.stop());
     one.expect("a graceful stop");

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use embedded::EmbeddedLog;
+use headwater::Topology;
+use headwater::errors::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::Transport;
-use headwater::{AppError, Topology};
 use testkit::faults::SurvivingStores;
 
 fn input(id: &str) -> Topic<String, u64> {

@@ -7,9 +7,10 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater::Topology;
+use headwater::errors::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::{MemberConfig, MemberEvent, OffsetCommit, Transport};
-use headwater::{AppError, Topology};
 use support::lab::config;
 
 const PATIENCE: Duration = Duration::from_secs(10);

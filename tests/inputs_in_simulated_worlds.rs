@@ -11,9 +11,9 @@ mod support;
 use std::error::Error;
 use std::time::Duration;
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
 use headwater::prelude::*;
-use headwater::window::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
+use headwater::windows::{Base, Naming, Near, Plan, Unmerged, Window, Windows};
 use testkit::{Dice, Incident, Outcome, Simulation, simulate};
 
 use support::calm_run::{Application, input};
@@ -115,14 +115,15 @@ fn views_with_clicks(app: &Builder) {
 /// A stream joined with a table, both with event times in their values. By the records' own
 /// timestamps, everything would be in reverse order.
 fn meters_with_limits(app: &Builder) {
-    let by_value =
-        || Consumed::new().timestamps(|record: &Record<String, u64>| event_time(record.value));
+    let by_value = |name: &str| {
+        input(name).consumed().timestamps(|record: &Record<String, u64>| event_time(record.value))
+    };
     let limits = app
-        .stream_with(&input("limits"), by_value())
+        .stream(by_value("limits"))
         .group_by_key()
         .reduce(&Table::new("limits"), |_, limit| limit)
         .into_table();
-    app.stream_with(&input("meters"), by_value())
+    app.stream(by_value("meters"))
         .left_join_table(&limits, |_, meter, limit| text(*meter, limit))
         .to(&Topic::new("alarms"));
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use headwater::AppError;
+use headwater::errors::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::NewTopic;
 

@@ -9,7 +9,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use headwater::{Config, Transactions};
+use headwater::Config;
+use headwater::config::Transactions;
 use support::counting::{Counting, Feeder, topology};
 use support::{Instances, soon};
 use testkit::kafka_proxy::{KafkaProxy, Wire, api, error};

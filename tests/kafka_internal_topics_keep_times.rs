@@ -10,9 +10,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use broker::Broker;
+use headwater::Topology;
+use headwater::config::TableStorage;
+use headwater::errors::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::NewTopic;
-use headwater::{AppError, TableStorage, Topology};
 use tokio::sync::oneshot;
 
 const DEFAULTS: &str = "log.message.timestamp.type=LogAppendTime

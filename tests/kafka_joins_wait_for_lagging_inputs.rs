@@ -10,8 +10,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use headwater::client::{Client, ReadRecord, RecordWriter, TopicReader};
+use headwater::config::Transactions;
 use headwater::prelude::*;
-use headwater::{Client, Config, ReadRecord, RecordWriter, TopicReader, Topology, Transactions};
+use headwater::{Config, Topology};
 use support::child::{Instance, random_pause, run_child_with};
 use support::kafka;
 

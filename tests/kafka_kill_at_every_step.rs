@@ -9,7 +9,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use headwater::{FAILPOINTS, Transactions};
+use headwater::FAILPOINTS;
+use headwater::config::Transactions;
 use support::child::{Instance, run_child};
 use support::counting::{Counting, Feeder, topology};
 use support::kafka;

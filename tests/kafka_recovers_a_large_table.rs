@@ -9,7 +9,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use headwater::Client;
+use headwater::client::Client;
 use headwater::prelude::*;
 use support::child::{Instance, run_child};
 use support::{counts_by_key, kafka};
@@ -44,7 +44,7 @@ impl Job {
     }
 
     /// Waits for this many more counts. Each must equal `expected` of its key, if given.
-    fn counted(&self, reader: &mut headwater::TopicReader<String, u64>, many: u64) {
+    fn counted(&self, reader: &mut headwater::client::TopicReader<String, u64>, many: u64) {
         let mut seen = 0;
         let until = Instant::now() + Duration::from_secs(120);
         while seen < many {

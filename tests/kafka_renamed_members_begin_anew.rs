@@ -8,7 +8,8 @@ mod support;
 
 use std::time::Duration;
 
-use headwater::{Config, Transactions};
+use headwater::Config;
+use headwater::config::Transactions;
 use support::counting::{Counting, Feeder, topology};
 use support::log::Log;
 use support::{Instances, soon};

@@ -10,8 +10,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use headwater::client::ReadRecord;
 use headwater::prelude::*;
-use headwater::{ProcessError, ReadRecord};
+use headwater::streams::ProcessError;
 use support::child::{Instance, random_pause, run_child};
 use support::{kafka, unique};
 
@@ -54,8 +55,8 @@ fn topology(id: &str) -> headwater::Topology {
         .then(ErrorPolicy::dead_letter(format!("{id}-dead")));
     let app = Builder::new(id);
     let input = Topic::<String, u64>::new(format!("{id}-in"));
-    let consumed = Consumed::new().on_error(policy);
-    let records = app.stream_with(&input, consumed).shared();
+    let consumed = input.consumed().on_error(policy);
+    let records = app.stream(consumed).shared();
     let counts = records.clone().group_by_key().count(&Table::new("counts"));
     counts.to(&Topic::new(format!("{id}-counts")));
     let id = id.to_owned();

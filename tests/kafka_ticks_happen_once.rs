@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use headwater::Topology;
+use headwater::config::TableStorage;
 use headwater::prelude::*;
-use headwater::{TableStorage, Topology};
 use support::child::{Instance, random_pause, run_child};
 use support::ticks::{all_are_there, chains};
 use support::{kafka, unique};

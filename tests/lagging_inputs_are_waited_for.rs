@@ -6,9 +6,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::Topology;
+use headwater::agents::{AgentResult, Context, Records};
+use headwater::config::TaskIdle;
 use headwater::prelude::*;
-use headwater::{TaskIdle, Topology};
 use support::{Instances, embedded, kafka, unique};
 
 /// Records of each input in a round, spread over `KEYS` keys.

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use headwater::ByteSize;
+use headwater::config::ByteSize;
 use headwater::prelude::*;
 use support::Instances;
 

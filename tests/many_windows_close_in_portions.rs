@@ -5,8 +5,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use headwater::config::ByteSize;
 use headwater::prelude::*;
-use headwater::{ByteSize, Windowed};
+use headwater::windows::Windowed;
 use support::Instances;
 
 /// The records have timestamps in 1970, and a log deletes by timestamp.

@@ -4,8 +4,8 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use headwater::ByteSize;
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
+use headwater::config::ByteSize;
 use headwater::prelude::*;
 use testkit::{Simulation, simulate};
 

@@ -200,7 +200,8 @@ fn in_turn(app: Builder, steps: &[(&Topic<String, String>, &str, &str)]) -> Vec<
 
 #[test]
 fn a_stream_is_joined_with_a_table() {
-    let (orders, addresses) = (Topic::new("orders"), Topic::new("addresses"));
+    let orders = Topic::new("orders");
+    let addresses = Topic::new("addresses");
     let app = Builder::new("stream-table");
     let address = app.table(&addresses, &Table::new("addresses"));
     app.stream(&orders)
@@ -218,7 +219,8 @@ fn a_stream_is_joined_with_a_table() {
 
 #[test]
 fn two_tables_are_joined() {
-    let (names, addresses) = (Topic::new("names"), Topic::new("addresses"));
+    let names = Topic::new("names");
+    let addresses = Topic::new("addresses");
     let app = Builder::new("table-table");
     let name = app.table(&names, &Table::new("names"));
     let address = app.table(&addresses, &Table::new("addresses"));

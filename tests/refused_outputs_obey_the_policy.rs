@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater::Topology;
+use headwater::client::ReadRecord;
 use headwater::prelude::*;
-use headwater::{ReadRecord, Topology};
 use support::{Instances, soon, unique};
 
 /// `max.message.bytes` of the outputs.
@@ -53,7 +54,7 @@ impl Job {
 
     fn topic<V>(&self, name: &str) -> Topic<String, V>
     where
-        V: headwater::Natural + 'static,
+        V: headwater::codec::Natural + 'static,
     {
         Topic::new(self.name(name))
     }
@@ -85,7 +86,7 @@ impl Job {
 
     fn read<V>(&self, topic: &str) -> Vec<ReadRecord<String, V>>
     where
-        V: headwater::Natural + 'static,
+        V: headwater::codec::Natural + 'static,
     {
         let mut reader = self.client.reader(&self.topic::<V>(topic)).expect("a reader");
         reader.read_to_end().expect("reads")
@@ -152,7 +153,7 @@ async fn on_a_broker_where_records_name_their_topic() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_broker_through_librdkafka() {
     let Some((mut config, client)) = support::kafka() else { return };
-    config.kafka.transactions = headwater::Transactions::V1;
+    config.kafka.transactions = headwater::config::Transactions::V1;
     Job::new(config, client).goes_on_after_a_refused_record(false).await;
 }
 

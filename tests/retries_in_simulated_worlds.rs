@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
+use headwater::errors::Retry;
 use headwater::prelude::*;
-use headwater::{ProcessError, Retry};
+use headwater::streams::ProcessError;
 use testkit::{Dice, Outcome, Simulation, simulate};
 
 const RECORDS: u64 = 150;
@@ -46,11 +47,11 @@ fn topology(tried: &Tried) -> headwater::Topology {
     let app = Builder::new("world");
     app.on_error(retry().then(ErrorPolicy::dead_letter("lost")));
     let held = retry().hold_key().then(ErrorPolicy::dead_letter("dead"));
-    let consumed = Consumed::new().on_error(held.clone());
-    let agent = app.agent("caller", &events()).consumed(consumed).sends(&by_agent());
+    let consumed = events().consumed().on_error(held.clone());
+    let agent = app.agent("caller", consumed).sends(&by_agent());
     let tried = Arc::clone(tried);
     agent.run(move |events, cx| call(events, cx, Arc::clone(&tried)));
-    let events = app.stream_with(&events(), Consumed::new().on_error(held)).shared();
+    let events = app.stream(events().consumed().on_error(held)).shared();
     events.clone().group_by_key().count(&Table::new("counts")).to(&Topic::new("counts"));
     let called = events
         .process::<String, u64>("call")

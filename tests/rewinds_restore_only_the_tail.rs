@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use support::lab::{Instance, Lab, config, wait_for};
-use testkit::faults::{Call, Fault, Faults, SurvivingStores};
+use testkit::faults::{Fault, Faults, SurvivingStores, TransportCall};
 
 fn restored(instance: &Instance) -> u64 {
     instance.status().tasks.values().map(|task| task.restored).sum()
@@ -20,7 +20,7 @@ async fn an_abort_restores_nothing_that_is_there() {
     lab.check(&[&instance]).await;
     instance
         .faults
-        .next(Call::Commit, Fault::Fails(headwater::spi::transport::ErrorKind::Abortable));
+        .next(TransportCall::Commit, Fault::Fails(headwater::spi::transport::ErrorKind::Abortable));
     lab.feed(100, Duration::from_millis(100)).await;
     wait_for("the rewind", || instance.status().commits.rewinds == 1).await;
     lab.check(&[&instance]).await;
@@ -35,7 +35,7 @@ async fn a_commit_without_a_reply_restores_that_commit() {
     instance.runs().await;
     lab.feed(3_000, Duration::from_millis(600)).await;
     lab.check(&[&instance]).await;
-    instance.faults.always(Call::Commit, Fault::LostReply);
+    instance.faults.always(TransportCall::Commit, Fault::LostReply);
     lab.feed(1, Duration::from_millis(20)).await;
     // Once for the repartitioned record, once for its count.
     wait_for("both rewinds", || instance.status().commits.rewinds >= 2).await;

@@ -4,8 +4,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use headwater::Topology;
+use headwater::config::TableStorage;
+use headwater::errors::AppError;
 use headwater::prelude::*;
-use headwater::{AppError, TableStorage, Topology};
 use support::embedded;
 use support::lab::wait_for;
 use tokio::sync::oneshot;

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::lab::{Lab, wait_for};
-use testkit::faults::{Call, Fault};
+use testkit::faults::{Fault, TransportCall};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_of_a_silent_member_commit_nothing() {
@@ -19,7 +19,7 @@ async fn workers_of_a_silent_member_commit_nothing() {
     lab.feed(300, Duration::from_millis(200)).await;
     // Longer than the session; its worker notices nothing but refused commits.
     for _ in 0..2 {
-        silent.faults.next(Call::PollGroup, Fault::Slow(Duration::from_secs(2)));
+        silent.faults.next(TransportCall::PollGroup, Fault::Slow(Duration::from_secs(2)));
         let rewinds = silent.status().commits.rewinds;
         lab.feed(1_000, Duration::from_millis(2_500)).await;
         wait_for("the loss", || silent.status().commits.rewinds > rewinds).await;
@@ -42,9 +42,9 @@ async fn a_commit_that_outlives_the_membership() {
     let heir = lab.start("heir");
     heir.runs().await;
     silent.runs().await;
-    for call in [Call::Commit, Call::SendOffsets] {
+    for call in [TransportCall::Commit, TransportCall::SendOffsets] {
         silent.faults.next(call, Fault::Slow(Duration::from_millis(2_200)));
-        silent.faults.next(Call::PollGroup, Fault::Slow(Duration::from_millis(2_000)));
+        silent.faults.next(TransportCall::PollGroup, Fault::Slow(Duration::from_millis(2_000)));
         lab.feed(500, Duration::from_millis(2_500)).await;
         lab.check(&[&silent, &heir]).await;
     }

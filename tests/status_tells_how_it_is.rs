@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use headwater::prelude::*;
 use headwater::spi::transport::{Outgoing, ProducerConfig};
-use headwater::{AppState, StatusHandle, TaskCounters};
+use headwater::status::{AppState, StatusHandle, TaskCounters};
 use support::{embedded, soon};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Running {
     status: StatusHandle,
     stop: oneshot::Sender<()>,
-    ended: JoinHandle<Result<(), headwater::AppError>>,
+    ended: JoinHandle<Result<(), headwater::errors::AppError>>,
 }
 
 fn start(topology: Topology, config: &Config) -> Running {
@@ -169,7 +169,7 @@ async fn waiting_records_and_retries_are_counted() {
     let output = Topic::new("retries-out");
     let policy = ErrorPolicy::retry(2, Backoff::fixed(Duration::from_millis(300)));
     let app = Builder::new("retries");
-    app.stream_with(&input, Consumed::new().on_error(policy.hold_key().then(ErrorPolicy::Skip)))
+    app.stream(input.consumed().on_error(policy.hold_key().then(ErrorPolicy::Skip)))
         .try_map_values(|text: String| text.parse::<i64>())
         .to(&output);
     write(&client, &input, ["no number".to_owned(), "7".to_owned()]);

@@ -9,7 +9,7 @@ use headwater::prelude::*;
 use headwater::spi::transport::ErrorKind;
 use headwater::{Config, Topology};
 use support::lab::{Lab, config, wait_for};
-use testkit::faults::{Call, Fault, Faults};
+use testkit::faults::{Fault, Faults, TransportCall};
 
 fn counting(lab: &Lab) -> Topology {
     let builder = Builder::new("switching");
@@ -25,7 +25,7 @@ async fn aborted_changelog_records_are_not_restored() {
     strict.runs().await;
     lab.feed(500, Duration::from_millis(100)).await;
     wait_for("a commit", || strict.status().commits.commits > 0).await;
-    strict.faults.always(Call::Commit, Fault::Fails(ErrorKind::Abortable));
+    strict.faults.always(TransportCall::Commit, Fault::Fails(ErrorKind::Abortable));
     let rewinds = strict.status().commits.rewinds;
     lab.feed(500, Duration::from_millis(100)).await;
     wait_for("aborts", || strict.status().commits.rewinds > rewinds + 3).await;

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater::Topology;
 use headwater::prelude::*;
-use headwater::{Timestamp, Topology};
+use headwater::topics::Timestamp;
 use runtime::manual::{ManualApp, ManualAppParts};
 use runtime::transport::Transport;
 use runtime::{Clock, ManualClock};
@@ -194,7 +195,7 @@ impl Places {
     /// The records that a read_committed reader sees.
     fn committed(&self) -> Vec<(String, Tick)> {
         use runtime::transport::ReaderConfig;
-        let partition = headwater::TopicPartition::new(Arc::clone(out(&self.id).name()), 0);
+        let partition = headwater::topics::TopicPartition::new(Arc::clone(out(&self.id).name()), 0);
         let mut reader = self.log.reader(&ReaderConfig::new(true)).expect("a reader");
         let (begin, _) = reader.bounds(&partition, SECOND).expect("known");
         reader.add(&partition, begin).expect("added");

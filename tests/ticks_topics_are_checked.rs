@@ -5,8 +5,10 @@ mod support;
 
 use std::time::Duration;
 
+use headwater::Topology;
+use headwater::config::TopologyChanges;
+use headwater::errors::AppError;
 use headwater::prelude::*;
-use headwater::{AppError, Topology, TopologyChanges};
 use support::{embedded, soon, unique};
 
 fn beats(id: &str) -> Topic<String, Tick> {

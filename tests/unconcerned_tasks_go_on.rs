@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use headwater::client::TopicReader;
 use headwater::prelude::*;
-use headwater::{TaskState, TopicReader};
+use headwater::status::TaskState;
 use support::Instances;
 
 const PARTITIONS: usize = 6;

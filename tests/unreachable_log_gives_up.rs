@@ -4,11 +4,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use headwater::AppError;
+use headwater::errors::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::ErrorKind;
 use support::lab::{Lab, config};
-use testkit::faults::{Call, Fault, Faults, SurvivingStores};
+use testkit::faults::{Fault, Faults, SurvivingStores, TransportCall};
 
 const AWAY: Fault = Fault::Fails(ErrorKind::Retriable);
 
@@ -20,7 +20,7 @@ fn patient(connect_timeout: Duration) -> Config {
 async fn a_log_that_stays_unreachable() {
     let lab = Lab::new("never-comes", 1);
     let faults = Faults::new();
-    faults.always(Call::Admin, AWAY);
+    faults.always(TransportCall::Admin, AWAY);
     let config = patient(Duration::from_millis(700));
     let started = Instant::now();
     let app = lab.start_on("one", faults.clone(), &SurvivingStores::new(), config);
@@ -29,14 +29,14 @@ async fn a_log_that_stays_unreachable() {
     assert!(matches!(error, AppError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains("embedded:"), "{error}");
     assert!((700..3_000).contains(&took.as_millis()), "{took:?}");
-    assert!(faults.count(Call::Admin) > 1, "it was tried once only");
+    assert!(faults.count(TransportCall::Admin) > 1, "it was tried once only");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_becomes_reachable() {
     let mut lab = Lab::new("comes-late", 1);
     let faults = Faults::new();
-    faults.always(Call::Admin, AWAY);
+    faults.always(TransportCall::Admin, AWAY);
     let config = patient(Duration::from_secs(10));
     let app = lab.start_on("one", faults.clone(), &SurvivingStores::new(), config);
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -51,7 +51,7 @@ async fn a_log_that_becomes_reachable() {
 async fn a_stop_while_it_is_waited_for() {
     let lab = Lab::new("stop-waiting", 1);
     let faults = Faults::new();
-    faults.always(Call::Admin, AWAY);
+    faults.always(TransportCall::Admin, AWAY);
     let config = patient(Duration::from_secs(60));
     let app = lab.start_on("one", faults.clone(), &SurvivingStores::new(), config);
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -60,9 +60,9 @@ async fn a_stop_while_it_is_waited_for() {
     assert!(started.elapsed() < Duration::from_secs(1));
     faults.heal();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let polls = faults.count(Call::Fetch);
+    let polls = faults.count(TransportCall::Fetch);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(faults.count(Call::Fetch), polls, "it processes after its end");
+    assert_eq!(faults.count(TransportCall::Fetch), polls, "it processes after its end");
 }
 
 /// An application also waits for a log that becomes unavailable while it runs.
@@ -72,10 +72,16 @@ async fn a_log_that_becomes_unavailable_and_returns() {
     let app = lab.start("one");
     app.runs().await;
     lab.feed(100, Duration::from_millis(100)).await;
-    for call in [Call::PollGroup, Call::Fetch, Call::CommittedOffsets, Call::Bounds, Call::Init] {
+    for call in [
+        TransportCall::PollGroup,
+        TransportCall::Fetch,
+        TransportCall::CommittedOffsets,
+        TransportCall::Bounds,
+        TransportCall::Init,
+    ] {
         app.faults.always(call, AWAY);
     }
-    app.faults.always(Call::Commit, Fault::Fails(ErrorKind::Unknown));
+    app.faults.always(TransportCall::Commit, Fault::Fails(ErrorKind::Unknown));
     lab.feed(100, Duration::from_secs(1)).await;
     app.faults.heal();
     lab.feed(100, Duration::from_millis(100)).await;

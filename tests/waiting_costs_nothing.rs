@@ -4,18 +4,18 @@ mod support;
 
 use std::time::Duration;
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use support::lab::{Lab, config, wait_for};
-use testkit::faults::{Call, Faults};
+use testkit::faults::{Faults, TransportCall};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn for_input() {
     let lab = Lab::new("idle", 4);
     let instance = lab.start("one");
     instance.runs().await;
-    let fetches = Call::Fetch;
-    let commits = Call::Commit;
+    let fetches = TransportCall::Fetch;
+    let commits = TransportCall::Commit;
     let before = (instance.faults.count(fetches), instance.faults.count(commits));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let fetched = instance.faults.count(fetches) - before.0;
@@ -50,11 +50,11 @@ async fn for_an_agent() {
     let faults = Faults::new();
     let instance = lab.start_topology(topology, "one", faults.clone(), config());
     instance.runs().await;
-    let before = faults.count(Call::Fetch);
+    let before = faults.count(TransportCall::Fetch);
     lab.feed(2, Duration::from_millis(10)).await;
     let copies = || lab.client.reader(&lab.topic("copies")).and_then(|mut read| read.read_to_end());
     wait_for("the copies", || copies().expect("reads").len() == 2).await;
-    let fetched = faults.count(Call::Fetch) - before;
+    let fetched = faults.count(TransportCall::Fetch) - before;
     // Each record takes less than an agent may take, but both together take more.
     assert!(fetched < 400, "{fetched} polls within two seconds of waiting");
     instance.stop().await.expect("a graceful stop");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
 use headwater::prelude::*;
 use testkit::TopologyTest;
 

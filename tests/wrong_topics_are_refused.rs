@@ -5,9 +5,10 @@ mod support;
 
 use std::time::Duration;
 
+use headwater::Topology;
+use headwater::errors::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::{ErrorKind, NewTopic};
-use headwater::{AppError, Topology};
 use support::embedded;
 use support::lab::{Lab, config};
 

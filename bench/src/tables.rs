@@ -33,10 +33,10 @@ pub fn counts() -> Topology {
 }
 
 fn topology(undoable: bool) -> Topology {
-    use streams_core::{Consumed, ErrorPolicy};
+    use streams_core::ErrorPolicy;
     let app = Builder::new("tables");
     let policy = if undoable { ErrorPolicy::Skip } else { ErrorPolicy::Fail };
-    let source = app.stream_with(&clicks(), Consumed::new().on_error(policy));
+    let source = app.stream(clicks().consumed().on_error(policy));
     source.group_by_key().count(&Table::new("counts")).latest().to(&Topic::new("out"));
     app.build().expect("a topology")
 }

@@ -39,7 +39,7 @@ fn records(count: usize) -> Arc<EncodedRecords> {
 }
 
 fn out() -> Topic<Windowed<u64>, u64> {
-    Topic::with("out", TimeWindowed::<u64>::of(SECOND), Text)
+    Topic::with("out", TimeWindowed::<u64>::of(Tumbling::of(SECOND)), Text)
 }
 
 fn tumbling_updates() -> Box<dyn Workload> {

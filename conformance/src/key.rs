@@ -1,7 +1,8 @@
 //! Keys and values of cases, and how they are written.
 
+use headwater::Record;
 use headwater::codec::{Codec, CodecError, Json};
-use headwater::{Record, Windowed};
+use headwater::windows::Windowed;
 use serde_json::{Value, json};
 
 /// A value; `None` is null.

@@ -53,7 +53,9 @@ impl CasePlan {
         self.tables.get(id).is_none_or(|node| match node.kind {
             PlanNodeKind::Source => node.is_kept,
             PlanNodeKind::Filter(_) => node.tells_old,
-            PlanNodeKind::Map(ref parent) => node.is_kept && node.tells_old || self.knows_old(parent),
+            PlanNodeKind::Map(ref parent) => {
+                node.is_kept && node.tells_old || self.knows_old(parent)
+            }
             PlanNodeKind::Knowing | PlanNodeKind::Asking(_) => true,
         })
     }
@@ -76,7 +78,9 @@ impl CasePlan {
                 self.add(&op.id, PlanNodeKind::Filter(from), is_kept);
                 self.set_tells_old(&op.id, tells_old);
             }
-            "map_values" if self.is_table(&from) => self.add(&op.id, PlanNodeKind::Map(from), is_kept),
+            "map_values" if self.is_table(&from) => {
+                self.add(&op.id, PlanNodeKind::Map(from), is_kept)
+            }
             "group_by" if self.is_table(&from) => {
                 self.ask(&from, true);
             }
@@ -158,7 +162,9 @@ impl CasePlan {
         let Some(node) = self.tables.get_mut(id) else { return };
         match node.kind.clone() {
             PlanNodeKind::Source => node.is_kept = true,
-            PlanNodeKind::Filter(parent) | PlanNodeKind::Map(parent) if !node.is_kept => self.keep(&parent),
+            PlanNodeKind::Filter(parent) | PlanNodeKind::Map(parent) if !node.is_kept => {
+                self.keep(&parent)
+            }
             PlanNodeKind::Asking(parents) => parents.iter().for_each(|parent| self.keep(parent)),
             _ => {}
         }

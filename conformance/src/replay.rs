@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use headwater::Record;
 use headwater::codec::Codec;
-use headwater::{Record, Timestamp};
+use headwater::topics::Timestamp;
 use serde_json::{Value, json};
 use testkit::TopologyTest;
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::Result;
 use super::orders::{self, Sales, Shipment, euros};
 use super::shop::{GRACE, MINUTE, MinuteKey, PARTITIONS, ShopTopics, minute_key};
+use headwater::client::{ReadRecord, TopicReader};
 use headwater::prelude::*;
-use headwater::{ReadRecord, TopicReader, partition_for};
+use headwater::topics::partition_for;
 
 /// The expected output after `orders` orders.
 #[derive(Debug, Default, PartialEq)]

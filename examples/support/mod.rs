@@ -1,5 +1,5 @@
 //! Shared by the examples: the command line and small input data.
-#![allow(dead_code, unreachable_pub, reason = "each example uses its part")]
+#![allow(missing_docs, reason = "for the examples only")]
 
 pub mod books;
 pub mod orders;
@@ -9,8 +9,10 @@ pub mod shop;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use headwater::Topology;
+use headwater::errors::AppError;
 use headwater::prelude::*;
-use headwater::{AppError, StatusHandle, Topology};
+use headwater::status::StatusHandle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -34,7 +36,7 @@ pub fn config() -> Result<Config> {
         }
     }
     if config.state_dir.is_some() && cfg!(not(feature = "rocksdb")) {
-        config.tables = Some(headwater::TableStorage::Memory);
+        config.tables = Some(headwater::config::TableStorage::Memory);
     }
     logging();
     Ok(config)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Result;
 use super::orders::{self, Order, Sales, Shipment};
-use headwater::RecordWriter;
+use headwater::client::RecordWriter;
 use headwater::prelude::*;
 
 pub const PARTITIONS: i32 = 4;

@@ -9,9 +9,10 @@ mod model;
 use std::error::Error;
 use std::time::Duration;
 
+use headwater::Topology;
 use headwater::codec::{Json, Text};
+use headwater::config::{KafkaProperties, TableStorage, Transactions};
 use headwater::prelude::*;
-use headwater::{KafkaProperties, TableStorage, Topology, Transactions};
 use model::{Customer, Enriched, Id, Order, Sales, Shipment, Total, Utf8};
 
 fn env(name: &str, default: &str) -> String {
@@ -44,7 +45,9 @@ fn topology(job: &str) -> Result<Topology, Box<dyn Error>> {
         // The whole order travels through the repartition topic, as in Kafka Streams' `groupBy`.
         "J4" => app
             .stream(&input)
-            .group_by_with("by-customer", |_, order| order.customer_id.clone(), Utf8, Json)
+            .group_by(Repartition::new("by-customer", Utf8, Json), |_, order| {
+                order.customer_id.clone()
+            })
             .count(&table)
             .latest()
             .to(&counts),

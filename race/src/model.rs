@@ -2,7 +2,8 @@
 //! allocation.
 
 use compact_str::{CompactString, format_compact};
-use headwater::{Codec, CodecError, Windowed};
+use headwater::codec::{Codec, CodecError};
+use headwater::windows::Windowed;
 use serde::{Deserialize, Serialize};
 
 pub(crate) type Id = CompactString;

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use headwater::{Config, TopicPartition, Transactions};
+use headwater::Config;
+use headwater::config::Transactions;
+use headwater::topics::TopicPartition;
 
 use crate::broker::Broker;
 use crate::job::Job;

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater::Topology;
 use headwater::codec::{Json, Text};
+use headwater::errors::ErrorPolicy;
 use headwater::prelude::*;
 use headwater::spi::transport::{Outgoing, Producer, ProducerConfig, ReaderConfig, TransportError};
-use headwater::{Consumed, ErrorPolicy, TopicPartition, Topology};
+use headwater::topics::TopicPartition;
 
 use crate::broker::Broker;
 
@@ -35,7 +37,7 @@ pub fn topology(id: &str) -> Topology {
     let app = Builder::new(id);
     let input = topic(format!("{id}-in"));
     let dead = ErrorPolicy::dead_letter(format!("{id}-dead"));
-    app.stream_with(&input, Consumed::new().on_error(dead))
+    app.stream(input.consumed().on_error(dead))
         .group_by("by-bucket", |_, value| name(value % BUCKETS))
         .count(&Table::new("counts"))
         .to(&topic(format!("{id}-out")));

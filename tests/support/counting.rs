@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater::Topology;
+use headwater::client::ReadRecord;
+use headwater::errors::ClientError;
 use headwater::prelude::*;
 use headwater::spi::transport::ErrorKind;
-use headwater::{ClientError, ReadRecord, Topology};
 
 pub const BUCKETS: u64 = 40;
 

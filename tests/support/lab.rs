@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use headwater::Topology;
+use headwater::errors::AppError;
 use headwater::prelude::*;
 use headwater::spi::transport::Transport;
-use headwater::{AppError, Status, StatusHandle, Topology};
+use headwater::status::{Status, StatusHandle};
 use testkit::faults::{Faults, SurvivingStores};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

@@ -12,9 +12,10 @@ pub mod waiting_agents;
 
 use std::time::{Duration, Instant};
 
-use headwater::{
-    App, AppError, Builder, Client, Config, Status, StatusHandle, Table, Topic, Topology,
-};
+use headwater::client::Client;
+use headwater::errors::AppError;
+use headwater::status::{Status, StatusHandle};
+use headwater::{App, Builder, Config, Table, Topic, Topology};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater::Tick;
+use headwater::streams::Tick;
 
 /// The ticks of a stream in order. Fails unless each starts where the one before it ended.
 pub fn chains(ticks: Vec<Tick>) -> Result<Vec<Tick>, String> {

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
+use headwater::agents::{Async, Call};
 use headwater::prelude::*;
-use headwater::{Async, Call};
 
 /// The output topics.
 pub const OUTPUTS: [&str; 4] = ["selected", "timed", "slow", "called"];
@@ -83,7 +83,7 @@ pub fn topology(id: &str) -> Topology {
         .sends(&topic(id, "slow"))
         .sends(&topic(id, "begun"))
         .run(move |records, cx| dawdle(records, cx, with_id.clone()));
-    let retry = headwater::Backoff::fixed(Duration::from_millis(5));
+    let retry = headwater::errors::Backoff::fixed(Duration::from_millis(5));
     app.stream(&input)
         .map_async("call", Async::in_flight(16).retry(2, retry), call)
         .to(&topic(id, "called"));

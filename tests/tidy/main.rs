@@ -8,6 +8,7 @@ mod documents;
 mod english;
 mod layers;
 mod links;
+mod mutants;
 mod packages;
 mod prose;
 mod source;
@@ -72,6 +73,11 @@ fn comments_and_messages_are_plain_english() {
 #[test]
 fn a_type_name_has_one_meaning() {
     assert_clean(type_names::check(&files()));
+}
+
+#[test]
+fn planted_bugs_can_be_planted() {
+    assert_clean(mutants::check(&files()));
 }
 
 #[test]

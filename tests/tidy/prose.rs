@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn code_links_and_short_sentences_are_no_long_sentences() {
-        let (half, code) = ("word ".repeat(30), "x ".repeat(40));
+        let half = "word ".repeat(30);
+        let code = "x ".repeat(40);
         for text in [
             format!("{half}. {half}\n"),
             format!("* {half}\n* {half}\n"),

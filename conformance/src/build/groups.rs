@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use headwater::Table;
 use headwater::codec::Codec;
-use headwater::{Aggregated, Cogrouped, Table, TableGrouped, WindowAggregated, WindowGrouped};
-use headwater::{Windows, chain::Shared, window::Unmerged};
+use headwater::operators::SharedReceiver;
+use headwater::streams::{Aggregated, Cogrouped, Repartition};
+use headwater::tables::TableGrouped;
+use headwater::windows::{Unmerged, Windows};
+use headwater::windows::{WindowAggregated, WindowGrouped};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -129,11 +133,14 @@ impl<'b> Build<'b> {
             (key.apply(old, row), new)
         };
         let grouped: TableGrouped<'b, Key, Val> = match node {
-            CaseNode::Table(rows) => rows.group_by_with(&spread, row, KeyCodec, ValCodec),
+            CaseNode::Table(rows) => {
+                rows.group_by(Repartition::new(&spread, KeyCodec, ValCodec), row)
+            }
             CaseNode::WindowTable(rows) => {
-                let row =
-                    move |key: &headwater::Windowed<Key>, value: &Val| row(&key.to_key(), value);
-                rows.group_by_with(&spread, row, KeyCodec, ValCodec)
+                let row = move |key: &headwater::windows::Windowed<Key>, value: &Val| {
+                    row(&key.to_key(), value)
+                };
+                rows.group_by(Repartition::new(&spread, KeyCodec, ValCodec), row)
             }
             _ => return Err(CaseError::at(&op.id, "it groups no table")),
         };
@@ -141,7 +148,7 @@ impl<'b> Build<'b> {
             let counts = grouped.count(&counts_table(&name));
             return self.add_counts(op, name, counts);
         }
-        let rows: _ = table(&name);
+        let rows = table(&name);
         let subtract: Aggregator = op.get("subtract")?;
         let aggregated = match Growth::of(op)? {
             Growth::Reduce(agg) => grouped.reduce(
@@ -234,7 +241,7 @@ impl<'b> Build<'b> {
         &mut self,
         op: &Op,
         name: String,
-        grouped: WindowGrouped<'b, Key, Val, Shared<Key, Val>, W>,
+        grouped: WindowGrouped<'b, Key, Val, SharedReceiver<Key, Val>, W>,
         windows: AnyWindows,
     ) -> Result<(), CaseError> {
         let rows = counts_table(&name);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use headwater::{JoinBuffers, JoinWindows, TableStream};
+use headwater::joins::{JoinBuffers, JoinWindows};
+use headwater::tables::TableStream;
 use serde::Deserialize;
 
 use super::sources::table;
@@ -146,10 +147,10 @@ impl<'b> Build<'b> {
         let result = table(&name);
         let joined = if kind == JoinKind::Inner {
             let join = move |_: &Key, l: &Val, r: &Val| joiner.apply(Some(l), Some(r));
-            left.fk_join_with(&right, &result, foreign, join, ValCodec)
+            left.fk_join(right.sent_as(ValCodec), &result, foreign, join)
         } else {
             let join = move |_: &Key, l: &Val, r: Option<&Val>| joiner.apply(Some(l), r);
-            left.fk_left_join_with(&right, &result, foreign, join, ValCodec)
+            left.fk_left_join(right.sent_as(ValCodec), &result, foreign, join)
         };
         if self.plan.knows_old(&op.id) {
             return self.add(op, CaseNode::Table(joined));

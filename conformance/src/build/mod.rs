@@ -13,8 +13,10 @@ pub mod windows;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use headwater::chain::{Chain, Shared};
-use headwater::{Builder, Stream, Table, TableStream, Topology, Windowed};
+use headwater::operators::{Chain, SharedReceiver};
+use headwater::tables::TableStream;
+use headwater::windows::Windowed;
+use headwater::{Builder, Stream, Table, Topology};
 
 use crate::case::{Case, CaseError, Op};
 use crate::key::{Key, RowKey, Val};
@@ -52,7 +54,7 @@ pub enum CaseTable {
 }
 
 /// A stream of any chain.
-pub(crate) type AnyStream<'b> = Stream<'b, Key, Val, Shared<Key, Val>>;
+pub(crate) type AnyStream<'b> = Stream<'b, Key, Val, SharedReceiver<Key, Val>>;
 
 /// A stream, and whether its records may be in the wrong partition for their keys.
 #[derive(Clone)]
@@ -69,7 +71,7 @@ pub(crate) enum CaseNode<'b> {
     Changes(Flow<'b>),
     Table(TableStream<'b, Key, Val>),
     WindowTable(TableStream<'b, Windowed<Key>, Val>),
-    Global(headwater::GlobalTable<Key, Val>),
+    Global(headwater::tables::GlobalTable<Key, Val>),
     Group(Grouping<'b>),
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use headwater::chain::Shared;
 use headwater::codec::Bytes;
-use headwater::{Process, ProcessContext, ProcessError, Record, Table, Timestamp};
+use headwater::operators::SharedReceiver;
+use headwater::streams::{Process, ProcessContext, ProcessError};
+use headwater::topics::Timestamp;
+use headwater::{Record, Table};
 use serde_json::json;
 
 use super::{Build, CaseTable, Flow};
@@ -12,7 +14,7 @@ use crate::case::{CaseError, Op};
 use crate::functions::ValueFunction;
 use crate::key::{Key, KeyCodec, Rec, Val};
 
-type Processor<'b> = Process<'b, Key, Val, Shared<Key, Val>, Key, Val>;
+type Processor<'b> = Process<'b, Key, Val, SharedReceiver<Key, Val>, Key, Val>;
 type Context<'a> = ProcessContext<'a, Key, Val>;
 
 impl<'b> Build<'b> {
@@ -34,7 +36,7 @@ impl<'b> Build<'b> {
     }
 }
 
-type Out<'b> = headwater::Stream<'b, Key, Val, headwater::chain::Port<Key, Val>>;
+type Out<'b> = headwater::Stream<'b, Key, Val, headwater::operators::Port<Key, Val>>;
 
 fn dedup<'b>(
     op: &Op,

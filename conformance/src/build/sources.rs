@@ -1,6 +1,7 @@
 //! Topics that are consumed.
 
-use headwater::{Consumed, ErrorPolicy, Table, Topic};
+use headwater::errors::ErrorPolicy;
+use headwater::{Table, Topic};
 
 use super::{Build, CaseNode, CaseTable, Flow};
 use crate::case::{CaseError, CaseSource};
@@ -28,7 +29,10 @@ impl<'b> Build<'b> {
                 let store = source.store.clone().unwrap_or_else(|| self.generate(&source.id));
                 self.stores.insert(store.clone(), CaseTable::Global);
                 let skip = ErrorPolicy::Skip;
-                CaseNode::Global(self.app.global_table_with(&topic(name), &table(&store), skip))
+                CaseNode::Global(
+                    self.app
+                        .global_table(topic(name).consumed_rows().on_error(skip), &table(&store)),
+                )
             }
             _ => return Err(CaseError::at(&source.id, "a source is one of stream, table, …")),
         };
@@ -44,7 +48,7 @@ impl<'b> Build<'b> {
         }
         let store = source.store.clone().unwrap_or_else(|| self.generate(&source.id));
         self.stores.insert(store.clone(), CaseTable::Values(table(&store)));
-        let consumed = Consumed::new().on_error(ErrorPolicy::Skip);
-        CaseNode::Table(self.app.table_with(&topic(name), &table(&store), consumed))
+        let rows = topic(name).consumed_rows().on_error(ErrorPolicy::Skip);
+        CaseNode::Table(self.app.table(rows, &table(&store)))
     }
 }

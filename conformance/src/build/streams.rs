@@ -4,6 +4,8 @@ use std::sync::{Arc, PoisonError};
 
 use serde::Deserialize;
 
+use headwater::streams::Repartition;
+
 use super::sinks::has_key;
 use super::{AnyStream, Build, CaseNode, Flow};
 use crate::case::{CaseError, Op};
@@ -125,7 +127,7 @@ impl<'b> Build<'b> {
 
     fn spread_all(&mut self, id: &str, stream: AnyStream<'b>) -> Flow<'b> {
         let name = self.generate(id);
-        let spread = stream.repartition_with(&name, KeyCodec, ValCodec);
+        let spread = stream.repartition(Repartition::new(&name, KeyCodec, ValCodec));
         Flow { stream: spread.shared(), rekeyed: false }
     }
 

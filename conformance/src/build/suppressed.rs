@@ -5,9 +5,10 @@
 //! uses the former output. To compare the cases, a processor beside the `suppress` remembers the
 //! updates, and adds the previous update to each row that comes out.
 
-use headwater::chain::Shared;
 use headwater::codec::Json;
-use headwater::{Process, Record, Table};
+use headwater::operators::SharedReceiver;
+use headwater::streams::Process;
+use headwater::{Record, Table};
 use serde_json::{Value, json};
 
 use super::{AnyStream, Build, CaseNode, Flow};
@@ -51,7 +52,7 @@ impl<'b> Build<'b> {
         let name = self.generate(&op.id);
         let process = self.generate(&op.id);
         let seen = Updates::with(name.as_str(), KeyCodec, Json);
-        let process: Process<'b, Key, Val, Shared<Key, Val>, Key, Val> =
+        let process: Process<'b, Key, Val, SharedReceiver<Key, Val>, Key, Val> =
             updates.merge(rows).shared().process(&process).table(&seen);
         let pairs = process.each(move |record: Rec, context| {
             let message = record.value.unwrap_or_default();

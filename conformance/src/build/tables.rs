@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater::{Suppress, TableStream};
+use headwater::tables::{Suppress, TableStream};
 
 use super::sinks::has_key;
 use super::sources::table;
@@ -139,10 +139,10 @@ impl<'b> Build<'b> {
         let updates = is_filtered.then(|| self.updates_of(op, node.clone())).transpose()?;
         let node = match node {
             CaseNode::Table(table) => {
-                CaseNode::Table(table.suppress_with(suppress, &name, ValCodec))
+                CaseNode::Table(table.suppress(suppress.codec(ValCodec), &name))
             }
             CaseNode::WindowTable(table) => {
-                CaseNode::WindowTable(table.suppress_with(suppress, &name, ValCodec))
+                CaseNode::WindowTable(table.suppress(suppress.codec(ValCodec), &name))
             }
             other => other,
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater::{Hopping, Session, Sliding, Tumbling};
+use headwater::windows::{Hopping, Session, Sliding, Tumbling};
 use serde::Deserialize;
 
 /// The windows of an aggregation.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use conformance::build::build;
 use conformance::case::InputStep;
 use conformance::key::{Key, KeyCodec, Rec, ValCodec, val};
+use headwater::client::Client;
 use headwater::codec::{Bytes, Nullable};
-use headwater::{App, Client, Config, Record, Topic};
+use headwater::{App, Config, Record, Topic};
 use testkit::{Dice, TopologyTest};
 use tokio::sync::oneshot;
 
@@ -179,7 +180,7 @@ struct Instances<'a> {
 
 struct Running {
     stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<Result<(), headwater::AppError>>,
+    ended: tokio::task::JoinHandle<Result<(), headwater::errors::AppError>>,
 }
 
 impl Instances<'_> {

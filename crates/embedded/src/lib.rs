@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use headwater_embedded::EmbeddedLog;
-//! use headwater::spi::transport::{Transport, NewTopic};
+//! use headwater::spi::transport::{NewTopic, Transport};
 //! use std::time::Duration;
 //! let log = EmbeddedLog::in_memory();
 //! let orders = NewTopic {

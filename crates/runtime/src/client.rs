@@ -220,8 +220,8 @@ impl RecordWriter {
     ///
     /// ```
     /// use headwater::prelude::*;
-    /// use headwater::Headers;
-    /// # fn main() -> Result<(), headwater::ClientError> {
+    /// use headwater::topics::Headers;
+    /// # fn main() -> Result<(), headwater::errors::ClientError> {
     /// # let config = Config { broker: "embedded:".to_owned(), ..Config::default() };
     /// # let client = headwater::client(&config).expect("a log in memory");
     /// client.create_topic("orders", 1)?;

@@ -18,7 +18,7 @@ use crate::transport::TransportError;
 /// use headwater::prelude::*;
 ///
 /// #[tokio::main(flavor = "current_thread")]
-/// async fn main() -> Result<(), headwater::AppError> {
+/// async fn main() -> Result<(), headwater::errors::AppError> {
 /// #   let topology: Topology = unimplemented!();
 ///     App::new(topology, Config::default().with_env()?).run(shutdown_signal()).await
 /// }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{Codec, Nullable};
+use crate::codec::Codec;
 use crate::error::{Cause, Failure, RecordError};
 use crate::policy::ErrorPolicy;
 use crate::record::RawRecord;
@@ -12,9 +12,9 @@ use crate::stored_format::StoredFormat;
 use crate::table::Table;
 use crate::topic::Topic;
 
-/// A topic of which every instance keeps all rows; made by
-/// [`Builder::global_table`](crate::Builder::global_table), used by
-/// [`Stream::join_global`](crate::Stream::join_global). Cheap to clone.
+/// A topic of which every instance has all rows.
+/// [`Builder::global_table`](crate::Builder::global_table) creates it and
+/// [`Stream::join_global`](crate::Stream::join_global) uses it. Cheap to clone.
 pub struct GlobalTable<K, V> {
     pub(crate) table: Table<K, V>,
     pub(crate) index: usize,
@@ -28,8 +28,8 @@ impl<K, V> Clone for GlobalTable<K, V> {
 
 /// The rows of all global tables of an instance, as its tasks read them.
 pub trait Globals: Send + Sync {
-    /// Copies the value of `key` in global table number `table` into `value` (cleared first) and
-    /// tells whether there is one.
+    /// Copies the value of `key` in global table number `table` into `value`, which is cleared
+    /// first. Returns whether there is one.
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError>;
 }
 
@@ -43,12 +43,12 @@ impl Globals for NoGlobals {
     }
 }
 
-/// A topic that every instance reads whole.
+/// A topic that every instance reads completely.
 pub struct GlobalSource {
     pub(crate) topic: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) policy: ErrorPolicy,
-    pub(crate) rows: Box<dyn Rows>,
+    pub(crate) rows: Box<dyn DecodeRow>,
     pub(crate) terms: StoredFormat,
 }
 
@@ -63,13 +63,13 @@ impl GlobalSource {
         &self.name
     }
 
-    /// What happens to records that cannot be rows: [`ErrorPolicy::Fail`] or
+    /// What happens to records that cannot become rows: [`ErrorPolicy::Fail`] or
     /// [`ErrorPolicy::Skip`].
     pub fn policy(&self) -> &ErrorPolicy {
         &self.policy
     }
 
-    /// The row that a record of the topic sets, or deletes if the value is `None`.
+    /// Returns the row that a record of the topic sets, or deletes if the value is `None`.
     pub fn row(&self, partition: i32, record: &RawRecord<'_>) -> Result<Row, RecordError> {
         self.rows.row(record).map_err(|cause| RecordError {
             topic: Arc::clone(&self.topic),
@@ -80,25 +80,24 @@ impl GlobalSource {
     }
 }
 
-/// A row's key and value in bytes.
+/// The key and value of a row, in bytes.
 pub type Row = (Box<[u8]>, Option<Box<[u8]>>);
 
-/// From the bytes of a topic to those of a table.
-pub(crate) trait Rows: Send + Sync {
+/// Converts the bytes of a topic to those of a table.
+pub(crate) trait DecodeRow: Send + Sync {
     fn row(&self, record: &RawRecord<'_>) -> Result<Row, Cause>;
 }
 
 pub(crate) struct TypedRows<K, V> {
-    pub(crate) topic: Topic<K, V>,
+    pub(crate) topic: Topic<K, Option<V>>,
     pub(crate) table: Table<K, V>,
 }
 
-impl<K: 'static, V: 'static> Rows for TypedRows<K, V> {
+impl<K: 'static, V: 'static> DecodeRow for TypedRows<K, V> {
     fn row(&self, record: &RawRecord<'_>) -> Result<Row, Cause> {
         let failed = |source| Cause::Encode { target: Arc::clone(&self.table.name), source };
         let key = self.topic.key.decode(record.key).map_err(Cause::DecodeKey)?;
-        let value = Nullable(Arc::clone(&self.topic.value)).decode(record.value);
-        let value = value.map_err(Cause::DecodeValue)?;
+        let value = self.topic.value.decode(record.value).map_err(Cause::DecodeValue)?;
         let mut key_bytes = Vec::new();
         let mut value_bytes = Vec::new();
         if !self.table.key.encode(&key, &mut key_bytes).map_err(failed)? {
@@ -113,7 +112,7 @@ impl<K: 'static, V: 'static> Rows for TypedRows<K, V> {
 }
 
 impl<K: 'static, V: 'static> GlobalTable<K, V> {
-    /// The row of `key`; the null key has none.
+    /// Returns the row of `key`; the null key has none.
     pub(crate) fn get(&self, key: &K, globals: &dyn Globals) -> Result<Option<V>, Failure> {
         let failed =
             |source| Failure::new(Cause::Encode { target: Arc::clone(&self.table.name), source });

@@ -20,6 +20,7 @@ mod calls;
 pub mod chain;
 mod change;
 pub mod codec;
+mod consumed;
 mod dsl;
 mod due;
 mod effect;
@@ -35,6 +36,7 @@ mod reader;
 mod receive;
 mod record;
 mod record_id;
+mod repartition;
 mod schedule;
 mod state;
 mod store;
@@ -55,10 +57,11 @@ pub use builder::Builder;
 pub use calls::{Async, Call};
 pub use change::Change;
 pub use codec::{Codec, CodecError, JsonValue, Natural, NaturalKey};
+pub use consumed::{Consumed, Start, StreamSource, TableSource};
 pub use dsl::{
-    AgentBuilder, Aggregated, BufferFull, Cogrouped, Grouped, JoinBuffers, Process, SourceChain,
-    Stream, Suppress, TableGrouped, TableStream, Ticks, WindowAggregated, WindowCogrouped,
-    WindowGrouped,
+    AgentBuilder, Aggregated, BufferFull, Cogrouped, ForeignTable, Grouped, JoinBuffers, Process,
+    SentRows, SourceChain, Stream, Suppress, TableGrouped, TableStream, Ticks, WindowAggregated,
+    WindowCogrouped, WindowGrouped,
 };
 pub use effect::{Effect, Effects};
 pub use error::{BoxError, BuildError, Cause, Failure, RecordError, StoredError, TaskError};
@@ -69,11 +72,12 @@ pub use operators::{
     Output, ProcessContext, ProcessError, ProcessRows, ProcessTable, ProcessWindows,
 };
 pub use partitioner::partition_for;
-pub use policy::{Consumed, ErrorPolicy, Retry, Start};
+pub use policy::{ErrorPolicy, Retry};
 pub use record::{
     Headers, OwnedBatch, OwnedRecord, RawRecord, Record, RecordBatch, Timestamp, TopicPartition,
 };
 pub use record_id::RecordId;
+pub use repartition::{IntoRepartition, Repartition};
 pub use state::changelog::{RestoreError, TableSpec};
 pub use store::{Entries, Store, StoreBatch, StoreError, StoreProvider, TableBatch, TableName};
 pub use table::Table;

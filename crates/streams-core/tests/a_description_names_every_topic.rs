@@ -1,8 +1,8 @@
 //! `describe()` names every topic that an application reads, writes and creates.
 #![allow(clippy::unwrap_used)]
 
-use headwater::GlobalTable;
 use headwater::prelude::*;
+use headwater::tables::GlobalTable;
 
 fn topology() -> Topology {
     let app = Builder::new("shop");
@@ -10,8 +10,8 @@ fn topology() -> Topology {
     let rates: GlobalTable<String, i64> =
         app.global_table(&Topic::new("rates"), &Table::new("rate"));
     let orders = Topic::<String, i64>::new("orders");
-    let skips = Consumed::new().on_error(ErrorPolicy::Skip);
-    app.stream_with(&Topic::<String, i64>::new("returns"), skips).to(&Topic::new("seen-returns"));
+    let skips = Topic::<String, i64>::new("returns").consumed().on_error(ErrorPolicy::Skip);
+    app.stream(skips).to(&Topic::new("seen-returns"));
     app.stream(&orders)
         .join_global(&rates, |key, _| key.clone(), |_, cents, rate| cents * rate)
         .group_by("by-amount", |_, cents| cents.to_string())
@@ -32,7 +32,7 @@ const TOPICS: [&str; 8] = [
 ];
 
 #[test]
-fn in_words() {
+fn as_text() {
     let text = topology().describe().to_string();
     for topic in TOPICS {
         assert!(text.contains(topic), "no {topic} in\n{text}");

@@ -1,9 +1,7 @@
-//! A record that cannot be processed stops the task with its place, is skipped with a count, or
-//! goes to the dead-letter topic; and leaves nothing else behind.
+//! A record that cannot be processed stops the task with its topic, partition and offset, is
+//! skipped and counted, or goes to the dead-letter topic. It leaves nothing else.
 
-use headwater_streams_core::{
-    Builder, Consumed, ErrorPolicy, OwnedRecord, Record, Table, Topic, Topology,
-};
+use headwater_streams_core::{Builder, ErrorPolicy, OwnedRecord, Record, Table, Topic, Topology};
 use headwater_testkit::TopologyTest;
 use std::time::Duration;
 
@@ -59,7 +57,7 @@ fn fail_names_topic_partition_offset_and_cause() {
 }
 
 #[test]
-fn skip_takes_back_what_the_record_did_and_counts_it() {
+fn skip_undoes_what_the_record_did_and_counts_it() {
     let mut test = TopologyTest::new(topology(ErrorPolicy::Skip));
     for value in [5, -1, -2, 6] {
         send(&mut test, value).expect("processed");
@@ -111,8 +109,8 @@ fn null_keys_tombstones_and_odd_timestamps_are_errors_with_a_cause() {
 #[test]
 fn a_source_can_limit_how_far_ahead_timestamps_may_be() {
     let app = Builder::new("t");
-    let consumed = Consumed::new().max_ahead(Duration::from_secs(1)).on_error(ErrorPolicy::Skip);
-    app.stream_with(&input(), consumed).to(&output());
+    let consumed = input().consumed().max_ahead(Duration::from_secs(1)).on_error(ErrorPolicy::Skip);
+    app.stream(consumed).to(&output());
     let mut test = TopologyTest::new(app.build().expect("valid"));
     for timestamp in [1_000, 1_001] {
         let record = Record::new("k".to_owned(), timestamp, timestamp);

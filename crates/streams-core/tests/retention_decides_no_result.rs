@@ -1,5 +1,5 @@
-//! Windows that are kept longer than they are open close once, with the same results, whatever
-//! comes late: of all kinds, from one stream and from several.
+//! Windows with a longer retention close once and with the same results, whatever arrives late: for
+//! all kinds of windows, from one stream and from several.
 
 mod mishaps;
 
@@ -8,8 +8,7 @@ use std::time::Duration;
 use headwater_streams_core::codec::Json;
 use headwater_streams_core::window::SessionWindowed;
 use headwater_streams_core::{
-    Builder, Consumed, Hopping, Record, Session, Sliding, Table, Topic, Topology, Tumbling,
-    Windowed, Windows,
+    Builder, Hopping, Record, Session, Sliding, Table, Topic, Topology, Tumbling, Windowed, Windows,
 };
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
@@ -35,7 +34,7 @@ struct Setting {
     cogroups: bool,
 }
 
-/// A record's time, and the number that it is known by.
+/// A record's time, and its identifying number.
 type Value = (i64, i64);
 
 fn input(name: &'static str) -> Topic<String, Value> {
@@ -53,8 +52,9 @@ fn millis(ms: i64) -> Duration {
 fn with_windows(setting: Setting, windows: impl Windows + Clone) -> Topology {
     let app = Builder::new("model");
     let stream = |name| {
-        let by_value = Consumed::new().timestamps(|record: &Record<String, Value>| record.value.0);
-        app.stream_with(&input(name), by_value).map_values(|value| value.1).group_by_key()
+        let by_value =
+            input(name).consumed().timestamps(|record: &Record<String, Value>| record.value.0);
+        app.stream(by_value).map_values(|value| value.1).group_by_key()
     };
     let push = |all: &mut Vec<i64>, _: &String, number| all.push(number);
     let merge = |_: &String, mut first: Vec<i64>, second: Vec<i64>| {
@@ -106,13 +106,13 @@ fn settings() -> impl Strategy<Value = Setting> {
     })
 }
 
-/// Which stream, its key, how far stream time goes on, how far behind it the record is.
+/// The stream, the key, the advance of stream time, and the record's lateness.
 fn steps() -> impl Strategy<Value = Vec<(bool, usize, i64, i64)>> {
     let behind = prop_oneof![3 => 0..14_i64, 1 => 0..30_i64];
     prop::collection::vec((any::<bool>(), 1..3_usize, 0..5_i64, behind), 1..60)
 }
 
-/// Windows that are sent at one step, by one record, have an order only within their key.
+/// Windows that one record sends at one step are ordered only within their key.
 fn sorted(
     mut records: Vec<Record<Windowed<String>, Vec<i64>>>,
 ) -> Vec<(Windowed<String>, Vec<i64>)> {

@@ -1,5 +1,5 @@
-//! Sessions are what a list of all records says: those in time merge, what is closed is sent once
-//! and takes nothing more, however long it is kept.
+//! Sessions equal those computed from a list of all records: overlapping ones merge, and a closed
+//! one is sent once and accepts no more records, however long it is retained.
 
 mod mishaps;
 
@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use headwater_streams_core::codec::Json;
 use headwater_streams_core::window::SessionWindowed;
-use headwater_streams_core::{
-    Builder, Consumed, Record, Session, Table, Topic, Topology, Windowed,
-};
+use headwater_streams_core::{Builder, Record, Session, Table, Topic, Topology, Windowed};
 use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
@@ -21,7 +19,7 @@ struct Setting {
     retention: i64,
 }
 
-/// A record's time, and the numbers of the records that it is in front of the sessions.
+/// A record's time, and the numbers of the records that it becomes before the sessions.
 type Several = (i64, Vec<i64>);
 
 fn input() -> Topic<String, Several> {
@@ -39,8 +37,8 @@ impl Setting {
         let sessions = sessions.retention(millis(self.retention));
         let app = Builder::new("model");
         let by_value =
-            Consumed::new().timestamps(|record: &Record<String, Several>| record.value.0);
-        let stream = app.stream_with(&input(), by_value);
+            input().consumed().timestamps(|record: &Record<String, Several>| record.value.0);
+        let stream = app.stream(by_value);
         let windows = stream.flat_map_values(|value: Several| value.1).group_by_key();
         let push = |all: &mut Vec<i64>, _: &String, number| all.push(number);
         let merge = |_: &String, mut first: Vec<i64>, second: Vec<i64>| {
@@ -113,7 +111,7 @@ fn settings() -> impl Strategy<Value = Setting> {
     })
 }
 
-/// The key, how far stream time goes on, how far behind it the record is, how many it is.
+/// The key, the advance of stream time, the record's lateness, and how many records it becomes.
 fn steps() -> impl Strategy<Value = Vec<(usize, i64, i64, usize)>> {
     let count = prop_oneof![6 => Just(1_usize), 1 => 2..4_usize];
     prop::collection::vec((1..4_usize, 0..6_i64, 0..25_i64, count), 1..40)

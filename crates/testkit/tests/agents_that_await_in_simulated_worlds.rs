@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
+use headwater::agents::{Async, Call};
+use headwater::errors::Backoff;
 use headwater::prelude::*;
-use headwater::{Async, Backoff, Call};
 use headwater_testkit::{CallError, Calls, Outcome, Simulation, simulate};
 use tokio::time::{sleep, timeout};
 

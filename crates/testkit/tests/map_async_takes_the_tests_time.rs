@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use headwater::agents::{Async, Call};
+use headwater::errors::Backoff;
 use headwater::prelude::*;
-use headwater::{Async, Backoff, Call};
 use headwater_testkit::{CallError, Calls, Dice, TopologyTest};
 
 const fn millis(millis: u64) -> Duration {

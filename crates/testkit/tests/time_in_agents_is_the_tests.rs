@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use headwater::Backoff;
-use headwater::agent::{AgentResult, Context, Records};
+use headwater::agents::{AgentResult, Context, Records};
+use headwater::errors::Backoff;
 use headwater::prelude::*;
 use headwater_testkit::{Calls, Dice, TestError, TopologyTest};
 use tokio::sync::mpsc;
@@ -409,7 +409,7 @@ fn a_record_is_tried_again_at_its_moment_in_a_long_step() {
     let app = Builder::new("virtual");
     let policy = ErrorPolicy::retry(3, Backoff::fixed(millis(1_500))).then(ErrorPolicy::Skip);
     let service = calls.clone();
-    app.agent("ask", &orders()).consumed(Consumed::new().on_error(policy)).run(
+    app.agent("ask", orders().consumed().on_error(policy)).run(
         move |mut orders: Records<String, u64>, _| {
             let service = service.clone();
             async move {

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 const RECORDS_MAX: usize = 1_000;
 const WAIT_MS: i32 = 20;
 
-pub(crate) struct Record<'a> {
+pub(crate) struct FloorRecord<'a> {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) key: &'a [u8],
@@ -34,9 +34,10 @@ impl<'a> Batches<'a> {
     /// rebalances.
     pub(crate) fn read(
         &mut self,
-        mut see: impl FnMut(&Record<'_>) -> crate::Result<()>,
+        mut see: impl FnMut(&FloorRecord<'_>) -> crate::Result<()>,
     ) -> crate::Result<()> {
-        let (messages, len) = (self.messages.as_mut_ptr(), self.messages.len());
+        let messages = self.messages.as_mut_ptr();
+        let len = self.messages.len();
         // SAFETY: `messages` has room for `len` pointers, and the queue is ours until the drop.
         let got = unsafe { rd::rd_kafka_consume_batch_queue(self.queue, WAIT_MS, messages, len) };
         let mut result = Ok(());
@@ -56,11 +57,11 @@ impl<'a> Batches<'a> {
     }
 }
 
-fn record(message: &rd::rd_kafka_message_t) -> Record<'_> {
+fn record(message: &rd::rd_kafka_message_t) -> FloorRecord<'_> {
     // SAFETY: librdkafka keeps key and value as long as the message, which is borrowed.
     let (key, value) =
         unsafe { (bytes(message.key, message.key_len), bytes(message.payload, message.len)) };
-    Record { partition: message.partition, offset: message.offset, key, value }
+    FloorRecord { partition: message.partition, offset: message.offset, key, value }
 }
 
 /// A null key or value is empty.

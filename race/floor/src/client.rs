@@ -45,13 +45,13 @@ pub(crate) fn consumer(settings: &Settings, thread: usize) -> Result<BaseConsume
     Ok(consumer)
 }
 
-pub(crate) struct Output {
+pub(crate) struct FloorOutput {
     producer: BaseProducer,
     topic: String,
     transactional: bool,
 }
 
-impl Output {
+impl FloorOutput {
     pub(crate) fn new(settings: &Settings, thread: usize) -> Result<Self> {
         let mut config = ClientConfig::new();
         config
@@ -72,7 +72,8 @@ impl Output {
             producer.init_transactions(REQUEST_WITHIN)?;
             producer.begin_transaction()?;
         }
-        let (topic, transactional) = (settings.output.clone(), settings.exactly_once);
+        let topic = settings.output.clone();
+        let transactional = settings.exactly_once;
         Ok(Self { producer, topic, transactional })
     }
 

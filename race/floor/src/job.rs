@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::Output;
+use crate::client::FloorOutput;
 use crate::{Result, Settings};
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ impl Job {
         }
     }
 
-    pub(crate) fn see(&mut self, key: &[u8], value: &[u8], output: &Output) -> Result<()> {
+    pub(crate) fn see(&mut self, key: &[u8], value: &[u8], output: &FloorOutput) -> Result<()> {
         match self {
             Self::Shipments { id, value: out } => {
                 let order: Order<'_> = serde_json::from_slice(value)?;

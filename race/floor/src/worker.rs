@@ -7,14 +7,14 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::batch::Batches;
-use crate::client::{self, Output};
+use crate::client::{self, FloorOutput};
 use crate::job::Job;
 use crate::{Result, Settings, stopping};
 
 pub(crate) fn run(settings: &Settings, thread: usize) -> Result<()> {
     let consumer = client::consumer(settings, thread)?;
-    let mut worker = Worker {
-        output: Output::new(settings, thread)?,
+    let mut worker = FloorWorker {
+        output: FloorOutput::new(settings, thread)?,
         job: Job::new(settings)?,
         joined: false,
         next: Vec::new(),
@@ -40,19 +40,20 @@ pub(crate) fn run(settings: &Settings, thread: usize) -> Result<()> {
     Ok(())
 }
 
-struct Worker {
-    output: Output,
+struct FloorWorker {
+    output: FloorOutput,
     job: Job,
     joined: bool,
     /// The next offset of each partition that has moved since the last commit.
     next: Vec<(i32, i64)>,
 }
 
-impl Worker {
+impl FloorWorker {
     fn read_one(&mut self, consumer: &BaseConsumer) -> Result<()> {
         let Some(message) = consumer.poll(Duration::from_millis(20)) else { return Ok(()) };
         let message = message?;
-        let (key, value) = (message.key().unwrap_or(b""), message.payload().unwrap_or(b""));
+        let key = message.key().unwrap_or(b"");
+        let value = message.payload().unwrap_or(b"");
         self.see(message.partition(), message.offset(), key, value)
     }
 

@@ -14,13 +14,13 @@ use rdkafka::message::Message;
 pub(crate) use shipments::order_number;
 
 use crate::Result;
-use crate::cluster::Cluster;
+use crate::cluster::RaceCluster;
 use crate::data::DataSet;
 use crate::job::Work;
 use counts::Counts;
 use joined::Joined;
 use shipments::Shipments;
-use windows::Windows;
+use windows::WindowTotals;
 
 const SILENT_FOR: Duration = Duration::from_secs(20);
 
@@ -39,14 +39,14 @@ pub(crate) struct Verdict {
 }
 
 pub(crate) fn check(
-    cluster: &Cluster,
+    cluster: &RaceCluster,
     work: Work,
     output: &str,
     data: &DataSet,
 ) -> Result<Verdict> {
     let mut check: Box<dyn Check> = match work {
         Work::Shipments => Box::new(Shipments::new(data)),
-        Work::Windows => Box::new(Windows::new(data)),
+        Work::WindowTotals => Box::new(WindowTotals::new(data)),
         Work::Counts | Work::RekeyedCounts => Box::new(Counts::new(data)),
         Work::Joins => Box::new(Joined::new(data)),
     };
@@ -55,10 +55,11 @@ pub(crate) fn check(
 }
 
 /// Shows `check` all that is committed.
-fn read_all(cluster: &Cluster, topic: &str, check: &mut dyn Check) -> Result<u64> {
+fn read_all(cluster: &RaceCluster, topic: &str, check: &mut dyn Check) -> Result<u64> {
     let settings = [("isolation.level", "read_committed"), ("enable.partition.eof", "true")];
     let reader = cluster.reader(topic, |_| Offset::Beginning, &settings)?;
-    let (mut ended, mut records) = (0, 0);
+    let mut ended = 0;
+    let mut records = 0;
     while ended < cluster.partitions {
         match reader.poll(SILENT_FOR) {
             Some(Ok(record)) => {

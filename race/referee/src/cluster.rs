@@ -18,13 +18,13 @@ use crate::data::{DataSet, Order, partition};
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
 const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 
-pub(crate) struct Cluster {
+pub(crate) struct RaceCluster {
     pub(crate) bootstrap: String,
     /// Of every topic.
     pub(crate) partitions: u32,
 }
 
-impl Cluster {
+impl RaceCluster {
     fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
@@ -69,7 +69,8 @@ impl Cluster {
         for (name, value) in settings {
             config.set(*name, *value);
         }
-        let (producer, partitions) = (config.create()?, self.partitions);
+        let producer = config.create()?;
+        let partitions = self.partitions;
         Ok(Feeder { producer, partitions, value: String::new() })
     }
 
@@ -168,19 +169,19 @@ pub(crate) fn end_of(client: &BaseConsumer, topic: &str, partition: i32) -> Resu
 
 /// Whether the group has members, and whether they have their partitions.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Group {
+pub(crate) enum ConsumerGroup {
     Empty,
     Joining,
     Stable,
 }
 
-pub(crate) fn group(client: &BaseConsumer, name: &str) -> Result<Group> {
+pub(crate) fn group(client: &BaseConsumer, name: &str) -> Result<ConsumerGroup> {
     let list = client.fetch_group_list(Some(name), REQUEST_WITHIN)?;
     let state = list.groups().iter().find(|group| group.name() == name);
     Ok(match state.map(|group| group.state()) {
-        Some("Stable") => Group::Stable,
-        Some("PreparingRebalance" | "CompletingRebalance") => Group::Joining,
-        _ => Group::Empty,
+        Some("Stable") => ConsumerGroup::Stable,
+        Some("PreparingRebalance" | "CompletingRebalance") => ConsumerGroup::Joining,
+        _ => ConsumerGroup::Empty,
     })
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Order {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum OrderKey {
     Customer,
     Order,
     Category,
@@ -66,7 +66,7 @@ pub(crate) struct DataSet {
     pub(crate) records: u64,
     pub(crate) customers: u32,
     pub(crate) spread: Spread,
-    pub(crate) key: Key,
+    pub(crate) key: OrderKey,
     /// Of its topic, and of all others of the run.
     pub(crate) partitions: u32,
 }
@@ -150,11 +150,11 @@ impl Iterator for Orders {
 }
 
 impl Order {
-    pub(crate) fn key(&self, key: Key) -> String {
+    pub(crate) fn key(&self, key: OrderKey) -> String {
         match key {
-            Key::Customer => format!("cust-{}", self.customer),
-            Key::Order => format!("order-{}", self.number),
-            Key::Category => CATEGORIES[usize::from(self.category)].to_owned(),
+            OrderKey::Customer => format!("cust-{}", self.customer),
+            OrderKey::Order => format!("order-{}", self.number),
+            OrderKey::Category => CATEGORIES[usize::from(self.category)].to_owned(),
         }
     }
 
@@ -176,7 +176,8 @@ impl Order {
     /// As RFC 3339 has it; all of the data is on one day.
     pub(crate) fn timestamp(&self) -> String {
         let second = self.at_s - DAY_S;
-        let (hour, minute) = (second / 3_600, second / 60 % 60);
+        let hour = second / 3_600;
+        let minute = second / 60 % 60;
         format!("2024-01-15T{hour:02}:{minute:02}:{:02}Z", second % 60)
     }
 

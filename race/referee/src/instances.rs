@@ -3,14 +3,14 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::Result;
-use crate::process::{App, cpu_seconds, peak_memory_mib};
+use crate::process::{PeerProgram, cpu_seconds, peak_memory_mib};
 
 /// Starts the instance with this number.
-type Start<'a> = dyn Fn(usize) -> Result<App> + 'a;
+type Start<'a> = dyn Fn(usize) -> Result<PeerProgram> + 'a;
 
 pub(crate) struct Instances<'a> {
     start: &'a Start<'a>,
-    running: Vec<App>,
+    running: Vec<PeerProgram>,
     /// Processor time of those that were killed.
     killed_cpu_s: f64,
     /// The most memory of each, before the last kill.
@@ -19,7 +19,7 @@ pub(crate) struct Instances<'a> {
 
 impl<'a> Instances<'a> {
     pub(crate) fn start(number: usize, start: &'a Start<'a>) -> Result<Self> {
-        let running = (0..number).map(start).collect::<Result<Vec<App>>>()?;
+        let running = (0..number).map(start).collect::<Result<Vec<PeerProgram>>>()?;
         Ok(Self { start, running, killed_cpu_s: 0.0, killed_memory_mib: vec![0.0; number] })
     }
 
@@ -58,13 +58,13 @@ impl<'a> Instances<'a> {
 
     /// `kill -9` for all.
     pub(crate) fn kill(mut self) -> Result<()> {
-        self.running.iter_mut().try_for_each(App::kill)
+        self.running.iter_mut().try_for_each(PeerProgram::kill)
     }
 
     /// All at once: none takes over from another.
     pub(crate) fn stop(self) -> Result<()> {
-        self.running.iter().try_for_each(App::ask_to_stop)?;
-        self.running.into_iter().try_for_each(App::stopped)
+        self.running.iter().try_for_each(PeerProgram::ask_to_stop)?;
+        self.running.into_iter().try_for_each(PeerProgram::stopped)
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
         let start = |_| {
             started.set(started.get() + 1);
             let busy = "i=0; while [ $i -lt 30000 ]; do i=$((i + 1)); done; echo; sleep 60";
-            App::start(Command::new("sh").args(["-c", busy]), &log)
+            PeerProgram::start(Command::new("sh").args(["-c", busy]), &log)
         };
         let mut instances = Instances::start(2, &start).expect("starts");
         while instances.cpu_seconds() < 0.02 {

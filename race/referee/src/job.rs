@@ -1,13 +1,13 @@
 //! The jobs of the race.
 
-use crate::data::{DataSet, Key, Spread};
+use crate::data::{DataSet, OrderKey, Spread};
 
 /// What a program is told to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     Shipments,
     Counts,
-    Windows,
+    WindowTotals,
     RekeyedCounts,
     Joins,
 }
@@ -18,7 +18,7 @@ impl Work {
         match self {
             Self::Shipments => "J1",
             Self::Counts => "J2",
-            Self::Windows => "J3",
+            Self::WindowTotals => "J3",
             Self::RekeyedCounts => "J4",
             Self::Joins => "J7",
         }
@@ -27,7 +27,7 @@ impl Work {
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum JobKind {
     /// How fast it works through what is there.
     Throughput,
     /// The same, in two rounds: the second is written while it is stopped.
@@ -46,22 +46,22 @@ pub(crate) enum Kind {
 
 pub(crate) struct Job {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: JobKind,
     pub(crate) work: Work,
 }
 
 pub(crate) const JOBS: [Job; 11] = [
-    Job { name: "J1", kind: Kind::Throughput, work: Work::Shipments },
-    Job { name: "J2", kind: Kind::Throughput, work: Work::Counts },
-    Job { name: "J3", kind: Kind::Throughput, work: Work::Windows },
-    Job { name: "J4", kind: Kind::Throughput, work: Work::RekeyedCounts },
-    Job { name: "J7", kind: Kind::Rounds, work: Work::Joins },
-    Job { name: "J5", kind: Kind::Restore, work: Work::Counts },
-    Job { name: "KILL", kind: Kind::Kill, work: Work::Counts },
-    Job { name: "L1", kind: Kind::Latency, work: Work::Shipments },
-    Job { name: "L2", kind: Kind::Latency, work: Work::Counts },
-    Job { name: "START", kind: Kind::Start, work: Work::Shipments },
-    Job { name: "IDLE", kind: Kind::Idle, work: Work::Counts },
+    Job { name: "J1", kind: JobKind::Throughput, work: Work::Shipments },
+    Job { name: "J2", kind: JobKind::Throughput, work: Work::Counts },
+    Job { name: "J3", kind: JobKind::Throughput, work: Work::WindowTotals },
+    Job { name: "J4", kind: JobKind::Throughput, work: Work::RekeyedCounts },
+    Job { name: "J7", kind: JobKind::Rounds, work: Work::Joins },
+    Job { name: "J5", kind: JobKind::Restore, work: Work::Counts },
+    Job { name: "KILL", kind: JobKind::Kill, work: Work::Counts },
+    Job { name: "L1", kind: JobKind::Latency, work: Work::Shipments },
+    Job { name: "L2", kind: JobKind::Latency, work: Work::Counts },
+    Job { name: "START", kind: JobKind::Start, work: Work::Shipments },
+    Job { name: "IDLE", kind: JobKind::Idle, work: Work::Counts },
 ];
 
 impl Job {
@@ -71,19 +71,19 @@ impl Job {
 
     /// Whether it can be done by several instances, some of which are killed.
     pub(crate) fn has_instances(&self) -> bool {
-        [Kind::Throughput, Kind::Rounds].contains(&self.kind)
+        [JobKind::Throughput, JobKind::Rounds].contains(&self.kind)
     }
 
     /// The data that the job is given in advance.
     pub(crate) fn data(&self, records: u64, partitions: u32) -> DataSet {
         let key = match self.work {
-            Work::Shipments | Work::Counts | Work::Joins => Key::Customer,
-            Work::Windows => Key::Category,
-            Work::RekeyedCounts => Key::Order,
+            Work::Shipments | Work::Counts | Work::Joins => OrderKey::Customer,
+            Work::WindowTotals => OrderKey::Category,
+            Work::RekeyedCounts => OrderKey::Order,
         };
         match self.kind {
             // A table with many keys.
-            Kind::Restore | Kind::Kill => {
+            JobKind::Restore | JobKind::Kill => {
                 DataSet { records, customers: 1_200_000, spread: Spread::Uniform, key, partitions }
             }
             _ => DataSet { records, customers: 100_000, spread: Spread::Zipf, key, partitions },

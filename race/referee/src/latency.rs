@@ -10,8 +10,8 @@ use rdkafka::message::{BorrowedMessage, Message};
 
 use crate::Result;
 use crate::check::{number_after, order_number};
-use crate::cluster::{Cluster, Feeder};
-use crate::data::{BEGIN_S, Key, Order};
+use crate::cluster::{Feeder, RaceCluster};
+use crate::data::{BEGIN_S, Order, OrderKey};
 use crate::job::Work;
 use crate::run::Figures;
 
@@ -30,12 +30,17 @@ fn order(number: u32, customer: u32) -> Order {
     Order { number, customer, category: 0, cents: 500, at_s: BEGIN_S }
 }
 
-pub(crate) fn measure(cluster: &Cluster, work: Work, input: &str, output: &str) -> Result<Figures> {
+pub(crate) fn measure(
+    cluster: &RaceCluster,
+    work: Work,
+    input: &str,
+    output: &str,
+) -> Result<Figures> {
     let settings = [("isolation.level", "read_committed"), ("fetch.wait.max.ms", "100")];
     let reader = cluster.reader(output, |_| Offset::Beginning, &settings)?;
     let mut feeder = cluster.feeder(&[("linger.ms", "0")])?;
     let first = order(0, FIRST_CUSTOMER);
-    feeder.send(input, &first, &first.key(Key::Customer), None)?;
+    feeder.send(input, &first, &first.key(OrderKey::Customer), None)?;
     feeder.flush()?;
     reader.poll(THERE_WITHIN).ok_or_else(|| format!("no answer in {THERE_WITHIN:?}"))??;
 
@@ -62,7 +67,7 @@ fn send_all(mut feeder: Feeder, input: String, began: Instant) -> JoinHandle<Res
             }
             latest = latest.max(began.elapsed().saturating_sub(due));
             let order = order(number, number % CUSTOMERS);
-            feeder.send(&input, &order, &order.key(Key::Customer), None)?;
+            feeder.send(&input, &order, &order.key(OrderKey::Customer), None)?;
             feeder.serve_reports();
         }
         feeder.flush()?;
@@ -120,7 +125,8 @@ impl Answers {
 
     fn figures(mut self, late: Duration) -> Result<Figures> {
         if self.number < TOTAL || self.unasked > 0 {
-            let (number, unasked) = (self.number, self.unasked);
+            let number = self.number;
+            let unasked = self.unasked;
             return Err(format!("{number} of {TOTAL} answered, {unasked} unasked answers").into());
         }
         self.latencies_ms.sort_by(f64::total_cmp);

@@ -25,10 +25,10 @@ use std::process::ExitCode;
 
 use regex::Regex;
 
-use cluster::Cluster;
+use cluster::RaceCluster;
 use job::{JOBS, Job};
-use peers::Row;
-use run::{Race, Run};
+use peers::PeerRow;
+use run::{JobRun, Race};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -61,9 +61,9 @@ fn main() -> ExitCode {
     }
 }
 
-struct Plan {
+struct RacePlan {
     race: Race,
-    rows: Vec<Row>,
+    rows: Vec<PeerRow>,
     jobs: Vec<&'static Job>,
     runs: usize,
 }
@@ -86,10 +86,10 @@ fn race() -> Result<bool> {
     Ok(runs.iter().all(|run| run.complaint.is_none()))
 }
 
-impl Plan {
+impl RacePlan {
     /// In rounds of all rows, so that a machine that slows down slows all alike.
-    fn run_job(&self, job: &'static Job, raw: &mut File, runs: &mut Vec<Run>) -> Result<()> {
-        let runs_it = |row: &&Row| row.jobs.iter().any(|name| name == job.name);
+    fn run_job(&self, job: &'static Job, raw: &mut File, runs: &mut Vec<JobRun>) -> Result<()> {
+        let runs_it = |row: &&PeerRow| row.jobs.iter().any(|name| name == job.name);
         for round in 1..=self.runs {
             for row in self.rows.iter().filter(runs_it) {
                 let run = self.race.run(row, job);
@@ -102,7 +102,7 @@ impl Plan {
     }
 }
 
-fn outcome(run: &Run) -> String {
+fn outcome(run: &JobRun) -> String {
     if let Some(complaint) = &run.complaint {
         return format!("NOT VALID: {complaint}");
     }
@@ -110,7 +110,7 @@ fn outcome(run: &Run) -> String {
     figures.collect::<Vec<_>>().join(", ")
 }
 
-fn plan(arguments: &HashMap<String, String>) -> Result<Plan> {
+fn plan(arguments: &HashMap<String, String>) -> Result<RacePlan> {
     let of = |name: &str| arguments[name].clone();
     let guarantee = of("guarantee");
     if !["eos", "alo"].contains(&guarantee.as_str()) {
@@ -119,7 +119,7 @@ fn plan(arguments: &HashMap<String, String>) -> Result<Plan> {
     let mut rows = peers::read(&PathBuf::from(of("rows")))?;
     let wanted = Regex::new(&of("peers"))?;
     rows.retain(|row| wanted.is_match(&row.name));
-    let cluster = Cluster {
+    let cluster = RaceCluster {
         bootstrap: of("bootstrap"),
         partitions: number::<NonZero<u32>>("partitions", &of("partitions"))?.get(),
     };
@@ -136,7 +136,7 @@ fn plan(arguments: &HashMap<String, String>) -> Result<Plan> {
     };
     let jobs = jobs(&of("jobs"))?;
     refuse_what_is_not_done(&race, &jobs)?;
-    Ok(Plan { race, rows, jobs, runs: number("runs", &of("runs"))? })
+    Ok(RacePlan { race, rows, jobs, runs: number("runs", &of("runs"))? })
 }
 
 /// What was asked for and would be passed over, or could not be right.

@@ -11,12 +11,12 @@ use crate::job::{JOBS, Job};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    row: Vec<Row>,
+    row: Vec<PeerRow>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Row {
+pub(crate) struct PeerRow {
     pub(crate) name: String,
     /// `{target}` is where Cargo puts programs, `{classpath}` has Kafka Streams and our use of it.
     pub(crate) program: Vec<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Row {
     pub(crate) env: BTreeMap<String, String>,
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<Row>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<PeerRow>> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path:?}: {error}"))?;
     let file: File = toml::from_str(&text).map_err(|error| format!("{path:?}: {error}"))?;
     for row in &file.row {

@@ -9,16 +9,16 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::Message;
 
 use crate::Result;
-use crate::cluster::{Cluster, end_of};
-use crate::data::{BEGIN_S, DataSet, Key, Order, SPAN_S, partition};
-use crate::process::App;
+use crate::cluster::{RaceCluster, end_of};
+use crate::data::{BEGIN_S, DataSet, Order, OrderKey, SPAN_S, partition};
+use crate::process::PeerProgram;
 use crate::run::Figures;
 
 const ANSWERED_WITHIN: Duration = Duration::from_secs(300);
 
 pub(crate) struct Probe {
     reader: BaseConsumer,
-    /// Key, and the count that must come.
+    /// OrderKey, and the count that must come.
     expected: HashMap<String, u64>,
     keys: usize,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Probe {
 impl Probe {
     /// Sends the records. The program must not be running.
     pub(crate) fn send(
-        cluster: &Cluster,
+        cluster: &RaceCluster,
         input: &str,
         output: &str,
         data: &DataSet,
@@ -47,7 +47,7 @@ impl Probe {
             let (order, count) = customers(&counts)
                 .find(|(order, _)| in_partition(order, data.partitions) == wanted)
                 .ok_or("a partition has no customer")?;
-            let key = order.key(Key::Customer);
+            let key = order.key(OrderKey::Customer);
             feeder.send(input, &order, &key, Some(order.at_ms()))?;
             expected.insert(key, count + 1);
         }
@@ -56,7 +56,7 @@ impl Probe {
     }
 
     /// Waits for the answers of a program that was started at `began`.
-    pub(crate) fn answers(mut self, app: &mut App, began: Instant) -> Result<Figures> {
+    pub(crate) fn answers(mut self, app: &mut PeerProgram, began: Instant) -> Result<Figures> {
         let mut figures = Figures::from([("keys", self.keys as f64)]);
         while !self.expected.is_empty() {
             if began.elapsed() > ANSWERED_WITHIN {
@@ -82,7 +82,7 @@ impl Probe {
 }
 
 fn in_partition(order: &Order, partitions: u32) -> i32 {
-    partition(order.key(Key::Customer).as_bytes(), partitions)
+    partition(order.key(OrderKey::Customer).as_bytes(), partitions)
 }
 
 /// One more order for each customer that has some, and how many those are.

@@ -13,11 +13,11 @@ const TICKS: f64 = 100.0;
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// A running program. Dropped, it is killed.
-pub(crate) struct App {
+pub(crate) struct PeerProgram {
     child: Child,
 }
 
-impl App {
+impl PeerProgram {
     /// Its output is added to the file `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let log: File = OpenOptions::new().create(true).append(true).open(log)?;
@@ -62,7 +62,7 @@ impl App {
     }
 }
 
-impl Drop for App {
+impl Drop for PeerProgram {
     fn drop(&mut self) {
         // Both fail only for a process that has ended and been waited for.
         let _ = self.child.kill();
@@ -122,7 +122,8 @@ mod tests {
         let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
         let script = format!("sh -c '{busy}'; sleep 60");
         let log = std::env::temp_dir().join(format!("referee-{}.log", std::process::id()));
-        let mut app = App::start(Command::new("sh").args(["-c", &script]), &log).expect("starts");
+        let mut app =
+            PeerProgram::start(Command::new("sh").args(["-c", &script]), &log).expect("starts");
         let began = Instant::now();
         while cpu_seconds(app.pid()) < 0.1 && began.elapsed() < Duration::from_secs(30) {
             std::thread::sleep(Duration::from_millis(50));

@@ -12,14 +12,14 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::check::{Verdict, check};
-use crate::cluster::Cluster;
-use crate::data::{DataSet, Key};
+use crate::cluster::RaceCluster;
+use crate::data::{DataSet, OrderKey};
 use crate::instances::Instances;
-use crate::job::{Job, Kind};
+use crate::job::{Job, JobKind};
 use crate::latency;
-use crate::peers::Row;
+use crate::peers::PeerRow;
 use crate::probe::Probe;
-use crate::process::{App, cpu_seconds};
+use crate::process::{PeerProgram, cpu_seconds};
 use crate::start::{self, Started, Starts};
 use crate::watch::{Measured, Watched};
 
@@ -27,7 +27,7 @@ pub(crate) type Figures = BTreeMap<&'static str, f64>;
 
 /// A line of the raw results.
 #[derive(Serialize)]
-pub(crate) struct Run {
+pub(crate) struct JobRun {
     pub(crate) job: &'static str,
     pub(crate) guarantee: String,
     pub(crate) peer: String,
@@ -39,7 +39,7 @@ pub(crate) struct Run {
 }
 
 pub(crate) struct Race {
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: RaceCluster,
     pub(crate) broker_pid: u32,
     pub(crate) folder: PathBuf,
     /// Of Cargo's programs.
@@ -55,24 +55,25 @@ pub(crate) struct Race {
 
 impl Race {
     /// A program that fails is a row with a complaint, not the end of the race.
-    pub(crate) fn run(&self, row: &Row, job: &'static Job) -> Run {
+    pub(crate) fn run(&self, row: &PeerRow, job: &'static Job) -> JobRun {
         let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let (guarantee, peer) = (self.guarantee.clone(), row.name.clone());
+        let guarantee = self.guarantee.clone();
+        let peer = row.name.clone();
         let mut figures = Figures::new();
-        let entry = Entry::new(self, row, job, at_ms);
+        let entry = RaceEntry::new(self, row, job, at_ms);
         let complaint = match entry.measure(&mut figures).and_then(|()| entry.clear()) {
             Ok(()) => None,
             Err(error) => Some(format!("{error} (log: {})", entry.log.display())),
         };
-        Run { job: job.name, guarantee, peer, records: self.records, at_ms, complaint, figures }
+        JobRun { job: job.name, guarantee, peer, records: self.records, at_ms, complaint, figures }
     }
 
     /// The topic of a set of data that several runs share, filled by the first.
     fn data_topic(&self, data: &DataSet) -> Result<String> {
         let name = match data.key {
-            Key::Customer => "orders",
-            Key::Order => "orders-by-id",
-            Key::Category => "sales",
+            OrderKey::Customer => "orders",
+            OrderKey::Order => "orders-by-id",
+            OrderKey::Category => "sales",
         };
         let topic = format!("{name}-{}-{}", data.records, data.partitions);
         self.cluster.fill(&topic, data)?;
@@ -81,9 +82,9 @@ impl Race {
 }
 
 /// A run's names and folders.
-struct Entry<'a> {
+struct RaceEntry<'a> {
     race: &'a Race,
-    row: &'a Row,
+    row: &'a PeerRow,
     job: &'a Job,
     /// The group, and the beginning of the names of all topics that the run makes.
     app_id: String,
@@ -92,8 +93,8 @@ struct Entry<'a> {
     log: PathBuf,
 }
 
-impl<'a> Entry<'a> {
-    fn new(race: &'a Race, row: &'a Row, job: &'a Job, at_ms: u128) -> Self {
+impl<'a> RaceEntry<'a> {
+    fn new(race: &'a Race, row: &'a PeerRow, job: &'a Job, at_ms: u128) -> Self {
         let mut name: String = row.name.to_lowercase();
         name.retain(|letter| letter.is_ascii_alphanumeric());
         let app_id = format!("{name}-{}-{at_ms}", job.name.to_lowercase());
@@ -113,12 +114,12 @@ impl<'a> Entry<'a> {
         fs::create_dir_all(self.log.parent().unwrap_or(Path::new(".")))?;
         self.race.cluster.create(&self.output)?;
         figures.append(&mut match self.job.kind {
-            Kind::Throughput => self.throughput()?,
-            Kind::Rounds => self.rounds()?,
-            Kind::Latency => self.latency()?,
-            Kind::Restore | Kind::Kill => self.come_back()?,
-            Kind::Start => self.starts()?,
-            Kind::Idle => self.idle()?,
+            JobKind::Throughput => self.throughput()?,
+            JobKind::Rounds => self.rounds()?,
+            JobKind::Latency => self.latency()?,
+            JobKind::Restore | JobKind::Kill => self.come_back()?,
+            JobKind::Start => self.starts()?,
+            JobKind::Idle => self.idle()?,
         });
         Ok(())
     }
@@ -129,7 +130,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Each instance has its own state directory.
-    fn start(&self, input: &str, instance: usize) -> Result<App> {
+    fn start(&self, input: &str, instance: usize) -> Result<PeerProgram> {
         let race = self.race;
         let state = self.state.join(instance.to_string());
         fs::create_dir_all(&state)?;
@@ -150,7 +151,7 @@ impl<'a> Entry<'a> {
             .env("OUTPUT", &self.output)
             .env("PARTITIONS", race.cluster.partitions.to_string())
             .envs(&self.row.env);
-        App::start(&mut command, &self.log)
+        PeerProgram::start(&mut command, &self.log)
     }
 
     fn data(&self) -> DataSet {
@@ -217,13 +218,14 @@ impl<'a> Entry<'a> {
 
     /// Counts, ends, and counts on: without its state, or after `kill -9`.
     fn come_back(&self) -> Result<Figures> {
-        let (cluster, input) = (&self.race.cluster, self.own_input());
+        let cluster = &self.race.cluster;
+        let input = self.own_input();
         let data = self.data();
         cluster.fill(&input, &data)?;
         let start = |instance| self.start(&input, instance);
         let mut instances = Instances::start(1, &start)?;
         self.watched(&[input.as_str()]).watch(&mut instances)?;
-        if self.job.kind == Kind::Kill {
+        if self.job.kind == JobKind::Kill {
             instances.kill()?;
         } else {
             instances.stop()?;
@@ -251,7 +253,8 @@ impl<'a> Entry<'a> {
 
     /// The first start, and one of a program that has been there before.
     fn starts(&self) -> Result<Figures> {
-        let (cluster, input) = (&self.race.cluster, self.own_input());
+        let cluster = &self.race.cluster;
+        let input = self.own_input();
         cluster.create(&input)?;
         let mut starts = Starts::new(cluster, &self.app_id, &input, &self.output)?;
         let first = self.started(&mut starts)?;
@@ -280,7 +283,8 @@ impl<'a> Entry<'a> {
     }
 
     fn idle(&self) -> Result<Figures> {
-        let (cluster, input) = (&self.race.cluster, self.own_input());
+        let cluster = &self.race.cluster;
+        let input = self.own_input();
         cluster.create(&input)?;
         let mut starts = Starts::new(cluster, &self.app_id, &input, &self.output)?;
         starts.feed()?;

@@ -7,16 +7,16 @@ use rdkafka::Offset;
 use rdkafka::consumer::BaseConsumer;
 
 use crate::Result;
-use crate::cluster::{Cluster, Group, group};
-use crate::data::{BEGIN_S, Key, Order, partition};
-use crate::process::{App, cpu_seconds};
+use crate::cluster::{ConsumerGroup, RaceCluster, group};
+use crate::data::{BEGIN_S, Order, OrderKey, partition};
+use crate::process::{PeerProgram, cpu_seconds};
 
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
 const QUIET: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Starts<'a> {
-    cluster: &'a Cluster,
+    cluster: &'a RaceCluster,
     group_id: &'a str,
     input: &'a str,
     /// Asks for the group; a new one would first sleep until it has a connection.
@@ -35,7 +35,7 @@ pub(crate) struct Started {
 
 impl<'a> Starts<'a> {
     pub(crate) fn new(
-        cluster: &'a Cluster,
+        cluster: &'a RaceCluster,
         group_id: &'a str,
         input: &'a str,
         output: &str,
@@ -60,19 +60,21 @@ impl<'a> Starts<'a> {
             };
             let partitions = self.cluster.partitions;
             let in_wanted = |order: &Order| {
-                partition(order.key(Key::Customer).as_bytes(), partitions) == wanted
+                partition(order.key(OrderKey::Customer).as_bytes(), partitions) == wanted
             };
             let found = (0..u32::MAX).map(order).find(in_wanted);
             let order = found.ok_or("a partition has no customer")?;
-            feeder.send(self.input, &order, &order.key(Key::Customer), None)?;
+            feeder.send(self.input, &order, &order.key(OrderKey::Customer), None)?;
             self.sent += 1;
         }
         feeder.flush()
     }
 
     /// Waits until all is answered by a program that was started at `began`.
-    pub(crate) fn started(&mut self, app: &mut App, began: Instant) -> Result<Started> {
-        let (mut first, mut joining, mut joined) = (None, None, None);
+    pub(crate) fn started(&mut self, app: &mut PeerProgram, began: Instant) -> Result<Started> {
+        let mut first = None;
+        let mut joining = None;
+        let mut joined = None;
         while self.seen < self.sent {
             if began.elapsed() > STARTED_WITHIN {
                 return Err(format!("not all answers in {STARTED_WITHIN:?}").into());
@@ -82,10 +84,10 @@ impl<'a> Starts<'a> {
             }
             if joined.is_none() {
                 let state = group(&self.asker, self.group_id)?;
-                if state != Group::Empty {
+                if state != ConsumerGroup::Empty {
                     joining.get_or_insert(began.elapsed());
                 }
-                joined = (state == Group::Stable).then(|| began.elapsed());
+                joined = (state == ConsumerGroup::Stable).then(|| began.elapsed());
             }
             if let Some(record) = self.reader.poll(Duration::from_millis(1)) {
                 record?;
@@ -102,9 +104,10 @@ impl<'a> Starts<'a> {
 }
 
 /// The share of one processor, in percent, that a program takes which has nothing to do.
-pub(crate) fn idle_percent(app: &App) -> f64 {
+pub(crate) fn idle_percent(app: &PeerProgram) -> f64 {
     std::thread::sleep(QUIET);
-    let (before, began) = (cpu_seconds(app.pid()), Instant::now());
+    let before = cpu_seconds(app.pid());
+    let began = Instant::now();
     std::thread::sleep(IDLE);
     (cpu_seconds(app.pid()) - before) / began.elapsed().as_secs_f64() * 100.0
 }

@@ -1,7 +1,7 @@
 //! The table of a race: medians, and how they compare.
 
 use crate::job::JOBS;
-use crate::run::Run;
+use crate::run::JobRun;
 
 /// A run must have this many commits, or its figures say little.
 const COMMITS_MIN: f64 = 20.0;
@@ -49,7 +49,7 @@ const COLUMNS: [Column; 17] = [
     less("idle_percent", "idle, % of a core", 2),
 ];
 
-pub(crate) fn print(runs: &[Run]) {
+pub(crate) fn print(runs: &[JobRun]) {
     println!("| job | figure | peer | median | min..max | x floor | x Kafka Streams | valid |");
     println!("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |");
     for line in lines(runs) {
@@ -65,8 +65,8 @@ pub(crate) fn print(runs: &[Run]) {
 /// Rows with a run that was over too soon. When a commit is seen, its program is already at work
 /// on the next, and the time of that work is not counted: an error of one commit, by which a
 /// program looks cheaper than it is.
-fn too_short(runs: &[Run]) -> Vec<String> {
-    let is_short = |run: &&Run| {
+fn too_short(runs: &[JobRun]) -> Vec<String> {
+    let is_short = |run: &&JobRun| {
         let least = COMMITS_MIN * if run.guarantee == "eos" { 0.1 } else { 1.0 };
         run.figures.get("measured_s").is_some_and(|measured| *measured < least)
     };
@@ -80,7 +80,7 @@ fn too_short(runs: &[Run]) -> Vec<String> {
     rows
 }
 
-fn lines(runs: &[Run]) -> Vec<String> {
+fn lines(runs: &[JobRun]) -> Vec<String> {
     let mut lines = Vec::new();
     for job in &JOBS {
         let peers = peers(runs, job.name);
@@ -100,7 +100,7 @@ fn lines(runs: &[Run]) -> Vec<String> {
 }
 
 /// In the order in which they ran.
-fn peers<'a>(runs: &'a [Run], job: &str) -> Vec<&'a str> {
+fn peers<'a>(runs: &'a [JobRun], job: &str) -> Vec<&'a str> {
     let mut peers: Vec<&str> = Vec::new();
     for run in runs.iter().filter(|run| run.job == job) {
         if !peers.contains(&run.peer.as_str()) {
@@ -111,9 +111,9 @@ fn peers<'a>(runs: &'a [Run], job: &str) -> Vec<&'a str> {
 }
 
 /// A figure of all right runs, sorted; of all figures none in particular: as many as there are.
-fn figures(runs: &[Run], job: &str, peer: &str, figure: Option<&str>) -> Vec<f64> {
-    let right = |run: &&Run| run.job == job && run.peer == peer && run.complaint.is_none();
-    let of = |run: &Run| match figure {
+fn figures(runs: &[JobRun], job: &str, peer: &str, figure: Option<&str>) -> Vec<f64> {
+    let right = |run: &&JobRun| run.job == job && run.peer == peer && run.complaint.is_none();
+    let of = |run: &JobRun| match figure {
         Some(figure) => run.figures.get(figure).copied(),
         None => Some(0.0),
     };
@@ -128,7 +128,7 @@ fn median(sorted: &[f64]) -> Option<f64> {
     Some(if sorted.len() % 2 == 1 { *upper } else { (sorted[middle - 1] + upper) / 2.0 })
 }
 
-fn line(runs: &[Run], job: &str, column: &Column, peer: &str) -> Option<String> {
+fn line(runs: &[JobRun], job: &str, column: &Column, peer: &str) -> Option<String> {
     let sorted = figures(runs, job, peer, Some(column.figure));
     let middle = median(&sorted)?;
     let number = |number: f64| with_commas(number, column.decimals);
@@ -150,14 +150,14 @@ fn line(runs: &[Run], job: &str, column: &Column, peer: &str) -> Option<String> 
 
 /// The floor's median. If a floor parses as all programs do, it is that one's. J3 and J4 have no
 /// floor and are compared with that of J2.
-fn floor(runs: &[Run], job: &str, column: &Column) -> Option<f64> {
+fn floor(runs: &[JobRun], job: &str, column: &Column) -> Option<f64> {
     let job = if ["J3", "J4"].contains(&job) { "J2" } else { job };
     let of = |peer| median(&figures(runs, job, peer, Some(column.figure)));
     of("floor, parsing").or_else(|| of("floor"))
 }
 
 /// The median of the better row of Kafka Streams.
-fn kafka_streams(runs: &[Run], job: &str, column: &Column) -> Option<f64> {
+fn kafka_streams(runs: &[JobRun], job: &str, column: &Column) -> Option<f64> {
     let theirs = peers(runs, job).into_iter().filter(|peer| peer.starts_with("kafka-streams"));
     let medians = theirs.filter_map(|peer| median(&figures(runs, job, peer, Some(column.figure))));
     match column.better {
@@ -166,7 +166,7 @@ fn kafka_streams(runs: &[Run], job: &str, column: &Column) -> Option<f64> {
     }
 }
 
-fn valid(runs: &[Run], job: &str, peer: &str) -> String {
+fn valid(runs: &[JobRun], job: &str, peer: &str) -> String {
     let all = runs.iter().filter(|run| run.job == job && run.peer == peer).count();
     format!("{}/{all}", figures(runs, job, peer, None).len())
 }
@@ -189,8 +189,8 @@ mod tests {
     use super::*;
     use crate::run::Figures;
 
-    fn run(job: &'static str, peer: &str, rate: f64, complaint: Option<&str>) -> Run {
-        Run {
+    fn run(job: &'static str, peer: &str, rate: f64, complaint: Option<&str>) -> JobRun {
+        JobRun {
             job,
             guarantee: "eos".to_owned(),
             peer: peer.to_owned(),

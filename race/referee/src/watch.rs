@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::BaseConsumer;
 
 use crate::Result;
-use crate::cluster::Cluster;
+use crate::cluster::RaceCluster;
 use crate::instances::{Instances, random};
 use crate::process::{cpu_seconds, machine_seconds};
 use crate::run::Figures;
@@ -22,7 +22,7 @@ const DONE_WITHIN_S: f64 = 600.0;
 const KILL_DELAYED: Duration = Duration::from_millis(100);
 
 pub(crate) struct Watched<'a> {
-    pub(crate) cluster: &'a Cluster,
+    pub(crate) cluster: &'a RaceCluster,
     pub(crate) broker_pid: u32,
     pub(crate) group: &'a str,
     pub(crate) inputs: &'a [&'a str],
@@ -53,7 +53,8 @@ impl Watched<'_> {
             std::thread::sleep(LOOK_EVERY);
         }
         let measured = watch.measured()?;
-        let (memory_mib, kills) = (instances.peak_memory_mib(), kills.done);
+        let memory_mib = instances.peak_memory_mib();
+        let kills = kills.done;
         Ok(Measured { memory_mib, kills, ..measured })
     }
 }
@@ -112,7 +113,9 @@ impl Measured {
     }
 
     pub(crate) fn figures(&self) -> Result<Figures> {
-        let (records, seconds, program) = (self.records, self.seconds, self.program_s);
+        let records = self.records;
+        let seconds = self.seconds;
+        let program = self.program_s;
         let mut figures = Figures::from([("memory_mib", self.memory_mib), ("measured_s", seconds)]);
         if records < 1.0 {
             // Done with the first commit: right or wrong, but no speed.

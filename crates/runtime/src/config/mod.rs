@@ -21,7 +21,8 @@ pub use units::ByteSize;
 /// in-memory log.
 ///
 /// ```
-/// use headwater::{Config, Guarantee};
+/// use headwater::Config;
+/// use headwater::config::Guarantee;
 /// use std::time::Duration;
 /// let config = Config {
 ///     broker: "kafka://127.0.0.1:9092".to_owned(),
@@ -34,7 +35,7 @@ pub use units::ByteSize;
 ///     commit_interval = "50ms"
 /// "#)?;
 /// assert_eq!(config, from_file);
-/// # Ok::<(), headwater::ConfigError>(())
+/// # Ok::<(), headwater::errors::ConfigError>(())
 /// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

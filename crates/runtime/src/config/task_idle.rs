@@ -12,12 +12,13 @@ use super::units::duration;
 /// In a file it is a duration or the word `off`:
 ///
 /// ```
-/// use headwater::{Config, TaskIdle};
+/// use headwater::Config;
+/// use headwater::config::TaskIdle;
 /// use std::time::Duration;
 /// let config = Config::from_toml("task_idle = \"500ms\"")?;
 /// assert_eq!(config.task_idle, TaskIdle::Wait(Duration::from_millis(500)));
 /// assert_eq!(Config::from_toml("task_idle = \"off\"")?.task_idle, TaskIdle::Off);
-/// # Ok::<(), headwater::ConfigError>(())
+/// # Ok::<(), headwater::errors::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskIdle {

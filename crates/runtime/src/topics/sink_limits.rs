@@ -27,13 +27,13 @@ pub(crate) struct SinkLimits {
 
 #[derive(Default)]
 struct KnownTopics {
-    known: BTreeMap<Arc<str>, LookUp>,
+    known: BTreeMap<Arc<str>, LimitsLookUp>,
     /// Topics whose limits are known, in the order in which they became known.
     found: Vec<TopicInfo>,
 }
 
 #[derive(Clone, Copy)]
-enum LookUp {
+enum LimitsLookUp {
     Known(RecordLimits),
     /// The topic was not found; it is not looked up again before this time.
     RetryAt(Duration),
@@ -99,7 +99,7 @@ impl SinkLimits {
 impl KnownTopics {
     fn add(&mut self, info: TopicInfo, client: Option<RecordBytesMax>) -> RecordLimits {
         let limits = record_limits(&info, client);
-        self.known.insert(Arc::clone(&info.name), LookUp::Known(limits));
+        self.known.insert(Arc::clone(&info.name), LimitsLookUp::Known(limits));
         self.found.push(info);
         limits
     }
@@ -134,15 +134,15 @@ impl TopicLimits for SinkLimits {
     fn of(&self, topic: &str) -> Option<RecordLimits> {
         let mut topics = self.topics();
         match topics.known.get(topic) {
-            Some(LookUp::Known(limits)) => return Some(*limits),
-            Some(LookUp::RetryAt(at)) if self.clock.monotonic() < *at => return None,
+            Some(LimitsLookUp::Known(limits)) => return Some(*limits),
+            Some(LimitsLookUp::RetryAt(at)) if self.clock.monotonic() < *at => return None,
             _ => {}
         }
         // Under the lock: other workers may need the same topic, and wait for this look-up.
         let found = self.look_up(topic);
         if found.is_none() {
             let at = self.clock.monotonic() + RETRY_EVERY;
-            topics.known.insert(topic.into(), LookUp::RetryAt(at));
+            topics.known.insert(topic.into(), LimitsLookUp::RetryAt(at));
         }
         found.map(|info| topics.add(info, self.transport.record_bytes_max()))
     }

@@ -12,20 +12,22 @@ use crate::task_context::TaskContext;
 use crate::window::Window;
 
 impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
-    /// The rows with these keys, one after the other, as
-    /// [`ProcessTable::range`](crate::ProcessTable::range) gives them to a processor. A few are in
-    /// memory at a time: what the agent writes meanwhile may be seen or not.
+    /// Returns the rows with these keys, one after the other, like
+    /// [`ProcessTable::range`](crate::ProcessTable::range) in a processor. Only a few are in memory
+    /// at a time, so writes of the agent in the meantime may or may not be visible.
     ///
     /// ```
     /// use headwater::prelude::*;
     /// use headwater_testkit::TopologyTest;
-    /// let (orders, days) = (Topic::<u64, i64>::new("orders"), Topic::<u64, u64>::new("days"));
+    /// let orders = Topic::<u64, i64>::new("orders");
+    /// let days = Topic::<u64, u64>::new("days");
     /// let sums = Topic::<u64, i64>::new("sums");
     /// let open = Table::<u64, i64>::new("open");
     /// let app = Builder::new("example");
     /// app.table(&orders, &open);
     /// app.agent("sum", &days).reads(&open).sends(&sums).run(move |mut days, cx| {
-    ///     let (open, sums) = (open.clone(), sums.clone());
+    ///     let open = open.clone();
+    ///     let sums = sums.clone();
     ///     async move {
     ///         while let Some(day) = days.next().await {
     ///             let mut sum = 0;
@@ -48,32 +50,33 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     /// ```
     ///
     /// # Errors
-    /// The table was not declared, or holds [windows](Self::windows); a bound cannot be encoded. Of
-    /// the rows: the store fails, or what it holds cannot be read.
+    /// The table was not declared, or has [windows](Self::windows); a bound cannot be encoded. From
+    /// the iterator: the store fails, or a row cannot be read.
     pub fn range(&self, keys: impl RangeBounds<K>) -> Result<TableRows<'a, K, V>, AgentError> {
         let index = self.rows_index()?;
         let cursor = self.context.with(|_| RowCursor::range(&self.table, index, &keys))?;
         Ok(TableRows { access: self.again(), index, cursor })
     }
 
-    /// The rows whose keys' bytes begin with `bytes`, as [`range`](Self::range) gives them.
+    /// Returns the rows whose keys' bytes begin with `bytes`, like [`range`](Self::range).
     ///
     /// # Errors
-    /// As [`range`](Self::range).
+    /// The same as for [`range`](Self::range).
     pub fn prefix(&self, bytes: impl AsRef<[u8]>) -> Result<TableRows<'a, K, V>, AgentError> {
         let index = self.rows_index()?;
         let cursor = RowCursor::prefix(index, bytes.as_ref().to_vec());
         Ok(TableRows { access: self.again(), index, cursor })
     }
 
-    /// The windows of `key` that have a moment in `time`, as
-    /// [`ProcessTable::windows`](crate::ProcessTable::windows) gives them to a processor.
+    /// Returns the windows of `key` that overlap `time`, like
+    /// [`ProcessTable::windows`](crate::ProcessTable::windows) in a processor.
     ///
     /// ```
     /// use headwater::prelude::*;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let (clicks, buys) = (Topic::<String, i64>::new("clicks"), Topic::new("buys"));
+    /// let clicks = Topic::<String, i64>::new("clicks");
+    /// let buys = Topic::new("buys");
     /// let out = Topic::<String, u64>::new("out");
     /// let visits = Table::<String, u64>::new("visits");
     /// let app = Builder::new("example");
@@ -81,7 +84,8 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     /// app.stream(&clicks).group_by_key().window(sessions).count(&visits);
     /// let agent = app.agent("visit", &buys).reads(&visits).sends(&out);
     /// agent.run(move |mut buys: Records<String, i64>, cx| {
-    ///     let (visits, out) = (visits.clone(), out.clone());
+    ///     let visits = visits.clone();
+    ///     let out = out.clone();
     ///     async move {
     ///         while let Some(buy) = buys.next().await {
     ///             let recently = buy.timestamp - 1_800_000..=buy.timestamp;
@@ -104,8 +108,8 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     /// ```
     ///
     /// # Errors
-    /// The table was not declared, or holds no windows; the key cannot be encoded. Of the windows:
-    /// the store fails, or what it holds cannot be read.
+    /// The table was not declared, or has no windows; the key cannot be encoded. From the iterator:
+    /// the store fails, or a window cannot be read.
     pub fn windows(
         &self,
         key: &K,
@@ -113,18 +117,19 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     ) -> Result<TableWindows<'a, K, V>, AgentError> {
         let index = self.read_index()?;
         let Some(kept) = self.context.declared.kept_windows(index) else {
-            return Err(self.wrong("holds no windows: ask with get, range or prefix"));
+            return Err(self.wrong("has no windows: read it with get, range or prefix"));
         };
         let kept = Arc::<dyn KeptWindows>::clone(kept);
-        let asked = (key, &time);
-        let open =
-            |cx: &mut TaskContext| WindowCursor::new(&self.table, index, kept, asked, &cx.clocks);
+        let open = |cx: &mut TaskContext| {
+            WindowCursor::new(&self.table, index, kept, key, &time, &cx.clocks)
+        };
         let cursor = self.context.with(open)?;
         Ok(TableWindows { context: self.context, table: self.table.clone(), cursor })
     }
 }
 
-/// Rows of a table, one after the other; see [`TableAccess::range`]. Ends after the first error.
+/// The rows of a table, one after the other; see [`TableAccess::range`]. Ends after the first
+/// error.
 pub struct TableRows<'a, K, V> {
     access: TableAccess<'a, K, V>,
     index: TableIndex,
@@ -140,7 +145,8 @@ impl<K: 'static, V: 'static> Iterator for TableRows<'_, K, V> {
     }
 }
 
-/// Windows of a key, one after the other; see [`TableAccess::windows`]. Ends after the first error.
+/// The windows of a key, one after the other; see [`TableAccess::windows`]. Ends after the first
+/// error.
 pub struct TableWindows<'a, K, V> {
     context: &'a Context,
     table: Table<K, V>,

@@ -1,4 +1,4 @@
-//! What types a topic or a table is used with, and whether two uses of it can be right.
+//! Which types a topic or a table is used with, and whether two uses of it are compatible.
 
 use std::any::{TypeId, type_name};
 use std::collections::BTreeSet;
@@ -12,18 +12,18 @@ use crate::topic::Topic;
 /// The types of keys and values, and how they are written.
 #[derive(Clone, Debug)]
 pub(crate) struct Types {
-    key: Side,
-    value: Side,
+    key: TypedPart,
+    value: TypedPart,
 }
 
 #[derive(Clone, Debug)]
-struct Side {
+struct TypedPart {
     of: TypeId,
     name: &'static str,
     format: Format,
 }
 
-/// Somebody uses a topic or a table with these types.
+/// One use of a topic or a table with these types.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub(crate) name: Arc<str>,
@@ -33,7 +33,7 @@ pub(crate) struct Use {
 
 impl Types {
     pub(crate) fn new<K: 'static, V: 'static>(key: &dyn Codec<K>, value: &dyn Codec<V>) -> Self {
-        Self { key: Side::of(key), value: Side::of(value) }
+        Self { key: TypedPart::of(key), value: TypedPart::of(value) }
     }
 
     pub(crate) fn of_topic<K: 'static, V: 'static>(topic: &Topic<K, V>) -> Self {
@@ -44,19 +44,19 @@ impl Types {
         Self::new(&*table.key, &*table.value)
     }
 
-    /// What of it is kept in the log.
+    /// What the log stores about it.
     pub(crate) fn terms(&self, windows: Option<String>) -> StoredFormat {
-        let name = |side: &Side| side.format.name().map(str::to_owned);
+        let name = |side: &TypedPart| side.format.name().map(str::to_owned);
         StoredFormat { windows, keys: name(&self.key), values: name(&self.value) }
     }
 }
 
-impl Side {
+impl TypedPart {
     fn of<T: 'static>(codec: &dyn Codec<T>) -> Self {
         Self { of: TypeId::of::<T>(), name: type_name::<T>(), format: codec.format() }
     }
 
-    /// Whether both can be right: the formats decide; where they do not say enough, the types.
+    /// Whether both can be right. The formats decide; if they do not say enough, the types do.
     fn fits(&self, other: &Self) -> bool {
         self.format.fits(&other.format).unwrap_or(self.of == other.of)
     }
@@ -66,7 +66,7 @@ impl Side {
     }
 }
 
-/// Topics or tables whose keys or values are used as two kinds of things, one problem for each.
+/// Topics or tables whose keys or values are used with incompatible types, one problem for each.
 pub(super) fn clashes(what: &str, uses: &[Use]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut said = BTreeSet::new();
@@ -95,7 +95,8 @@ pub(super) fn clashes(what: &str, uses: &[Use]) -> Vec<String> {
     problems
 }
 
-/// A type's name as one writes it: `alloc::vec::Vec<alloc::string::String>` is `Vec<String>`.
+/// A type's name as a programmer writes it: `alloc::vec::Vec<alloc::string::String>` is
+/// `Vec<String>`.
 fn without_paths(name: &str) -> String {
     let mut short = String::with_capacity(name.len());
     let mut word = 0;
@@ -116,7 +117,7 @@ mod tests {
     use super::without_paths;
 
     #[test]
-    fn types_are_named_as_one_writes_them() {
+    fn types_are_named_as_programmers_write_them() {
         assert_eq!(without_paths("alloc::vec::Vec<alloc::string::String>"), "Vec<String>");
         assert_eq!(without_paths("(u64, core::option::Option<a::b::C>)"), "(u64, Option<C>)");
         assert_eq!(without_paths("UTF-8 text"), "UTF-8 text");

@@ -1,4 +1,4 @@
-//! The calls of one task.
+//! The calls of one task that are in flight.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -15,40 +15,44 @@ use super::{Async, Call};
 use crate::agent::{Polled, Refused, Running, StartedFor, Wakeup};
 use crate::error::panic_text;
 use crate::error::{Cause, Failure, FailureKind};
-use crate::intake::Intake;
+use crate::intake::RawChain;
 use crate::receive::{Port, Receive};
 use crate::record::{Headers, RawRecord, Record, Timestamp};
 use crate::record_id::RecordId;
 use crate::task_context::{Origin, TaskContext};
 use crate::window::millis;
 
-/// Records whose results go on in one poll: other tasks have their turn.
+/// How many records' results are released in one poll. The limit gives other tasks their turn.
 const RECORDS_PER_POLL: usize = 256;
 
-/// Names a call: the number of its record since the task started, and its place among those that
-/// operators made of it.
-type CallId = (u64, usize);
+/// Names a call: the number of its record since the task started, and the index among the calls
+/// that operators made of that record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CallId {
+    record: u64,
+    call: usize,
+}
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 struct Attempt<V2> {
     call: CallId,
     number: u32,
     result: Result<V2, Cause>,
 }
 
-/// A record whose results have not gone on.
-struct Entry<K, V, V2> {
+/// A record whose results are not yet released.
+struct CalledRecord<K, V, V2> {
     origin: Origin,
     headers: Headers,
-    /// The key's bytes, where calls with the same one wait for each other.
+    /// The key's bytes, if calls with the same key wait for each other.
     serial: Option<Box<[u8]>>,
-    calls: Vec<State<K, V, V2>>,
-    /// Calls without a result.
+    calls: Vec<CallState<K, V, V2>>,
+    /// How many calls have no result yet.
     left: usize,
     came_at: Timestamp,
 }
 
-struct State<K, V, V2> {
+struct CallState<K, V, V2> {
     record: Record<K, V>,
     attempts: u32,
     running: Option<AbortHandle>,
@@ -59,23 +63,23 @@ struct State<K, V, V2> {
 pub(super) struct InFlight<K, V, V2> {
     name: Arc<str>,
     settings: Async,
-    intake: Arc<Intake<K, V>>,
+    intake: Arc<RawChain<K, V>>,
     function: Arc<Function<K, V, V2>>,
     results: Port<K, V2>,
     task: StartedFor,
     wakeup: Arc<Wakeup>,
     waker: Waker,
-    entries: VecDeque<Entry<K, V, V2>>,
+    entries: VecDeque<CalledRecord<K, V, V2>>,
     /// The number of the first entry.
     first: u64,
-    /// Calls that can begin, in order.
+    /// Calls that can start, in order.
     ready: VecDeque<CallId>,
-    /// Those that wait for one with the same key; the key is there while one of them runs.
+    /// Calls that wait for one with the same key. The key is present while one of them runs.
     serial: BTreeMap<Box<[u8]>, VecDeque<CallId>>,
-    /// When an attempt has taken too long, or the next one begins.
+    /// When attempts time out, and when the next ones start.
     timers: BTreeSet<(Timestamp, CallId)>,
     running: FuturesUnordered<BoxFuture<'static, Result<Attempt<V2>, Aborted>>>,
-    /// How many of those were not given up.
+    /// How many of them were not given up.
     in_flight: usize,
 }
 
@@ -106,22 +110,22 @@ where
         }
     }
 
-    fn entry(&mut self, (entry, _): CallId) -> Option<&mut Entry<K, V, V2>> {
-        let place = entry.checked_sub(self.first)?;
+    fn entry(&mut self, id: CallId) -> Option<&mut CalledRecord<K, V, V2>> {
+        let place = id.record.checked_sub(self.first)?;
         self.entries.get_mut(usize::try_from(place).ok()?)
     }
 
-    fn call(&mut self, id: CallId) -> Option<&mut State<K, V, V2>> {
-        self.entry(id)?.calls.get_mut(id.1)
+    fn call(&mut self, id: CallId) -> Option<&mut CallState<K, V, V2>> {
+        self.entry(id)?.calls.get_mut(id.call)
     }
 
-    /// Queues the calls of the entry that came last.
+    /// Queues the calls of the last entry.
     fn queue_calls(&mut self) {
         let number = self.first + self.entries.len() as u64 - 1;
         let Some(entry) = self.entries.back() else { return };
         let serial = entry.serial.clone();
         for call in 0..entry.calls.len() {
-            let id = (number, call);
+            let id = CallId { record: number, call };
             match &serial {
                 None => self.ready.push_back(id),
                 Some(key) => match self.serial.get_mut(key) {
@@ -148,10 +152,10 @@ where
         let timeout = self.settings.timeout.map(millis);
         let Some(entry) = self.entry(id) else { return };
         let offset = entry.origin.offset;
-        let Some(state) = entry.calls.get_mut(id.1) else { return };
+        let Some(state) = entry.calls.get_mut(id.call) else { return };
         state.attempts += 1;
         let attempt = state.attempts;
-        let index = id.1 as u32;
+        let index = id.call as u32;
         let id_of_record = RecordId { topic, partition, offset, index };
         let call = Call { record: state.record.clone(), id: id_of_record, attempt };
         let (handle, registration) = AbortHandle::new_pair();
@@ -174,7 +178,7 @@ where
         self.timers.extend(timer.map(|at| (at, id)));
     }
 
-    /// Ends attempts that have taken too long, and begins those whose pause is over.
+    /// Ends attempts that have timed out, and starts attempts whose pause is over.
     fn fire_timers(&mut self, now: Timestamp) {
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, id));
@@ -193,14 +197,14 @@ where
         }
     }
 
-    /// An attempt is over.
+    /// Handles the outcome of an attempt.
     fn over(&mut self, attempt: Attempt<V2>, now: Timestamp) {
         let Attempt { call: id, number, result } = attempt;
         let attempts = self.settings.attempts;
         let backoff = self.settings.backoff;
         let Some(entry) = self.entry(id) else { return };
         let seed = entry.origin.offset as u64;
-        let Some(state) = entry.calls.get_mut(id.1) else { return };
+        let Some(state) = entry.calls.get_mut(id.call) else { return };
         state.running = None;
         let timer = state.timer.take();
         let is_last = result.is_ok() || number >= attempts;
@@ -213,7 +217,8 @@ where
         }
         let serial = entry.serial.clone().filter(|_| is_last);
         self.in_flight -= 1;
-        // First the old one: both may be for the same moment.
+        // Remove the old timer before adding the new one. Both may be for the same moment, and then
+        // the removal would delete the new one.
         if let Some(timer) = timer {
             self.timers.remove(&(timer, id));
         }
@@ -223,7 +228,7 @@ where
         }
     }
 
-    /// The call with that key is over: the next one with it can begin.
+    /// Lets the next call with that key start.
     fn next_with(&mut self, key: &[u8]) {
         let Some(waiting) = self.serial.get_mut(key) else { return };
         match waiting.pop_front() {
@@ -232,15 +237,17 @@ where
         }
     }
 
-    /// Runs what was woken, and begins others in its place.
+    /// Polls the calls that were woken, and starts others as they finish.
     fn run(&mut self, now: Timestamp) {
         let waker = self.waker.clone();
         let mut context = task::Context::from_waker(&waker);
+        // Timers come first: an attempt that times out makes room for a call that can start now.
         self.fire_timers(now);
         self.start_calls(now);
         while let Poll::Ready(Some(outcome)) = self.running.poll_next_unpin(&mut context) {
-            // One that was given up has been dealt with.
+            // The timeout of an aborted attempt was its outcome.
             let Ok(attempt) = outcome else { continue };
+            // Only the current attempt of a call counts, so that a call never has two outcomes.
             let is_current = self
                 .call(attempt.call)
                 .is_some_and(|state| state.running.is_some() && state.attempts == attempt.number);
@@ -251,11 +258,14 @@ where
         }
     }
 
-    /// Hands on the results of the first records, as far as they are there.
+    /// Releases the results of the first records, as far as they are complete.
     fn release(&mut self, cx: &mut TaskContext) -> (usize, Option<Cause>) {
         let mut released = 0;
+        // Only from the front: the results continue in the order of the records, and the committed
+        // position can only pass records whose results are released.
         while self.entries.front().is_some_and(|entry| entry.left == 0) {
-            // What the last one has made due comes first.
+            // Due work that the last result caused comes before further results, as it comes before
+            // further records.
             if released == RECORDS_PER_POLL || cx.portion.is_used_up {
                 self.waker.wake_by_ref();
                 break;
@@ -275,7 +285,7 @@ where
         (released, None)
     }
 
-    fn hand_on(&self, entry: Entry<K, V, V2>, cx: &mut TaskContext) -> Result<(), Failure> {
+    fn hand_on(&self, entry: CalledRecord<K, V, V2>, cx: &mut TaskContext) -> Result<(), Failure> {
         cx.origin = entry.origin;
         cx.headers = entry.headers;
         let mark = cx.begin_record(self.task.is_undoable);
@@ -287,7 +297,7 @@ where
             })
         }));
         let handed = handed.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic)).into()));
-        // User code may have made something else of what must stop the task.
+        // User code may have hidden an error that must stop the task.
         let handed = cx.stop.take().map_or(handed, Err);
         if let (Err(failure), Some(mark)) = (&handed, mark)
             && !failure.stops()
@@ -314,13 +324,19 @@ where
         let records = self.intake.take_in(raw, cx)?;
         let calls: Vec<_> = records
             .into_iter()
-            .map(|record| State { record, attempts: 0, running: None, timer: None, result: None })
+            .map(|record| CallState {
+                record,
+                attempts: 0,
+                running: None,
+                timer: None,
+                result: None,
+            })
             .collect();
         let serial = raw.key.filter(|_| self.settings.is_serial_per_key).map(Into::into);
         let headers = headers.clone();
         let left = calls.len();
         let came_at = cx.elapsed;
-        self.entries.push_back(Entry { origin, headers, serial, calls, left, came_at });
+        self.entries.push_back(CalledRecord { origin, headers, serial, calls, left, came_at });
         self.queue_calls();
         Ok(self.is_due(came_at))
     }
@@ -346,13 +362,14 @@ where
     }
 
     fn poll(&mut self, mut cx: Box<TaskContext>) -> (Box<TaskContext>, Polled) {
-        // Before the poll, not after: what wakes it meanwhile must not be forgotten.
+        // Clear before the poll, not after it: a wake-up during the poll must cause another poll.
         self.wakeup.clear();
         let origin = cx.origin;
         let headers = mem::take(&mut cx.headers);
         self.run(cx.elapsed);
         let (acknowledged, refused) = self.release(&mut cx);
-        (cx.origin, cx.headers) = (origin, headers);
+        cx.origin = origin;
+        cx.headers = headers;
         let polled = Polled {
             acknowledged,
             refused: refused

@@ -1,4 +1,4 @@
-//! The calls of a stream, as the topology has them: started once for each task.
+//! The calls of a stream in the topology, which are started once for each task.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use super::in_flight::InFlight;
 use super::{Async, Call};
 use crate::agent::{AgentRunner, Running, StartedFor};
 use crate::error::BoxError;
-use crate::intake::Intake;
+use crate::intake::RawChain;
 use crate::receive::Port;
 use crate::record::{RawRecord, Timestamp};
 
@@ -20,7 +20,7 @@ pub(super) type Function<K, V, V2> = dyn Fn(Call<K, V>) -> Calling<V2> + Send + 
 pub(crate) struct CallsRunner<K, V, V2> {
     pub(super) name: Arc<str>,
     pub(super) settings: Async,
-    pub(super) intake: Arc<Intake<K, V>>,
+    pub(super) intake: Arc<RawChain<K, V>>,
     pub(super) function: Arc<Function<K, V, V2>>,
     pub(super) results: Port<K, V2>,
 }
@@ -34,7 +34,7 @@ where
     pub(crate) fn new<F, Fut, E>(
         name: Arc<str>,
         settings: Async,
-        intake: Intake<K, V>,
+        intake: RawChain<K, V>,
         results: Port<K, V2>,
         function: F,
     ) -> Self

@@ -11,30 +11,30 @@ use crate::table::Table;
 use crate::topology::{NodeId, NodeKind};
 use crate::window::{Unmerged, Windows};
 
-/// What one record does to an aggregate: its stream's aggregator with the record in it.
+/// What one record does to an aggregate: its stream's aggregator together with the record.
 type Contribution<K, A> = Arc<dyn Fn(&mut A, &K) + Send + Sync>;
 
-/// One of the streams, its records made contributions.
-type Input<'b, K, A> = Stream<'b, K, Contribution<K, A>, Port<K, Contribution<K, A>>>;
+/// One of the streams, with its records turned into contributions.
+type CogroupInput<'b, K, A> = Stream<'b, K, Contribution<K, A>, Port<K, Contribution<K, A>>>;
 
-/// Grouped streams that are to be aggregated into one table; see [`Grouped::cogroup`].
+/// Grouped streams that will be aggregated into one table; see [`Grouped::cogroup`].
 #[must_use = "a grouping does nothing until it is aggregated"]
 pub struct Cogrouped<'b, K, A> {
-    inputs: Vec<Input<'b, K, A>>,
+    inputs: Vec<CogroupInput<'b, K, A>>,
 }
 
 /// Grouped streams and windows; see [`Cogrouped::window`].
 #[must_use = "a grouping does nothing until it is aggregated"]
 pub struct WindowCogrouped<'b, K, A, W> {
-    inputs: Vec<Input<'b, K, A>>,
+    inputs: Vec<CogroupInput<'b, K, A>>,
     windows: W,
 }
 
 impl<'b, K: 'static, V: Clone + Send + Sync + 'static, C: Chain<Key = K, Value = V>>
     Grouped<'b, K, V, C>
 {
-    /// Begins an aggregation of several streams into one table: `add` puts a record of this one
-    /// into the aggregate. The streams must be partitioned alike.
+    /// Starts an aggregation of several streams into one table; `add` adds a record of this stream
+    /// to the aggregate. The streams must have the same partitioning.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -78,15 +78,17 @@ impl<'b, K: 'static, A: 'static> Cogrouped<'b, K, A> {
         self
     }
 
-    /// Parts each group by time. Each stream has a stream time of its own: a record is late when
-    /// its own stream is past its windows, and a window is closed when all streams are past it that
-    /// have had a record.
+    /// Splits each group by time. Each stream has its own stream time: a record is late when its
+    /// own stream's time is past its windows. A window closes when the times of all streams that
+    /// have had a record are past it.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let (ins, outs) = (Topic::<String, i64>::new("ins"), Topic::<String, i64>::new("outs"));
+    /// let ins = Topic::<String, i64>::new("ins");
+    /// let outs = Topic::<String, i64>::new("outs");
     /// let balance = Topic::<String, i64>::new("balance");
     /// let app = Builder::new("example");
     /// let both = app.stream(&ins).group_by_key().cogroup(|sum: &mut i64, _, n| *sum += n);
@@ -140,10 +142,12 @@ impl<'b, K: Clone + 'static, A: 'static, W: Windows + Clone> WindowCogrouped<'b,
     /// aggregate of two, the first of which is the earlier one.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Session;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let (ins, outs) = (Topic::<String, i64>::new("ins"), Topic::<String, i64>::new("outs"));
+    /// let ins = Topic::<String, i64>::new("ins");
+    /// let outs = Topic::<String, i64>::new("outs");
     /// let sessions = Topic::<String, i64>::new("sessions");
     /// let app = Builder::new("example");
     /// let both = app.stream(&ins).group_by_key().cogroup(|sum: &mut i64, _, n| *sum += n);
@@ -199,7 +203,7 @@ impl<'b, K: Clone + 'static, A: 'static, W: Windows + Clone> WindowCogrouped<'b,
 fn contributions<'b, K: 'static, V, A: 'static, C>(
     stream: Stream<'b, K, V, C>,
     add: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
-) -> Input<'b, K, A>
+) -> CogroupInput<'b, K, A>
 where
     V: Clone + Send + Sync + 'static,
     C: Chain<Key = K, Value = V>,
@@ -228,7 +232,7 @@ fn contribute<K: 'static, A: 'static>(
 }
 
 /// One node below all inputs.
-fn node<K, A>(inputs: &[Input<'_, K, A>]) -> NodeId {
+fn node<K, A>(inputs: &[CogroupInput<'_, K, A>]) -> NodeId {
     let parents: Vec<_> = inputs.iter().map(|input| input.node).collect();
     inputs[0].builder.graph(|graph| graph.add_node(NodeKind::Operator("aggregate"), &parents))
 }

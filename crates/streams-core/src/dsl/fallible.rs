@@ -1,17 +1,18 @@
-//! The `try_` forms: functions that may fail. An error is handled by the source's error policy, as
-//! an undecodable record is.
+//! The `try_` forms: functions that may fail. The source's error policy decides about an error, as
+//! it does about an undecodable record.
 
 use super::{Stream, functions};
 use crate::chain::Chain;
 use crate::error::BoxError;
 use crate::operators::{Filter, FlatMap, FlatMapValues, Map, MapValues};
 
-/// What a function returned, or the failure of its operator.
+/// Turns what a function returned into a result of its operator.
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// [`filter`](Stream::filter) with a predicate that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -41,7 +42,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`map`](Stream::map) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -67,7 +69,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`map_values`](Stream::map_values) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -93,7 +96,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`flat_map`](Stream::flat_map) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");
@@ -124,7 +128,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// [`flat_map_values`](Stream::flat_map_values) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Topic};
+    /// use headwater::{Builder, Topic};
+    /// use headwater::errors::ErrorPolicy;
     /// use headwater_testkit::TopologyTest;
     /// let numbers = Topic::<String, String>::new("numbers");
     /// let out = Topic::<String, i64>::new("out");

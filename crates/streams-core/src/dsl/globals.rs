@@ -6,26 +6,27 @@ use std::sync::Arc;
 use super::{Stream, functions};
 use crate::builder::{Builder, Types};
 use crate::chain::{Chain, Then};
+use crate::consumed::{Consumed, TableSource};
 use crate::global::{GlobalSource, GlobalTable, TypedRows};
 use crate::operators::LookUp;
 use crate::policy::ErrorPolicy;
 use crate::table::Table;
-use crate::topic::Topic;
 
 impl Builder {
-    /// A topic of which every instance keeps all rows, of all partitions, up to date: reference
-    /// data that streams are joined with by any key. An instance begins to work when it has read
-    /// the topic to its end. The topic itself is what makes the table durable; it should be
-    /// compacted.
+    /// Creates a table of a topic of which every instance has all rows, of all partitions, up to
+    /// date: reference data that streams can be joined with by any key. An instance starts its
+    /// tasks once it has read the topic to its end. The topic itself makes the table durable; it
+    /// should be compacted.
     ///
-    /// A global table changes whenever its topic does, independently of the tasks that read it: a
-    /// record that is processed again, after a crash, may find a newer row than before.
+    /// A global table changes whenever its topic does, independently of the tasks that read it. A
+    /// record that is processed again after a crash may see a newer row than before.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
     /// let countries = Topic::<String, String>::new("countries");
-    /// let (orders, out) = (Topic::<u64, String>::new("orders"), Topic::<u64, String>::new("out"));
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let names = app.global_table(&countries, &Table::new("country-names"));
     /// let named = app.stream(&orders).join_global(&names, |_, code| code.clone(), |_, _, name| {
@@ -39,31 +40,14 @@ impl Builder {
     /// assert_eq!(test.take(&out)?, [(7, "Norway".to_owned())]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn global_table<K: 'static, V: 'static>(
+    pub fn global_table<S: TableSource>(
         &self,
-        topic: &Topic<K, V>,
-        table: &Table<K, V>,
-    ) -> GlobalTable<K, V> {
-        self.global_table_with(topic, table, ErrorPolicy::Fail)
-    }
-
-    /// [`global_table`](Builder::global_table) with a policy for records that cannot be rows:
-    /// [`ErrorPolicy::Fail`] (the default) or [`ErrorPolicy::Skip`].
-    ///
-    /// ```
-    /// use headwater::{Builder, ErrorPolicy, Table, Topic};
-    /// let countries = Topic::<String, String>::new("countries");
-    /// let app = Builder::new("example");
-    /// let names =
-    ///     app.global_table_with(&countries, &Table::new("country-names"), ErrorPolicy::Skip);
-    /// # let _ = names;
-    /// ```
-    pub fn global_table_with<K: 'static, V: 'static>(
-        &self,
-        topic: &Topic<K, V>,
-        table: &Table<K, V>,
-        policy: ErrorPolicy,
-    ) -> GlobalTable<K, V> {
+        source: S,
+        table: &Table<S::Key, S::Value>,
+    ) -> GlobalTable<S::Key, S::Value> {
+        let Consumed { topic, start, policy, max_ahead_ms, timestamps } =
+            source.into_consumed_rows();
+        let policy = policy.unwrap_or_default();
         let refused = match policy {
             ErrorPolicy::DeadLetter(_) => Some("have a dead-letter topic"),
             ErrorPolicy::Retry(_) => Some("have its records tried again"),
@@ -75,15 +59,22 @@ impl Builder {
                 table.name
             ));
         }
+        if start.is_some() || max_ahead_ms.is_some() || timestamps.is_some() {
+            self.problem(format!(
+                "the global table {} is read whole and has no time: of the options of its topic \
+                 only on_error means something",
+                table.name
+            ));
+        }
         self.refuse_ttl(table, "it has what its topic has");
         let user = format!("the global table {}", table.name);
-        self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(topic)));
+        self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(&topic)));
         let source = GlobalSource {
             terms: Types::of_table(table).terms(None),
             topic: Arc::clone(&topic.name),
             name: Arc::clone(&table.name),
             policy,
-            rows: Box::new(TypedRows { topic: topic.clone(), table: table.clone() }),
+            rows: Box::new(TypedRows { topic, table: table.clone() }),
         };
         let index = self.graph(|graph| graph.add_global(source));
         GlobalTable { table: table.clone(), index }
@@ -91,8 +82,8 @@ impl Builder {
 }
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Joins each record with a row of a global table, found by any key that `key` gives; records
-    /// without one are dropped. See [`Builder::global_table`] for an example.
+    /// Joins each record with the row of a global table under the key that `key` returns. Records
+    /// without a row are dropped. See [`Builder::global_table`] for an example.
     pub fn join_global<G: 'static, T: 'static, O: 'static>(
         self,
         table: &GlobalTable<G, T>,
@@ -102,13 +93,14 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.look_up_global("join_global", table, key, functions::joins(joiner))
     }
 
-    /// [`join_global`](Stream::join_global) that keeps records for which the table has no row.
+    /// [`join_global`](Stream::join_global) that also forwards records without a row.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
     /// let countries = Topic::<String, String>::new("countries");
-    /// let (orders, out) = (Topic::<u64, String>::new("orders"), Topic::<u64, String>::new("out"));
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let out = Topic::<u64, String>::new("out");
     /// let app = Builder::new("example");
     /// let names = app.global_table(&countries, &Table::new("country-names"));
     /// let code = |_: &u64, code: &String| code.clone();

@@ -1,18 +1,16 @@
 //! From streams to groups of records with the same key.
 
-use std::sync::Arc;
-
 use super::{Grouped, SourceChain, Stream};
 use crate::chain::Chain;
-use crate::codec::{Codec, Json, JsonValue, NaturalKey};
+use crate::consumed::Consumed;
 use crate::operators::Sink;
-use crate::policy::Consumed;
+use crate::repartition::{IntoRepartition, Repartition};
 use crate::topic::Topic;
 use crate::topology::SourceKind;
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Groups by the key that the records have. Refused by `build()` if an operator before it may
-    /// have changed the key: equal keys could then be in different partitions, and
+    /// Groups by the current key. `build()` refuses it if an operator before it may have changed
+    /// the key: equal keys could then be in different partitions, and
     /// [`group_by`](Stream::group_by) is needed.
     ///
     /// ```
@@ -37,11 +35,11 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         Grouped { stream: self }
     }
 
-    /// Notes a problem if equal keys may be in different partitions.
+    /// Reports a problem if equal keys may be in different partitions.
     pub(crate) fn refuse_changed_key(&self, operator: &str) {
         if self.key_changed {
             self.builder.problem(format!(
-                "{operator} behind an operator that changes the key: equal keys may be in \
+                "{operator} after an operator that changes the key: equal keys may be in \
                  different partitions; send the records through a repartition topic, by \
                  repartition(name) or group_by(name, …)"
             ));
@@ -49,9 +47,10 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// Sends the records through the repartition topic `{application id}-{name}-repartition`, so
-    /// that equal keys meet in one partition; values are written there as JSON. A record
-    /// whose key is null goes to any partition: joins may let it out without a match, and what
-    /// needs a key refuses it there.
+    /// that equal keys meet in one partition. Values are written there as JSON; a
+    /// [`Repartition`](crate::Repartition) instead of the name has codecs of your choice. A record
+    /// with a null key goes to any partition: a left or outer join may forward it without a match,
+    /// and an operator that needs a key refuses it there.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -68,43 +67,16 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// assert_eq!(test.table(&latest, &"1".into())?, Some(5));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn repartition(self, name: &str) -> Stream<'b, K, V, SourceChain<K, V>>
-    where
-        K: NaturalKey,
-        V: JsonValue,
-    {
-        self.through(name, K::codec(), Arc::new(Json), false).stream
-    }
-
-    /// [`repartition`](Stream::repartition) with codecs of your choice.
-    ///
-    /// ```
-    /// use headwater::{Builder, Table, Topic};
-    /// use headwater::codec::{Bytes, Text};
-    /// use headwater_testkit::TopologyTest;
-    /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let latest = Table::<String, i64>::new("latest");
-    /// let app = Builder::new("example");
-    /// let by_parity = app.stream(&numbers).select_key(|_, n| format!("{}", n % 2));
-    /// by_parity.repartition_with("by-parity", Bytes, Text).to_table(&latest);
-    ///
-    /// let mut test = TopologyTest::new(app.build()?);
-    /// test.send(&numbers, "a".into(), 3)?;
-    /// assert_eq!(test.table(&latest, &"1".into())?, Some(3));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn repartition_with(
+    pub fn repartition(
         self,
-        name: &str,
-        key_codec: impl Codec<K>,
-        value_codec: impl Codec<V>,
+        name: impl IntoRepartition<K, V>,
     ) -> Stream<'b, K, V, SourceChain<K, V>> {
-        self.through(name, Arc::new(key_codec), Arc::new(value_codec), false).stream
+        self.through(name.into_repartition(), false).stream
     }
 
-    /// Groups by a new key. The records go through the repartition topic `{application
-    /// id}-{name}-repartition`, where equal keys meet in one partition; values are written
-    /// there as JSON.
+    /// Groups by a new key. The records pass through the repartition topic `{application
+    /// id}-{name}-repartition`, where equal keys meet in one partition. Values are written there as
+    /// JSON; a [`Repartition`](crate::Repartition) instead of the name has codecs of your choice.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -125,59 +97,24 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     /// assert_eq!(test.take(&out)?, sums);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn group_by<K2>(
+    pub fn group_by<K2: 'static>(
         self,
-        name: &str,
+        name: impl IntoRepartition<K2, V>,
         key: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
-    ) -> Grouped<'b, K2, V, SourceChain<K2, V>>
-    where
-        K2: NaturalKey,
-        V: JsonValue,
-    {
-        let key_codec = K2::codec();
-        self.select_key(key).through(name, key_codec, Arc::new(Json), true)
-    }
-
-    /// [`group_by`](Stream::group_by) with codecs of your choice for the repartition topic.
-    ///
-    /// ```
-    /// use headwater::{Builder, Table, Topic};
-    /// use headwater::codec::{Bytes, Text};
-    /// use headwater_testkit::TopologyTest;
-    /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let out = Topic::<String, i64>::new("out");
-    /// let app = Builder::new("example");
-    /// app.stream(&numbers)
-    ///     .group_by_with("by-length", |key, _| key.len().to_string(), Bytes, Text)
-    ///     .reduce(&Table::new("sums"), |sum, n| sum + n)
-    ///     .to(&out);
-    ///
-    /// let mut test = TopologyTest::new(app.build()?);
-    /// test.send(&numbers, "a".into(), 2)?;
-    /// test.send(&numbers, "b".into(), 3)?;
-    /// assert_eq!(test.take(&out)?, [("1".to_owned(), 2), ("1".to_owned(), 5)]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn group_by_with<K2: 'static>(
-        self,
-        name: &str,
-        key: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
-        key_codec: impl Codec<K2>,
-        value_codec: impl Codec<V>,
     ) -> Grouped<'b, K2, V, SourceChain<K2, V>> {
-        self.select_key(key).through(name, Arc::new(key_codec), Arc::new(value_codec), true)
+        self.select_key(key).through(name.into_repartition(), true)
     }
 
     fn through(
         self,
-        name: &str,
-        key: Arc<dyn Codec<K>>,
-        value: Arc<dyn Codec<V>>,
+        repartition: Repartition<K, V>,
         needs_key: bool,
     ) -> Grouped<'b, K, V, SourceChain<K, V>> {
         let builder = self.builder;
-        let topic = Topic { name: builder.add_repartition(name, self.node), key, value };
+        let Repartition { name, key, value } = repartition;
+        let topic = Topic { name: builder.add_repartition(&name, self.node), key, value };
         self.chain.connect(Sink { topic: topic.clone(), needs_key }, builder);
-        Grouped { stream: builder.source(&topic, Consumed::new(), SourceKind::Repartition) }
+        let consumed = Consumed::new(topic);
+        Grouped { stream: builder.source(consumed, SourceKind::Repartition) }
     }
 }

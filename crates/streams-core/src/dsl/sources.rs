@@ -5,59 +5,50 @@ use std::sync::Arc;
 use super::agent::AgentSource;
 use super::{AgentBuilder, SourceChain, Stream};
 use crate::builder::{Builder, Types};
+use crate::consumed::{Consumed, StreamSource};
 use crate::operators::Decode;
-use crate::policy::Consumed;
 use crate::receive::Receive;
-use crate::topic::Topic;
 use crate::topology::SourceKind;
 
 impl Builder {
-    /// The records of a topic.
+    /// Returns the records of a topic as a stream. The source is `&topic`, or
+    /// [`topic.consumed()`](crate::Topic::consumed) with options.
     ///
-    /// Called twice for the same topic, both streams get every record, in one task.
-    pub fn stream<'b, K: 'static, V: 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-    ) -> Stream<'b, K, V, SourceChain<K, V>> {
-        self.stream_with(topic, Consumed::new())
+    /// If it is called twice for the same topic, both streams get every record, in one task.
+    pub fn stream<S: StreamSource>(
+        &self,
+        source: S,
+    ) -> Stream<'_, S::Key, S::Value, SourceChain<S::Key, S::Value>> {
+        self.source(source.into_consumed(), SourceKind::User)
     }
 
-    /// The records of a topic, with options.
-    pub fn stream_with<'b, K: 'static, V: 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-        consumed: Consumed<K, V>,
-    ) -> Stream<'b, K, V, SourceChain<K, V>> {
-        self.source(topic, consumed, SourceKind::User)
-    }
-
-    /// Starts the description of an agent: an `async` function over the records of a topic.
-    pub fn agent<'b, K, V>(&'b self, name: &str, topic: &Topic<K, V>) -> AgentBuilder<'b, K, V>
+    /// Starts the description of an agent: an `async` function over the records of a topic. The
+    /// source is `&topic`, or [`topic.consumed()`](crate::Topic::consumed) with options.
+    pub fn agent<S>(&self, name: &str, source: S) -> AgentBuilder<'_, S::Key, S::Value>
     where
-        K: Send + 'static,
-        V: Send + 'static,
+        S: StreamSource<Key: Send, Value: Send>,
     {
+        let consumed = source.into_consumed();
+        let topic = &consumed.topic;
         let user = format!("the agent {name}");
         self.graph(|graph| graph.use_topic(&topic.name, user, Types::of_topic(topic)));
-        let topic = topic.clone();
-        let consumed = Consumed::new();
-        AgentBuilder::new(self, name, AgentSource::Topic { topic, consumed })
+        AgentBuilder::new(self, name, AgentSource::Topic(consumed))
     }
 
-    pub(crate) fn source<'b, K: 'static, V: 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
+    pub(crate) fn source<K: 'static, V: 'static>(
+        &self,
         consumed: Consumed<K, V>,
         kind: SourceKind,
-    ) -> Stream<'b, K, V, SourceChain<K, V>> {
-        let Consumed { start, policy, max_ahead_ms, timestamps } = consumed;
+    ) -> Stream<'_, K, V, SourceChain<K, V>> {
+        let Consumed { topic, start, policy, max_ahead_ms, timestamps } = consumed;
+        let start = start.unwrap_or_default();
         let node =
             self.graph(|graph| graph.add_source(&topic.name, kind, start, policy, max_ahead_ms));
         if kind == SourceKind::User {
-            let types = Types::of_topic(topic);
+            let types = Types::of_topic(&topic);
             self.graph(|graph| graph.use_topic(&topic.name, "the stream that is read", types));
         }
-        let chain = SourceChain { topic: topic.clone(), timestamps };
+        let chain = SourceChain { topic, timestamps };
         Stream::new(self, chain, node)
     }
 

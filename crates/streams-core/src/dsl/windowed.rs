@@ -1,4 +1,4 @@
-//! What can be said about groups of records with the same key in the same window.
+//! What can be done with records grouped by key and window.
 
 use std::sync::Arc;
 
@@ -35,15 +35,16 @@ where
     /// Counts the records of each key and window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.count(&Table::new("seen")).to(&counts);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -58,18 +59,19 @@ where
         self.aggregate_into("count", table, grouped::count, add_counts)
     }
 
-    /// Combines the values of each key and window; the first value stands for itself.
+    /// Combines the values of each key and window. The first value is the initial aggregate.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let largest = Topic::<_, i64>::with("largest", TimeWindowed::<String>::of(second), Text);
+    /// let largest = Topic::<_, i64>::with("largest", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.reduce(&Table::new("largest"), i64::max).to(&largest);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -91,19 +93,20 @@ where
         self.aggregate_into("reduce", table, add, grouped::reduce(move |a, b| merge(a, b)))
     }
 
-    /// Aggregates the values of each key and window: `init` makes an empty aggregate, `add` adds a
-    /// value to it.
+    /// Aggregates the values of each key and window: `init` creates an empty aggregate, and `add`
+    /// adds a value to it.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(second), Text);
+    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.aggregate(&Table::new("sums"), || 0, |sum, _, n| *sum += n).to(&sums);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -129,15 +132,17 @@ where
     /// [`aggregate`](WindowGrouped::aggregate) with a function that may fail.
     ///
     /// ```
-    /// use headwater::{Builder, ErrorPolicy, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::errors::ErrorPolicy;
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(second), Text);
+    /// let sums = Topic::<_, i64>::with("sums", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// app.on_error(ErrorPolicy::Skip);
     /// let add = |sum: &mut i64, _: &String, n: i64| {
     ///     *sum = sum.checked_add(n).ok_or("the sum is too large")?;
@@ -166,10 +171,11 @@ where
     }
 
     /// [`aggregate`](WindowGrouped::aggregate) for any kind of window, sessions included: `merge`
-    /// makes one aggregate of two, the first of which is the earlier one.
+    /// combines two aggregates, of which the first is the earlier one.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Session;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let clicks = Topic::<String, String>::new("clicks");
@@ -233,8 +239,8 @@ pub(super) struct WindowState<'t, K, A> {
 }
 
 impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
-    /// Declares the table and, for each of `inputs` streams that it is aggregated from, a stream
-    /// time.
+    /// Declares the table and one stream time for each of the `inputs` streams that it is
+    /// aggregated from.
     pub(super) fn declare(
         builder: &Builder,
         node: NodeId,
@@ -247,7 +253,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         if let Some(fault) = windows.fault() {
             builder.problem(format!("the windows of the table {} {fault}", table.name));
         }
-        builder.refuse_ttl(table, "its windows are kept for their retention");
+        builder.refuse_ttl(table, "its windows have a retention instead");
         let types = Some(Types::of_table(table));
         builder.graph(|graph| {
             let index = graph.add_table(&table.name, layout, types, operator, node);
@@ -276,7 +282,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         WindowAggregated { builder, node: self.node, ports: self.ports, rows }
     }
 
-    /// Feeds `stream`, number `input`, into the table.
+    /// Connects `stream`, number `input`, to the table.
     pub(super) fn connect<V, C, W>(
         &self,
         input: usize,
@@ -306,7 +312,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
     }
 }
 
-/// A windowed table that grows with each record; what it sends is chosen here.
+/// A windowed table that grows with each record; its methods choose what it sends.
 pub struct WindowAggregated<'b, K, A, W> {
     builder: &'b Builder,
     node: NodeId,
@@ -315,17 +321,18 @@ pub struct WindowAggregated<'b, K, A, W> {
 }
 
 impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
-    /// Every change of a window.
+    /// Returns every change of a window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, u64>::new("out");
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// let counts = windowed.count(&Table::new("seen")).updates();
     /// counts.map(|window, count| (format!("{}@{}", window.key, window.start), count)).to(&out);
     ///
@@ -343,15 +350,16 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
     /// Sends every change to `topic`: short for `updates().to(topic)`.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater::codec::{Text, TimeWindowed};
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
-    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(second), Text);
+    /// let counts = Topic::<_, u64>::with("counts", TimeWindowed::<String>::of(windows), Text);
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// windowed.count(&Table::new("seen")).to(&counts);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -368,20 +376,21 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
 }
 
 impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
-    /// Each window once, when it is complete: when stream time has reached its end plus grace, by a
-    /// later record of the same task, or without one if the windows have an
-    /// [`idle_after`](crate::window::Tumbling::idle_after). The record's timestamp is the
-    /// largest in the window.
+    /// Returns each window once, when it is complete: when stream time has reached its end plus
+    /// grace. A later record of the same task advances stream time, or idle time does if the
+    /// windows have an [`idle_after`](crate::window::Tumbling::idle_after). The record's timestamp
+    /// is the largest in the window.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// let second = Duration::from_secs(1);
+    /// let windows = Tumbling::of(Duration::from_secs(1));
     /// let numbers = Topic::<String, i64>::new("numbers");
     /// let out = Topic::<String, u64>::new("out");
     /// let app = Builder::new("example");
-    /// let windowed = app.stream(&numbers).group_by_key().window(Tumbling::of(second));
+    /// let windowed = app.stream(&numbers).group_by_key().window(windows);
     /// let counts = windowed.count(&Table::new("seen")).closed();
     /// counts.map(|window, count| (format!("{}@{}", window.key, window.start), count)).to(&out);
     ///
@@ -398,12 +407,13 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
         self.stream(|ports| ports.closed)
     }
 
-    /// The windows as a table, to be filtered, suppressed, joined, grouped again. Its keys are
-    /// windows; its changes tell also of windows that are no more, as sessions are that became part
-    /// of another.
+    /// Returns the windows as a table, which can be filtered, suppressed, joined and grouped again.
+    /// Its keys are windows. Its changes include the deletion of windows, such as sessions that
+    /// became part of another.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Session, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Session;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let clicks = Topic::<String, i64>::new("clicks");
@@ -443,7 +453,7 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
         self,
         port: impl FnOnce(WindowPorts<K, A>) -> Port<Windowed<K>, A>,
     ) -> Stream<'b, Windowed<K>, A, Port<Windowed<K>, A>> {
-        // The key is another one now (with a window), although it stays in its partition.
+        // The key now includes a window, although the record stays in its partition.
         let stream = Stream::new(self.builder, port(self.ports), self.node);
         stream.rekeyed()
     }

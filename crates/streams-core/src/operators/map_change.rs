@@ -1,18 +1,18 @@
-//! Filters and maps of tables: both sides of a change through the same function.
+//! Filters and maps of tables: both sides of a change pass through the same function.
 
 use std::sync::Arc;
 
 use crate::change::Change;
 use crate::error::Failure;
-use crate::receive::{Receive, Shared};
+use crate::receive::{Receive, SharedReceiver};
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
 pub(crate) struct MapChange<K, V2, F> {
     pub(crate) map: Arc<F>,
-    /// Whether a change from absent to absent is handed on.
+    /// Whether a change from absent to absent is forwarded.
     pub(crate) tells_absent: bool,
-    pub(crate) changes: Shared<K, Change<V2>>,
+    pub(crate) changes: SharedReceiver<K, Change<V2>>,
 }
 
 impl<K, V, V2, F> Receive<K, Change<V>> for MapChange<K, V2, F>

@@ -12,7 +12,7 @@ use runtime::transport::{
 use streams_core::TopicPartition;
 
 use super::reading::FaultyFetcher;
-use super::{Call, Fault, Faults};
+use super::{Fault, Faults, TransportCall};
 
 pub(super) struct FaultyMember {
     member: Box<dyn Member>,
@@ -72,7 +72,8 @@ impl FaultyMember {
 
     /// As in librdkafka, which does not join again until everything is unassigned.
     fn is_kept_back(&self) -> bool {
-        self.asked_back.is_empty() && self.faults.fault(Call::Lose) == Some(Fault::LostReply)
+        self.asked_back.is_empty()
+            && self.faults.fault(TransportCall::Lose) == Some(Fault::LostReply)
     }
 
     /// Whether the group has already assigned it again, which is not reported yet.
@@ -98,7 +99,7 @@ fn is_same(some: &[TopicPartition], others: &[TopicPartition]) -> bool {
 impl Member for FaultyMember {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<MemberEvent>> {
         let witness = self.faults.witness();
-        let events = self.faults.call(Call::PollGroup, || {
+        let events = self.faults.call(TransportCall::PollGroup, || {
             let events = self.member.poll(timeout)?;
             if let Some(witness) = &witness {
                 witness.heard(&events);
@@ -116,14 +117,14 @@ impl Member for FaultyMember {
     }
 
     fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        self.faults.call(Call::Assign, || self.member.assign(partitions))?;
+        self.faults.call(TransportCall::Assign, || self.member.assign(partitions))?;
         self.assigned.extend(partitions.iter().cloned());
         Ok(())
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         let gone: Vec<_> = partitions.iter().filter(|one| !self.is_coming(one)).cloned().collect();
-        self.faults.call(Call::Unassign, || self.member.unassign(&gone))?;
+        self.faults.call(TransportCall::Unassign, || self.member.unassign(&gone))?;
         for partition in partitions {
             self.asked_back.remove(partition);
             if !self.assigned.remove(partition) {
@@ -148,7 +149,7 @@ impl Member for FaultyMember {
         if !self.untold.is_empty() {
             self.later.push_front(MemberEvent::Lost(std::mem::take(&mut self.untold)));
         }
-        self.faults.call(Call::Leave, || self.member.leave(timeout))
+        self.faults.call(TransportCall::Leave, || self.member.leave(timeout))
     }
 }
 
@@ -159,7 +160,7 @@ struct FaultyGroup {
 
 impl Group for FaultyGroup {
     fn metadata(&self) -> Result<GroupMetadata> {
-        self.faults.call(Call::Metadata, || self.group.metadata())
+        self.faults.call(TransportCall::Metadata, || self.group.metadata())
     }
 
     fn committed(
@@ -168,8 +169,8 @@ impl Group for FaultyGroup {
         timeout: Duration,
     ) -> Result<Vec<CommittedOffset>> {
         let look_up = || self.group.committed(partitions, timeout);
-        let fault = self.faults.meet(Call::CommittedOffsets)?;
-        let mut found = self.faults.with(Call::CommittedOffsets, fault, look_up)?;
+        let fault = self.faults.meet(TransportCall::CommittedOffsets)?;
+        let mut found = self.faults.with(TransportCall::CommittedOffsets, fault, look_up)?;
         if let Some(witness) = self.faults.witness() {
             if let Some(Fault::Outdated(_)) = fault {
                 witness.take_back(partitions, &mut found);
@@ -181,7 +182,7 @@ impl Group for FaultyGroup {
 
     fn commit(&self, offsets: &[OffsetCommit], timeout: Duration) -> Result<()> {
         let witness = self.faults.witness();
-        self.faults.call(Call::CommitOffsets, || {
+        self.faults.call(TransportCall::CommitOffsets, || {
             self.group.commit(offsets, timeout)?;
             witness.iter().for_each(|witness| witness.noted(offsets));
             Ok(())

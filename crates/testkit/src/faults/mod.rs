@@ -2,14 +2,14 @@
 //! a test or a seed says.
 //!
 //! ```
-//! use headwater_testkit::faults::{Call, Fault, Faults};
+//! use headwater_testkit::faults::{TransportCall, Fault, Faults};
 //! use headwater::spi::transport::ErrorKind;
 //! # fn example(log: std::sync::Arc<dyn headwater::spi::transport::Transport>) {
 //! let faults = Faults::new();
 //! let transport = faults.on(log);
 //! // The reply of the next commit is lost; the one after it is fenced.
-//! faults.next(Call::Commit, Fault::LostReply);
-//! faults.next(Call::Commit, Fault::Fails(ErrorKind::Fenced));
+//! faults.next(TransportCall::Commit, Fault::LostReply);
+//! faults.next(TransportCall::Commit, Fault::Fails(ErrorKind::Fenced));
 //! # }
 //! ```
 
@@ -37,7 +37,7 @@ use transport::FaultyTransport;
 /// The calls of the runtime that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Call {
+pub enum TransportCall {
     /// Describing or creating topics, deleting records.
     Admin,
     /// Opening a member, a producer or a reader.
@@ -95,19 +95,20 @@ pub enum Fault {
     /// It takes effect, and the reply arrives after this delay.
     SlowReply(Duration),
     /// The request arrives twice; the caller gets the first reply. The second copy of a
-    /// [`Call::Init`] is late, as with [`Held`](Self::Held): it fences the producer that has the
-    /// identity by then.
+    /// [`TransportCall::Init`] is late, as with [`Held`](Self::Held): it fences the producer that
+    /// has the identity by then.
     Repeated,
-    /// At most this many records are delivered; only for a [`Call::Fetch`] or [`Call::Restore`].
+    /// At most this many records are delivered; only for a [`TransportCall::Fetch`] or
+    /// [`TransportCall::Restore`].
     Partial(usize),
-    /// A stale broker answers, which does not know that it was replaced. For a [`Call::Bounds`] it
-    /// is a former leader that lacks this many records. For a [`Call::CommittedOffsets`] in a
-    /// [`Simulation`](crate::Simulation) it is a former coordinator that lacks the last commit;
-    /// only commits that changed a table are left out, because only those can be noticed. Other
-    /// calls succeed.
+    /// A stale broker answers, which does not know that it was replaced. For a
+    /// [`TransportCall::Bounds`] it is a former leader that lacks this many records. For a
+    /// [`TransportCall::CommittedOffsets`] in a [`Simulation`](crate::Simulation) it is a former
+    /// coordinator that lacks the last commit; only commits that changed a table are left out,
+    /// because only those can be noticed. Other calls succeed.
     Outdated(usize),
     /// It is delayed: the caller gets [`ErrorKind::Unknown`], and it arrives with
-    /// [`Faults::release`]. Only for a [`Call::Commit`]; other calls are lost.
+    /// [`Faults::release`]. Only for a [`TransportCall::Commit`]; other calls are lost.
     Held,
 }
 
@@ -127,9 +128,9 @@ struct FaultsShared {
 }
 
 /// Decides on the fault of a call.
-type Decide = Box<dyn FnMut(Call) -> Option<Fault> + Send>;
+type Decide = Box<dyn FnMut(TransportCall) -> Option<Fault> + Send>;
 /// Lets time pass inside a call.
-type Wait = Arc<dyn Fn(Call, Fault) + Send + Sync>;
+type Wait = Arc<dyn Fn(TransportCall, Fault) + Send + Sync>;
 /// Whether the leader of a partition is away.
 type Away = Arc<dyn Fn(&TopicPartition) -> bool + Send + Sync>;
 /// A call that has not arrived yet.
@@ -145,7 +146,7 @@ impl std::fmt::Debug for FaultsShared {
 struct FaultsState {
     process: ProcessState,
     plan: FaultPlan,
-    counts: BTreeMap<Call, u64>,
+    counts: BTreeMap<TransportCall, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,34 +169,34 @@ impl Faults {
     }
 
     /// Gives this fault to the next call of this kind that has none yet.
-    pub fn next(&self, call: Call, fault: Fault) {
+    pub fn next(&self, call: TransportCall, fault: Fault) {
         self.lock().plan.next(call, Some(fault));
     }
 
     /// Lets `count` calls of this kind succeed before the next planned fault.
-    pub fn spare(&self, call: Call, calls: usize) {
+    pub fn spare(&self, call: TransportCall, calls: usize) {
         (0..calls).for_each(|_| self.lock().plan.next(call, None));
     }
 
     /// Gives this fault to every call of this kind, until [`heal`](Self::heal).
-    pub fn always(&self, call: Call, fault: Fault) {
+    pub fn always(&self, call: TransportCall, fault: Fault) {
         self.lock().plan.always(call, fault);
     }
 
     /// Gives this fault to one in `one_in` calls of this kind from now on, chosen by the seed.
-    pub fn sometimes(&self, call: Call, fault: Fault, one_in: u32, seed: u64) {
+    pub fn sometimes(&self, call: TransportCall, fault: Fault, one_in: u32, seed: u64) {
         self.lock().plan.sometimes(call, fault, one_in, seed);
     }
 
     /// Asks `decide` about every call from now on, instead of the plan. It may do other work
     /// meanwhile, as a simulation does while a process is frozen.
-    pub fn decided_by(&self, decide: impl FnMut(Call) -> Option<Fault> + Send + 'static) {
+    pub fn decided_by(&self, decide: impl FnMut(TransportCall) -> Option<Fault> + Send + 'static) {
         *lock(&self.0.decide) = Some(Box::new(decide));
     }
 
     /// Sets how calls with a [`Fault::Slow`] or [`Fault::SlowReply`] let time pass, instead of
     /// sleeping.
-    pub fn waits_by(&self, wait: impl Fn(Call, Fault) + Send + Sync + 'static) {
+    pub fn waits_by(&self, wait: impl Fn(TransportCall, Fault) + Send + Sync + 'static) {
         *lock(&self.0.wait) = Some(Arc::new(wait));
     }
 
@@ -222,7 +223,7 @@ impl Faults {
         lock(&self.0.witness).clone()
     }
 
-    fn wait(&self, call: Call, fault: Fault, time: Duration) {
+    fn wait(&self, call: TransportCall, fault: Fault, time: Duration) {
         let wait = lock(&self.0.wait).clone();
         match wait {
             Some(wait) => wait(call, fault),
@@ -271,7 +272,7 @@ impl Faults {
     }
 
     /// How many calls of this kind were made.
-    pub fn count(&self, call: Call) -> u64 {
+    pub fn count(&self, call: TransportCall) -> u64 {
         self.lock().counts.get(&call).copied().unwrap_or(0)
     }
 
@@ -281,7 +282,7 @@ impl Faults {
 
     /// The fault of the next call of this kind. No lock is held meanwhile, because `decide` may
     /// take time and may even kill the process.
-    fn fault(&self, call: Call) -> Option<Fault> {
+    fn fault(&self, call: TransportCall) -> Option<Fault> {
         *self.lock().counts.entry(call).or_default() += 1;
         let decide = lock(&self.0.decide).take();
         let Some(mut decide) = decide else { return self.lock().plan.fault(call) };
@@ -298,12 +299,12 @@ impl Faults {
     }
 
     /// The fault of a call, after waiting out a freeze.
-    fn meet(&self, call: Call) -> Result<Option<Fault>> {
+    fn meet(&self, call: TransportCall) -> Result<Option<Fault>> {
         if self.lives() { Ok(self.fault(call)) } else { Err(dead(call)) }
     }
 
     /// Makes a call, applying its fault.
-    fn call<T>(&self, call: Call, make: impl FnMut() -> Result<T>) -> Result<T> {
+    fn call<T>(&self, call: TransportCall, make: impl FnMut() -> Result<T>) -> Result<T> {
         let fault = self.meet(call)?;
         self.with(call, fault, make)
     }
@@ -311,7 +312,7 @@ impl Faults {
     /// Makes a call with this fault.
     fn with<T>(
         &self,
-        call: Call,
+        call: TransportCall,
         fault: Option<Fault>,
         mut make: impl FnMut() -> Result<T>,
     ) -> Result<T> {
@@ -345,10 +346,10 @@ impl Faults {
     }
 }
 
-fn dead(call: Call) -> TransportError {
+fn dead(call: TransportCall) -> TransportError {
     injected(call, ErrorKind::Fatal, "the process is dead")
 }
 
-fn injected(call: Call, kind: ErrorKind, why: &str) -> TransportError {
+fn injected(call: TransportCall, kind: ErrorKind, why: &str) -> TransportError {
     TransportError::new(kind, format!("{call:?}"), why.to_owned())
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Call, Fault};
+use super::{Fault, TransportCall};
 use crate::dice::Dice;
 
 #[derive(Debug, Default)]
-pub(super) struct FaultPlan(BTreeMap<Call, CallFaults>);
+pub(super) struct FaultPlan(BTreeMap<TransportCall, CallFaults>);
 
 #[derive(Debug, Default)]
 struct CallFaults {
@@ -24,21 +24,21 @@ struct RandomFaults {
 }
 
 impl FaultPlan {
-    pub(super) fn next(&mut self, call: Call, fault: Option<Fault>) {
+    pub(super) fn next(&mut self, call: TransportCall, fault: Option<Fault>) {
         self.0.entry(call).or_default().next.push_back(fault);
     }
 
-    pub(super) fn always(&mut self, call: Call, fault: Fault) {
+    pub(super) fn always(&mut self, call: TransportCall, fault: Fault) {
         self.0.entry(call).or_default().always = Some(fault);
     }
 
-    pub(super) fn sometimes(&mut self, call: Call, fault: Fault, one_in: u32, seed: u64) {
+    pub(super) fn sometimes(&mut self, call: TransportCall, fault: Fault, one_in: u32, seed: u64) {
         let sometimes = RandomFaults { fault, one_in, dice: Dice::new(seed) };
         self.0.entry(call).or_default().sometimes.push(sometimes);
     }
 
     /// The fault of the call being made.
-    pub(super) fn fault(&mut self, call: Call) -> Option<Fault> {
+    pub(super) fn fault(&mut self, call: TransportCall) -> Option<Fault> {
         let of = self.0.get_mut(&call)?;
         if let Some(planned) = of.next.pop_front() {
             return planned;
@@ -70,19 +70,19 @@ mod tests {
     #[test]
     fn planned_faults_come_in_their_order_and_once() {
         let mut plan = FaultPlan::default();
-        plan.next(Call::Commit, None);
-        plan.next(Call::Commit, Some(FENCED));
-        let three: Vec<_> = (0..3).map(|_| plan.fault(Call::Commit)).collect();
+        plan.next(TransportCall::Commit, None);
+        plan.next(TransportCall::Commit, Some(FENCED));
+        let three: Vec<_> = (0..3).map(|_| plan.fault(TransportCall::Commit)).collect();
         assert_eq!(three, [None, Some(FENCED), None]);
-        assert_eq!(plan.fault(Call::Abort), None);
+        assert_eq!(plan.fault(TransportCall::Abort), None);
     }
 
     #[test]
     fn random_faults_are_the_same_for_the_same_seed() {
         let run = |seed| {
             let mut plan = FaultPlan::default();
-            plan.sometimes(Call::Send, FENCED, 10, seed);
-            (0..1_000).map(|_| plan.fault(Call::Send).is_some()).collect::<Vec<_>>()
+            plan.sometimes(TransportCall::Send, FENCED, 10, seed);
+            (0..1_000).map(|_| plan.fault(TransportCall::Send).is_some()).collect::<Vec<_>>()
         };
         assert_eq!(run(1), run(1));
         assert_ne!(run(1), run(2));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use runtime::transport::{ErrorKind, GroupMetadata, OffsetCommit, Outgoing, Producer, Result};
 use streams_core::TopicPartition;
 
-use super::{Call, Fault, Faults, Transaction, Witness, injected};
+use super::{Fault, Faults, Transaction, TransportCall, Witness, injected};
 use crate::lock::lock;
 
 pub(super) struct FaultyProducer {
@@ -88,26 +88,26 @@ impl Producer for FaultyProducer {
     }
 
     fn init(&mut self, timeout: Duration) -> Result<()> {
-        let mut fault = self.faults.meet(Call::Init)?;
+        let mut fault = self.faults.meet(TransportCall::Init)?;
         if fault == Some(Fault::Repeated) {
             self.hold_init(timeout);
             fault = None;
         }
-        self.faults.with(Call::Init, fault, || self.inner().producer.init(timeout))
+        self.faults.with(TransportCall::Init, fault, || self.inner().producer.init(timeout))
     }
 
     fn begin(&mut self) -> Result<()> {
         self.inner().transaction = Transaction::default();
-        self.faults.call(Call::Begin, || self.inner().producer.begin())
+        self.faults.call(TransportCall::Begin, || self.inner().producer.begin())
     }
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<()> {
         self.inner().transaction.writes(record);
-        self.faults.call(Call::Send, || self.inner().producer.send(record))
+        self.faults.call(TransportCall::Send, || self.inner().producer.send(record))
     }
 
     fn flush(&mut self, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Flush, || self.inner().producer.flush(timeout))
+        self.faults.call(TransportCall::Flush, || self.inner().producer.flush(timeout))
     }
 
     fn send_offsets(
@@ -117,7 +117,7 @@ impl Producer for FaultyProducer {
         timeout: Duration,
     ) -> Result<()> {
         let send = || self.inner().send_offsets(offsets, group, timeout);
-        self.faults.call(Call::SendOffsets, send)
+        self.faults.call(TransportCall::SendOffsets, send)
     }
 
     /// Sent records reach the log before a fault happens; otherwise an abort would have no effect
@@ -126,12 +126,18 @@ impl Producer for FaultyProducer {
         if self.faults.lives() {
             self.inner().producer.flush(timeout)?;
         }
-        match self.faults.fault(Call::Commit) {
+        match self.faults.fault(TransportCall::Commit) {
             Some(Fault::Held) if self.faults.lives() => {
                 self.hold_commit(timeout);
-                return Err(injected(Call::Commit, ErrorKind::Unknown, "the request is delayed"));
+                return Err(injected(
+                    TransportCall::Commit,
+                    ErrorKind::Unknown,
+                    "the request is delayed",
+                ));
             }
-            fault => self.faults.with(Call::Commit, fault, || self.inner().commit(timeout))?,
+            fault => {
+                self.faults.with(TransportCall::Commit, fault, || self.inner().commit(timeout))?
+            }
         }
         let inner = self.inner();
         if let Some(witness) = &inner.witness {
@@ -141,7 +147,7 @@ impl Producer for FaultyProducer {
     }
 
     fn abort(&mut self, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Abort, || self.inner().producer.abort(timeout))
+        self.faults.call(TransportCall::Abort, || self.inner().producer.abort(timeout))
     }
 
     fn track(&mut self, partition: &TopicPartition) {

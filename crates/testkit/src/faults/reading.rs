@@ -7,12 +7,12 @@ use std::time::Duration;
 use runtime::transport::{FetchProgress, Fetched, Fetcher, Reader, Result};
 use streams_core::TopicPartition;
 
-use super::{Call, Fault, Faults};
+use super::{Fault, Faults, TransportCall};
 
 /// A poll of at most `most` records, or as many as its fault allows.
 fn polled(
     faults: &Faults,
-    call: Call,
+    call: TransportCall,
     most: usize,
     mut poll: impl FnMut(usize) -> Result<Vec<Fetched>>,
 ) -> Result<Vec<Fetched>> {
@@ -92,7 +92,7 @@ impl Fetcher for FaultyFetcher {
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
         self.follow_leaders()?;
         let Self { fetcher, faults, .. } = self;
-        polled(faults, Call::Fetch, records_max, |most| fetcher.poll(timeout, most))
+        polled(faults, TransportCall::Fetch, records_max, |most| fetcher.poll(timeout, most))
     }
 
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
@@ -120,9 +120,9 @@ pub(super) struct FaultyReader {
 impl Reader for FaultyReader {
     fn bounds(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<(i64, i64)> {
         let Self { reader, faults } = self;
-        let fault = faults.meet(Call::Bounds)?;
+        let fault = faults.meet(TransportCall::Bounds)?;
         let (begin, end) =
-            faults.with(Call::Bounds, fault, || reader.bounds(partition, timeout))?;
+            faults.with(TransportCall::Bounds, fault, || reader.bounds(partition, timeout))?;
         match fault {
             Some(Fault::Outdated(less)) => Ok((begin, begin.max(end - less as i64))),
             _ => Ok((begin, end)),
@@ -139,7 +139,7 @@ impl Reader for FaultyReader {
 
     fn poll(&mut self, timeout: Duration, records_max: usize) -> Result<Vec<Fetched>> {
         let Self { reader, faults } = self;
-        polled(faults, Call::Restore, records_max, |most| reader.poll(timeout, most))
+        polled(faults, TransportCall::Restore, records_max, |most| reader.poll(timeout, most))
     }
 
     fn position(&self, partition: &TopicPartition) -> Option<i64> {

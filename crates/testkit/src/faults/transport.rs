@@ -13,7 +13,7 @@ use streams_core::TopicPartition;
 use super::group::FaultyMember;
 use super::producer::FaultyProducer;
 use super::reading::FaultyReader;
-use super::{Call, Faults};
+use super::{Faults, TransportCall};
 
 pub(super) struct FaultyTransport {
     pub(super) log: Arc<dyn Transport>,
@@ -32,12 +32,12 @@ impl Transport for FaultyTransport {
     }
 
     fn member(&self, config: &MemberConfig) -> Result<Box<dyn Member>> {
-        let member = self.faults.call(Call::Open, || self.log.member(config))?;
+        let member = self.faults.call(TransportCall::Open, || self.log.member(config))?;
         Ok(Box::new(FaultyMember::new(member, self.faults.clone())))
     }
 
     fn producer(&self, config: &ProducerConfig) -> Result<Box<dyn Producer>> {
-        let producer = self.faults.call(Call::Open, || self.log.producer(config))?;
+        let producer = self.faults.call(TransportCall::Open, || self.log.producer(config))?;
         let log = Arc::clone(&self.log);
         let config = config.clone();
         let again = Arc::new(move || log.producer(&config));
@@ -45,7 +45,7 @@ impl Transport for FaultyTransport {
     }
 
     fn reader(&self, config: &ReaderConfig) -> Result<Box<dyn Reader>> {
-        let reader = self.faults.call(Call::Open, || self.log.reader(config))?;
+        let reader = self.faults.call(TransportCall::Open, || self.log.reader(config))?;
         Ok(Box::new(FaultyReader { reader, faults: self.faults.clone() }))
     }
 
@@ -65,11 +65,11 @@ impl Admin for FaultyAdmin {
         topics: &[Arc<str>],
         timeout: Duration,
     ) -> Result<Vec<Option<TopicInfo>>> {
-        self.faults.call(Call::Admin, || self.admin.describe(topics, timeout))
+        self.faults.call(TransportCall::Admin, || self.admin.describe(topics, timeout))
     }
 
     fn create(&mut self, topic: &NewTopic, timeout: Duration) -> Result<()> {
-        self.faults.call(Call::Admin, || self.admin.create(topic, timeout))
+        self.faults.call(TransportCall::Admin, || self.admin.create(topic, timeout))
     }
 
     fn delete_records(
@@ -77,6 +77,6 @@ impl Admin for FaultyAdmin {
         before: &[(TopicPartition, i64)],
         timeout: Duration,
     ) -> Result<()> {
-        self.faults.call(Call::Admin, || self.admin.delete_records(before, timeout))
+        self.faults.call(TransportCall::Admin, || self.admin.delete_records(before, timeout))
     }
 }

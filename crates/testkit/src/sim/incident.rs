@@ -5,7 +5,7 @@ use std::fmt;
 
 use runtime::transport::ErrorKind;
 
-use crate::faults::{Call, Fault};
+use crate::faults::{Fault, TransportCall};
 
 /// Something that goes wrong in a [`Simulation`](crate::Simulation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,9 +114,9 @@ impl Incident {
     ];
 
     /// The incident that a fault of a call is. A delay counts when time passes.
-    pub(super) fn of(call: Call, fault: Fault) -> Option<Self> {
+    pub(super) fn of(call: TransportCall, fault: Fault) -> Option<Self> {
         Some(match fault {
-            _ if call == Call::Lose => Self::Renamed,
+            _ if call == TransportCall::Lose => Self::Renamed,
             Fault::Fails(ErrorKind::Unknown) => Self::RequestLost,
             Fault::Fails(ErrorKind::Abortable) => Self::Aborted,
             Fault::Fails(ErrorKind::Fenced) => Self::SaidFenced,

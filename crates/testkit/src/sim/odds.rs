@@ -5,7 +5,7 @@ use std::time::Duration;
 use runtime::transport::ErrorKind;
 
 use crate::dice::Dice;
-use crate::faults::{Call, Fault};
+use crate::faults::{Fault, TransportCall};
 
 /// Odds of one in this many; 0 means never. Each seed has its own: some worlds are calm, some are
 /// not.
@@ -63,7 +63,7 @@ impl Odds {
     }
 
     /// Chooses the fault of a call among those it can have.
-    pub(super) fn call(self, call: Call, dice: &mut Dice) -> Option<Fault> {
+    pub(super) fn call(self, call: TransportCall, dice: &mut Dice) -> Option<Fault> {
         if !strikes(self.call, dice) {
             return None;
         }
@@ -101,27 +101,35 @@ const OUTDATED: Fault = Fault::Outdated(20);
 const FEW: Fault = Fault::Partial(3);
 
 /// The faults that a call can have. The first is the one while the log is unavailable.
-pub(super) fn possible(call: Call) -> &'static [Fault] {
+pub(super) fn possible(call: TransportCall) -> &'static [Fault] {
     use Fault::{Held, LostReply, Repeated};
     match call {
-        Call::Commit => &[LOST, LostReply, Held, Held, ABORTABLE, FENCED, SLOW, SLOW_REPLY],
-        Call::SendOffsets => &[LOST, LostReply, ABORTABLE, FENCED, Repeated, SLOW, SLOW_REPLY],
-        Call::CommitOffsets => &[LOST, LostReply, RETRIABLE, Repeated, SLOW, SLOW_REPLY],
-        Call::Send | Call::Flush => &[ABORTABLE, FENCED, SLOW, SLOW_REPLY],
-        Call::Abort => &[LOST, LostReply, SLOW, SLOW_REPLY],
-        Call::Init => &[RETRIABLE, LostReply, Repeated, SLOW, SLOW_REPLY],
-        Call::Open | Call::Admin => &[RETRIABLE, SLOW],
-        Call::PollGroup => &[RETRIABLE, SLOW, SLOW_REPLY],
-        Call::Lose => &[LostReply],
-        Call::Fetch | Call::Restore => &[RETRIABLE, FEW, FEW, SLOW_REPLY],
-        Call::Bounds | Call::CommittedOffsets => &[RETRIABLE, OUTDATED, SLOW, SLOW_REPLY],
+        TransportCall::Commit => {
+            &[LOST, LostReply, Held, Held, ABORTABLE, FENCED, SLOW, SLOW_REPLY]
+        }
+        TransportCall::SendOffsets => {
+            &[LOST, LostReply, ABORTABLE, FENCED, Repeated, SLOW, SLOW_REPLY]
+        }
+        TransportCall::CommitOffsets => &[LOST, LostReply, RETRIABLE, Repeated, SLOW, SLOW_REPLY],
+        TransportCall::Send | TransportCall::Flush => &[ABORTABLE, FENCED, SLOW, SLOW_REPLY],
+        TransportCall::Abort => &[LOST, LostReply, SLOW, SLOW_REPLY],
+        TransportCall::Init => &[RETRIABLE, LostReply, Repeated, SLOW, SLOW_REPLY],
+        TransportCall::Open | TransportCall::Admin => &[RETRIABLE, SLOW],
+        TransportCall::PollGroup => &[RETRIABLE, SLOW, SLOW_REPLY],
+        TransportCall::Lose => &[LostReply],
+        TransportCall::Fetch | TransportCall::Restore => &[RETRIABLE, FEW, FEW, SLOW_REPLY],
+        TransportCall::Bounds | TransportCall::CommittedOffsets => {
+            &[RETRIABLE, OUTDATED, SLOW, SLOW_REPLY]
+        }
         _ => &[],
     }
 }
 
 /// Whether this call goes to a coordinator.
-pub(super) fn is_coordinators(call: Call) -> bool {
-    use Call::{Abort, Commit, CommitOffsets, CommittedOffsets, Init, PollGroup, SendOffsets};
+pub(super) fn is_coordinators(call: TransportCall) -> bool {
+    use TransportCall::{
+        Abort, Commit, CommitOffsets, CommittedOffsets, Init, PollGroup, SendOffsets,
+    };
     let theirs = [Abort, Commit, CommitOffsets, CommittedOffsets, Init, PollGroup, SendOffsets];
     theirs.contains(&call)
 }

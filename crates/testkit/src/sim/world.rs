@@ -19,7 +19,7 @@ use super::disk::{DiskStep, SimDisk};
 use super::incident::{Incident, Incidents};
 use super::odds::{self, Odds};
 use crate::dice::Dice;
-use crate::faults::{Call, CommitLedger, Fault, Faults, Witness};
+use crate::faults::{CommitLedger, Fault, Faults, TransportCall, Witness};
 use crate::lock::lock;
 use crate::virtual_time::VirtualTime;
 
@@ -264,7 +264,7 @@ impl SimulatedWorld {
     }
 
     /// Decides the fault of an instance's call.
-    fn decide(self: &Arc<Self>, index: usize, call: Call) -> Option<Fault> {
+    fn decide(self: &Arc<Self>, index: usize, call: TransportCall) -> Option<Fault> {
         if !self.faulty.load(Ordering::Relaxed) {
             return None;
         }
@@ -290,7 +290,7 @@ impl SimulatedWorld {
     }
 
     /// The incident because of which no broker responds, if any.
-    fn unanswered(&self, call: Call) -> Option<Incident> {
+    fn unanswered(&self, call: TransportCall) -> Option<Incident> {
         let now = self.clock.now();
         if now < self.outage_until.load(Ordering::Relaxed) {
             return Some(Incident::LogAway);
@@ -352,7 +352,7 @@ impl SimulatedWorld {
     }
 
     /// Delays a request or a reply.
-    fn takes_long(self: &Arc<Self>, index: usize, call: Call, fault: Fault) {
+    fn takes_long(self: &Arc<Self>, index: usize, call: TransportCall, fault: Fault) {
         let (incident, time) = match fault {
             Fault::Slow(time) => (Incident::RequestSlow, time),
             Fault::SlowReply(time) => (Incident::AnswerSlow, time),
@@ -485,6 +485,6 @@ impl SimulatedWorld {
     }
 }
 
-fn decide(world: &Weak<SimulatedWorld>, index: usize, call: Call) -> Option<Fault> {
+fn decide(world: &Weak<SimulatedWorld>, index: usize, call: TransportCall) -> Option<Fault> {
     world.upgrade().and_then(|world| world.decide(index, call))
 }

@@ -372,7 +372,8 @@ impl TopologyTest {
     /// ```
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
-    /// use headwater::{Builder, Record, Table, Topic, Tumbling};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::windows::Tumbling;
     ///
     /// let words = Topic::<String, i64>::new("words");
     /// let out = Topic::<String, i64>::new("out");

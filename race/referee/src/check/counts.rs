@@ -45,14 +45,14 @@ impl Check for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Key, Spread};
+    use crate::data::{OrderKey, Spread};
 
     fn complaint(change: impl Fn(&mut Vec<(String, u64)>)) -> String {
         let data = DataSet {
             records: 1_000,
             customers: 10,
             spread: Spread::Zipf,
-            key: Key::Customer,
+            key: OrderKey::Customer,
             partitions: 4,
         };
         let mut counts = [0; 10];
@@ -60,7 +60,7 @@ mod tests {
             .orders()
             .map(|order| {
                 counts[order.customer as usize] += 1;
-                (order.key(Key::Customer), counts[order.customer as usize])
+                (order.key(OrderKey::Customer), counts[order.customer as usize])
             })
             .collect();
         change(&mut records);

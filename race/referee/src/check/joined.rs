@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::{Check, complaints, number_after};
-use crate::data::customers::{Event, tier};
-use crate::data::{CATEGORIES, DataSet, Key, Order};
+use crate::data::customers::{InputEvent, tier};
+use crate::data::{CATEGORIES, DataSet, Order, OrderKey};
 
 #[derive(Deserialize)]
 struct Enriched<'a> {
@@ -33,8 +33,8 @@ pub(super) struct Joined {
 impl Joined {
     pub(super) fn new(data: &DataSet) -> Self {
         let expected = |event| match event {
-            Event::Changed(_) => None,
-            Event::Ordered(order, version) => Some(Expected { order, version, seen: 0 }),
+            InputEvent::Changed(_) => None,
+            InputEvent::Ordered(order, version) => Some(Expected { order, version, seen: 0 }),
         };
         let orders = data.events().map(expected).collect();
         Self { orders, absent: 0, other_version: 0, wrong: 0 }
@@ -44,7 +44,8 @@ impl Joined {
     fn expected(&mut self, key: &[u8], enriched: &Enriched<'_>) -> Option<&mut Expected> {
         let number = number_after("order-", enriched.order_id.as_bytes())?;
         let expected = self.orders.get_mut(number)?.as_mut()?;
-        let (order, customer) = (&expected.order, expected.order.key(Key::Customer));
+        let order = &expected.order;
+        let customer = expected.order.key(OrderKey::Customer);
         let right = key == customer.as_bytes()
             && enriched.customer_id == customer
             && enriched.category == CATEGORIES[usize::from(order.category)]
@@ -72,7 +73,8 @@ impl Check for Joined {
     }
 
     fn complaint(&self) -> String {
-        let (mut missing, mut twice) = (0, 0);
+        let mut missing = 0;
+        let mut twice = 0;
         for order in self.orders.iter().flatten() {
             missing += u64::from(order.seen == 0);
             twice += u64::from(order.seen.saturating_sub(1));
@@ -96,12 +98,12 @@ mod tests {
         records: 9_000,
         customers: 20,
         spread: Spread::Zipf,
-        key: Key::Customer,
+        key: OrderKey::Customer,
         partitions: 4,
     };
 
     fn record(order: &Order, version: Option<u32>) -> (String, String) {
-        let customer = order.key(Key::Customer);
+        let customer = order.key(OrderKey::Customer);
         let tier = version.map_or("null".to_owned(), |version| format!(r#""{}""#, tier(version)));
         let version = version.map_or("null".to_owned(), |version| version.to_string());
         let value = format!(
@@ -116,8 +118,8 @@ mod tests {
 
     fn right() -> Vec<(Order, Option<u32>)> {
         let order = |event| match event {
-            Event::Changed(_) => None,
-            Event::Ordered(order, version) => Some((order, version)),
+            InputEvent::Changed(_) => None,
+            InputEvent::Ordered(order, version) => Some((order, version)),
         };
         DATA.events().filter_map(order).collect()
     }

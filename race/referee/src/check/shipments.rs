@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Check, complaints, number_after};
-use crate::data::{DataSet, Key, Order, SHIPPED_CENTS_MIN};
+use crate::data::{DataSet, Order, OrderKey, SHIPPED_CENTS_MIN};
 
 #[derive(Deserialize)]
 struct Shipment<'a> {
@@ -32,7 +32,7 @@ impl Shipments {
         let shipment: Shipment<'_> = serde_json::from_slice(value).ok()?;
         let number = number_after("order-", shipment.order_id.as_bytes())?;
         let order = self.orders.get(number)?;
-        let customer = order.key(Key::Customer);
+        let customer = order.key(OrderKey::Customer);
         let right = key == customer.as_bytes()
             && shipment.customer_id == customer
             && shipment.shipment_id.strip_prefix("ship-") == Some(shipment.order_id)
@@ -79,7 +79,7 @@ mod tests {
         records: 5_000,
         customers: 10,
         spread: Spread::Zipf,
-        key: Key::Customer,
+        key: OrderKey::Customer,
         partitions: 4,
     };
 
@@ -87,7 +87,8 @@ mod tests {
         let shipped = DATA.orders().filter(|order| order.cents >= SHIPPED_CENTS_MIN);
         shipped
             .map(|order| {
-                let (customer, number) = (order.key(Key::Customer), order.number);
+                let customer = order.key(OrderKey::Customer);
+                let number = order.number;
                 let value = format!(
                     r#"{{"shipment_id":"ship-order-{number}","order_id":"order-{number}",
                     "customer_id":"{customer}","status":"pending","created_at":"{}"}}"#,
@@ -132,9 +133,9 @@ mod tests {
         let first = DATA.orders().next().expect("one");
         let shipped = shipped
             .replace("order-0\"", &format!("order-{}\"", small.number))
-            .replace(&first.key(Key::Customer), &small.key(Key::Customer))
+            .replace(&first.key(OrderKey::Customer), &small.key(OrderKey::Customer))
             .replace(&first.timestamp(), &small.timestamp());
-        records.push((small.key(Key::Customer), shipped));
+        records.push((small.key(OrderKey::Customer), shipped));
         assert_eq!(complaint(&records), "1 wrong records");
     }
 }

@@ -29,7 +29,7 @@ struct Total {
     seen: u64,
 }
 
-pub(super) struct Windows {
+pub(super) struct WindowTotals {
     totals: HashMap<Window, Total>,
     partitions: u32,
     /// The highest timestamp of each partition: its stream time.
@@ -37,10 +37,11 @@ pub(super) struct Windows {
     wrong: u64,
 }
 
-impl Windows {
+impl WindowTotals {
     pub(super) fn new(data: &DataSet) -> Self {
         let partitions = data.partitions;
-        let (totals, highest) = (HashMap::new(), HashMap::new());
+        let totals = HashMap::new();
+        let highest = HashMap::new();
         let mut windows = Self { totals, partitions, highest, wrong: 0 };
         data.orders().for_each(|order| windows.expect(&order));
         windows
@@ -67,7 +68,8 @@ impl Windows {
         right.then_some(total)
     }
 
-    fn is_closed(&self, (category, start): Window) -> bool {
+    fn is_closed(&self, window: Window) -> bool {
+        let (category, start) = window;
         self.highest
             .get(&self.partition_of(category))
             .is_some_and(|highest| start + SIZE_MS + GRACE_MS <= *highest)
@@ -78,7 +80,7 @@ impl Windows {
     }
 }
 
-impl Check for Windows {
+impl Check for WindowTotals {
     fn see(&mut self, key: &[u8], value: &[u8]) {
         match self.total(key, value) {
             Some(total) => total.seen += 1,
@@ -87,7 +89,9 @@ impl Check for Windows {
     }
 
     fn complaint(&self) -> String {
-        let (mut missing, mut twice, mut early) = (0, 0, 0);
+        let mut missing = 0;
+        let mut twice = 0;
+        let mut early = 0;
         for (window, total) in &self.totals {
             let closed = self.is_closed(*window);
             missing += u64::from(closed && total.seen == 0);
@@ -106,19 +110,20 @@ impl Check for Windows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Key, Spread};
+    use crate::data::{OrderKey, Spread};
 
     const DATA: DataSet = DataSet {
         records: 20_000,
         customers: 10,
         spread: Spread::Zipf,
-        key: Key::Category,
+        key: OrderKey::Category,
         partitions: 4,
     };
 
     fn record(window: Window, total: &Total, revenue_more: f64) -> (String, String) {
         let category = CATEGORIES[usize::from(window.0)];
-        let (start, end) = (window.1, window.1 + SIZE_MS);
+        let start = window.1;
+        let end = window.1 + SIZE_MS;
         let revenue = total.cents as f64 / 100.0 + revenue_more;
         let value = format!(
             r#"{{"category":"{category}","window_start":{start},"window_end":{end},
@@ -128,8 +133,8 @@ mod tests {
         (category.to_owned(), value)
     }
 
-    fn complaint(change: impl Fn(&Windows, &mut Vec<(String, String)>)) -> String {
-        let mut check = Windows::new(&DATA);
+    fn complaint(change: impl Fn(&WindowTotals, &mut Vec<(String, String)>)) -> String {
+        let mut check = WindowTotals::new(&DATA);
         let closed = check.totals.iter().filter(|(window, _)| check.is_closed(**window));
         let mut records = closed.map(|(window, total)| record(*window, total, 0.0)).collect();
         change(&check, &mut records);

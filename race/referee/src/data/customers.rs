@@ -15,14 +15,14 @@ const CHANGE_EVERY: u64 = 3;
 const DELETED_EVERY: u32 = 10;
 
 #[derive(Clone, Copy)]
-pub(crate) enum Event {
-    Changed(Change),
+pub(crate) enum InputEvent {
+    Changed(CustomerChange),
     Ordered(Order, Option<u32>),
 }
 
 /// A new version of a customer.
 #[derive(Clone, Copy)]
-pub(crate) struct Change {
+pub(crate) struct CustomerChange {
     pub(crate) customer: u32,
     pub(crate) version: u32,
     pub(crate) at_ms: i64,
@@ -43,20 +43,21 @@ pub(crate) struct Events {
 }
 
 impl Iterator for Events {
-    type Item = Event;
+    type Item = InputEvent;
 
-    fn next(&mut self) -> Option<Event> {
+    fn next(&mut self) -> Option<InputEvent> {
         let mut order = self.orders.next()?;
-        let (number, customer) = (u64::from(order.number), order.customer);
+        let number = u64::from(order.number);
+        let customer = order.customer;
         let version = &mut self.versions[customer as usize];
         if number.is_multiple_of(CHANGE_EVERY) {
             *version += 1;
-            let change = Change { customer, version: *version, at_ms: order.event_ms() };
-            return Some(Event::Changed(change));
+            let change = CustomerChange { customer, version: *version, at_ms: order.event_ms() };
+            return Some(InputEvent::Changed(change));
         }
         order.at_s = BEGIN_S + number / 1_000;
         let is_there = *version > 0 && !is_deletion(*version);
-        Some(Event::Ordered(order, is_there.then_some(*version)))
+        Some(InputEvent::Ordered(order, is_there.then_some(*version)))
     }
 }
 
@@ -67,7 +68,7 @@ impl Order {
     }
 }
 
-impl Change {
+impl CustomerChange {
     pub(crate) fn key(&self) -> String {
         format!("cust-{}", self.customer)
     }
@@ -102,28 +103,29 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::data::{Key, Spread};
+    use crate::data::{OrderKey, Spread};
 
     const DATA: DataSet = DataSet {
         records: 30_000,
         customers: 100,
         spread: Spread::Zipf,
-        key: Key::Customer,
+        key: OrderKey::Customer,
         partitions: 4,
     };
 
     #[test]
     fn an_order_has_the_version_of_its_time() {
         let mut there = HashMap::new();
-        let (mut with, mut without) = (0, 0);
+        let mut with = 0;
+        let mut without = 0;
         for event in DATA.events() {
             match event {
-                Event::Changed(change) => {
+                InputEvent::Changed(change) => {
                     let mut json = String::new();
                     let is_there = change.json(&mut json).expect("writes").is_some();
                     there.insert(change.customer, is_there.then_some(change.version));
                 }
-                Event::Ordered(order, version) => {
+                InputEvent::Ordered(order, version) => {
                     assert_eq!(version, there.get(&order.customer).copied().flatten());
                     with += u32::from(version.is_some());
                     without += u32::from(version.is_none());
@@ -138,8 +140,8 @@ mod tests {
     #[test]
     fn no_two_events_have_one_timestamp() {
         let at_ms = |event| match event {
-            Event::Changed(change) => change.at_ms,
-            Event::Ordered(order, _) => order.event_ms(),
+            InputEvent::Changed(change) => change.at_ms,
+            InputEvent::Ordered(order, _) => order.event_ms(),
         };
         let times: Vec<i64> = DATA.events().map(at_ms).collect();
         assert!(times.windows(2).all(|pair| pair[0] < pair[1]));

@@ -3,10 +3,10 @@
 
 use crate::Result;
 use crate::cluster::Feeder;
-use crate::data::customers::Event;
-use crate::data::{DataSet, Key};
+use crate::data::customers::InputEvent;
+use crate::data::{DataSet, OrderKey};
 use crate::instances::Instances;
-use crate::run::{Entry, Figures};
+use crate::run::{Figures, RaceEntry};
 use crate::watch::{Measured, Watched};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,11 @@ enum Part {
     Orders,
 }
 
-impl Entry<'_> {
+impl RaceEntry<'_> {
     pub(super) fn rounds(&self) -> Result<Figures> {
         let data = self.data();
-        let (orders, customers) = (self.own_input(), self.table_input());
+        let orders = self.own_input();
+        let customers = self.table_input();
         self.race.cluster.create(&orders)?;
         self.race.cluster.create(&customers)?;
         let inputs = [orders.as_str(), &customers];
@@ -59,13 +60,13 @@ impl Entry<'_> {
         Ok(())
     }
 
-    fn send(&self, feeder: &mut Feeder, part: Part, event: &Event) -> Result<()> {
+    fn send(&self, feeder: &mut Feeder, part: Part, event: &InputEvent) -> Result<()> {
         match (part, event) {
-            (Part::Customers, Event::Changed(change)) => {
+            (Part::Customers, InputEvent::Changed(change)) => {
                 feeder.send_change(&self.table_input(), change)
             }
-            (Part::Orders, Event::Ordered(order, _)) => {
-                let key = order.key(Key::Customer);
+            (Part::Orders, InputEvent::Ordered(order, _)) => {
+                let key = order.key(OrderKey::Customer);
                 feeder.send(&self.own_input(), order, &key, Some(order.event_ms()))
             }
             _ => Ok(()),
@@ -78,7 +79,7 @@ fn first_round(data: &DataSet) -> u64 {
     data.records / 2
 }
 
-fn events(data: &DataSet, round: Round) -> impl Iterator<Item = Event> {
+fn events(data: &DataSet, round: Round) -> impl Iterator<Item = InputEvent> {
     let first = first_round(data) as usize;
     let (skipped, taken) = match round {
         Round::First => (0, first),

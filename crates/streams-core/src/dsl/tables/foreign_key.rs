@@ -7,12 +7,12 @@ use super::TableStream;
 use crate::builder::{Builder, Types};
 use crate::chain::Chain;
 use crate::codec::{Codec, Json, JsonValue};
+use crate::consumed::Consumed;
 use crate::dsl::{SourceChain, Stream};
 use crate::operators::foreign_key::{
-    Answer, Ask, Join, Left, QuestionCodec, ReplyCodec, Right, Tell,
+    Answer, Join, Left, QuestionCodec, ReplyCodec, Right, SubscribeByForeignKey, Tell,
 };
 use crate::operators::{StoredRows, ToTable};
-use crate::policy::Consumed;
 use crate::state::changelog::Layout;
 use crate::state::tables::TableIndex;
 use crate::table::Table;
@@ -20,19 +20,51 @@ use crate::topic::Topic;
 use crate::topology::SourceKind;
 use crate::topology::{NodeId, NodeKind};
 
+/// The right side of a foreign-key join, with a codec for its rows; see [`TableStream::sent_as`].
+pub struct SentRows<'b, K, V> {
+    table: TableStream<'b, K, V>,
+    codec: Arc<dyn Codec<V>>,
+}
+
+/// What a foreign key may refer to: a table whose rows travel as JSON, or in the codec of
+/// [`sent_as`](TableStream::sent_as).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the right side of a foreign-key join",
+    label = "not a table of that key and row",
+    note = "give a reference to a `TableStream`, or `table.sent_as(codec)`"
+)]
+pub trait ForeignTable<'b, K, V> {
+    /// Returns the table with a codec for its rows.
+    fn into_sent_rows(self) -> SentRows<'b, K, V>;
+}
+
+impl<'b, K, V: JsonValue> ForeignTable<'b, K, V> for &TableStream<'b, K, V> {
+    fn into_sent_rows(self) -> SentRows<'b, K, V> {
+        SentRows { table: self.clone(), codec: Arc::new(Json) }
+    }
+}
+
+impl<'b, K, V> ForeignTable<'b, K, V> for SentRows<'b, K, V> {
+    fn into_sent_rows(self) -> Self {
+        self
+    }
+}
+
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// Joins each row with the row of `right` that it points to: `foreign_key` gives that row's
-    /// key, or `None` if it points to none. The result has this table's keys and changes whenever
-    /// one of the two rows changes; it is kept in `table`.
+    /// Joins each row with the row of `right` that it refers to: `foreign_key` returns that row's
+    /// key, or `None` if there is none. The result has this table's keys, changes whenever either
+    /// row changes, and is stored in `table`.
     ///
-    /// The tables need not be partitioned alike: questions and answers travel through the
-    /// repartition topics `{table}-subscription` and `{table}-response`, and an answer to an
-    /// older version of a row is dropped. Rows of `right` travel as JSON.
+    /// The tables may be partitioned differently: subscriptions and responses travel through the
+    /// repartition topics `{table}-subscription` and `{table}-response`. A response to an older
+    /// version of a row is dropped. Rows of `right` travel as JSON, unless
+    /// [`sent_as`](TableStream::sent_as) sets another codec.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let orders = Topic::new("orders");
+    /// let names = Topic::new("names");
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
     /// let name = app.table(&names, &Table::<String, String>::new("name"));
@@ -48,26 +80,28 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     pub fn fk_join<F, W, O>(
         &self,
-        right: &TableStream<'b, F, W>,
+        right: impl ForeignTable<'b, F, W>,
         table: &Table<K, O>,
         foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, &W) -> O + Send + Sync + 'static,
     ) -> TableStream<'b, K, O>
     where
         F: Clone + 'static,
-        W: Clone + JsonValue + 'static,
+        W: Clone + 'static,
         O: Clone + 'static,
     {
-        self.fk_join_with(right, table, foreign_key, joiner, Json)
+        let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right?));
+        self.foreign(right.into_sent_rows(), table, foreign_key, joiner, false)
     }
 
-    /// [`fk_join`](TableStream::fk_join) with a result for each row of this table, also without a
-    /// row that it points to.
+    /// [`fk_join`](TableStream::fk_join) with a result for every row of this table, even if the row
+    /// that it refers to does not exist.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
+    /// let orders = Topic::new("orders");
+    /// let names = Topic::new("names");
     /// let app = Builder::new("example");
     /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
     /// let name = app.table(&names, &Table::<String, String>::new("name"));
@@ -83,74 +117,10 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// ```
     pub fn fk_left_join<F, W, O>(
         &self,
-        right: &TableStream<'b, F, W>,
+        right: impl ForeignTable<'b, F, W>,
         table: &Table<K, O>,
         foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, Option<&W>) -> O + Send + Sync + 'static,
-    ) -> TableStream<'b, K, O>
-    where
-        F: Clone + 'static,
-        W: Clone + JsonValue + 'static,
-        O: Clone + 'static,
-    {
-        self.fk_left_join_with(right, table, foreign_key, joiner, Json)
-    }
-
-    /// [`fk_join`](TableStream::fk_join) with a codec of your choice for the rows of `right`.
-    ///
-    /// ```
-    /// use headwater::{Builder, Table, Topic, codec::Bytes};
-    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
-    /// let app = Builder::new("example");
-    /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
-    /// let name = app.table(&names, &Table::<String, String>::new("name"));
-    /// let customer = |_: &u64, customer: &String| Some(customer.clone());
-    /// let greet = |id: &u64, _: &String, name: &String| format!("{name}'s order {id}");
-    /// let greetings = Table::<u64, String>::new("greetings");
-    /// order.fk_join_with(&name, &greetings, customer, greet, Bytes);
-    /// # app.build()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn fk_join_with<F, W, O>(
-        &self,
-        right: &TableStream<'b, F, W>,
-        table: &Table<K, O>,
-        foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
-        joiner: impl Fn(&K, &V, &W) -> O + Send + Sync + 'static,
-        codec: impl Codec<W>,
-    ) -> TableStream<'b, K, O>
-    where
-        F: Clone + 'static,
-        W: Clone + 'static,
-        O: Clone + 'static,
-    {
-        let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right?));
-        self.foreign(right, table, foreign_key, joiner, Arc::new(codec), false)
-    }
-
-    /// [`fk_left_join`](TableStream::fk_left_join) with a codec of your choice for the rows of
-    /// `right`.
-    ///
-    /// ```
-    /// use headwater::{Builder, Table, Topic, codec::Bytes};
-    /// let (orders, names) = (Topic::new("orders"), Topic::new("names"));
-    /// let app = Builder::new("example");
-    /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
-    /// let name = app.table(&names, &Table::<String, String>::new("name"));
-    /// let customer = |_: &u64, customer: &String| Some(customer.clone());
-    /// let greet = |id: &u64, _: &String, name: Option<&String>| format!("{name:?}, order {id}");
-    /// let greetings = Table::<u64, String>::new("greetings");
-    /// order.fk_left_join_with(&name, &greetings, customer, greet, Bytes);
-    /// # app.build()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn fk_left_join_with<F, W, O>(
-        &self,
-        right: &TableStream<'b, F, W>,
-        table: &Table<K, O>,
-        foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
-        joiner: impl Fn(&K, &V, Option<&W>) -> O + Send + Sync + 'static,
-        codec: impl Codec<W>,
     ) -> TableStream<'b, K, O>
     where
         F: Clone + 'static,
@@ -158,16 +128,36 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         O: Clone + 'static,
     {
         let joiner = move |key: &K, left: &V, right: Option<&W>| Some(joiner(key, left, right));
-        self.foreign(right, table, foreign_key, joiner, Arc::new(codec), true)
+        self.foreign(right.into_sent_rows(), table, foreign_key, joiner, true)
+    }
+
+    /// Returns the right side of a foreign-key join whose rows travel in a codec of your choice.
+    ///
+    /// ```
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::codec::Bytes;
+    /// let orders = Topic::new("orders");
+    /// let names = Topic::new("names");
+    /// let app = Builder::new("example");
+    /// let order = app.table(&orders, &Table::<u64, String>::new("order")); // id, customer
+    /// let name = app.table(&names, &Table::<String, String>::new("name"));
+    /// let customer = |_: &u64, customer: &String| Some(customer.clone());
+    /// let greet = |id: &u64, _: &String, name: &String| format!("{name}'s order {id}");
+    /// let greetings = Table::<u64, String>::new("greetings");
+    /// order.fk_join(name.sent_as(Bytes), &greetings, customer, greet);
+    /// # app.build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sent_as(&self, codec: impl Codec<V>) -> SentRows<'b, K, V> {
+        SentRows { table: self.clone(), codec: Arc::new(codec) }
     }
 
     fn foreign<F, W, O>(
         &self,
-        right: &TableStream<'b, F, W>,
+        right: SentRows<'b, F, W>,
         table: &Table<K, O>,
         foreign_key: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, Option<&W>) -> Option<O> + Send + Sync + 'static,
-        codec: Arc<dyn Codec<W>>,
         keeps_unmatched: bool,
     ) -> TableStream<'b, K, O>
     where
@@ -176,8 +166,12 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         O: Clone + 'static,
     {
         let builder = self.builder;
+        let SentRows { table: right, codec } = right;
         if self.key_changed || right.key_changed {
-            let problem = format!("the foreign-key join {} is of a windowed table", table.name);
+            let problem = format!(
+                "the foreign-key join {} has a windowed table, which it cannot join",
+                table.name
+            );
             builder.problem(problem);
         }
         let asks = self.add_node("fk_join (asks)");
@@ -216,7 +210,12 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             reply: ReplyCodec(codec),
             answers,
         });
-        let ask = Ask { left: Arc::clone(&left), questions, to: Arc::clone(to), foreign_key };
+        let ask = SubscribeByForeignKey {
+            left: Arc::clone(&left),
+            questions,
+            to: Arc::clone(to),
+            foreign_key,
+        };
         self.changes.clone().connect(ask, builder);
         asked.chain.connect(Answer(Arc::clone(&right_side)), builder);
         right.changes.clone().connect(Tell(right_side), builder);
@@ -229,7 +228,7 @@ fn join_node(builder: &Builder, name: &'static str, parents: &[NodeId]) -> NodeI
     builder.graph(|graph| graph.add_node(NodeKind::Operator(name), parents))
 }
 
-/// A table of the join's own.
+/// A table that belongs to the join.
 fn part<K, V>(
     builder: &Builder,
     table: &Table<K, V>,
@@ -242,7 +241,7 @@ fn part<K, V>(
     (name, index)
 }
 
-/// A repartition topic of the join: its name, for who writes it, and its stream.
+/// A repartition topic of the join: the name for its writer, and its stream.
 fn channel<'b, K, V, K2: 'static, V2: 'static>(
     builder: &'b Builder,
     table: &Table<K, V>,
@@ -253,5 +252,5 @@ fn channel<'b, K, V, K2: 'static, V2: 'static>(
 ) -> (Arc<str>, Stream<'b, K2, V2, SourceChain<K2, V2>>) {
     let name = builder.add_repartition(&format!("{}-{part}", table.name), writer);
     let topic = Topic { name: Arc::clone(&name), key: Arc::clone(key), value: Arc::new(value) };
-    (name, builder.source(&topic, Consumed::new(), SourceKind::Repartition))
+    (name, builder.source(Consumed::new(topic), SourceKind::Repartition))
 }

@@ -1,15 +1,16 @@
-//! Tables grouped by another key: groups from which rows can also be taken out again.
+//! Tables grouped by another key: groups from which rows can also be removed.
 
 use std::sync::Arc;
 
 use super::TableStream;
 use crate::chain::Chain;
 use crate::change::Change;
-use crate::codec::{Changed, Codec, Json, JsonValue, NaturalKey};
+use crate::codec::Changed;
+use crate::consumed::Consumed;
 use crate::dsl::{Aggregated, SourceChain, Stream};
 use crate::error::Failure;
 use crate::operators::{Aggregation, Regroup};
-use crate::policy::Consumed;
+use crate::repartition::{IntoRepartition, Repartition};
 use crate::table::Table;
 use crate::topic::Topic;
 use crate::topology::SourceKind;
@@ -21,12 +22,13 @@ pub struct TableGrouped<'b, K, V> {
 }
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// Groups the rows by a new key, with a new value. When a row changes, it is taken out of its
-    /// group and put into its new one; if that is the same group, there is one result. The changes
-    /// go through the repartition topic `{application id}-{name}-repartition`, values as JSON. A
-    /// row whose key is null (`None`) is in no group; nor is one whose value is written as null
-    /// bytes, which JSON never does but a [`Nullable`](crate::codec::Nullable) codec by
-    /// [`group_by_with`](TableStream::group_by_with).
+    /// Groups the rows by a new key, with a new value. When a row changes, it is removed from its
+    /// old group and added to its new one; if they are the same group, there is one result. The
+    /// changes pass through the repartition topic `{application id}-{name}-repartition`, with
+    /// values as JSON; a [`Repartition`](crate::Repartition) instead of the name has codecs of your
+    /// choice. A row whose new key is null (`None`) is in no group. Nor is a row whose value is
+    /// written as null bytes; JSON never does that, but a [`Nullable`](crate::codec::Nullable)
+    /// codec may.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -46,59 +48,15 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// assert_eq!(test.take(&out)?, counts.map(|(town, n)| (town.to_owned(), n)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn group_by<K2, V2>(
+    pub fn group_by<K2: 'static, V2: 'static>(
         &self,
-        name: &str,
+        name: impl IntoRepartition<K2, V2>,
         row: impl Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
-    ) -> TableGrouped<'b, K2, V2>
-    where
-        K2: NaturalKey,
-        V2: JsonValue + 'static,
-    {
-        self.regroup(name, row, K2::codec(), Arc::new(Json))
-    }
-
-    /// [`group_by`](TableStream::group_by) with codecs of your choice for the repartition topic.
-    ///
-    /// ```
-    /// use headwater::{Builder, Table, Topic};
-    /// use headwater::codec::{Bytes, Text};
-    /// use headwater_testkit::TopologyTest;
-    /// let ages = Topic::<u64, i64>::new("ages");
-    /// let app = Builder::new("example");
-    /// let ages_by_person = app.table(&ages, &Table::new("ages"));
-    /// let parity = |_: &u64, age: &i64| (format!("{}", age % 2), *age);
-    /// let by_parity = ages_by_person.group_by_with("by-parity", parity, Bytes, Text);
-    /// let sums = Table::<String, i64>::new("sums");
-    /// by_parity.reduce(&sums, |sum, age| sum + age, |sum, age| sum - age);
-    ///
-    /// let mut test = TopologyTest::new(app.build()?);
-    /// test.send(&ages, 7, 30)?;
-    /// test.send(&ages, 8, 40)?;
-    /// test.send(&ages, 7, 32)?;
-    /// assert_eq!(test.table(&sums, &"0".into())?, Some(72));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn group_by_with<K2: 'static, V2: 'static>(
-        &self,
-        name: &str,
-        row: impl Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
-        key_codec: impl Codec<K2>,
-        value_codec: impl Codec<V2>,
     ) -> TableGrouped<'b, K2, V2> {
-        self.regroup(name, row, Arc::new(key_codec), Arc::new(value_codec))
-    }
-
-    fn regroup<K2: 'static, V2: 'static>(
-        &self,
-        name: &str,
-        row: impl Fn(&K, &V) -> (K2, V2) + Send + Sync + 'static,
-        key: Arc<dyn Codec<K2>>,
-        value: Arc<dyn Codec<V2>>,
-    ) -> TableGrouped<'b, K2, V2> {
+        let Repartition { name, key, value } = name.into_repartition();
         let builder = self.builder;
         let node = self.add_node("group_by");
-        let topic = builder.add_repartition(name, node);
+        let topic = builder.add_repartition(&name, node);
         let sink = Regroup {
             topic: Arc::clone(&topic),
             key: Arc::clone(&key),
@@ -107,7 +65,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         };
         self.changes.clone().connect(sink, builder);
         let topic = Topic { name: topic, key, value: Arc::new(Changed(value)) };
-        let stream = builder.source(&topic, Consumed::new(), SourceKind::Repartition);
+        let stream = builder.source(Consumed::new(topic), SourceKind::Repartition);
         TableGrouped { stream }
     }
 }
@@ -135,7 +93,7 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
         self.aggregate_into("count", table, groups(table, add, subtract))
     }
 
-    /// Combines the values of each group: `add` puts one in, `subtract` takes one out.
+    /// Combines the values of each group: `add` adds a value, `subtract` removes one.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -168,8 +126,8 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
         self.aggregate_into("reduce", table, groups(table, add, subtract))
     }
 
-    /// Aggregates the values of each group: `init` makes an empty aggregate, `add` puts a value in,
-    /// `subtract` takes one out. A group whose aggregate encodes to null is deleted.
+    /// Aggregates the values of each group: `init` creates an empty aggregate, `add` adds a value,
+    /// and `subtract` removes one. A group whose aggregate encodes to null is deleted.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -221,8 +179,8 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
     }
 }
 
-/// A change of a group: what was there is taken out of it, what is there now is put in. A group
-/// that is null in between begins anew.
+/// Applies a change to a group: removes the old value and adds the new one. If the aggregate
+/// becomes null in between, it starts again from empty.
 fn groups<K: 'static, V: 'static, A: 'static>(
     table: &Table<K, A>,
     add: impl Fn(Option<A>, &K, V) -> Option<A> + Send + Sync + 'static,

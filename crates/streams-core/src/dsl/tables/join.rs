@@ -8,18 +8,21 @@ use crate::operators::{JoinedRows, LeftChange, RightChange, Sides, TableJoin};
 use crate::topology::NodeKind;
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// A row for each key that both tables have. Whenever one side changes, the other is looked
-    /// up, and the result changes with it, at the later of the two timestamps. Both must be
-    /// partitioned alike: as many partitions, which is checked before start.
+    /// Joins two tables: one row for each key that both have. When one side changes, the other is
+    /// looked up, and the result changes at the later of the two timestamps. Both must have the
+    /// same number of partitions, which is checked at the start.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (names, towns) = (Topic::new("names"), Topic::new("towns"));
+    /// let names = Topic::new("names");
+    /// let towns = Topic::new("towns");
     /// let out = Topic::<u64, Option<String>>::new("out");
     /// let app = Builder::new("example");
-    /// let (name, town) = (Table::<u64, String>::new("name"), Table::<u64, String>::new("town"));
-    /// let (name, town) = (app.table(&names, &name), app.table(&towns, &town));
+    /// let name = Table::<u64, String>::new("name");
+    /// let town = Table::<u64, String>::new("town");
+    /// let name = app.table(&names, &name);
+    /// let town = app.table(&towns, &town);
     /// name.join(&town, |_, name, town| format!("{name} of {town}")).to_stream().to(&out);
     ///
     /// let mut test = TopologyTest::new(app.build()?);
@@ -38,16 +41,19 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.joined("join", other, Sides::Inner, both)
     }
 
-    /// A row for each key of this table, with the other's row if there is one.
+    /// Joins two tables: one row for each key of this table, with the other's row if there is one.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (names, towns) = (Topic::new("names"), Topic::new("towns"));
+    /// let names = Topic::new("names");
+    /// let towns = Topic::new("towns");
     /// let out = Topic::<u64, Option<String>>::new("out");
     /// let app = Builder::new("example");
-    /// let (name, town) = (Table::<u64, String>::new("name"), Table::<u64, String>::new("town"));
-    /// let (name, town) = (app.table(&names, &name), app.table(&towns, &town));
+    /// let name = Table::<u64, String>::new("name");
+    /// let town = Table::<u64, String>::new("town");
+    /// let name = app.table(&names, &name);
+    /// let town = app.table(&towns, &town);
     /// let text = |_: &u64, name: &String, town: Option<&String>| format!("{name}, {town:?}");
     /// name.left_join(&town, text).to_stream().to(&out);
     ///
@@ -66,16 +72,19 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.joined("left_join", other, Sides::Left, left)
     }
 
-    /// A row for each key that any of the two tables has.
+    /// Joins two tables: one row for each key that either table has.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
     /// use headwater_testkit::TopologyTest;
-    /// let (ordered, paid) = (Topic::new("ordered"), Topic::new("paid"));
+    /// let ordered = Topic::new("ordered");
+    /// let paid = Topic::new("paid");
     /// let out = Topic::<u64, Option<i64>>::new("due");
     /// let app = Builder::new("example");
-    /// let (orders, payments) = (Table::<u64, i64>::new("orders"), Table::<u64, i64>::new("paid"));
-    /// let (orders, payments) = (app.table(&ordered, &orders), app.table(&paid, &payments));
+    /// let orders = Table::<u64, i64>::new("orders");
+    /// let payments = Table::<u64, i64>::new("paid");
+    /// let orders = app.table(&ordered, &orders);
+    /// let payments = app.table(&paid, &payments);
     /// let due = |_: &u64, a: Option<&i64>, b: Option<&i64>| a.unwrap_or(&0) - b.unwrap_or(&0);
     /// orders.outer_join(&payments, due).to_stream().to(&out);
     ///
@@ -111,7 +120,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         let builder = self.builder;
         if self.key_changed != other.key_changed {
             builder.problem(format!(
-                "{name} of a windowed table with one that is not: equal keys are in different \
+                "{name} of a windowed table with an unwindowed one: equal keys are in different \
                  partitions"
             ));
         }

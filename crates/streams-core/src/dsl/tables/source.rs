@@ -5,19 +5,20 @@ use std::sync::Arc;
 use super::TableStream;
 use crate::builder::{Builder, Types};
 use crate::chain::Chain;
-use crate::codec::Nullable;
+use crate::consumed::TableSource;
 use crate::dsl::Stream;
 use crate::operators::{StoredRows, ToTable};
-use crate::policy::Consumed;
 use crate::state::changelog::Layout;
 use crate::table::Table;
-use crate::topic::Topic;
 use crate::topology::SourceKind;
 
 impl Builder {
-    /// A topic as a table: each record sets its key's row, a null value deletes it. The later
-    /// record wins, whatever its timestamp. The rows are kept in `table`, with a changelog of
-    /// their own. A null key is an error of its record.
+    /// Reads a topic as a table: each record sets its key's row, and a null value deletes it. The
+    /// later record wins, whatever its timestamp. The rows are stored in `table`, which has its own
+    /// changelog. A record with a null key is an error.
+    ///
+    /// The topic is `&topic`, or [`topic.consumed_rows()`](crate::Topic::consumed_rows) with
+    /// options.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -32,44 +33,23 @@ impl Builder {
     /// assert_eq!(test.table(&customers, &7)?.as_deref(), Some("Ann"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn table<'b, K: Clone + 'static, V: Clone + 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-        table: &Table<K, V>,
-    ) -> TableStream<'b, K, V> {
-        self.table_with(topic, table, Consumed::new())
-    }
-
-    /// [`table`](Builder::table) with options.
-    ///
-    /// ```
-    /// use headwater::{Builder, Consumed, ErrorPolicy, Table, Topic};
-    /// let names = Topic::<u64, String>::new("names");
-    /// let app = Builder::new("example");
-    /// let consumed = Consumed::new().on_error(ErrorPolicy::dead_letter("names-dead"));
-    /// app.table_with(&names, &Table::new("customers"), consumed);
-    /// # app.build()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn table_with<'b, K: Clone + 'static, V: Clone + 'static>(
-        &'b self,
-        topic: &Topic<K, V>,
-        table: &Table<K, V>,
-        consumed: Consumed<K, Option<V>>,
-    ) -> TableStream<'b, K, V> {
-        let nullable = Topic {
-            name: Arc::clone(&topic.name),
-            key: Arc::clone(&topic.key),
-            value: Arc::new(Nullable(Arc::clone(&topic.value))),
-        };
-        self.source(&nullable, consumed, SourceKind::User).into_table("table", table)
+    pub fn table<S>(
+        &self,
+        source: S,
+        table: &Table<S::Key, S::Value>,
+    ) -> TableStream<'_, S::Key, S::Value>
+    where
+        S: TableSource<Key: Clone, Value: Clone>,
+    {
+        let consumed = source.into_consumed_rows();
+        self.source(consumed, SourceKind::User).into_table("table", table)
     }
 }
 
 impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Makes a table of a stream: each record sets its key's row; `None`, if the values are
-    /// `Option`s, deletes it. Refused by `build()` behind an operator that changes the key, as
-    /// [`group_by_key`](Stream::group_by_key) is.
+    /// Makes a table of a stream: each record sets its key's row. If the values are `Option`s,
+    /// `None` deletes the row. After an operator that changes the key `build()` refuses it, as it
+    /// does [`group_by_key`](Stream::group_by_key).
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};

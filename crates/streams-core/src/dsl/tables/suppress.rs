@@ -1,4 +1,4 @@
-//! Holding changes back: until a window is final, or for some time.
+//! Holding changes back until a window is final, or for a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,22 +6,23 @@ use std::time::Duration;
 use super::TableStream;
 use crate::builder::Types;
 use crate::chain::Chain;
-use crate::codec::{Changed, Codec, Held, Json, JsonValue};
+use crate::codec::{Changed, Codec, HeldChange, Json};
 use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
 use crate::state::changelog::Layout;
 use crate::window::millis;
 
-/// When a [`TableStream::suppress`] lets changes go, and how much it may hold.
+/// When [`TableStream::suppress`] emits changes, and how many it may hold.
 ///
 /// ```
 /// use std::time::Duration;
-/// use headwater::{BufferFull, Suppress};
+/// use headwater::tables::{BufferFull, Suppress};
 /// let minute = Suppress::until_time_limit(Duration::from_secs(60)).max_records(10_000);
 /// let closes = Suppress::until_window_closes().max_bytes(100_000_000).when_full(BufferFull::Fail);
 /// # let _ = (minute, closes);
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Suppress {
+pub struct Suppress<C = Json> {
+    codec: C,
     /// `None`: until the window closes.
     limit_ms: Option<i64>,
     max_records: Option<u64>,
@@ -29,46 +30,70 @@ pub struct Suppress {
     when_full: Option<BufferFull>,
 }
 
-/// What happens when a buffer holds more than it may.
+/// What happens when a buffer exceeds its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BufferFull {
-    /// The oldest changes are let go early.
+    /// The oldest changes are emitted early.
     EmitEarly,
-    /// The record is an error, for its source's error policy.
+    /// The record is an error, and its source's error policy decides.
     Fail,
 }
 
 impl Suppress {
-    /// Only final results of windows: each window's last value, when stream time has passed its end
-    /// and its grace. Rows that are deleted by then are never told.
+    /// Emits only the final results of windows: each window's last value, when stream time has
+    /// passed its end plus grace. Rows that are deleted by then are never emitted.
     pub fn until_window_closes() -> Self {
-        Self { limit_ms: None, max_records: None, max_bytes: None, when_full: None }
+        Self { codec: Json, limit_ms: None, max_records: None, max_bytes: None, when_full: None }
     }
 
-    /// At most one change of a key in that time: the first change waits until stream time is
-    /// `limit` past it, and the last value by then is let go. Nothing is held back by a limit of
-    /// zero.
+    /// Emits at most one change per key in that time: the first change waits until stream time is
+    /// `limit` past it, and then the last value is emitted. With a limit of zero nothing is held
+    /// back.
     pub fn until_time_limit(limit: Duration) -> Self {
         Self { limit_ms: Some(millis(limit)), ..Self::until_window_closes() }
     }
+}
 
-    /// Holds at most so many keys. Default: no limit.
+impl<C> Suppress<C> {
+    /// Sets the codec of the held changes. Default: JSON.
+    ///
+    /// ```
+    /// use headwater::{Builder, Table, Topic};
+    /// use headwater::codec::Text;
+    /// use headwater::tables::Suppress;
+    /// use std::time::Duration;
+    /// let prices = Topic::<String, i64>::new("prices");
+    /// let out = Topic::<String, Option<i64>>::new("out");
+    /// let app = Builder::new("example");
+    /// let limit = Suppress::until_time_limit(Duration::from_secs(10)).codec(Text);
+    /// let slow = app.table(&prices, &Table::new("prices")).suppress(limit, "slow");
+    /// slow.to_stream().to(&out);
+    /// # app.build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn codec<C2>(self, codec: C2) -> Suppress<C2> {
+        let Self { limit_ms, max_records, max_bytes, when_full, .. } = self;
+        Suppress { codec, limit_ms, max_records, max_bytes, when_full }
+    }
+
+    /// Holds at most this many keys. Default: no limit.
     #[must_use]
     pub fn max_records(mut self, max: u64) -> Self {
         self.max_records = Some(max);
         self
     }
 
-    /// Holds at most so many bytes of keys and values. Default: no limit.
+    /// Holds at most this many bytes of keys and values. Default: no limit.
     #[must_use]
     pub fn max_bytes(mut self, max: u64) -> Self {
         self.max_bytes = Some(max);
         self
     }
 
-    /// What happens when it is full. Default: [`BufferFull::EmitEarly`] with a time limit,
-    /// [`BufferFull::Fail`] for windows, where letting go early would send a result that is not
-    /// final and is refused by `build()`.
+    /// Sets what happens when the buffer is full. The default is [`BufferFull::EmitEarly`] with a
+    /// time limit and [`BufferFull::Fail`] for windows. For windows `build()` refuses `EmitEarly`,
+    /// because an early result would not be final.
     #[must_use]
     pub fn when_full(mut self, policy: BufferFull) -> Self {
         self.when_full = Some(policy);
@@ -77,17 +102,19 @@ impl Suppress {
 }
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// Holds changes back as `suppress` says: fewer updates, or only final ones. What is held is
-    /// kept under `name`, with a changelog, values as JSON. Stream time is that of the changes that
-    /// reach it. A change that is let go has the timestamp and the headers of its own record.
+    /// Holds changes back as `suppress` says: fewer updates, or only final ones. The held changes
+    /// are stored under `name`, with a changelog and values as JSON unless
+    /// [`codec`](Suppress::codec) sets another codec. Stream time is that of the changes that
+    /// arrive here. An emitted change has the timestamp and the headers of its own record.
     ///
-    /// With sliding windows and sessions, whose end belongs to them, a record at just the moment of
-    /// the close still changes the window, and a second result follows, as in Kafka Streams; so it
-    /// is with a session that is kept for longer (`retention`), when a late record joins it.
-    /// [`closed`](crate::WindowAggregated::closed) has exactly one.
+    /// Sliding windows and sessions include their end. A record exactly at the close therefore
+    /// still changes the window, and a second result follows, as in Kafka Streams. The same happens
+    /// when a late record joins a session that has a longer `retention`.
+    /// [`closed`](crate::WindowAggregated::closed) emits exactly one result.
     ///
     /// ```
-    /// use headwater::{Builder, Record, Suppress, Table, Topic};
+    /// use headwater::{Builder, Record, Table, Topic};
+    /// use headwater::tables::Suppress;
     /// use headwater_testkit::TopologyTest;
     /// use std::time::Duration;
     /// let prices = Topic::<String, i64>::new("prices");
@@ -104,45 +131,15 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
     /// assert_eq!(test.take(&out)?, [("tea".to_owned(), Some(5))]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn suppress(&self, suppress: Suppress, name: &str) -> TableStream<'b, K, V>
-    where
-        V: JsonValue,
-    {
-        self.suppress_by(suppress, name, Arc::new(Json))
-    }
-
-    /// [`suppress`](TableStream::suppress) with a codec of your choice for what is held.
-    ///
-    /// ```
-    /// use headwater::{Builder, Suppress, Table, Topic, codec::Text};
-    /// use std::time::Duration;
-    /// let prices = Topic::<String, i64>::new("prices");
-    /// let out = Topic::<String, Option<i64>>::new("out");
-    /// let app = Builder::new("example");
-    /// let limit = Suppress::until_time_limit(Duration::from_secs(10));
-    /// let slow = app.table(&prices, &Table::new("prices")).suppress_with(limit, "slow", Text);
-    /// slow.to_stream().to(&out);
-    /// # app.build()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn suppress_with(
+    pub fn suppress<C: Codec<V>>(
         &self,
-        suppress: Suppress,
+        suppress: Suppress<C>,
         name: &str,
-        codec: impl Codec<V>,
-    ) -> TableStream<'b, K, V> {
-        self.suppress_by(suppress, name, Arc::new(codec))
-    }
-
-    fn suppress_by(
-        &self,
-        suppress: Suppress,
-        name: &str,
-        codec: Arc<dyn Codec<V>>,
     ) -> TableStream<'b, K, V> {
         let builder = self.builder;
         let node = self.add_node("suppress");
-        let until = self.until(suppress, name);
+        let until = self.until(&suppress, name);
+        let codec: Arc<dyn Codec<V>> = Arc::new(suppress.codec);
         let name: Arc<str> = name.into();
         let types = Some(Types::new(&*self.key, &*codec));
         let (index, clock) = builder.graph(|graph| {
@@ -157,11 +154,11 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             name,
             index,
             key: Arc::clone(&self.key),
-            value: Held(Changed(codec)),
+            value: HeldChange(Changed(codec)),
         });
         let rows = SuppressedRows { buffer: Arc::clone(&buffer), rows: Arc::clone(&self.rows) };
         let suppressed = self.next(node, Arc::new(rows));
-        let operator = Arc::new(operators::Suppress {
+        let operator = Arc::new(operators::SuppressedTable {
             buffer,
             clock,
             until,
@@ -175,20 +172,20 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         suppressed
     }
 
-    fn until(&self, suppress: Suppress, name: &str) -> Until<K> {
+    fn until<C>(&self, suppress: &Suppress<C>, name: &str) -> Until<K> {
         if let Some(limit) = suppress.limit_ms {
             return Until::Limit(limit);
         }
         if suppress.when_full == Some(BufferFull::EmitEarly) {
             self.builder.problem(format!(
-                "{name} is to hold windows until they are final, and to let them go early when it \
+                "{name} cannot both hold windows until they are final and emit them early when it \
                  is full: choose one"
             ));
         }
         self.finality.map_or_else(
             || {
                 self.builder.problem(format!(
-                    "{name} is to hold rows until their window closes, but they have no windows"
+                    "{name} cannot hold rows until their window closes: they have no windows"
                 ));
                 Until::Limit(0)
             },

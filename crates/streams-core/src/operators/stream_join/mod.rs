@@ -1,16 +1,16 @@
-//! Join of two streams: records wait in a buffer of their side for partners from the other.
+//! Join of two streams: each side's records wait in a buffer for partners from the other side.
 //!
-//! Both sides share one stream time, the highest timestamp that reached any of them, records
-//! without key or value included. Each buffer forgets by the highest timestamp that was put into
-//! it: a late record finds whatever the other side still has. Records that found no partner are
-//! kept once more, by time, until their window and grace have passed.
+//! Both sides share one stream time: the highest timestamp that reached either of them, including
+//! records without a key or value. Each buffer deletes by the highest timestamp that was put into
+//! it, so a late record finds whatever the other side still has. Records without a partner are also
+//! stored by time until their window and grace have passed.
 
 mod buffer;
 mod unmatched;
 
 use std::sync::Arc;
 
-use buffer::Place;
+use buffer::BufferPosition;
 
 use super::Sides;
 use crate::codec::Codec;
@@ -26,8 +26,8 @@ use crate::window::JoinWindows;
 pub(crate) struct StreamJoin<K, V, W, O, F> {
     pub(crate) left: JoinSide,
     pub(crate) right: JoinSide,
-    /// Where records without a partner wait, in left and outer joins. Its stream time is the one
-    /// at which they were looked for last.
+    /// Where unmatched records wait, in left and outer joins. Its stream time is that of the last
+    /// search for them.
     pub(crate) unmatched: Option<JoinSide>,
     /// The stream time that both sides share.
     pub(crate) clock: ClockIndex,
@@ -40,7 +40,7 @@ pub(crate) struct StreamJoin<K, V, W, O, F> {
     pub(crate) next: Port<K, O>,
 }
 
-/// A table of the join, with the stream time of what was put into it.
+/// A table of the join, with the stream time of its records.
 pub(crate) struct JoinSide {
     pub(crate) name: Arc<str>,
     pub(crate) table: TableIndex,
@@ -72,9 +72,9 @@ where
         let Record { key, value, timestamp } = record;
         let arrival = join.arrive(Side::Left, &key, &*join.left_value, &value, timestamp, cx)?;
         match arrival {
-            Arrival::Nothing => Ok(()),
-            Arrival::Alone => join.send(key, Some(&value), None, timestamp, cx),
-            Arrival::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
+            Matched::Nothing => Ok(()),
+            Matched::Alone => join.send(key, Some(&value), None, timestamp, cx),
+            Matched::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
                 let partner = join.partner(Side::Right, &*join.right_value, &key, &bytes)?;
                 join.send(key.clone(), Some(&value), Some(&partner), timestamp.max(at), cx)
             }),
@@ -95,9 +95,9 @@ where
         let Record { key, value, timestamp } = record;
         let arrival = join.arrive(Side::Right, &key, &*join.right_value, &value, timestamp, cx)?;
         match arrival {
-            Arrival::Nothing => Ok(()),
-            Arrival::Alone => join.send(key, None, Some(&value), timestamp, cx),
-            Arrival::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
+            Matched::Nothing => Ok(()),
+            Matched::Alone => join.send(key, None, Some(&value), timestamp, cx),
+            Matched::Partners(partners) => partners.into_iter().try_for_each(|(at, bytes)| {
                 let partner = join.partner(Side::Left, &*join.left_value, &key, &bytes)?;
                 join.send(key.clone(), Some(&partner), Some(&value), timestamp.max(at), cx)
             }),
@@ -105,12 +105,12 @@ where
     }
 }
 
-/// What a record does now.
-enum Arrival {
+/// What happens to a record.
+enum Matched {
     Nothing,
     /// It is a result without a partner.
     Alone,
-    /// It is joined with each of these: timestamp, value.
+    /// It is joined with each of these (timestamp, value).
     Partners(Vec<(Timestamp, Box<[u8]>)>),
 }
 
@@ -130,7 +130,7 @@ where
         value: &T,
         timestamp: Timestamp,
         cx: &mut TaskContext,
-    ) -> Result<Arrival, Failure> {
+    ) -> Result<Matched, Failure> {
         let clock = &mut cx.clocks[self.clock];
         clock.time = clock.time.max(timestamp);
         let time = clock.time;
@@ -142,32 +142,35 @@ where
         let has_value = codec.encode(value, &mut bytes).map_err(failed)?;
         if !has_key || !has_value {
             let is_alone = has_value && self.keeps_unmatched(side);
-            return Ok(if is_alone { Arrival::Alone } else { Arrival::Nothing });
+            return Ok(if is_alone { Matched::Alone } else { Matched::Nothing });
         }
-        // Only a record that is not older than stream time says that time has passed.
+        // An older record does not advance stream time, so it releases no unmatched record.
         if timestamp == time {
             self.look_for_unmatched(time, cx)?;
         }
+        // The portion may have left unmatched records. Those with this key must be sent now, or
+        // their result would follow a newer one.
         if cx.portion.is_used_up {
             self.send_unmatched_of(&key_bytes, cx)?;
         }
-        let place = Place { key: &key_bytes, timestamp };
+        let place = BufferPosition { key: &key_bytes, timestamp };
         self.remember(side, place, &bytes, cx)?;
         let partners = self.partners(side, place, cx)?;
         if !partners.is_empty() {
             partners
                 .iter()
                 .try_for_each(|(at, _)| self.found(side.other(), &key_bytes, *at, cx))?;
-            return Ok(Arrival::Partners(partners));
+            return Ok(Matched::Partners(partners));
         }
         if !self.keeps_unmatched(side) {
-            return Ok(Arrival::Nothing);
+            return Ok(Matched::Nothing);
         }
+        // Its window and grace have already passed, so no partner can arrive.
         if timestamp + self.reach(side) + self.windows.grace_ms < time {
-            return Ok(Arrival::Alone);
+            return Ok(Matched::Alone);
         }
         self.wait(side, place, &bytes, cx)?;
-        Ok(Arrival::Nothing)
+        Ok(Matched::Nothing)
     }
 
     fn send(
@@ -193,7 +196,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         }
     }
 
-    /// Whether a record of that side is a result without a partner too.
+    /// Whether an unmatched record of that side is a result.
     fn keeps_unmatched(&self, side: Side) -> bool {
         match self.sides {
             Sides::Inner => false,
@@ -210,7 +213,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         }
     }
 
-    /// Reads a partner of a record with `key` back, from the buffer of its side.
+    /// Reads back a partner of a record with `key`, from the buffer of its side.
     fn partner<T: 'static>(
         &self,
         side: Side,
@@ -223,7 +226,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     {
         read_back::value(&self.own(side).name, codec, bytes, || {
             let mut key_bytes = Vec::new();
-            // It was encoded to find the partner.
+            // This succeeds: it was encoded to find the partner.
             let _ = self.key.encode(key, &mut key_bytes);
             read_back::shown(&key_bytes)
         })

@@ -10,39 +10,39 @@
 /// [time]: crate::guide::time
 /// [windows]: crate::guide::windows
 /// [exactly_once]: crate::guide::exactly_once
-#[doc = include_str!("../../docs/guide/tutorial.md")]
+#[doc = include_str!("../guide/tutorial.md")]
 pub mod tutorial {}
 
 /// [time]: crate::guide::time
 /// [exactly_once]: crate::guide::exactly_once
-#[doc = include_str!("../../docs/guide/concepts.md")]
+#[doc = include_str!("../guide/concepts.md")]
 pub mod concepts {}
 
-#[doc = include_str!("../../docs/guide/time.md")]
+#[doc = include_str!("../guide/time.md")]
 pub mod time {}
 
 /// [time]: crate::guide::time
 /// [state]: crate::guide::state
-#[doc = include_str!("../../docs/guide/windows.md")]
+#[doc = include_str!("../guide/windows.md")]
 pub mod windows {}
 
 /// [time]: crate::guide::time
-#[doc = include_str!("../../docs/guide/joins.md")]
+#[doc = include_str!("../guide/joins.md")]
 pub mod joins {}
 
-#[doc = include_str!("../../docs/guide/state.md")]
+#[doc = include_str!("../guide/state.md")]
 pub mod state {}
 
 /// [async]: crate::guide::async_work
-#[doc = include_str!("../../docs/guide/exactly_once.md")]
+#[doc = include_str!("../guide/exactly_once.md")]
 pub mod exactly_once {}
 
 /// [retries]: crate::guide::retries
-#[doc = include_str!("../../docs/guide/async.md")]
+#[doc = include_str!("../guide/async.md")]
 pub mod async_work {}
 
-#[doc = include_str!("../../docs/guide/retries.md")]
+#[doc = include_str!("../guide/retries.md")]
 pub mod retries {}
 
-#[doc = include_str!("../../docs/guide/coming_from.md")]
+#[doc = include_str!("../guide/coming_from.md")]
 pub mod coming_from {}
