@@ -8,8 +8,9 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use headwater::config::Transactions;
 use headwater::prelude::*;
-use headwater::{Config, Status, Transactions};
+use headwater::status::Status;
 use support::counting::{Counting, topology};
 use support::{Instances, kafka, unique};
 use testkit::kafka_proxy::{KafkaProxy, ProxyProfile};
