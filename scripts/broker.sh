@@ -3,9 +3,10 @@
 
 STARTED_PORT=
 
+# own_broker OPTIONS...: of `./dev kafka start`.
 own_broker() {
   STARTED_PORT=$(free_port) || return 1
-  HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh start
+  HEADWATER_KAFKA_PORT=$STARTED_PORT bash scripts/kafka.sh start "$@"
 }
 
 # The one that HEADWATER_KAFKA names, or one of our own, for the tests to find.

@@ -36,16 +36,24 @@ phases_print() {
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Where a broker of ours may listen: not Kafka's usual port, where another broker may run.
+# Where a broker of ours may listen, with as many ports as one with all listeners takes: not Kafka's
+# usual port, where another broker may run.
 free_port() {
   local port
-  for ((port = 19392; port < 19492; port += 3)); do
-    if ! listens "$port" && ! listens $((port + 1)) && ! listens $((port + 2)); then
+  for ((port = 19392; port < 19552; port += 8)); do
+    if are_free "$port" 8; then
       echo "$port"
       return
     fi
   done
-  die "no free port from 19392 to 19491"
+  die "no free ports from 19392 to 19551"
+}
+# are_free PORT COUNT
+are_free() {
+  local port
+  for ((port = $1; port < $1 + $2; port++)); do
+    ! listens "$port" || return 1
+  done
 }
 
 target_dir() { echo "${CARGO_TARGET_DIR:-target}"; }

@@ -26,6 +26,11 @@ ensure_kafka() {
   ensure_packages "Maven" has_maven maven
 }
 
+# Makes the certificates of its secured listeners.
+ensure_openssl() {
+  ensure_packages "OpenSSL" has_openssl openssl
+}
+
 # Compiles our use of Kafka Streams.
 ensure_jdk() {
   ensure_packages "a Java compiler, 17 or newer" has_javac "$(java_package jdk)"
@@ -41,6 +46,7 @@ has_cxx() { has_linker && command -v c++ && command -v make; } >/dev/null
 has_maven() { command -v mvn; } >/dev/null
 has_ccache() { command -v ccache; } >/dev/null
 has_valgrind() { command -v valgrind; } >/dev/null
+has_openssl() { command -v openssl; } >/dev/null
 has_curl() { command -v curl; } >/dev/null
 # perl-base, which every Debian has, is not enough for OpenSSL's Configure.
 has_perl() { perl -MFindBin -MIPC::Cmd -MPod::Usage -e 1; } 2>/dev/null

@@ -114,13 +114,13 @@ fn an_aggregation_of_a_stream() {
 #[test]
 fn a_stream_of_a_grouping() {
     let error = error_of(GROUPED);
-    assert_says(&error, "grouped records can be counted, reduced, aggregated", 30);
+    assert_says(&error, "grouped records can only be counted, reduced, aggregated", 30);
 }
 
 #[test]
 fn a_codec_for_other_types() {
     let error = error_of(NO_CODEC);
-    assert_says(&error, "is no codec for `Order`", 35);
+    assert_says(&error, "is not a codec for `Order`", 35);
     assert!(error.contains("`Json` for what implements serde's traits"), "{error}");
 }
 

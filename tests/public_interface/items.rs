@@ -114,12 +114,12 @@ fn stripped(item: &Item) -> Option<Item> {
         }
         Item::Const(item) => {
             keep_attributes(&mut item.attrs);
-            item.expr = Box::new(parse_quote!(..));
+            *item.expr = parse_quote!(..);
             is_public(&item.vis)
         }
         Item::Fn(item) => {
             keep_attributes(&mut item.attrs);
-            item.block = Box::new(no_body());
+            *item.block = no_body();
             is_public(&item.vis)
         }
         Item::Impl(item) => return strip_impl(item).map(Item::Impl),

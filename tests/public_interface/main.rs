@@ -1,7 +1,8 @@
-//! The public interface is a file of the repository (`docs/interface`), so that a change to it shows
-//! in review. After a change that is meant:
+//! The public interface is a file of the repository (`docs/interface`), so that a change to it
+//! shows in review. After a change that is meant:
 //!
-//!     HEADWATER_ACCEPT=1 cargo test --no-default-features --features embedded --test public_interface
+//!     HEADWATER_ACCEPT=1 cargo test --no-default-features --features embedded \
+//!         --test public_interface
 #![allow(clippy::unwrap_used)]
 
 mod exports;

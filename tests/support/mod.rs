@@ -3,6 +3,7 @@
 
 pub mod calm_run;
 pub mod child;
+pub mod cluster;
 pub mod counting;
 pub mod lab;
 pub mod log;

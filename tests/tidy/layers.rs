@@ -109,7 +109,7 @@ fn imports(code: &str, root: &str) -> Vec<(usize, String)> {
         match rest.strip_prefix('{') {
             Some(list) => found.extend(first_names(list).map(|name| (line, name))),
             None if rest.starts_with("super::") => {}
-            // A macro of the crate is nobody's.
+            // A macro of the crate belongs to no layer.
             None if rest.trim_start_matches(is_name).starts_with('!') => {}
             None => found.push((line, first_name(rest))),
         }

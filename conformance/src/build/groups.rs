@@ -148,7 +148,7 @@ impl<'b> Build<'b> {
             let counts = grouped.count(&counts_table(&name));
             return self.add_counts(op, name, counts);
         }
-        let rows: _ = table(&name);
+        let rows = table(&name);
         let subtract: Aggregator = op.get("subtract")?;
         let aggregated = match Growth::of(op)? {
             Growth::Reduce(agg) => grouped.reduce(

@@ -20,9 +20,9 @@ pub(crate) trait TokenClient: Send + Sync {
 
 /// Gives tokens to librdkafka's clients for as long as there are any. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct TokenKeeper(Arc<Shared>);
+pub(crate) struct TokenKeeper(Arc<KeeperShared>);
 
-struct Shared {
+struct KeeperShared {
     provider: OauthTokenProvider,
     state: Mutex<KeeperState>,
     changed: Condvar,
@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 impl TokenKeeper {
     pub(crate) fn new(provider: OauthTokenProvider) -> Self {
         let state = Mutex::default();
-        Self(Arc::new(Shared { provider, state, changed: Condvar::new() }))
+        Self(Arc::new(KeeperShared { provider, state, changed: Condvar::new() }))
     }
 
     /// Gives `client` a token now, and others later.
@@ -68,7 +68,7 @@ impl TokenKeeper {
     }
 }
 
-impl Shared {
+impl KeeperShared {
     fn run(&self, first: Duration) {
         let mut wait = first;
         loop {

@@ -45,7 +45,7 @@ impl App {
         }
     }
 
-    /// Keeps tables in stores of your own instead of those that the configuration names.
+    /// Uses stores of your own for tables instead of those that the configuration names.
     #[must_use]
     pub fn with_stores(mut self, stores: Arc<dyn StoreProvider>) -> Self {
         self.stores = Some(stores);

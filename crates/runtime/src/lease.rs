@@ -30,8 +30,8 @@ impl Lease {
     }
 
     pub(crate) fn state(&self) -> LeaseState {
-        // Acquire, with the release of `revoke` and `lose`: whoever sees a lost lease also sees
-        // what the member wrote before it, such as the task's state in the status.
+        // Acquire, paired with the release in `revoke` and `lose`: a thread that sees a lost lease
+        // also sees what the member wrote before it, such as the task's state in the status.
         match self.state.load(Ordering::Acquire) {
             0 => LeaseState::Held,
             1 => LeaseState::Revoked,
@@ -51,7 +51,8 @@ impl Lease {
         self.worsen(LeaseState::Lost);
     }
 
-    /// The maximum, and not a store: a revocation that comes after a loss must not undo it.
+    /// Takes the maximum instead of storing, because a revocation that follows a loss must not undo
+    /// it.
     fn worsen(&self, state: LeaseState) {
         self.state.fetch_max(state as u8, Ordering::AcqRel);
     }

@@ -1,7 +1,7 @@
 //! An application that its caller turns by hand, instead of threads: for simulations.
 //!
-//! It is made of the same components as one that runs. Only which of them has a turn, and when, is
-//! the caller's choice. On a log that never waits, with a clock that stands still until it is
+//! It has the same components as an application with threads, but the caller decides which of them
+//! has a turn, and when. On a log that never waits, with a clock that stands still until it is
 //! moved, the same turns give the same run.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ use crate::topics;
 use crate::transport::Transport;
 use crate::worker::Worker;
 
-/// What a [`ManualApp`] is made of.
+/// The parts of a [`ManualApp`].
 pub struct ManualAppParts {
     /// What it runs.
     pub topology: Arc<Topology>,

@@ -186,7 +186,7 @@ pub enum TaskState {
     },
     /// It processes records.
     Running,
-    /// It is being given up.
+    /// The task is being given up.
     Closing,
 }
 
@@ -217,7 +217,7 @@ pub(crate) struct InputProgress {
 }
 
 impl InputProgress {
-    /// Of a task that is about to be closed.
+    /// For a task that is about to be closed.
     pub(crate) fn at(position: i64) -> Self {
         Self { position, lag: None, awaited: false }
     }

@@ -1,4 +1,4 @@
-//! How long to wait before something is tried again.
+//! Pauses between attempts.
 
 use std::time::Duration;
 
@@ -20,26 +20,27 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Always as long.
+    /// Creates a constant pause.
     pub fn fixed(pause: Duration) -> Self {
         Self { first: pause, most: pause, jitter_percent: 0 }
     }
 
-    /// Twice as long after each attempt, from `first` up to `most`. Each pause is shortened by up
-    /// to a quarter, differently for each record, so that not all of them come back at once.
+    /// Creates a pause that doubles after each attempt, from `first` up to `most`. Each pause is
+    /// shortened by up to a quarter, differently for each record, so that they do not all return at
+    /// once.
     pub fn exponential(first: Duration, most: Duration) -> Self {
         Self { first, most: most.max(first), jitter_percent: 25 }
     }
 
-    /// Shortens each pause by up to so many per cent, 100 at the most, instead. By how much follows
-    /// from the record's place and the attempt, so it is the same whenever it is asked. Default: 0
-    /// for pauses that are always as long, 25 for others.
+    /// Shortens each pause by up to this percentage instead, at most 100. The amount depends on the
+    /// record's topic, partition and offset and on the attempt, so it is always the same for one
+    /// attempt. Default: 0 for a constant pause, 25 for others.
     #[must_use]
     pub fn jitter(self, percent: u8) -> Self {
         Self { jitter_percent: percent.min(100), ..self }
     }
 
-    /// How long to wait after that many failed attempts; `seed` tells records apart.
+    /// The pause after that many failed attempts; `seed` identifies the record.
     pub(crate) fn after(&self, failed: u32, seed: u64) -> Duration {
         let doublings = failed.saturating_sub(1).min(31);
         let pause = self.first.saturating_mul(1 << doublings).min(self.most);
@@ -50,8 +51,8 @@ impl Backoff {
     }
 }
 
-/// SplitMix64's last step: each bit of the result depends on each of the input, so neighbouring
-/// offsets are spread over all of its range.
+/// The last step of SplitMix64. Each bit of the result depends on each bit of the input, so
+/// neighbouring offsets are spread over the whole range.
 fn mixed(seed: u64, failed: u32) -> u64 {
     let mut z = seed.wrapping_add(u64::from(failed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_doubles_up_to_its_most_and_spreads() {
+    fn pauses_double_up_to_the_maximum_and_are_spread() {
         let ms = Duration::from_millis;
         let fixed = Backoff::fixed(ms(70));
         assert_eq!([1, 2, 50].map(|failed| fixed.after(failed, 3)), [ms(70); 3]);
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_as_large_as_it_is_said_and_the_same_each_time() {
+    fn jitter_has_the_given_size_and_is_repeatable() {
         let second = Duration::from_secs(1);
         let backoff = Backoff::fixed(second).jitter(20);
         let pauses: Vec<_> = (0..1_000).map(|seed| backoff.after(3, seed)).collect();

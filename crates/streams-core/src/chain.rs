@@ -1,10 +1,10 @@
-//! How operators are fused: a stream is a chain of operators that becomes one nested receiver when
-//! it is sealed.
+//! How operators are fused: a stream is a chain of operators, which becomes one nested receiver
+//! when the stream ends.
 //!
-//! A [`Chain`] is built from the source on; [`Chain::connect`] turns it inside out, so that the
-//! receiver at the source owns the receiver behind it, and the compiler sees the whole chain at
-//! once. Only where data changes hands (at a source, behind an aggregation, at a branch, at
-//! [`shared`](crate::Stream::shared)) is there a virtual call.
+//! A [`Chain`] is built from the source on. [`Chain::connect`] turns it inside out: the receiver at
+//! the source owns the receiver after it, so the compiler sees the whole chain at once. Virtual
+//! calls happen only where records change hands: at a source, after an aggregation, at a branch, at
+//! [`shared`](crate::Stream::shared).
 
 use std::marker::PhantomData;
 
@@ -15,14 +15,14 @@ use crate::task_context::TaskContext;
 
 pub use crate::receive::{Operator, Port, Receive, SharedReceiver};
 
-/// Operators in a row, not yet connected to what comes behind them.
+/// A sequence of operators that is not yet connected to a receiver.
 pub trait Chain: Sized {
     /// The type of the keys at its end.
     type Key: 'static;
     /// The type of the values at its end.
     type Value: 'static;
 
-    /// Puts `next` behind the chain and the whole of it where its records come from.
+    /// Appends `next` to the chain and connects the result to the chain's source.
     fn connect(self, next: impl Receive<Self::Key, Self::Value>, builder: &Builder);
 }
 
@@ -82,7 +82,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Chain for SharedReceiver<K, V> {
 }
 
 impl Builder {
-    /// A place with any number of receivers, for a stream or table that is used more than once.
+    /// A port with any number of receivers, for a stream or table that is used more than once.
     pub(crate) fn shared_port<K: 'static, V: 'static>(&self) -> SharedReceiver<K, V> {
         let shared = SharedReceiver::new();
         let to_freeze = shared.clone();

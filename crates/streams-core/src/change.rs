@@ -10,7 +10,7 @@ pub struct Change<V> {
 }
 
 impl<V> Change<V> {
-    /// Both sides through the same function.
+    /// Passes both sides through the same function.
     pub(crate) fn and_then<V2>(self, mut map: impl FnMut(V) -> Option<V2>) -> Change<V2> {
         Change { old: self.old.and_then(&mut map), new: self.new.and_then(map) }
     }

@@ -9,7 +9,7 @@ use crate::record::{Record, Timestamp};
 use crate::topic::Topic;
 use crate::window::millis;
 
-/// Where a source begins when the group has not committed an offset yet.
+/// Where a source starts if the group has no committed offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// At the oldest record that the topic still has.
@@ -21,7 +21,7 @@ pub enum Start {
 
 pub(crate) type Extractor<K, V> = Arc<dyn Fn(&Record<K, V>) -> Timestamp + Send + Sync>;
 
-/// A topic and how it is consumed. [`Topic::consumed`] makes one for a stream or an agent,
+/// A topic and how it is consumed. [`Topic::consumed`] creates one for a stream or an agent, and
 /// [`Topic::consumed_rows`] one for a table.
 ///
 /// ```
@@ -53,22 +53,22 @@ impl<K, V> Consumed<K, V> {
         Self { topic, policy: None, start: None, max_ahead_ms: None, timestamps: None }
     }
 
-    /// What to do with records that cannot be processed. Default: the builder's policy.
+    /// Sets what happens to records that cannot be processed. Default: the builder's policy.
     #[must_use]
     pub fn on_error(mut self, policy: ErrorPolicy) -> Self {
         self.policy = Some(policy);
         self
     }
 
-    /// Where to begin without a committed offset. Default: [`Start::Earliest`].
+    /// Sets where to start without a committed offset. Default: [`Start::Earliest`].
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
         self.start = Some(start);
         self
     }
 
-    /// Takes the event time, in milliseconds since 1970, from the decoded record, whose own
-    /// timestamp it can see. Default: the record's timestamp.
+    /// Sets a function that extracts the event time, in milliseconds since 1970, from the decoded
+    /// record; the function also gets the record's own timestamp. Default: the record's timestamp.
     #[must_use]
     pub fn timestamps(
         mut self,
@@ -78,8 +78,8 @@ impl<K, V> Consumed<K, V> {
         self
     }
 
-    /// Refuses records whose timestamp is more than `ahead` ahead of the wall clock: one such
-    /// record would close every open window. Default: no limit but the year 9999, which catches
+    /// Refuses records whose timestamp is more than `ahead` after the wall clock, because one such
+    /// record would close every open window. Default: no limit except the year 9999, which catches
     /// micro- and nanoseconds.
     #[must_use]
     pub fn max_ahead(mut self, ahead: Duration) -> Self {
@@ -89,13 +89,13 @@ impl<K, V> Consumed<K, V> {
 }
 
 impl<K: 'static, V: 'static> Topic<K, V> {
-    /// This topic as the source of a stream or an agent, to set options.
+    /// Returns this topic as the source of a stream or an agent, to set options.
     pub fn consumed(&self) -> Consumed<K, V> {
         Consumed::new(self.clone())
     }
 
-    /// This topic as the source of a table, to set options. Its values are `Option`s: `None`
-    /// deletes a row.
+    /// Returns this topic as the source of a table, to set options. Its values are `Option`s:
+    /// `None` deletes a row.
     pub fn consumed_rows(&self) -> Consumed<K, Option<V>> {
         Consumed::new(Topic {
             name: Arc::clone(&self.name),
@@ -107,7 +107,7 @@ impl<K: 'static, V: 'static> Topic<K, V> {
 
 /// What a stream or an agent can read: a topic, or [`Topic::consumed`] with options.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no source of a stream",
+    message = "`{Self}` is not a source of a stream",
     label = "not a topic",
     note = "give a reference to a `Topic`, or `topic.consumed()` with options"
 )]
@@ -117,7 +117,7 @@ pub trait StreamSource {
     /// The type of the values.
     type Value: 'static;
 
-    /// The topic with its options.
+    /// Returns the topic with its options.
     fn into_consumed(self) -> Consumed<Self::Key, Self::Value>;
 }
 
@@ -141,7 +141,7 @@ impl<K: 'static, V: 'static> StreamSource for Consumed<K, V> {
 
 /// What a table can be read from: a topic, or [`Topic::consumed_rows`] with options.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no source of a table",
+    message = "`{Self}` is not a source of a table",
     label = "not a topic",
     note = "give a reference to a `Topic`, or `topic.consumed_rows()` with options"
 )]
@@ -151,7 +151,7 @@ pub trait TableSource {
     /// The type of the rows.
     type Value: 'static;
 
-    /// The topic with its options.
+    /// Returns the topic with its options.
     fn into_consumed_rows(self) -> Consumed<Self::Key, Option<Self::Value>>;
 }
 

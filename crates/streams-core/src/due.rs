@@ -1,43 +1,43 @@
-//! What is due is done in portions: however many windows one record closes, a commit, and the
-//! other tasks, need not wait for all of them.
+//! Due work is done in portions: however many windows one record closes, commits and other tasks
+//! need not wait for all of them.
 //!
-//! A record does a portion itself. What is left is done before the next record, a portion for each
-//! step, and commits come in between. Nothing but an operator's tables, its stream time and, for
-//! windows, the place in the table that closing has come to says what is left; all of that is
-//! committed, so whoever goes on after a crash finds the rest.
+//! A record does the first portion itself. The rest is done before the next record, one portion per
+//! step, with commits in between. What is left follows only from an operator's tables, its stream
+//! time and, for windows, its position in the table. All of that is committed, so a task that
+//! resumes after a crash finds the rest.
 
 use crate::record::Timestamp;
 
-/// Entries that one record does of what is due.
+/// How many due entries one record processes.
 pub(crate) const PORTION: usize = 1_000;
 
-/// What a portion may send, in bytes, before it ends with the entry in hand.
+/// How many bytes a portion may send before it ends with the current entry.
 const BYTES_MAX: usize = 1 << 20;
 
-/// What may still be done of this portion.
+/// What is left of this portion.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Portion {
     /// Entries.
     left: usize,
-    /// How many bytes there are to be sent when it ends.
+    /// The size of the effects at which it ends.
     until_bytes: usize,
     /// It ended before everything was done.
     pub(crate) is_used_up: bool,
 }
 
 impl Portion {
-    /// Begins another one of so many entries, at least one, when `bytes` are to be sent already.
+    /// Begins a portion of this many entries, at least one, when the effects have `bytes` already.
     pub(crate) fn begin(&mut self, entries: usize, bytes: usize) {
         self.left = entries.max(1);
         self.until_bytes = bytes.saturating_add(BYTES_MAX);
     }
 
-    /// Entries that may still be done.
+    /// How many more entries it may process.
     pub(crate) fn left(&self) -> usize {
         self.left
     }
 
-    /// Whether one more entry may be done, now that `bytes` are to be sent.
+    /// Whether it may process one more entry, when the effects have `bytes`.
     pub(crate) fn takes_one(&mut self, bytes: usize) -> bool {
         if self.left == 0 || bytes >= self.until_bytes {
             self.is_used_up = true;
@@ -48,16 +48,16 @@ impl Portion {
     }
 }
 
-/// How far the entries of a table have been gone through in the order of time: those before it are
-/// done with.
+/// How far the entries of a table have been processed in the order of time. Entries before it are
+/// done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frontier {
-    /// Nothing that waits does so before this; [`Frontier::UNKNOWN`] until somebody has looked,
-    /// and `Timestamp::MAX` while nothing waits.
+    /// Nothing that waits is earlier than this. It is [`Frontier::UNKNOWN`] before the table was
+    /// searched, and `Timestamp::MAX` while nothing waits.
     pub(crate) time: Timestamp,
-    /// The store key, found by time, of the first entry that waits; empty: the first one at
-    /// `time`. Many entries may wait at one time, and those that were done with may lie there
-    /// still, or leave their deletions there.
+    /// The by-time store key of the first entry that waits; if it is empty, the first one at
+    /// `time`. Many entries may have one time, and the processed ones, or their deletions, may
+    /// still be in the store.
     key: Vec<u8>,
 }
 
@@ -79,17 +79,17 @@ impl Frontier {
         Self { time, key: key.into() }
     }
 
-    /// Where to go on, if that is within the entries of one time.
+    /// Where to resume, if that is among the entries of one time.
     pub(crate) fn key(&self) -> Option<&[u8]> {
         (!self.key.is_empty()).then_some(&*self.key)
     }
 
-    /// The entry, or this, whichever comes first.
+    /// Returns the earlier of this and the entry.
     pub(crate) fn or_earlier(self, time: Timestamp, key: &[u8]) -> Self {
         if (self.time, &*self.key) <= (time, key) { self } else { Self::at_entry(time, key) }
     }
 
-    /// An entry was added that waits at `time`.
+    /// Notes an added entry that waits at `time`.
     #[inline]
     pub(crate) fn lower(&mut self, time: Timestamp) {
         if time < self.time {
@@ -97,7 +97,7 @@ impl Frontier {
         }
     }
 
-    /// The same where other entries of its time may be done with already.
+    /// The same, if other entries of its time may be processed already.
     #[inline]
     pub(crate) fn back_to(&mut self, time: Timestamp) {
         if time <= self.time {
@@ -105,12 +105,12 @@ impl Frontier {
         }
     }
 
-    /// Whether an entry is among those that are done with.
+    /// Whether an entry is among those that are done.
     pub(crate) fn is_after(&self, time: Timestamp, key: &[u8]) -> bool {
         (time, key) < (self.time, &*self.key)
     }
 
-    /// The same for an entry that may lie before others of its time that are done with.
+    /// The same for an entry that may precede others of its time that are done.
     pub(crate) fn lower_to(&mut self, time: Timestamp, key: &[u8]) {
         if time == self.time && *self.key > *key {
             self.key = key.to_vec();
@@ -119,35 +119,36 @@ impl Frontier {
     }
 }
 
-/// A way through the windows of a table in the order of their names, with some of it left.
+/// A pass through the windows of a table in the order of their names, which is not finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pass {
-    /// Windows that were due at this stream time are done with.
+    /// Windows due at this stream time are done.
     pub(crate) since: Timestamp,
-    /// Those that are due at this one are being done.
+    /// Windows due at this stream time are being processed.
     pub(crate) to: Timestamp,
-    /// The store key, found by time, of the first window that was not looked at.
+    /// The by-time store key of the first window that the pass has not seen.
     pub(crate) key: Vec<u8>,
-    /// So many windows from `key` on were. For keys that are too long to be committed whole.
+    /// How many windows from `key` on it has seen, if the key was too long to be committed
+    /// completely.
     pub(crate) skip: u64,
-    /// What the names of those begin with, at the least, that were found not to be due.
+    /// The least time with which the names of windows begin that were not due.
     pub(crate) first: Timestamp,
-    /// When the next of those is due, at the soonest.
+    /// The earliest time at which one of those is due.
     pub(crate) next: Timestamp,
 }
 
 impl Pass {
-    /// From `key` on.
+    /// Begins at `key`.
     pub(crate) fn begin(since: Timestamp, to: Timestamp, key: Vec<u8>) -> Self {
         Self { since, to, key, skip: 0, first: Timestamp::MAX, next: Timestamp::MAX }
     }
 
-    /// As it was committed: what was found before is not known.
+    /// Resumes as it was committed. What it had found before is not known.
     pub(crate) fn resumed(since: Timestamp, to: Timestamp, key: Vec<u8>, skip: u64) -> Self {
         Self { since, to, key, skip, first: Frontier::UNKNOWN, next: Frontier::UNKNOWN }
     }
 
-    /// A window is not due before `due_at`.
+    /// Notes that a window is not due before `due_at`.
     pub(crate) fn leave(&mut self, name: Timestamp, due_at: Timestamp) {
         self.first = self.first.min(name);
         self.next = self.next.min(due_at);
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_portion_ends_with_its_entries_or_with_its_bytes_and_does_one_at_least() {
+    fn a_portion_ends_by_entries_or_bytes_and_has_at_least_one_entry() {
         let mut portion = Portion::default();
         portion.begin(0, 7);
         assert!(portion.takes_one(7) && !portion.is_used_up);
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frontier_goes_back_to_what_is_added_before_it() {
+    fn a_frontier_moves_back_to_an_earlier_entry() {
         let mut frontier = Frontier::at_entry(5, *b"k");
         frontier.lower(5);
         frontier.lower_to(5, b"l");

@@ -7,9 +7,9 @@ use crate::error::Cause;
 use crate::limits::{OVERHEAD_MAX, Outbound, RecordLimits, TopicLimits};
 use crate::record::{Headers, Timestamp};
 
-/// Records to be sent, in order, in one buffer that is used again for each batch.
+/// Records to send, in order, in one buffer that is reused for each batch.
 ///
-/// The worker drains it completely, inside the open transaction, before it steps a task again.
+/// The worker drains it completely into the open transaction before it steps a task again.
 #[derive(Debug, Default)]
 pub struct Effects {
     bytes: Vec<u8>,
@@ -18,28 +18,29 @@ pub struct Effects {
     topics: Vec<SinkTopic>,
 }
 
-/// A topic that was sent to.
+/// A topic that records were sent to.
 #[derive(Debug)]
 struct SinkTopic {
     name: Arc<str>,
-    /// What it takes, once somebody has asked.
+    /// What it accepts, once that is known.
     limits: Option<RecordLimits>,
     quick: Quick,
 }
 
-/// What a topic takes for sure, to be compared at each record.
+/// Limits that certainly hold, to be compared with each record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Quick {
-    /// Bytes of key and value together.
+    /// The size of key and value together.
     bytes_max: usize,
-    /// The last timestamp, which only becomes later; all others from 0 on are taken, too.
+    /// The last accepted timestamp, which only becomes later. All timestamps from 0 up to it are
+    /// accepted.
     last: Timestamp,
     needs_key: bool,
 }
 
 impl Quick {
     fn new(limits: &RecordLimits, now: Timestamp) -> Self {
-        // The first timestamp becomes later too: nothing is for sure.
+        // The first accepted timestamp also becomes later, so nothing is certain.
         if limits.before_max_ms != i64::MAX {
             return Self::default();
         }
@@ -58,12 +59,12 @@ struct Produced {
     headers: Option<u32>,
 }
 
-/// One record to be sent, borrowed from [`Effects`].
+/// One record to send, borrowed from [`Effects`].
 #[derive(Clone, Copy, Debug)]
 pub struct Effect<'a> {
-    /// To which topic.
+    /// The topic.
     pub topic: &'a Arc<str>,
-    /// To which partition; `None`: by key.
+    /// The partition; `None` selects it by key.
     pub partition: Option<i32>,
     /// The key.
     pub key: Option<&'a [u8]>,
@@ -75,7 +76,7 @@ pub struct Effect<'a> {
     pub headers: Option<&'a Headers>,
 }
 
-/// Where [`Effects`] stood, to go back to when a record fails half-way.
+/// A position in [`Effects`], to return to if a record fails half-way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mark {
     bytes: usize,
@@ -84,14 +85,14 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// How many records there were.
+    /// The number of records at that position.
     pub(crate) fn records(self) -> usize {
         self.produced
     }
 }
 
 impl Effects {
-    /// An empty buffer.
+    /// Creates an empty buffer.
     pub fn new() -> Self {
         Self::default()
     }
@@ -101,24 +102,24 @@ impl Effects {
         self.produced.is_empty()
     }
 
-    /// How many records there are to send.
+    /// The number of records to send.
     pub fn len(&self) -> usize {
         self.produced.len()
     }
 
-    /// How many bytes of keys and values there are to send.
+    /// The size of all keys and values in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Forgets the records; keeps the memory.
+    /// Removes the records and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.produced.clear();
         self.headers.clear();
     }
 
-    /// The records in the order in which they are to be sent.
+    /// The records in the order of sending.
     pub fn iter(&self) -> impl Iterator<Item = Effect<'_>> {
         self.produced.iter().map(|produced| Effect {
             topic: &self.topics[produced.topic as usize].name,
@@ -130,14 +131,13 @@ impl Effects {
         })
     }
 
-    /// What `topic` takes.
+    /// Returns what `topic` accepts.
     pub(crate) fn limits(&mut self, topic: &Arc<str>, of: &dyn TopicLimits) -> RecordLimits {
         let index = self.topic_index(topic);
         self.topics[index as usize].limits(of)
     }
 
-    /// What is wrong with the record appended last, if its topic would not take it at the time
-    /// `now`.
+    /// Checks whether the topic of the last record would accept it at the time `now`.
     #[cold]
     pub(crate) fn check_last(&mut self, now: Timestamp, of: &dyn TopicLimits) -> Result<(), Cause> {
         let Some(last) = self.produced.last() else { return Ok(()) };
@@ -155,7 +155,7 @@ impl Effects {
         limits.check(&record, now)
     }
 
-    /// Takes away the record appended last.
+    /// Removes the last record.
     pub(crate) fn take_back_last(&mut self) {
         let Some(Produced { key, value, headers, .. }) = self.produced.pop() else { return };
         if let Some(first) = key.or(value) {
@@ -166,7 +166,7 @@ impl Effects {
         }
     }
 
-    /// Whether the record appended last has a null key.
+    /// Whether the last record has a null key.
     pub(crate) fn last_key_is_null(&self) -> bool {
         self.produced.last().is_some_and(|produced| produced.key.is_none())
     }
@@ -176,8 +176,8 @@ impl Effects {
     }
 
     /// Appends a record whose key and value are written by `key` and `value`, which return `false`
-    /// for null. On an error nothing is appended. Tells whether its topic takes it for sure;
-    /// otherwise [`check_last`](Self::check_last) tells more.
+    /// for null. If one of them fails, nothing is appended. Returns whether the topic certainly
+    /// accepts the record; if not, [`check_last`](Self::check_last) decides.
     #[inline]
     pub(crate) fn produce<E>(
         &mut self,
@@ -213,8 +213,8 @@ impl Effects {
         Ok(is_taken)
     }
 
-    /// Topics are few and the one used last is likely used again, so looking back from the end is
-    /// quick.
+    /// Returns the topic's index. Topics are few and the last one is likely used again, so a search
+    /// from the end is quick.
     fn topic_index(&mut self, topic: &Arc<str>) -> u32 {
         let known = self.topics.iter().position(|known| Arc::ptr_eq(&known.name, topic));
         let index = known.or_else(|| self.topics.iter().position(|known| known.name == *topic));
@@ -230,7 +230,7 @@ impl Effects {
         Mark { bytes: self.bytes.len(), produced: self.produced.len(), headers: self.headers.len() }
     }
 
-    /// Takes away what was appended since `mark`.
+    /// Removes what was appended since `mark` and returns it.
     pub(crate) fn split_off(&mut self, mark: Mark) -> Self {
         let mut behind = Self::new();
         self.iter().skip(mark.produced).for_each(|effect| behind.push(effect));
@@ -238,13 +238,13 @@ impl Effects {
         behind
     }
 
-    /// Appends what `others` has, which has nothing left then.
+    /// Appends all records of `others`, which is empty afterwards.
     pub(crate) fn append(&mut self, others: &mut Self) {
         others.iter().for_each(|effect| self.push(effect));
         others.clear();
     }
 
-    /// Appends a record that is bytes already.
+    /// Appends a record that is already in bytes.
     pub(crate) fn push(&mut self, effect: Effect<'_>) {
         let Effect { topic, partition, key, value, timestamp, headers } = effect;
         let none = Headers::new();
@@ -283,7 +283,7 @@ fn written<E>(
     Ok(write(bytes)?.then_some(start..bytes.len()))
 }
 
-/// Where a record goes and what it carries beside key and value.
+/// Where a record goes, and what it has besides key and value.
 #[derive(Clone, Copy)]
 pub(crate) struct Destination<'a> {
     pub(crate) topic: &'a Arc<str>,
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_order_and_tells_null_from_empty() {
+    fn order_and_null_values_are_preserved() {
         let mut effects = Effects::new();
         let topic = Arc::from("t");
         produce(&mut effects, &topic, Some(b"one"));
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_away_and_appended_again_is_the_same() {
+    fn records_that_are_split_off_and_appended_again_are_unchanged() {
         let mut effects = Effects::new();
         let topics = [Arc::from("t"), Arc::from("u")];
         produce(&mut effects, &topics[0], Some(b"sent before"));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_record_can_be_taken_back() {
+    fn the_last_record_can_be_removed() {
         let mut effects = Effects::new();
         let topic = Arc::from("t");
         let mut headers = Headers::new();
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_nothing_behind() {
+    fn a_failed_write_appends_nothing() {
         let mut effects = Effects::new();
         let topic = Arc::from("t");
         let to =

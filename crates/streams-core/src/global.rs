@@ -12,9 +12,9 @@ use crate::stored_format::StoredFormat;
 use crate::table::Table;
 use crate::topic::Topic;
 
-/// A topic of which every instance keeps all rows; made by
-/// [`Builder::global_table`](crate::Builder::global_table), used by
-/// [`Stream::join_global`](crate::Stream::join_global). Cheap to clone.
+/// A topic of which every instance has all rows.
+/// [`Builder::global_table`](crate::Builder::global_table) creates it and
+/// [`Stream::join_global`](crate::Stream::join_global) uses it. Cheap to clone.
 pub struct GlobalTable<K, V> {
     pub(crate) table: Table<K, V>,
     pub(crate) index: usize,
@@ -28,8 +28,8 @@ impl<K, V> Clone for GlobalTable<K, V> {
 
 /// The rows of all global tables of an instance, as its tasks read them.
 pub trait Globals: Send + Sync {
-    /// Copies the value of `key` in global table number `table` into `value` (cleared first) and
-    /// tells whether there is one.
+    /// Copies the value of `key` in global table number `table` into `value`, which is cleared
+    /// first. Returns whether there is one.
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError>;
 }
 
@@ -43,7 +43,7 @@ impl Globals for NoGlobals {
     }
 }
 
-/// A topic that every instance reads whole.
+/// A topic that every instance reads completely.
 pub struct GlobalSource {
     pub(crate) topic: Arc<str>,
     pub(crate) name: Arc<str>,
@@ -63,13 +63,13 @@ impl GlobalSource {
         &self.name
     }
 
-    /// What happens to records that cannot be rows: [`ErrorPolicy::Fail`] or
+    /// What happens to records that cannot become rows: [`ErrorPolicy::Fail`] or
     /// [`ErrorPolicy::Skip`].
     pub fn policy(&self) -> &ErrorPolicy {
         &self.policy
     }
 
-    /// The row that a record of the topic sets, or deletes if the value is `None`.
+    /// Returns the row that a record of the topic sets, or deletes if the value is `None`.
     pub fn row(&self, partition: i32, record: &RawRecord<'_>) -> Result<Row, RecordError> {
         self.rows.row(record).map_err(|cause| RecordError {
             topic: Arc::clone(&self.topic),
@@ -80,10 +80,10 @@ impl GlobalSource {
     }
 }
 
-/// A row's key and value in bytes.
+/// The key and value of a row, in bytes.
 pub type Row = (Box<[u8]>, Option<Box<[u8]>>);
 
-/// From the bytes of a topic to those of a table.
+/// Converts the bytes of a topic to those of a table.
 pub(crate) trait DecodeRow: Send + Sync {
     fn row(&self, record: &RawRecord<'_>) -> Result<Row, Cause>;
 }
@@ -112,7 +112,7 @@ impl<K: 'static, V: 'static> DecodeRow for TypedRows<K, V> {
 }
 
 impl<K: 'static, V: 'static> GlobalTable<K, V> {
-    /// The row of `key`; the null key has none.
+    /// Returns the row of `key`; the null key has none.
     pub(crate) fn get(&self, key: &K, globals: &dyn Globals) -> Result<Option<V>, Failure> {
         let failed =
             |source| Failure::new(Cause::Encode { target: Arc::clone(&self.table.name), source });

@@ -1,5 +1,5 @@
-//! The operators between a topic and a reader of its own (calls, or an agent on a stream): they run
-//! for that reader alone, when it is given a record.
+//! The operators between a topic and a reader that consumes it independently: calls, or an agent on
+//! a stream. They run for that reader alone, when it receives a record.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -28,14 +28,14 @@ impl<K: Send + 'static, V: Send + 'static> Receive<K, V> for Collect<K, V> {
     }
 }
 
-/// Such a chain, from the topic's bytes on.
+/// Such a chain, starting at the topic's bytes.
 pub(crate) struct RawChain<K, V> {
     pub(crate) chain: Box<dyn ReceiveRaw>,
     pub(crate) of: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K: Send + 'static, V: Send + 'static> RawChain<K, V> {
-    /// What the operators make of a record.
+    /// Runs the operators on a record and returns what they make of it.
     pub(crate) fn take_in(
         &self,
         raw: &RawRecord<'_>,

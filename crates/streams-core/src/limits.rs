@@ -1,4 +1,4 @@
-//! What a topic takes, and how large a record is to it.
+//! What a topic accepts, and how Kafka measures the size of a record.
 
 use crate::error::Cause;
 use crate::record::{Headers, Timestamp};
@@ -6,64 +6,64 @@ use crate::record::{Headers, Timestamp};
 /// Kafka's default for `max.message.bytes`: a mebibyte, and twelve bytes for what precedes a batch.
 pub const MAX_MESSAGE_BYTES: i32 = 1_048_588;
 
-/// What fits beside an offset, of the 4,096 bytes that Kafka allows by default.
+/// The space for metadata beside an offset; Kafka allows 4,096 bytes by default.
 pub(crate) const METADATA_MAX: usize = 4_000;
 
-/// A batch of format 2 before its records.
+/// The size of a batch header in format 2.
 const BATCH_HEADER: usize = 61;
-/// What a record without headers has at most beside key and value: three lengths of at most five
-/// bytes, attributes, the two differences to the batch's first record, which is itself, and the
-/// number of headers.
+/// The most that a record without headers takes beside its key and value: three lengths of at most
+/// five bytes, the attributes, two deltas to the batch's first record (this record, so they are 0),
+/// and the number of headers.
 pub(crate) const OVERHEAD_MAX: usize = BATCH_HEADER + 3 * 5 + 4;
 
-/// How large a record is to Kafka: the bytes of a batch of format 2 that has this record alone, not
-/// compressed. That is what a broker compares with `max.message.bytes`, but that it does so after
-/// the client has compressed the batch, which makes it smaller or leaves it.
+/// Returns the size of a record as Kafka measures it: an uncompressed batch of format 2 with this
+/// record alone. A broker compares `max.message.bytes` with the batch after the client has
+/// compressed it, which is at most as large.
 pub fn record_bytes(key: Option<&[u8]>, value: Option<&[u8]>, headers: Option<&Headers>) -> usize {
     let record = 3 + sized(key) + sized(value) + header_bytes(headers);
     BATCH_HEADER + varint(record) + record
 }
 
-/// The headers of a record with their number.
+/// The size of the headers and their count.
 fn header_bytes(headers: Option<&Headers>) -> usize {
     let Some(headers) = headers else { return 1 };
     let each = headers.iter().map(|(name, value)| sized(Some(name.as_bytes())) + sized(value));
     varint(headers.len()) + each.sum::<usize>()
 }
 
-/// Bytes with their length before them; null has the length −1.
+/// The size of bytes with their length prefix; null has the length −1.
 fn sized(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(1, |bytes| varint(bytes.len()) + bytes.len())
 }
 
-/// The bytes of a length as a signed number of variable length.
+/// The size of a length as a signed variable-length number.
 fn varint(length: usize) -> usize {
     let bits = usize::BITS - (length << 1 | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }
 
-/// What a topic, and the client that writes to it, take.
+/// What a topic, and the client that writes to it, accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordLimits {
-    /// How large a record may be by [`record_bytes`].
+    /// The maximum size of a record, measured by [`record_bytes`].
     pub bytes_max: usize,
-    /// Which setting says that, for whoever has to change it.
+    /// The setting that limits the size, named in errors so that the reader can change it.
     pub bytes_setting: &'static str,
-    /// How many milliseconds a timestamp may lie before the wall clock.
+    /// How many milliseconds before the wall clock a timestamp may be.
     pub before_max_ms: i64,
-    /// How many milliseconds it may lie after the wall clock.
+    /// How many milliseconds after the wall clock it may be.
     pub after_max_ms: i64,
     /// Whether a record needs a key: the topic is compacted.
     pub needs_key: bool,
 }
 
 impl RecordLimits {
-    /// The setting of a topic that bounds its records' size.
+    /// The setting of a topic that limits the size of its records.
     pub const OF_TOPIC: &str = "max.message.bytes of the topic";
 }
 
 impl Default for RecordLimits {
-    /// Kafka's default size, any time, with and without a key.
+    /// Returns Kafka's default size, any timestamp, with and without a key.
     fn default() -> Self {
         Self {
             bytes_max: MAX_MESSAGE_BYTES as usize,
@@ -76,13 +76,13 @@ impl Default for RecordLimits {
 }
 
 impl RecordLimits {
-    /// The first and the last timestamp that are taken at the time `now`. Kafka's clients refuse
-    /// negative ones.
+    /// The first and last timestamp that are accepted at the time `now`. Kafka's clients refuse
+    /// negative timestamps.
     pub(crate) fn times(&self, now: Timestamp) -> (Timestamp, Timestamp) {
         (now.saturating_sub(self.before_max_ms).max(0), now.saturating_add(self.after_max_ms))
     }
 
-    /// What is wrong with a record, if its topic would not take it at the time `now`.
+    /// Checks whether the record's topic would accept it at the time `now`.
     pub(crate) fn check(&self, record: &Outbound<'_>, now: Timestamp) -> Result<(), Cause> {
         let target = || record.target.into();
         if self.needs_key && record.key.is_none() {
@@ -104,7 +104,7 @@ impl RecordLimits {
     }
 }
 
-/// A record that is to go to a topic, in bytes.
+/// A record on its way to a topic, in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Outbound<'a> {
     pub(crate) target: &'a str,
@@ -117,7 +117,7 @@ pub(crate) struct Outbound<'a> {
 /// How much of a key an error shows.
 const KEY_SHOWN: usize = 64;
 
-/// A key as an error shows it.
+/// Formats a key for an error.
 pub(crate) fn shown(key: Option<&[u8]>) -> String {
     let Some(key) = key else { return "null".to_owned() };
     let (begin, cut) = match key.get(..KEY_SHOWN) {
@@ -127,12 +127,12 @@ pub(crate) fn shown(key: Option<&[u8]>) -> String {
     format!("\"{}{cut}\"", begin.escape_ascii())
 }
 
-/// What the topics take that an application writes to.
+/// What the topics that an application writes to accept.
 ///
-/// It is asked once for each topic, by whoever first has a record for it.
+/// It is called once per topic, when the first record for that topic appears.
 pub trait TopicLimits: Send + Sync {
-    /// What `topic` takes; `None` if that is not known now. Then it is asked again for the next
-    /// record, and this one may be as large as Kafka's default.
+    /// Returns what `topic` accepts, or `None` if that is not known yet. In that case it is called
+    /// again for the next record, and this record may be as large as Kafka's default.
     fn of(&self, topic: &str) -> Option<RecordLimits>;
 }
 
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quick_look_never_takes_what_the_close_one_refuses() {
+    fn the_quick_check_never_accepts_what_the_exact_one_refuses() {
         for length in [0, 1, 63, 64, 8_191, 8_192, 1 << 20, (1 << 20) + 1, 5 << 20] {
             let value = vec![0; length];
             assert!(record_bytes(None, Some(&value), None) <= length + OVERHEAD_MAX);

@@ -1,24 +1,24 @@
-//! A moment, by both of a machine's clocks.
+//! A point in time on both of a machine's clocks.
 
 use std::time::Duration;
 
 use crate::record::Timestamp;
 
-/// A moment: its date, and where it lies on a clock that never goes back. Dates say when something
-/// was, and are set by people and time servers; intervals are measured by the other clock, so that
-/// a date that is set back or forth neither silences nor hurries what happens every so often.
+/// A point in time: its date, and its position on a monotonic clock. Dates say when something
+/// happened, but people and time servers set them. Intervals are therefore measured by the
+/// monotonic clock, so that setting the date neither delays nor hurries a periodic action.
 ///
-/// A [`Timestamp`] is a moment of a world in which both clocks show the same: a test's.
+/// A [`Timestamp`] converts to a moment at which both clocks show the same value, as in tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// Milliseconds since the Unix epoch.
     pub date: Timestamp,
-    /// Milliseconds since some fixed moment, whatever the date was set to meanwhile.
+    /// Milliseconds since some fixed moment, independent of changes to the date.
     pub elapsed_ms: i64,
 }
 
 impl Moment {
-    /// The moment at which the clocks show this.
+    /// The moment at which the clocks show these values.
     pub fn new(date: Timestamp, elapsed: Duration) -> Self {
         Self { date, elapsed_ms: i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX) }
     }
@@ -30,19 +30,19 @@ impl From<Timestamp> for Moment {
     }
 }
 
-/// What happens every so often.
+/// A periodic action.
 #[derive(Debug)]
 pub(crate) struct Interval {
     pub(crate) every_ms: i64,
 }
 
 impl Interval {
-    /// Goes on after a multiple that was at the date `last`, which it corrects where that cannot
-    /// be; returns where it lies on the clock that never goes back.
+    /// Resumes after the multiple at the date `last`, and corrects `last` if it is impossible.
+    /// Returns its position on the monotonic clock.
     pub(crate) fn resume(&self, last: &mut Timestamp, now: Moment) -> i64 {
         let mut since = now.date.saturating_sub(*last);
-        // The date was set back meanwhile, or had been wrong, by more than can be waited for. The
-        // phase stays.
+        // The date was set back meanwhile, or had been wrong, by more than one interval. The phase
+        // is preserved.
         if since < -self.every_ms {
             since = since.rem_euclid(self.every_ms);
             *last = now.date - since;
@@ -50,8 +50,8 @@ impl Interval {
         now.elapsed_ms.saturating_sub(since)
     }
 
-    /// Whether a multiple has passed since the one at `anchor`; moves `anchor` to the last one that
-    /// has, and `last` to its date. Those before it are not made up for.
+    /// Whether a multiple has passed since the one at `anchor`. Moves `anchor` to the last multiple
+    /// that has passed, and `last` to its date. Skipped multiples are not made up for.
     pub(crate) fn passes(&self, anchor: &mut i64, last: &mut Timestamp, now: Moment) -> bool {
         let since = now.elapsed_ms.saturating_sub(*anchor);
         if since < self.every_ms {
@@ -71,11 +71,11 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever is done to the date, while it runs or between two lives, the next one is never
-        /// further away than one interval more, nor are there more than one for each life, and one
-        /// because the phase stays.
+        /// Whatever happens to the date, during a run or between two runs, the next action is at
+        /// most one interval further away. There is at most one action too many per run, plus one
+        /// because the phase is preserved.
         #[test]
-        fn a_date_that_is_set_costs_an_interval_at_most(
+        fn setting_the_date_costs_at_most_one_interval(
             every_ms in 1..50_i64,
             steps in prop::collection::vec((1..40_i64, -500..500_i64, 0..8_u8), 1..60),
         ) {

@@ -1,8 +1,8 @@
 //! The partitioner of the Java client, so that Java producers, Kafka Streams and Headwater
 //! co-partition.
 
-/// The partition of `key` among `partitions`: murmur2 of the key's bytes, made positive, modulo the
-/// count.
+/// Returns the partition of `key` among `partitions`: murmur2 of the key's bytes, made positive,
+/// modulo the count.
 ///
 /// ```
 /// assert_eq!(headwater::topics::partition_for(b"21", 1000), 340);

@@ -5,49 +5,51 @@ use std::sync::Arc;
 use crate::backoff::Backoff;
 use crate::error::Cause;
 
-/// What happens to a record that cannot be decoded, that has no key where one is needed, on which
-/// user code fails or panics, or that makes something which the log would refuse: a record that is
-/// too large for its topic or has a timestamp that the topic does not take, a table's entry that is
-/// too large for its changelog. Whatever the record did before it failed is taken back first.
+/// What happens to a record that fails. A record fails if it cannot be decoded, if it has no key
+/// where one is needed, or if user code returns an error or panics on it. It also fails if the log
+/// would refuse what it produces: an output that is too large for its topic or has a timestamp that
+/// the topic does not accept, or a table entry that is too large for its changelog. Everything the
+/// record did before it failed is undone first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorPolicy {
-    /// The application stops with an error that names the record. Nothing is committed beyond it.
+    /// The application stops with an error that names the record. Nothing after the record is
+    /// committed.
     #[default]
     Fail,
-    /// The record is passed over, logged and counted.
+    /// The record is skipped, logged and counted.
     Skip,
-    /// The record's own bytes and headers go to this topic, in the same transaction as the offset
-    /// that passes it, with Kafka Streams' headers that say where it came from and what was wrong,
-    /// all of them text:
+    /// The record's original bytes and headers go to this topic, in the same transaction as the
+    /// offset after it. Kafka Streams' headers, all of them text, say where the record came from
+    /// and what was wrong:
     ///
     /// * `__streams.errors.topic`, `__streams.errors.partition`, `__streams.errors.offset`;
     /// * `__streams.errors.exception`: the name of the [`Cause`](crate::Cause), such as
     ///   `headwater::errors::Cause::DecodeValue`;
-    /// * `__streams.errors.message`: what it says, at most 1 KiB of it;
-    /// * `__streams.errors.stacktrace`: that, and what caused it, a line each; at most 4 KiB.
+    /// * `__streams.errors.message`: the error's message, at most 1 KiB of it;
+    /// * `__streams.errors.stacktrace`: the message and its chain of causes, one per line; at most
+    ///   4 KiB.
     ///
-    /// Those that a record has from an earlier round are replaced. Where the topic does not take
-    /// the record with all of them, it gets fewer, or none. A record that the topic does not take
-    /// at all, because it is too large by itself or lacks the key of a compacted topic, stops the
-    /// application as [`Fail`](Self::Fail) does, with both reasons. A timestamp that the topic does
-    /// not take becomes the nearest one that it does, and `headwater.timestamp` is the record's
-    /// own. Of a record that was [tried again](Self::retry), `headwater.attempts` says how often it
-    /// was tried in all.
+    /// Such headers from an earlier failure are replaced. If the topic does not accept the record
+    /// with all of them, it gets fewer, or none. If the topic does not accept the record at all,
+    /// because it is too large or lacks the key that a compacted topic needs, the application stops
+    /// as with [`Fail`](Self::Fail) and reports both reasons. If the topic does not accept the
+    /// timestamp, the dead letter gets the nearest one that it accepts, and the header
+    /// `headwater.timestamp` has the original. If the record was [retried](Self::retry), the header
+    /// `headwater.attempts` has the number of attempts, the first one included.
     DeadLetter(Arc<str>),
-    /// The record waits, and is tried again; made by [`ErrorPolicy::retry`].
+    /// The record waits and is retried; [`ErrorPolicy::retry`] creates this policy.
     Retry(Retry),
 }
 
 impl ErrorPolicy {
-    /// [`ErrorPolicy::DeadLetter`] to `topic`.
+    /// Creates an [`ErrorPolicy::DeadLetter`] to `topic`.
     pub fn dead_letter(topic: impl Into<Arc<str>>) -> Self {
         Self::DeadLetter(topic.into())
     }
 
-    /// Tries a record that failed again, up to `retries` times (at least once), each after
-    /// the wait that `backoff` says. [`then`](Retry::then) says what happens to one that failed
-    /// each time.
+    /// Retries a record that failed, up to `retries` times (at least once), each time after a pause
+    /// given by `backoff`. [`then`](Retry::then) says what happens if the last retry fails.
     ///
     /// ```
     /// use headwater_testkit::TopologyTest;
@@ -86,7 +88,7 @@ impl ErrorPolicy {
         Retry { retries, backoff, hold_key: false, codec_errors: false, then: Box::default() }
     }
 
-    /// The topic that gets what cannot be processed.
+    /// Returns the dead-letter topic, if there is one.
     pub(crate) fn dead_letters(&self) -> Option<&Arc<str>> {
         match self {
             Self::Fail | Self::Skip => None,
@@ -95,7 +97,7 @@ impl ErrorPolicy {
         }
     }
 
-    /// What it is when nothing is tried again.
+    /// Returns the policy that applies after the retries.
     pub(crate) fn without_retries(&self) -> &Self {
         self.retries().map_or(self, |retry| &retry.then)
     }
@@ -108,34 +110,35 @@ impl ErrorPolicy {
     }
 }
 
-/// How records that failed are tried again; begun by [`ErrorPolicy::retry`], which has an example,
-/// and finished by [`then`](Self::then).
+/// How failed records are retried. [`ErrorPolicy::retry`] starts it and has an example;
+/// [`then`](Self::then) completes it.
 ///
-/// What a failed record did is taken back. Then the record waits in a table of its task,
-/// `{topic}-retries` (of a repartition topic without the application's id in front), with a
-/// changelog as every table: in the same transaction as the offset that passes it. So it survives
-/// crashes, moves to other instances, and takes memory only where tables are in memory. When its
-/// time has come it goes through the operators again, as it was: with its timestamp, its headers
-/// and its place. What it does then, and that it is no longer in that table, is one transaction,
-/// too.
+/// What a failed record did is undone. Then the record waits in a table of its task,
+/// `{topic}-retries` (for a repartition topic, without the application id in front). It is written
+/// in the same transaction as the offset after the record. Like every table, it has a changelog, so
+/// a waiting record survives crashes and moves to other instances, and takes memory only if tables
+/// are in memory. When it is due, it passes through the operators again, with its original
+/// timestamp, headers, topic, partition and offset. The effects of the retry and the removal from
+/// the table are also one transaction.
 ///
-/// * Windows, joins and suppressed results do not wait for it: it may be too late for them by then,
-///   and is dropped and counted as other late records are. Records of other keys do not wait
-///   either, nor, without [`hold_key`](Self::hold_key), those of its own: they are processed before
-///   it.
-/// * Waits are by the wall clock and go on while nobody runs. A date that is set forth or back
-///   while an instance runs changes no wait. One that is set back between two runs makes a wait
-///   longer, by no more than its own length; one that is set forth shortens it.
-/// * Errors of user code are tried again, panics too, and a full
-///   [buffer](crate::BufferFull::Fail). What is wrong with the record itself or with what is made
-///   of it (a null key, a timestamp that is refused, a record or an entry that is too large) would
-///   be wrong again: it goes to [`then`](Self::then) at once, and so do
-///   [codecs' errors](Self::with_codec_errors).
-/// * A record that is too large for the table's changelog goes to [`then`](Self::then) at once; the
-///   error says why. It takes some bytes more there than in its topic, its headers included.
-/// * Each reader of the source has its own records there, under its name: the operators, each
-///   agent, each `map_async` (after the attempts that it makes itself). One of them tries a record
-///   again without the others.
+/// * Windows, joins and suppressed results do not wait for the record. When it is retried it may be
+///   late, and is then dropped and counted like other late records. Records with other keys do not
+///   wait for it either. Without [`hold_key`](Self::hold_key), neither do records with the same
+///   key: they are processed before it.
+/// * Pauses are in wall-clock time and continue while no instance runs. Setting the date while an
+///   instance runs changes no pause. Setting it back between two runs makes a pause longer, at most
+///   by its own length; setting it forward shortens the pause.
+/// * Errors and panics of user code are retried, and so is a full
+///   [buffer](crate::BufferFull::Fail). Errors of the record itself, or of what is produced from
+///   it, would occur again: a null key, a timestamp that is refused, a record or an entry that is
+///   too large. Such a record goes to [`then`](Self::then) at once, and so does one with a [codec's
+///   error](Self::with_codec_errors).
+/// * A record that is too large for the table's changelog goes to [`then`](Self::then) at once, and
+///   the error says why. Its entry there is a few bytes larger than the record in its topic,
+///   headers included.
+/// * Each reader of the source has its own entries there, under its name: the operators, each
+///   agent, and each `map_async` (after the attempts that it makes itself). One reader retries a
+///   record without the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "`then` makes a policy of it"]
 pub struct Retry {
@@ -147,40 +150,40 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Later records with the same key wait until the record has succeeded, or has gone to
-    /// [`then`](Self::then), and are processed in the order of their offsets then; records of other
-    /// keys go on. Keys are compared as they are in the topic, in bytes. A null key holds nothing.
+    /// Holds later records with the same key until the record has succeeded or has gone to
+    /// [`then`](Self::then); then they are processed in the order of their offsets. Records with
+    /// other keys continue. Keys are compared by their bytes in the topic. A record with a null key
+    /// holds nothing.
     ///
-    /// A later record that is too large for the table can neither wait nor go first: it goes to
-    /// [`then`](Self::then). An agent that takes batches is given the records of one that failed
-    /// one by one, whatever a [`BatchError`](crate::agent::BatchError) says. A source cannot hold
-    /// keys that a `map_async` reads, or an agent with several futures; `build()` refuses it.
+    /// A later record that is too large for the table can neither wait nor overtake, so it goes to
+    /// [`then`](Self::then). If a batch of an agent fails, its records are delivered one by one,
+    /// whatever a [`BatchError`](crate::agent::BatchError) says. A source cannot hold keys if a
+    /// `map_async` or an agent with several futures reads it; `build()` refuses that.
     pub fn hold_key(self) -> Self {
         Self { hold_key: true, ..self }
     }
 
-    /// Tries records again that a codec refused: that could not be decoded, or that led to
-    /// something that could not be encoded. For codecs that depend on more than the bytes, such as
-    /// a registry of schemas. Default: they go to [`then`](Self::then) at once.
+    /// Also retries records with a codec's error: records that could not be decoded, or whose
+    /// results could not be encoded. Use it for codecs that depend on more than the bytes, such as
+    /// a schema registry. By default, such records go to [`then`](Self::then) at once.
     pub fn with_codec_errors(self) -> Self {
         Self { codec_errors: true, ..self }
     }
 
-    /// What happens to a record that has failed for the last time:
-    /// [`Fail`](ErrorPolicy::Fail), [`Skip`](ErrorPolicy::Skip) or a
-    /// [dead-letter topic](ErrorPolicy::dead_letter). Under `Fail` the application has committed
-    /// what came after the record when it stops; the record itself still waits, and fails the next
-    /// start, too, if nothing has changed.
+    /// Sets what happens to a record that failed for the last time: [`Fail`](ErrorPolicy::Fail),
+    /// [`Skip`](ErrorPolicy::Skip) or a [dead-letter topic](ErrorPolicy::dead_letter). With `Fail`,
+    /// later records are already committed when the application stops. The failed record still
+    /// waits in the table, and fails the next start too unless the cause is gone.
     pub fn then(self, policy: ErrorPolicy) -> ErrorPolicy {
         ErrorPolicy::Retry(Self { then: Box::new(policy), ..self })
     }
 
-    /// How often a record is tried in all.
+    /// The number of attempts, the first one included.
     pub(crate) fn attempts_in_all(&self) -> u32 {
         self.retries.saturating_add(1)
     }
 
-    /// Whether the same record could have more luck later.
+    /// Whether the same record could succeed later.
     pub(crate) fn is_worth(&self, cause: &Cause) -> bool {
         match cause {
             Cause::User { .. } | Cause::Panic(_) | Cause::BufferFull { .. } => true,

@@ -1,4 +1,4 @@
-//! What takes records: operators, and the places in a topology where records change hands.
+//! What receives records: operators, and the ports where records change hands.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -6,17 +6,17 @@ use crate::error::Failure;
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
-/// Takes records.
+/// A receiver of records.
 pub trait Receive<K, V>: Send + Sync + 'static {
-    /// Processes a record to its end, with everything behind it.
+    /// Processes a record completely, including everything downstream.
     fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> Result<(), Failure>;
 }
 
-/// One step of a chain: takes a record and hands on any number of records.
+/// One step of a chain: it receives a record and forwards any number of records.
 pub trait Operator<K, V>: Send + Sync + 'static {
-    /// The type of the keys that it hands on.
+    /// The type of the keys that it forwards.
     type Key: 'static;
-    /// The type of the values that it hands on.
+    /// The type of the values that it forwards.
     type Value: 'static;
 
     /// Processes one record.
@@ -28,8 +28,7 @@ pub trait Operator<K, V>: Send + Sync + 'static {
     ) -> Result<(), Failure>;
 }
 
-/// A place in the topology with at most one receiver behind it; records go nowhere if there is
-/// none.
+/// A port in the topology with at most one receiver. Without a receiver, records are dropped.
 pub struct Port<K, V>(Arc<OnceLock<Box<dyn Receive<K, V>>>>);
 
 impl<K, V> Clone for Port<K, V> {
@@ -43,7 +42,7 @@ impl<K: 'static, V: 'static> Port<K, V> {
         Self(Arc::new(OnceLock::new()))
     }
 
-    /// Connects it; `false` if it was connected before.
+    /// Connects the receiver. Returns `false` if there already was one.
     pub(crate) fn set(&self, next: impl Receive<K, V>) -> bool {
         self.0.set(Box::new(next)).is_ok()
     }
@@ -59,7 +58,7 @@ impl<K: 'static, V: 'static> Receive<K, V> for Port<K, V> {
     }
 }
 
-/// A place in the topology with any number of receivers, each of which gets every record.
+/// A port in the topology with any number of receivers, each of which gets every record.
 pub struct SharedReceiver<K, V>(Arc<Fanout<K, V>>);
 
 struct Fanout<K, V> {
@@ -75,7 +74,7 @@ impl<K, V> Clone for SharedReceiver<K, V> {
 }
 
 impl<K: 'static, V: 'static> SharedReceiver<K, V> {
-    /// Without receivers. They are reached once it is [frozen](Self::freeze).
+    /// Creates a port without receivers. They get records once it is [frozen](Self::freeze).
     pub(crate) fn new() -> Self {
         Self(Arc::new(Fanout { building: Mutex::new(Vec::new()), frozen: OnceLock::new() }))
     }
@@ -86,7 +85,7 @@ impl<K: 'static, V: 'static> SharedReceiver<K, V> {
         building.push(Box::new(next));
     }
 
-    /// No receiver is added any more.
+    /// Ends the adding of receivers.
     pub(crate) fn freeze(&self) {
         let mut building = self.0.building.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.0.frozen.set(std::mem::take(&mut *building).into());

@@ -1,4 +1,5 @@
-//! Records as plain data: what a transport delivers, borrowed, and what operators pass on, typed.
+//! Records as plain data: borrowed, as a transport delivers them, and typed, as operators pass them
+//! on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// A record's headers: names may repeat, order is kept, a value may be null.
+/// A record's headers. Names may repeat, the order is preserved, and a value may be null.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Box<str>, Option<Box<[u8]>>)>);
 
@@ -53,12 +54,12 @@ impl Headers {
         self.0.iter().map(|(n, v)| (&**n, v.as_deref()))
     }
 
-    /// How many there are.
+    /// The number of headers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no headers.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -74,7 +75,7 @@ impl Headers {
 pub struct RawRecord<'a> {
     /// Its offset in its partition.
     pub offset: i64,
-    /// Its timestamp; −1 where the producer gave none.
+    /// Its timestamp; −1 if the producer gave none.
     pub timestamp: Timestamp,
     /// Its key; `None` is the null key, which differs from an empty one.
     pub key: Option<&'a [u8]>,
@@ -82,27 +83,27 @@ pub struct RawRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// Records of one partition in offset order, as one fetch brought them. Offsets may have gaps
-/// (compaction, markers).
+/// The records of one fetch from one partition, in offset order. Offsets may have gaps because of
+/// compaction and transaction markers.
 ///
-/// A transport keeps its own buffers behind it, so that records are decoded from where they were
-/// fetched to.
+/// A transport may implement this over its own buffers, so that records are decoded without a copy.
 pub trait RecordBatch: Send {
-    /// How many records there are.
+    /// The number of records.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether there are no records.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Record `index`, which must be below [`len`](Self::len).
+    /// Returns record `index`, which must be below [`len`](Self::len).
     fn record(&self, index: usize) -> RawRecord<'_>;
 
-    /// Appends the headers of record `index` to `headers`. Called only when somebody wants them.
+    /// Appends the headers of record `index` to `headers`. It is called only when the headers are
+    /// needed.
     fn headers(&self, index: usize, headers: &mut Headers);
 
-    /// About how much memory it keeps; by default that of keys and values.
+    /// Approximately how much memory the batch uses. The default counts keys and values.
     fn bytes(&self) -> usize {
         let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
         let records = (0..self.len()).map(|index| self.record(index));
@@ -128,8 +129,7 @@ impl<K, V> Record<K, V> {
     }
 }
 
-/// A batch that owns its records: for tests, and for transports that have no buffers of their own
-/// to lend.
+/// A batch that owns its records: for tests, and for transports without buffers of their own.
 #[derive(Clone, Debug, Default)]
 pub struct OwnedBatch(Vec<OwnedRecord>);
 
@@ -149,14 +149,14 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
-    /// A copy of record `index` of a batch, which must be below its length.
+    /// Copies record `index` of a batch, which must be below its length.
     pub fn of(batch: &dyn RecordBatch, index: usize) -> Self {
         let mut headers = Headers::new();
         batch.headers(index, &mut headers);
         Self::from_parts(&batch.record(index), headers)
     }
 
-    /// A copy of a record, with these headers.
+    /// Copies a record and gives it these headers.
     pub(crate) fn from_parts(record: &RawRecord<'_>, headers: Headers) -> Self {
         Self {
             offset: record.offset,
@@ -179,7 +179,7 @@ impl OwnedRecord {
         }
     }
 
-    /// Bytes of its key and its value.
+    /// The size of its key and value in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let length = |part: &Option<Box<[u8]>>| part.as_ref().map_or(0, |bytes| bytes.len());
         length(&self.key) + length(&self.value)

@@ -1,12 +1,12 @@
-//! Which record something is about.
+//! The identity of a record.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Which record something is about, the same however often it is tried: for an idempotency key.
+/// The identity of a record. It is the same in every attempt, so it can be an idempotency key.
 ///
-/// As text it is `topic-partition-offset`, followed by `-index` where operators have made several
-/// records of one.
+/// As text it is `topic-partition-offset`, followed by `-index` if operators made several records
+/// of one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId {
     /// The topic that the record was read from.
@@ -15,7 +15,7 @@ pub struct RecordId {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
-    /// Which one of those it is that operators have made of the record, from 0.
+    /// The index, from 0, among the records that operators made of the record.
     pub index: u32,
 }
 

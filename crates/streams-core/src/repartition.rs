@@ -5,8 +5,7 @@ use std::sync::Arc;
 use crate::codec::{Codec, Json, JsonValue, NaturalKey};
 
 /// A repartition topic with codecs of your choice, for [`group_by`](crate::Stream::group_by) and
-/// [`repartition`](crate::Stream::repartition). A name alone stands for natural keys and JSON
-/// values.
+/// [`repartition`](crate::Stream::repartition). A name alone means natural keys and JSON values.
 ///
 /// ```
 /// use headwater::codec::{Bytes, Text};
@@ -35,20 +34,20 @@ pub struct Repartition<K, V> {
 }
 
 impl<K: 'static, V: 'static> Repartition<K, V> {
-    /// The repartition topic `{application id}-{name}-repartition`.
+    /// Describes the repartition topic `{application id}-{name}-repartition`.
     pub fn new(name: &str, key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self { name: name.into(), key: Arc::new(key), value: Arc::new(value) }
     }
 }
 
-/// What names a repartition topic: a text, or a [`Repartition`] with codecs.
+/// What can name a repartition topic: a text, or a [`Repartition`] with codecs.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` names no repartition topic",
+    message = "`{Self}` does not name a repartition topic",
     label = "not a name",
     note = "give a name, or `Repartition::new(name, key codec, value codec)`"
 )]
 pub trait IntoRepartition<K, V> {
-    /// The name with its codecs.
+    /// Returns the name with its codecs.
     fn into_repartition(self) -> Repartition<K, V>;
 }
 

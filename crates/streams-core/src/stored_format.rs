@@ -1,7 +1,7 @@
 //! What a table's entries mean, beyond their bytes.
 
-/// What a table's entries mean, as far as it is known and must stay: words that are kept in the
-/// log.
+/// What a table's entries mean, as far as it is known and must not change: texts that the log
+/// stores.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StoredFormat {
     pub(crate) windows: Option<String>,
@@ -10,8 +10,8 @@ pub(crate) struct StoredFormat {
 }
 
 impl StoredFormat {
-    /// Lines of their own: those who noted none of it, as earlier versions did, only add to what
-    /// they noted.
+    /// Returns the lines for the log. They are separate lines, so a record of an earlier version
+    /// without them only gains lines.
     pub(crate) fn lines(&self, table: &str) -> Vec<String> {
         let terms = [("windows", &self.windows), ("keys", &self.keys), ("values", &self.values)];
         let line = |(what, term): (&str, &Option<String>)| {

@@ -12,27 +12,27 @@ pub(crate) struct StreamClock {
     /// The highest timestamp that reached the operator; [`StreamClock::UNKNOWN`] before the first
     /// record.
     pub(crate) time: Timestamp,
-    /// When the last record reached it, by the clock that never goes back.
+    /// When the last record reached it, on the monotonic clock.
     pub(crate) arrival: Timestamp,
-    /// The moment by that clock that `time` belongs to while the input is idle, or, if `time` is
-    /// the last multiple of an interval, as long as the task runs.
+    /// The moment on that clock to which `time` belongs while the input is idle. If `time` is the
+    /// last multiple of an interval, the moment to which it belongs as long as the task runs.
     pub(crate) anchor: Timestamp,
-    /// What waits to be closed. Of windows the time alone, with which their names begin.
+    /// What waits to be closed. For windows, only the time with which their names begin.
     pub(crate) first_open: Frontier,
-    /// No window closes before stream time is this; [`StreamClock::UNKNOWN`] until somebody has
-    /// looked.
+    /// No window closes before stream time reaches this; [`StreamClock::UNKNOWN`] before the table
+    /// was searched.
     pub(crate) next_close: Timestamp,
-    /// What waits to be forgotten.
+    /// What waits to be deleted.
     pub(crate) first_kept: Frontier,
-    /// No window is to be forgotten before stream time is this.
+    /// No window is deleted before stream time reaches this.
     pub(crate) next_forget: Timestamp,
-    /// Everything that this stream time closes was closed.
+    /// Everything that this stream time closes has been closed.
     pub(crate) closed_at: Timestamp,
-    /// Windows are being closed, and some are left.
+    /// An unfinished pass that closes windows.
     pub(crate) closing: Option<Box<Pass>>,
-    /// Windows are being forgotten: what is left of them counts as gone.
+    /// An unfinished pass that deletes windows. The windows that it has left count as deleted.
     pub(crate) forgetting: Option<Box<Pass>>,
-    /// How many entries a buffer has, and their bytes; `None` until somebody has counted.
+    /// How many entries a buffer has, and their bytes; `None` before they were counted.
     pub(crate) held: Option<(u64, u64)>,
 }
 

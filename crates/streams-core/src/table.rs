@@ -7,23 +7,23 @@ use std::time::Duration;
 use crate::codec::{Codec, Json, JsonValue, Natural, NaturalKey};
 use crate::window::millis;
 
-/// The typed name of a table. Not a handle: operators write it, agents reach it through their
-/// [`Context`](crate::agent::Context). Cheap to clone.
+/// The typed name of a table. It is not a handle: operators write the table, and agents access it
+/// through their [`Context`](crate::agent::Context). Cheap to clone.
 ///
-/// A table is kept per partition in the task's store and logged to `{application
-/// id}-{name}-changelog`. Its data is found by its name: an application whose table has another
-/// name than when it last ran is refused at the start, unless it is told to accept that and to
-/// begin with an empty one.
+/// Each partition of a table is in its task's store and is logged to `{application
+/// id}-{name}-changelog`. The name identifies the data. If a table's name differs from the previous
+/// run, the start is refused, unless you tell the application to accept that and to begin with an
+/// empty table.
 pub struct Table<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) key: Arc<dyn Codec<K>>,
     pub(crate) value: Arc<dyn Codec<V>>,
-    /// How long its rows are kept, in milliseconds of stream time; for ever, if nothing is said.
+    /// How long its rows are retained, in milliseconds of stream time; `None` is without limit.
     pub(crate) ttl_ms: Option<i64>,
 }
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// A table whose keys and values are kept in their [natural](Natural) bytes: counts, sums,
+    /// Creates a table with keys and values in their [natural](Natural) bytes: counts, sums,
     /// strings.
     pub fn new(name: impl Into<Arc<str>>) -> Self
     where
@@ -33,7 +33,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         Self { name: name.into(), key: K::codec(), value: V::codec(), ttl_ms: None }
     }
 
-    /// A table with natural keys and JSON values.
+    /// Creates a table with natural keys and JSON values.
     pub fn json(name: impl Into<Arc<str>>) -> Self
     where
         K: NaturalKey,
@@ -42,30 +42,30 @@ impl<K: 'static, V: 'static> Table<K, V> {
         Self { name: name.into(), key: K::codec(), value: Arc::new(Json), ttl_ms: None }
     }
 
-    /// A table with codecs of your choice.
+    /// Creates a table with codecs of your choice.
     pub fn with(name: impl Into<Arc<str>>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self { name: name.into(), key: Arc::new(key), value: Arc::new(value), ttl_ms: None }
     }
 
-    /// Keeps each row for as long as `ttl`, in stream time: a row is gone when the table's stream
-    /// time has reached the row's timestamp plus `ttl`. In whole milliseconds, at least one. By
-    /// default rows stay until they are deleted.
+    /// Expires each row after `ttl` of stream time: a row expires when the table's stream time
+    /// reaches the row's timestamp plus `ttl`. The unit is whole milliseconds, and the minimum is
+    /// one. By default, rows stay until they are deleted.
     ///
     /// The table's stream time is the highest timestamp of the records that reached its writer,
-    /// whether they changed a row or not (if that is an agent: of the rows that it wrote; what it
-    /// reads for a record is as of that record's time, if that is later). It is committed with the
-    /// offsets, and stands still as long as no record comes; the records of a reader do not move
-    /// it. A row's timestamp is that of the record that wrote it last; an aggregate's is the
-    /// highest of its records.
+    /// whether they changed a row or not. If an agent writes the table, it is the highest timestamp
+    /// of the rows that the agent wrote; a read uses the time of the agent's current record if that
+    /// is later. Stream time is committed with the offsets and stands still while no record
+    /// arrives. A reader's records do not advance it. A row's timestamp is that of the record that
+    /// wrote it last; an aggregate's is the highest of its records.
     ///
-    /// * No read shows a row that is gone. The record that moves stream time past it deletes it,
-    ///   with a tombstone in the changelog; if there are more than a thousand, the rest follow
-    ///   before the next record.
-    /// * An aggregate whose row is gone starts from nothing.
-    /// * Downstream tables and joins see the row being deleted; the change has the row's timestamp
+    /// * Reads do not show expired rows. The record that advances stream time past a row deletes
+    ///   it, with a tombstone in the changelog. If more than a thousand rows expire at once, the
+    ///   rest are deleted before the next record.
+    /// * An aggregate whose row has expired starts from nothing.
+    /// * Downstream tables and joins see the row's deletion; that change has the row's timestamp
     ///   plus `ttl`. Streams of aggregates ([`updates`](crate::Aggregated::updates),
     ///   [`latest`](crate::Aggregated::latest)) have no record for it.
-    /// * A write that is older than `ttl` replaces what was there, and its row is gone at once.
+    /// * A write that is older than `ttl` replaces the previous row and expires at once.
     ///
     /// A new version of a program may change, add or remove `ttl`. The writer's `Table` decides; a
     /// reader need not repeat it. Windowed tables have a

@@ -18,42 +18,43 @@ use crate::stream_clock::StreamClock;
 use crate::task_metrics::TaskMetrics;
 use crate::window::Plan;
 
-/// The state of one task while it runs. Operators are shared by all tasks and have no state of
-/// their own.
+/// The state of one task while it runs. All tasks share the operators, which have no state of their
+/// own.
 pub struct TaskContext {
     pub(crate) tables: Tables,
     pub(crate) effects: Effects,
     pub(crate) globals: Arc<dyn Globals>,
-    /// What the topics take that records are sent to.
+    /// What the sink topics accept.
     pub(crate) limits: Arc<dyn TopicLimits>,
     pub(crate) clocks: Box<[StreamClock]>,
-    /// Wall clock, in milliseconds, as the worker gave it. Nothing is measured by it.
+    /// The wall clock in milliseconds, as the worker gave it. No interval is measured by it.
     pub(crate) now: Timestamp,
-    /// The clock that never goes back, in milliseconds, as the worker gave it.
+    /// The monotonic clock in milliseconds, as the worker gave it.
     pub(crate) elapsed: Timestamp,
-    /// By that clock: up to when it is known that all there was for this task was processed.
+    /// The time on that clock up to which everything for this task is known to be processed.
     pub(crate) nothing_until: Timestamp,
-    /// How far the current source's records may be ahead of it.
+    /// How far ahead of the clock the current source's records may be.
     pub(crate) max_ahead_ms: Option<i64>,
     /// The record that is being processed; meaningless in punctuations.
     pub(crate) origin: Origin,
-    /// Its headers; they go on to the outputs that it causes.
+    /// Its headers, which its outputs inherit.
     pub(crate) headers: Headers,
     /// The highest record timestamp that the task has seen since it started.
     pub(crate) latest: Timestamp,
-    /// The task must stop, whatever an agent or a processor made of the error that it got.
+    /// An error that stops the task, whatever an agent or a processor did with it.
     pub(crate) stop: Option<Failure>,
     pub(crate) metrics: TaskMetrics,
-    /// The records that were too late since somebody last asked.
+    /// The records that were too late since [`Task::take_late`](crate::Task::take_late) was last
+    /// called.
     pub(crate) late: Option<Late>,
     pub(crate) key_buffer: Vec<u8>,
     pub(crate) value_buffer: Vec<u8>,
     pub(crate) plan: Plan,
-    /// What the operators in front of a reader of its own have made of a record.
+    /// What the operators before an independent reader made of a record.
     pub(crate) collected: Vec<Box<dyn Any + Send>>,
-    /// What the record, or the step, may still do of what is due.
+    /// What is left of the portion of due work for this record or step.
     pub(crate) portion: Portion,
-    /// Entries of what is due that a record does.
+    /// How many due entries a record processes.
     pub(crate) portion_max: usize,
 }
 
@@ -61,7 +62,7 @@ pub struct TaskContext {
 #[derive(Clone, Debug)]
 pub(crate) struct Late {
     pub(crate) records: u64,
-    /// The last one's table, place, and the table's stream time.
+    /// The table of the last one, its origin, and the table's stream time.
     pub(crate) table: Arc<str>,
     pub(crate) origin: Origin,
     pub(crate) timestamp: Timestamp,
@@ -83,11 +84,35 @@ impl Origin {
     }
 }
 
-/// What a failed record must not leave behind.
+/// What must be undone if a record fails.
 pub(crate) struct RecordMark {
     effects: Mark,
     clocks: Box<[StreamClock]>,
     metrics: TaskMetrics,
+}
+
+/// What an operator of your own may ask; see [`Stream::apply`](crate::Stream::apply).
+impl TaskContext {
+    /// The wall clock, in milliseconds since 1970. A date that is set changes it, and a record that
+    /// is processed again meets another one: for results, use the record's timestamp.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The offset of the source record that is being processed, in its partition.
+    pub fn source_offset(&self) -> i64 {
+        self.origin.offset
+    }
+
+    /// The headers of the source record. What the operators send because of it carries them.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The headers, to be changed for the operators that follow in the chain.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
 }
 
 impl TaskContext {
@@ -101,8 +126,8 @@ impl TaskContext {
         self.elapsed = now.elapsed_ms;
     }
 
-    /// Sends a typed record. One that its topic would refuse is an error of the record in hand: the
-    /// log would only say so when it is too late to do something else with it.
+    /// Sends a typed record. If its topic would refuse it, the current record fails: the log would
+    /// report that only when it is too late to apply an error policy.
     pub(crate) fn send<K: 'static, V: 'static>(
         &mut self,
         to: Outlet<'_, K, V>,
@@ -125,7 +150,7 @@ impl TaskContext {
         if is_taken { Ok(()) } else { self.check_last() }
     }
 
-    /// Takes the last record back if its topic would refuse it.
+    /// Removes the last record if its topic would refuse it.
     #[cold]
     fn check_last(&mut self) -> Result<(), Failure> {
         self.effects.check_last(self.now, &*self.limits).map_err(|cause| {
@@ -158,7 +183,7 @@ impl TaskContext {
         if is_taken { Ok(()) } else { self.check_last() }
     }
 
-    /// The record in hand is too late for every window of `table`.
+    /// Counts the current record as too late for every window of `table`.
     #[cold]
     pub(crate) fn drop_late(
         &mut self,
@@ -173,7 +198,8 @@ impl TaskContext {
         self.late = Some(Late { records, table, origin, timestamp, stream_time });
     }
 
-    /// Does `work` with these headers in place of the record's: for what the record only lets out.
+    /// Runs `work` with these headers instead of the record's, for results that the record only
+    /// releases.
     pub(crate) fn with_headers<T>(
         &mut self,
         headers: Headers,
@@ -185,7 +211,7 @@ impl TaskContext {
         result
     }
 
-    /// An error on its way to user code: one that is not for user code to decide about is kept.
+    /// Describes an error to user code. If user code must not decide about it, the task keeps it.
     pub(crate) fn told(&mut self, failure: Failure) -> String {
         let text = failure.to_string();
         if failure.stops() {
@@ -204,35 +230,34 @@ impl TaskContext {
         })
     }
 
-    /// Takes back everything that the record has done so far.
+    /// Undoes everything that the record has done so far.
     pub(crate) fn undo_record(&mut self, mark: RecordMark) {
         self.tables.undo_record();
         self.effects.truncate(mark.effects);
-        // The tables are what they were then, so what the clocks know of their windows is right.
+        // The tables are restored, so what the clocks knew of their windows is right again.
         self.clocks = mark.clocks;
         self.tables.follow(&self.clocks);
         let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;
         self.metrics = mark.metrics;
         if is_late {
-            // It is said to have failed instead.
+            // The record counts as failed instead.
             self.late = None;
         }
     }
 
-    /// What was written to the layer belongs to the next commit.
+    /// Makes the writes of the layer part of the next commit.
     pub(crate) fn absorb_layer(&mut self) {
         self.tables.absorb_layer();
         self.portion.is_used_up |= self.tables.note_absorbed(&mut self.clocks);
     }
 
-    /// What was finished out of turn belongs to the next commit.
+    /// Makes writes that were finished out of order part of the next commit.
     pub(crate) fn absorb(&mut self, writes: &RecordWrites) {
         self.tables.absorb(writes);
         self.portion.is_used_up |= self.tables.note_absorbed(&mut self.clocks);
     }
 
-    /// Whether one more entry of what is due may be done in this portion; if not, the task comes
-    /// back to it.
+    /// Whether this portion may process one more due entry. If not, the task comes back to it.
     pub(crate) fn takes_one(&mut self) -> bool {
         self.portion.takes_one(self.effects.bytes())
     }

@@ -1,11 +1,12 @@
-//! Which task.
+//! The identity of a task.
 
 use std::fmt;
 
 /// A task's identity: a sub-topology and a partition of its sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId {
-    /// The sub-topology's place in [`Topology::sub_topologies`](crate::Topology::sub_topologies).
+    /// The index of the sub-topology in
+    /// [`Topology::sub_topologies`](crate::Topology::sub_topologies).
     pub sub_topology: usize,
     /// The partition.
     pub partition: i32,

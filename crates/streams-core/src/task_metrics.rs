@@ -1,29 +1,28 @@
-//! What a task counts.
+//! The counters of a task.
 
-/// Counters since the task was made; they only grow, but for a rewind, which does not take them
-/// back.
+/// Counters since the task was created. They never decrease; a rewind does not subtract what it
+/// undoes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskMetrics {
-    /// Records processed, whatever became of them.
+    /// Records processed, whatever their outcome.
     pub processed: u64,
-    /// Records that the error policy passed over.
+    /// Records that the error policy skipped.
     pub skipped: u64,
     /// Records that the error policy sent to a dead-letter topic.
     pub dead_lettered: u64,
     /// Records that were too late for every window.
     pub dropped_late: u64,
-    /// Attempts at records that had failed before
-    /// ([`ErrorPolicy::retry`](crate::ErrorPolicy::retry)).
+    /// Repeated attempts at failed records ([`ErrorPolicy::retry`](crate::ErrorPolicy::retry)).
     pub retries: u64,
-    /// Records that wait to be tried again, and those that wait behind them: not a counter, but how
-    /// many there are now.
+    /// The current number of records that wait for a retry, or for the retry of an earlier record.
+    /// Unlike the others, it is not a counter.
     pub waiting: u64,
 }
 
 impl TaskMetrics {
-    /// The counters without what is only true of the task as it is now: to go on counting from,
-    /// when it is opened again.
+    /// Returns the counters without values that only describe the current state, so that counting
+    /// can continue when the task is opened again.
     #[must_use]
     pub fn counters(self) -> Self {
         Self { waiting: 0, ..self }

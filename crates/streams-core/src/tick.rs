@@ -1,4 +1,4 @@
-//! Ticks: what comes at certain times, without any record.
+//! Ticks: scheduled records, without an input record.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,73 +11,72 @@ use crate::schedule::Schedule;
 /// One tick of [`Builder::every`](crate::Builder::every) or
 /// [`Builder::cron`](crate::Builder::cron).
 ///
-/// The times of a stream's ticks always increase, and each knows the one before it: what happened
-/// after `previous` and not after `time` belongs to this tick, and so to exactly one.
+/// The times of a stream's ticks always increase, and each tick knows the time of the previous one.
+/// An event after `previous` and not after `time` belongs to this tick, and therefore to exactly
+/// one tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tick {
-    /// When it was due, in milliseconds since the Unix epoch. Its record has this timestamp.
+    /// When the tick was due, in milliseconds since the Unix epoch. Its record has this timestamp.
     pub time: Timestamp,
-    /// The `time` of the tick before it. Of the first one: when the application first started.
+    /// The `time` of the previous tick. For the first tick, it is when the application first
+    /// started.
     pub previous: Timestamp,
 }
 
-/// What becomes of ticks that were due while no instance ran, or while the one that should have
-/// done them was held up.
+/// What happens to ticks that were due while no instance ran, or while the responsible instance was
+/// delayed.
 ///
-/// Nothing is missed for good by a crash, an abort or a task that moves: what was not committed is
-/// due still.
+/// A crash, an abort or a moved task loses no tick: an uncommitted tick is still due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Missed {
-    /// The last one of them comes as soon as it can; its [`previous`](Tick::previous) tells how
-    /// much it stands for.
+    /// The last missed tick comes as soon as possible. Its [`previous`](Tick::previous) says how
+    /// long a time it stands for.
     #[default]
     One,
-    /// All of them come, one after the other, in order. However many there are: commits come in
-    /// between.
+    /// All missed ticks come, in order, however many there are. Commits happen in between.
     All,
-    /// None that is more than a minute late. Of those that are less, the last one comes, for a
-    /// restart or a rebalance takes a moment, too.
+    /// Ticks that are more than a minute late are dropped. If some are less late than that, the
+    /// last of them comes, because a restart or a rebalance also takes a moment.
     None,
 }
 
-/// How late a tick may come that is not to be made up for, in milliseconds.
+/// How late a tick may be under [`Missed::None`], in milliseconds.
 const LATE_MAX: i64 = 60_000;
 
-/// Where ticks come from in a sub-topology.
+/// The ticks that enter a sub-topology.
 pub(crate) struct TickSource {
     pub(crate) name: String,
     pub(crate) schedule: Schedule,
     pub(crate) missed: Missed,
-    /// The number of the input that they belong to: its error policy is theirs.
+    /// The number of the input that they belong to, which has their error policy.
     pub(crate) input: usize,
     /// The name under which the time of the last tick is committed.
     pub(crate) last_name: String,
-    /// The name under which it is committed how far the schedule is dealt with.
+    /// The name under which the schedule's progress is committed.
     pub(crate) done_name: String,
     pub(crate) next: Box<dyn Receive<String, Tick>>,
 }
 
-/// How far ticks have come in a task.
+/// The progress of ticks in a task.
 ///
-/// The schedule goes by dates, and waiting by the clock that never goes back. A date that is set
-/// moves the schedule with it: nobody waits for a date that was wrong to come again. Only the times
-/// that ticks bear never go back.
+/// Schedules use dates, but waiting uses the monotonic clock. When the date is set, the schedule
+/// moves with it, so no tick waits for a wrong date to come again. Only the times of the ticks
+/// never go back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ticking {
     /// The time of the last tick.
     pub(crate) last: Timestamp,
-    /// The schedule is dealt with up to this date.
+    /// The schedule has been processed up to this date.
     pub(crate) done: Timestamp,
-    /// Of an interval: what has to be added to the clock that never goes back to get the date that
-    /// it goes by.
+    /// For an interval: the difference between the date that it follows and the monotonic clock.
     offset: i64,
-    /// The date after `done` that is due next.
+    /// The next due date after `done`.
     next: Option<Timestamp>,
 }
 
 impl Ticking {
-    /// Goes on after what was committed; if nothing was, it begins now.
+    /// Resumes after what was committed. If nothing was committed, it starts now.
     pub(crate) fn resume(
         schedule: &Schedule,
         last: Option<Timestamp>,
@@ -93,7 +92,7 @@ impl Ticking {
         ticking
     }
 
-    /// The date that the schedule goes by.
+    /// The date that the schedule follows.
     fn date(&self, schedule: &Schedule, now: Moment) -> Timestamp {
         match schedule {
             Schedule::Every(_) => now.elapsed_ms.saturating_add(self.offset),
@@ -101,23 +100,23 @@ impl Ticking {
         }
     }
 
-    /// Whether a tick is due, or one that is too late.
+    /// Whether a tick is due, even one that is too late to run.
     pub(crate) fn is_due(&self, schedule: &Schedule, now: Moment) -> bool {
         self.next.is_some_and(|next| next <= self.date(schedule, now))
     }
 
-    /// The date that is due next.
+    /// The next due date.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.next
     }
 
-    /// When it is due by the clock that never goes back, unless it is already.
+    /// When it is due on the monotonic clock; `None` if it is due already.
     pub(crate) fn wakes_at(&self, schedule: &Schedule, now: Moment) -> Option<Timestamp> {
         let left = self.next?.saturating_sub(self.date(schedule, now));
         (left > 0).then(|| now.elapsed_ms.saturating_add(left))
     }
 
-    /// Takes the tick that is due, if one is; not one that is too late.
+    /// Takes the tick that is due, if there is one. A tick that is too late is dropped.
     pub(crate) fn take(
         &mut self,
         schedule: &Schedule,
@@ -135,16 +134,16 @@ impl Ticking {
             return None;
         }
         let previous = self.last;
-        // Until a date that was set back has caught up.
+        // Times must increase, also while a date that was set back has not caught up.
         self.last = due.max(previous + 1);
         Some(Tick { time: self.last, previous })
     }
 
-    /// Follows a date that was set, while the task ran or before.
+    /// Follows a change of the date, either while the task ran or before.
     pub(crate) fn follow(&mut self, schedule: &Schedule, now: Moment) {
         if let Schedule::Every(every) = schedule {
             let off = plausible(now.date).saturating_sub(self.date(schedule, now));
-            // By whole intervals: the next tick comes when it would have come.
+            // Move by whole intervals, so that the next tick comes when it would have come anyway.
             let off = off - off % every;
             if off != 0 {
                 self.offset += off;
@@ -154,7 +153,8 @@ impl Ticking {
         let date = self.date(schedule, now);
         let interval = self.next.map(|next| next - self.done);
         let ahead = self.done.saturating_sub(date);
-        // One interval is waited for, so that nothing happens twice; more would be silence.
+        // Wait for at most one interval, so that nothing happens twice. A longer wait would be an
+        // outage.
         if interval.is_some_and(|interval| ahead > interval) {
             let back = match schedule {
                 Schedule::Every(every) => self.done - (ahead + every - 1) / every * every,
@@ -170,7 +170,7 @@ impl Ticking {
     }
 }
 
-/// A date that can be committed.
+/// Limits a date to what can be committed.
 fn plausible(date: Timestamp) -> Timestamp {
     date.clamp(0, TIMESTAMP_MAX)
 }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_comes_as_it_is_told() {
+    fn missed_ticks_follow_their_setting() {
         let schedule = Schedule::Every(1_000);
         let after = |late: i64, missed| {
             let mut ticking = Ticking::resume(&schedule, Some(5_000), Some(5_000), at(late, 7));
@@ -218,11 +218,11 @@ mod tests {
     }
 
     #[test]
-    fn it_wakes_when_something_is_due() {
+    fn a_schedule_wakes_when_a_tick_is_due() {
         let every = Schedule::Every(1_000);
         let ticking = Ticking::resume(&every, None, None, at(HOUR, 40));
         assert_eq!(ticking.wakes_at(&every, at(HOUR + 300, 340)), Some(1_040));
-        // Whatever the date is set to.
+        // The date does not matter.
         assert_eq!(ticking.wakes_at(&every, at(7 * HOUR, 340)), Some(1_040));
         assert_eq!(ticking.wakes_at(&every, at(HOUR + 1_000, 1_040)), None);
         let cron = Schedule::cron("0 0 * * * *", "UTC").expect("valid");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_is_set_back_by_less_than_an_interval_makes_nothing_happen_twice() {
+    fn setting_the_date_back_by_less_than_an_interval_repeats_no_tick() {
         let cron = Schedule::cron("0 0 * * * *", "UTC").expect("valid");
         let mut ticking = Ticking::resume(&cron, None, None, at(HOUR, 0));
         let mut ticks = |date: i64| due(&mut ticking, &cron, Missed::All, at(date, date));
@@ -240,18 +240,18 @@ mod tests {
         assert_eq!(ticks(HOUR + 1), [0_i64; 0]);
         assert_eq!(ticks(2 * HOUR), [0_i64; 0]);
         assert_eq!(ticks(3 * HOUR), [3 * HOUR]);
-        // Further back than can be waited for, it goes on by the new date.
+        // If the date is set back further than one interval, the schedule follows the new date.
         assert_eq!(ticks(1), [0_i64; 0]);
         assert_eq!(ticks(HOUR), [3 * HOUR + 1]);
         assert_eq!(ticks(4 * HOUR), [3 * HOUR + 2, 3 * HOUR + 3, 4 * HOUR]);
     }
 
     proptest! {
-        /// Whatever is done to the date, while it runs or between two lives, times increase, the
-        /// next tick is never further away than one interval more, and while it runs there are as
-        /// many as there are intervals.
+        /// Whatever happens to the date, during a run or between two runs, times increase and the
+        /// next tick is at most one interval further away. During a run there are as many ticks as
+        /// intervals.
         #[test]
-        fn a_date_that_is_set_costs_an_interval_at_most(
+        fn setting_the_date_costs_at_most_one_interval(
             every in 1..50_i64,
             steps in prop::collection::vec((1..40_i64, -500..500_i64, 0..8_u8), 1..60),
         ) {
@@ -281,7 +281,7 @@ mod tests {
                     last = *time;
                     since = 0;
                     since_max = every;
-                    // What is over of this interval.
+                    // The part of this interval that has passed.
                     since += (now.elapsed_ms + ticking.offset - ticking.done).rem_euclid(every);
                 }
                 prop_assert!(since < since_max, "{} ms", since);

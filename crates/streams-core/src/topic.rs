@@ -1,4 +1,4 @@
-//! Topics as the user names them: a name with the types of its keys and values.
+//! Topics as the user names them: a name, and the types of the keys and values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Topic<K, V> {
 }
 
 impl<K: 'static, V: 'static> Topic<K, V> {
-    /// A topic whose keys and values are written in their [natural](Natural) bytes.
+    /// Creates a topic whose keys and values are written in their [natural](Natural) bytes.
     pub fn new(name: impl Into<Arc<str>>) -> Self
     where
         K: NaturalKey,
@@ -32,7 +32,7 @@ impl<K: 'static, V: 'static> Topic<K, V> {
         Self { name: name.into(), key: K::codec(), value: V::codec() }
     }
 
-    /// A topic with natural keys and JSON values.
+    /// Creates a topic with natural keys and JSON values.
     pub fn json(name: impl Into<Arc<str>>) -> Self
     where
         K: NaturalKey,
@@ -41,22 +41,22 @@ impl<K: 'static, V: 'static> Topic<K, V> {
         Self { name: name.into(), key: K::codec(), value: Arc::new(Json) }
     }
 
-    /// A topic with codecs of your choice.
+    /// Creates a topic with codecs of your choice.
     pub fn with(name: impl Into<Arc<str>>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self { name: name.into(), key: Arc::new(key), value: Arc::new(value) }
     }
 
-    /// Its name.
+    /// The topic's name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// How its keys are written.
+    /// The codec of its keys.
     pub fn key_codec(&self) -> &Arc<dyn Codec<K>> {
         &self.key
     }
 
-    /// How its values are written.
+    /// The codec of its values.
     pub fn value_codec(&self) -> &Arc<dyn Codec<V>> {
         &self.value
     }

@@ -1,5 +1,5 @@
-//! Intervals are measured by a clock that nobody sets: a date that is set back or forth, while the
-//! program runs or between two lives of it, costs one interval at most.
+//! A monotonic clock measures intervals. Setting the date forward or back, while the program runs
+//! or between two runs, costs at most one interval.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn at_noon(topology: Topology) -> TopologyTest {
     test
 }
 
-/// How often something comes out in so many tenths of a second.
+/// Counts the outputs in that many tenths of a second.
 fn count(test: &mut TopologyTest, tenths: u32) -> usize {
     (0..tenths).for_each(|_| test.advance(SECOND / 10).expect("runs"));
     test.take(&output()).expect("decodes").len()
@@ -46,7 +46,7 @@ fn ticks() -> Topology {
 }
 
 #[test]
-fn punctuation_goes_on_while_the_program_runs() {
+fn punctuation_continues_while_the_program_runs() {
     let mut test = at_noon(ticks());
     assert_eq!(count(&mut test, 35), 3);
     for date in [NOON - HOUR, NOON + 7 * HOUR, 0] {
@@ -56,7 +56,7 @@ fn punctuation_goes_on_while_the_program_runs() {
 }
 
 #[test]
-fn punctuation_goes_on_in_the_next_life() {
+fn punctuation_continues_after_a_restart() {
     let mut test = at_noon(ticks());
     assert_eq!(count(&mut test, 35), 3);
     for date in [NOON - HOUR, NOON + 7 * HOUR, NOON] {
@@ -69,7 +69,7 @@ fn punctuation_goes_on_in_the_next_life() {
 }
 
 #[test]
-fn a_punctuation_is_told_the_date() {
+fn a_punctuation_gets_the_date() {
     let mut test = at_noon(ticks());
     test.set_date(NOON - HOUR).expect("runs");
     test.advance(SECOND).expect("runs");
@@ -77,7 +77,7 @@ fn a_punctuation_is_told_the_date() {
     assert_eq!(ticked, [("tick".to_owned(), NOON - HOUR + 1_000)]);
 }
 
-/// Minutes that close five seconds after the last record if that is when they are over.
+/// Minutes that close when they are over and five seconds after the last record.
 fn minutes() -> Topology {
     let app = Builder::new("minutes");
     let windows = Tumbling::of(60 * SECOND).idle_after(5 * SECOND);
@@ -119,7 +119,7 @@ fn batches() -> Topology {
 }
 
 #[test]
-fn a_batch_waits_as_long_as_it_was_told() {
+fn a_batch_waits_for_its_given_time() {
     let mut test = at_noon(batches());
     for date in [NOON - HOUR, NOON + HOUR] {
         test.send_record(&input(), Record::new("a".into(), 1, NOON)).expect("taken");

@@ -32,7 +32,7 @@ const TOPICS: [&str; 8] = [
 ];
 
 #[test]
-fn in_words() {
+fn as_text() {
     let text = topology().describe().to_string();
     for topic in TOPICS {
         assert!(text.contains(topic), "no {topic} in\n{text}");

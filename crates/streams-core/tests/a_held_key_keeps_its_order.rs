@@ -1,5 +1,5 @@
 //! With `hold_key` the records of a key are processed in the order of their offsets, however often
-//! one of them fails; those of other keys go on. Held against a naive model.
+//! one of them fails, while other keys continue. Compared with a naive model.
 
 mod mishaps;
 
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A number, and until when what the record needs is away.
+/// A number, and until when the service that the record needs is away.
 type Call = (u64, i64);
 
 fn input() -> Topic<Option<String>, Call> {
@@ -37,10 +37,10 @@ fn twice() -> Retry {
     ErrorPolicy::retry(2, Backoff::exponential(SECOND, 3 * SECOND).jitter(0))
 }
 
-/// The clock of an agent, which has none of its own in these tests.
+/// The clock of an agent; in these tests it has none of its own.
 type Now = Arc<AtomicI64>;
 
-/// The same as an agent.
+/// The same topology with an agent.
 fn with_agent(retry: Retry, now: &Now) -> Topology {
     let app = Builder::new("t");
     let consumed = input().consumed().on_error(retry.then(ErrorPolicy::dead_letter("dead")));
@@ -93,7 +93,7 @@ fn numbers(test: &mut TopologyTest, topic: &Topic<Option<String>, Call>) -> Vec<
 }
 
 #[test]
-fn later_records_of_the_key_wait_and_others_go_on() {
+fn later_records_of_the_key_wait_and_others_continue() {
     let mut test = TopologyTest::new(topology(twice().hold_key()));
     send(&mut test, "a", (1, 1_000));
     send(&mut test, "a", (2, 0));
@@ -111,7 +111,7 @@ fn later_records_of_the_key_wait_and_others_go_on() {
 }
 
 #[test]
-fn they_go_on_behind_a_dead_letter_too_and_each_may_fail_itself() {
+fn later_records_continue_after_a_dead_letter_and_may_fail_too() {
     let mut test = TopologyTest::new(topology(twice().hold_key()));
     for call in [(1, i64::MAX), (2, 0), (3, 5_000), (4, 0)] {
         send(&mut test, "a", call);
@@ -145,7 +145,7 @@ fn a_null_key_holds_nothing_and_one_that_cannot_be_decoded_does() {
     test.advance(SECOND).expect("runs");
     assert_eq!(numbers(&mut test, &output()), [1]);
 
-    // No text: each waits for a codec that reads it.
+    // Not text: each waits for a codec that can read it.
     for call in ["[1,0]", "[2,0]"] {
         with_codecs.send_raw("in", raw(call)).expect("processed");
     }
@@ -158,7 +158,7 @@ fn a_null_key_holds_nothing_and_one_that_cannot_be_decoded_does() {
 }
 
 #[test]
-fn a_record_that_is_too_large_to_wait_behind_another_goes_on_and_that_is_said() {
+fn a_record_that_is_too_large_to_wait_continues_with_an_error() {
     let mut test = TopologyTest::new(topology(twice().hold_key()));
     test.max_message_bytes("t-in-retries-changelog", 250);
     send(&mut test, "a", (1, 1_000));
@@ -178,7 +178,7 @@ fn a_record_that_is_too_large_to_wait_behind_another_goes_on_and_that_is_said() 
 }
 
 #[test]
-fn a_long_queue_is_gone_through_in_portions() {
+fn a_long_queue_is_processed_in_portions() {
     let mut test = TopologyTest::new(topology(twice().hold_key()));
     send(&mut test, "a", (0, 1_000));
     for number in 1..600 {
@@ -200,7 +200,7 @@ fn a_long_queue_is_gone_through_in_portions() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Sends a record to a key; what it needs is away for so long.
+    /// Sends a record with a key; the service is away for that long.
     Send(usize, i64),
     Advance(i64),
 }
@@ -219,14 +219,14 @@ struct Waits {
     due: i64,
 }
 
-/// What comes out for each key, in order.
+/// The outputs for each key, in order.
 #[derive(Debug, Default, PartialEq)]
 struct Results {
     out: BTreeMap<String, Vec<u64>>,
     dead: BTreeMap<String, Vec<u64>>,
 }
 
-/// One queue for each key, and one look at each at each moment.
+/// One queue for each key. Each key is checked once at each moment.
 struct Model {
     holds: bool,
     queues: BTreeMap<String, VecDeque<Waits>>,
@@ -239,7 +239,7 @@ impl Model {
         self.run(now);
     }
 
-    /// When the next record is tried again.
+    /// When the next record is retried.
     fn next_due(&self, now: i64) -> Option<i64> {
         let all = self.queues.values().flatten().map(|waits| waits.due);
         all.filter(|due| *due > now).min()
@@ -331,7 +331,7 @@ fn compare(
     let mut results =
         Results { out: by_key(&mut test, &output()), dead: by_key(&mut test, &dead()) };
     if !holds {
-        // Those that are due at one moment have no order.
+        // Records that are due at the same moment have no order.
         let all = results.out.values_mut().chain(results.dead.values_mut());
         let all = all.chain(model.results.out.values_mut()).chain(model.results.dead.values_mut());
         all.for_each(|numbers| numbers.sort_unstable());
@@ -349,17 +349,17 @@ fn compare(
 
 proptest! {
     #[test]
-    fn held_keys_are_what_the_model_says(steps in steps(), mishaps in Mishaps::any()) {
+    fn held_keys_match_the_model(steps in steps(), mishaps in Mishaps::any()) {
         compare(Reader::Operators, true, &steps, &mishaps)?;
     }
 
     #[test]
-    fn so_are_those_that_are_not_held(steps in steps(), mishaps in Mishaps::any()) {
+    fn keys_that_are_not_held_match_the_model(steps in steps(), mishaps in Mishaps::any()) {
         compare(Reader::Operators, false, &steps, &mishaps)?;
     }
 
     #[test]
-    fn held_keys_of_an_agent_are_what_the_model_says(
+    fn held_keys_of_an_agent_match_the_model(
         steps in steps(),
         mishaps in Mishaps::any(),
     ) {
@@ -367,7 +367,7 @@ proptest! {
     }
 
     #[test]
-    fn so_are_those_of_an_agent_that_are_not_held(steps in steps(), mishaps in Mishaps::any()) {
+    fn other_keys_of_an_agent_match_the_model(steps in steps(), mishaps in Mishaps::any()) {
         compare(Reader::Agent, false, &steps, &mishaps)?;
     }
 }

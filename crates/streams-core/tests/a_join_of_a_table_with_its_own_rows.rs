@@ -1,11 +1,11 @@
-//! Both sides of a join of a table with one that is derived from it change at once. Kept under a
-//! name, the join still knows what each of its rows was.
+//! In a join of a table with one derived from it, both sides change at once. If the join is stored
+//! under a name, it still knows the old value of each row.
 
 use headwater_streams_core::{Builder, Table, Topic};
 use headwater_testkit::TopologyTest;
 
 #[test]
-fn a_sum_over_the_kept_join_is_right() {
+fn a_sum_over_the_stored_join_is_right() {
     let topic = Topic::<String, i64>::new("rows");
     let sum = Table::<String, i64>::new("sum");
     let app = Builder::new("t");

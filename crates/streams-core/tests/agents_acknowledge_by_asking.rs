@@ -1,5 +1,5 @@
-//! An agent's record is done when it asks for the next one; its effects are committed with it, or
-//! not at all.
+//! An agent acknowledges a record by asking for the next one. Its effects are committed with the
+//! record or not at all.
 
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::{Builder, ErrorPolicy, Record, Table, Topic, Topology};
@@ -55,7 +55,7 @@ fn tables_and_sends_are_committed_and_survive_a_crash() {
 }
 
 #[test]
-fn an_error_is_the_records_and_takes_its_effects_back() {
+fn an_error_fails_the_record_and_undoes_its_effects() {
     let mut test = TopologyTest::new(watcher(ErrorPolicy::Fail));
     let error = send(&mut test, "a", -1).expect_err("fails");
     assert!(error.contains("record at orders-0 offset 0: agent watch: negative"), "{error}");
@@ -76,8 +76,8 @@ async fn sum(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
     }
 }
 
-/// A batching agent beside an operator on the same topic: the operator is ahead while a batch is in
-/// the making.
+/// A batching agent beside an operator on the same topic: the operator is ahead while a batch is
+/// incomplete.
 fn summer() -> Topology {
     let app = Builder::new("t");
     app.agent("sum", &orders()).sends(&alerts()).run(sum);
@@ -86,7 +86,7 @@ fn summer() -> Topology {
 }
 
 #[test]
-fn take_gives_full_batches_at_once_and_others_when_their_time_has_come() {
+fn take_returns_full_batches_at_once_and_others_after_their_time() {
     let mut test = TopologyTest::new(summer());
     for value in [1, 2, 4, 8] {
         send(&mut test, "a", value).expect("processed");
@@ -99,7 +99,7 @@ fn take_gives_full_batches_at_once_and_others_when_their_time_has_come() {
 }
 
 #[test]
-fn a_batch_in_the_making_survives_a_crash_and_the_operator_beside_it_sees_nothing_twice() {
+fn an_incomplete_batch_survives_a_crash_and_the_operator_sees_nothing_twice() {
     let mut test = TopologyTest::new(summer());
     for value in [1, 2, 4, 8] {
         send(&mut test, "a", value).expect("processed");
@@ -114,7 +114,7 @@ fn a_batch_in_the_making_survives_a_crash_and_the_operator_beside_it_sees_nothin
 }
 
 #[test]
-fn what_was_not_declared_is_refused_by_name() {
+fn undeclared_tables_and_topics_are_refused_by_name() {
     let app = Builder::new("t");
     app.agent("sneaky", &orders()).run(|mut orders: Records<String, i64>, cx| async move {
         while let Some(Record { key, value, .. }) = orders.next().await {

@@ -1,6 +1,6 @@
-//! `select!`, time-outs, `join!`, channels and sets of futures do in an agent what they do
-//! elsewhere: a record counts as done while the agent waits for the next one, and at no other time;
-//! whatever wakes an agent runs it.
+//! `select!`, timeouts, `join!`, channels and sets of futures work in an agent as they do
+//! elsewhere. A record counts as done only while the agent waits for the next one. Anything that
+//! wakes an agent runs it.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 #![expect(clippy::disallowed_methods, reason = "one test does on a thread what it must not")]
@@ -55,7 +55,7 @@ fn committed(task: &mut Task) -> i64 {
     task.prepare_commit(&mut Effects::new()).expect("commits").offsets[0].offset
 }
 
-/// Counts how often somebody asks for the task.
+/// Counts how often the task is woken.
 #[derive(Default)]
 struct Bell(AtomicUsize);
 
@@ -66,8 +66,8 @@ impl Wake for Bell {
 }
 
 #[test]
-fn a_wait_that_is_abandoned_takes_no_record_along() {
-    // The agent gets on with its own work when told to, having given up waiting for records.
+fn an_abandoned_wait_loses_no_record() {
+    // The agent does its own work when told to, after it has stopped waiting for records.
     let (tick, ticks) = mpsc::unbounded::<()>();
     let ticks = Arc::new(Mutex::new(Some(ticks)));
     let mut task = task(agent(move |mut records, cx| {
@@ -80,7 +80,7 @@ fn a_wait_that_is_abandoned_takes_no_record_along() {
                 };
                 match next {
                     Some(record) => cx.send(&out(), record.key, record.value)?,
-                    // A flush that takes its time.
+                    // A flush that takes a while.
                     None => {
                         cx.send_at(&out(), Record { key: "f".into(), value: 7, timestamp: 1 })?;
                         let _told = ticks.next().await;
@@ -94,7 +94,7 @@ fn a_wait_that_is_abandoned_takes_no_record_along() {
     assert_eq!(committed(&mut task), 1);
     tick.unbounded_send(()).expect("it listens");
     assert_eq!(turn(&mut task), [0; 0], "half of a flush is not sent");
-    // It waits for nothing but its own work: what comes now is not acknowledged.
+    // It waits only for its own work: new records are not acknowledged.
     task.enqueue(0, records(&[("a", 1), ("b", 2), ("c", 3)]));
     assert_eq!(turn(&mut task), [0; 0]);
     assert_eq!(committed(&mut task), 1);
@@ -104,7 +104,7 @@ fn a_wait_that_is_abandoned_takes_no_record_along() {
 }
 
 #[test]
-fn what_wakes_an_agent_runs_it_on_a_quiet_topic_too() {
+fn an_agent_that_is_woken_runs_on_a_quiet_topic_too() {
     let (sender, receiver) = mpsc::unbounded::<i64>();
     let receiver = Arc::new(Mutex::new(Some(receiver)));
     let mut task = task(agent(move |mut records, cx| {
@@ -128,10 +128,10 @@ fn what_wakes_an_agent_runs_it_on_a_quiet_topic_too() {
     for message in 1..=3 {
         let rung = bell.0.load(Ordering::Relaxed);
         sender.unbounded_send(message).expect("it listens");
-        assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1, "somebody is told");
+        assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1, "the task is woken");
         assert!(task.is_ready());
         assert_eq!(turn(&mut task), [message]);
-        assert!(task.is_dirty(), "what was sent without a record is to be committed, too");
+        assert!(task.is_dirty(), "what was sent without a record is committed, too");
         committed(&mut task);
     }
 }
@@ -178,7 +178,7 @@ fn a_wait_beside_other_work_acknowledges_when_both_are_done() {
 }
 
 #[test]
-fn records_asked_for_outside_of_the_agent_are_an_error_that_says_so() {
+fn records_asked_for_outside_of_the_agent_are_an_error() {
     for batch in [false, true] {
         let moved: Arc<Mutex<Option<Records<String, i64>>>> = Arc::default();
         let kept = Arc::clone(&moved);
@@ -188,7 +188,7 @@ fn records_asked_for_outside_of_the_agent_are_an_error_that_says_so() {
         }));
         task.enqueue(0, records(&[("a", 1)]));
         turn(&mut task);
-        // As a task would do that the agent spawned.
+        // A task that the agent spawned would do this.
         let outside = std::thread::spawn(move || {
             let mut records = moved.lock().expect("one at a time").take().expect("moved here");
             let mut context = std::task::Context::from_waker(Waker::noop());
@@ -202,13 +202,13 @@ fn records_asked_for_outside_of_the_agent_are_an_error_that_says_so() {
         outside.join().expect("no panic");
         assert!(task.is_ready(), "the task is told");
         let error = task.advance(0, &mut Effects::new()).expect_err("the application ends");
-        assert!(error.to_string().contains("agent a were asked for outside"), "{error}");
+        assert!(error.to_string().contains("agent a were requested outside"), "{error}");
         assert_eq!(committed(&mut task), 0, "nothing was handled");
     }
 }
 
 #[test]
-fn the_time_and_the_headers_are_those_of_the_record_in_hand() {
+fn the_time_and_the_headers_are_those_of_the_current_record() {
     let topic = orders();
     let app = Builder::new("t");
     let others = Topic::<String, i64>::new("others");
@@ -224,7 +224,7 @@ fn the_time_and_the_headers_are_those_of_the_record_in_hand() {
     app.stream(&topic).merge(app.stream(&others)).to(&Topic::new("all"));
     let mut test = TopologyTest::new(app.build().expect("valid"));
     test.send(&orders(), "x".into(), 5_000).expect("collected");
-    // The task's last record is of another input, and of another time.
+    // The task's last record is from another input and has another time.
     test.send(&others, "y".into(), 1).expect("processed");
     test.advance(Duration::from_secs(10)).expect("handed over");
     let sent = test.take_records(&out()).expect("decodes");
@@ -232,7 +232,7 @@ fn the_time_and_the_headers_are_those_of_the_record_in_hand() {
 }
 
 #[test]
-fn a_restart_gives_an_agent_what_it_had_not_acknowledged_and_operators_nothing_twice() {
+fn a_restart_redelivers_unacknowledged_records_to_the_agent_only() {
     fn topology() -> Topology {
         let app = Builder::new("t");
         app.agent("a", &orders()).sends(&out()).run(
@@ -259,13 +259,14 @@ fn a_restart_gives_an_agent_what_it_had_not_acknowledged_and_operators_nothing_t
     let metadata = commit.offsets[0].metadata.clone();
     second.resume(&[Resume { offset, metadata, committed: true }], 0).expect("resumes");
     second.enqueue(0, records(&all));
-    // It waits again in the middle of its second record: nobody sees what it sent.
+    // It waits again while it processes its second record, so what it has sent for that is not
+    // visible.
     assert_eq!(turn(&mut second), [0; 0]);
     assert_eq!(committed(&mut second), 1);
 }
 
 #[test]
-fn an_agent_that_is_slow_is_named_with_its_record() {
+fn a_slow_agent_is_named_with_its_record() {
     let mut task = task(agent(|mut records, _| async move {
         records.next().await;
         std::future::pending().await
@@ -281,7 +282,7 @@ fn an_agent_that_is_slow_is_named_with_its_record() {
 }
 
 #[test]
-fn what_takes_longer_than_its_limit_has_failed() {
+fn a_record_that_exceeds_the_limit_fails() {
     let app = Builder::new("t");
     let skip = orders().consumed().on_error(ErrorPolicy::dead_letter("dead"));
     let agent = app.agent("a", skip).sends(&out());
@@ -310,7 +311,7 @@ fn what_takes_longer_than_its_limit_has_failed() {
 }
 
 #[test]
-fn what_an_agent_wrote_is_its_own_until_it_acknowledges() {
+fn writes_of_an_agent_are_private_until_it_acknowledges() {
     let seen = Table::<String, i64>::new("seen");
     let (go, gate) = mpsc::unbounded::<()>();
     let gate = Arc::new(Mutex::new(Some(gate)));

@@ -1,5 +1,5 @@
-//! Agents read rows in ranges and windows of a key, with what they have written for the record in
-//! hand, and a table that expires as of that record's time.
+//! Agents read ranges of rows and windows of a key, including their own writes for the current
+//! record. They read an expiring table as of that record's time.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -19,9 +19,9 @@ fn kept() -> Table<u64, i64> {
     Table::new("kept")
 }
 
-/// Rows of the store, of the transaction and of the record in hand are one range.
+/// The rows of the store, of the transaction and of the current record form one range.
 #[test]
-fn ranges_hold_what_the_agent_has_just_written() {
+fn ranges_include_what_the_agent_has_just_written() {
     let app = Builder::new("t");
     let agent = app.agent("a", &numbers()).writes(&kept()).sends(&out());
     agent.run(|mut records: Records<u64, i64>, cx: Context| async move {
@@ -53,7 +53,7 @@ fn ranges_hold_what_the_agent_has_just_written() {
 }
 
 #[test]
-fn windows_of_a_key_are_read_and_each_table_says_how_it_is_asked() {
+fn windows_of_a_key_are_read_and_errors_name_the_right_method() {
     let app = Builder::new("t");
     let windowed = Table::<u64, u64>::new("windowed");
     let plain = Table::<u64, u64>::new("plain");
@@ -73,9 +73,9 @@ fn windows_of_a_key_are_read_and_each_table_says_how_it_is_asked() {
                 }
                 cx.send(&out(), key, format!("{found:?}"))?;
                 let error = cx.table(&windowed).get(&key).unwrap_err().to_string();
-                assert!(error.contains("ask for them with windows(&key, from..to)"), "{error}");
+                assert!(error.contains("read them with windows(&key, from..to)"), "{error}");
                 let error = cx.table(&plain).windows(&key, ..).err().unwrap().to_string();
-                assert!(error.contains("ask with get, range or prefix"), "{error}");
+                assert!(error.contains("read it with get, range or prefix"), "{error}");
             }
             Ok(())
         }
@@ -96,9 +96,9 @@ fn windows_of_a_key_are_read_and_each_table_says_how_it_is_asked() {
     assert_eq!(found, expected);
 }
 
-/// Each id once in ten milliseconds: the record in hand counts before it is acknowledged.
+/// Each id once in ten milliseconds: the current record counts before it is acknowledged.
 #[test]
-fn rows_expire_by_the_record_in_hand() {
+fn rows_expire_by_the_current_record() {
     let app = Builder::new("t");
     let seen = || kept().ttl(Duration::from_millis(10));
     let agent = app.agent("once", &numbers()).writes(&seen()).sends(&out());

@@ -1,5 +1,5 @@
-//! Several futures of one agent side by side: those of one key one after the other, what they send
-//! in the order of the records, each once, whatever fails and restarts.
+//! Several concurrent futures of one agent. Records of one key are processed one after the other,
+//! and what they send comes once and in the order of the records, whatever fails or restarts.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
@@ -26,7 +26,7 @@ fn out() -> Topic<String, i64> {
     Topic::new("out")
 }
 
-/// Sends before and after it asks; fails where the service says so.
+/// Sends before and after it asks. Fails if the service says so.
 async fn ask(mut orders: Records<String, i64>, cx: Context, service: Service) -> AgentResult {
     while let Some(order) = orders.next().await {
         cx.send(&out(), order.key.clone(), -order.value)?;
@@ -62,7 +62,7 @@ fn committed(task: &mut Task) -> i64 {
 }
 
 #[test]
-fn random_answers_failures_and_restarts_give_what_one_at_a_time_would() {
+fn random_answers_failures_and_restarts_match_one_future() {
     for seed in 0..300 {
         let mut dice = Dice::new(seed);
         let service = Service::default();
@@ -141,7 +141,7 @@ fn a_failed_batch_is_searched_for_the_record_that_failed() {
     for _ in 0..4 {
         test.advance(Duration::from_secs(10)).expect("is dealt with");
     }
-    // What a batch sends stands where its first record is.
+    // The output of a batch is at the position of its first record.
     let values: BTreeSet<_> =
         test.take(&out()).expect("decodes").iter().map(|sent| sent.1).collect();
     assert_eq!(values, BTreeSet::from([1, 2, 4, 5, 6, 7, 8]));
@@ -149,7 +149,7 @@ fn a_failed_batch_is_searched_for_the_record_that_failed() {
 }
 
 #[test]
-fn one_that_takes_too_long_has_failed_and_the_others_go_on() {
+fn a_future_that_takes_too_long_fails_and_the_others_continue() {
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
     let agent = app.agent("limited", &orders()).sends(&out()).concurrency(3);
@@ -176,7 +176,7 @@ fn one_that_takes_too_long_has_failed_and_the_others_go_on() {
     assert!(test.failed()[0].contains("not asked for the next record within 5s"));
 }
 
-/// Counts how often somebody asks for the task.
+/// Counts how often the task is woken.
 #[derive(Default)]
 struct Bell(AtomicUsize);
 
@@ -187,10 +187,10 @@ impl Wake for Bell {
 }
 
 #[test]
-fn one_that_took_the_place_of_a_failed_one_wakes_whoever_drives_the_task_now() {
+fn a_replacement_future_wakes_the_current_driver_of_the_task() {
     let service = Service::default();
     let mut task = task(asking(&service, 2, false));
-    // The task was started by another thread than the one that drives it.
+    // Another thread started the task than the one that drives it.
     let bell = Arc::new(Bell::default());
     task.set_waker(Waker::from(Arc::clone(&bell)));
     task.enqueue(0, records(&[("a", 1), ("a", 2)]));
@@ -200,5 +200,5 @@ fn one_that_took_the_place_of_a_failed_one_wakes_whoever_drives_the_task_now() {
     assert_eq!(service.open(), ["orders-0-1"], "another one has the next record");
     let rung = bell.0.load(Ordering::Relaxed);
     service.answer("orders-0-1", 1, Ok(20));
-    assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1, "somebody is told");
+    assert_eq!(bell.0.load(Ordering::Relaxed), rung + 1, "the task is woken");
 }

@@ -1,6 +1,6 @@
-//! Several futures of one agent write a table that all of them read: it holds what one future would
-//! have written that takes the records in order, and what they send says so, whatever waits, fails
-//! and restarts.
+//! Several futures of one agent write a table that all of them read. The table and the outputs
+//! equal those of one future that processes the records in order, regardless of waits, failures and
+//! restarts.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
@@ -21,7 +21,7 @@ use service::Service;
 
 const TOTAL: &str = "~total";
 
-/// What an application is like, by the seed.
+/// The shape of an application, chosen by the seed.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     agents: usize,
@@ -36,7 +36,7 @@ impl Shape {
         Self {
             agents: 2 + dice.below(4),
             ttl_ms,
-            // What a batch reads and writes has the time of its last record, and that may be any.
+            // A batch reads and writes at the time of its last record, which is random.
             is_batched: ttl_ms.is_none() && dice.below(2) == 0,
             on_stream: dice.below(3) == 0,
         }
@@ -59,7 +59,7 @@ fn out() -> Topic<String, i64> {
     Topic::new("out")
 }
 
-/// What is read and written for an order; which depends on its value.
+/// What an order reads and writes, depending on its value.
 struct Work {
     own: i64,
     total: i64,
@@ -163,7 +163,7 @@ fn summing(service: &Service, shape: Shape) -> Topology {
 /// An order's key, value and time. The value is the offset plus one.
 type Order = (&'static str, i64, i64);
 
-/// What one future would send, and what the table would hold.
+/// What one future would send, and the table that it would write.
 fn model(all: &[Order], ttl_ms: Option<i64>) -> (Vec<i64>, BTreeMap<String, i64>) {
     let mut rows: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     let mut stream_time = i64::MIN;
@@ -200,7 +200,7 @@ fn model(all: &[Order], ttl_ms: Option<i64>) -> (Vec<i64>, BTreeMap<String, i64>
     (sent, rows.into_iter().map(|(key, (_, value))| (key, value)).collect())
 }
 
-/// One life of the task.
+/// One run of the task.
 struct Life {
     task: Task,
     now: i64,
@@ -211,7 +211,7 @@ impl Life {
         let id = TaskId { sub_topology: 0, partition: 0 };
         let store = stores.open("0-0", &["sums".into()]).expect("opens");
         let mut task = Task::new(Arc::new(topology), id, store);
-        task.resume(&[from.clone()], 0).expect("resumes");
+        task.resume(std::slice::from_ref(from), 0).expect("resumes");
         task.observe(0, true, false);
         let record = |(offset, (key, value, timestamp)): (usize, &Order)| OwnedRecord {
             offset: offset as i64,
@@ -287,7 +287,7 @@ fn run(seed: u64) -> usize {
     drop(life);
     let (mut expected, rows) = model(&all, shape.ttl_ms);
     if shape.is_batched {
-        // What a batch sends stands where its first record is.
+        // The output of a batch is at the position of its first record.
         sent.sort_unstable();
         expected.sort_unstable();
     }
@@ -299,7 +299,7 @@ fn run(seed: u64) -> usize {
     most
 }
 
-/// What the committed table holds.
+/// The rows of the committed table.
 fn held(store: &dyn Store) -> BTreeMap<String, i64> {
     let mut rows = BTreeMap::new();
     let mut show = |key: &[u8], stored: &[u8]| {
@@ -313,7 +313,8 @@ fn held(store: &dyn Store) -> BTreeMap<String, i64> {
 }
 
 #[test]
-fn tables_and_sends_are_what_one_at_a_time_would_give() {
+#[allow(clippy::disallowed_methods, reason = "a test may be asked for more seeds")]
+fn tables_and_outputs_match_one_future() {
     let seeds = std::env::var("HEADWATER_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     let most = (0..seeds.unwrap_or(600)).map(run).max();
     assert!(most > Some(3), "side by side");

@@ -1,6 +1,6 @@
-//! An agent that awaits something of its own in the middle of a record is still one with it: what
-//! it sent before is taken back with what it sent after, a failed batch keeps its bytes, and
-//! nobody is stopped by somebody else's panic.
+//! An agent that awaits something while it processes a record loses nothing. What it sent before is
+//! undone together with what it sent after, a failed batch keeps its bytes, and a panic stops no
+//! other record.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
@@ -28,7 +28,7 @@ fn alerts() -> Topic<String, i64> {
     Topic::new("alerts")
 }
 
-/// As a request does: comes back at the next poll.
+/// Returns at the next poll, as a request would.
 async fn a_moment() {
     let mut waited = false;
     poll_fn(|context| {
@@ -38,7 +38,7 @@ async fn a_moment() {
     .await;
 }
 
-/// Sends before and after it waits; fails for numbers below 0.
+/// Sends before and after it waits. Fails for negative numbers.
 async fn ask(mut orders: Records<String, i64>, cx: Context) -> AgentResult {
     while let Some(order) = orders.next().await {
         cx.send(&alerts(), format!("before {}", order.key), order.value)?;
@@ -61,7 +61,7 @@ fn asker(policy: ErrorPolicy) -> Topology {
     app.build().expect("valid")
 }
 
-/// What a worker sends after each of some turns: topics, keys and values.
+/// What a worker sends after each of several turns: topics, keys and values.
 fn turned(task: &mut Task, turns: usize) -> Vec<(String, String, i64)> {
     let mut effects = Effects::new();
     let mut sent = Vec::new();
@@ -79,7 +79,7 @@ fn turned(task: &mut Task, turns: usize) -> Vec<(String, String, i64)> {
 }
 
 #[test]
-fn a_skipped_record_leaves_nothing_that_it_sent_before_it_waited() {
+fn a_skipped_record_leaves_nothing_of_what_it_sent_before_waiting() {
     let mut task = task(asker(ErrorPolicy::Skip));
     task.enqueue(0, records(&[("a", 1), ("b", -1), ("c", 2)]));
     let sent = turned(&mut task, 20);
@@ -97,13 +97,13 @@ fn a_dead_letter_has_its_own_bytes_and_the_agent_sends_nothing_else() {
     task.enqueue(0, records(&[("a", 1), ("b", -1)]));
     let sent = turned(&mut task, 20);
     let of_b: Vec<_> = sent.iter().filter(|sent| sent.2 == -1).collect();
-    // Each reader of a topic decides for itself: what operators made of the record stays.
+    // Each reader of a topic decides for itself: what operators made of the record remains.
     let sent = |topic: &str| (topic.to_owned(), "b".to_owned(), -1);
     assert_eq!(of_b, [&sent("copies"), &sent("dead")]);
 }
 
 #[test]
-fn a_commit_leaves_out_what_an_agent_has_in_hand() {
+fn a_commit_excludes_unacknowledged_records_of_an_agent() {
     let app = Builder::new("t");
     let agent = app.agent("wait", &orders()).sends(&alerts());
     agent.run(|mut orders: Records<String, i64>, cx: Context| async move {
@@ -121,13 +121,13 @@ fn a_commit_leaves_out_what_an_agent_has_in_hand() {
     let sent = turned(&mut task, 2);
     assert_eq!(sent.iter().filter(|sent| sent.0 == "copies").count(), 3, "others go on: {sent:?}");
     let alerts: Vec<_> = sent.iter().filter(|sent| sent.0 == "alerts").map(|sent| sent.2).collect();
-    assert_eq!(alerts, [1], "what was sent for the second record is not the log's business yet");
+    assert_eq!(alerts, [1], "what was sent for the second record is not in the log yet");
     let commit = task.prepare_commit(&mut Effects::new()).expect("nothing holds it up");
     assert_eq!((commit.offsets[0].offset, &*commit.offsets[0].metadata), (1, "hw1;p::3"));
 }
 
 #[test]
-fn what_is_sent_before_the_first_record_is_sent() {
+fn output_before_the_first_record_is_sent() {
     let app = Builder::new("t");
     app.agent("hello", &orders()).sends(&alerts()).run(
         |mut orders: Records<String, i64>, cx: Context| async move {
@@ -152,7 +152,7 @@ async fn fail_batches(mut orders: Records<String, i64>, _: Context) -> AgentResu
 }
 
 #[test]
-fn of_a_batch_that_fails_the_record_that_fails_is_blamed() {
+fn the_failed_record_of_a_batch_is_blamed() {
     let app = Builder::new("t");
     let others = Topic::<String, i64>::new("others");
     app.on_error(ErrorPolicy::dead_letter("dead"));
@@ -161,7 +161,7 @@ fn of_a_batch_that_fails_the_record_that_fails_is_blamed() {
     let mut test = TopologyTest::new(app.build().expect("valid"));
     test.send(&orders(), "a".into(), 1).expect("collected");
     test.send(&orders(), "b".into(), -1).expect("collected");
-    // The task's last record is of another input.
+    // The task's last record is from another input.
     test.send(&others, "x".into(), 1).expect("processed");
     test.advance(Duration::from_secs(10)).expect("fails, and is dealt with");
     let dead = test.take(&Topic::<String, i64>::new("dead")).expect("decodes");
@@ -171,7 +171,7 @@ fn of_a_batch_that_fails_the_record_that_fails_is_blamed() {
 }
 
 #[test]
-fn a_batch_that_stops_the_application_does_so_by_the_record_that_failed() {
+fn an_error_of_a_batch_names_the_record_that_failed() {
     let app = Builder::new("t");
     app.agent("batches", &orders()).run(fail_batches);
     let mut test = TopologyTest::new(app.build().expect("valid"));
@@ -182,7 +182,7 @@ fn a_batch_that_stops_the_application_does_so_by_the_record_that_failed() {
     assert!(error.contains("record at orders-0 offset 3: agent batches: negative"), "{error}");
 }
 
-/// Panics where others return an error.
+/// Panics where other codecs return an error.
 struct Explosive;
 
 impl Codec<i64> for Explosive {
@@ -198,7 +198,7 @@ impl Codec<i64> for Explosive {
 }
 
 #[test]
-fn a_panic_while_decoding_for_an_agent_is_the_records() {
+fn a_panic_while_decoding_for_an_agent_fails_the_record() {
     let topic = Topic::<String, i64>::with("orders", Text, Explosive);
     let app = Builder::new("t");
     let agent = app.agent("ask", topic.consumed().on_error(ErrorPolicy::Skip));
@@ -217,7 +217,7 @@ fn a_panic_while_decoding_for_an_agent_is_the_records() {
     assert_eq!(task.metrics().skipped, 1);
 }
 
-/// A disk that has gone bad.
+/// A damaged disk.
 struct Damaged;
 
 impl Damaged {
@@ -263,7 +263,7 @@ impl Store for Damaged {
 }
 
 #[test]
-fn a_store_that_fails_under_an_agent_is_no_fault_of_the_record() {
+fn a_failing_store_is_not_the_fault_of_an_agents_record() {
     let seen = Table::<String, u64>::new("seen");
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
@@ -272,7 +272,7 @@ fn a_store_that_fails_under_an_agent_is_no_fault_of_the_record() {
         let seen = table.clone();
         async move {
             while let Some(order) = orders.next().await {
-                // Not even if the agent makes nothing of it.
+                // Not even if the agent ignores it.
                 let _ = cx.table(&seen).get(&order.key);
             }
             Ok(())

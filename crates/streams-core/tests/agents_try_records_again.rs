@@ -1,6 +1,6 @@
-//! An agent is given a record again with which it failed, by itself: the operators and other agents
-//! of the topic have done with it. Of a batch the record is to blame that the agent says, or that
-//! fails alone; the others come again without it.
+//! A record with which an agent failed is delivered again to that agent alone: the operators and
+//! other agents of the topic have finished with it. In a batch, the failed record is the one that
+//! the agent names, or the one that fails alone. The others are delivered again without it.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -48,8 +48,8 @@ fn header(record: &OwnedRecord, name: &str) -> String {
     String::from_utf8_lossy(record.headers.last(name).flatten().unwrap_or(b"-")).into_owned()
 }
 
-/// Fails with negative orders while `away`, having counted them; beside it, an operator and another
-/// agent that do not fail.
+/// Counts, then fails for negative orders while `away`. An operator and another agent beside it do
+/// not fail.
 fn topology(policy: ErrorPolicy, away: &Arc<AtomicBool>) -> Topology {
     let app = Builder::new("t");
     app.stream(consumed(policy.clone())).to(&Topic::new("copies"));
@@ -89,7 +89,7 @@ fn away() -> Arc<AtomicBool> {
 }
 
 #[test]
-fn it_alone_is_given_the_record_again_and_has_done_nothing_with_it_before() {
+fn the_agent_alone_gets_the_record_again_and_its_first_attempt_left_nothing() {
     let away = away();
     let mut test = TopologyTest::new(topology(retry().then(ErrorPolicy::Fail), &away));
     send(&mut test, &[1, -2, 3]);
@@ -129,7 +129,7 @@ fn with_hold_key_later_records_of_the_key_wait_for_the_agent_only() {
 }
 
 #[test]
-fn those_that_the_agent_was_to_have_next_wait_too() {
+fn records_already_queued_for_the_agent_wait_too() {
     let tries = Arc::new(AtomicU32::new(0));
     let app = Builder::new("t");
     let policy = retry().hold_key().then(ErrorPolicy::Fail);
@@ -165,7 +165,7 @@ fn those_that_the_agent_was_to_have_next_wait_too() {
 }
 
 #[test]
-fn a_record_that_is_in_hand_again_is_given_again_after_a_crash() {
+fn a_record_during_its_retry_is_delivered_again_after_a_crash() {
     let tries = Arc::new(AtomicU32::new(0));
     let is_open = Arc::new(AtomicBool::new(false));
     let app = Builder::new("t");
@@ -200,7 +200,7 @@ fn a_record_that_is_in_hand_again_is_given_again_after_a_crash() {
     test.advance(SECOND).expect("runs");
     send(&mut test, &[3]);
     assert_eq!(tries.load(Ordering::Relaxed), 2);
-    assert_eq!(taken(&mut test, "out"), [2], "3 is behind it");
+    assert_eq!(taken(&mut test, "out"), [2], "3 waits for it");
     test.crash().expect("restores");
     assert_eq!(tries.load(Ordering::Relaxed), 3, "its time had come");
     is_open.store(true, Ordering::Relaxed);
@@ -212,7 +212,7 @@ fn a_record_that_is_in_hand_again_is_given_again_after_a_crash() {
 }
 
 #[test]
-fn calls_that_gave_up_are_called_again_later() {
+fn calls_that_gave_up_are_retried_later() {
     let tries = Arc::new(AtomicU32::new(0));
     let app = Builder::new("t");
     let asked = Arc::clone(&tries);
@@ -237,7 +237,8 @@ fn calls_that_gave_up_are_called_again_later() {
     assert_eq!(tries.load(Ordering::Relaxed), 3);
 }
 
-/// Takes three at a time; says of negative ones which it was, or only that there is one.
+/// Takes three records at a time. For a negative one it says which it was, or only that there is
+/// one.
 fn batches(policy: ErrorPolicy, blames: bool) -> Topology {
     async fn store(mut orders: Records<String, i64>, cx: Context, blames: bool) -> AgentResult {
         loop {
@@ -262,7 +263,7 @@ fn batches(policy: ErrorPolicy, blames: bool) -> Topology {
 }
 
 #[test]
-fn one_record_of_a_batch_is_to_blame_and_the_others_come_again() {
+fn one_record_of_a_batch_fails_and_the_others_are_delivered_again() {
     for blames in [false, true] {
         let policy = ErrorPolicy::dead_letter("dead");
         let mut test = TopologyTest::new(batches(policy, blames));
@@ -275,7 +276,7 @@ fn one_record_of_a_batch_is_to_blame_and_the_others_come_again() {
         test.crash().expect("restores");
         test.advance(SECOND).expect("runs");
         send(&mut test, &[10]);
-        // After an abort a batch in the making waits for as long again.
+        // After an abort, an incomplete batch waits for its full time again.
         (0..5).for_each(|_| test.advance(SECOND).expect("runs"));
         assert_eq!(taken(&mut test, "out"), [1, 3, 4, 5, 6, 9, 10], "blames: {blames}");
         assert_eq!(taken(&mut test, "dead"), [-2, -7, -8]);
@@ -283,7 +284,7 @@ fn one_record_of_a_batch_is_to_blame_and_the_others_come_again() {
 }
 
 #[test]
-fn the_others_come_as_batches_where_the_record_is_named() {
+fn the_others_come_in_batches_if_the_record_is_named() {
     let mut test = TopologyTest::new(batches(ErrorPolicy::Skip, true));
     send(&mut test, &[1, 2, -3, 4, 5, 6, 7]);
     assert_eq!(taken(&mut test, "batches"), [3, 3]);
@@ -293,7 +294,7 @@ fn the_others_come_as_batches_where_the_record_is_named() {
 }
 
 #[test]
-fn a_record_of_a_batch_is_tried_again_too() {
+fn a_record_of_a_batch_is_retried_too() {
     for blames in [false, true] {
         for holds in [false, true] {
             let retry = if holds { retry().hold_key() } else { retry() };
@@ -312,7 +313,7 @@ fn a_record_of_a_batch_is_tried_again_too() {
 }
 
 #[test]
-fn a_record_that_cannot_be_decoded_behind_one_in_hand_is_one_dead_letter() {
+fn an_undecodable_record_after_an_unacknowledged_one_is_one_dead_letter() {
     let is_open = Arc::new(AtomicBool::new(false));
     let app = Builder::new("t");
     let policy = ErrorPolicy::dead_letter("dead");
@@ -347,7 +348,7 @@ fn a_record_that_cannot_be_decoded_behind_one_in_hand_is_one_dead_letter() {
 }
 
 #[test]
-fn keys_cannot_be_held_for_calls_side_by_side() {
+fn keys_cannot_be_held_for_concurrent_calls() {
     let app = Builder::new("t");
     let policy = retry().hold_key().then(ErrorPolicy::Skip);
     app.stream(consumed(policy))
@@ -356,5 +357,5 @@ fn keys_cannot_be_held_for_calls_side_by_side() {
         })
         .to(&out());
     let problem = app.build().map(drop).expect_err("refused").to_string();
-    assert!(problem.contains("holds keys back, and map_async ask calls with several"), "{problem}");
+    assert!(problem.contains("holds keys, but map_async ask calls with several"), "{problem}");
 }

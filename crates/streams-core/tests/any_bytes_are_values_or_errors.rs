@@ -1,5 +1,5 @@
-//! Whatever stands in a topic, a changelog or the metadata of an offset: it is read as a value, or
-//! it is an error. It is no panic, no endless work, and no value that would not be read back.
+//! Any bytes in a topic, a changelog or the metadata of an offset are read as a value or are an
+//! error. They cause no panic, no endless work, and no value that could not be read back.
 
 mod hostile;
 
@@ -55,8 +55,8 @@ fn tree(dice: &mut Dice, levels: usize) -> Tree {
     }
 }
 
-/// A value is read back from its bytes; and what is read from any bytes can be written, and is
-/// read back too.
+/// A value is read back from its bytes. What is read from any bytes can be written and read back
+/// too.
 fn holds<T>(dice: &mut Dice, codec: &impl Codec<T>, value: T) {
     let written = |value: &T| {
         let mut bytes = Vec::new();
@@ -80,7 +80,7 @@ fn holds<T>(dice: &mut Dice, codec: &impl Codec<T>, value: T) {
 }
 
 #[test]
-fn of_codecs() {
+fn bytes_of_codecs() {
     fuzz(4, |dice| {
         let one = tree(dice, 4);
         holds(dice, &Json, one.clone());
@@ -110,7 +110,7 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// Something of every kind that keeps state.
+/// A topology with every kind of state.
 fn everything() -> Topology {
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
@@ -180,7 +180,7 @@ fn record(dice: &mut Dice, at_s: i64) -> OwnedRecord {
     }
 }
 
-/// A few records, each with what it causes.
+/// Sends a few records, each with its effects.
 fn feed(dice: &mut Dice, test: &mut TopologyTest, at_s: &mut i64) -> Result<(), TestError> {
     for _ in 0..dice.below(12) {
         *at_s += dice.below(5) as i64 - 1;
@@ -200,7 +200,7 @@ fn hurt(dice: &mut Dice, bytes: Option<&[u8]>) -> Option<Box<[u8]>> {
     }
 }
 
-/// A record of an internal topic, damaged, or one that is all invented.
+/// A damaged record of an internal topic, or one with random contents.
 fn hostile(dice: &mut Dice, valid: &[OwnedRecord]) -> OwnedRecord {
     let none = OwnedRecord::default();
     let one = if valid.is_empty() { &none } else { one_of(dice, valid) };
@@ -210,7 +210,7 @@ fn hostile(dice: &mut Dice, valid: &[OwnedRecord]) -> OwnedRecord {
     OwnedRecord { offset: 0, timestamp, key, value, headers: Headers::new() }
 }
 
-/// An error is one of what was read, and no panic that was caught.
+/// The error is about what was read, and is not a caught panic.
 fn is_no_panic(result: Result<(), TestError>, test: &TopologyTest) {
     let error = result.err().map(|error| error.to_string());
     for text in error.iter().chain(test.failed()) {
@@ -219,7 +219,7 @@ fn is_no_panic(result: Result<(), TestError>, test: &TopologyTest) {
 }
 
 #[test]
-fn of_changelogs_and_of_what_travels_between_tasks() {
+fn bytes_of_changelogs_and_internal_topics() {
     fuzz(2, |dice| {
         let mut test = TopologyTest::new(everything());
         let mut at_s = 100;
@@ -272,7 +272,7 @@ fn metadata(dice: &mut Dice) -> String {
     }
 }
 
-/// Resumes there and goes on; what it commits is where it can resume again.
+/// Resumes and continues there. It can resume again from what it commits.
 fn go_on(dice: &mut Dice, task: &mut Task, resume: Resume) -> Result<(), TaskError> {
     let offset = resume.offset;
     task.resume(&[resume], 200_000)?;
@@ -295,7 +295,7 @@ fn go_on(dice: &mut Dice, task: &mut Task, resume: Resume) -> Result<(), TaskErr
 }
 
 #[test]
-fn of_the_metadata_of_offsets() {
+fn bytes_of_offset_metadata() {
     let topology = Arc::new(clocks());
     let names: Vec<_> = topology.sub_topologies()[0].tables().iter().collect();
     let names: Vec<_> = names.iter().map(|table| Arc::clone(table.name())).collect();

@@ -1,5 +1,5 @@
-//! A record that cannot be processed stops the task with its place, is skipped with a count, or
-//! goes to the dead-letter topic; and leaves nothing else behind.
+//! A record that cannot be processed stops the task with its topic, partition and offset, is
+//! skipped and counted, or goes to the dead-letter topic. It leaves nothing else.
 
 use headwater_streams_core::{Builder, ErrorPolicy, OwnedRecord, Record, Table, Topic, Topology};
 use headwater_testkit::TopologyTest;
@@ -57,7 +57,7 @@ fn fail_names_topic_partition_offset_and_cause() {
 }
 
 #[test]
-fn skip_takes_back_what_the_record_did_and_counts_it() {
+fn skip_undoes_what_the_record_did_and_counts_it() {
     let mut test = TopologyTest::new(topology(ErrorPolicy::Skip));
     for value in [5, -1, -2, 6] {
         send(&mut test, value).expect("processed");

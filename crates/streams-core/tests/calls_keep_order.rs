@@ -1,5 +1,5 @@
-//! `map_async`: calls side by side, their results in the order of the records, whatever each of
-//! them takes; and after a restart what was in flight is called again, and nothing else.
+//! `map_async`: concurrent calls whose results have the order of the records, however long each
+//! takes. A restart repeats the calls in flight, and no others.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
@@ -83,7 +83,7 @@ fn a_restart_calls_again_what_was_in_flight_and_nothing_else() {
     let resume = commit(&mut first);
     assert_eq!(resume.offset, 1);
     drop(first);
-    assert_eq!(service.open(), [""; 0], "nobody waits for an answer any more");
+    assert_eq!(service.open(), [""; 0], "no call waits for an answer any more");
     let mut second = task(calling(&service, Async::in_flight(3), ErrorPolicy::Fail));
     second.resume(&[resume], 0).expect("resumes");
     second.enqueue(0, records(&all));
@@ -92,7 +92,7 @@ fn a_restart_calls_again_what_was_in_flight_and_nothing_else() {
 }
 
 #[test]
-fn what_fails_is_tried_again_after_a_pause_and_then_dealt_with() {
+fn failed_calls_are_retried_after_a_pause_and_then_obey_the_policy() {
     let service = Service::default();
     let retry = Async::in_flight(2).retry(2, Backoff::fixed(Duration::from_secs(1)));
     let mut task = task(calling(&service, retry, ErrorPolicy::Skip));
@@ -106,7 +106,7 @@ fn what_fails_is_tried_again_after_a_pause_and_then_dealt_with() {
         if attempt < 3 {
             assert_eq!(sent, [0; 0]);
             assert_eq!(task.next_wakeup(), Some(now + 1_000));
-            // Its place is free meanwhile.
+            // Another call can run during the pause.
             assert!(service.open().contains(&"orders-0-2".to_owned()));
             turn_at(&mut task, now + 1_000);
         } else {
@@ -118,7 +118,7 @@ fn what_fails_is_tried_again_after_a_pause_and_then_dealt_with() {
 }
 
 #[test]
-fn what_takes_too_long_has_failed() {
+fn a_call_that_takes_too_long_fails() {
     let service = Service::default();
     let limited = Async::in_flight(2).timeout(Duration::from_secs(5));
     let mut task = task(calling(&service, limited, ErrorPolicy::dead_letter("dead")));
@@ -137,7 +137,7 @@ fn what_takes_too_long_has_failed() {
 }
 
 #[test]
-fn calls_of_one_key_are_one_after_the_other_if_asked_for() {
+fn calls_of_one_key_can_be_serialized() {
     let service = Service::default();
     let mut task = task(calling(&service, Async::in_flight(9).serial_per_key(), ErrorPolicy::Fail));
     task.enqueue(0, records(&[("a", 1), ("a", 2), ("b", 3), ("a", 4)]));
@@ -152,7 +152,7 @@ fn calls_of_one_key_are_one_after_the_other_if_asked_for() {
 }
 
 #[test]
-fn a_panic_and_a_record_that_operators_refuse_are_the_records_own() {
+fn panics_and_refusing_operators_fail_only_their_record() {
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
     app.stream(&orders())
@@ -176,7 +176,7 @@ fn a_panic_and_a_record_that_operators_refuse_are_the_records_own() {
 }
 
 #[test]
-fn operators_before_and_tables_behind_are_as_without_calls() {
+fn operators_before_and_tables_after_calls_work_as_usual() {
     let counts = Table::<String, u64>::new("counts");
     let app = Builder::new("t");
     app.stream(&orders())
@@ -198,7 +198,7 @@ fn operators_before_and_tables_behind_are_as_without_calls() {
 }
 
 #[test]
-fn a_record_of_which_one_part_fails_leaves_nothing_of_the_others() {
+fn a_record_that_fails_in_one_part_leaves_nothing_of_the_others() {
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
     app.stream(&orders())
@@ -217,7 +217,7 @@ fn a_record_of_which_one_part_fails_leaves_nothing_of_the_others() {
 }
 
 #[test]
-fn idle_windows_wait_for_what_is_in_flight() {
+fn idle_windows_wait_for_calls_in_flight() {
     let service = Service::default();
     let asked = service.clone();
     let app = Builder::new("t");
@@ -248,7 +248,7 @@ fn idle_windows_wait_for_what_is_in_flight() {
 }
 
 #[test]
-fn behind_what_has_state_it_is_refused_with_the_line_to_write() {
+fn after_stateful_operators_it_is_refused_with_the_line_to_write() {
     async fn ask(call: Call<String, u64>) -> Result<u64, String> {
         Ok(call.record.value)
     }
@@ -266,12 +266,12 @@ fn behind_what_has_state_it_is_refused_with_the_line_to_write() {
         .left_join_table(&customers, |_, _, customer| customer.copied().unwrap_or_default());
     joined.map_async("ask", Async::in_flight(8), ask).to(&Topic::new("out"));
     let error = app.build().err().expect("refused").to_string();
-    assert!(error.contains("map_async(\"ask\") does not stand behind a topic"), "{error}");
+    assert!(error.contains("map_async(\"ask\") needs a topic before it"), "{error}");
 }
 
-/// Against a model that calls one after the other: calls that fail and dawdle, restarts, retries.
+/// Compared with a model that calls one after the other: failing and slow calls, restarts, retries.
 #[test]
-fn random_answers_and_restarts_give_what_one_call_at_a_time_would() {
+fn random_answers_and_restarts_match_serial_calls() {
     for seed in 0..300 {
         let mut dice = Dice::new(seed);
         let service = Service::default();

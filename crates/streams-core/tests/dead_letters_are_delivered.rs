@@ -1,12 +1,13 @@
-//! A dead letter reaches its topic, whatever its error says and however often it goes round; or the
-//! application stops and names it. Its headers are Kafka Streams' (KIP-1034).
+//! A dead letter reaches its topic, whatever its error says and however often it is reprocessed;
+//! otherwise the application stops and names it. Its headers are those of Kafka Streams (KIP-1034).
 
 use headwater_streams_core::{
     Builder, ErrorPolicy, Headers, OwnedRecord, Topic, Topology, record_bytes,
 };
 use headwater_testkit::TopologyTest;
 
-/// Fails on every record with a text as long as `error`; what is dead can be fed in again.
+/// Fails on every record with a text as long as `error`. Dead letters can be sent to the input
+/// again.
 fn failing(error: usize) -> Topology {
     let app = Builder::new("t");
     let topic = Topic::<String, String>::new("in");
@@ -49,7 +50,7 @@ fn headers_are_those_of_kafka_streams() {
 }
 
 #[test]
-fn a_dead_letter_that_is_fed_in_again_has_one_set_of_headers() {
+fn a_reprocessed_dead_letter_has_one_set_of_headers() {
     let mut test = TopologyTest::new(failing(10));
     let mut next = record(b"value");
     next.headers.push("first", Some(b"1"));
@@ -78,7 +79,7 @@ fn the_text_of_an_error_is_bounded() {
 }
 
 #[test]
-fn headers_give_way_to_the_record() {
+fn headers_are_dropped_if_the_record_needs_the_space() {
     let mut counts = Vec::new();
     for length in (100..8_000).step_by(20) {
         let mut test = TopologyTest::new(failing(3_000));
@@ -99,7 +100,7 @@ fn headers_give_way_to_the_record() {
 }
 
 #[test]
-fn a_record_that_no_topic_takes_stops_the_application_and_is_named() {
+fn a_record_that_fits_no_topic_stops_the_application_and_is_named() {
     let mut test = TopologyTest::new(failing(10));
     test.max_message_bytes("dead", 200);
     let error = test.send_raw("in", record(&[0; 500])).expect_err("does not fit").to_string();

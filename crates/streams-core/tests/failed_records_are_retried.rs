@@ -1,6 +1,6 @@
-//! A record that failed waits in a table of its task and is tried again when its time has come,
-//! with what it had; what it did before it failed is taken back each time, and what becomes of it
-//! happens once, whatever crashes and whatever the date is set to.
+//! A failed record waits in a table of its task and is retried when it is due, unchanged. What it
+//! did before it failed is undone each time, and its outcome happens once, whatever crashes and
+//! whatever the date is set to.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const NOON: i64 = 1_700_000_000_000;
 const HOUR: i64 = 3_600_000;
 
-/// Each record says until when what it needs is away.
+/// Each record says until when the service that it needs is away.
 fn input() -> Topic<String, i64> {
     Topic::new("in")
 }
@@ -28,7 +28,7 @@ fn three_times() -> Retry {
     ErrorPolicy::retry(3, Backoff::fixed(SECOND))
 }
 
-/// Counts a record before it fails, so that what is left of an attempt would show.
+/// Counts a record before it fails, to reveal leftovers of an attempt.
 fn topology(policy: ErrorPolicy) -> Topology {
     let app = Builder::new("t");
     app.on_error(policy);
@@ -63,7 +63,7 @@ fn header(record: &OwnedRecord, name: &str) -> String {
 }
 
 #[test]
-fn a_record_is_tried_again_after_its_wait_and_others_go_on() {
+fn a_record_is_retried_after_its_wait_and_others_continue() {
     let mut test = TopologyTest::new(topology(three_times().then(ErrorPolicy::Fail)));
     test.advance(Duration::from_millis(500)).expect("runs");
     send(&mut test, "a", 2_000);
@@ -83,7 +83,7 @@ fn a_record_is_tried_again_after_its_wait_and_others_go_on() {
     test.advance(SECOND).expect("runs");
     assert_eq!((test.metrics().retries, test.metrics().waiting), (2, 0));
     assert_eq!(taken(&mut test, "out"), of(&[("a", 2_000)]));
-    assert_eq!(taken(&mut test, "counted"), of(&[("a", 2)]), "of attempts that failed nothing");
+    assert_eq!(taken(&mut test, "counted"), of(&[("a", 2)]), "failed attempts left nothing");
     assert_eq!(test.metrics().processed, 3, "a record is counted once");
     test.advance(60 * SECOND).expect("runs");
     assert!(taken(&mut test, "out").is_empty(), "it is done once");
@@ -91,7 +91,7 @@ fn a_record_is_tried_again_after_its_wait_and_others_go_on() {
 }
 
 #[test]
-fn it_comes_again_as_it_was() {
+fn a_retried_record_is_unchanged() {
     let mut test = TopologyTest::new(topology(three_times().then(ErrorPolicy::Fail)));
     let mut headers = Headers::new();
     headers.push("trace", Some(b"7"));
@@ -108,7 +108,7 @@ fn it_comes_again_as_it_was() {
 }
 
 #[test]
-fn what_fails_each_time_goes_on_to_the_policy_behind_with_the_number_of_attempts() {
+fn after_the_last_attempt_the_next_policy_decides() {
     for value in [-1, i64::MAX] {
         let policy = three_times().then(ErrorPolicy::dead_letter("dead"));
         let mut test = TopologyTest::new(topology(policy));
@@ -147,7 +147,7 @@ fn skip_and_fail_come_after_the_last_attempt_too() {
 }
 
 #[test]
-fn what_would_be_wrong_again_is_not_tried_again_unless_codecs_are() {
+fn permanent_errors_are_not_retried_and_codec_errors_only_on_request() {
     let dead = || ErrorPolicy::dead_letter("dead");
     let raw = |value: &[u8], timestamp| OwnedRecord {
         key: Some(b"k"[..].into()),
@@ -171,7 +171,7 @@ fn what_would_be_wrong_again_is_not_tried_again_unless_codecs_are() {
 }
 
 #[test]
-fn waits_become_longer_as_the_backoff_says() {
+fn waits_follow_the_backoff() {
     let backoff = Backoff::exponential(SECOND, 4 * SECOND).jitter(0);
     let policy = ErrorPolicy::retry(5, backoff).then(ErrorPolicy::Skip);
     let mut test = TopologyTest::new(topology(policy));
@@ -186,7 +186,7 @@ fn waits_become_longer_as_the_backoff_says() {
 }
 
 #[test]
-fn without_any_wait_it_is_tried_again_at_once() {
+fn without_a_pause_it_is_retried_at_once() {
     let policy = ErrorPolicy::retry(3, Backoff::fixed(Duration::ZERO)).then(ErrorPolicy::Skip);
     let mut test = TopologyTest::new(topology(policy));
     test.advance(SECOND).expect("runs");
@@ -196,7 +196,7 @@ fn without_any_wait_it_is_tried_again_at_once() {
 }
 
 #[test]
-fn a_wait_goes_on_after_a_crash_and_while_nobody_runs() {
+fn a_wait_continues_after_a_crash_and_while_no_instance_runs() {
     for eighths in [0, 3, 8] {
         let mut test = TopologyTest::new(topology(three_times().then(ErrorPolicy::Fail)));
         send(&mut test, "a", 600);
@@ -215,7 +215,7 @@ fn a_wait_goes_on_after_a_crash_and_while_nobody_runs() {
 }
 
 #[test]
-fn an_aborted_attempt_is_made_again() {
+fn an_aborted_attempt_is_repeated() {
     let mut test = TopologyTest::new(topology(three_times().then(ErrorPolicy::Fail)));
     send(&mut test, "a", 1_000);
     send(&mut test, "a", 0);
@@ -230,7 +230,7 @@ fn an_aborted_attempt_is_made_again() {
 }
 
 #[test]
-fn a_date_that_is_set_while_it_runs_changes_no_wait() {
+fn setting_the_date_during_a_run_changes_no_wait() {
     for date in [NOON - HOUR, NOON + HOUR, 0] {
         let mut test = at_noon();
         send(&mut test, "a", i64::MAX);
@@ -243,7 +243,7 @@ fn a_date_that_is_set_while_it_runs_changes_no_wait() {
 }
 
 #[test]
-fn a_date_that_is_set_back_between_two_lives_costs_one_wait() {
+fn setting_the_date_back_between_two_runs_costs_one_wait() {
     for date in [NOON - HOUR, NOON + 100, 0] {
         let mut test = at_noon();
         send(&mut test, "a", i64::MAX);
@@ -257,7 +257,7 @@ fn a_date_that_is_set_back_between_two_lives_costs_one_wait() {
     send(&mut test, "a", i64::MAX);
     test.set_date(NOON + HOUR).expect("runs");
     test.crash().expect("restores");
-    assert_eq!(test.metrics().retries, 1, "it is an hour later, as far as anybody knows");
+    assert_eq!(test.metrics().retries, 1, "as far as the task knows, it is an hour later");
 }
 
 fn at_noon() -> TopologyTest {
@@ -268,7 +268,7 @@ fn at_noon() -> TopologyTest {
 }
 
 #[test]
-fn a_record_that_is_too_large_to_wait_goes_on_at_once_and_that_is_said() {
+fn a_record_that_is_too_large_to_wait_fails_at_once_with_the_reason() {
     let policy = three_times().then(ErrorPolicy::dead_letter("dead"));
     let mut test = TopologyTest::new(topology(policy));
     test.max_message_bytes("t-in-retries-changelog", 250);
@@ -279,7 +279,7 @@ fn a_record_that_is_too_large_to_wait_goes_on_at_once_and_that_is_said() {
     assert_eq!(dead.len(), 1);
     assert_eq!(header(&dead[0], "headwater.attempts"), "1");
     let message = header(&dead[0], "__streams.errors.message");
-    assert!(message.starts_with("call: away; nor can it wait to be tried again: "), "{message}");
+    assert!(message.starts_with("call: away; and it cannot be stored for a retry: "), "{message}");
     assert!(message.contains("the table in-retries") && message.contains("250"), "{message}");
     test.advance(SECOND).expect("runs");
     assert_eq!(taken(&mut test, "out"), of(&[(&"k".repeat(20), 1_000)]));
@@ -312,7 +312,7 @@ fn a_record_may_be_too_late_for_its_windows_by_then() {
 }
 
 #[test]
-fn records_of_a_repartition_topic_are_tried_again_too() {
+fn records_of_a_repartition_topic_are_retried_too() {
     let app = Builder::new("t");
     app.on_error(three_times().then(ErrorPolicy::Skip));
     let tries = AtomicU32::new(0);
@@ -332,7 +332,7 @@ fn records_of_a_repartition_topic_are_tried_again_too() {
         assert!(shape.contains(line), "{shape:?}");
     }
     let text = topology.describe().to_string();
-    assert!(text.contains("tries records of t-again-repartition that fail again, 3 times\n"));
+    assert!(text.contains("retries records of t-again-repartition that fail, 3 times\n"));
     assert!(text.contains("creates t-again-repartition-retries-changelog"), "{text}");
     let mut test = TopologyTest::new(topology);
     send(&mut test, "a", 7);
@@ -352,13 +352,11 @@ fn consumer(policy: ErrorPolicy) -> Builder {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused() {
+fn senseless_retries_are_refused() {
     let none = ErrorPolicy::retry(0, Backoff::fixed(SECOND)).then(ErrorPolicy::Skip);
-    assert!(
-        problems(consumer(none)).contains("the error policy of in tries records again 0 times")
-    );
+    assert!(problems(consumer(none)).contains("the error policy of in retries records 0 times"));
     let twice = three_times().then(three_times().then(ErrorPolicy::Skip));
-    assert!(problems(consumer(twice)).contains("after it has tried them again"));
+    assert!(problems(consumer(twice)).contains("has a retry after a retry"));
     let back = three_times().then(ErrorPolicy::dead_letter("in"));
     assert!(problems(consumer(back)).contains("the dead-letter topic in is consumed"));
 

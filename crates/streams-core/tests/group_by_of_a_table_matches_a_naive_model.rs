@@ -1,5 +1,5 @@
-//! The groups of a table hold the rows that the table has, and tell each change as it happens, also
-//! when one record changes a row several times.
+//! The groups of a table contain the table's rows and forward each change as it happens, even when
+//! one record changes a row several times.
 
 mod mishaps;
 
@@ -59,8 +59,7 @@ fn take_out(list: &mut List, _: &Key, number: i64) {
     }
 }
 
-/// `is_derived`: the rows that are grouped are not those of the topic, but those that pass a
-/// filter, and changed.
+/// `is_derived`: the grouped rows are not those of the topic but a filtered and mapped version.
 fn topology(is_derived: bool) -> Topology {
     let app = Builder::new("model");
     let changes = app.stream(&input()).flat_map_values(|rows| rows);
@@ -93,7 +92,7 @@ impl Model {
         (passes && group.is_some()).then_some((group, number))
     }
 
-    /// The changes that are told, for each group in order.
+    /// The forwarded changes, for each group in order.
     fn update(&mut self, key: &str, row: Option<Row>) -> Vec<(Key, List)> {
         let old = self.grouped(key).map(|(group, _)| group);
         match row {
@@ -140,8 +139,7 @@ fn updates() -> impl Strategy<Value = Vec<(String, Vec<Option<Row>>)>> {
     prop::collection::vec((KEYS.prop_map(name), rows), 1..50)
 }
 
-/// For runs in which the turns of the tasks are left to chance: a seed, and how many updates come
-/// at once.
+/// Runs with a random order of the tasks' turns: a seed, and how many updates are sent at once.
 fn turns() -> impl Strategy<Value = Option<(u64, usize)>> {
     prop::option::of((any::<u64>(), 1..12_usize))
 }

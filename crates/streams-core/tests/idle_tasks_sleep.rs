@@ -1,4 +1,4 @@
-//! A task that has nothing to do says so: whoever drives it may sleep.
+//! A task that has nothing to do says so, and its driver may sleep.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
@@ -16,7 +16,7 @@ fn sales() -> Topic<String, i64> {
     Topic::new("sales")
 }
 
-/// Lets an hour pass, each time to when the task wants to be woken; how often that was.
+/// Lets an hour pass, always to the next wake-up of the task. Returns how many there were.
 fn wakeups(task: &mut Task) -> u32 {
     let mut effects = Effects::new();
     let mut now = 0;
@@ -46,7 +46,7 @@ fn windows(closed: bool) -> Topology {
 }
 
 #[test]
-fn windows_of_idle_input_are_closed_or_forgotten_and_that_is_all() {
+fn windows_of_idle_input_are_closed_or_deleted_and_nothing_else_happens() {
     for closed in [true, false] {
         let mut task = task(windows(closed));
         task.enqueue(0, records(&[("a", 1)]));
@@ -57,7 +57,7 @@ fn windows_of_idle_input_are_closed_or_forgotten_and_that_is_all() {
 }
 
 #[test]
-fn windows_of_idle_input_close_while_an_agent_waits_in_the_middle_of_a_record() {
+fn windows_of_idle_input_close_while_an_agent_awaits_something() {
     let app = Builder::new("t");
     let windows = Tumbling::of(Duration::from_secs(60)).idle_after(Duration::from_secs(5));
     let counts = app.stream(&sales()).group_by_key().window(windows).count(&Table::new("counts"));

@@ -1,5 +1,5 @@
-//! A window of idle input is not closed while a record that may be in it waits to be processed,
-//! however long whoever drives the task stood still.
+//! A window of idle input is not closed while a record that may belong to it waits to be processed,
+//! however long the driver of the task stood still.
 
 #![allow(unreachable_pub, dead_code, reason = "a module of a test program")]
 
@@ -36,7 +36,7 @@ fn sale(offset: i64, amount: i64) -> Box<OwnedBatch> {
 
 const NOTHING: [i64; 0] = [];
 
-/// One turn of a worker; what came out.
+/// One turn of a worker. Returns the outputs.
 fn turn(task: &mut Task, now: i64) -> Vec<i64> {
     let mut effects = Effects::new();
     // The log has nothing more than what is queued.
@@ -48,11 +48,11 @@ fn turn(task: &mut Task, now: i64) -> Vec<i64> {
 }
 
 #[test]
-fn records_that_came_while_nobody_had_time_are_in_their_window() {
+fn records_that_came_while_the_worker_was_busy_are_in_their_window() {
     let mut task = task(topology());
     task.enqueue(0, sale(0, 1));
     assert_eq!(turn(&mut task, 0), NOTHING);
-    // For six seconds the worker has no turn, and two records come.
+    // The worker has no turn for six seconds, and two records arrive.
     task.enqueue(0, sale(1, 1));
     task.enqueue(0, sale(2, 1));
     assert_eq!(turn(&mut task, 6_000), NOTHING);
@@ -64,7 +64,7 @@ fn records_that_came_while_nobody_had_time_are_in_their_window() {
 }
 
 #[test]
-fn records_that_go_elsewhere_do_not_keep_a_window_open() {
+fn records_for_other_operators_do_not_keep_a_window_open() {
     let mut task = task(topology());
     task.enqueue(0, sale(0, 1));
     assert_eq!(turn(&mut task, 0), NOTHING);
@@ -72,7 +72,7 @@ fn records_that_go_elsewhere_do_not_keep_a_window_open() {
         task.enqueue(0, sale(offset, -1));
         assert_eq!(turn(&mut task, offset * 100), NOTHING);
     }
-    // While one waits that might be for the window, it is not closed.
+    // While a record waits that may belong to the window, it is not closed.
     task.enqueue(0, sale(50, -1));
     task.enqueue(0, sale(51, -1));
     assert_eq!(turn(&mut task, 5_000), NOTHING);
@@ -81,7 +81,7 @@ fn records_that_go_elsewhere_do_not_keep_a_window_open() {
 }
 
 #[test]
-fn a_task_whose_windows_have_to_wait_is_looked_at_again_soon_but_not_at_once() {
+fn a_task_with_waiting_windows_wakes_soon_but_not_at_once() {
     let mut task = task(topology());
     task.enqueue(0, sale(0, 1));
     turn(&mut task, 0);
@@ -93,7 +93,7 @@ fn a_task_whose_windows_have_to_wait_is_looked_at_again_soon_but_not_at_once() {
 }
 
 #[test]
-fn what_the_log_may_have_is_waited_for_too() {
+fn windows_wait_for_what_the_log_may_have() {
     let mut task = task(topology());
     task.enqueue(0, sale(0, 1));
     turn(&mut task, 0);

@@ -1,4 +1,4 @@
-//! What a task processes is the merge of its inputs by timestamp, whatever was fetched when.
+//! A task processes its inputs merged by timestamp, whatever was fetched when.
 
 #![allow(unreachable_pub, dead_code, reason = "a module of a test program")]
 
@@ -45,7 +45,7 @@ fn record(offset: usize, value: i64, timestamp: Timestamp) -> OwnedRecord {
     }
 }
 
-/// By the rule: the oldest of the heads, among equals of the first input.
+/// The rule: the oldest of the heads; at equal times, that of the first input.
 fn merged(inputs: &[Vec<i64>]) -> Vec<(usize, i64)> {
     let mut next = vec![0; inputs.len()];
     let mut merged = Vec::new();
@@ -94,7 +94,7 @@ fn fed(
 
 proptest! {
     #[test]
-    fn whatever_is_fetched_when(
+    fn the_order_of_fetches_does_not_matter(
         inputs in prop::collection::vec(prop::collection::vec(0..30_i64, 0..20), 2..4),
         fetches in prop::collection::vec((0..3_usize, 0..6_usize, 1..9_usize), 0..30),
         extracts: bool,
@@ -135,7 +135,7 @@ fn an_empty_queue_is_not_an_idle_input() {
 }
 
 #[test]
-fn an_error_at_a_head_does_not_hold_anything_up() {
+fn an_error_at_a_head_blocks_nothing() {
     let seen = Seen::default();
     let mut task = bare::task(topology(2, true, &seen));
     let undecodable = OwnedRecord { value: Some(b"x"[..].into()), ..record(0, 0, 900) };
@@ -153,7 +153,7 @@ fn an_error_at_a_head_does_not_hold_anything_up() {
 }
 
 #[test]
-fn a_panic_while_the_turn_is_decided_is_its_own_records() {
+fn a_panic_while_the_turn_is_decided_fails_only_its_record() {
     let app = Builder::new("merge");
     app.on_error(ErrorPolicy::Skip);
     let topics = ["a", "b"].map(Topic::<String, i64>::new);

@@ -1,5 +1,5 @@
-//! JSON reads back what it writes, bit for bit, and refuses what it cannot write: that is an error
-//! of the record, and of no other. `None` is a tombstone.
+//! JSON reads back what it writes, bit for bit. It refuses what it cannot represent, which is an
+//! error of that record only. `None` is a tombstone.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for FloatKey {
 }
 
 #[test]
-fn what_json_has_no_number_for_is_refused_wherever_it_is() {
+fn numbers_that_json_cannot_represent_are_refused_everywhere() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let refused = [
             written(&bad),
@@ -125,24 +125,24 @@ fn what_json_has_no_number_for_is_refused_wherever_it_is() {
 }
 
 #[test]
-fn none_is_null_bytes_and_within_a_value_the_text_null() {
+fn none_is_null_bytes_and_the_text_null_inside_a_value() {
     assert_eq!(comes_back(None::<i64>), None);
     assert_eq!(comes_back(Wrapped(None::<i64>)), None);
     assert_eq!(comes_back(Box::new(None::<Shape>)), None);
     assert_eq!(comes_back(Some(7)), Some("7".to_owned()));
     assert_eq!(comes_back((None::<i64>,)), Some("[null]".to_owned()));
-    // What holds a null of its own keeps it apart from None.
+    // A value with its own null is distinguished from None.
     assert_eq!(comes_back(None::<Option<i64>>), None);
     assert_eq!(comes_back(Some(None::<i64>)), Some("null".to_owned()));
     assert_eq!(comes_back(Some(())), Some("null".to_owned()));
     assert_eq!(comes_back(None::<()>), None);
-    // What is no Option has no tombstone.
+    // Types other than Option have no tombstone.
     assert_eq!(comes_back(()), Some("null".to_owned()));
     assert_eq!(comes_back(serde_json::Value::Null), Some("null".to_owned()));
     for refused in [read::<i64>(None).err(), read::<()>(None).err(), read::<Vec<u8>>(None).err()] {
         assert!(refused.expect("refused").contains("null where a value is needed"));
     }
-    // The text that others write, and that was written before.
+    // The text that other programs write, and that earlier versions wrote.
     assert_eq!(read::<Option<i64>>(Some(b"null")), Ok(None));
     assert_eq!(read::<Option<Shape>>(Some(b" null ")), Ok(None));
     assert!(read::<i64>(Some(b"null")).is_err());
@@ -156,7 +156,7 @@ fn nested(levels: usize) -> Nested {
 }
 
 #[test]
-fn what_would_be_nested_too_deep_to_be_read_is_not_written() {
+fn values_that_are_nested_too_deep_to_be_read_are_not_written() {
     comes_back(nested(127));
     assert!(written(&nested(128)).unwrap_err().contains("more than 127 levels deep"));
     let deep = "[".repeat(100_000);
@@ -174,7 +174,7 @@ fn send(test: &mut TopologyTest, key: &str, value: f64, seconds: i64) {
 }
 
 #[test]
-fn only_the_record_that_made_it_so_is_an_error_of_tables_buffers_and_joins() {
+fn in_tables_buffers_and_joins_only_the_responsible_record_fails() {
     let sums = Topic::<String, f64>::new("sums");
     let slow = Topic::new("slow");
     let joined = Topic::<String, f64>::new("joined");

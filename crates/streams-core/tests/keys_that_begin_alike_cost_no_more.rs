@@ -1,5 +1,5 @@
-//! What is looked for under a key is found without a look at the keys that begin like it: `user-1`
-//! costs as much beside 5,000 keys `user-1…` as beside as many of one width.
+//! A search for a key does not visit keys with the same prefix: `user-1` costs as much beside 5,000
+//! keys `user-1…` as beside as many keys of one width.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use headwater_testkit::faults::SurvivingStores;
 const KEYS: usize = 5_000;
 const RECORDS: usize = 20;
 
-/// A store that counts the entries that are visited in it.
+/// A store that counts the visited entries.
 struct Counting {
     store: Box<dyn Store>,
     visits: Arc<AtomicUsize>,
@@ -169,7 +169,7 @@ impl Driven {
     }
 }
 
-/// Entries that are visited for a record of `user-1` when there are many keys made by `key`.
+/// How many entries are visited for a record of `user-1` when there are many keys made by `key`.
 fn visits(topology: Topology, key: fn(usize) -> String) -> usize {
     let visits = Arc::default();
     let mut driven = Driven::over(topology, &visits);
@@ -193,7 +193,7 @@ fn begins_alike(number: usize) -> String {
 }
 
 #[test]
-fn a_key_costs_the_same_whatever_other_keys_begin_with() {
+fn a_key_costs_the_same_beside_keys_with_its_prefix() {
     let topologies: [(&str, fn() -> Topology); 5] = [
         ("sessions", sessions),
         ("sliding windows", sliding),

@@ -1,11 +1,11 @@
 //! A fused chain is one type. It must grow with the number of operators, not with two to the power
-//! of it: then this file would never be compiled to its end.
+//! of it; otherwise this file would never finish compiling.
 
 use headwater_streams_core::{Builder, GlobalTable, Table, Topic};
 use headwater_testkit::TopologyTest;
 
 #[test]
-fn of_thirty_two_operators() {
+fn a_chain_of_thirty_two_operators_compiles() {
     let numbers = Topic::<String, i64>::new("numbers");
     let out = Topic::<String, i64>::new("out");
     let rates = Topic::<String, i64>::new("rates");

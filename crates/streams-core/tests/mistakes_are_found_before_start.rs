@@ -1,4 +1,4 @@
-//! What is wrong with a topology is said by build(), all of it, in words.
+//! build() reports everything that is wrong with a topology, in words.
 
 use headwater_streams_core::codec::Bytes;
 use headwater_streams_core::{
@@ -21,7 +21,7 @@ fn a_key_change_without_repartition() {
     let counts = Table::new("counts");
     let changed = app.stream(&orders()).map(|key, value| (format!("{key}!"), value));
     changed.group_by_key().count(&counts).to(&Topic::new("out"));
-    assert!(problems(app).contains("group_by_key behind an operator that changes the key"));
+    assert!(problems(app).contains("group_by_key after an operator that changes the key"));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn two_writers_of_a_table_and_the_same_repartition_name_twice() {
     }
     let problems = problems(app);
     assert!(problems.contains("the table counts has two writers"), "{problems}");
-    assert!(problems.contains("t-by-it-repartition is there twice"), "{problems}");
+    assert!(problems.contains("t-by-it-repartition is used twice"), "{problems}");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn nothing_to_do() {
     assert!(problems(Builder::new("t")).contains("it has no source"));
     let app = Builder::new("t");
     let _ = app.stream(&orders());
-    assert!(problems(app).contains("nothing is done with the stream of orders"));
+    assert!(problems(app).contains("the stream of orders is never used"));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn windows_without_length() {
 }
 
 #[test]
-fn a_table_that_nobody_writes() {
+fn a_table_without_a_writer() {
     let app = Builder::new("t");
     let ghosts = Table::<String, u64>::new("ghosts");
     let agent = app.agent("reader", &orders()).reads(&ghosts);
@@ -82,11 +82,11 @@ fn a_table_that_nobody_writes() {
         while records.next().await.is_some() {}
         Ok(())
     });
-    assert!(problems(app).contains("the table ghosts is used but nobody writes it"));
+    assert!(problems(app).contains("the table ghosts is read, but nothing writes it"));
 }
 
 #[test]
-fn ttls_that_cannot_be() {
+fn invalid_ttls() {
     use headwater_streams_core::Tumbling;
     let app = Builder::new("t");
     let second = Duration::from_secs(1);
@@ -98,17 +98,17 @@ fn ttls_that_cannot_be() {
     grouped().count(&table("kept"));
     grouped().count(&table("seen").ttl(second));
     let process = app.stream(&orders()).process::<String, i64>("p");
-    // A reader need not say it.
+    // A reader need not give it.
     let process = process.reads(&table("kept").ttl(second)).reads(&table("seen"));
     let process = process.reads(&table("seen").ttl(2 * second));
     process.each(|order, cx| cx.forward(order)).to(&Topic::new("out"));
     let problems = problems(app);
     for part in [
-        "the rows of the table short are kept for less than 1 ms",
-        "the table windows cannot have a ttl: its windows are kept for their retention",
+        "the ttl of the table short must be at least 1 ms",
+        "the table windows cannot have a ttl: its windows have a retention instead",
         "the table codes cannot have a ttl: it has what its topic has",
-        "the processor p reads the table kept with a ttl of 1000 ms, and it is written with no ttl",
-        "the table seen with a ttl of 2000 ms, and it is written with a ttl of 1000 ms",
+        "the processor p reads the table kept with a ttl of 1000 ms, but its writer has no ttl",
+        "the table seen with a ttl of 2000 ms, but its writer has a ttl of 1000 ms",
     ] {
         assert!(problems.contains(part), "{part}: {problems}");
     }
@@ -143,7 +143,7 @@ fn joins_of_tables_whose_streams_changed_the_key() {
 }
 
 #[test]
-fn windows_that_cannot_be() {
+fn invalid_windows() {
     let ms = Duration::from_millis;
     let app = Builder::new("t");
     let grouped = || app.stream(&orders()).group_by_key();
@@ -160,6 +160,14 @@ fn a_global_table_with_a_dead_letter_topic() {
     let policy = ErrorPolicy::dead_letter("letters");
     let _ = app.global_table(orders().consumed_rows().on_error(policy), &Table::new("rows"));
     assert!(problems(app).contains("the global table rows cannot have a dead-letter topic"));
+}
+
+#[test]
+fn a_global_table_that_begins_late() {
+    let app = Builder::new("t");
+    let rows = orders().consumed_rows().start(Start::Latest);
+    let _ = app.global_table(rows, &Table::new("rows"));
+    assert!(problems(app).contains("the global table rows is read whole and has no time"));
 }
 
 #[test]
@@ -189,7 +197,7 @@ fn one_topic_as_two_types_by_agents_and_global_tables() {
     app.stream(&Topic::<String, u64>::new("orders")).to(&Topic::new("out"));
     let problems = problems(app);
     for part in [
-        "rates are i64 (JSON) for the global table rates, and i64 (i64) for the agent reader",
+        "rates are Option<i64> (JSON) for the global table rates, and i64 (i64) for the",
         "orders are i64 (i64) for the agent reader, and u64 (u64) for the stream that is read",
     ] {
         assert!(problems.contains(part), "{part}: {problems}");
@@ -212,7 +220,7 @@ fn one_table_with_two_types_of_values() {
     assert!(problems.contains(values), "{problems}");
 }
 
-/// Writes numbers as the crate's user likes.
+/// Writes numbers in a format of the user's own.
 struct Own;
 
 impl<T: std::str::FromStr + ToString> Codec<T> for Own {
@@ -228,16 +236,16 @@ impl<T: std::str::FromStr + ToString> Codec<T> for Own {
 }
 
 #[test]
-fn one_topic_in_two_ways_that_fit() {
+fn one_topic_in_two_compatible_ways() {
     let app = Builder::new("t");
-    // Views of one JSON document; bytes that are only handed on; a key that nobody reads.
+    // Views of one JSON document; bytes that are only forwarded; a key that is never read.
     app.stream(&Topic::<String, serde_json::Value>::json("a")).to(&Topic::json("out"));
     app.stream(&Topic::<String, Vec<String>>::json("a")).to(&Topic::json("other-out"));
     app.stream(&Topic::<(), Vec<u8>>::new("a")).to(&Topic::new("out"));
     // A table of a topic, and its changes into it, with tombstones.
     let rows = app.table(&Topic::<String, i64>::new("rows"), &Table::new("rows"));
     rows.to_stream().to(&Topic::new("rows"));
-    // One codec for all types; two codecs for one type, of which nobody knows what they write.
+    // One codec for all types; two codecs for one type whose formats are unknown.
     app.stream(&Topic::<String, i64>::with("b", Bytes, Own)).to(&Topic::with("c", Bytes, Own));
     app.stream(&Topic::<String, u64>::with("b", Bytes, Own)).to(&Topic::new("c-out"));
     app.stream(&Topic::<String, i64>::new("d")).to(&Topic::new("d-out"));
@@ -246,7 +254,7 @@ fn one_topic_in_two_ways_that_fit() {
 }
 
 #[test]
-fn a_codec_of_ones_own_for_another_type() {
+fn a_custom_codec_for_another_type() {
     let app = Builder::new("t");
     app.stream(&Topic::<String, i64>::with("b", Bytes, Own)).to(&Topic::new("i64-out"));
     app.stream(&Topic::<String, u64>::new("b")).to(&Topic::new("u64-out"));
@@ -290,9 +298,9 @@ fn topics_that_the_application_would_create() {
     count("t-by-it-repartition", &"x".repeat(240), "out");
     let problems = problems(app);
     for part in [
-        "the topic t-topology is used as one of yours, and the application would create it as the \
-         note of what it keeps",
-        "the topic t-a.b-changelog is used as one of yours, and the application would create it \
+        "the topic t-topology is used as one of yours, but the application would create it as its \
+         record of the topology",
+        "the topic t-a.b-changelog is used as one of yours, but the application would create it \
          as the changelog of the table a.b",
         "the topics t-a.b-changelog and t-a_b-changelog differ only in '.' and '_'",
         "the topics t-by-it_repartition and t-by-it-repartition",
@@ -300,7 +308,7 @@ fn topics_that_the_application_would_create() {
         "a name of 252 characters, and Kafka allows 249",
     ] {
         let is_there = problems.contains(part);
-        // Names with '-' in place of '_' do not collide.
+        // Names with '-' instead of '_' do not collide.
         assert_eq!(is_there, !part.contains("t-by-it_repartition"), "{part}: {problems}");
     }
 }

@@ -1,4 +1,4 @@
-//! Each operator does to a stream what its name says, keeps timestamps, order and headers.
+//! Each operator does what its name says and preserves timestamps, order and headers.
 
 use headwater_streams_core::codec::{Bytes, Text};
 use headwater_streams_core::{Builder, Headers, OwnedRecord, Record, Table, Topic, Topology};
@@ -40,7 +40,7 @@ fn filter_filter_not_map_and_flat_map() {
 }
 
 #[test]
-fn branch_sends_each_record_one_way_and_merge_brings_them_together() {
+fn branch_sends_each_record_one_way_and_merge_rejoins_them() {
     let app = Builder::new("t");
     let (large, small) = app.stream(&input()).branch(|_, value| *value >= 10);
     let (_medium, tiny) = small.branch(|_, value| *value >= 5);
@@ -76,7 +76,7 @@ fn to_by_chooses_the_topic_and_keeps_the_bytes() {
 }
 
 #[test]
-fn timestamps_and_headers_go_through() {
+fn timestamps_and_headers_are_preserved() {
     let app = Builder::new("t");
     app.stream(&input()).map_values(|value| value + 1).to(&output());
     let mut test = TopologyTest::new(app.build().expect("valid"));

@@ -1,4 +1,4 @@
-//! Processors read rows in ranges and by prefix, a few at a time, and tables that others write.
+//! Processors read rows by range and by prefix, a few at a time, and tables that others write.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ fn every_kind_of_bound() -> Vec<Keys> {
     [Unbounded, Included(100), Excluded(100)].into_iter().flat_map(with_ends).collect()
 }
 
-/// Rows are put and deleted by `rows`; each record of `asks` gets the keys that are in the range of
-/// that number, at most as many as it says.
+/// `rows` puts and deletes rows. Each record of `asks` gets the keys in the range with that number,
+/// at most as many as it says.
 fn topology() -> Topology {
     let rows = Topic::<u64, Option<String>>::new("rows");
     let asks = Topic::<u64, u64>::new("asks");
@@ -45,7 +45,7 @@ fn topology() -> Topology {
     app.build().unwrap()
 }
 
-/// More rows than a page has, some written again, some deleted.
+/// More rows than fit on a page; some are written again, and some are deleted.
 #[test]
 fn ranges_are_those_of_a_sorted_map() {
     let rows = Topic::<u64, Option<String>>::new("rows");
@@ -72,7 +72,7 @@ fn ranges_are_those_of_a_sorted_map() {
     }
 }
 
-/// What was written since the commit is seen too.
+/// Writes since the commit are visible too.
 #[test]
 fn rows_of_the_store_and_of_the_transaction_are_one_range() {
     let app = Builder::new("t");
@@ -114,9 +114,9 @@ fn a_table_that_is_only_read_is_not_written() {
     assert!(error.contains("the table seen is only read here"), "{error}");
 }
 
-/// What a join keeps can be read by the join only.
+/// Only the join can read what it stores.
 #[test]
-fn tables_that_have_no_row_for_the_reader_are_refused_before_the_start() {
+fn tables_without_rows_for_the_reader_are_refused_before_the_start() {
     let app = Builder::new("t");
     let orders = Topic::<String, i64>::new("orders");
     let minute = Duration::from_secs(60);
@@ -135,7 +135,7 @@ fn tables_that_have_no_row_for_the_reader_are_refused_before_the_start() {
 }
 
 #[test]
-fn a_table_that_nobody_declared() {
+fn an_undeclared_table() {
     let app = Builder::new("t");
     let orders = Topic::<String, i64>::new("orders");
     let seen = Table::<String, u64>::new("seen");

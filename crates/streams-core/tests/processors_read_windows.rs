@@ -1,5 +1,5 @@
-//! Processors read the windows of a key that a range of time touches, of every kind of windows, as
-//! the records before left them; never one that is gone.
+//! Processors read the windows of a key that overlap a range of time, for every kind of window, as
+//! the records before left them. They never read a deleted window.
 #![allow(clippy::unwrap_used)]
 
 mod mishaps;
@@ -15,7 +15,7 @@ use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
 
-/// From where to where, as a user may say it.
+/// A range as a user may write it.
 type Span = (Bound<i64>, Bound<i64>);
 
 fn millis(ms: i64) -> Duration {
@@ -26,7 +26,7 @@ fn events() -> Topic<String, i64> {
     Topic::new("events")
 }
 
-/// The value says about which time is asked.
+/// The value says which range to read.
 fn asks() -> Topic<String, Vec<i64>> {
     Topic::json("asks")
 }
@@ -86,7 +86,7 @@ fn topology(windows: &(impl Windows + Clone), sends_closed: bool) -> Topology {
         let names = all.closed().map(|window, _| (window.key, window.start));
         names.to(&Topic::new("closed"));
     }
-    // Reads in the very record that closes and forgets windows, after they are closed.
+    // Reads in the same record that closes and deletes windows, after that.
     let process = app.stream(&events()).process("ask-at-once").reads(&kept());
     let everything = (Bound::Unbounded, Bound::Unbounded);
     let at_once = process.each(move |event, cx| {
@@ -98,7 +98,7 @@ fn topology(windows: &(impl Windows + Clone), sends_closed: bool) -> Topology {
     app.build().unwrap()
 }
 
-/// Windows of different lengths: a short one and a long one by turns.
+/// Windows of different lengths: short and long ones alternate.
 #[derive(Clone)]
 struct Shifts;
 
@@ -126,7 +126,7 @@ impl Windows for Shifts {
 
 impl Unmerged for Shifts {}
 
-/// An event of a key, how far stream time goes on, how far behind it is; or a question.
+/// An event with its key, the advance of stream time and its lateness; or a query.
 #[derive(Clone, Debug)]
 enum Step {
     Event(usize, i64, i64),
@@ -143,11 +143,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn meets(span: Span, start: i64, end: i64, end_belongs: bool) -> bool {
     let last = if end_belongs { end } else { end - 1 };
-    // Whether any moment of the window is in the range.
+    // Whether the range contains any moment of the window.
     (start..=last).any(|at| std::ops::RangeBounds::contains(&span, &at))
 }
 
-/// All windows of a key that the table keeps, as another way to look at it says.
+/// All windows of a key in the table, read in another way.
 type Dump = BTreeMap<(i64, i64), Vec<i64>>;
 
 fn dump(test: &mut TopologyTest, windows: &(impl Windows + Clone), key: &str) -> Dump {
@@ -165,7 +165,7 @@ fn check(
 ) -> Result<(), TestCaseError> {
     let end_belongs = windows.naming() != Naming::Start;
     let mut test = TopologyTest::new(topology(windows, sends_closed));
-    // Nothing that happens to it may be seen.
+    // A run without mishaps must look the same.
     let mut calm = TopologyTest::new(topology(windows, sends_closed));
     mishaps.begin(&mut test);
     let mut time = 0;
@@ -206,7 +206,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn windows_are_read_as_they_are_kept(
+    fn windows_are_read_as_they_are_stored(
         kind in 0..5_usize, size in 1..12_i64, advance in 1..12_i64, grace in 0..10_i64,
         retention in 0..60_i64, sends_closed in any::<bool>(), steps in steps(),
         mishaps in Mishaps::any(),
@@ -279,7 +279,7 @@ proptest! {
     }
 }
 
-/// More windows of a key than a page has, and more keys than one looks at.
+/// More windows of a key than fit on a page, and more keys than one.
 #[test]
 fn many_windows_are_read_page_by_page() {
     let app = Builder::new("t");
@@ -353,9 +353,9 @@ fn a_session_is_looked_up_by_a_moment_in_it() {
     assert_eq!(found, [0, 3, 3, 3, 0]);
 }
 
-/// A windowed table shows running results; one that keeps what `suppress` lets out, final ones.
+/// A windowed table has running results; a table that stores what `suppress` emits has final ones.
 #[test]
-fn final_results_are_read_from_the_table_that_keeps_them() {
+fn final_results_are_read_from_the_table_that_stores_them() {
     let app = Builder::new("t");
     let second = Duration::from_secs(1);
     let running = Table::<String, u64>::new("running");
@@ -383,9 +383,9 @@ fn final_results_are_read_from_the_table_that_keeps_them() {
     assert_eq!(found, ["[(0, 1)], None", "[(0, 2)], None", "[(1000, 1)], Some(2)"]);
 }
 
-/// Which records a reader sees depends on where it stands among those of one topic.
+/// Which records a reader has seen depends on its position among those of one topic.
 #[test]
-fn a_reader_sees_what_was_written_up_to_the_record_in_hand() {
+fn a_reader_sees_what_was_written_up_to_the_current_record() {
     let app = Builder::new("t");
     let counts = Table::<String, u64>::new("counts");
     let out = Topic::<String, u64>::new("out");
@@ -413,7 +413,7 @@ fn a_reader_sees_what_was_written_up_to_the_record_in_hand() {
 }
 
 #[test]
-fn each_kind_of_table_says_how_it_is_asked() {
+fn errors_name_the_method_that_reads_the_table() {
     let error = |each: fn(&mut headwater::streams::ProcessContext<'_, String, i64>) -> Read| {
         let app = Builder::new("t");
         let windows = Tumbling::of(millis(10));
@@ -438,9 +438,9 @@ fn each_kind_of_table_says_how_it_is_asked() {
         error(|cx| cx.table(&windowed())?.prefix("a").next().unwrap().map(drop)),
     ];
     for text in texts {
-        let hint = "the table windowed holds windows: ask for them with windows(&key, from..to)";
+        let hint = "the table windowed has windows: read them with windows(&key, from..to)";
         assert!(text.contains(hint), "{text}");
     }
     let text = error(|cx| cx.table(&plain())?.windows(&"a".to_owned(), ..).map(drop));
-    assert!(text.contains("the table plain holds no windows: ask with get, range or prefix"));
+    assert!(text.contains("the table plain has no windows: read it with get, range or prefix"));
 }

@@ -1,4 +1,4 @@
-//! What a punctuator sends is committed, once, and restarts do not lose or repeat it.
+//! What a punctuator sends is committed once, and restarts neither lose nor repeat it.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn times(test: &mut TopologyTest) -> Vec<i64> {
 }
 
 #[test]
-fn what_is_forwarded_without_any_record_or_table_is_sent() {
+fn output_without_any_record_or_table_is_sent() {
     let mut test = TopologyTest::new(every_second());
     test.advance(Duration::from_millis(1_000)).unwrap();
     test.advance(Duration::from_millis(500)).unwrap();
@@ -51,7 +51,7 @@ fn an_aborted_punctuation_happens_again() {
 }
 
 #[test]
-fn crashes_more_often_than_the_interval_do_not_put_it_off_for_ever() {
+fn frequent_crashes_do_not_postpone_it_endlessly() {
     let mut test = TopologyTest::new(every_second());
     let mut sent = Vec::new();
     for _ in 0..10 {

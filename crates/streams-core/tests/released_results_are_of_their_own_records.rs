@@ -1,5 +1,5 @@
-//! What a later record lets out is not its result: it carries the headers and the timestamp of its
-//! own record, or, where the headers are not kept, none.
+//! A result that a later record releases is not that record's. It has the headers and timestamp of
+//! its own record, or no headers if they are not stored.
 
 use headwater_streams_core::agent::{Context, Records};
 use headwater_streams_core::{
@@ -21,7 +21,7 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// A record whose header says who it is.
+/// A record whose header identifies it.
 fn send(test: &mut TopologyTest, topic: &str, key: &str, at_s: i64) {
     let mut headers = Headers::new();
     headers.push("trace", Some(format!("{key}{at_s}").as_bytes()));
@@ -42,7 +42,7 @@ fn send(test: &mut TopologyTest, topic: &str, key: &str, at_s: i64) {
     test.run().expect("processed");
 }
 
-/// Of each result: key, timestamp in seconds, the header.
+/// For each result: key, timestamp in seconds, the header.
 fn results(test: &mut TopologyTest) -> Vec<(String, i64, String)> {
     let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(b"-")).into_owned();
     let result = |record: OwnedRecord| {
@@ -65,7 +65,7 @@ fn run(topology: Topology, records: &[(&str, i64)]) -> Vec<(String, i64, String)
     let mut test = TopologyTest::new(topology);
     for (key, at_s) in records {
         send(&mut test, "in", key, *at_s);
-        // What is held comes back from the changelog.
+        // What is held is restored from the changelog.
         test.crash().expect("restores");
     }
     results(&mut test)
@@ -80,7 +80,7 @@ fn suppressed(suppress: Suppress) -> Topology {
 }
 
 #[test]
-fn what_suppress_holds_until_a_time_has_the_headers_of_its_own_record() {
+fn a_change_held_for_a_time_has_the_headers_of_its_own_record() {
     let limit = Suppress::until_time_limit(seconds(10));
     let found = run(suppressed(limit), &[("a", 1), ("b", 2), ("a", 3), ("c", 30)]);
     // The latest change of the key waits, with its headers.
@@ -88,14 +88,14 @@ fn what_suppress_holds_until_a_time_has_the_headers_of_its_own_record() {
 }
 
 #[test]
-fn what_a_full_buffer_lets_go_has_the_headers_of_its_own_record() {
+fn a_change_released_by_a_full_buffer_has_the_headers_of_its_own_record() {
     let limit = Suppress::until_time_limit(seconds(1_000)).max_records(1);
     let found = run(suppressed(limit), &[("a", 1), ("b", 2), ("c", 3)]);
     assert_eq!(found, [own("a", 1), own("b", 2)]);
 }
 
 #[test]
-fn a_join_with_what_a_change_waits_to_replace_has_no_time_of_that_change() {
+fn a_join_with_a_suppressed_table_does_not_see_the_time_of_a_waiting_change() {
     let app = Builder::new("t");
     let table = app.table(&input(), &Table::new("latest"));
     let held = table.suppress(Suppress::until_time_limit(seconds(10)), "held");
@@ -106,7 +106,7 @@ fn a_join_with_what_a_change_waits_to_replace_has_no_time_of_that_change() {
     for (key, at_s) in [("a", 1), ("c", 20), ("a", 30)] {
         send(&mut test, "in", key, at_s);
     }
-    // What waits since 30 s is not seen yet, nor is its time.
+    // The change that has waited since 30 s is not visible yet, nor is its time.
     send(&mut test, "other", "a", 25);
     assert_eq!(results(&mut test), [own("a", 25)]);
 }
@@ -157,7 +157,7 @@ fn an_unmatched_result_has_no_headers_and_the_next_result_has_its_own() {
     assert_eq!(results(&mut test), [none("a", 1), own("b", 10)]);
 }
 
-/// A record does a portion of what it makes due; the rest comes before the next record.
+/// A record does a portion of its due work; the rest comes before the next record.
 fn run_in_portions(topology: Topology, records: &[(&str, i64)]) -> Vec<(String, i64, String)> {
     let mut test = TopologyTest::new(topology);
     test.portions(1);
@@ -168,7 +168,7 @@ fn run_in_portions(topology: Topology, records: &[(&str, i64)]) -> Vec<(String, 
 }
 
 #[test]
-fn what_a_later_portion_lets_out_is_of_its_own_record_too() {
+fn a_result_of_a_later_portion_is_of_its_own_record_too() {
     let records = [("a", 1), ("b", 2), ("c", 3), ("b", 100)];
     let closed = windowed(|app| {
         let windows = app.stream(&input()).group_by_key().window(Tumbling::of(seconds(10)));
@@ -184,7 +184,7 @@ fn what_a_later_portion_lets_out_is_of_its_own_record_too() {
         let joined = |_: &String, left: &i64, right: Option<&i64>| left + right.unwrap_or(&0);
         left.left_join(right, windows, &JoinBuffers::json("pairs"), joined).to(&output());
     });
-    // What waits under the key of the record in hand is sent by that record.
+    // Unmatched records with the key of the current record are sent by that record.
     assert_eq!(run_in_portions(alone, &records), [none("a", 1), none("b", 2), none("c", 3)]);
 
     let limit = Suppress::until_time_limit(seconds(10));
@@ -210,7 +210,7 @@ fn a_stream_time_punctuation_has_no_headers_and_the_record_keeps_its_own() {
 }
 
 #[test]
-fn a_batch_whose_time_has_come_is_of_its_own_last_record() {
+fn a_batch_that_is_due_has_the_time_of_its_own_last_record() {
     let app = Builder::new("t");
     let agent = app.agent("batches", &input()).sends(&output());
     agent.run(|mut records: Records<String, i64>, cx: Context| async move {

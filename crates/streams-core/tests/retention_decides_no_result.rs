@@ -1,5 +1,5 @@
-//! Windows that are kept longer than they are open close once, with the same results, whatever
-//! comes late: of all kinds, from one stream and from several.
+//! Windows with a longer retention close once and with the same results, whatever arrives late: for
+//! all kinds of windows, from one stream and from several.
 
 mod mishaps;
 
@@ -34,7 +34,7 @@ struct Setting {
     cogroups: bool,
 }
 
-/// A record's time, and the number that it is known by.
+/// A record's time, and its identifying number.
 type Value = (i64, i64);
 
 fn input(name: &'static str) -> Topic<String, Value> {
@@ -106,13 +106,13 @@ fn settings() -> impl Strategy<Value = Setting> {
     })
 }
 
-/// Which stream, its key, how far stream time goes on, how far behind it the record is.
+/// The stream, the key, the advance of stream time, and the record's lateness.
 fn steps() -> impl Strategy<Value = Vec<(bool, usize, i64, i64)>> {
     let behind = prop_oneof![3 => 0..14_i64, 1 => 0..30_i64];
     prop::collection::vec((any::<bool>(), 1..3_usize, 0..5_i64, behind), 1..60)
 }
 
-/// Windows that are sent at one step, by one record, have an order only within their key.
+/// Windows that one record sends at one step are ordered only within their key.
 fn sorted(
     mut records: Vec<Record<Windowed<String>, Vec<i64>>>,
 ) -> Vec<(Windowed<String>, Vec<i64>)> {

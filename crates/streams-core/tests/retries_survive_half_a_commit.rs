@@ -1,5 +1,5 @@
-//! Records that wait to be tried again have their part of a task's time and no more; and what was
-//! left of a commit that failed half-way, under at-least-once, neither loses one nor blocks a key.
+//! Waiting records get their share of a task's time and no more. Under at-least-once, the leftovers
+//! of a commit that failed half-way neither lose a record nor block a key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn retry() -> Retry {
     ErrorPolicy::retry(3, Backoff::fixed(SECOND))
 }
 
-/// Values say until when what a record needs is away.
+/// Values say until when the service that a record needs is away.
 fn topology(retry: Retry) -> Topology {
     let app = Builder::new("t");
     app.on_error(retry.then(ErrorPolicy::Fail));
@@ -35,7 +35,7 @@ fn store(stores: &SurvivingStores) -> Box<dyn Store> {
     stores.open("0-0", &[TABLE.into()]).expect("opens")
 }
 
-/// A task over what the stores have, from an offset on, at a time.
+/// A task over the stored tables, from an offset on, at a time.
 fn task(retry: Retry, stores: &SurvivingStores, offset: i64, now: i64) -> Task {
     let id = TaskId { sub_topology: 0, partition: 0 };
     let mut task = Task::new(Arc::new(topology(retry)), id, store(stores));
@@ -83,7 +83,7 @@ fn a_backlog_leaves_half_of_the_time_to_new_records() {
         let old = vec![("old", 1_000); 100];
         let all = [old, vec![("new", 0); 100]].concat();
         task.enqueue(0, records(&all));
-        // What failed waits, and the others are still in the queue.
+        // Failed records wait, and the others are still in the queue.
         assert!(step(&mut task, 0, 100).is_empty());
         assert_eq!((task.metrics().waiting, task.next_wakeup()), (100, Some(1_000)));
         let mut out = Vec::new();
@@ -100,7 +100,7 @@ fn a_backlog_leaves_half_of_the_time_to_new_records() {
 }
 
 #[test]
-fn alone_it_is_gone_through_at_once_and_then_the_task_sleeps() {
+fn a_backlog_alone_is_processed_at_once_and_then_the_task_sleeps() {
     let mut task = task(retry().hold_key(), &SurvivingStores::new(), 0, 0);
     task.enqueue(0, records(&[("a", 1_000), ("a", 0), ("a", 0), ("a", 0)]));
     assert!(step(&mut task, 0, 10).is_empty());
@@ -113,7 +113,7 @@ fn alone_it_is_gone_through_at_once_and_then_the_task_sleeps() {
 }
 
 #[test]
-fn records_whose_offsets_were_not_committed_come_again_and_do_not_wait_twice() {
+fn records_with_uncommitted_offsets_are_read_again_and_do_not_wait_twice() {
     for holds in [false, true] {
         let policy = || if holds { retry().hold_key() } else { retry() };
         let stores = SurvivingStores::new();
@@ -137,7 +137,7 @@ fn records_whose_offsets_were_not_committed_come_again_and_do_not_wait_twice() {
     }
 }
 
-/// Takes the rows away whose keys begin with this byte.
+/// Removes the rows whose keys begin with this byte.
 fn lose(stores: &SurvivingStores, kind: u8) {
     let mut store = store(stores);
     let mut keys = Vec::new();
@@ -154,7 +154,7 @@ fn lose(stores: &SurvivingStores, kind: u8) {
 }
 
 #[test]
-fn rows_that_lack_what_finds_them_are_found() {
+fn rows_without_index_rows_are_found() {
     for lost in [&[1][..], &[2], &[1, 2]] {
         let stores = SurvivingStores::new();
         let mut first = task(retry().hold_key(), &stores, 0, 0);
@@ -170,7 +170,7 @@ fn rows_that_lack_what_finds_them_are_found() {
 }
 
 #[test]
-fn what_finds_rows_that_are_lost_finds_nothing_and_holds_nothing() {
+fn index_rows_without_their_rows_have_no_effect() {
     let stores = SurvivingStores::new();
     let mut first = task(retry().hold_key(), &stores, 0, 0);
     first.enqueue(0, records(&[("a", 1_000), ("b", 1_000)]));
@@ -188,7 +188,7 @@ fn what_finds_rows_that_are_lost_finds_nothing_and_holds_nothing() {
 }
 
 #[test]
-fn keys_may_be_held_or_not_from_one_start_to_the_next() {
+fn hold_key_may_change_between_two_starts() {
     let stores = SurvivingStores::new();
     let mut held = task(retry().hold_key(), &stores, 0, 0);
     held.enqueue(0, records(&[("a", 1_000), ("a", 0)]));

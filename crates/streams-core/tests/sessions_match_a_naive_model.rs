@@ -1,5 +1,5 @@
-//! Sessions are what a list of all records says: those in time merge, what is closed is sent once
-//! and takes nothing more, however long it is kept.
+//! Sessions equal those computed from a list of all records: overlapping ones merge, and a closed
+//! one is sent once and accepts no more records, however long it is retained.
 
 mod mishaps;
 
@@ -19,7 +19,7 @@ struct Setting {
     retention: i64,
 }
 
-/// A record's time, and the numbers of the records that it is in front of the sessions.
+/// A record's time, and the numbers of the records that it becomes before the sessions.
 type Several = (i64, Vec<i64>);
 
 fn input() -> Topic<String, Several> {
@@ -111,7 +111,7 @@ fn settings() -> impl Strategy<Value = Setting> {
     })
 }
 
-/// The key, how far stream time goes on, how far behind it the record is, how many it is.
+/// The key, the advance of stream time, the record's lateness, and how many records it becomes.
 fn steps() -> impl Strategy<Value = Vec<(usize, i64, i64, usize)>> {
     let count = prop_oneof![6 => Just(1_usize), 1 => 2..4_usize];
     prop::collection::vec((1..4_usize, 0..6_i64, 0..25_i64, count), 1..40)

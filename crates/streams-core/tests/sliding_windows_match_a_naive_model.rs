@@ -1,5 +1,5 @@
-//! Sliding windows of records in time are those of the definition, hold what is in them, are told
-//! when they change and closed once.
+//! The sliding windows of records in time are those of the definition, with the right contents.
+//! Changes are sent as they happen, and each window closes once.
 
 mod mishaps;
 
@@ -13,7 +13,7 @@ use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
 
-/// Windows with the numbers of their records and the largest timestamp among these.
+/// Windows with the numbers of their records and the largest timestamp among them.
 type State = BTreeMap<Windowed<String>, (Vec<i64>, i64)>;
 
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ struct Setting {
     grace: i64,
     /// Whether results are sent when windows close, or for every change.
     is_closed: bool,
-    /// Whether all windows are kept, or only as long as they are needed.
+    /// Whether all windows are retained, or only as long as they are needed.
     keeps_all: bool,
 }
 
@@ -80,7 +80,7 @@ impl Setting {
     }
 }
 
-/// Records as a state; a window that is there twice is a failure.
+/// Records as a state; a duplicate window is a failure.
 fn state(records: Vec<Record<Windowed<String>, Vec<i64>>>) -> State {
     let count = records.len();
     let sorted = |mut numbers: Vec<i64>| {
@@ -104,7 +104,7 @@ fn settings() -> impl Strategy<Value = Setting> {
     )
 }
 
-/// How far stream time goes on, how far behind it the record is (at most the grace), its key.
+/// The advance of stream time, the record's lateness (at most the grace), and its key.
 fn steps() -> impl Strategy<Value = Vec<(i64, i64, usize)>> {
     prop::collection::vec((0..4_i64, 0..9_i64, 1..4_usize), 1..40)
 }

@@ -1,6 +1,6 @@
-//! What a table holds and cannot be read back is no fault of the record that asks for it: the task
-//! stops, whatever the source's error policy and whatever user code makes of the error, and says
-//! which table, which key and why. Otherwise one good record after the other would be passed over.
+//! A table's row that cannot be read back is not the fault of the record that needs it. The task
+//! stops, whatever the source's error policy and whatever user code does with the error, and names
+//! the table, the key and the reason. Otherwise one good record after the other would be skipped.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
@@ -75,7 +75,7 @@ fn a_field_that_was_added_without_a_default_stops_the_task_under_skip() {
     assert_eq!(after.metrics().skipped, 0);
 }
 
-/// Strings as they are, until what is kept becomes unreadable.
+/// Plain strings, until the stored ones become unreadable.
 #[derive(Clone, Default)]
 struct Changing(Arc<AtomicBool>);
 
@@ -92,7 +92,7 @@ impl Codec<i64> for Changing {
     }
 }
 
-/// Sends two records that are read well, then makes unreadable what is kept, and sends a third.
+/// Sends two records that are read well, makes the stored values unreadable, and sends a third.
 fn third_record(topology: impl FnOnce(&Builder, Changing)) -> (TopologyTest, TestError) {
     let app = Builder::new("t");
     let codec = Changing::default();
@@ -121,7 +121,7 @@ fn seconds(count: u64) -> Duration {
 }
 
 #[test]
-fn of_tables_and_windows() {
+fn values_of_tables_and_windows() {
     let sum = |left: i64, right: i64| left + right;
     stops("sum", "\"ann\"", |app, codec| {
         let table = Table::with("sum", Bytes, codec);
@@ -154,7 +154,7 @@ fn of_tables_and_windows() {
 }
 
 #[test]
-fn of_buffers_and_stores_of_joins() {
+fn values_of_buffers_and_joins() {
     stops("held", "\"ann\"", |app, codec| {
         let table = app.table(&input(), &Table::new("all"));
         table.suppress(Suppress::until_time_limit(seconds(60)).codec(codec), "held");
@@ -176,7 +176,7 @@ fn of_buffers_and_stores_of_joins() {
 }
 
 #[test]
-fn of_global_tables() {
+fn values_of_global_tables() {
     let codes = Topic::<String, i64>::new("codes");
     let codec = Changing::default();
     let app = Builder::new("t");
@@ -193,7 +193,7 @@ fn of_global_tables() {
 }
 
 #[test]
-fn whatever_a_processor_makes_of_it() {
+fn a_processor_cannot_hide_it() {
     for what in ["passes it over", "makes an error of its own", "panics"] {
         stops("seen", "\"ann\"", |app, codec| {
             let table = Table::<String, i64>::with("seen", Bytes, codec);
@@ -213,7 +213,7 @@ fn whatever_a_processor_makes_of_it() {
 }
 
 #[test]
-fn whatever_an_agent_makes_of_it() {
+fn an_agent_cannot_hide_it() {
     for fails in [false, true] {
         stops("seen", "\"ann\"", |app, codec| {
             let seen = Table::<String, i64>::with("seen", Bytes, codec);

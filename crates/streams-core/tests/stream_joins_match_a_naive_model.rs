@@ -1,5 +1,5 @@
-//! A join of two streams does what a list of all their records says, also when a record is several
-//! in front of the join, and when their times are not those of the log.
+//! A join of two streams equals the join of the lists of all their records, even when a record
+//! becomes several before the join, and when the log is not in the order of time.
 
 mod mishaps;
 
@@ -35,11 +35,11 @@ struct Arrival {
     /// 0 is the null key.
     key: u8,
     at: i64,
-    /// How many records it is in front of the join.
+    /// How many records it becomes before the join.
     count: i64,
 }
 
-/// A record of a topic: its time, and the numbers of the records that it is in front of the join.
+/// A record of a topic: its time, and the numbers of the records that it becomes before the join.
 type Several = (i64, Vec<i64>);
 
 fn topic(name: &'static str) -> Topic<Key, Several> {
@@ -75,9 +75,9 @@ type Out = (u8, i64, Pair);
 
 struct Model {
     bounds: Bounds,
-    /// All records with keys, in the order of their arrival; their places are their numbers.
+    /// All records with keys, in the order of arrival. Their indices are their numbers.
     all: Vec<(Arrival, i64)>,
-    /// The numbers of those that are results alone, unless a partner comes.
+    /// The numbers of those that are results alone unless a partner arrives.
     waiting: Vec<usize>,
     time: i64,
 }
@@ -114,7 +114,7 @@ impl Model {
             let own = self.all.iter().filter(|(one, _)| one.is_left == is_left);
             let newest = own.map(|(one, _)| one.at).max();
             let Bounds { before, after, grace, .. } = self.bounds;
-            // The last partner may come at just the moment that the sum of both bounds allows.
+            // The last partner may arrive at exactly the moment that the sum of both bounds allows.
             let kept = (before + after + grace).max(self.reach(is_left) + grace + 1);
             newest.map_or(i64::MIN, |newest| newest - kept + 1)
         };
@@ -143,7 +143,7 @@ impl Model {
         out
     }
 
-    /// Those for which stream time says that no partner can come; no longer waiting.
+    /// Removes and returns those for which stream time says that no partner can arrive.
     fn over(&mut self) -> Vec<Out> {
         let is_over =
             |one: Arrival| self.time > one.at + self.reach(one.is_left) + self.bounds.grace;
@@ -170,7 +170,7 @@ fn kinds() -> impl Strategy<Value = Bounds> {
     })
 }
 
-/// Times that go on and fall back.
+/// Times that advance and fall back.
 fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
     let key = prop_oneof![1 => Just(0_u8), 9 => 1..4_u8];
     let count = prop_oneof![1 => Just(0_i64), 6 => Just(1_i64), 2 => 2..4_i64];
@@ -203,7 +203,7 @@ proptest! {
             let record = Record::new(name(arrival.key), value, step as i64);
             test.send_record(&input, record).expect("processed");
             let out = test.take_records(&Topic::<Key, Pair>::json("out")).expect("decodes");
-            // Between records with different keys there is no order.
+            // There is no order between records with different keys.
             let mut found: Vec<_> =
                 out.into_iter().map(|out| (out.key, out.timestamp, out.value)).collect();
             found.sort_by_key(|(key, ..)| key.clone());
@@ -214,10 +214,10 @@ proptest! {
         }
     }
 
-    /// Whatever is no later than grace is joined by the definition of the join alone: nothing of
-    /// how it is done, no buffer and no retention, can be seen.
+    /// Records within grace are joined by the definition alone. The implementation, with its
+    /// buffers and retention, is not visible.
     #[test]
-    fn what_comes_within_grace_is_joined_by_definition(
+    fn records_within_grace_are_joined_by_definition(
         bounds in kinds(), arrivals in arrivals(), mishaps in Mishaps::any(),
     ) {
         let mut test = TopologyTest::new(topology(bounds));
@@ -225,7 +225,7 @@ proptest! {
         let mut time = 0;
         let mut all = Vec::new();
         let mut found = Vec::new();
-        // The last record comes when all the others are over.
+        // The last record arrives when all the others are complete.
         let end = Arrival { is_left: true, key: 9, at: 1_000_000, count: 1 };
         for (step, arrival) in arrivals.into_iter().chain([end]).enumerate() {
             let at = arrival.at.max(time - bounds.grace);

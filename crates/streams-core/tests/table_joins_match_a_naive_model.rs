@@ -1,4 +1,4 @@
-//! A joined table is the join of the tables as they are, and tells each change of it, also when one
+//! A joined table equals the join of the current tables and forwards each change, even when one
 //! record changes a row several times.
 
 mod mishaps;
@@ -24,13 +24,13 @@ enum Kind {
     ForeignLeft,
 }
 
-/// A left row: the row that it points to, if any, and a number.
+/// A left row: the row that it refers to, if any, and a number.
 type Left = (Option<String>, i64);
 /// The numbers of both rows.
 type Joined = (Option<i64>, Option<i64>);
 
-/// A record that changes a row of the left or the right table, once or several times; no value is a
-/// deletion.
+/// A record that changes a row of the left or the right table, once or several times. Without a
+/// value it is a deletion.
 #[derive(Clone, Debug)]
 enum Update {
     Left(u8, Vec<Option<(Option<u8>, i64)>>),
@@ -57,8 +57,8 @@ fn kept() -> Table<String, Joined> {
     Table::json("joined")
 }
 
-/// The number of rows of the join and the sum of their numbers: right only if every change says
-/// rightly what the row was before.
+/// The number of rows of the join and the sum of their numbers. They are right only if every change
+/// has the right old value.
 fn sums() -> Table<String, (i64, i64)> {
     Table::json("sums")
 }
@@ -83,8 +83,8 @@ fn topology(kind: Kind) -> Topology {
             left.fk_left_join(&right, &kept(), to, |_, l, r| (Some(l.1), r.copied()))
         }
     };
-    // The sums are told of changes by the join itself, not by the table that it is kept in, which
-    // knows what was there before.
+    // The sums get the changes from the join itself, not from the table that stores it, which knows
+    // the old values.
     match kind {
         Kind::Inner | Kind::Left | Kind::Outer => joined.keep(&kept()).to_stream().to(&output()),
         Kind::Foreign | Kind::ForeignLeft => joined.to_stream().to(&output()),
@@ -160,7 +160,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
     prop::sample::select(vec![Inner, Left, Outer, Foreign, ForeignLeft])
 }
 
-/// Mostly one row, sometimes several.
+/// Usually one row, sometimes several.
 fn rows<T: std::fmt::Debug + 'static>(
     row: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Vec<T>> {
@@ -179,13 +179,12 @@ fn updates() -> impl Strategy<Value = Vec<Update>> {
     prop::collection::vec(prop_oneof![left, right], 1..40)
 }
 
-/// For runs in which the turns of the tasks are left to chance: a seed, and how many updates come
-/// at once.
+/// Runs with a random order of the tasks' turns: a seed, and how many updates are sent at once.
 fn turns() -> impl Strategy<Value = Option<(u64, usize)>> {
     prop::option::of((any::<u64>(), 1..12_usize))
 }
 
-/// The joined table and the sums are as the model says.
+/// The joined table and the sums match the model.
 fn assert_tables(test: &mut TopologyTest, kind: Kind, model: &Model) {
     let rows = test.table_rows(&kept()).expect("reads");
     let rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key, row.value)).collect();
@@ -218,7 +217,7 @@ proptest! {
             mishaps.before(step, &mut test);
             test.run().expect("processed");
             assert_tables(&mut test, kind, &model);
-            // What was told last of a row is what it is.
+            // The last change of a row is its value.
             let told: BTreeMap<_, _> = test.take(&output()).expect("decodes").into_iter().collect();
             let after = model.rows(kind);
             for key in KEYS.map(name) {

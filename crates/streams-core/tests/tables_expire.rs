@@ -1,6 +1,6 @@
-//! Rows of a table with a `ttl` are there until stream time has passed them, to the millisecond,
-//! for every kind of reader; downstream operators see the deletion once; nothing depends on when
-//! commits come, or on restarts.
+//! Rows of a table with a `ttl` exist until stream time has passed them, to the millisecond, for
+//! every kind of reader. Downstream operators see the deletion once. Nothing depends on when
+//! commits happen, or on restarts.
 #![allow(clippy::unwrap_used)]
 
 mod mishaps;
@@ -75,7 +75,8 @@ fn topology(writer: Writer, ttl: i64) -> Topology {
     app.build().unwrap()
 }
 
-/// The changes, and a sum over all rows, which is right only if every change says what was before.
+/// The changes, and a sum over all rows, which is right only if every change has the right old
+/// value.
 fn told(table: TableStream<'_, String, i64>) {
     let check = |n: Option<i64>| if n == Some(BROKEN) { Err("it is broken") } else { Ok(n) };
     table.to_stream().try_map_values(check).to(&changes());
@@ -166,7 +167,7 @@ impl Model {
         if self.writer == Writer::Sum && value.is_none() {
             return Some(told);
         }
-        // An agent moves it by the rows that it writes.
+        // With an agent, only the rows that it writes advance stream time.
         if self.writer != Writer::Agent || value.is_some() {
             self.time = self.time.max(at);
         }
@@ -202,7 +203,7 @@ impl Model {
         Some(told)
     }
 
-    /// What the changelog says in the end.
+    /// The final contents of the changelog.
     fn check_changelog(&self, test: &mut TopologyTest) {
         let mut logged = BTreeMap::new();
         for record in test.take_raw("model-rows-changelog") {
@@ -219,7 +220,7 @@ impl Model {
     }
 }
 
-/// The key, how far stream time goes on, how far behind it the record is, its value.
+/// The key, the advance of stream time, the record's lateness, and its value.
 fn steps() -> impl Strategy<Value = Vec<(usize, i64, i64, Option<i64>)>> {
     let on = prop_oneof![4 => 0..4_i64, 1 => 0..30_i64];
     let behind = prop_oneof![4 => 0..3_i64, 1 => 0..40_i64];
@@ -251,7 +252,7 @@ proptest! {
             let seen = test.take(&seen()).unwrap();
             match told {
                 None => {
-                    // As if it had not come, its time included.
+                    // As if it had not arrived, its time included.
                     model = before;
                     prop_assert_eq!(found, vec![], "at step {}", step);
                     // An agent fails alone.
@@ -278,9 +279,9 @@ proptest! {
     }
 }
 
-/// More rows than a record deletes itself: a reader in the same record sees none of them.
+/// More rows than a record deletes itself; a reader in the same record sees none of them.
 #[test]
-fn many_rows_that_go_at_once_are_gone_at_once() {
+fn many_rows_that_expire_at_once_disappear_at_once() {
     for writer in WRITERS {
         let mut test = TopologyTest::new(topology(writer, 10));
         for number in 0..1_200_i64 {
@@ -303,9 +304,9 @@ fn many_rows_that_go_at_once_are_gone_at_once() {
     }
 }
 
-/// Joins of the table, and joins that look a row up, have no row that is gone.
+/// Joins of the table, and joins that look up a row, have no expired row.
 #[test]
-fn joins_lose_the_row_when_it_goes() {
+fn joins_lose_the_row_when_it_expires() {
     let app = Builder::new("t");
     let left = Topic::<String, i64>::new("left");
     let right = Topic::<String, i64>::new("right");
@@ -336,10 +337,9 @@ fn joins_lose_the_row_when_it_goes() {
     assert_eq!(test.take(&asked).unwrap(), [("a".to_owned(), 40)]);
 }
 
-/// `updates()` has values only, so a row that is gone sends none; the aggregate starts from
-/// nothing.
+/// `updates()` has values only, so an expired row sends nothing. The aggregate starts from nothing.
 #[test]
-fn an_aggregate_begins_again() {
+fn an_aggregate_starts_again() {
     let app = Builder::new("t");
     let numbers = Topic::<String, i64>::new("numbers");
     let out = Topic::<String, u64>::new("out");
@@ -355,9 +355,9 @@ fn an_aggregate_begins_again() {
 }
 
 #[test]
-fn a_description_says_how_long_rows_are_kept() {
+fn a_description_says_when_rows_expire() {
     let description = topology(Writer::Stream, 7).describe().to_string();
-    let line = "creates model-rows-changelog, the changelog of rows, whose rows are kept for 7 ms";
+    let line = "creates model-rows-changelog, the changelog of rows, whose rows expire after 7 ms";
     assert!(description.contains(line), "{description}");
 }
 

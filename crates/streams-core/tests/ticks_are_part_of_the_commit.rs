@@ -1,5 +1,5 @@
-//! Ticks come when they are due, each is committed with what it causes, and neither restarts nor
-//! aborts nor a date that is set lose one or make one come twice.
+//! Ticks come when they are due, and each is committed with its effects. Restarts, aborts and
+//! changes of the date neither lose nor repeat a tick.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
@@ -42,7 +42,7 @@ fn advance(test: &mut TopologyTest, millis: u64) {
     test.advance(Duration::from_millis(millis)).expect("runs");
 }
 
-/// What a task by itself does by a date, and what it commits then.
+/// What a task on its own does by a date, and what it commits then.
 fn turn(task: &mut Task, now: i64) -> (Vec<Tick>, Resume) {
     let mut effects = Effects::new();
     while task.step(now, 10, &mut effects).expect("steps").more {}
@@ -56,7 +56,7 @@ fn turn(task: &mut Task, now: i64) -> (Vec<Tick>, Resume) {
     (ticks, Resume { offset: 0, metadata, committed: true })
 }
 
-/// The times of what a topology does in its next life.
+/// The times at which a topology acts in its next run.
 fn next_life(topology: Topology, resume: &Resume, now: i64) -> Vec<i64> {
     let mut task = task(topology);
     task.resume(std::slice::from_ref(resume), now).expect("resumes");
@@ -98,7 +98,7 @@ fn an_aborted_tick_comes_again_and_a_committed_one_does_not() {
 }
 
 #[test]
-fn crashes_more_often_than_the_interval_do_not_put_it_off_for_ever() {
+fn frequent_crashes_do_not_postpone_ticks_endlessly() {
     let mut test = TopologyTest::new(every_second(Missed::One));
     for _ in 0..10 {
         advance(&mut test, 400);
@@ -108,7 +108,7 @@ fn crashes_more_often_than_the_interval_do_not_put_it_off_for_ever() {
 }
 
 #[test]
-fn what_was_missed_while_nothing_ran_comes_as_it_is_told() {
+fn ticks_missed_while_nothing_ran_follow_their_setting() {
     let hourly = |missed| by_cron("0 0 * * * *", "UTC", missed);
     let mut first = task(hourly(Missed::One));
     first.resume(&[Resume { committed: false, ..resume("") }], NOON).expect("resumes");
@@ -119,7 +119,7 @@ fn what_was_missed_while_nothing_ran_comes_as_it_is_told() {
     assert_eq!(after(Missed::All), [NOON + HOUR, NOON + 2 * HOUR]);
     assert_eq!(after(Missed::One), [NOON + 2 * HOUR]);
     assert_eq!(after(Missed::None), [0_i64; 0]);
-    // A restart takes a moment, and that is not what is meant.
+    // A restart takes a moment, which does not count.
     let soon_after = next_life(hourly(Missed::None), &kept, NOON + 2 * HOUR + 30_000);
     assert_eq!(soon_after, [NOON + 2 * HOUR]);
 }
@@ -129,13 +129,13 @@ fn resume(metadata: &str) -> Resume {
 }
 
 #[test]
-fn a_week_that_was_missed_is_made_up_for_in_portions() {
+fn a_missed_week_is_made_up_for_in_portions() {
     let mut first = task(every_second(Missed::All));
     first.resume(&[resume("")], NOON).expect("resumes");
     let mut kept = turn(&mut first, NOON).1;
     let week = NOON + 7 * 24 * HOUR;
     let mut count = 0;
-    // A life for each portion: what is committed in between is enough to go on.
+    // One run for each portion: what is committed in between is enough to continue.
     for _ in 0..3 {
         let mut task = task(every_second(Missed::All));
         task.resume(&[kept], week).expect("resumes");
@@ -151,12 +151,12 @@ fn a_week_that_was_missed_is_made_up_for_in_portions() {
 }
 
 #[test]
-fn another_schedule_goes_on_where_the_one_before_was() {
+fn a_new_schedule_continues_where_the_old_one_was() {
     let mut first = task(by_cron("0 0 * * * *", "UTC", Missed::All));
     first.resume(&[resume("")], NOON).expect("resumes");
     let (ticks, kept) = turn(&mut first, NOON + HOUR);
     assert_eq!(ticks.len(), 1);
-    // Half an hour off, and no time of it was before.
+    // It is half an hour off, so none of its times occurred before.
     let kolkata =
         next_life(by_cron("0 0 * * * *", "Asia/Kolkata", Missed::All), &kept, NOON + 2 * HOUR);
     assert_eq!(kolkata, [NOON + 3 * HOUR / 2]);
@@ -169,7 +169,7 @@ fn another_schedule_goes_on_where_the_one_before_was() {
 }
 
 #[test]
-fn a_date_that_is_set_neither_silences_an_interval_nor_hurries_it() {
+fn setting_the_date_neither_delays_nor_hurries_an_interval() {
     let mut test = TopologyTest::new(every_second(Missed::All)).at(NOON);
     let mut all = Vec::new();
     for date in [NOON, NOON - HOUR, NOON + 7 * HOUR, NOON, 0, NOON] {
@@ -187,7 +187,7 @@ fn a_date_that_is_set_neither_silences_an_interval_nor_hurries_it() {
 }
 
 #[test]
-fn a_date_that_was_set_between_two_lives_costs_one_interval() {
+fn setting_the_date_between_two_runs_costs_one_interval() {
     let mut test = TopologyTest::new(every_second(Missed::One)).at(NOON);
     let mut all = Vec::new();
     for date in [NOON, NOON - HOUR, NOON + 7 * HOUR, NOON] {
@@ -205,7 +205,7 @@ fn a_date_that_was_set_between_two_lives_costs_one_interval() {
 }
 
 #[test]
-fn an_hour_that_the_date_is_set_back_makes_no_hourly_tick_come_twice() {
+fn setting_the_date_back_by_an_hour_repeats_no_hourly_tick() {
     for crashes in [false, true] {
         let mut test = TopologyTest::new(by_cron("0 0 * * * *", "UTC", Missed::All)).at(NOON);
         let minutes = |test: &mut TopologyTest, count| {
@@ -219,7 +219,7 @@ fn an_hour_that_the_date_is_set_back_makes_no_hourly_tick_come_twice() {
         }
         assert_eq!(minutes(&mut test, 114), [0_i64; 0]);
         assert_eq!(minutes(&mut test, 2), [NOON + 2 * HOUR]);
-        // Forth by an hour, what it passes over was missed.
+        // Set forward by an hour: the ticks in between were missed.
         test.set_date(NOON + 3 * HOUR + 60_000).expect("runs");
         if crashes {
             test.crash().expect("restores");
@@ -229,8 +229,8 @@ fn an_hour_that_the_date_is_set_back_makes_no_hourly_tick_come_twice() {
 }
 
 #[test]
-fn the_night_in_which_clocks_are_put_back_has_one_report() {
-    // 2024-10-26T12:00:00Z, and clocks in Berlin are put back at 01:00Z.
+fn the_night_in_which_clocks_go_back_has_one_report() {
+    // 2024-10-26T12:00:00Z. Clocks in Berlin go back at 01:00Z.
     let noon = 1_729_944_000_000;
     let mut test =
         TopologyTest::new(by_cron("0 30 2 * * *", "Europe/Berlin", Missed::One)).at(noon);
@@ -256,7 +256,7 @@ fn sums() -> Topic<String, i64> {
     Topic::new("sums")
 }
 
-/// Ticks that count themselves in a table of their own, and go through a repartition topic.
+/// Ticks that count themselves in their own table, and pass through a repartition topic.
 fn counted(policy: ErrorPolicy) -> Topology {
     let app = Builder::new("t");
     app.on_error(policy);
@@ -283,13 +283,13 @@ fn counted(policy: ErrorPolicy) -> Topology {
 }
 
 #[test]
-fn a_tick_that_fails_is_taken_back_and_passed_over() {
+fn a_failed_tick_is_undone_and_skipped() {
     for policy in [ErrorPolicy::Skip, retried(ErrorPolicy::Skip)] {
         is_passed_over(policy);
     }
 }
 
-/// A tick is not tried again.
+/// A tick is not retried.
 fn retried(then: ErrorPolicy) -> ErrorPolicy {
     ErrorPolicy::retry(5, Backoff::fixed(Duration::from_secs(60))).then(then)
 }
@@ -310,7 +310,7 @@ fn is_passed_over(policy: ErrorPolicy) {
 }
 
 #[test]
-fn a_tick_that_fails_is_a_dead_letter_as_json() {
+fn a_failed_tick_is_a_dead_letter_as_json() {
     let mut test = TopologyTest::new(counted(ErrorPolicy::dead_letter("dead")));
     (0..4).for_each(|_| advance(&mut test, 1_000));
     let letters = test.take_raw("dead");
@@ -322,7 +322,7 @@ fn a_tick_that_fails_is_a_dead_letter_as_json() {
 }
 
 #[test]
-fn a_tick_that_fails_stops_the_task_and_is_named() {
+fn a_failed_tick_stops_the_task_and_is_named() {
     let mut test = TopologyTest::new(counted(ErrorPolicy::Fail));
     advance(&mut test, 1_000);
     let error = test.advance(SECOND).expect_err("stops").to_string();
@@ -336,7 +336,7 @@ fn a_tick_that_fails_stops_the_task_and_is_named() {
 }
 
 #[test]
-fn what_somebody_writes_to_the_topic_is_passed_over() {
+fn records_in_the_topic_are_ignored() {
     let mut test = TopologyTest::new(every_second(Missed::One));
     test.queue_raw("t-beat-ticks", 0, OwnedRecord::default());
     advance(&mut test, 1_000);
@@ -345,7 +345,7 @@ fn what_somebody_writes_to_the_topic_is_passed_over() {
 }
 
 #[test]
-fn several_come_in_the_order_of_their_times() {
+fn several_schedules_come_in_the_order_of_their_times() {
     let app = Builder::new("t");
     let fast = app.every("fast", 2 * SECOND).missed(Missed::All);
     fast.merge(app.every("slow", 3 * SECOND).missed(Missed::All)).to(&out());
@@ -364,7 +364,7 @@ fn records_that_are_merged_with_ticks_do_not_wait_for_them() {
     let ticks = app.every("beat", SECOND).map_values(|tick| tick.time);
     app.stream(&Topic::<String, i64>::new("numbers")).merge(ticks).to(&sums());
     let mut task = task(app.build().expect("valid"));
-    // Neither log has said that there is nothing more, and both are to be waited for.
+    // Neither log has reported that there is nothing more, and the task waits for both.
     (0..2).for_each(|input| task.observe(input, false, true));
     task.enqueue(1, records(&[("a", 7)]));
     assert_eq!(task.missing().collect::<Vec<_>>(), [0_usize; 0]);
@@ -375,7 +375,7 @@ fn records_that_are_merged_with_ticks_do_not_wait_for_them() {
 }
 
 #[test]
-fn each_task_of_a_stream_has_ticks_of_its_own() {
+fn each_task_of_a_stream_has_its_own_ticks() {
     let app = Builder::new("t");
     let numbers = Topic::<String, i64>::new("numbers");
     let input = app.stream(&numbers);
@@ -425,21 +425,24 @@ fn mistakes_are_found_before_start() {
         (
             "0 61 * * * *",
             "UTC",
-            "nightly cannot come by \"0 61 * * * *\" in \"UTC\": \"61\" is no minute",
+            "nightly, by \"0 61 * * * *\" in \"UTC\": \"61\" is not a valid minute",
         ),
-        ("0 0 3 * * *", "Europe/Berln", "\"Europe/Berln\" is no time zone"),
+        ("0 0 3 * * *", "Europe/Berln", "\"Europe/Berln\" is not a time zone"),
         ("@daily", "UTC", "it has 1 fields"),
-        ("0 0 0 30 2 *", "UTC", "it names no day that ever comes"),
+        ("0 0 0 30 2 *", "UTC", "it names only days that never come"),
     ] {
         let problems = cron(expression, zone);
         assert!(problems.contains(words), "{problems}");
     }
     let none = problems(&|app| app.every("beat", Duration::ZERO).to(&out()));
-    assert!(none.contains("the ticks beat cannot come every 0ns: once in a millisecond"), "{none}");
+    assert!(
+        none.contains("the ticks beat, every 0ns: the interval must be at least 1 ms"),
+        "{none}"
+    );
     let unused = problems(&|app| drop(app.every("beat", SECOND)));
-    assert!(unused.contains("nothing is done with the ticks beat"), "{unused}");
+    assert!(unused.contains("the ticks beat are never used"), "{unused}");
     let twice = problems(&|app| (0..2).for_each(|_| app.every("beat", SECOND).to(&out())));
-    assert!(twice.contains("the name beat of ticks is there twice"), "{twice}");
+    assert!(twice.contains("the name beat of ticks is used twice"), "{twice}");
     let called = problems(&|app| {
         let calls =
             app.every("beat", SECOND).map_async("ask", Async::in_flight(2), |call| async move {
@@ -461,5 +464,5 @@ fn mistakes_are_found_before_start() {
         input.to(&Topic::new("copies"));
         ticks.group_by_key().count(&Table::new("counts")).to(&Topic::new("counts"));
     });
-    assert!(grouped.contains("group_by_key behind an operator that changes the key"), "{grouped}");
+    assert!(grouped.contains("group_by_key after an operator that changes the key"), "{grouped}");
 }

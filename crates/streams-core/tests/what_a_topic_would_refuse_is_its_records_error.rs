@@ -1,6 +1,6 @@
-//! A record that its topic would refuse, and a table's entry that its changelog would, are errors
-//! of the record that made them: the source's policy decides, and the error says what is too large
-//! and where. So it is on the log of a test, as on a broker with the same limits.
+//! A record that its topic would refuse, and a table entry that its changelog would refuse, are
+//! errors of the record that caused them. The source's policy decides, and the error says what is
+//! too large and where. A test's log behaves like a broker with the same limits.
 
 use headwater_streams_core::agent::{AgentResult, Context, Records};
 use headwater_streams_core::{
@@ -46,7 +46,7 @@ fn longest(bytes_max: usize) -> usize {
 }
 
 #[test]
-fn the_largest_record_goes_through_and_the_next_one_is_named() {
+fn the_largest_record_is_sent_and_a_larger_one_is_named() {
     let longest = longest(MAX_MESSAGE_BYTES as usize);
     let mut test = TopologyTest::new(inflating(ErrorPolicy::Fail));
     send(&mut test, longest).expect("fits");
@@ -60,7 +60,7 @@ fn the_largest_record_goes_through_and_the_next_one_is_named() {
 }
 
 #[test]
-fn the_policy_decides_about_a_record_that_made_too_large_a_one() {
+fn the_policy_decides_about_a_record_with_too_large_an_output() {
     let mut skipping = TopologyTest::new(inflating(ErrorPolicy::Skip));
     let mut burying = TopologyTest::new(inflating(ErrorPolicy::dead_letter("dead")));
     for test in [&mut skipping, &mut burying] {
@@ -105,7 +105,7 @@ async fn sender(mut records: Records<String, i64>, cx: Context) -> AgentResult {
 }
 
 #[test]
-fn what_an_agent_sends_is_held_to_the_same_limits() {
+fn output_of_an_agent_has_the_same_limits() {
     let app = Builder::new("t");
     let source = Topic::<String, i64>::new("in");
     let agent = app.agent("send", source.consumed().on_error(ErrorPolicy::Skip));
@@ -142,7 +142,7 @@ fn collecting(windows: bool) -> Topology {
 }
 
 #[test]
-fn a_row_that_outgrows_its_changelog_is_the_error_of_the_record_that_made_it_grow() {
+fn a_row_that_outgrows_its_changelog_fails_the_record_that_made_it_grow() {
     for windows in [false, true] {
         let mut test = TopologyTest::new(collecting(windows));
         test.max_message_bytes("t-texts-changelog", 105);
@@ -162,7 +162,7 @@ fn a_row_that_outgrows_its_changelog_is_the_error_of_the_record_that_made_it_gro
 }
 
 #[test]
-fn a_row_that_fits_exactly_is_kept_and_comes_back() {
+fn a_row_that_fits_exactly_is_stored_and_restored() {
     let longest = longest(300);
     let mut test = TopologyTest::new(collecting(false));
     test.max_message_bytes("t-texts-changelog", 300);
@@ -197,7 +197,7 @@ fn even_a_deletion_may_have_too_large_a_key() {
 }
 
 #[test]
-fn what_does_not_fit_its_repartition_topic_is_the_error_of_its_record() {
+fn a_record_that_does_not_fit_its_repartition_topic_fails() {
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
     let counts = Topic::<String, u64>::new("out");
@@ -218,7 +218,7 @@ fn what_does_not_fit_its_repartition_topic_is_the_error_of_its_record() {
 }
 
 #[test]
-fn what_a_commit_sends_is_named_with_its_key() {
+fn output_of_a_commit_is_named_with_its_key() {
     let app = Builder::new("t");
     let add = |all: &mut String, _: &String, text: String| all.push_str(&text);
     let grouped = app.stream(&input()).group_by_key();
@@ -234,7 +234,7 @@ fn what_a_commit_sends_is_named_with_its_key() {
 }
 
 #[test]
-fn a_closed_window_that_does_not_fit_is_the_error_of_the_record_that_closed_it() {
+fn a_closed_window_that_does_not_fit_fails_the_record_that_closed_it() {
     let app = Builder::new("t");
     app.on_error(ErrorPolicy::Skip);
     let add = |all: &mut String, _: &String, text: String| all.push_str(&text);

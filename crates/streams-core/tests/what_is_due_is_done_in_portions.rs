@@ -1,5 +1,5 @@
-//! However much one record makes due, it is done in portions with commits in between, and what
-//! comes out is what would have come out at once: whatever is aborted, and whenever the task dies.
+//! However much due work one record causes, it is done in portions with commits in between. The
+//! output is the same as without portions, whatever is aborted and whenever the task crashes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -155,11 +155,11 @@ fn suppressed_few() -> Topology {
     suppressed(Suppress::until_time_limit(ms(15)).max_records(4))
 }
 
-/// How a topology is tried.
+/// How a topology is tested.
 struct Case {
     name: &'static str,
     topology: fn() -> Topology,
-    /// What all keys begin with.
+    /// The common prefix of all keys.
     keys: usize,
 }
 
@@ -192,7 +192,7 @@ struct World {
     inputs: Vec<Vec<OwnedRecord>>,
     committed: Vec<Resume>,
     changelogs: BTreeMap<Arc<str>, Vec<OwnedRecord>>,
-    /// What is committed of the output: keys, times, values.
+    /// The committed output: keys, times, values.
     out: Vec<(String, Timestamp, String)>,
     effects: Effects,
     portion: usize,
@@ -220,7 +220,7 @@ impl World {
         world
     }
 
-    /// Back to what is committed.
+    /// Back to the committed state.
     fn go_back(&mut self) {
         self.effects.clear();
         self.task.set_portion(self.portion);
@@ -267,7 +267,7 @@ impl World {
         self.task.committed(&[], 0).expect("the store takes it");
     }
 
-    /// Until nothing is left to do; `dice` say what goes wrong.
+    /// Runs until nothing is left to do. `dice` decides what goes wrong.
     fn run(&mut self, dice: &mut Option<Dice>) {
         loop {
             let records_max = dice.as_mut().map_or(1_000, |dice| 1 + dice.below(3));
@@ -290,7 +290,7 @@ impl World {
     }
 }
 
-/// A task over a store that its changelogs were read into.
+/// A task over a store that was restored from its changelogs.
 fn task(topology: &Arc<Topology>, changelogs: &BTreeMap<Arc<str>, Vec<OwnedRecord>>) -> Task {
     let tables = topology.sub_topologies()[0].tables();
     let names: Vec<_> = tables.iter().map(|table| Arc::clone(table.name())).collect();
@@ -308,8 +308,8 @@ fn task(topology: &Arc<Topology>, changelogs: &BTreeMap<Arc<str>, Vec<OwnedRecor
     Task::new(Arc::clone(topology), TaskId { sub_topology: 0, partition: 0 }, store)
 }
 
-/// Records that come more or less in order, many at a time, with a gap now and then. No two inputs
-/// have records of one time, so there is one order in which they are processed.
+/// Records that arrive roughly in order, many at a time, with an occasional gap. No two inputs have
+/// records with the same time, so there is only one order of processing.
 fn records(case: &Case, count: usize, input: usize, dice: &mut Dice) -> Vec<OwnedRecord> {
     let mut now = 0;
     let record = |offset: usize| {
@@ -326,7 +326,7 @@ fn records(case: &Case, count: usize, input: usize, dice: &mut Dice) -> Vec<Owne
     (0..count).map(record).collect()
 }
 
-/// Of records with different keys nobody promises the order.
+/// There is no promised order between records with different keys.
 fn by_key(mut out: Vec<(String, Timestamp, String)>) -> Vec<(String, Timestamp, String)> {
     out.sort_by(|(one, ..), (other, ..)| one.cmp(other));
     out
@@ -359,9 +359,9 @@ fn portions_aborts_and_crashes_change_nothing() {
     }
 }
 
-/// A full buffer lets the first one go: that is due at once, and never more than a record's own.
+/// A full buffer emits the first change. That is due at once, and never more than the record's own.
 #[test]
-fn a_buffer_with_a_bound_does_not_depend_on_portions_either() {
+fn a_bounded_buffer_does_not_depend_on_portions_either() {
     let case = case("suppress, few records", suppressed_few);
     for seed in 0..25 {
         try_case(&case, seed);

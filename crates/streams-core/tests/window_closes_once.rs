@@ -1,4 +1,4 @@
-//! A window is sent once when it is complete, whatever comes late, and whatever crashes.
+//! A window is sent once, when it is complete, whatever arrives late and whatever crashes.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn taken(test: &mut TopologyTest) -> Vec<(String, i64)> {
 }
 
 #[test]
-fn by_the_first_record_at_end_plus_grace_and_never_again() {
+fn the_first_record_at_end_plus_grace_closes_it_once() {
     let mut test = TopologyTest::new(topology(minute_grace_10(), false));
     send(&mut test, "a", 1, 5);
     send(&mut test, "b", 2, 59);
@@ -63,7 +63,7 @@ fn by_the_first_record_at_end_plus_grace_and_never_again() {
 }
 
 #[test]
-fn behind_a_repartition_topic_by_the_records_that_reach_the_window() {
+fn after_a_repartition_topic_the_records_that_reach_it_close_it() {
     let mut test = TopologyTest::new(topology(minute_grace_10(), true));
     send(&mut test, "a", 1, 5);
     send(&mut test, "a", 2, 70);
@@ -74,14 +74,14 @@ fn behind_a_repartition_topic_by_the_records_that_reach_the_window() {
 }
 
 #[test]
-fn also_when_the_task_crashes_before_between_and_after() {
+fn it_closes_once_whenever_the_task_crashes() {
     let mut test = TopologyTest::new(topology(minute_grace_10(), false));
     send(&mut test, "a", 1, 5);
     test.crash().expect("restores");
     send(&mut test, "a", 2, 70);
     test.crash().expect("restores");
-    // Stream time came back with the offsets: this one is late although the new task never saw
-    // second 70.
+    // Stream time was restored with the offsets: this record is late although the new task never
+    // saw second 70.
     send(&mut test, "a", 4, 6);
     assert_eq!(test.metrics().dropped_late, 1);
     send(&mut test, "a", 8, 200);
@@ -90,7 +90,7 @@ fn also_when_the_task_crashes_before_between_and_after() {
 }
 
 #[test]
-fn without_further_input_when_idle_after_is_set_and_not_before() {
+fn with_idle_after_it_closes_without_further_input() {
     let windows = minute_grace_10().idle_after(Duration::from_secs(5));
     let mut test = TopologyTest::new(topology(windows, false));
     send(&mut test, "a", 1, 30);
@@ -114,7 +114,7 @@ fn idle_input_without_idle_after_waits_for_a_record() {
 }
 
 #[test]
-fn of_a_cogrouped_table_when_all_streams_have_passed_it() {
+fn a_cogrouped_window_closes_when_all_streams_have_passed_it() {
     let ins = Topic::<Key, i64>::new("ins");
     let outs = Topic::<Key, i64>::new("outs");
     let app = Builder::new("t");
@@ -141,7 +141,7 @@ fn of_a_cogrouped_table_when_all_streams_have_passed_it() {
 }
 
 #[test]
-fn of_a_cogrouped_table_although_another_stream_begins_late() {
+fn a_cogrouped_window_closes_although_another_stream_begins_late() {
     let ins = Topic::<Key, i64>::new("ins");
     let outs = Topic::<Key, i64>::new("outs");
     let app = Builder::new("t");
@@ -161,7 +161,7 @@ fn of_a_cogrouped_table_although_another_stream_begins_late() {
     };
     send(&ins, 10, 0, &[]);
     send(&ins, 100, 3, &[10]);
-    // It would join the session that is closed, which lies there still.
+    // It would join the closed session, which is still stored.
     send(&outs, 1, 2, &[]);
     send(&outs, 2, 20, &[]);
     send(&ins, 200, 20, &[99]);

@@ -1,5 +1,5 @@
-//! Windows of a user's own need not be of one length: each is closed, held back, kept and named by
-//! its own.
+//! User-defined windows may have different lengths: each is closed, suppressed, retained and named
+//! by its own.
 
 #![allow(unreachable_pub, reason = "a module of a test program")]
 
@@ -59,8 +59,8 @@ fn taken(test: &mut TopologyTest) -> Vec<(String, u64)> {
     test.take(&totals()).expect("decodes")
 }
 
-/// Sends a record in the middle of each day, one just before it is over and its grace has passed,
-/// and one just then; tells what came out by which.
+/// Sends a record at noon of each day, one just before the day and its grace are over, and one
+/// exactly then. Checks which of them releases the result.
 fn each_day_ends_by_itself(mut test: TopologyTest, crashes: bool) {
     let days = days();
     for (day, ends) in days.bounds().windows(2).take(9).enumerate() {
@@ -81,7 +81,7 @@ fn each_day_ends_by_itself(mut test: TopologyTest, crashes: bool) {
 }
 
 #[test]
-fn each_is_closed_when_it_is_over() {
+fn each_window_closes_when_it_is_over() {
     each_day_ends_by_itself(TopologyTest::new(closed(days())), false);
     each_day_ends_by_itself(TopologyTest::new(closed(days())), true);
     let kept_long = days().retention(1_000 * HOUR);
@@ -89,13 +89,13 @@ fn each_is_closed_when_it_is_over() {
 }
 
 #[test]
-fn each_is_let_go_when_it_is_final() {
+fn each_window_is_emitted_when_it_is_final() {
     each_day_ends_by_itself(TopologyTest::new(suppressed(days())), false);
     each_day_ends_by_itself(TopologyTest::new(suppressed(days())), true);
 }
 
 #[test]
-fn idle_input_lets_each_close_when_it_is_over() {
+fn idle_input_closes_each_window_when_it_is_over() {
     let hour = Duration::from_secs(3600);
     let mut test = TopologyTest::new(closed(days().idle_after(1_000)));
     for (day, hours) in [(2, 23), (7, 25)] {
@@ -112,12 +112,12 @@ fn idle_input_lets_each_close_when_it_is_over() {
 }
 
 #[test]
-fn none_is_forgotten_before_it_is_closed() {
+fn no_window_is_deleted_before_it_is_closed() {
     let mut test = TopologyTest::new(closed(days()));
     let start = days().bounds()[7];
     let end = days().bounds()[8];
     send(&mut test, start);
-    // Of another key, past what a usual day lasts.
+    // With another key, past the end of an ordinary day.
     let other = Record::new("coffee".to_owned(), 1, end + HOUR - 1);
     test.send_record(&sales(), other).expect("processed");
     send(&mut test, start + 1);
@@ -132,9 +132,9 @@ fn none_is_forgotten_before_it_is_closed() {
     assert_eq!(test.metrics().dropped_late, 0);
 }
 
-/// Topics and tables hold a window's start only.
+/// Topics and tables store only a window's start.
 #[test]
-fn each_ends_where_it_does_wherever_it_is_read_back() {
+fn each_window_has_its_own_end_wherever_it_is_read_back() {
     let per_day = Topic::<_, u64>::with("per-day", TimeWindowed::<Key>::of(days()), Text);
     let kept = Table::<Windowed<Key>, u64>::with("kept", TimeWindowed::of(days()), Text);
     let twice = Topic::<_, (u64, u64)>::with("twice", TimeWindowed::of(days()), Json);
@@ -173,7 +173,7 @@ fn each_ends_where_it_does_wherever_it_is_read_back() {
 }
 
 #[test]
-fn each_of_several_streams_is_closed_when_it_is_over() {
+fn windows_of_several_streams_close_when_they_are_over() {
     let returns = Topic::<Key, i64>::new("returns");
     let app = Builder::new("shop");
     let add = |all: &mut u64, _: &Key, _: i64| *all += 1;
@@ -183,7 +183,7 @@ fn each_of_several_streams_is_closed_when_it_is_over() {
     counts.closed().map(|window, n| (name(&window), n)).to(&totals());
     let mut test = TopologyTest::new(app.build().expect("valid"));
     for (start, end) in days().bounds().windows(2).take(9).map(|ends| (ends[0], ends[1])) {
-        // Of both streams, and one is ahead.
+        // From both streams, of which one is ahead.
         test.send_record(&returns, Record::new("tea".into(), 1, end - 1)).expect("processed");
         send(&mut test, end - 1);
         send(&mut test, end + HOUR);

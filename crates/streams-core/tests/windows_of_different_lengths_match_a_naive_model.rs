@@ -1,5 +1,5 @@
-//! Windows of any lengths, side by side or overlapping, are closed once, each when its own time has
-//! come, whatever comes out of order and whatever happens to the task.
+//! Windows of any lengths, adjacent or overlapping, are closed once, each at its own time, whatever
+//! arrives out of order and whatever happens to the task.
 
 mod mishaps;
 
@@ -18,7 +18,7 @@ use headwater_testkit::TopologyTest;
 use mishaps::Mishaps;
 use proptest::prelude::*;
 
-/// Each begins where one before it says, and lasts as long as it says.
+/// Each window begins where its predecessor says, and has its own length.
 #[derive(Clone, Debug)]
 struct Ragged {
     ends: Arc<BTreeMap<Timestamp, Timestamp>>,
@@ -104,7 +104,7 @@ fn table() -> Table<String, Vec<i64>> {
     Table::json("numbers")
 }
 
-/// A record with a negative number fails after it has been added, and so was not.
+/// A record with a negative number fails after it was added, so its addition is undone.
 fn topology(windows: Ragged, suppressed: bool) -> Topology {
     let app = Builder::new("model");
     let stream = app.stream(input().consumed().on_error(ErrorPolicy::Skip)).shared();
@@ -123,8 +123,7 @@ fn topology(windows: Ragged, suppressed: bool) -> Topology {
     app.build().expect("valid")
 }
 
-/// Where windows begin, one after the other, and how long each lasts; side by side if their lengths
-/// are left out.
+/// Where windows begin, in order, and how long each lasts. Without the lengths they are adjacent.
 fn windows() -> impl Strategy<Value = Vec<(i64, i64)>> {
     let overlapping = prop::collection::vec((1..12_i64, 1..30_i64), 60);
     let side_by_side = prop::collection::vec(1..12_i64, 60);
@@ -134,7 +133,7 @@ fn windows() -> impl Strategy<Value = Vec<(i64, i64)>> {
     ]
 }
 
-/// How far stream time goes on, how far behind it the record is, its key, whether it fails.
+/// The advance of stream time, the record's lateness, its key, and whether it fails.
 fn steps() -> impl Strategy<Value = Vec<(i64, i64, usize, bool)>> {
     let is_bad = prop::bool::weighted(0.1);
     prop::collection::vec((0..6_i64, 0..20_i64, 1..4_usize, is_bad), 1..60)
@@ -154,8 +153,8 @@ proptest! {
         mishaps.begin(&mut test);
         portion.into_iter().for_each(|entries| test.portions(entries));
         let mut open = BTreeMap::<(Timestamp, String), Vec<i64>>::new();
-        // What is held back is let go by the time of the changes; a record for no window makes
-        // none.
+        // Suppressed changes are emitted by the time of the changes. A record without a window
+        // makes no change.
         let mut time = 0;
         let mut changes_time = 0;
         let closes_at = |start: &Timestamp| windows.ends[start] + grace;

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::Result;
-use crate::data::customers::Change;
+use crate::data::customers::CustomerChange;
 use crate::data::{DataSet, Order, partition};
 
 const REQUEST_WITHIN: Duration = Duration::from_secs(10);
@@ -204,7 +204,7 @@ impl Feeder {
         self.send_record(topic, key, Some(&self.value), at_ms)
     }
 
-    pub(crate) fn send_change(&mut self, topic: &str, change: &Change) -> Result<()> {
+    pub(crate) fn send_change(&mut self, topic: &str, change: &CustomerChange) -> Result<()> {
         let mut value = std::mem::take(&mut self.value);
         let json = change.json(&mut value)?;
         self.send_record(topic, &change.key(), json, Some(change.at_ms))?;

@@ -51,7 +51,7 @@ impl Choice {
         if cluster.transaction_version(timeout).map_err(client::error)? < 2 {
             return self.librdkafka("the cluster's transaction.version is below 2");
         }
-        tracing::debug!(target: "headwater::kafka", "our own client carries transactions (KIP-890)");
+        tracing::debug!(target: "headwater::kafka", "our own client carries transactions: KIP-890");
         Ok(Box::new(OwnProducer::new(cluster, settings)))
     }
 

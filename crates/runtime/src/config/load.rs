@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_without_its_prefix_is_an_error_and_what_tests_use_is_none() {
+    fn a_setting_without_its_prefix_is_an_error_unless_tests_use_it() {
         for (name, meant) in [
             ("HEADWATER_BROKER", "HEADWATER_APP_BROKER"),
             ("HEADWATER_WORKER_THREAD", "HEADWATER_APP_WORKER_THREADS"),

@@ -1,4 +1,4 @@
-//! Lead topics: which task a partition stands for, and what belongs to the task.
+//! Lead topics: which task a partition identifies, and what belongs to the task.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

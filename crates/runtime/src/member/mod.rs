@@ -148,7 +148,7 @@ impl GroupMember {
         }
     }
 
-    /// Takes over the tasks that these lead partitions stand for.
+    /// Accepts the tasks that these lead partitions identify.
     fn assign(&mut self, leads: &[TopicPartition]) -> Result<(), AppError> {
         self.refuse_grown(leads)?;
         self.confirm_member_id();

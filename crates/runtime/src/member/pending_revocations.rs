@@ -15,8 +15,8 @@ struct PendingRevocation {
 }
 
 impl PendingRevocations {
-    /// Adds partitions that are to be unassigned when `tasks` are closed. Partitions that are
-    /// pending already, because they were revoked before they were lost, are not unassigned twice.
+    /// Adds partitions to unassign once `tasks` are closed. Partitions that are already pending,
+    /// because they were revoked before they were lost, are not unassigned twice.
     pub(super) fn add(&mut self, mut partitions: Vec<TopicPartition>, tasks: Vec<TaskId>) {
         let is_pending = |partition: &TopicPartition| {
             self.0.iter().any(|pending| pending.partitions.contains(partition))

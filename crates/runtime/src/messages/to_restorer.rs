@@ -4,13 +4,13 @@ use streams_core::Store;
 
 use crate::assignment::Assignment;
 
-/// Bring the task's tables up to date, find out where its inputs go on, and pass it to its worker.
+/// Bring the task's tables up to date, find out where its inputs resume, and pass it to its worker.
 pub(crate) struct RestoreRequest {
     pub(crate) assignment: Assignment,
     pub(crate) store: RequestedStore,
 }
 
-/// The store of a task that is to be restored.
+/// The store of a task to restore.
 pub(crate) enum RequestedStore {
     /// On disk, not open: the task was just assigned.
     Closed,

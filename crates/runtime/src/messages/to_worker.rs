@@ -21,7 +21,7 @@ pub(crate) struct RestoredTask {
     pub(crate) changelogs: Vec<ChangelogEnd>,
 }
 
-/// Where an input goes on.
+/// Where an input resumes.
 pub(crate) struct InputStart {
     pub(crate) partition: TopicPartition,
     /// The next offset to fetch.

@@ -171,7 +171,7 @@ impl Restorer {
         Ok(())
     }
 
-    /// Applies the entries of tables that have collected as many as they may.
+    /// Applies the entries of tables that have collected as many as allowed.
     fn load_full_tables(&mut self) -> Result<(), AppError> {
         let at = self.clock.now();
         let tables = self.tasks.iter().flat_map(|restoring| &restoring.tables);
@@ -187,8 +187,8 @@ impl Restorer {
         Ok(())
     }
 
-    /// Takes over the reader's positions, which also pass what it does not deliver: markers,
-    /// aborted records, compacted ones. Tasks that have reached the ends go on.
+    /// Adopts the reader's positions, which also pass what it does not deliver: markers, aborted
+    /// records, compacted ones. Tasks that have reached the ends continue.
     fn note_positions(&mut self) -> Result<(), AppError> {
         let now = self.clock.now();
         let reading = |one: &&mut RestoringTask| one.phase == RestorePhase::ReadChangelogs;

@@ -74,7 +74,7 @@ impl Restorer {
         Ok(())
     }
 
-    /// Decides where the inputs of a task go on. `false`: it has to be asked again.
+    /// Decides where the inputs of a task resume. Returns `false` if the log has to be asked again.
     fn resume_inputs(
         &mut self,
         index: usize,
@@ -127,7 +127,8 @@ impl Restorer {
         Ok(())
     }
 
-    /// Begins to read the changelogs of a task. `false`: their ends have to be asked for again.
+    /// Begins to read the changelogs of a task. Returns `false` if their ends have to be asked for
+    /// again.
     fn begin_reading(&mut self, index: usize) -> Result<bool, AppError> {
         let Some(tables) = self.plan_tables(index)? else { return Ok(false) };
         for table in tables.iter().filter(|table| table.has_records()) {
@@ -178,7 +179,7 @@ fn committed_end(resume: &[Resume], table: &str) -> Option<i64> {
     resume.iter().filter_map(|resume| resume.changelog_end(table)).max()
 }
 
-/// Where the inputs of a task go on, in the order of its sources.
+/// Where the inputs of a task resume, in the order of its sources.
 fn resume_points(
     restoring: &RestoringTask,
     sources: &[Source],
@@ -201,7 +202,7 @@ fn resume_points(
     Ok(resume)
 }
 
-/// Where an input begins for which the group has committed nothing.
+/// Where an input starts for which the group has committed nothing.
 fn start_offset(
     partition: &TopicPartition,
     start: Start,
@@ -211,8 +212,8 @@ fn start_offset(
     Ok(if start == Start::Earliest { begin } else { end })
 }
 
-/// A committed position that lies after the end of its partition. Going on there would skip every
-/// record up to it.
+/// A committed position after the end of its partition. Resuming there would skip every record up
+/// to it.
 struct PositionBeyondEnd {
     partition: TopicPartition,
     position: i64,

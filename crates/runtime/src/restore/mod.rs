@@ -103,7 +103,7 @@ pub(crate) struct Restorer {
     offsets_wait: RetryWait,
     /// For how long offsets and changelogs have not fitted together.
     mismatch: RetryWait,
-    /// When the status is told next how much memory the restorer uses.
+    /// When to report next how much memory the restorer uses.
     report_at: Duration,
 }
 
@@ -188,8 +188,8 @@ impl Restorer {
         Ok(())
     }
 
-    /// Takes in new tasks. Waits for one if there is nothing else to do, or nothing but tasks that
-    /// wait for global tables.
+    /// Receives new tasks. Waits for one if there is nothing else to do, or only tasks that wait
+    /// for global tables.
     fn receive(&mut self, wait: Duration) {
         let is_ready = |restoring: &RestoringTask| restoring.phase == RestorePhase::Ready;
         if self.tasks.iter().all(is_ready) && !wait.is_zero() {
@@ -201,7 +201,7 @@ impl Restorer {
     }
 
     /// Checks tables against the offsets. If something was committed after what the offsets know
-    /// of, they are not the latest ones, and are asked for again.
+    /// of, they are outdated, and are asked for again.
     fn verify_tables(&mut self) -> Result<(), AppError> {
         let now = self.clock.monotonic();
         let is_read = |one: &mut RestoringTask| one.phase == RestorePhase::Verify;

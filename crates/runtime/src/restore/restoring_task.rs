@@ -11,7 +11,7 @@ pub(super) struct RestoringTask {
     pub(super) phase: RestorePhase,
     /// `None` until it is open, and once the task is with its worker.
     pub(super) store: Option<Box<dyn Store>>,
-    /// Where its inputs go on, from [`RestorePhase::LookUpEnds`] on.
+    /// Where its inputs resume, from [`RestorePhase::LookUpEnds`] on.
     pub(super) resume: Vec<Resume>,
     /// Its tables, from [`RestorePhase::ReadChangelogs`] on.
     pub(super) tables: Vec<TableRestore>,

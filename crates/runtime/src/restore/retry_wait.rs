@@ -28,8 +28,8 @@ impl RetryWait {
         self.began.map_or(Duration::ZERO, |began| now.saturating_sub(began))
     }
 
-    /// Notes a failed attempt: `Ok` if it is to be made again at the next turn, the error if that
-    /// cannot help.
+    /// Notes a failed attempt. Returns `Ok` if the next turn should repeat it, and the error if
+    /// repeating cannot help.
     pub(super) fn retry_or_fail(
         &mut self,
         now: Duration,

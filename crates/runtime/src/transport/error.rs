@@ -1,4 +1,4 @@
-//! Errors of the transport, by what has to be done about them.
+//! Errors of the transport, classified by the necessary reaction.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ pub struct TransportError {
     cause: Box<dyn Error + Send + Sync>,
 }
 
-/// What has to be done about a [`TransportError`].
+/// How to react to a [`TransportError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -51,7 +51,7 @@ impl TransportError {
         Self { kind, context: context.into(), cause: cause.into() }
     }
 
-    /// What has to be done about it.
+    /// Returns how to react to it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

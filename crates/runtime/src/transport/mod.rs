@@ -104,7 +104,7 @@ impl ReaderConfig {
     }
 }
 
-/// What a member is told.
+/// What happened to a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberEvent {
     /// These partitions of subscribed topics, perhaps none, are assigned to this member, in
@@ -116,7 +116,7 @@ pub enum MemberEvent {
     /// [`Lost`](Self::Lost). Then this assigns to the new member what the first one had. Another
     /// member may have had it in between.
     Assigned(Vec<TopicPartition>),
-    /// These are to be given up. The answer is [`Member::unassign`], once nothing in the process
+    /// The group wants these back. The answer is [`Member::unassign`], once nothing in the process
     /// touches them; until then they still belong to this member.
     Revoked(Vec<TopicPartition>),
     /// These are gone already, and another member may have them: nothing of theirs may be

@@ -16,7 +16,7 @@ use crate::transport::{ErrorKind, GroupMetadata, OffsetCommit, TransportError};
 /// What a call of [`Worker::commit`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommitOutcome {
-    /// All work in hand is committed.
+    /// All uncommitted work is committed.
     Committed,
     /// Nothing is committed before the member id is known.
     Postponed,
@@ -38,12 +38,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Commits everything in hand.
+    /// Commits all uncommitted work.
     pub(super) fn commit(&mut self) -> Result<CommitOutcome, WorkerError> {
         if !self.is_membership_known()? {
             self.wait_for_membership()?;
             return Ok(CommitOutcome::Postponed);
         }
+        // From here on the work is being committed. A failure rewinds: the same commit is never
+        // tried again, because its outcome may be unknown.
         self.commits.clear();
         let began = self.clock.monotonic();
         let mut prepared = self.prepare()?;
@@ -52,6 +54,8 @@ impl Worker {
         }
         self.commits.commit_began(began, self.config.commit_interval());
         reach(failpoint::COMMIT_PREPARED);
+        // The changelog records that `prepare` added belong to this transaction, so the effects are
+        // sent after it.
         self.send_effects()?;
         reach(failpoint::COMMIT_SENT);
         // Before the offsets: only acknowledged records have the offsets that positions are made
@@ -93,8 +97,8 @@ impl Worker {
         }
     }
 
-    /// Puts the commit off, for half of the transaction's time-out: a rewind would waste the work
-    /// in hand. After that the log might end the transaction.
+    /// Postpones the commit, for half of the transaction's timeout, because a rewind would waste
+    /// the work. After that the log might end the transaction.
     fn wait_for_membership(&mut self) -> Result<(), WorkerError> {
         let waited = self.commits.await_membership(self.clock.monotonic());
         if waited < self.config.transaction_timeout / 2 {

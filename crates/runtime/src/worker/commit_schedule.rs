@@ -6,18 +6,18 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct CommitSchedule {
     phase: CommitPhase,
-    /// Before this no commit begins, for the sake of the last one.
+    /// No commit begins before this, so that there is time between two commits.
     not_before: Duration,
 }
 
-/// How far the work in hand is on its way to a commit. A failed commit is never tried again as it
-/// is: the worker rewinds, and there is no work in hand.
+/// The state of the uncommitted work. A failed commit is never tried again as it is: the worker
+/// rewinds, and there is no uncommitted work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum CommitPhase {
     /// Nothing has been processed since the last commit.
     #[default]
     Clean,
-    /// There is work in hand, to be committed at this time.
+    /// There is uncommitted work, and its commit is due at this time.
     Scheduled { at: Duration },
     /// The commit was due at `since`, but the member id is not known. It is tried again at
     /// `retry_at`. Until then no task begins a record.
@@ -28,7 +28,7 @@ enum CommitPhase {
 const MEMBERSHIP_POLL: Duration = Duration::from_millis(20);
 
 impl CommitSchedule {
-    /// When the next commit is to be tried, if there is work in hand.
+    /// When to try the next commit, if there is uncommitted work.
     pub(super) fn next_attempt(&self) -> Option<Duration> {
         match self.phase {
             CommitPhase::Clean => None,
@@ -50,14 +50,14 @@ impl CommitSchedule {
         matches!(self.phase, CommitPhase::AwaitingMembership { .. })
     }
 
-    /// Notes that there is work in hand.
+    /// Notes that there is uncommitted work.
     pub(super) fn work_done(&mut self, now: Duration) {
         if self.phase == CommitPhase::Clean {
             self.phase = CommitPhase::Scheduled { at: now.max(self.not_before) };
         }
     }
 
-    /// Puts a commit off until the member id is known. Returns how long that has taken.
+    /// Postpones a commit until the member id is known. Returns how long that has taken.
     pub(super) fn await_membership(&mut self, now: Duration) -> Duration {
         let since = match self.phase {
             CommitPhase::AwaitingMembership { since, .. } => since,
@@ -67,7 +67,7 @@ impl CommitSchedule {
         now - since
     }
 
-    /// There is no work in hand any more: it is being committed, or was dropped.
+    /// Notes that there is no uncommitted work: it is being committed, or was dropped.
     pub(super) fn clear(&mut self) {
         self.phase = CommitPhase::Clean;
     }

@@ -1,4 +1,4 @@
-//! Why a worker's work in hand is lost, and what an error says about the producer.
+//! Why a worker's uncommitted work is lost, and what an error says about the producer.
 
 use streams_core::TaskError;
 
@@ -40,8 +40,8 @@ impl From<TransportError> for WorkerError {
             ErrorKind::NotFound | ErrorKind::Exists | ErrorKind::Refused => {
                 Self::Fatal(error.into())
             }
-            // Also for what the transport calls retriable: it has given up retrying, and the
-            // worker cannot repeat a request in the middle of a transaction.
+            // This includes errors that the transport calls retriable: it has given up retrying,
+            // and the worker cannot repeat a single request of a transaction.
             _ => {
                 Self::Rewind { producer: ProducerHealth::after(&error), reason: error.to_string() }
             }

@@ -9,8 +9,8 @@ use crate::transport::Fetched;
 const RECORDS_MAX: usize = 20_000;
 
 impl Worker {
-    /// Whether so many records wait that nothing is fetched, as long as a task can process some and
-    /// so make room. With many partitions, a batch of each would be far too much.
+    /// Whether enough records wait to stop fetching, as long as a task can process some and make
+    /// room. With many partitions, a batch of each would be far too much.
     pub(super) fn has_enough_queued(&self) -> bool {
         self.tasks.queued_bytes() > self.config.queue_bytes()
             && !self.commits.awaits_membership()

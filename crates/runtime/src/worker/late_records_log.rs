@@ -1,4 +1,4 @@
-//! Logs records that came too late for their windows: together, and not one by one.
+//! Logs records that were too late for their windows, together and not one by one.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) struct LateRecordsLog {
 }
 
 impl LateRecordsLog {
-    /// Takes what a task has dropped since it was last asked.
+    /// Takes what a task has dropped since the last call.
     pub(super) fn take(&mut self, task: &mut Task) {
         let Some(mut late) = task.take_late() else { return };
         late.records += self.unlogged.take().map_or(0, |before| before.records);

@@ -11,7 +11,7 @@
 //! | `producer.rs` | the producer and its transaction |
 //! | `commit_schedule.rs` | when a commit is due, and what it waits for |
 //! | `commit.rs` | the commit, step by step |
-//! | `error.rs` | why work in hand is lost, and what becomes of the producer |
+//! | `error.rs` | why uncommitted work is lost, and what happens to the producer |
 //! | `rewind.rs` | back to the last commit, and giving tasks up |
 //! | `late_records_log.rs`, `slow_agents_log.rs` | what is logged once, or now and then |
 
@@ -86,7 +86,7 @@ pub(crate) struct Worker {
     waker: Waker,
     consumed: ConsumedOffsets,
     tasks: RunningTasks,
-    /// What the tasks asked to be sent, and is not sent yet.
+    /// What the tasks want sent and is not sent yet.
     effects: Effects,
     commits: CommitSchedule,
     stall_detector: StallDetector,
@@ -144,6 +144,8 @@ impl Worker {
     /// One round: messages, fetching, processing, a commit if it is due. Waits at most `wait` for
     /// something to do.
     pub(crate) fn turn(&mut self, wait: Duration) -> Result<(), AppError> {
+        // Messages come first, so that a revoked or lost lease is seen before this turn processes
+        // or commits.
         self.read_messages()?;
         let result = self.work(wait);
         self.recover(result)?;

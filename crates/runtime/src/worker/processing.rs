@@ -60,8 +60,8 @@ impl Worker {
         self.observe_inputs(index);
         let now = self.clock.moment();
         let running = self.tasks.get_mut(index);
-        // While a commit waits, no task begins another record: what is in hand may have to be done
-        // again.
+        // While a commit waits, no task begins another record, because the uncommitted work may
+        // have to be repeated.
         let awaits_membership = self.commits.awaits_membership();
         let records_max = if awaits_membership { 0 } else { running.budget.records };
         let failed = running.task.advance(now, &mut self.effects)?;
@@ -78,7 +78,7 @@ impl Worker {
     }
 }
 
-/// Logs records that the error policy dealt with; the task has counted them. One that fails
+/// Logs records that the error policy handled; the task has counted them. A record that fails
 /// repeatedly is logged as a warning when it first fails, and when it is given up.
 fn log_failed(failed: &[RecordError]) {
     for error in failed {

@@ -166,10 +166,10 @@ impl WorkerProducer {
         self.state.producer().map_or(0, |producer| producer.client.in_flight_bytes())
     }
 
-    /// Drops the work in hand: aborts the transaction or, if the producer cannot be trusted any
+    /// Drops the uncommitted work: aborts the transaction or, if the producer cannot be trusted any
     /// more, gives the producer up. A commit that timed out may still arrive at the broker, and
     /// would then end the *next* transaction of the same producer. Only a new producer is safe from
-    /// it: its `init` fences the old one.
+    /// it, because its `init` fences the old one.
     pub(crate) fn abort_or_retire(&mut self, health: ProducerHealth) -> Result<(), AppError> {
         let health = if health == ProducerHealth::Usable { self.abort() } else { health };
         if health == ProducerHealth::Usable {

@@ -1,8 +1,8 @@
 //! Rewinding to the last commit, and giving tasks up.
 //!
-//! All errors are recovered from in the same way: drop the work in hand, let the restorer find out
-//! from the log what was committed, bring the stores to that, and take the tasks back. Whether a
-//! commit of unknown outcome happened is found out in the same way, too.
+//! All errors are recovered from in the same way: drop the uncommitted work, let the restorer find
+//! out from the log what was committed, bring the stores to that, and take the tasks back. This
+//! also finds out whether a commit of unknown outcome succeeded.
 
 use streams_core::Task;
 
@@ -43,7 +43,7 @@ impl Worker {
         self.tasks.iter().any(|running| *running.assignment.store_name == *name)
     }
 
-    /// Drops the work in hand and has all tasks restored from the log. A store of the name
+    /// Drops the uncommitted work and has all tasks restored from the log. A store with the name
     /// `corrupt` is rebuilt from its changelogs.
     fn rewind(
         &mut self,
@@ -61,6 +61,7 @@ impl Worker {
         for running in self.tasks.take_all() {
             self.restore_again(running, reason, corrupt)?;
         }
+        // Last, because it may have to wait for the log. The restorer can start meanwhile.
         self.renew_producer()
     }
 
@@ -110,8 +111,8 @@ impl Worker {
     }
 
     /// Gives up the tasks that the group wants back. Everything is committed first, so that their
-    /// next owner goes on where they stopped. Tasks that are lost already take their uncommitted
-    /// work with them.
+    /// next owner continues where they stopped. Tasks that are already lost lose their uncommitted
+    /// work.
     pub(super) fn release_revoked(&mut self) -> Result<(), AppError> {
         let states = self.tasks.iter().map(|running| running.assignment.lease.state());
         match states.max() {
@@ -134,6 +135,8 @@ impl Worker {
     }
 
     fn close_released(&mut self) -> Result<(), AppError> {
+        // Fetching stops before the task is reported: the member then unassigns its partitions, and
+        // a fetcher may only have assigned ones.
         for RunningTask { assignment, mut task, .. } in self.tasks.take_released() {
             self.report_last(&assignment, &mut task);
             self.stop_fetching(&assignment)?;

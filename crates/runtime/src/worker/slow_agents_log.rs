@@ -1,4 +1,5 @@
-//! Logs agents that take long for a record. Nothing else waits for them, so nobody would notice.
+//! Logs agents that take long for a record. Nothing else waits for them, so they would go
+//! unnoticed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

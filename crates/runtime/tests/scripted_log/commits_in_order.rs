@@ -126,7 +126,7 @@ fn a_commit_that_waits_for_the_member_id_for_too_long_is_rewound() {
     let mut world = World::running();
     world.script.set_member_id(None);
     world.input(&["a"]);
-    // Half of the transaction's time-out, 10 s.
+    // Half of the transaction's timeout of 10 s.
     world.run_for(Duration::from_millis(4_900));
     assert_eq!(world.script.count("abort"), 0);
     world.run_for(Duration::from_millis(300));

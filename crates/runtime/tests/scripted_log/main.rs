@@ -1,5 +1,6 @@
 //! Commit, rewind and restore against a log whose answers each test scripts: what is asked of it,
 //! and in which order.
+#![allow(clippy::unwrap_used)]
 
 mod commits_in_order;
 mod restores_what_was_committed;

@@ -9,7 +9,7 @@ use headwater_runtime::transport::{ErrorKind, MemberEvent};
 use headwater_runtime::{AppError, Guarantee};
 use streams_core::OwnedRecord;
 
-/// What a restore asks, without look-ups of inputs.
+/// The requests of a restore, without look-ups of inputs.
 const STEPS: [&str; 6] = ["open store", "look up", "bounds shop", "read", "load", "fetch"];
 
 /// An application that has committed two records, and was killed.
@@ -78,7 +78,7 @@ fn a_changelog_with_gaps_is_read_to_its_end() {
 }
 
 #[test]
-fn a_tombstone_deletes_what_was_before_it() {
+fn a_tombstone_deletes_the_earlier_row() {
     let mut world = World::new(Guarantee::ExactlyOnce);
     world.append_count("a", 5);
     world.append(CHANGELOG, "a", None);
@@ -117,7 +117,7 @@ fn a_restore_waits_for_changelog_records_of_an_open_transaction() {
 }
 
 #[test]
-fn an_end_before_what_the_offsets_know_of_is_asked_for_again() {
+fn an_end_before_the_offsets_changelog_end_is_asked_for_again() {
     let mut world = killed();
     world.append_count("a", 7);
     world.script.set_committed("in", 2, "hw1;c:counts:4");
@@ -130,9 +130,9 @@ fn an_end_before_what_the_offsets_know_of_is_asked_for_again() {
 }
 
 #[test]
-fn offsets_that_the_changelog_is_ahead_of_are_asked_for_again() {
+fn offsets_behind_the_changelog_are_asked_for_again() {
     let mut world = killed();
-    // A former coordinator tells the offsets of the commit before the last.
+    // A former coordinator reports the offsets of the commit before the last.
     world.append_count("a", 7);
     world.start();
     world.run_for(Duration::from_secs(5));
@@ -180,7 +180,7 @@ fn a_store_that_cannot_be_opened_is_deleted_and_read_from_the_beginning() {
 }
 
 #[test]
-fn a_record_that_is_no_entry_of_the_table_ends_the_application_with_its_place() {
+fn a_foreign_changelog_record_ends_the_application_with_its_offset() {
     let mut world = World::new(Guarantee::ExactlyOnce);
     world.script.change(CHANGELOG, |changelog| changelog.end = 5);
     world.script.change(CHANGELOG, |changelog| {

@@ -1,5 +1,5 @@
-//! Whatever fails while work is in hand: the worker returns to the last commit, learns from the log
-//! what that was, and processes again what is not in it.
+//! Whatever fails while work is uncommitted: the worker returns to the last commit, learns from the
+//! log what that was, and processes the rest again.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn with_one_committed() -> World {
     world
 }
 
-/// Every count is sent once, and the table goes on from what is committed.
+/// Every count is sent once, and the table continues from what is committed.
 fn assert_exactly_once(world: &mut World) {
     world.turn_until_committed(2);
     assert_eq!(world.counts(), counts(&[("a", 1), ("a", 2)]));

@@ -1,4 +1,4 @@
-//! What the scripted log holds, what it was asked, and what it answers next.
+//! What the scripted log contains, the requests that it got, and its next answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(crate) partitions: BTreeMap<TopicPartition, Partition>,
     pub(crate) committed: BTreeMap<TopicPartition, CommittedOffset>,
     pub(crate) events: VecDeque<MemberEvent>,
-    /// Who the member is; `None` while it is nobody.
+    /// The member's id; `None` while it is not a member.
     pub(crate) member_id: Option<Arc<str>>,
     pub(crate) transaction: Transaction,
 }
@@ -34,7 +34,7 @@ pub(crate) struct State {
 struct Answer {
     request: String,
     kind: ErrorKind,
-    /// Whether what was asked for happens nevertheless.
+    /// Whether the request takes effect nevertheless.
     happens: bool,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Partition {
     pub(crate) records: Vec<OwnedRecord>,
     /// Readers get nothing from this offset on, as before an open transaction.
     pub(crate) held_from: Option<i64>,
-    /// Ends that a former leader tells, before the right one.
+    /// Ends that a former leader reports, before the right one.
     pub(crate) stale_ends: VecDeque<i64>,
 }
 
@@ -132,12 +132,12 @@ pub(crate) fn in_0(topic: &str) -> TopicPartition {
 }
 
 impl State {
-    /// Writes a request down and answers it: `Ok` if it is to happen as asked.
+    /// Notes a request and answers it: `Ok` if it should take effect.
     pub(crate) fn request(&mut self, request: impl Display) -> Result<()> {
         self.answer(request, |_| ())
     }
 
-    /// Writes a request down, does it, and answers it.
+    /// Notes a request, carries it out, and answers it.
     pub(crate) fn answer(
         &mut self,
         request: impl Display,
@@ -183,7 +183,7 @@ impl State {
         self.transaction.sent.push((in_0(topic), offset));
     }
 
-    /// What was sent becomes visible with the offsets, and each partition gets a marker.
+    /// Makes what was sent visible with the offsets, and gives each partition a marker.
     pub(crate) fn commit(&mut self) {
         let Transaction { sent, offsets } = std::mem::take(&mut self.transaction);
         self.write_markers(&sent);
@@ -192,7 +192,7 @@ impl State {
         }
     }
 
-    /// What was sent is gone, and each partition gets a marker.
+    /// Drops what was sent, and gives each partition a marker.
     pub(crate) fn abort(&mut self) {
         let Transaction { sent, .. } = std::mem::take(&mut self.transaction);
         for (partition, offset) in &sent {

@@ -1,4 +1,4 @@
-//! Stores that survive an application, and write into the script what they are told.
+//! Stores that survive an application and note their calls in the script.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use streams_core::{
 
 use super::script::Script;
 
-/// What is on the disk of an instance.
+/// The contents of an instance's disk.
 #[derive(Clone)]
 pub(crate) struct ScriptedStores {
     script: Script,
@@ -23,7 +23,7 @@ impl ScriptedStores {
         Self { script: script.clone(), stores: Arc::default() }
     }
 
-    /// Up to where the first table of a store is.
+    /// The position of the first table of a store.
     pub(crate) fn position(&self, store: &str) -> Option<i64> {
         self.stores.lock().unwrap().get(store)?.position(0).unwrap()
     }
@@ -75,7 +75,7 @@ impl ScriptedStore {
         OnDisk { stores: self.disk.stores.lock().unwrap(), name: &self.name }
     }
 
-    /// Tells that a batch was applied, and up to which changelog offset.
+    /// Notes that a batch was applied, and the changelog offset that it reaches.
     fn tell(&self, what: &str, batch: &TableBatch) {
         let position = batch.position.map_or_else(|| "none".to_owned(), |at| at.to_string());
         let request = format!("{what} table {} up to {position}", batch.table);

@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Turns until something is so; fails if that takes more than two minutes.
+    /// Turns until a condition holds. Fails if that takes more than two minutes.
     pub(crate) fn turn_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..12_000 {
             if is_so(self) {
@@ -121,7 +121,7 @@ impl World {
         panic!("it did not fail\n{:#?}", self.script.requests());
     }
 
-    /// Turns until everything in `in` before this offset is committed, and the stores know it.
+    /// Turns until everything in `in` before this offset is committed and applied.
     pub(crate) fn turn_until_committed(&mut self, offset: i64) {
         self.turn_until(&format!("a commit up to {offset}"), |world| {
             let committed = world.script.committed_offset("in");

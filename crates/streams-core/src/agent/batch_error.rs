@@ -1,14 +1,14 @@
-//! Which record of a batch it was.
+//! Naming the record of a batch that failed.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::error::{BoxError, Cause};
 
-/// An agent's error that names the record of a batch which failed: that one alone is dealt with by
-/// the error policy, and the others are given again, without it. Of any other error of an agent
-/// with a batch in hand nobody knows which record it is about: all of them are given again, one by
-/// one, until one fails alone.
+/// An agent's error that names the record of a batch that failed. The error policy decides about
+/// that record alone, and the others are delivered again without it. With any other error in a
+/// batch, the failed record is unknown: all records are delivered again one by one, until one fails
+/// alone.
 ///
 /// ```
 /// use headwater::agents::{AgentResult, BatchError, Context, Records};
@@ -49,8 +49,9 @@ pub struct BatchError {
 }
 
 impl BatchError {
-    /// Record number `index` of the batch that [`take`](super::Records::take) gave last, from 0,
-    /// has failed with `cause`. A number that the batch does not have blames no record.
+    /// Blames record number `index`, counted from 0, of the batch that
+    /// [`take`](super::Records::take) returned last, with `cause`. An index outside the batch
+    /// blames no record.
     pub fn at(index: usize, cause: impl Into<BoxError>) -> Self {
         Self { index, cause: cause.into() }
     }
@@ -69,7 +70,7 @@ impl Error for BatchError {
 }
 
 impl Cause {
-    /// Which record of a batch it blames.
+    /// The index of the record that it blames.
     pub(crate) fn blamed(&self) -> Option<usize> {
         let Self::User { source, .. } = self else { return None };
         source.downcast_ref::<BatchError>().map(|error| error.index)

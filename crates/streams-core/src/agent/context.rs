@@ -1,4 +1,4 @@
-//! What an agent can do beside computing: tables and sends.
+//! What an agent can do besides computing: tables and sends.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -29,13 +29,13 @@ pub struct Context {
 pub(crate) struct Declared {
     pub(crate) agent: Arc<str>,
     pub(crate) tables: Vec<(Arc<str>, TableIndex, TableUse)>,
-    /// Of the tables that it reads.
+    /// The windows of the tables that it reads.
     pub(crate) windows: Vec<(TableIndex, WindowCell)>,
     pub(crate) topics: Vec<Arc<str>>,
 }
 
 impl Declared {
-    /// The windows that a table holds, if it holds windows.
+    /// The windows of a table, if it has windows.
     pub(super) fn kept_windows(&self, table: TableIndex) -> Option<&Arc<dyn KeptWindows>> {
         self.windows.iter().find(|(index, _)| *index == table)?.1.get()
     }
@@ -54,11 +54,11 @@ pub(crate) enum TableUse {
 
 crate::debug_is_display!(AgentError);
 
-/// An agent did something that it cannot do.
+/// An agent's call that was refused or failed.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
-    /// It used a table without declaring it.
+    /// It used a table that it did not declare.
     #[error(
         "the agent {agent} {verb} the table {table} without declaring it: add .{declare}(&{table})"
     )]
@@ -72,7 +72,7 @@ pub enum AgentError {
         /// The builder method that is missing.
         declare: &'static str,
     },
-    /// It sent to a topic without declaring it.
+    /// It sent to a topic that it did not declare.
     #[error("the agent {agent} sends to {topic} without declaring it: add .sends(&…)")]
     UndeclaredTopic {
         /// The agent.
@@ -100,7 +100,7 @@ pub enum AgentError {
 }
 
 impl Context {
-    /// Sends a record to `topic`, with the timestamp and the headers of the record in hand.
+    /// Sends a record to `topic` with the timestamp and the headers of the current record.
     pub fn send<K: 'static, V: 'static>(
         &self,
         topic: &Topic<K, V>,
@@ -110,7 +110,7 @@ impl Context {
         self.send_with(topic, |cx| Record { key, value, timestamp: cx.origin.timestamp })
     }
 
-    /// Sends a record with a timestamp of its own.
+    /// Sends a record with its own timestamp.
     pub fn send_at<K: 'static, V: 'static>(
         &self,
         topic: &Topic<K, V>,
@@ -136,26 +136,27 @@ impl Context {
         })
     }
 
-    /// TableUse to a table that was declared with `writes` or `reads`.
+    /// Returns access to a table that was declared with `writes` or `reads`.
     pub fn table<K: 'static, V: 'static>(&self, table: &Table<K, V>) -> TableAccess<'_, K, V> {
         TableAccess { context: self, table: table.clone(), of: PhantomData }
     }
 
-    /// The timestamp of the record in hand (of a batch: of its last record).
+    /// The timestamp of the current record; for a batch, of its last record.
     pub fn timestamp(&self) -> Result<Timestamp, AgentError> {
         self.with(|cx| Ok(cx.origin.timestamp))
     }
 
-    /// Which record is in hand (of a batch: its last one): the same however often it comes again,
-    /// for an idempotency key. Of several records that operators have made of one, all have the
-    /// same.
+    /// The identity of the current record; for a batch, of its last record. It is the same every
+    /// time the record is delivered, so it can serve as an idempotency key. If operators made
+    /// several records of one, they all have the same id.
     pub fn id(&self) -> Result<RecordId, AgentError> {
         let topic = Arc::clone(&self.topic);
         let partition = self.partition;
         self.with(|cx| Ok(RecordId { topic, partition, offset: cx.origin.offset, index: 0 }))
     }
 
-    /// Which records are in hand, in order: those of a batch, or one.
+    /// The identities of the records that the agent is processing, in order: those of a batch, or
+    /// one.
     ///
     /// ```
     /// use std::time::Duration;
@@ -182,13 +183,13 @@ impl Context {
         Ok(if batch.is_empty() { vec![last] } else { batch })
     }
 
-    /// The headers of the record in hand (of a batch: of its last record).
+    /// The headers of the current record; for a batch, of its last record.
     pub fn headers(&self) -> Result<Headers, AgentError> {
         self.with(|cx| Ok(cx.headers.clone()))
     }
 
-    /// Reads from a table. What the agent writes for the record in hand moves the table's stream
-    /// time only when it is done; what it reads is as of the record's time already.
+    /// Reads from a table. The agent's writes for the current record advance the table's stream
+    /// time only when the record is acknowledged, but reads already use the record's time.
     pub(super) fn read<T>(
         &self,
         table: TableIndex,
@@ -211,13 +212,13 @@ impl Context {
         self.with_read(|cx, _| act(cx))
     }
 
-    /// With the place where reads are noted, if they are.
+    /// Reads from a table and notes the read where that is needed.
     fn with_read<T>(
         &self,
         act: impl FnOnce(&mut TaskContext, Option<&mut RowsRead>) -> Result<T, Failure>,
     ) -> Result<T, AgentError> {
         let agent = || Arc::clone(&self.declared.agent);
-        // Another thread would find the context there while this one polls the agent.
+        // Another thread would find the context while this one polls the agent.
         if !self.link.is_polled_here() {
             return Err(AgentError::Outside { agent: agent() });
         }
@@ -246,8 +247,7 @@ impl Context {
     }
 }
 
-/// A table as an agent reads and writes it: this partition's part, with the agent's own uncommitted
-/// writes.
+/// An agent's access to a table: this partition's part, with the agent's own uncommitted writes.
 pub struct TableAccess<'a, K, V> {
     pub(super) context: &'a Context,
     pub(super) table: Table<K, V>,
@@ -255,11 +255,11 @@ pub struct TableAccess<'a, K, V> {
 }
 
 impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
-    /// The value of `key`.
+    /// Returns the value of `key`.
     ///
     /// # Errors
-    /// The table was not declared, or holds [windows](Self::windows); the key cannot be encoded;
-    /// the store fails, or what it holds cannot be read.
+    /// The table was not declared, or has [windows](Self::windows); the key cannot be encoded; the
+    /// store fails, or its row cannot be read.
     pub fn get(&self, key: &K) -> Result<Option<V>, AgentError> {
         let index = self.rows_index()?;
         self.context.read(index, |tables| row(&self.table, index, key, tables))
@@ -269,12 +269,12 @@ impl<K: 'static, V: 'static> TableAccess<'_, K, V> {
         self.context.index(&self.table.name, TableUse::Read)
     }
 
-    /// The table's number, if it has rows: windows are asked for otherwise.
+    /// The table's number, if it has rows. Windows have other methods.
     pub(super) fn rows_index(&self) -> Result<TableIndex, AgentError> {
         let index = self.read_index()?;
         match self.context.declared.kept_windows(index) {
             None => Ok(index),
-            Some(_) => Err(self.wrong("holds windows: ask for them with windows(&key, from..to)")),
+            Some(_) => Err(self.wrong("has windows: read them with windows(&key, from..to)")),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::state::layer::Layer;
 use crate::state::unreleased::{RecordWrites, Unreleased};
 use crate::task_context::{Origin, TaskContext};
 
-/// Records that an agent is given in one poll: whatever waits for it, other tasks have their turn.
+/// How many records an agent may receive in one poll. The limit gives other tasks their turn.
 pub(crate) const RECORDS_PER_POLL: usize = 32;
 
 thread_local! {
@@ -30,19 +30,19 @@ pub(crate) enum Awaited {
     Batch { count: usize, within_ms: i64 },
 }
 
-/// What becomes of what an agent sent and wrote for records that it acknowledges.
+/// What happens to the sends and writes for records that an agent acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Acknowledged {
-    /// It is the task's.
+    /// They become the task's.
     Done,
-    /// It is kept for somebody who puts it in order.
+    /// They are set aside, and the owner of several futures puts them in order.
     FinishedWork,
 }
 
 /// What one of several futures of an agent has finished.
 #[derive(Default)]
 pub(crate) struct FinishedWork {
-    /// How many of the records that it was given.
+    /// How many of the records that it received.
     pub(crate) records: usize,
     pub(crate) sent: Effects,
     pub(crate) written: RecordWrites,
@@ -64,15 +64,15 @@ impl FinishedWork {
     }
 }
 
-/// What there is for it to be given.
+/// The records that are ready for the agent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Queued {
     pub(crate) records: usize,
-    /// When the first of them came, by the clock that never goes back.
+    /// When the first of them arrived, on the monotonic clock.
     pub(crate) since: Timestamp,
 }
 
-/// What a task and an agent say to each other.
+/// The state that a task and an agent share.
 pub(crate) struct Link {
     state: Mutex<LinkState>,
     pub(crate) wakeup: Arc<Wakeup>,
@@ -81,40 +81,40 @@ pub(crate) struct Link {
 pub(crate) struct LinkState {
     /// The task's context, while the agent is polled.
     pub(crate) cx: Option<Box<TaskContext>>,
-    /// Set while a `next()` or `take()` is alive and has nothing to give.
+    /// Set while a `next()` or `take()` is waiting without a record.
     pub(crate) waiting: Option<Awaited>,
-    /// Wakes that `next()` or `take()`: it may be polled by something between it and the task.
+    /// Wakes that `next()` or `take()`, because something between it and the task may poll it.
     waiter: Option<Waker>,
-    /// Records that the agent was given and has not acknowledged.
+    /// Records that the agent has received and not acknowledged.
     pub(crate) in_hand: usize,
     /// Records that it has acknowledged since the poll began.
     pub(crate) acknowledged: usize,
-    /// Records that it may still be given in this poll.
+    /// How many more records it may receive in this poll.
     pub(crate) allowance: usize,
-    /// The next ones are given one by one: they were a batch of which one failed.
+    /// How many of the next records are delivered one by one, because a batch with them failed.
     pub(crate) alone: usize,
-    /// The last record in hand: between polls here, in a poll the context has it.
+    /// The last record that the agent received. During a poll the context has it instead.
     origin: Origin,
     headers: Headers,
-    /// The offsets of a batch in hand.
+    /// The offsets of the current batch.
     batch: Vec<i64>,
-    /// When it was given, by the clock that never goes back.
+    /// When it was received, on the monotonic clock.
     pub(crate) given_at: Timestamp,
-    /// Where, in the context's effects, those begin that are not acknowledged.
+    /// The mark in the context's effects after which nothing is acknowledged.
     unacknowledged: Mark,
-    /// What the agent sent and wrote for what it has in hand: nobody sees it before it
-    /// acknowledges.
+    /// What the agent sent and wrote for unacknowledged records. It is invisible to the rest of the
+    /// task.
     sent: Effects,
     written: Layer,
-    /// What it has written for records that are kept.
+    /// What it has written for acknowledged records that are set aside.
     pub(crate) unreleased: Unreleased,
     /// What it has read since it last acknowledged, if others may write that meanwhile.
     pub(crate) read: RowsRead,
-    /// The clock that never goes back, at this poll.
+    /// The monotonic clock at this poll.
     pub(crate) now: Timestamp,
-    /// Its records were asked for by something that is not the agent.
+    /// Something other than the agent asked for its records.
     pub(crate) asked_from_outside: bool,
-    /// What was acknowledged, where somebody else has to put it in order.
+    /// What was acknowledged, if the owner of several futures puts it in order.
     kept: Option<Vec<FinishedWork>>,
 }
 
@@ -148,15 +148,17 @@ impl Link {
         lock(&self.state)
     }
 
-    /// Lends the context to the agent: until [`end_poll`](Self::end_poll) this thread may use it,
-    /// and no other.
+    /// Lends the context to the agent. Until [`end_poll`](Self::end_poll) this thread may use it,
+    /// and no other thread may.
     pub(crate) fn begin_poll(&self, mut cx: Box<TaskContext>) {
         let mut state = self.state();
         let LinkState { origin, headers, sent, written, unreleased, .. } = &mut *state;
-        // The record in hand is the agent's while it runs.
+        // While the agent runs, the context's current record is the agent's.
         mem::swap(&mut cx.origin, origin);
         mem::swap(&mut cx.headers, headers);
         cx.tables.enter_layer(written, unreleased);
+        // The mark comes before the append. `end_poll` splits at the mark, so a commit between two
+        // polls never includes unacknowledged sends.
         let mark = cx.effects.mark();
         if !sent.is_empty() {
             cx.effects.append(sent);
@@ -165,21 +167,22 @@ impl Link {
         state.now = cx.elapsed;
         state.allowance = RECORDS_PER_POLL;
         state.cx = Some(cx);
-        // What is there may be waited for deep in the agent, by something that is polled only when
-        // it was woken.
+        // The wait may be deep inside the agent, in a combinator that polls it only after its own
+        // waker was called. Without this call, the combinator would never see the record.
         let is_deep = |waiter: &mut Waker| !self.wakeup.is_behind(waiter);
         let waiter = state.waiter.take_if(is_deep);
+        // A waker is foreign code and may use this link, so it must not run under the lock.
         drop(state);
         if let Some(waiter) = waiter {
             waiter.wake();
         }
-        // Before the poll, not after: what wakes it meanwhile must not be forgotten.
+        // Clear before the poll, not after it: a wake-up during the poll must cause another poll.
         self.wakeup.clear();
         POLLED.set(self.address());
     }
 
-    /// Takes the context back. A live wait acknowledges what the agent has in hand; otherwise what
-    /// it sent and wrote is kept apart from what can be committed.
+    /// Takes the context back. A waiting `next()` or `take()` acknowledges the agent's records.
+    /// Otherwise its sends and writes are set aside, where a commit cannot include them.
     pub(crate) fn end_poll(&self) -> (Box<TaskContext>, Polled) {
         POLLED.set(0);
         let mut state = self.state();
@@ -212,8 +215,8 @@ impl Link {
         POLLED.get() == self.address()
     }
 
-    /// Something that is not the agent asks for its records. What it does with them nobody would
-    /// know: the task ends, as soon as it hears of it.
+    /// Reports that something other than the agent asked for its records. Those records could never
+    /// be acknowledged correctly, so the task fails at its next poll.
     pub(crate) fn asked_from_outside(&self) {
         self.state().asked_from_outside = true;
         Waker::from(Arc::clone(&self.wakeup)).wake();
@@ -225,7 +228,7 @@ impl Link {
 }
 
 impl LinkState {
-    /// The agent is done with what it has in hand: its sends and writes are the task's now.
+    /// The agent has finished its records: its sends and writes become the task's.
     pub(crate) fn acknowledge(&mut self) {
         let acknowledged = mem::take(&mut self.in_hand);
         self.acknowledged += acknowledged;
@@ -248,17 +251,17 @@ impl LinkState {
         self.unacknowledged = cx.effects.mark();
     }
 
-    /// Whether what is acknowledged is to be put in order by somebody else.
+    /// Whether acknowledged work is set aside for the owner of several futures.
     pub(crate) fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// What was acknowledged and is to be put in order.
+    /// Takes the acknowledged work that was set aside.
     pub(crate) fn take_kept(&mut self) -> Vec<FinishedWork> {
         self.kept.as_mut().map(mem::take).unwrap_or_default()
     }
 
-    /// The agent was given records, of which this is the last.
+    /// The agent received records, of which this is the last.
     pub(crate) fn give(&mut self, records: usize, origin: Origin, headers: Headers) {
         self.in_hand = records;
         self.allowance -= records.min(self.allowance);
@@ -270,22 +273,22 @@ impl LinkState {
         }
     }
 
-    /// The agent is given a batch, of which this is one.
+    /// The agent receives a batch that contains this record.
     pub(crate) fn note_in_batch(&mut self, offset: i64) {
         self.batch.push(offset);
     }
 
-    /// Nothing of a batch is in hand any more.
+    /// The agent has no batch any more.
     pub(crate) fn forget_batch(&mut self) {
         self.batch.clear();
     }
 
-    /// The offsets of the records in hand, if they are a batch.
+    /// The offsets of the agent's records, if they are a batch.
     pub(crate) fn batch(&self) -> &[i64] {
         &self.batch
     }
 
-    /// Whether that is what the agent waits for.
+    /// Whether these records are enough for what the agent waits for.
     pub(crate) fn is_satisfied_by(&self, queued: Queued) -> bool {
         match self.waiting {
             None => false,
@@ -298,7 +301,7 @@ impl LinkState {
         }
     }
 
-    /// When a batch is handed over although it is not full.
+    /// When a batch is delivered although it is not full.
     pub(crate) fn deadline(&self, queued: Queued) -> Option<Timestamp> {
         match self.waiting {
             Some(Awaited::Batch { within_ms, .. }) if queued.records > 0 => {
@@ -308,7 +311,7 @@ impl LinkState {
         }
     }
 
-    /// Where the wait can be reached.
+    /// Notes how the wait can be woken.
     pub(crate) fn note_waiter(&mut self, waker: &Waker) {
         match &mut self.waiter {
             Some(known) => known.clone_from(waker),
@@ -317,14 +320,14 @@ impl LinkState {
     }
 }
 
-/// Wakes an agent, and the task with it.
+/// Wakes an agent and its task.
 pub(crate) struct Wakeup {
     is_woken: AtomicBool,
     task: Mutex<Waker>,
 }
 
 impl Wakeup {
-    /// Wakes `task`; its agent is to be polled.
+    /// Creates a wake-up for `task`. It starts woken, so that the agent gets its first poll.
     pub(crate) fn new(task: &Waker) -> Arc<Self> {
         let task = Mutex::new(task.clone());
         Arc::new(Self { is_woken: AtomicBool::new(true), task })
@@ -335,13 +338,13 @@ impl Wakeup {
         self.is_woken.load(Ordering::Acquire)
     }
 
-    /// The agent is about to be polled.
+    /// Notes that the agent is about to be polled.
     pub(crate) fn clear(&self) {
         self.is_woken.store(false, Ordering::Release);
     }
 
-    /// Another thread drives the task from now on. What woke the agent before may have told
-    /// nobody.
+    /// Another thread drives the task from now on. Earlier wake-ups may have gone to the old waker
+    /// only, so the agent counts as woken.
     pub(crate) fn set_task(&self, waker: &Waker) {
         lock(&self.task).clone_from(waker);
         self.is_woken.store(true, Ordering::Release);
@@ -359,7 +362,9 @@ impl Wake for Wakeup {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // Only the first wake-up since the last poll reaches the task; the others would repeat it.
         if !self.is_woken.swap(true, Ordering::AcqRel) {
+            // The clone lets the waker run without the lock: it is foreign code.
             let task = lock(&self.task).clone();
             task.wake();
         }

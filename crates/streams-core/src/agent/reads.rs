@@ -12,9 +12,9 @@ use crate::task_context::TaskContext;
 use crate::window::Window;
 
 impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
-    /// The rows with these keys, one after the other, as
-    /// [`ProcessTable::range`](crate::ProcessTable::range) gives them to a processor. A few are in
-    /// memory at a time: what the agent writes meanwhile may be seen or not.
+    /// Returns the rows with these keys, one after the other, like
+    /// [`ProcessTable::range`](crate::ProcessTable::range) in a processor. Only a few are in memory
+    /// at a time, so writes of the agent in the meantime may or may not be visible.
     ///
     /// ```
     /// use headwater::prelude::*;
@@ -50,26 +50,26 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     /// ```
     ///
     /// # Errors
-    /// The table was not declared, or holds [windows](Self::windows); a bound cannot be encoded. Of
-    /// the rows: the store fails, or what it holds cannot be read.
+    /// The table was not declared, or has [windows](Self::windows); a bound cannot be encoded. From
+    /// the iterator: the store fails, or a row cannot be read.
     pub fn range(&self, keys: impl RangeBounds<K>) -> Result<TableRows<'a, K, V>, AgentError> {
         let index = self.rows_index()?;
         let cursor = self.context.with(|_| RowCursor::range(&self.table, index, &keys))?;
         Ok(TableRows { access: self.again(), index, cursor })
     }
 
-    /// The rows whose keys' bytes begin with `bytes`, as [`range`](Self::range) gives them.
+    /// Returns the rows whose keys' bytes begin with `bytes`, like [`range`](Self::range).
     ///
     /// # Errors
-    /// As [`range`](Self::range).
+    /// The same as for [`range`](Self::range).
     pub fn prefix(&self, bytes: impl AsRef<[u8]>) -> Result<TableRows<'a, K, V>, AgentError> {
         let index = self.rows_index()?;
         let cursor = RowCursor::prefix(index, bytes.as_ref().to_vec());
         Ok(TableRows { access: self.again(), index, cursor })
     }
 
-    /// The windows of `key` that have a moment in `time`, as
-    /// [`ProcessTable::windows`](crate::ProcessTable::windows) gives them to a processor.
+    /// Returns the windows of `key` that overlap `time`, like
+    /// [`ProcessTable::windows`](crate::ProcessTable::windows) in a processor.
     ///
     /// ```
     /// use headwater::prelude::*;
@@ -108,8 +108,8 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     /// ```
     ///
     /// # Errors
-    /// The table was not declared, or holds no windows; the key cannot be encoded. Of the windows:
-    /// the store fails, or what it holds cannot be read.
+    /// The table was not declared, or has no windows; the key cannot be encoded. From the iterator:
+    /// the store fails, or a window cannot be read.
     pub fn windows(
         &self,
         key: &K,
@@ -117,7 +117,7 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     ) -> Result<TableWindows<'a, K, V>, AgentError> {
         let index = self.read_index()?;
         let Some(kept) = self.context.declared.kept_windows(index) else {
-            return Err(self.wrong("holds no windows: ask with get, range or prefix"));
+            return Err(self.wrong("has no windows: read it with get, range or prefix"));
         };
         let kept = Arc::<dyn KeptWindows>::clone(kept);
         let open = |cx: &mut TaskContext| {
@@ -128,7 +128,8 @@ impl<'a, K: 'static, V: 'static> TableAccess<'a, K, V> {
     }
 }
 
-/// Rows of a table, one after the other; see [`TableAccess::range`]. Ends after the first error.
+/// The rows of a table, one after the other; see [`TableAccess::range`]. Ends after the first
+/// error.
 pub struct TableRows<'a, K, V> {
     access: TableAccess<'a, K, V>,
     index: TableIndex,
@@ -144,7 +145,8 @@ impl<K: 'static, V: 'static> Iterator for TableRows<'_, K, V> {
     }
 }
 
-/// Windows of a key, one after the other; see [`TableAccess::windows`]. Ends after the first error.
+/// The windows of a key, one after the other; see [`TableAccess::windows`]. Ends after the first
+/// error.
 pub struct TableWindows<'a, K, V> {
     context: &'a Context,
     table: Table<K, V>,

@@ -16,33 +16,32 @@ pub(crate) struct Delivered<K, V> {
     pub(crate) record: Record<K, V>,
     pub(crate) origin: Origin,
     pub(crate) headers: Headers,
-    /// When it was delivered, by the clock that never goes back.
+    /// When it was delivered, on the monotonic clock.
     pub(crate) came_at: Timestamp,
 }
 
-/// Delivered by the task, not yet given to the agent.
+/// Records that the task has delivered and the agent has not yet received.
 pub(crate) type Inbox<K, V> = Arc<Mutex<VecDeque<Delivered<K, V>>>>;
 
 /// The records of a partition, in order.
 ///
-/// A record is acknowledged by waiting for the next one: while a [`next`](Self::next) or
-/// [`take`](Self::take) is alive and has nothing to give, and when it gives something, all records
-/// given before are done, and what the agent sent and wrote since then is committed with them. A
-/// wait that is abandoned, as `select!` and time-outs do, takes no record along: what it would have
-/// given is given by the next one.
+/// An agent acknowledges a record by waiting for the next one. All records received before are
+/// acknowledged when [`next`](Self::next) or [`take`](Self::take) returns something, and while it
+/// waits for a record. What the agent sent and wrote since then is committed with them. A wait that
+/// is abandoned, as in `select!` or a timeout, loses no record: the next wait returns it.
 pub struct Records<K, V> {
     pub(crate) inbox: Inbox<K, V>,
     pub(crate) link: Arc<Link>,
 }
 
 impl<K, V> Records<K, V> {
-    /// The next record; asking for it acknowledges all before it.
+    /// Waits for the next record, and acknowledges all records before it.
     ///
-    /// While the task runs there is always a next one to wait for. When the task moves away or is
-    /// rewound, the agent's future is dropped at this point (or wherever else it waits), and a
-    /// new one is started elsewhere. `None` only outside of the agent's own future, in a task that
-    /// it spawned for example, where nobody could tell which records are done: then the
-    /// application ends with an error that says so.
+    /// There is always a next record to wait for while the task runs. When the task moves away or
+    /// is rewound, the agent's future is dropped, at this or any other await, and a new one starts
+    /// elsewhere. `None` is returned only outside of the agent's own future, for example in a task
+    /// that it spawned. Records cannot be acknowledged there, so the application stops with an
+    /// error that says so.
     pub async fn next(&mut self) -> Option<Record<K, V>> {
         let mut wait = Wait::new(&self.link);
         let mut next = None;
@@ -51,13 +50,13 @@ impl<K, V> Records<K, V> {
         next
     }
 
-    /// Up to `count` records: as soon as there are as many, or when `within` has passed since the
-    /// first of them came, whatever the date was set to meanwhile. Never empty. Asking for the next
-    /// batch acknowledges this one; a batch that was not finished when the task moved away comes
-    /// again, perhaps cut differently. Where a batch fails its records are given again one by one,
-    /// so that the one that fails is found.
+    /// Waits for up to `count` records: until that many have arrived, or until `within` has passed
+    /// since the first of them arrived, measured by a monotonic clock. The result is never empty.
+    /// Asking for the next batch acknowledges this one. A batch that was not finished when the task
+    /// moved away is delivered again, perhaps cut differently. If a batch fails, its records are
+    /// delivered again one by one, to find the record that fails.
     ///
-    /// Outside of the agent's own future it never returns: see [`next`](Self::next).
+    /// Outside of the agent's own future it never returns; see [`next`](Self::next).
     pub async fn take(&mut self, count: usize, within: Duration) -> Vec<Record<K, V>> {
         let what = Awaited::Batch { count: count.max(1), within_ms: millis(within) };
         let mut wait = Wait::new(&self.link);
@@ -67,10 +66,10 @@ impl<K, V> Records<K, V> {
     }
 }
 
-/// A wait for records, until it is abandoned or over.
+/// A wait for records, until it is abandoned or complete.
 struct Wait<'r> {
     link: &'r Link,
-    /// It has given something.
+    /// It has returned something.
     is_over: bool,
 }
 
@@ -127,7 +126,7 @@ impl Wait<'_> {
     }
 }
 
-/// What an inbox has.
+/// What is waiting in an inbox.
 pub(crate) fn queued<K, V>(inbox: &VecDeque<Delivered<K, V>>) -> Queued {
     inbox
         .front()

@@ -1,4 +1,4 @@
-//! What one of several futures of an agent has read, so that it can be told whether that was right.
+//! What one of several futures of an agent has read, to check later whether it was up to date.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -9,15 +9,15 @@ use crate::state::tables::{TableIndex, Tables};
 use crate::state::unreleased::RecordWrites;
 use crate::store::StoreError;
 
-/// A row's table, by its number in the store, and its store key.
+/// The identity of a row: its table's number in the store, and its store key.
 pub(crate) type RowPlace = (usize, Box<[u8]>);
 
-/// Rows that were read, whether they were there or not.
+/// Rows that were read, whether they existed or not.
 #[derive(Debug, Default)]
 pub(crate) struct RowsRead {
     pub(super) rows: BTreeSet<RowPlace>,
     pub(super) ranges: Vec<RangeRead>,
-    /// Of tables with a ttl: the timestamps of the rows that were found.
+    /// For tables with a ttl: the timestamps of the rows that were found.
     pub(super) found: BTreeSet<(usize, Timestamp)>,
 }
 
@@ -42,7 +42,7 @@ impl RowsRead {
         self.found.append(&mut later.found);
     }
 
-    /// Whether any of these writes would have been read.
+    /// Whether any of these writes would have been visible to the reads.
     pub(super) fn has_any_of(&self, writes: &RecordWrites) -> bool {
         if self.rows.is_empty() && self.ranges.is_empty() {
             return false;
@@ -53,13 +53,13 @@ impl RowsRead {
         })
     }
 
-    /// Whether a row was found that is gone once those of `table` up to this time are.
+    /// Whether it found a row of `table` that disappears once the rows up to this time expire.
     pub(super) fn has_found(&self, table: usize, gone: Timestamp) -> bool {
         self.found.range((table, Timestamp::MIN)..=(table, gone)).next().is_some()
     }
 }
 
-/// The task's tables; what is read of them is noted.
+/// The task's tables, with every read noted.
 pub(super) struct Noted<'a> {
     pub(super) tables: &'a mut Tables,
     pub(super) read: &'a mut RowsRead,

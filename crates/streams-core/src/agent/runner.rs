@@ -1,4 +1,4 @@
-//! An agent as the topology has it: started once for each task.
+//! An agent in the topology, which is started once for each task.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -23,7 +23,7 @@ pub(crate) type Start<K, V> = Box<
         + Sync,
 >;
 
-/// The user's function, and what it was said to use.
+/// The user's function, and what was declared for it.
 pub(crate) struct Agent<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) source: RecordSource<K, V>,
@@ -32,7 +32,7 @@ pub(crate) struct Agent<K, V> {
 }
 
 impl<K: Send + 'static, V: Send + 'static> Agent<K, V> {
-    /// A new future of it, not yet polled.
+    /// Creates a new future, which is not yet polled.
     pub(super) fn start(
         &self,
         task: &StartedFor,
@@ -79,7 +79,7 @@ impl<K: Send + 'static, V: Send + 'static> AgentRunner for Runner<K, V> {
     }
 
     fn limit(&self) -> Option<Duration> {
-        // Several are looked after one by one.
+        // Several futures each have their own limit.
         self.limit.filter(|_| self.concurrency == 1)
     }
 

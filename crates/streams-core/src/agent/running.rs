@@ -1,4 +1,4 @@
-//! An agent of one task: its future, and what it was given.
+//! The agent of one task: its future, and the records that it received.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,31 +18,31 @@ use crate::record::{Headers, RawRecord, Record, Timestamp};
 use crate::task_context::{Origin, TaskContext};
 use crate::topic::Topic;
 
-/// What a poll of an agent led to.
+/// The result of polling an agent.
 #[derive(Debug)]
 pub(crate) struct Polled {
-    /// How many records it acknowledged, in the order in which they were delivered.
+    /// How many records it acknowledged, in the order of delivery.
     pub(crate) acknowledged: usize,
-    /// Records that failed, and after which it went on, in order.
+    /// Records that failed but did not stop the agent, in order.
     pub(crate) refused: Vec<Refused>,
-    /// How many it was given, after those.
+    /// How many records it has received after those.
     pub(crate) in_hand: usize,
     /// Whether it waits for records.
     pub(crate) is_waiting: bool,
-    /// Something that is not the agent asked for its records.
+    /// Something other than the agent asked for its records.
     pub(crate) asked_from_outside: bool,
-    /// Why the agent ended, if it returned or panicked: the records in hand failed, and another
-    /// one begins.
+    /// Why the agent ended, if it returned or panicked. Its current records failed, and a new
+    /// future starts.
     pub(crate) failure: Option<Box<Cause>>,
 }
 
 impl Polled {
-    /// How many were acknowledged before any failed.
+    /// How many records were acknowledged before any failed.
     pub(crate) fn acknowledged_first(&self) -> usize {
         self.refused.first().map_or(self.acknowledged, |first| first.after)
     }
 
-    /// That many of those are settled.
+    /// Marks that many of those as settled.
     pub(crate) fn settle_first(&mut self, records: usize) {
         self.acknowledged -= records;
         self.refused.iter_mut().for_each(|refused| refused.after -= records);
@@ -59,8 +59,8 @@ pub(crate) struct Refused {
 
 /// The task's handle to an agent's future.
 pub(crate) trait Running: Send {
-    /// Queues a record for the agent, which is only polled afterwards; whether that
-    /// [is due](Self::is_due).
+    /// Queues a record for the agent, which is polled later. Returns whether the agent [is
+    /// due](Self::is_due).
     fn deliver(
         &mut self,
         raw: &RawRecord<'_>,
@@ -69,30 +69,30 @@ pub(crate) trait Running: Send {
         cx: &mut TaskContext,
     ) -> Result<bool, Failure>;
 
-    /// Whether a poll would find something to do: what the agent waits for is there, or something
-    /// of its own has woken it.
+    /// Whether a poll would find something to do: the agent's record or batch is ready, or
+    /// something of its own has woken it.
     fn is_due(&self, now: Timestamp) -> bool;
 
-    /// When a batch in the making has waited long enough.
+    /// When an incomplete batch has waited long enough.
     fn deadline(&self) -> Option<Timestamp>;
 
-    /// Since when it has had a record in hand, by the clock that never goes back.
+    /// Since when it has had records, on the monotonic clock.
     fn busy_since(&self) -> Option<Timestamp>;
 
-    /// How many records it has in hand.
+    /// How many records it has received and not acknowledged.
     fn in_hand(&self) -> usize;
 
-    /// Runs the agent until it waits; the context is lent to it meanwhile.
+    /// Runs the agent until it waits. The context is lent to it meanwhile.
     fn poll(&mut self, cx: Box<TaskContext>) -> (Box<TaskContext>, Polled);
 
-    /// Whom to wake when something wakes the agent.
+    /// Sets the waker to call when something wakes the agent.
     fn set_task(&mut self, waker: &Waker);
 
-    /// That many records are given one by one.
+    /// Makes that many records be delivered one by one.
     fn give_alone(&mut self, records: usize);
 
-    /// Of which record of the topic in hand the one is that has this place among those that were
-    /// given.
+    /// Converts an index among the records that the agent received to one among the topic's records
+    /// that it has.
     fn of_topic(&self, index: usize) -> usize;
 }
 
@@ -116,10 +116,10 @@ impl<K, V> Clone for RecordSource<K, V> {
 pub(super) struct RunningAgent<K, V> {
     pub(super) name: Arc<str>,
     pub(super) source: RecordSource<K, V>,
-    /// Of an agent on a stream: how many records the operators have made of each record of the
-    /// topic, as far as it is not acknowledged.
+    /// For an agent on a stream: how many records the operators made of each unacknowledged record
+    /// of the topic.
     pub(super) made_of_one: VecDeque<usize>,
-    /// How many of the first one's are.
+    /// How many of the first one's records are acknowledged.
     pub(super) of_first: usize,
     pub(super) inbox: Inbox<K, V>,
     pub(super) link: Arc<Link>,
@@ -154,7 +154,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
                 let records = intake.take_in(raw, cx)?;
                 self.made_of_one.push_back(records.len());
                 if records.is_empty() {
-                    // It is done with when its turn comes: somebody has to look.
+                    // The record is settled in its turn, so the task must be polled.
                     self.waker.wake_by_ref();
                 }
                 lock(&self.inbox).extend(records.into_iter().map(delivered));
@@ -196,7 +196,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for RunningAgent<K, V> {
             Err(panic) => Some(Cause::Panic(panic_text(&*panic))),
         };
         outcome.failure = ended.map(Box::new);
-        // Of several futures side by side the acknowledged ones are counted one by one.
+        // With several futures, acknowledged records are counted per future.
         if matches!(self.source, RecordSource::Stream(_)) && !self.link.state().is_kept() {
             outcome.acknowledged = self.of_topic_acknowledged(outcome.acknowledged);
             outcome.in_hand = self.of_topic_in_hand(outcome.in_hand);
@@ -231,8 +231,8 @@ impl<K: 'static, V: 'static> RunningAgent<K, V> {
         state.is_satisfied_by(queued)
     }
 
-    /// How many records of the topic are done with, now that so many more are that the agent was
-    /// given.
+    /// Given that many more acknowledged records of the agent, returns how many records of the
+    /// topic are done.
     pub(super) fn of_topic_acknowledged(&mut self, acknowledged: usize) -> usize {
         self.of_first += acknowledged;
         let mut done = 0;
@@ -243,7 +243,7 @@ impl<K: 'static, V: 'static> RunningAgent<K, V> {
         done
     }
 
-    /// How many records of the topic those are that the agent has in hand.
+    /// How many records of the topic the agent's current records are.
     fn of_topic_in_hand(&self, in_hand: usize) -> usize {
         if matches!(self.source, RecordSource::Topic { .. }) || in_hand == 0 {
             return in_hand;

@@ -1,5 +1,5 @@
-//! From lists to a checked, immutable topology: sub-topologies, internal topics, all problems at
-//! once.
+//! Freezing: from lists to a checked, immutable topology with sub-topologies and internal topics.
+//! All problems are reported at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::topology::{
     InternalKind, InternalTopic, PartitionCount, Source, SourceKind, SubTopology, Topology,
 };
 
-/// What an entry of an offset's metadata takes beside its name.
+/// The size of an entry of an offset's metadata, without its name.
 const ENTRY_BYTES: usize = 24;
 
 pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
@@ -47,9 +47,8 @@ pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
     })
 }
 
-/// For each node the number of its sub-topology: nodes that are connected, or that share a table,
-/// belong together. Sub-topologies are numbered in the order in which their first node was
-/// described.
+/// For each node, the number of its sub-topology. Nodes belong together if they are connected or
+/// share a table. Sub-topologies are numbered in the order in which their first node was described.
 fn components(graph: &Graph) -> Vec<usize> {
     let mut group: Vec<usize> = (0..graph.nodes.len()).collect();
     let mut first_user = vec![None; graph.tables.len()];
@@ -81,21 +80,30 @@ fn unite(group: &mut [usize], a: usize, b: usize) {
 fn check(graph: &mut Graph) {
     let mut problems = Vec::new();
     if graph.sources.is_empty() {
-        problems.push("it has no source: nothing is consumed".to_owned());
+        problems.push(
+            "it has no source, so it consumes nothing: add a stream, a table or ticks".to_owned(),
+        );
     }
     for source in graph.sources.iter().filter(|source| source.kind != SourceKind::Ticks) {
         if source.receivers.is_empty() && source.agents.is_empty() {
-            problems.push(format!("nothing is done with the stream of {}", source.topic));
+            problems.push(format!(
+                "the stream of {} is never used: end it in a sink, a table or an aggregation",
+                source.topic
+            ));
         }
     }
     for ticks in graph.ticks.iter().filter(|ticks| ticks.next.is_none()) {
         if let NodeKind::Ticks(shown) = &graph.nodes[ticks.node].kind {
-            problems.push(format!("nothing is done with the ticks {}", shown.name));
+            problems.push(format!(
+                "the ticks {} are never used: end their stream in a sink, a table or an \
+                 aggregation",
+                shown.name
+            ));
         }
     }
     for table in &graph.tables {
         if table.writer.is_none() {
-            problems.push(format!("the table {} is used but nobody writes it", table.name));
+            problems.push(format!("the table {} is read, but nothing writes it", table.name));
         }
         problems.extend(unreadable(table));
         problems.extend(other_ttl(table));
@@ -107,14 +115,14 @@ fn check(graph: &mut Graph) {
     graph.problems.extend(problems);
 }
 
-/// What joins, suppress and retries keep can be read by them only.
+/// Only joins, suppress and retries can read their own tables.
 fn unreadable(table: &TableDraft) -> Option<String> {
     let has_rows = matches!(table.layout, Layout::KeyValue | Layout::Ordered);
     let is_readable = has_rows || table.windows.is_some();
     let reader = table.readers.first().filter(|_| !is_readable)?;
     let name = &table.name;
     let kind = table.layout.describe();
-    Some(format!("{reader} reads the table {name}, whose keys are {kind}: it could find no row"))
+    Some(format!("{reader} reads the table {name}, whose keys are {kind}: it would find no rows"))
 }
 
 /// A reader expects another ttl than the writer's.
@@ -124,24 +132,26 @@ fn other_ttl(table: &TableDraft) -> Option<String> {
     let name = &table.name;
     let kept = kept.map_or("no ttl".to_owned(), |ms| format!("a ttl of {ms} ms"));
     Some(format!(
-        "{reader} reads the table {name} with a ttl of {ttl_ms} ms, and it is written with {kept}: \
-         it is the writer's that counts"
+        "{reader} reads the table {name} with a ttl of {ttl_ms} ms, but its writer has {kept}: \
+         only the writer's counts, so make them equal"
     ))
 }
 
-/// A global table is a table of its name, and its topic is nobody's source.
+/// A global table also occupies its name as a table, and no stream may consume its topic.
 fn check_globals(graph: &mut Graph) {
     let mut problems = Vec::new();
     for (number, global) in graph.globals.iter().enumerate() {
         let name = &global.name;
         let earlier = graph.globals[..number].iter().any(|other| other.name == *name);
         if earlier || graph.tables.iter().any(|table| table.name == *name) {
-            problems.push(format!("the name of the global table {name} is taken"));
+            problems.push(format!(
+                "the global table {name} has the name of another table: give it another name"
+            ));
         }
         if graph.sources.iter().any(|source| source.topic == global.topic) {
             problems.push(format!(
                 "the topic {} is consumed by a stream and by the global table {name}: only one of \
-                 them can have it",
+                 them can consume it",
                 global.topic
             ));
         }
@@ -149,7 +159,7 @@ fn check_globals(graph: &mut Graph) {
     graph.problems.extend(problems);
 }
 
-/// Names that would share a topic, and agents that share a name.
+/// Topics or agents that have the same name.
 fn duplicates(graph: &Graph) -> Vec<String> {
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
@@ -164,7 +174,7 @@ fn duplicates(graph: &Graph) -> Vec<String> {
             _ => continue,
         };
         if !seen.insert(name.clone()) {
-            problems.push(format!("{name} is there twice: give each its own name"));
+            problems.push(format!("{name} is used twice: give each its own name"));
         }
     }
     problems
@@ -205,7 +215,7 @@ fn place_ticks(graph: &mut Graph, component: &[usize], all: &mut [SubTopology]) 
     for draft in std::mem::take(&mut graph.ticks) {
         let sub = &mut all[component[draft.node]];
         let NodeKind::Ticks(shown) = &graph.nodes[draft.node].kind else { continue };
-        // What is missing is a problem that was noted.
+        // What is missing was already reported as a problem.
         let (Some(schedule), Some(next)) = (draft.schedule, draft.next) else { continue };
         let own = |source: &Source| shown.topic.as_ref() == Some(&source.topic);
         let name = shown.name.to_string();
@@ -248,7 +258,7 @@ fn table_spec(application_id: &str, table: &TableDraft) -> TableSpec {
         name: Arc::clone(&table.name),
         changelog: format!("{application_id}-{}-changelog", table.name).into(),
         layout: table.layout,
-        // The windows of a key are found by going from one to the next.
+        // A reader finds the windows of a key by going from one to the next.
         is_ranged: table.is_ranged || (table.windows.is_some() && !table.readers.is_empty()),
         ttl: table.ttl,
         terms: match &table.types {
@@ -315,10 +325,10 @@ fn internal_topics(
             kind: InternalKind::Changelog,
             partitions: PartitionCount::LikeSources(sub.id),
             // Windows too: they are deleted by tombstones when they close. Kafka Streams'
-            // compact,delete goes by record time and would delete open windows when old
-            // data is processed again.
-            // Tombstones are kept long enough for every copy that is brought up to date; an older
-            // one is made anew.
+            // `compact,delete` uses record time, so it would delete open windows when old data is
+            // processed again.
+            // Tombstones stay long enough for every store that is brought up to date. A store that
+            // is older than that is restored from scratch.
             config: config(&[("cleanup.policy", "compact"), ("delete.retention.ms", "86400000")]),
         }));
     }
@@ -329,8 +339,8 @@ fn config(entries: &[(&str, &str)]) -> Vec<(String, String)> {
     entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The sub-topologies that write any of the topics that `sub` reads: all these topics need the
-/// same number of partitions.
+/// The sub-topologies that write any of the topics that `sub` reads. All these topics need the same
+/// number of partitions.
 fn writers(graph: &Graph, component: &[usize], sub: &SubTopology) -> Vec<usize> {
     let reads = |topic: &Arc<str>| sub.sources.iter().any(|source| source.topic == *topic);
     let writes = |kind: &NodeKind| matches!(kind, NodeKind::Repartition(name) if reads(name));

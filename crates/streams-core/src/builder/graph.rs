@@ -1,4 +1,4 @@
-//! The topology while it is being described: plain lists, checked and frozen at the end.
+//! The topology while it is being described: plain lists, which are checked and frozen at the end.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use crate::topology::{Node, NodeId, NodeKind, SourceKind, TicksNode};
 
 pub(crate) struct TickDraft {
     pub(crate) node: NodeId,
-    /// `None`: its description was wrong, which is a problem that was noted.
+    /// `None` if its description was wrong, which was reported as a problem.
     pub(crate) schedule: Option<Schedule>,
     pub(crate) missed: Missed,
-    /// `None`: nothing is done with them.
+    /// `None` if nothing uses them.
     pub(crate) next: Option<Box<dyn Receive<String, Tick>>>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct SourceDraft {
     pub(crate) kind: SourceKind,
     pub(crate) start: Start,
     pub(crate) policy: Option<ErrorPolicy>,
-    /// The table of those that wait to be tried again, once the policy is known.
+    /// The table of records that wait for a retry, once the policy is known.
     pub(crate) retries: Option<TableIndex>,
     pub(crate) max_ahead_ms: Option<i64>,
     pub(crate) node: NodeId,
@@ -61,27 +61,27 @@ pub(crate) struct TableDraft {
     pub(crate) name: Arc<str>,
     pub(crate) layout: Layout,
     pub(crate) writer: Option<String>,
-    /// Those that read it and do not write.
+    /// Those that read it and do not write it.
     pub(crate) readers: Vec<String>,
-    /// Whether one of them may ask for ranges of keys.
+    /// Whether a reader may ask for ranges of keys.
     pub(crate) is_ranged: bool,
-    /// How long its writer keeps its rows.
+    /// The ttl of its writer.
     pub(crate) ttl: Option<Ttl>,
     /// Readers that expect a ttl, with that ttl in milliseconds.
     pub(crate) read_ttls: Vec<(String, i64)>,
-    /// The types that its writer writes, where they are the user's.
+    /// The types that its writer writes, if the user chose them.
     pub(crate) types: Option<Types>,
-    /// If it holds windows: which.
+    /// A description of its windows, if it has windows.
     pub(crate) windows: Option<String>,
-    /// The same for readers.
+    /// The windows as readers see them.
     pub(crate) kept_windows: WindowCell,
 }
 
-/// A stream time of its own, kept under a name.
+/// A stream time that is stored under a name.
 pub(crate) struct ClockDraft {
     pub(crate) name: Arc<str>,
     pub(crate) node: NodeId,
-    /// Whether it closes windows that stay in their table: how far it has come is kept too.
+    /// Whether it closes windows that stay in their table. Then its closing position is stored too.
     pub(crate) closes: bool,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct Graph {
     pub(crate) topic_uses: Vec<Use>,
     pub(crate) table_uses: Vec<Use>,
     pub(crate) problems: Vec<String>,
-    /// Set while the chain of a reader of its own is connected: where the chain goes then.
+    /// Set while the chain of an independent reader is connected: where the chain goes then.
     pub(crate) apart: Option<Option<(Arc<str>, Box<dyn ReceiveRaw>)>>,
     pub(crate) at_freeze: Vec<Box<dyn FnOnce()>>,
 }
@@ -157,8 +157,8 @@ impl Graph {
                     _ => "a repartition topic",
                 };
                 self.problems.push(format!(
-                    "the topic {topic} is {what} of the application, and consumed as one of the \
-                     user's: give one of them another name"
+                    "the topic {topic} is {what} of the application, but is also consumed as one \
+                     of the user's: give one of them another name"
                 ));
             }
             if !same {
@@ -173,8 +173,8 @@ impl Graph {
         node
     }
 
-    /// Registers ticks: those of the application, or of each task of the stream at `parent`. Their
-    /// number.
+    /// Registers ticks, either of the application or of each task of the stream at `parent`, and
+    /// returns their number.
     pub(crate) fn add_ticks(
         &mut self,
         name: &str,
@@ -186,7 +186,7 @@ impl Graph {
         let schedule = match schedule {
             Ok(schedule) => Some(schedule),
             Err(why) => {
-                self.problems.push(format!("the ticks {name} cannot come {described}: {why}"));
+                self.problems.push(format!("the ticks {name}, {described}: {why}"));
                 None
             }
         };
@@ -224,7 +224,7 @@ impl Graph {
         }
     }
 
-    /// Whether only operators that look at one record at a time stand between a source and `node`.
+    /// Whether only operators that look at one record at a time are between a source and `node`.
     pub(crate) fn is_stateless(&self, node: NodeId) -> bool {
         let Node { kind, parents, tables } = &self.nodes[node];
         match (kind, &parents[..]) {
@@ -234,12 +234,12 @@ impl Graph {
         }
     }
 
-    /// Somebody uses a topic of the user's with these types.
+    /// Notes that `user` uses one of the user's topics with these types.
     pub(crate) fn use_topic(&mut self, topic: &Arc<str>, user: impl Into<String>, types: Types) {
         self.topic_uses.push(Use { name: Arc::clone(topic), user: user.into(), types });
     }
 
-    /// Registers `node` as the writer of a table; `types` are the user's, if he has a say in them.
+    /// Registers `node` as the writer of a table. `types` are the user's, if the user chose them.
     pub(crate) fn add_table(
         &mut self,
         name: &Arc<str>,
@@ -254,7 +254,7 @@ impl Graph {
             self.table_uses.push(Use { name, user: writer.to_owned(), types });
         }
         let table = &mut self.tables[index];
-        // A reader may have named it before, without knowing its layout.
+        // A reader may have named the table before, without knowing its layout.
         table.layout = layout;
         table.types = types;
         match &table.writer {
@@ -268,22 +268,22 @@ impl Graph {
         index
     }
 
-    /// The table holds windows.
+    /// Notes that the table has windows.
     pub(crate) fn set_windows(&mut self, table: TableIndex, windows: String) {
         self.tables[table].windows = Some(windows);
     }
 
-    /// The same for those that read them.
+    /// Sets the windows as readers see them.
     pub(crate) fn set_kept_windows(&mut self, table: TableIndex, windows: Arc<dyn KeptWindows>) {
-        // Of two writers, which is a problem of its own, the first one counts.
+        // If there are two writers, which is reported elsewhere, the first one counts.
         let _ = self.tables[table].kept_windows.set(windows);
     }
 
-    /// Rows of the table expire `ttl_ms` after their timestamps, by a stream time of its own.
+    /// Makes rows of the table expire `ttl_ms` after their timestamps, by a stream time of its own.
     pub(crate) fn expire_rows(&mut self, table: TableIndex, ttl_ms: i64, node: NodeId) {
         let name = Arc::clone(&self.tables[table].name);
         if ttl_ms < 1 {
-            self.problems.push(format!("the rows of the table {name} are kept for less than 1 ms"));
+            self.problems.push(format!("the ttl of the table {name} must be at least 1 ms"));
         }
         let clock = self.add_clock(format!("{name}/ttl"), node);
         self.tables[table].ttl = Some(Ttl { ms: ttl_ms.max(1), clock });
@@ -307,7 +307,7 @@ impl Graph {
         index
     }
 
-    /// The table's number, whoever names it first.
+    /// The number of a table, which is registered when it is first named.
     fn table_index(&mut self, name: &Arc<str>, layout: Layout) -> TableIndex {
         if let Some(index) = self.tables.iter().position(|table| table.name == *name) {
             return index;
@@ -329,21 +329,21 @@ impl Graph {
         self.tables.len() - 1
     }
 
-    /// A stream time for `node`, kept under the name of one of its tables. An operator with
-    /// several adds `/1`, `/2`, … to it, which no table's name can have.
+    /// Adds a stream time for `node`, stored under the name of one of its tables. An operator with
+    /// several appends `/1`, `/2`, … to it, which no table's name can contain.
     pub(crate) fn add_clock(&mut self, name: impl Into<Arc<str>>, node: NodeId) -> ClockIndex {
         self.clocks.push(ClockDraft { name: name.into(), node, closes: false });
         self.clocks.len() - 1
     }
 
-    /// The same for one that closes windows.
+    /// Adds a stream time that closes windows.
     pub(crate) fn add_closing_clock(&mut self, name: String, node: NodeId) -> ClockIndex {
         let clock = self.add_clock(name, node);
         self.clocks[clock].closes = true;
         clock
     }
 
-    /// Registers a global table; its number.
+    /// Registers a global table and returns its number.
     pub(crate) fn add_global(&mut self, source: GlobalSource) -> usize {
         self.check_name("the topic", &source.topic);
         self.check_name("the table", &source.name);

@@ -22,7 +22,7 @@ pub(crate) use types::Types;
 
 /// Collects the parts of an application.
 ///
-/// Streams borrow it, so several can be alive at once; [`build`](Builder::build) consumes it.
+/// Streams borrow it, so several can be alive at once. [`build`](Builder::build) consumes it.
 ///
 /// ```
 /// use headwater::{Builder, Topic};
@@ -39,32 +39,32 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An application. Its id is the consumer group, and the first part of the names of its
-    /// internal topics and transactional ids: letters, digits, `.`, `_` and `-`.
+    /// Creates an application. The id is the consumer group and the first part of the names of its
+    /// internal topics and transactional ids. It may have letters, digits, `.`, `_` and `-`.
     pub fn new(application_id: impl Into<Arc<str>>) -> Self {
         Self { graph: RefCell::new(Graph::new(application_id.into())) }
     }
 
-    /// The error policy of all sources that do not choose their own. Default:
+    /// Sets the error policy of all sources that do not choose their own. Default:
     /// [`ErrorPolicy::Fail`].
     pub fn on_error(&self, policy: ErrorPolicy) {
         self.graph.borrow_mut().default_policy = policy;
     }
 
-    /// Checks everything and freezes it. The error lists all problems found, not only the first.
+    /// Checks the description and freezes it. The error lists all problems, not only the first.
     pub fn build(self) -> Result<Topology, BuildError> {
         freeze::freeze(self.graph.into_inner())
     }
 
-    /// Connects a chain for a reader of its own: gives it back, with its topic, in place of putting
-    /// it among what the source's records go through. `None` if it does not begin at a topic.
+    /// Connects the chain of an independent reader: returns it with its topic, instead of adding it
+    /// to what the source's records pass through. `None` if it does not begin at a topic.
     pub(crate) fn apart(&self, connect: impl FnOnce()) -> Option<(Arc<str>, Box<dyn ReceiveRaw>)> {
         self.graph(|graph| graph.apart = Some(None));
         connect();
         self.graph(|graph| graph.apart.take()).flatten()
     }
 
-    /// Declares a repartition topic that `node` writes; its name.
+    /// Declares a repartition topic that `node` writes, and returns its name.
     pub(crate) fn add_repartition(&self, name: &str, node: NodeId) -> Arc<str> {
         self.graph(|graph| {
             graph.check_name("the repartition", name);
@@ -74,8 +74,8 @@ impl Builder {
         })
     }
 
-    /// What deletes the expired rows of a table, if the table has a ttl. `node` writes the table;
-    /// `tell` tells the operators downstream.
+    /// Creates what deletes the expired rows of a table, if the table has a ttl. `node` writes the
+    /// table; `tell` informs the operators downstream.
     pub(crate) fn expiring(
         &self,
         table: TableIndex,
@@ -91,7 +91,7 @@ impl Builder {
         })
     }
 
-    /// Notes a problem if a table has a ttl that cannot have one.
+    /// Reports a problem if a table has a ttl that cannot have one.
     pub(crate) fn refuse_ttl<K, V>(&self, table: &Table<K, V>, why: &str) {
         if table.ttl_ms.is_some() {
             self.problem(format!("the table {} cannot have a ttl: {why}", table.name));

@@ -1,7 +1,7 @@
 //! Names outlive the process: in topics, directories and offsets. So they are checked before
-//! anything is made of them.
+//! anything is created.
 
-/// The longest name Kafka gives a topic.
+/// The longest topic name that Kafka allows.
 pub(super) const TOPIC_NAME_MAX: usize = 249;
 
 /// What is wrong with a name as (part of) a topic's name; `None` if nothing is.
@@ -9,7 +9,7 @@ pub(crate) fn fault(name: &str) -> Option<&'static str> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match name {
         "" => Some("is empty"),
-        "." | ".." => Some("is no name"),
+        "." | ".." => Some("is not a valid name"),
         _ if name.len() > TOPIC_NAME_MAX => Some("is longer than 249 characters"),
         _ if !name.chars().all(legal) => {
             Some("has characters other than letters, digits, '.', '_' and '-'")

@@ -1,5 +1,5 @@
-//! The topics that the application would create, beside those that the user names: no topic is two
-//! things.
+//! The topics that the application would create, and those that the user names: no topic may have
+//! two uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) fn problems(graph: &Graph) -> Vec<String> {
         if consumed.contains(topic) {
             problems.push(format!(
                 "the dead-letter topic {topic} is consumed by the application itself: a record \
-                 that fails there would come back for ever. Read it with another application"
+                 that fails there would return endlessly. Read it with another application"
             ));
         }
     }
@@ -34,7 +34,7 @@ pub(super) fn problems(graph: &Graph) -> Vec<String> {
     problems
 }
 
-/// The application's own topics, with what they are.
+/// The application's own topics, with their uses.
 fn own(graph: &Graph) -> BTreeMap<Arc<str>, String> {
     let id = &graph.application_id;
     let mut own = BTreeMap::new();
@@ -49,7 +49,7 @@ fn own(graph: &Graph) -> BTreeMap<Arc<str>, String> {
         own.insert(changelog.into(), format!("the changelog of the table {}", table.name));
     }
     if !own.is_empty() {
-        own.insert(format!("{id}-topology").into(), "the note of what it keeps".to_owned());
+        own.insert(format!("{id}-topology").into(), "its record of the topology".to_owned());
     }
     own
 }
@@ -77,14 +77,14 @@ fn taken(own: &BTreeMap<Arc<str>, String>, of_users: &BTreeSet<Arc<str>>) -> Vec
     let taken = own.iter().filter(|(topic, _)| of_users.contains(*topic));
     let problem = |(topic, what): (&Arc<str>, &String)| {
         format!(
-            "the topic {topic} is used as one of yours, and the application would create it as \
+            "the topic {topic} is used as one of yours, but the application would create it as \
              {what}: give one of them another name"
         )
     };
     taken.map(problem).collect()
 }
 
-/// Parts of names can be right that are too long together.
+/// Reports names that are too long in combination, although each part is allowed.
 fn too_long(own: &BTreeMap<Arc<str>, String>) -> Vec<String> {
     let long = own.iter().filter(|(topic, _)| topic.len() > names::TOPIC_NAME_MAX);
     let problem = |(topic, what): (&Arc<str>, &String)| {
@@ -98,8 +98,8 @@ fn too_long(own: &BTreeMap<Arc<str>, String>) -> Vec<String> {
     long.map(problem).collect()
 }
 
-/// Kafka takes two names for one in its metrics if they differ only in '.' and '_', and refuses the
-/// second.
+/// In its metrics, Kafka treats two names as equal if they differ only in '.' and '_', and it
+/// refuses to create the second.
 fn collisions(own: &BTreeMap<Arc<str>, String>, of_users: &BTreeSet<Arc<str>>) -> Vec<String> {
     let unified = |topic: &str| topic.replace('.', "_");
     let mut seen: BTreeMap<String, &Arc<str>> =
@@ -109,8 +109,8 @@ fn collisions(own: &BTreeMap<Arc<str>, String>, of_users: &BTreeSet<Arc<str>>) -
         let earlier = seen.insert(unified(topic), topic);
         if let Some(earlier) = earlier.filter(|earlier| *earlier != topic) {
             problems.push(format!(
-                "the topics {earlier} and {topic} differ only in '.' and '_', which Kafka takes \
-                 for the same: give one of them another name"
+                "the topics {earlier} and {topic} differ only in '.' and '_', which Kafka treats \
+                 as equal: give one of them another name"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! What types a topic or a table is used with, and whether two uses of it can be right.
+//! Which types a topic or a table is used with, and whether two uses of it are compatible.
 
 use std::any::{TypeId, type_name};
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ struct TypedPart {
     format: Format,
 }
 
-/// Somebody uses a topic or a table with these types.
+/// One use of a topic or a table with these types.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub(crate) name: Arc<str>,
@@ -44,7 +44,7 @@ impl Types {
         Self::new(&*table.key, &*table.value)
     }
 
-    /// What of it is kept in the log.
+    /// What the log stores about it.
     pub(crate) fn terms(&self, windows: Option<String>) -> StoredFormat {
         let name = |side: &TypedPart| side.format.name().map(str::to_owned);
         StoredFormat { windows, keys: name(&self.key), values: name(&self.value) }
@@ -56,7 +56,7 @@ impl TypedPart {
         Self { of: TypeId::of::<T>(), name: type_name::<T>(), format: codec.format() }
     }
 
-    /// Whether both can be right: the formats decide; where they do not say enough, the types.
+    /// Whether both can be right. The formats decide; if they do not say enough, the types do.
     fn fits(&self, other: &Self) -> bool {
         self.format.fits(&other.format).unwrap_or(self.of == other.of)
     }
@@ -66,7 +66,7 @@ impl TypedPart {
     }
 }
 
-/// Topics or tables whose keys or values are used as two kinds of things, one problem for each.
+/// Topics or tables whose keys or values are used with incompatible types, one problem for each.
 pub(super) fn clashes(what: &str, uses: &[Use]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut said = BTreeSet::new();
@@ -95,7 +95,8 @@ pub(super) fn clashes(what: &str, uses: &[Use]) -> Vec<String> {
     problems
 }
 
-/// A type's name as one writes it: `alloc::vec::Vec<alloc::string::String>` is `Vec<String>`.
+/// A type's name as a programmer writes it: `alloc::vec::Vec<alloc::string::String>` is
+/// `Vec<String>`.
 fn without_paths(name: &str) -> String {
     let mut short = String::with_capacity(name.len());
     let mut word = 0;
@@ -116,7 +117,7 @@ mod tests {
     use super::without_paths;
 
     #[test]
-    fn types_are_named_as_one_writes_them() {
+    fn types_are_named_as_programmers_write_them() {
         assert_eq!(without_paths("alloc::vec::Vec<alloc::string::String>"), "Vec<String>");
         assert_eq!(without_paths("(u64, core::option::Option<a::b::C>)"), "(u64, Option<C>)");
         assert_eq!(without_paths("UTF-8 text"), "UTF-8 text");

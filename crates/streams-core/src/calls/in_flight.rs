@@ -1,4 +1,4 @@
-//! The calls of one task.
+//! The calls of one task that are in flight.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
@@ -22,7 +22,7 @@ use crate::record_id::RecordId;
 use crate::task_context::{Origin, TaskContext};
 use crate::window::millis;
 
-/// Records whose results go on in one poll: other tasks have their turn.
+/// How many records' results are released in one poll. The limit gives other tasks their turn.
 const RECORDS_PER_POLL: usize = 256;
 
 /// Names a call: the number of its record since the task started, and the index among the calls
@@ -33,21 +33,21 @@ struct CallId {
     call: usize,
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 struct Attempt<V2> {
     call: CallId,
     number: u32,
     result: Result<V2, Cause>,
 }
 
-/// A record whose results have not gone on.
+/// A record whose results are not yet released.
 struct CalledRecord<K, V, V2> {
     origin: Origin,
     headers: Headers,
-    /// The key's bytes, where calls with the same one wait for each other.
+    /// The key's bytes, if calls with the same key wait for each other.
     serial: Option<Box<[u8]>>,
     calls: Vec<CallState<K, V, V2>>,
-    /// Calls without a result.
+    /// How many calls have no result yet.
     left: usize,
     came_at: Timestamp,
 }
@@ -72,14 +72,14 @@ pub(super) struct InFlight<K, V, V2> {
     entries: VecDeque<CalledRecord<K, V, V2>>,
     /// The number of the first entry.
     first: u64,
-    /// Calls that can begin, in order.
+    /// Calls that can start, in order.
     ready: VecDeque<CallId>,
-    /// Those that wait for one with the same key; the key is there while one of them runs.
+    /// Calls that wait for one with the same key. The key is present while one of them runs.
     serial: BTreeMap<Box<[u8]>, VecDeque<CallId>>,
-    /// When an attempt has taken too long, or the next one begins.
+    /// When attempts time out, and when the next ones start.
     timers: BTreeSet<(Timestamp, CallId)>,
     running: FuturesUnordered<BoxFuture<'static, Result<Attempt<V2>, Aborted>>>,
-    /// How many of those were not given up.
+    /// How many of them were not given up.
     in_flight: usize,
 }
 
@@ -119,7 +119,7 @@ where
         self.entry(id)?.calls.get_mut(id.call)
     }
 
-    /// Queues the calls of the entry that came last.
+    /// Queues the calls of the last entry.
     fn queue_calls(&mut self) {
         let number = self.first + self.entries.len() as u64 - 1;
         let Some(entry) = self.entries.back() else { return };
@@ -178,7 +178,7 @@ where
         self.timers.extend(timer.map(|at| (at, id)));
     }
 
-    /// Ends attempts that have taken too long, and begins those whose pause is over.
+    /// Ends attempts that have timed out, and starts attempts whose pause is over.
     fn fire_timers(&mut self, now: Timestamp) {
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, id));
@@ -197,7 +197,7 @@ where
         }
     }
 
-    /// An attempt is over.
+    /// Handles the outcome of an attempt.
     fn over(&mut self, attempt: Attempt<V2>, now: Timestamp) {
         let Attempt { call: id, number, result } = attempt;
         let attempts = self.settings.attempts;
@@ -217,7 +217,8 @@ where
         }
         let serial = entry.serial.clone().filter(|_| is_last);
         self.in_flight -= 1;
-        // First the old one: both may be for the same moment.
+        // Remove the old timer before adding the new one. Both may be for the same moment, and then
+        // the removal would delete the new one.
         if let Some(timer) = timer {
             self.timers.remove(&(timer, id));
         }
@@ -227,7 +228,7 @@ where
         }
     }
 
-    /// The call with that key is over: the next one with it can begin.
+    /// Lets the next call with that key start.
     fn next_with(&mut self, key: &[u8]) {
         let Some(waiting) = self.serial.get_mut(key) else { return };
         match waiting.pop_front() {
@@ -236,15 +237,17 @@ where
         }
     }
 
-    /// Runs what was woken, and begins others in its place.
+    /// Polls the calls that were woken, and starts others as they finish.
     fn run(&mut self, now: Timestamp) {
         let waker = self.waker.clone();
         let mut context = task::Context::from_waker(&waker);
+        // Timers come first: an attempt that times out makes room for a call that can start now.
         self.fire_timers(now);
         self.start_calls(now);
         while let Poll::Ready(Some(outcome)) = self.running.poll_next_unpin(&mut context) {
-            // One that was given up has been dealt with.
+            // The timeout of an aborted attempt was its outcome.
             let Ok(attempt) = outcome else { continue };
+            // Only the current attempt of a call counts, so that a call never has two outcomes.
             let is_current = self
                 .call(attempt.call)
                 .is_some_and(|state| state.running.is_some() && state.attempts == attempt.number);
@@ -255,11 +258,14 @@ where
         }
     }
 
-    /// Hands on the results of the first records, as far as they are there.
+    /// Releases the results of the first records, as far as they are complete.
     fn release(&mut self, cx: &mut TaskContext) -> (usize, Option<Cause>) {
         let mut released = 0;
+        // Only from the front: the results continue in the order of the records, and the committed
+        // position can only pass records whose results are released.
         while self.entries.front().is_some_and(|entry| entry.left == 0) {
-            // What the last one has made due comes first.
+            // Due work that the last result caused comes before further results, as it comes before
+            // further records.
             if released == RECORDS_PER_POLL || cx.portion.is_used_up {
                 self.waker.wake_by_ref();
                 break;
@@ -291,7 +297,7 @@ where
             })
         }));
         let handed = handed.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic)).into()));
-        // User code may have made something else of what must stop the task.
+        // User code may have hidden an error that must stop the task.
         let handed = cx.stop.take().map_or(handed, Err);
         if let (Err(failure), Some(mark)) = (&handed, mark)
             && !failure.stops()
@@ -356,7 +362,7 @@ where
     }
 
     fn poll(&mut self, mut cx: Box<TaskContext>) -> (Box<TaskContext>, Polled) {
-        // Before the poll, not after: what wakes it meanwhile must not be forgotten.
+        // Clear before the poll, not after it: a wake-up during the poll must cause another poll.
         self.wakeup.clear();
         let origin = cx.origin;
         let headers = mem::take(&mut cx.headers);

@@ -1,9 +1,9 @@
-//! Calls: an `async` function for each record of a stream, several at a time, whose results come
-//! back in the order of the records.
+//! Calls: an `async` function for each record of a stream. Several run at a time, and their results
+//! come back in the order of the records.
 //!
-//! A stream's calls are a reader of their own, as an agent is: their committed position is the
-//! oldest record whose results have not gone on. So a call may take as long as it likes, a commit
-//! never waits for one, and what was in flight in a crash is called again.
+//! Like an agent, a stream's calls are an independent reader: their committed position is the
+//! oldest record whose results are not released. So a call may take as long as it needs, a commit
+//! never waits for one, and calls that were in flight in a crash are repeated.
 
 mod in_flight;
 mod runner;
@@ -20,8 +20,8 @@ pub use settings::Async;
 pub struct Call<K, V> {
     /// The record.
     pub record: Record<K, V>,
-    /// Which one it is: the same in each attempt, also after a crash.
+    /// The record's identity: the same in each attempt, even after a crash.
     pub id: RecordId,
-    /// Which attempt this is since the task has had the record, from 1.
+    /// The number of this attempt, from 1, since the task received the record.
     pub attempt: u32,
 }

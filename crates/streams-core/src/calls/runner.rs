@@ -1,4 +1,4 @@
-//! The calls of a stream, as the topology has them: started once for each task.
+//! The calls of a stream in the topology, which are started once for each task.
 
 use std::future::Future;
 use std::pin::Pin;

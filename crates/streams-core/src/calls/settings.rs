@@ -1,10 +1,10 @@
-//! How calls are made.
+//! Settings of calls.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 
-/// How [`Stream::map_async`](crate::Stream::map_async) calls.
+/// How [`Stream::map_async`](crate::Stream::map_async) makes its calls.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,8 +27,8 @@ pub struct Async {
 }
 
 impl Async {
-    /// At most so many calls at a time for each task, at least one. One attempt each, which may
-    /// take any time.
+    /// Allows this many concurrent calls for each task, at least one. Each call has one attempt,
+    /// without a time limit.
     pub fn in_flight(calls: usize) -> Self {
         Self {
             in_flight: calls.max(1),
@@ -39,18 +39,18 @@ impl Async {
         }
     }
 
-    /// How long an attempt may take; its future is dropped then, and it has failed. Default: any
-    /// time.
+    /// Limits how long an attempt may take. After that its future is dropped, and the attempt has
+    /// failed. Default: no limit.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How many more times a call is tried after it has failed, and how long to wait before each,
-    /// counted as [`ErrorPolicy::retry`](crate::ErrorPolicy::retry) counts. A record whose last
-    /// attempt fails is dealt with by its source's error policy. Default: 0. The attempts are
-    /// counted in memory: after a crash they begin again.
+    /// Sets how often a failed call is repeated, and the pause before each repetition, as for
+    /// [`ErrorPolicy::retry`](crate::ErrorPolicy::retry). If the last attempt fails, the source's
+    /// error policy decides about the record. Default: 0. Attempts are counted in memory: after a
+    /// crash the count starts again.
     #[must_use]
     pub fn retry(mut self, retries: u32, backoff: Backoff) -> Self {
         self.attempts = retries.saturating_add(1);
@@ -58,9 +58,9 @@ impl Async {
         self
     }
 
-    /// A record's call begins when that of the record before it with the same key is over. The key
-    /// is that of the topic, by its bytes; records without a key wait for nobody. Default: only
-    /// results are in order, calls are not.
+    /// Starts a record's call only when the call of the previous record with the same key is
+    /// finished. Keys are compared by their bytes in the topic; records without a key do not wait.
+    /// Default: only results are in order, not calls.
     #[must_use]
     pub fn serial_per_key(mut self) -> Self {
         self.is_serial_per_key = true;

@@ -1,4 +1,4 @@
-//! bincode 2, for those who have data in it.
+//! bincode 2, for applications that already have data in it.
 
 use std::marker::PhantomData;
 
@@ -10,8 +10,8 @@ use super::guarded::Guarded;
 use super::nesting::{Bounded, Bounds, Budget, Exceeded, Levels, explained};
 use super::{Codec, CodecError, Format, present};
 
-/// bincode's `standard` format with a limit of `MAX` bytes (default 1 MiB) on what a value may ask
-/// for when decoded. A value may be nested 256 levels deep, `Some` and newtypes included.
+/// bincode's `standard` format. A decoded value may ask for at most `MAX` bytes (default 1 MiB). It
+/// may be nested 256 levels deep; `Some` and newtypes count as levels.
 ///
 /// Without a limit a corrupt length makes bincode allocate until the process is aborted. bincode is
 /// no longer maintained (RUSTSEC-2025-0141); for new data prefer JSON or postcard.
@@ -48,7 +48,7 @@ impl<T: Serialize + DeserializeOwned, const MAX: usize> Codec<T> for Bincode<MAX
     }
 }
 
-/// A value that is not nested too deep.
+/// A value that is not nested too deeply.
 struct Shallow<'v, T> {
     value: &'v T,
     exceeded: &'v Exceeded,
@@ -60,13 +60,13 @@ impl<T: Serialize> Serialize for Shallow<'_, T> {
     }
 }
 
-/// bincode accepts bytes after the value in silence; they mean that the reader's type is not the
-/// writer's.
+/// Refuses bytes after the value. bincode ignores them, but they mean that the reader's type is not
+/// the writer's.
 fn trailing(used: usize, length: usize) -> Result<(), CodecError> {
     if used == length {
         return Ok(());
     }
-    Err(CodecError::new(format!("{} bytes are left over behind the value", length - used)))
+    Err(CodecError::new(format!("{} bytes are left over after the value", length - used)))
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_behind_the_value_are_an_error() {
+    fn bytes_after_the_value_are_an_error() {
         let mut bytes = Vec::new();
         Bincode::<1024>.encode(&7_u32, &mut bytes).expect("encodes");
         bytes.push(0);

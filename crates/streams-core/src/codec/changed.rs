@@ -1,5 +1,5 @@
-//! A change of a row in a repartition topic: both sides, so that a row that stays in its group
-//! travels as one record.
+//! A change of a row in a repartition topic. It has both sides, so that a row that stays in its
+//! group travels as one record.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ const NEW: u8 = 1;
 const BOTH: u8 = 2;
 const NONE: u8 = 3;
 
-/// The value, then what it is: 0 the old one, 1 the new one; 2 both, the new one first, with its
-/// length in four big-endian bytes in front; 3 none.
+/// The value, then a byte that says which it is: 0 the old value, 1 the new value, 2 both, 3
+/// neither. With both, the new value comes first, with its length in four big-endian bytes in
+/// front.
 pub(crate) struct Changed<V>(pub(crate) Arc<dyn Codec<V>>);
 
 impl<V: 'static> Changed<V> {
@@ -29,7 +30,7 @@ impl<V: 'static> Changed<V> {
                 out.push(NEW);
             }
             (Some(old), Some(new)) => {
-                // A record is far smaller than four gigabytes: the broker refuses others.
+                // A record is far smaller than four gigabytes: the broker refuses larger ones.
                 out.extend_from_slice(&(new.len() as u32).to_be_bytes());
                 out.extend_from_slice(new);
                 out.extend_from_slice(old);
@@ -60,7 +61,7 @@ impl<V: 'static> Codec<Change<V>> for Changed<V> {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Change<V>, CodecError> {
-        let broken = || CodecError::new("the bytes hold no change of a row");
+        let broken = || CodecError::new("the bytes are not a change of a row");
         let (kind, bytes) = present(bytes)?.split_last().ok_or_else(broken)?;
         match *kind {
             OLD => Ok(Change { old: self.side(bytes)?, new: None }),

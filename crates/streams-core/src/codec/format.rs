@@ -1,11 +1,11 @@
-//! What a codec writes, in a word.
+//! The name of what a codec writes.
 
 use std::any::{TypeId, type_name};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What a codec writes: how `build()` sees that one topic or table is used in two ways, and how the
-/// next start sees that a table's entries are to be read as something else.
+/// The format that a codec writes. With it `build()` finds topics and tables that are used in two
+/// ways, and the next start finds a table whose entries would be read differently.
 ///
 /// ```
 /// use headwater::codec::{Bytes, Codec, Format, Json, Text};
@@ -27,24 +27,24 @@ enum FormatKind {
 }
 
 impl Format {
-    /// A format with a name. Two codecs with the same one read what the other writes. The name of a
-    /// table's codecs is kept in the log and compared at each start: it must not change while the
-    /// bytes stay the same.
+    /// Creates a format with a name. Two codecs with the same format name can read each other's
+    /// bytes. The names of a table's formats are stored in the log and compared at each start, so a
+    /// name must not change while the bytes stay the same.
     pub fn named(name: impl Into<Cow<'static, str>>) -> Self {
         Self(FormatKind::Named(name.into()))
     }
 
-    /// Bytes whose meaning is left open: fits to all others.
+    /// Creates a format for bytes whose meaning is left open. It is compatible with all others.
     pub fn opaque() -> Self {
         Self(FormatKind::Opaque)
     }
 
-    /// Known by the codec's type only: what it is for codecs that do not say more.
+    /// Creates a format that is known only by the codec's type: the default for codecs.
     pub fn of_codec<C: ?Sized + 'static>() -> Self {
         Self(FormatKind::Codec(TypeId::of::<C>(), type_name::<C>()))
     }
 
-    /// Its name, if it has one that may be kept.
+    /// The format's name, if it has one that may be stored.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.0 {
             FormatKind::Opaque => Some("bytes"),
@@ -53,7 +53,7 @@ impl Format {
         }
     }
 
-    /// Whether bytes of one can be read as the other: `None` if that is not known.
+    /// Whether bytes of one format can be read as the other; `None` if that is not known.
     pub(crate) fn fits(&self, other: &Self) -> Option<bool> {
         match (&self.0, &other.0) {
             (FormatKind::Opaque, _) | (_, FormatKind::Opaque) => Some(true),

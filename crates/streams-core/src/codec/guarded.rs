@@ -1,21 +1,21 @@
-//! What a serde format would write and could not read back is an error of the value instead.
+//! Makes values fail that a serde format would write but could not read back.
 
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// What a format cannot carry.
+/// What a format cannot represent.
 pub(super) trait Guard: Copy {
-    /// One level further into the value.
+    /// Goes one level deeper into the value.
     fn inside<E: Error>(self) -> Result<Self, E>;
 
-    /// A float on its way.
+    /// Checks a float.
     fn float<E: Error>(self, value: f64) -> Result<(), E>;
 }
 
-/// For JSON, which has no word for NaN and infinity: serde_json would write `null`. How deep a
-/// value is nested is for the formatter to count, which sees just the levels that the reader does.
+/// For JSON, which cannot represent NaN and infinity: serde_json would write `null`. The formatter
+/// counts the nesting, because it sees exactly the levels that the reader does.
 #[derive(Clone, Copy)]
 pub(super) struct Finite;
 
@@ -36,7 +36,7 @@ fn no_number<E: Error>(value: f64) -> E {
     E::custom(format_args!("JSON has no number for {value}"))
 }
 
-/// A serializer, or a part of one, with a guard in front.
+/// A serializer, or a part of one, with a guard.
 pub(super) struct Guarded<S, G> {
     to: S,
     guard: G,
@@ -54,7 +54,7 @@ impl<S, G: Guard> Guarded<S, G> {
     }
 }
 
-/// A part of a value; its serializer is guarded too.
+/// A part of a value, whose serializer is guarded too.
 struct Within<'v, T: ?Sized, G> {
     value: &'v T,
     guard: G,
@@ -76,7 +76,7 @@ macro_rules! as_they_are {
     )*};
 }
 
-/// One level deeper: the serializer of the parts.
+/// The serializer of the parts, one level deeper.
 macro_rules! compound {
     ($($method:ident($($name:ident: $type:ty),*) -> $parts:ident;)*) => {$(
         #[inline]

@@ -1,15 +1,15 @@
-//! A change of a row that waits in a buffer, with the headers of its record.
+//! A change of a row that waits in a buffer, with its record's headers.
 
 use super::{Changed, Codec, CodecError};
 use crate::change::Change;
 use crate::record::Headers;
 
-/// Ends the bytes of a change with headers; the bytes of [`Changed`] end with less.
+/// The last byte of a change with headers. The bytes of [`Changed`] end with a smaller one.
 const WITH_HEADERS: u8 = 4;
 
-/// As [`Changed`]; if there are headers, they follow, then their length in four big-endian bytes,
-/// then 4. Numbers are big-endian and of four bytes: of each header the length of its name, the
-/// name, the length of its value or −1 for null, the value.
+/// The bytes of [`Changed`]. If there are headers, they follow, then their length in four
+/// big-endian bytes, then a 4. A header is the length of its name, the name, the length of its
+/// value or −1 for null, and the value. All numbers have four big-endian bytes.
 pub(crate) struct HeldChange<V>(pub(crate) Changed<V>);
 
 impl<V: 'static> HeldChange<V> {
@@ -25,7 +25,7 @@ impl<V: 'static> HeldChange<V> {
         }
         let start = out.len();
         for (name, value) in headers.iter() {
-            // A record is far smaller than two gigabytes: the broker refuses others.
+            // A record is far smaller than two gigabytes: the broker refuses larger ones.
             out.extend_from_slice(&(name.len() as u32).to_be_bytes());
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(&value.map_or(-1, |value| value.len() as i32).to_be_bytes());
@@ -45,7 +45,7 @@ impl<V: 'static> HeldChange<V> {
 }
 
 fn broken() -> CodecError {
-    CodecError::new("the bytes hold no change of a row with headers")
+    CodecError::new("the bytes are not a change of a row with headers")
 }
 
 /// The change and the headers.
@@ -66,7 +66,7 @@ fn headers_of(mut bytes: &[u8]) -> Option<Headers> {
     Some(headers)
 }
 
-/// Takes a length and as many bytes; `Some(None)` for −1.
+/// Takes a length and that many bytes; `Some(None)` for −1.
 fn take<'b>(bytes: &mut &'b [u8]) -> Option<Option<&'b [u8]>> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let length = i32::from_be_bytes(*length);
@@ -85,7 +85,7 @@ mod tests {
     use crate::codec::Natural;
 
     #[test]
-    fn a_change_comes_back_with_its_headers_and_from_before_there_were_any() {
+    fn changes_with_and_without_headers_are_read_back() {
         let codec = HeldChange(Changed(String::codec()));
         let change = Change { old: None, new: Some("row".to_owned()) };
         let mut headers = Headers::new();

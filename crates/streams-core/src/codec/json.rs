@@ -8,12 +8,12 @@ use super::guarded::{Finite, Guarded};
 use super::null::{Absent, Present, is_none};
 use super::{Codec, CodecError, Format, JsonValue};
 
-/// JSON text. It reads back what it writes, floats bit for bit; what JSON cannot carry is an error
-/// of the value: NaN and infinities, and lists and objects nested more than 127 levels deep.
+/// JSON text. It reads back what it writes, floats bit for bit. Encoding fails for what JSON cannot
+/// represent: NaN and infinities, and lists and objects nested more than 127 levels deep.
 ///
-/// `None` is null bytes: a tombstone as a value, no key as a key. Within a value it is JSON's
-/// `null`, and the text `null` by itself is read as `None` where the type holds no other null.
-/// Types that are no `Option` refuse null bytes.
+/// `None` is null bytes: a tombstone as a value, no key as a key. Inside a value it is JSON's
+/// `null`. The text `null` on its own is read as `None` if the type has no other null. Types other
+/// than `Option` refuse null bytes.
 ///
 /// ```
 /// use headwater::codec::{Codec, Json};
@@ -35,7 +35,7 @@ impl<T: JsonValue> Codec<T> for Json {
         let mut to = serde_json::Serializer::with_formatter(&mut *out, Compact { left: LEVELS });
         value.serialize(Guarded::new(&mut to, Finite)).map_err(CodecError::new)?;
         let is_null = &out[start..] == NULL;
-        // What could not be read back from null bytes stays text.
+        // If the value could not be read back from null bytes, it stays text.
         if is_null && is_none(value) && T::deserialize(Absent).is_ok() {
             out.truncate(start);
             return Ok(false);
@@ -47,7 +47,7 @@ impl<T: JsonValue> Codec<T> for Json {
         let Some(bytes) = bytes else {
             return T::deserialize(Absent).map_err(|_| CodecError::null());
         };
-        // `Some` of something that is null, `Some(None)` for one.
+        // If the type has another null, `null` may be a `Some`, as in `Some(None)`.
         if bytes == NULL
             && let Ok(value) = T::deserialize(Present)
         {
@@ -61,10 +61,10 @@ impl<T: JsonValue> Codec<T> for Json {
     }
 }
 
-/// As many lists and objects within each other as serde_json reads.
+/// The nesting of lists and objects that serde_json reads.
 const LEVELS: u8 = 127;
 
-/// serde_json's compact form, not too deep.
+/// serde_json's compact form with limited nesting.
 struct Compact {
     left: u8,
 }

@@ -33,8 +33,8 @@ pub use text::Text;
 
 /// How values of `T` are written to and read from a topic or a table.
 ///
-/// Kafka knows "no bytes" (null: no key, or a tombstone) beside "zero bytes"; both directions carry
-/// the difference.
+/// Kafka distinguishes "no bytes" (null: no key, or a tombstone) from "zero bytes". Both directions
+/// preserve the difference.
 ///
 /// ```
 /// use headwater::codec::{Codec, Json};
@@ -45,22 +45,22 @@ pub use text::Text;
 /// assert_eq!(back, [1, 2]);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no codec for `{T}`",
+    message = "`{Self}` is not a codec for `{T}`",
     label = "cannot write and read `{T}`",
     note = "`headwater::codec` has `Json` for what implements serde's traits, `Bytes` for strings, \
             bytes and integers, `Text` for what is written as text"
 )]
 pub trait Codec<T>: Send + Sync + 'static {
-    /// Appends the bytes of `value` to `out` and returns `true`, or writes nothing and returns
-    /// `false` for null.
+    /// Appends the bytes of `value` to `out` and returns `true`. For null it writes nothing and
+    /// returns `false`.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError>;
 
-    /// Reads a value; `None` is null, which most codecs refuse with [`CodecError::null`].
+    /// Reads a value. `None` is null, which most codecs refuse with [`CodecError::null`].
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError>;
 
-    /// What it writes, in a word. By this `build()` finds one topic or table that is used as two
-    /// kinds of things, and a start finds a table whose entries are to be read as something else.
-    /// Default: the codec is compared by its type, and the start compares nothing.
+    /// Returns the name of the format that it writes. With it `build()` finds a topic or table that
+    /// is used in two ways, and a start finds a table whose entries would be read differently.
+    /// Default: `build()` compares the codec's type, and the start compares nothing.
     fn format(&self) -> Format {
         Format::of_codec::<Self>()
     }
@@ -89,18 +89,18 @@ pub struct CodecError(Box<dyn Error + Send + Sync>);
 crate::debug_is_display!(CodecError);
 
 impl CodecError {
-    /// An error with a cause.
+    /// Creates an error with a cause.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(cause.into())
     }
 
-    /// Null where this type has no null; `Option<T>` accepts it.
+    /// Creates the error for a null where the type has none; `Option<T>` accepts null.
     pub fn null() -> Self {
         Self::new("null where a value is needed (a type Option<…> would accept it)")
     }
 }
 
-/// The bytes of a value that may not be null.
+/// Returns the bytes of a value that must not be null.
 pub(crate) fn present(bytes: Option<&[u8]>) -> Result<&[u8], CodecError> {
     bytes.ok_or_else(CodecError::null)
 }

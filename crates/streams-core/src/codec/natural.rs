@@ -1,11 +1,11 @@
-//! Types whose Kafka bytes nobody argues about: what the Java client's own serializers write.
+//! Types with the Kafka bytes that the Java client's own serializers write.
 
 use std::sync::Arc;
 
 use super::{Codec, CodecError, Format, present};
 
-/// A type with a byte form that every Kafka user agrees on: text as UTF-8, integers big-endian,
-/// bytes as they are.
+/// A type with a byte form that all Kafka clients share: text as UTF-8, integers big-endian, bytes
+/// unchanged.
 ///
 /// Keys use it by default, so that a Java producer and a Headwater application agree on a key's
 /// partition. Implement it for a key type of your own by delegating to one of these, or give the
@@ -34,12 +34,12 @@ use super::{Codec, CodecError, Format, present};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no natural byte form for Kafka",
     label = "no natural bytes are known for `{Self}`",
-    note = "strings, bytes, integers and Option<…> of them have one; otherwise say how it is \
-            written: `Topic::json` and `Table::json` for values that implement serde's traits, \
+    note = "strings, bytes, integers and Option<…> of them have one; otherwise choose a codec: \
+            `Topic::json` and `Table::json` for values that implement serde's traits, \
             `Topic::with` and `Table::with` for keys too, `Repartition::new` for a grouping"
 )]
 pub trait Natural: Sized + 'static {
-    /// The codec of this type.
+    /// Returns the codec of this type.
     fn codec() -> Arc<dyn Codec<Self>>;
 }
 
@@ -148,7 +148,7 @@ macro_rules! big_endian {
 big_endian!(i16, u16, i32, u32, i64, u64, f64);
 natural!(String, Box<str>, Vec<u8>, (), i16, u16, i32, u32, i64, u64, f64);
 
-/// Makes null a value: `None` is written as null, null is read as `None`.
+/// Allows null: `None` is written as null, and null is read as `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nullable<C>(pub C);
 

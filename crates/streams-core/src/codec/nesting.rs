@@ -1,5 +1,5 @@
-//! How deep a value in a binary format may be nested: a type that contains itself would otherwise
-//! be read, level by level, until the stack is full and the process ends.
+//! Limits how deeply a value in a binary format may be nested. Without a limit, a type that
+//! contains itself could be read level by level until the stack overflows and the process ends.
 
 use std::cell::Cell;
 
@@ -11,20 +11,21 @@ use serde::ser;
 use super::CodecError;
 use super::guarded::Guard;
 
-/// Structs, lists, maps, enums, `Some` and newtypes within each other.
+/// The allowed nesting of structs, lists, maps, enums, `Some` and newtypes.
 const LEVELS: u16 = 256;
 
-/// Elements without bytes (`Vec<()>`) that a value may have: a corrupt length would otherwise be
-/// counted up to.
+/// How many elements without bytes (`Vec<()>`) a value may have. Without a limit, the reader would
+/// count up to a corrupt length.
 const EMPTY_ELEMENTS: usize = 1 << 20;
 
-/// What was exceeded, kept beside the format's own error: not every format keeps words.
+/// The limit that was exceeded. It is stored beside the format's own error, because not every
+/// format keeps the message.
 pub(super) type Exceeded = Cell<Option<&'static str>>;
 
 const TOO_DEEP: &str = "the value is nested more than 256 levels deep";
 const TOO_LONG: &str = "a list is longer than its bytes";
 
-/// The error in hand, or why it came about.
+/// Returns the exceeded limit if there is one, otherwise the format's error.
 pub(super) fn explained(
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     exceeded: &Exceeded,
@@ -63,7 +64,7 @@ impl Guard for Levels<'_> {
     }
 }
 
-/// How much a value may still have.
+/// What a value may still contain.
 pub(super) struct Budget {
     elements: Cell<usize>,
     pub(super) exceeded: Exceeded,
@@ -113,7 +114,7 @@ pub(super) struct Bounded<'b, D> {
     pub(super) bounds: Bounds<'b>,
 }
 
-/// A visitor of something that has parts.
+/// A visitor of a value that has parts.
 struct Visiting<'b, V> {
     visitor: V,
     bounds: Bounds<'b>,
@@ -131,7 +132,7 @@ impl<'b, D> Bounded<'b, D> {
     }
 }
 
-/// What has no parts, and is read without bounds.
+/// Values without parts, which are read without limits.
 macro_rules! plain {
     ($($method:ident),*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -266,7 +267,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Visiting<'_, V> {
     fn visit_seq<A: SeqAccess<'de>>(self, from: A) -> Result<V::Value, A::Error> {
         let Self { visitor, bounds, is_counted } = self;
         match from.size_hint() {
-            // postcard does not say a number that is larger than what is left.
+            // postcard does not report a length that is larger than the remaining bytes.
             None if is_counted => visitor.visit_seq(Counted(Bounded { from, bounds })),
             Some(elements) if is_counted => {
                 bounds.take(elements)?;
@@ -380,7 +381,7 @@ impl<'de, 'b, A: EnumAccess<'de>> EnumAccess<'de> for Bounded<'b, A> {
     }
 }
 
-/// The enum has taken its level already.
+/// The enum has already counted its level.
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Bounded<'_, A> {
     type Error = A::Error;
 
@@ -461,7 +462,7 @@ mod tests {
         (1..count).fold(Enum::End, |inner, _| Enum::Tuple(7, Box::new(inner)))
     }
 
-    /// Two levels each: the struct and `Some`, the newtype and the list.
+    /// Each has two levels: the struct and `Some`, the newtype and the list.
     fn check<C>(codec: &C)
     where
         C: Codec<Linked> + Codec<Newtype> + Codec<List> + Codec<Map> + Codec<Enum>,
@@ -480,7 +481,7 @@ mod tests {
             refused::<Enum>(codec, &[variant; 100_000], "256 levels");
         }
         assert_eq!(round_trip(codec, &vec![(); 1_000]), Ok(()));
-        // No list that is counted up to for ever, not even in pieces.
+        // A corrupt length is not counted up to, not even in parts.
         refused::<Vec<()>>(codec, &[253, 255, 255, 255, 255, 255, 255, 255, 127], "");
         let pieces = [&[100][..], &[200, 200, 50].repeat(100)].concat();
         refused::<Vec<Vec<()>>>(codec, &pieces, "");

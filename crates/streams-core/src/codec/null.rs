@@ -1,4 +1,4 @@
-//! Null bytes and the text `null`: which of a type's values they are.
+//! Which of a type's values null bytes and the text `null` are.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 use serde::ser::{self, Impossible, Serialize, Serializer};
 
-/// Null bytes: `None`, and what is a newtype of it.
+/// Null bytes: `None`, and newtypes of it.
 pub(super) struct Absent;
 
 impl<'de> Deserializer<'de> for Absent {
@@ -35,7 +35,7 @@ impl<'de> Deserializer<'de> for Absent {
     }
 }
 
-/// The text `null` where null bytes are `None`: what is `Some`, and null further inside.
+/// The text `null` where null bytes are `None`: `Some`, with a null further inside.
 pub(super) struct Present;
 
 impl<'de> Deserializer<'de> for Present {
@@ -96,7 +96,7 @@ pub(super) fn is_none<T: Serialize>(value: &T) -> bool {
     value.serialize(Asked).is_ok()
 }
 
-/// Asks a value whether it is `None`; anything else is an error.
+/// Asks a value whether it is `None`; everything else is an error.
 struct Asked;
 
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use super::guarded::Guarded;
 use super::nesting::{Bounded, Bounds, Budget, Exceeded, Levels, explained};
 use super::{Codec, CodecError, Format, present};
 
-/// The postcard format; the compact choice for internal topics and tables. A value may be nested
-/// 256 levels deep, `Some` and newtypes included.
+/// The postcard format, which is compact and suits internal topics and tables. A value may be
+/// nested 256 levels deep; `Some` and newtypes count as levels.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Postcard;
 
@@ -34,9 +34,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
         if rest.is_empty() {
             return Ok(value);
         }
-        // postcard would accept this in silence; it means that the reader's type is not the
-        // writer's.
-        Err(CodecError::new(format!("{} bytes are left over behind the value", rest.len())))
+        // postcard ignores these bytes, but they mean that the reader's type is not the writer's.
+        Err(CodecError::new(format!("{} bytes are left over after the value", rest.len())))
     }
 
     fn format(&self) -> Format {
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_trips_and_refuses_bytes_behind_the_value() {
+    fn round_trips_and_refuses_bytes_after_the_value() {
         let mut bytes = Vec::new();
         Postcard.encode(&("a".to_owned(), 7_u32), &mut bytes).expect("encodes");
         let back: (String, u32) = Postcard.decode(Some(&bytes)).expect("decodes");

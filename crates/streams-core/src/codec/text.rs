@@ -1,4 +1,4 @@
-//! Values as text, the way they print.
+//! Values as text, the way they are printed.
 
 use std::fmt::Display;
 use std::io::Write;

@@ -18,10 +18,10 @@ use crate::topic::Topic;
 use crate::topology::SourceKind;
 use crate::topology::{NodeId, NodeKind};
 
-/// What an agent stands on.
+/// What an agent reads.
 pub(crate) enum AgentSource<K, V> {
     Topic(Consumed<K, V>),
-    /// Operators on a topic. Without an intake it was refused.
+    /// Operators on a topic. `None` if they were refused.
     Stream {
         topic: Arc<str>,
         intake: Option<RawChain<K, V>>,
@@ -86,7 +86,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         }
     }
 
-    /// The agent writes (and reads) this table, as its only writer.
+    /// Declares a table that the agent writes and reads, as its only writer.
     pub fn writes<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let node = self.node();
         let writer = format!("the agent {}", self.name);
@@ -100,10 +100,10 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self
     }
 
-    /// The agent reads this table, which something else in the application writes. Both then run in
-    /// one task, so the agent sees the table's part for its own partition, and its topic must
-    /// be partitioned like the table's. Of a windowed table, sessions included, it reads the
-    /// [windows of a key](crate::agent::TableAccess::windows).
+    /// Declares a table that the agent reads and that something else in the application writes.
+    /// Both then run in one task, so the agent sees the table's part for its own partition, and its
+    /// topic must be partitioned like the table's. For a windowed table, sessions included, the
+    /// agent reads the [windows of a key](crate::agent::TableAccess::windows).
     pub fn reads<K2: 'static, V2: 'static>(mut self, table: &Table<K2, V2>) -> Self {
         let node = self.node();
         let reader = format!("the agent {}", self.name);
@@ -116,7 +116,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self
     }
 
-    /// The agent sends to this topic.
+    /// Declares a topic that the agent sends to.
     pub fn sends<K2: 'static, V2: 'static>(mut self, topic: &Topic<K2, V2>) -> Self {
         let node = self.node();
         let name = Arc::clone(&topic.name);
@@ -130,31 +130,30 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self
     }
 
-    /// How long the agent may take for a record, or for a batch: from when it is given until it
-    /// asks for the next. What takes longer has failed, its future is dropped, and the source's
-    /// error policy decides. Default: any time; the application warns of a record that has taken
-    /// 30 s, with its place.
+    /// Limits how long the agent may take for a record or a batch, from receiving it until it asks
+    /// for the next. An agent that takes longer has failed: its future is dropped, and the source's
+    /// error policy decides. By default there is no limit; the application logs a warning with the
+    /// topic, partition and offset of a record that has taken 30 s.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// Runs the function that many times for each partition, side by side. Records of one key, by
-    /// its bytes, go to the same of them, one after the other. What they send comes in the order of
-    /// the records (of a batch, where its first record is), and what they write to tables is what
-    /// one of them would write that takes the records in order; both are committed exactly once.
-    /// Default: once.
+    /// Runs this many futures of the function for each partition. Records with the same key bytes
+    /// go to the same future, one after the other. Output has the order of the records (for a
+    /// batch, that of its first record). Tables end up as if one future had processed the records
+    /// in order. Both are committed exactly once. Default: one future.
     ///
-    /// What is finished before its turn waits for the records before it. If one of those writes a
-    /// row that it has read, it is done again, from its beginning: a table with a row that each
-    /// record reads and writes, such as a total, leaves nothing to do side by side.
+    /// A future that finishes early waits for the records before its own. If one of those writes a
+    /// row that the future has read, the future processes its record again from the beginning. So a
+    /// row that every record reads and writes, such as a total, leaves nothing to run concurrently.
     pub fn concurrency(mut self, agents: usize) -> Self {
         self.concurrency = agents.max(1);
         self
     }
 
-    /// The function to run, once per partition: it is called with the partition's records and a
-    /// context, and what it returns runs until the task closes.
+    /// Sets the function, which runs once per partition: it is called with the partition's records
+    /// and a context, and its future runs until the task closes.
     pub fn run<F, Fut>(mut self, function: F)
     where
         F: Fn(Records<K, V>, Context) -> Fut + Send + Sync + 'static,
@@ -186,7 +185,7 @@ impl<'b, K: Send + 'static, V: Send + 'static> AgentBuilder<'b, K, V> {
         self.builder.graph(|graph| graph.add_agent(&topic, Arc::new(runner)));
     }
 
-    /// The agent's node in the graph, with its source; made when first needed.
+    /// The agent's node in the graph, with its source. It is created on first use.
     fn node(&mut self) -> NodeId {
         if let Some(node) = self.node {
             return node;

@@ -11,13 +11,13 @@ use crate::table::Table;
 use crate::topology::{NodeId, NodeKind};
 use crate::window::{Unmerged, Windows};
 
-/// What one record does to an aggregate: its stream's aggregator with the record in it.
+/// What one record does to an aggregate: its stream's aggregator together with the record.
 type Contribution<K, A> = Arc<dyn Fn(&mut A, &K) + Send + Sync>;
 
-/// One of the streams, its records made contributions.
+/// One of the streams, with its records turned into contributions.
 type CogroupInput<'b, K, A> = Stream<'b, K, Contribution<K, A>, Port<K, Contribution<K, A>>>;
 
-/// Grouped streams that are to be aggregated into one table; see [`Grouped::cogroup`].
+/// Grouped streams that will be aggregated into one table; see [`Grouped::cogroup`].
 #[must_use = "a grouping does nothing until it is aggregated"]
 pub struct Cogrouped<'b, K, A> {
     inputs: Vec<CogroupInput<'b, K, A>>,
@@ -33,8 +33,8 @@ pub struct WindowCogrouped<'b, K, A, W> {
 impl<'b, K: 'static, V: Clone + Send + Sync + 'static, C: Chain<Key = K, Value = V>>
     Grouped<'b, K, V, C>
 {
-    /// Begins an aggregation of several streams into one table: `add` puts a record of this one
-    /// into the aggregate. The streams must be partitioned alike.
+    /// Starts an aggregation of several streams into one table; `add` adds a record of this stream
+    /// to the aggregate. The streams must have the same partitioning.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -78,9 +78,9 @@ impl<'b, K: 'static, A: 'static> Cogrouped<'b, K, A> {
         self
     }
 
-    /// Parts each group by time. Each stream has a stream time of its own: a record is late when
-    /// its own stream is past its windows, and a window is closed when all streams are past it that
-    /// have had a record.
+    /// Splits each group by time. Each stream has its own stream time: a record is late when its
+    /// own stream's time is past its windows. A window closes when the times of all streams that
+    /// have had a record are past it.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};

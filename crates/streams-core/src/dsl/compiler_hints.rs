@@ -1,5 +1,6 @@
-//! What a stream can do and an aggregation or a grouping cannot yet: methods that exist only so
-//! that the compiler says what to choose first. Without them it says that the method is not there.
+//! Methods that exist only to improve compiler errors. An aggregation or a grouping lacks most
+//! methods of a stream; these tell the user what to call first. Without them the compiler would
+//! only say that the method does not exist.
 
 use super::{Aggregated, Grouped, Stream, WindowAggregated};
 use crate::chain::Chain;
@@ -8,7 +9,7 @@ use crate::window::{Windowed, Windows};
 
 /// Never implemented for an aggregation: what it sends has to be chosen.
 #[diagnostic::on_unimplemented(
-    message = "an aggregation is no stream yet: choose what it sends",
+    message = "an aggregation is not a stream yet: choose what it sends",
     label = "put `.updates()` in front of this: every change, a stream",
     note = "`.updates()` sends every change, `.latest()` the last one of each key and commit, and \
             `.into_table()` makes it a table, whose `filter` and `map_values` know deletions"
@@ -17,7 +18,7 @@ pub trait Sends {}
 
 /// Never implemented for a windowed aggregation: what it sends has to be chosen.
 #[diagnostic::on_unimplemented(
-    message = "a windowed aggregation is no stream yet: choose what it sends",
+    message = "a windowed aggregation is not a stream yet: choose what it sends",
     label = "put `.updates()` or `.closed()` in front of this",
     note = "`.closed()` sends each window once, when it is complete, `.updates()` every change of \
             it, and `.into_table()` makes it a table, for `suppress` and joins"
@@ -33,16 +34,17 @@ pub trait WindowSends {}
 )]
 pub trait IsGrouped {}
 
-/// Never implemented for a grouping: it is aggregated, or never grouped.
+/// Never implemented for a grouping: it must be aggregated, and most operators come before the
+/// grouping.
 #[diagnostic::on_unimplemented(
-    message = "grouped records can be counted, reduced, aggregated and parted by time only",
-    label = "do this before the records are grouped, or behind the aggregation",
+    message = "grouped records can only be counted, reduced, aggregated or windowed",
+    label = "do this before the records are grouped, or after the aggregation",
     note = "`.count(&table)`, `.reduce(&table, …)` and `.aggregate(&table, …)` are aggregations; \
             their `.updates()` is a stream again"
 )]
 pub trait IsStream {}
 
-/// A stream's methods for something that has a stream but is none.
+/// Methods of a stream, for types that contain a stream but are not one.
 macro_rules! stream_methods {
     ($bound:ident, $key:ty, $value:ty, |$self:ident| $stream:expr) => {
         #[doc(hidden)]

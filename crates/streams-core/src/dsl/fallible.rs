@@ -1,12 +1,12 @@
-//! The `try_` forms: functions that may fail. An error is handled by the source's error policy, as
-//! an undecodable record is.
+//! The `try_` forms: functions that may fail. The source's error policy decides about an error, as
+//! it does about an undecodable record.
 
 use super::{Stream, functions};
 use crate::chain::Chain;
 use crate::error::BoxError;
 use crate::operators::{Filter, FlatMap, FlatMapValues, Map, MapValues};
 
-/// What a function returned, or the failure of its operator.
+/// Turns what a function returned into a result of its operator.
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// [`filter`](Stream::filter) with a predicate that may fail.
     ///

@@ -1,9 +1,9 @@
-//! What the user's functions become inside of operators.
+//! Wrappers that make operators' functions of the user's closures.
 //!
-//! They are made out here because a closure has the type parameters of the function around it in
-//! its type. Made inside a method of [`Stream`](super::Stream), it would have the chain before it
-//! in there, which the chain with the new operator has beside it: a chain of n operators would be a
-//! type of 2^n parts, and so would its symbol names.
+//! They are free functions because a closure's type contains the type parameters of the function
+//! around it. A closure made inside a method of [`Stream`](super::Stream) would contain the chain
+//! so far, and the new chain contains that beside it. A chain of n operators would become a type of
+//! 2^n parts, and so would its symbol names.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(super) fn says<K, V>(
     move |key, value| Ok(predicate(key, value))
 }
 
-/// A predicate's contrary.
+/// The negation of a predicate.
 pub(super) fn says_not<K, V>(
     predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
 ) -> impl Fn(&K, &V) -> Outcome<bool> + Send + Sync + 'static {
@@ -42,14 +42,14 @@ pub(super) fn of_value<K, V, T>(
     move |_, value| Ok(map(value))
 }
 
-/// A function of the value, with a look at the key.
+/// A function of the value that also sees the key.
 pub(super) fn of_value_with_key<K, V, T>(
     map: impl Fn(&K, V) -> T + Send + Sync + 'static,
 ) -> impl Fn(&K, V) -> Outcome<T> + Send + Sync + 'static {
     move |key, value| Ok(map(key, value))
 }
 
-/// A function that finds a new key.
+/// A function that selects a new key.
 pub(super) fn selects<K, V, K2>(
     select: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
 ) -> impl Fn(K, V) -> Outcome<(K2, V)> + Send + Sync + 'static {
@@ -109,7 +109,7 @@ pub(super) fn own_row<K: 'static, V, T: 'static>(
     move |key, _, cx| Ok(rows.get(key, cx)?.map(|(row, _)| row))
 }
 
-/// The row of a global table under the key that `key` finds.
+/// The row of a global table under the key that `key` selects.
 pub(super) fn global_row<K, V, G: 'static, T: 'static>(
     table: GlobalTable<G, T>,
     key: impl Fn(&K, &V) -> G + Send + Sync + 'static,

@@ -13,13 +13,13 @@ use crate::policy::ErrorPolicy;
 use crate::table::Table;
 
 impl Builder {
-    /// A topic of which every instance keeps all rows, of all partitions, up to date: reference
-    /// data that streams are joined with by any key. An instance begins to work when it has read
-    /// the topic to its end. The topic itself is what makes the table durable; it should be
-    /// compacted.
+    /// Creates a table of a topic of which every instance has all rows, of all partitions, up to
+    /// date: reference data that streams can be joined with by any key. An instance starts its
+    /// tasks once it has read the topic to its end. The topic itself makes the table durable; it
+    /// should be compacted.
     ///
-    /// A global table changes whenever its topic does, independently of the tasks that read it: a
-    /// record that is processed again, after a crash, may find a newer row than before.
+    /// A global table changes whenever its topic does, independently of the tasks that read it. A
+    /// record that is processed again after a crash may see a newer row than before.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -82,8 +82,8 @@ impl Builder {
 }
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Joins each record with a row of a global table, found by any key that `key` gives; records
-    /// without one are dropped. See [`Builder::global_table`] for an example.
+    /// Joins each record with the row of a global table under the key that `key` returns. Records
+    /// without a row are dropped. See [`Builder::global_table`] for an example.
     pub fn join_global<G: 'static, T: 'static, O: 'static>(
         self,
         table: &GlobalTable<G, T>,
@@ -93,7 +93,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.look_up_global("join_global", table, key, functions::joins(joiner))
     }
 
-    /// [`join_global`](Stream::join_global) that keeps records for which the table has no row.
+    /// [`join_global`](Stream::join_global) that also forwards records without a row.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};

@@ -9,8 +9,8 @@ use crate::topic::Topic;
 use crate::topology::SourceKind;
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Groups by the key that the records have. Refused by `build()` if an operator before it may
-    /// have changed the key: equal keys could then be in different partitions, and
+    /// Groups by the current key. `build()` refuses it if an operator before it may have changed
+    /// the key: equal keys could then be in different partitions, and
     /// [`group_by`](Stream::group_by) is needed.
     ///
     /// ```
@@ -35,11 +35,11 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         Grouped { stream: self }
     }
 
-    /// Notes a problem if equal keys may be in different partitions.
+    /// Reports a problem if equal keys may be in different partitions.
     pub(crate) fn refuse_changed_key(&self, operator: &str) {
         if self.key_changed {
             self.builder.problem(format!(
-                "{operator} behind an operator that changes the key: equal keys may be in \
+                "{operator} after an operator that changes the key: equal keys may be in \
                  different partitions; send the records through a repartition topic, by \
                  repartition(name) or group_by(name, …)"
             ));
@@ -48,9 +48,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
 
     /// Sends the records through the repartition topic `{application id}-{name}-repartition`, so
     /// that equal keys meet in one partition. Values are written there as JSON; a
-    /// [`Repartition`](crate::Repartition) in place of the name has codecs of your choice. A record
-    /// whose key is null goes to any partition: joins may let it out without a match, and what
-    /// needs a key refuses it there.
+    /// [`Repartition`](crate::Repartition) instead of the name has codecs of your choice. A record
+    /// with a null key goes to any partition: a left or outer join may forward it without a match,
+    /// and an operator that needs a key refuses it there.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -74,9 +74,9 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.through(name.into_repartition(), false).stream
     }
 
-    /// Groups by a new key. The records go through the repartition topic `{application
+    /// Groups by a new key. The records pass through the repartition topic `{application
     /// id}-{name}-repartition`, where equal keys meet in one partition. Values are written there as
-    /// JSON; a [`Repartition`](crate::Repartition) in place of the name has codecs of your choice.
+    /// JSON; a [`Repartition`](crate::Repartition) instead of the name has codecs of your choice.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};

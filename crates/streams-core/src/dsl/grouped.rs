@@ -1,4 +1,4 @@
-//! What can be said about groups of records with the same key, without windows.
+//! What can be done with records grouped by key, without windows.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
         self.aggregate_into("count", table, count)
     }
 
-    /// Combines the values of each key; the first value stands for itself.
+    /// Combines the values of each key. The first value is the initial aggregate.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -74,8 +74,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
         self.aggregate_into("reduce", table, reduce(combine))
     }
 
-    /// Aggregates the values of each key: `init` makes an empty aggregate, `add` adds a value to
-    /// it.
+    /// Aggregates the values of each key: `init` creates an empty aggregate, and `add` adds a value
+    /// to it.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -133,7 +133,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
         self.aggregate_into("try_aggregate", table, try_aggregate(init, add))
     }
 
-    /// Parts each group by time.
+    /// Splits each group by time.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -171,7 +171,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Grouped<'b, K, V,
     }
 }
 
-/// A table that grows with each record; what it sends is chosen here. The table is kept even if
+/// A table that grows with each record; its methods choose what it sends. The table exists even if
 /// nothing is sent.
 pub struct Aggregated<'b, K, A> {
     builder: &'b Builder,
@@ -184,7 +184,7 @@ pub struct Aggregated<'b, K, A> {
 }
 
 impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
-    /// Declares the table, before anything is connected to it.
+    /// Declares the table before anything is connected to it.
     pub(crate) fn declare(
         builder: &'b Builder,
         node: NodeId,
@@ -208,7 +208,7 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
         Self { builder, node, updates, latest, changes, rows, expiring }
     }
 
-    /// Feeds a stream into the table.
+    /// Connects a stream to the table.
     pub(crate) fn connect<V: 'static, C: Chain<Key = K, Value = V>>(
         &self,
         stream: Stream<'b, K, V, C>,
@@ -227,7 +227,7 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
         stream.chain.connect(operator, self.builder);
     }
 
-    /// The aggregates as a table, to be joined, filtered, grouped again.
+    /// Returns the aggregates as a table, which can be joined, filtered and grouped again.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -256,7 +256,7 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
         table
     }
 
-    /// Every change: one record out for each record in.
+    /// Returns every change: one output record for each input record.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -278,9 +278,9 @@ impl<'b, K: 'static, A: 'static> Aggregated<'b, K, A> {
         Stream::new(self.builder, self.updates, self.node)
     }
 
-    /// The last value of each key that changed, once per commit: fewer records where keys repeat,
-    /// at the price of waiting for the commit. (Kafka Streams does this with its record cache.)
-    /// Outputs carry no headers.
+    /// Returns the last value of each changed key, once per commit. There are fewer records where
+    /// keys repeat, but they wait for the commit. (Kafka Streams does this with its record cache.)
+    /// Outputs have no headers.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -366,7 +366,7 @@ pub(crate) fn try_aggregate<K: 'static, V: 'static, A: 'static, E: Into<BoxError
     }
 }
 
-/// How sessions become one: the first is merged into an empty aggregate, the others follow.
+/// Merges sessions into one: the first into an empty aggregate, then the others in order.
 pub(crate) fn merging<K: 'static, A: 'static>(
     init: Arc<impl Fn() -> A + Send + Sync + 'static>,
     merge: impl Fn(&K, A, A) -> A + Send + Sync + 'static,

@@ -14,9 +14,9 @@ use crate::state::changelog::Layout;
 use crate::topology::NodeKind;
 use crate::window::JoinWindows;
 
-/// Where the records of a join of two streams wait for their partners: a name, and how keys and the
-/// values of both sides are written. They are kept in the tables `{name}-left` and `{name}-right`,
-/// and, for left and outer joins, `{name}-unmatched`, each with a changelog.
+/// Where the records of a stream-stream join wait for their partners: a name, and codecs for the
+/// keys and for the values of both sides. They are stored in the tables `{name}-left` and
+/// `{name}-right` and, for left and outer joins, `{name}-unmatched`, each with a changelog.
 pub struct JoinBuffers<K, V, W> {
     name: Arc<str>,
     key: Arc<dyn Codec<K>>,
@@ -25,7 +25,7 @@ pub struct JoinBuffers<K, V, W> {
 }
 
 impl<K: 'static, V: 'static, W: 'static> JoinBuffers<K, V, W> {
-    /// With natural keys and JSON values.
+    /// Creates buffers with natural keys and JSON values.
     pub fn json(name: impl Into<Arc<str>>) -> Self
     where
         K: NaturalKey,
@@ -35,7 +35,8 @@ impl<K: 'static, V: 'static, W: 'static> JoinBuffers<K, V, W> {
         Self { name: name.into(), key: K::codec(), left: Arc::new(Json), right: Arc::new(Json) }
     }
 
-    /// With codecs of your choice. A key or value that encodes to null belongs to nothing.
+    /// Creates buffers with codecs of your choice. A record whose key or value encodes to null has
+    /// no match.
     pub fn with(
         name: impl Into<Arc<str>>,
         key: impl Codec<K>,
@@ -51,7 +52,8 @@ impl<K: 'static, V: 'static, W: 'static> JoinBuffers<K, V, W> {
 
 impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// Joins each record with the records of `other` that have the same key and a timestamp in its
-    /// `windows`, at the later of the two timestamps. Both streams must be partitioned alike.
+    /// `windows`. The result has the later of the two timestamps. Both streams must have the same
+    /// partitioning.
     ///
     /// ```
     /// use headwater::{Builder, Record, Topic};
@@ -89,9 +91,9 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         self.join_streams("join", other, windows, buffers, Sides::Inner, joiner)
     }
 
-    /// [`join`](Stream::join), and each record that found no partner, alone, when stream time has
-    /// passed its window and grace: at once, if it comes later than that. A record without key is
-    /// alone at once.
+    /// [`join`](Stream::join) that also forwards each unmatched record, without a partner, when
+    /// stream time passes its window and grace; a record that arrives after that is forwarded at
+    /// once. So is a record without a key.
     ///
     /// ```
     /// use headwater::{Builder, Record, Topic};
@@ -128,7 +130,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         self.join_streams("left_join", other, windows, buffers, Sides::Left, joiner)
     }
 
-    /// [`left_join`](Stream::left_join) from both sides.
+    /// [`left_join`](Stream::left_join) for both sides.
     ///
     /// ```
     /// use headwater::{Builder, Record, Topic};
@@ -212,8 +214,9 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         Stream::new(builder, port, node)
     }
 
-    /// Joins each record with the row that `table` has for its key at that moment; records without
-    /// one are dropped. Changes of the table cause nothing. Both must be partitioned alike.
+    /// Joins each record with the row that `table` has for its key at that moment. Records without
+    /// a row are dropped. Changes of the table produce no output. Both must have the same
+    /// partitioning.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -240,7 +243,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         self.look_up("join_table", table, functions::joins(joiner))
     }
 
-    /// [`join_table`](Stream::join_table) that keeps records for which the table has no row.
+    /// [`join_table`](Stream::join_table) that also forwards records without a row.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -273,7 +276,9 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
         self.refuse_changed_key(name);
         if table.key_changed {
-            self.builder.problem(format!("{name} with a windowed table: its rows are elsewhere"));
+            self.builder.problem(format!(
+                "{name} with a windowed table: its rows are in the partitions of other keys"
+            ));
         }
         let builder = self.builder;
         let parents = [self.node, table.node];

@@ -19,20 +19,20 @@ where
     V: Clone + Send + 'static,
     C: Chain<Key = K, Value = V>,
 {
-    /// Replaces the value by what an `async` function makes of the record, a call of a service for
-    /// example: several at a time, with results in the order of the records.
+    /// Replaces each value by the result of an `async` function, such as a call of a service.
+    /// Several calls run at a time, and the results have the order of the records.
     ///
-    /// Each record's call is made at least once, and its results go on exactly once: a record in
-    /// flight when the task moves, is rewound or crashes is called again. [`Call::id`] is the same
-    /// then, so that the other side can tell. Commits do not wait for calls, and a call may take
-    /// as long as it likes. A record whose call fails, after the attempts that
-    /// [`Async::retry`] allows, is dealt with by its source's error policy.
+    /// Each record's call runs at least once, and its results are forwarded exactly once. If the
+    /// task moves, is rewound or crashes, the calls in flight are repeated with the same
+    /// [`Call::id`], so that the service can recognize a repetition. Commits do not wait for calls,
+    /// and a call may take as long as it needs. If a call fails after the attempts that
+    /// [`Async::retry`] allows, the source's error policy decides.
     ///
-    /// Nothing but operators that look at one record at a time may stand between the topic and the
-    /// calls: after a crash the records are read again for the calls alone. `build()` refuses
-    /// others; behind those `.repartition(name)` makes a topic. What stands behind the calls may be
-    /// anything. There, records of other inputs are not in the order of time with the results:
-    /// those go on when they are there.
+    /// Only operators that look at one record at a time may come between the topic and the calls,
+    /// because the calls alone read the records again after a crash. `build()` refuses other
+    /// operators; after those, `.repartition(name)` makes a topic. Anything may follow the calls.
+    /// There, results are not ordered by time with the records of other inputs: a result continues
+    /// as soon as it is available.
     ///
     /// ```
     /// use std::time::Duration;
@@ -92,11 +92,11 @@ where
     C: Chain<Key = K, Value = V>,
 {
     /// Starts the description of an agent on the stream, as
-    /// [`Builder::agent`](crate::Builder::agent) does for a topic: it is given what the operators
-    /// make of the topic's records.
+    /// [`Builder::agent`](crate::Builder::agent) does for a topic. The agent receives what the
+    /// operators make of the topic's records.
     ///
-    /// Nothing but operators that look at one record at a time may stand in between; `build()`
-    /// refuses others.
+    /// Only operators that look at one record at a time may come in between; `build()` refuses
+    /// others.
     ///
     /// ```
     /// use headwater::agents::{AgentResult, Context, Records};
@@ -123,8 +123,8 @@ where
         AgentBuilder::new(builder, name, AgentSource::Stream { topic, intake, node })
     }
 
-    /// The stream's operators for a reader of its own, and the topic; `None` is a problem of the
-    /// topology.
+    /// Returns the stream's operators for a reader of its own, and the topic. `None` is a problem
+    /// of the topology.
     pub(crate) fn into_intake(self, reader: &str) -> Option<(Arc<str>, RawChain<K, V>)> {
         let builder = self.builder;
         let node = self.node;
@@ -133,9 +133,9 @@ where
         let found = found.filter(|_| is_stateless);
         if found.is_none() {
             builder.problem(format!(
-                "{reader} does not stand behind a topic and operators that look at one record at a \
-                 time: after a crash nobody could bring back what it had in hand; put it before \
-                 the others, or make a topic of the stream: .repartition(\"{name}\").{reader}",
+                "{reader} needs a topic before it, with only operators in between that look at one \
+                 record at a time: after a crash, only those can repeat the records in flight; \
+                 move it before the others, or make a topic: .repartition(\"{name}\").{reader}",
                 name = suggested(node),
             ));
         }
@@ -144,7 +144,7 @@ where
     }
 }
 
-/// A name for a repartition topic that no other has.
+/// A name for a repartition topic that no other topic has.
 fn suggested(node: NodeId) -> String {
     format!("step-{node}")
 }

@@ -1,4 +1,4 @@
-//! The DSL: what can be said about a stream.
+//! The DSL: what can be done with a stream.
 
 mod agent;
 mod cogroup;
@@ -37,14 +37,14 @@ pub use tables::{BufferFull, ForeignTable, SentRows, Suppress, TableGrouped, Tab
 pub use ticks::Ticks;
 pub use windowed::{WindowAggregated, WindowGrouped};
 
-/// Records of keys `K` and values `V` on their way from a source through operators.
+/// Records with keys `K` and values `V` on their way from a source through operators.
 ///
-/// A stream is used once: each method takes it and returns the next. To use it twice,
+/// A stream is used once: each method consumes it and returns the next. To use it twice,
 /// [`share`](Stream::shared) it.
 ///
-/// `C` is the chain of operators so far. It has a type of its own for every program, so that the
-/// compiler can fuse the operators; a function that takes or returns a stream says
-/// `impl Chain<Key = K, Value = V>` in its place:
+/// `C` is the chain of operators so far. Its type is different for every program, so that the
+/// compiler can fuse the operators. A function that takes or returns a stream writes `impl
+/// Chain<Key = K, Value = V>` instead:
 ///
 /// ```
 /// use headwater::prelude::*;
@@ -61,15 +61,15 @@ pub use windowed::{WindowAggregated, WindowGrouped};
 /// # Ok::<(), headwater::errors::BuildError>(())
 /// ```
 ///
-/// Where a type has to be written out, as in a struct, it is `Stream<'b, K, V>`: what
-/// [`boxed`](Stream::boxed), [`merge`](Stream::merge), `updates()` and others return.
+/// Where a type must be written out, as in a struct, it is `Stream<'b, K, V>`.
+/// [`boxed`](Stream::boxed), [`merge`](Stream::merge), `updates()` and others return that.
 #[must_use = "a stream goes nowhere until it ends in a sink, a table or an aggregation"]
 pub struct Stream<'b, K, V, C = Port<K, V>> {
     pub(crate) builder: &'b Builder,
     pub(crate) chain: C,
     pub(crate) node: NodeId,
-    /// Set by operators that may change the key: its records may be in the wrong partition for
-    /// their key.
+    /// Set by operators that may change the key: a record may then be in the wrong partition for
+    /// its key.
     pub(crate) key_changed: bool,
     of: PhantomData<fn() -> (K, V)>,
 }
@@ -79,7 +79,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         Self { builder, chain, node, key_changed: false, of: PhantomData }
     }
 
-    /// The stream with one more operator.
+    /// Appends an operator to the stream.
     pub(crate) fn then<O>(
         self,
         name: &'static str,
@@ -94,7 +94,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         Stream { key_changed, ..Stream::new(self.builder, chain, node) }
     }
 
-    /// The stream with a type that can be written out, at the price of a virtual call for each
+    /// Returns the stream with a type that can be written out, at the cost of a virtual call per
     /// record.
     ///
     /// ```
@@ -140,7 +140,7 @@ impl<K, V, C: Clone> Clone for Stream<'_, K, V, C> {
     }
 }
 
-/// The beginning of a chain: a topic.
+/// The start of a chain: a topic.
 pub struct SourceChain<K, V> {
     pub(crate) topic: Topic<K, V>,
     pub(crate) timestamps: Option<Extractor<K, V>>,

@@ -1,4 +1,4 @@
-//! The user's own operators.
+//! User-defined operators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +28,9 @@ pub struct Process<'b, K, V, C, K2, V2> {
 }
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// A processor of the user's own: a function over records that reads and writes tables, hands
-    /// on any number of records, to several outputs if need be, and is called as time passes. Its
-    /// stream time is kept under `name`.
+    /// Adds a user-defined processor: a function over records that reads and writes tables and
+    /// forwards any number of records, to several outputs if needed. It can also be called as time
+    /// passes. Its stream time is stored under `name`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -78,8 +78,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         Process { stream: self, node, forward, punctuators: Vec::new() }
     }
 
-    /// An operator of the user's own without state, fused with its neighbours: what the DSL's own
-    /// are made of. It may change the key.
+    /// Adds a user-defined operator without state, fused with its neighbours like the DSL's own
+    /// operators. It may change the key.
     ///
     /// ```
     /// use headwater::{Builder, Record, Topic};
@@ -124,7 +124,7 @@ impl<'b, K: 'static, V: 'static, C, K2: 'static, V2: 'static> Process<'b, K, V, 
 where
     C: Chain<Key = K, Value = V>,
 {
-    /// A table that the processor reads and writes, as its only writer.
+    /// Declares a table that the processor reads and writes, as its only writer.
     pub fn table<T: 'static, U: 'static>(mut self, table: &Table<T, U>) -> Self {
         let name = &table.name;
         let writer = format!("the processor {}", self.forward.name);
@@ -138,11 +138,11 @@ where
         self.hold(name, index, true)
     }
 
-    /// A table that the processor reads and something else in the application writes. Both then
-    /// run in one task, so the processor sees the table's part for its own partition, as the
-    /// records that were processed before this one left it. Their topics must have the same number
-    /// of partitions. Several processors may read one table. Of a windowed table, sessions
-    /// included, they read the [windows of a key](crate::ProcessTable::windows).
+    /// Declares a table that the processor reads and that something else in the application writes.
+    /// Both then run in one task, so the processor sees the table's part for its own partition, as
+    /// the records processed before this one left it. Their topics must have the same number of
+    /// partitions. Several processors may read one table. For a windowed table, sessions included,
+    /// they read the [windows of a key](crate::ProcessTable::windows).
     ///
     /// ```
     /// use headwater::prelude::*;
@@ -192,8 +192,8 @@ where
         self
     }
 
-    /// Calls `act` as stream time passes: first behind the first record, then whenever a multiple
-    /// of `every` has been reached or passed, once, with the stream time by then.
+    /// Calls `act` as stream time passes: after the first record, then once whenever stream time
+    /// has reached or passed another multiple of `every`. `act` gets the current stream time.
     pub fn on_stream_time(
         self,
         every: Duration,
@@ -205,10 +205,9 @@ where
         self.punctuator(every, None, Box::new(act))
     }
 
-    /// Calls `act` every so often in wall-clock time, counted from when the task first started,
-    /// with the date by then in milliseconds. Late calls are not made up for. What passes is
-    /// measured by a clock that nobody sets: a date that is set back or forth costs one interval at
-    /// most.
+    /// Calls `act` at an interval of wall-clock time, counted from the task's first start, with the
+    /// current date in milliseconds. Missed calls are not made up for. A monotonic clock measures
+    /// the interval: a change of the date costs at most one interval.
     pub fn on_wall_clock(
         self,
         every: Duration,
@@ -231,13 +230,13 @@ where
         let every_ms = millis(every);
         if every_ms < 1 {
             let name = &self.forward.name;
-            self.stream.builder.problem(format!("{name} is to be called more often than every ms"));
+            self.stream.builder.problem(format!("{name}: the interval must be at least 1 ms"));
         }
         self.punctuators.push(Punctuator { every_ms: every_ms.max(1), wall_clock, act });
         self
     }
 
-    /// A further output: what to send to, from the processor's functions, and its stream.
+    /// Adds an output: returns the handle that the processor's functions send to, and its stream.
     ///
     /// ```
     /// use headwater::{Builder, Record, Topic};
@@ -270,8 +269,8 @@ where
         (Output(port), stream.rekeyed())
     }
 
-    /// Runs `function` for each record; what it hands on is the stream. The stream counts as one
-    /// whose key may have changed.
+    /// Runs `function` for each record; the result is the stream of the forwarded records. The key
+    /// counts as changed.
     pub fn each(
         self,
         function: impl Fn(Record<K, V>, &mut ProcessContext<'_, K2, V2>) -> Result<(), ProcessError>

@@ -11,8 +11,8 @@ use crate::topology::NodeKind;
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
     /// Sends every record to `topic`, with its timestamp and the headers of the record that caused
-    /// it. The partition follows from the key's bytes as with the Java client; records without
-    /// key are spread.
+    /// it. The key's bytes select the partition as in the Java client; records without a key are
+    /// spread over all partitions.
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -37,8 +37,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.chain.connect(Sink { topic: topic.clone(), needs_key: false }, self.builder);
     }
 
-    /// Sends each record to the topic that `choose` names for it; `like` gives the codecs and is
-    /// not written to unless chosen. A topic that does not exist stops the application with an
+    /// Sends each record to the topic that `choose` returns. `like` provides the codecs; records go
+    /// to it only if `choose` returns it. If a topic does not exist, the application stops with an
     /// error that names it.
     ///
     /// ```

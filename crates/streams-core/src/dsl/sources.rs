@@ -11,9 +11,10 @@ use crate::receive::Receive;
 use crate::topology::SourceKind;
 
 impl Builder {
-    /// The records of a topic: `&topic`, or [`topic.consumed()`](Topic::consumed) with options.
+    /// Returns the records of a topic as a stream. The source is `&topic`, or
+    /// [`topic.consumed()`](crate::Topic::consumed) with options.
     ///
-    /// Called twice for the same topic, both streams get every record, in one task.
+    /// If it is called twice for the same topic, both streams get every record, in one task.
     pub fn stream<S: StreamSource>(
         &self,
         source: S,
@@ -21,8 +22,8 @@ impl Builder {
         self.source(source.into_consumed(), SourceKind::User)
     }
 
-    /// Starts the description of an agent: an `async` function over the records of a topic, which
-    /// is `&topic`, or [`topic.consumed()`](Topic::consumed) with options.
+    /// Starts the description of an agent: an `async` function over the records of a topic. The
+    /// source is `&topic`, or [`topic.consumed()`](crate::Topic::consumed) with options.
     pub fn agent<S>(&self, name: &str, source: S) -> AgentBuilder<'_, S::Key, S::Value>
     where
         S: StreamSource<Key: Send, Value: Send>,

@@ -6,7 +6,7 @@ use crate::operators::{Branch, Filter, FlatMap, FlatMapValues, Map, MapValues, P
 use crate::receive::{Port, SharedReceiver};
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Keeps the records for which `predicate` is true.
+    /// Forwards the records for which `predicate` is true.
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -29,7 +29,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("filter", Filter(functions::says(predicate)))
     }
 
-    /// Keeps the records for which `predicate` is false.
+    /// Forwards the records for which `predicate` is false.
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -52,7 +52,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("filter_not", Filter(functions::says_not(predicate)))
     }
 
-    /// Replaces key and value. The key may have changed, so a grouping behind it needs
+    /// Replaces key and value. The key may change, so a grouping after it needs
     /// [`group_by`](Stream::group_by).
     ///
     /// ```
@@ -97,7 +97,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("map_values", MapValues(functions::of_value(map)))
     }
 
-    /// [`map_values`](Stream::map_values) with a look at the key.
+    /// [`map_values`](Stream::map_values) with access to the key.
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -119,7 +119,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("map_values", MapValues(functions::of_value_with_key(map)))
     }
 
-    /// Replaces the key. A grouping behind it needs [`group_by`](Stream::group_by).
+    /// Replaces the key. A grouping after it needs [`group_by`](Stream::group_by).
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -141,7 +141,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("select_key", Map(functions::selects(select))).rekeyed()
     }
 
-    /// Replaces a record by any number of records. A grouping behind it needs
+    /// Replaces each record with any number of records. A grouping after it needs
     /// [`group_by`](Stream::group_by).
     ///
     /// ```
@@ -167,7 +167,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("flat_map", FlatMap(functions::of_both(map))).rekeyed()
     }
 
-    /// Replaces a value by any number of values with the same key.
+    /// Replaces each value with any number of values for the same key.
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -194,8 +194,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("flat_map_values", FlatMapValues(functions::of_value(map)))
     }
 
-    /// Shows each record to `look` and hands it on. `look` may see a record again after a rewind:
-    /// it is for logs and metrics, not for effects.
+    /// Calls `look` with each record and forwards the record. After a rewind `look` may see a
+    /// record again: use it for logs and metrics, not for side effects.
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -217,8 +217,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         self.then("peek", Peek(look))
     }
 
-    /// Parts the stream in two: the records for which `predicate` is true, and the rest. More ways:
-    /// branch the rest. A record of a branch that is not used goes nowhere.
+    /// Splits the stream in two: the records for which `predicate` is true, and the rest. For more
+    /// branches, branch the rest. Records of an unused branch are dropped.
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -253,7 +253,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         (stream(matching), stream(rest))
     }
 
-    /// The records of both streams; each keeps its order, between them there is none.
+    /// Merges two streams. Each keeps its own order; there is no order between them.
     ///
     /// ```
     /// use headwater::{Builder, Topic};
@@ -286,8 +286,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
     }
 
     /// Makes the stream usable more than once: the result can be cloned, and every clone gets every
-    /// record. Also for keeping a stream in a struct or returning it: its type can be written
-    /// out.
+    /// record. Its type can be written out, so it is also useful for a stream in a struct or as a
+    /// return value.
     ///
     /// ```
     /// use headwater::{Builder, Topic};

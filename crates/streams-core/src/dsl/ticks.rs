@@ -1,4 +1,4 @@
-//! Streams of ticks: what happens at an interval or by the calendar, without any record.
+//! Streams of ticks: actions at an interval or by the calendar, without an input record.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::tick::{Missed, Tick};
 use crate::topology::NodeId;
 use crate::window::millis;
 
-/// The beginning of a chain: ticks.
+/// The start of a chain: ticks.
 pub struct Ticks {
     index: usize,
     missed: Missed,
 }
 
 impl Builder {
-    /// Ticks at an interval, once for the application however many instances run. Their key is
-    /// `name`.
+    /// Creates a stream of ticks at an interval, once for the application however many instances
+    /// run. Their key is `name`.
     ///
-    /// The first one comes an interval after the application first started. What a tick causes is
-    /// committed with the tick, in one transaction: crashes, aborts and instances that come and go
-    /// lose none and repeat none. What becomes of those that are due while no instance runs is said
-    /// by [`missed`](Stream::missed); by default, the last one of them is made up for.
+    /// The first tick comes one interval after the application's first start. The effects of a tick
+    /// are committed with it in one transaction, so crashes, aborts and changing instances neither
+    /// lose nor repeat a tick. [`missed`](Stream::missed) sets what happens to ticks that are due
+    /// while no instance runs. By default, only the last of them is made up for.
     ///
     /// ```
     /// use std::time::Duration;
@@ -43,25 +43,24 @@ impl Builder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// The ticks are one partition of their own, so that one instance has them at a time: the topic
-    /// `{application id}-{name}-ticks`, which the runtime creates, and which stays empty. A
-    /// processor behind them has tables of its own there. Streams and tables of more partitions are
-    /// not at hand: send what is for them to a topic or through
-    /// [`repartition`](Stream::repartition), or have [ticks in each of their
-    /// tasks](Stream::every).
+    /// The ticks have one partition of their own, so one instance has them at a time. It is the
+    /// topic `{application id}-{name}-ticks`, which the runtime creates and which stays empty. A
+    /// processor after the ticks has its own tables in that partition. It has no access to streams
+    /// and tables with more partitions: send data for them to a topic or through
+    /// [`repartition`](Stream::repartition), or use [ticks in each of their tasks](Stream::every).
     ///
-    /// The interval is measured by a clock that nobody sets. If the date is set, the times of the
-    /// ticks follow it by whole intervals, and while that would take them back, each tick has the
-    /// time of the last one and a millisecond: times always increase.
+    /// A monotonic clock measures the interval. If the date is set, the times of the ticks follow
+    /// it by whole intervals. Times always increase: while the date would take them back, each tick
+    /// is one millisecond after the previous one.
     ///
-    /// A tick on which user code fails is dealt with by the [error policy](Builder::on_error). It
-    /// is not tried again: where records are, `then` decides. Its dead letter has the tick as JSON.
+    /// If user code fails on a tick, the [error policy](Builder::on_error) decides. The tick is not
+    /// retried: for `Retry`, the policy in `then` decides. Its dead letter has the tick as JSON.
     pub fn every(&self, name: &str, interval: Duration) -> Stream<'_, String, Tick, Ticks> {
         ticks(self, name, at_interval(interval), None)
     }
 
-    /// Ticks by a cron expression and the clocks of a time zone, once for the application however
-    /// many instances run; otherwise as [`every`](Builder::every).
+    /// Creates a stream of ticks by a cron expression in a time zone, once for the application
+    /// however many instances run; otherwise like [`every`](Builder::every).
     ///
     /// ```
     /// use std::time::Duration;
@@ -84,21 +83,22 @@ impl Builder {
     /// ```
     ///
     /// The expression has six fields: second, minute, hour, day of the month, month, day of the
-    /// week; or the last five of them, and the second is 0. A field is `*`, or a list of values,
-    /// ranges (`9-17`) and steps (`*/5`, `9-17/2`); months and days of the week have names (`JAN`,
-    /// `MON`), Sunday is 0 or 7, and `L` is the last day of a month. Where both days of the month
-    /// and days of the week are chosen, either is enough. `zone` is a name of the IANA database,
-    /// which is compiled in, such as `Europe/Berlin` or `UTC`. What is wrong with either is a
-    /// problem of [`build`](Builder::build).
+    /// week. With five fields, the second is 0. A field is `*`, or a list of values, ranges
+    /// (`9-17`) and steps (`*/5`, `9-17/2`). Months and days of the week have names (`JAN`, `MON`),
+    /// Sunday is 0 or 7, and `L` is the last day of a month. If both the day of the month and the
+    /// day of the week are restricted, a date needs to match only one of them. `zone` is a name of
+    /// the IANA database, which is compiled in, such as `Europe/Berlin` or `UTC`.
+    /// [`build`](Builder::build) reports what is wrong with either.
     ///
-    /// **When clocks are put forward or back.** If the expression chooses hours, each local time
-    /// happens once: one that clocks jump over, at the jump; one that they show twice, the first
-    /// time. If it leaves the hours open (`*`, `*/2`), it goes on as time does: nothing for what
-    /// was jumped over, twice what comes twice.
+    /// **When clocks go forward or back.** If the expression restricts hours, each local time
+    /// happens once: a skipped time happens at the jump, and a repeated time the first time. If it
+    /// leaves the hours open (`*`, `*/2`), it follows elapsed time: skipped times do not happen,
+    /// and repeated times happen twice.
     ///
-    /// **If the date is set** forth, what it passes over was missed. If it is set back by not more
-    /// than one interval, nothing happens until it has come again: no tick comes twice. If by more,
-    /// the ticks go on by the new date, with times that still increase.
+    /// **If the date is set** forward, the ticks in between are missed. If it is set back by at
+    /// most one interval, nothing happens until the old date is reached again, so no tick comes
+    /// twice. If it is set back further, the ticks continue by the new date, with times that still
+    /// increase.
     pub fn cron(
         &self,
         name: &str,
@@ -110,9 +110,10 @@ impl Builder {
 }
 
 impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Ticks at an interval in each task of this stream, which is one for each partition; otherwise
-    /// as [`Builder::every`]. They belong to the same task as the records: a processor may read
-    /// the tables that the records write. Their key is `name`, in every partition.
+    /// Creates a stream of ticks at an interval in each task of this stream, that is, per
+    /// partition; otherwise like [`Builder::every`]. The ticks run in the same task as the records,
+    /// so a processor may read the tables that the records write. Their key is `name` in every
+    /// partition.
     ///
     /// ```
     /// use std::time::Duration;
@@ -149,7 +150,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         ticks(self.builder, name, at_interval(interval), Some(self.node))
     }
 
-    /// Ticks by a cron expression and the clocks of a time zone in each task of this stream: see
+    /// Creates a stream of ticks by a cron expression in each task of this stream; see
     /// [`Builder::cron`] and [`Stream::every`].
     ///
     /// ```
@@ -174,7 +175,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
 }
 
 impl Stream<'_, String, Tick, Ticks> {
-    /// What becomes of ticks that were due while no instance ran. Default: [`Missed::One`].
+    /// Sets what happens to ticks that were due while no instance ran. Default: [`Missed::One`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -212,7 +213,7 @@ impl Chain for Ticks {
 
 /// When ticks are due.
 struct DescribedSchedule {
-    /// In words.
+    /// For the description of the topology.
     description: String,
     /// The schedule, or what is wrong with it.
     schedule: Result<Schedule, String>,
@@ -220,7 +221,7 @@ struct DescribedSchedule {
 
 fn at_interval(interval: Duration) -> DescribedSchedule {
     let ms = millis(interval);
-    let too_often = || "once in a millisecond is the most".to_owned();
+    let too_often = || "the interval must be at least 1 ms".to_owned();
     let schedule = if ms < 1 { Err(too_often()) } else { Ok(Schedule::Every(ms)) };
     DescribedSchedule { description: format!("every {interval:?}"), schedule }
 }

@@ -1,4 +1,4 @@
-//! What can be said about groups of records with the same key in the same window.
+//! What can be done with records grouped by key and window.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ where
         self.aggregate_into("count", table, grouped::count, add_counts)
     }
 
-    /// Combines the values of each key and window; the first value stands for itself.
+    /// Combines the values of each key and window. The first value is the initial aggregate.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -93,8 +93,8 @@ where
         self.aggregate_into("reduce", table, add, grouped::reduce(move |a, b| merge(a, b)))
     }
 
-    /// Aggregates the values of each key and window: `init` makes an empty aggregate, `add` adds a
-    /// value to it.
+    /// Aggregates the values of each key and window: `init` creates an empty aggregate, and `add`
+    /// adds a value to it.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -171,7 +171,7 @@ where
     }
 
     /// [`aggregate`](WindowGrouped::aggregate) for any kind of window, sessions included: `merge`
-    /// makes one aggregate of two, the first of which is the earlier one.
+    /// combines two aggregates, of which the first is the earlier one.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -239,8 +239,8 @@ pub(super) struct WindowState<'t, K, A> {
 }
 
 impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
-    /// Declares the table and, for each of `inputs` streams that it is aggregated from, a stream
-    /// time.
+    /// Declares the table and one stream time for each of the `inputs` streams that it is
+    /// aggregated from.
     pub(super) fn declare(
         builder: &Builder,
         node: NodeId,
@@ -253,7 +253,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         if let Some(fault) = windows.fault() {
             builder.problem(format!("the windows of the table {} {fault}", table.name));
         }
-        builder.refuse_ttl(table, "its windows are kept for their retention");
+        builder.refuse_ttl(table, "its windows have a retention instead");
         let types = Some(Types::of_table(table));
         builder.graph(|graph| {
             let index = graph.add_table(&table.name, layout, types, operator, node);
@@ -282,7 +282,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         WindowAggregated { builder, node: self.node, ports: self.ports, rows }
     }
 
-    /// Feeds `stream`, number `input`, into the table.
+    /// Connects `stream`, number `input`, to the table.
     pub(super) fn connect<V, C, W>(
         &self,
         input: usize,
@@ -312,7 +312,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
     }
 }
 
-/// A windowed table that grows with each record; what it sends is chosen here.
+/// A windowed table that grows with each record; its methods choose what it sends.
 pub struct WindowAggregated<'b, K, A, W> {
     builder: &'b Builder,
     node: NodeId,
@@ -321,7 +321,7 @@ pub struct WindowAggregated<'b, K, A, W> {
 }
 
 impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
-    /// Every change of a window.
+    /// Returns every change of a window.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -376,10 +376,10 @@ impl<'b, K: 'static, A: 'static, W: Unmerged> WindowAggregated<'b, K, A, W> {
 }
 
 impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
-    /// Each window once, when it is complete: when stream time has reached its end plus grace, by a
-    /// later record of the same task, or without one if the windows have an
-    /// [`idle_after`](crate::window::Tumbling::idle_after). The record's timestamp is the
-    /// largest in the window.
+    /// Returns each window once, when it is complete: when stream time has reached its end plus
+    /// grace. A later record of the same task advances stream time, or idle time does if the
+    /// windows have an [`idle_after`](crate::window::Tumbling::idle_after). The record's timestamp
+    /// is the largest in the window.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -407,9 +407,9 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
         self.stream(|ports| ports.closed)
     }
 
-    /// The windows as a table, to be filtered, suppressed, joined, grouped again. Its keys are
-    /// windows; its changes tell also of windows that are no more, as sessions are that became part
-    /// of another.
+    /// Returns the windows as a table, which can be filtered, suppressed, joined and grouped again.
+    /// Its keys are windows. Its changes include the deletion of windows, such as sessions that
+    /// became part of another.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -453,7 +453,7 @@ impl<'b, K: 'static, A: 'static, W: Windows> WindowAggregated<'b, K, A, W> {
         self,
         port: impl FnOnce(WindowPorts<K, A>) -> Port<Windowed<K>, A>,
     ) -> Stream<'b, Windowed<K>, A, Port<Windowed<K>, A>> {
-        // The key is another one now (with a window), although it stays in its partition.
+        // The key now includes a window, although the record stays in its partition.
         let stream = Stream::new(self.builder, port(self.ports), self.node);
         stream.rekeyed()
     }

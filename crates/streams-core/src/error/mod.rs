@@ -1,4 +1,4 @@
-//! Errors, each of which says where it happened.
+//! Errors. Each says where it happened.
 
 mod stored_error;
 
@@ -14,8 +14,8 @@ use crate::store::StoreError;
 
 pub use stored_error::StoredError;
 
-/// Makes `Debug` write what `Display` does. `main` prints the error that it returns by `Debug`, and
-/// so do `unwrap` and `expect`: what they print is for people too.
+/// Makes `Debug` write what `Display` does, because `main`, `unwrap` and `expect` print errors by
+/// `Debug`, and users read that.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! debug_is_display {
@@ -30,26 +30,26 @@ macro_rules! debug_is_display {
 
 debug_is_display!(RecordError, TaskError, BuildError);
 
-/// An error of user code: whatever a `try_` function or an agent returns.
+/// An error of user code: anything that a `try_` function or an agent returns.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a record could not be processed; found by an operator, which does not know which record it
+/// Why a record could not be processed. The operator that finds it does not know which record it
 /// was.
 #[derive(Debug)]
 pub struct Failure(Box<FailureKind>);
 
 #[derive(Debug)]
 pub(crate) enum FailureKind {
-    /// Of the record: its source's error policy decides.
+    /// The record failed: its source's error policy decides.
     Record(Cause),
-    /// Of the store: the task cannot go on.
+    /// The store failed: the task stops.
     Store(StoreError),
-    /// Of what a table holds: the task cannot go on.
+    /// A table's row cannot be read: the task stops.
     Stored(StoredError),
 }
 
 impl Failure {
-    /// A failure of the record itself, which the source's error policy decides about.
+    /// Creates a failure of the record itself; its source's error policy decides.
     pub fn new(cause: Cause) -> Self {
         Self(Box::new(FailureKind::Record(cause)))
     }
@@ -133,12 +133,12 @@ pub enum Cause {
     FutureTimestamp {
         /// The record's timestamp.
         timestamp: Timestamp,
-        /// How far it is ahead.
+        /// How many milliseconds it is ahead.
         ahead_ms: i64,
-        /// How far it may be.
+        /// How many milliseconds it may be ahead.
         max_ms: i64,
     },
-    /// A record for a topic is larger than the topic or the client takes.
+    /// A record for a topic is larger than the topic or the client accepts.
     #[error(
         "a record for {target} with the key {key} has {bytes} bytes, more than the {bytes_max} of \
          {setting}"
@@ -148,14 +148,14 @@ pub enum Cause {
         target: Arc<str>,
         /// The record's key, or the beginning of it.
         key: String,
-        /// How large it is, by [`record_bytes`](crate::record_bytes).
+        /// Its size by [`record_bytes`](crate::record_bytes).
         bytes: usize,
-        /// How large it may be.
+        /// The largest allowed size.
         bytes_max: usize,
-        /// Which setting says so.
+        /// The setting that limits the size.
         setting: &'static str,
     },
-    /// A table's entry is larger than its changelog takes.
+    /// A table's entry is larger than its changelog accepts.
     #[error(
         "the entry of the table {table} with the key {key} has {bytes} bytes in its changelog, \
          more than the {bytes_max} of {setting} {changelog}"
@@ -167,17 +167,17 @@ pub enum Cause {
         changelog: Arc<str>,
         /// The entry's key, or the beginning of it.
         key: String,
-        /// How large its changelog record is, by [`record_bytes`](crate::record_bytes).
+        /// The size of its changelog record by [`record_bytes`](crate::record_bytes).
         bytes: usize,
-        /// How large that may be.
+        /// The largest allowed size.
         bytes_max: usize,
-        /// Which setting says so.
+        /// The setting that limits the size.
         setting: &'static str,
     },
-    /// A record for a topic has a timestamp that the topic does not take: a negative one, or one
+    /// A record for a topic has a timestamp that the topic does not accept: a negative one, or one
     /// too far from the clock.
     #[error(
-        "a record for {target} has the timestamp {timestamp}, and the topic takes those from \
+        "a record for {target} has the timestamp {timestamp}, and the topic accepts only \
          {first} to {last} now"
     )]
     RefusedTimestamp {
@@ -185,42 +185,42 @@ pub enum Cause {
         target: Arc<str>,
         /// The record's timestamp.
         timestamp: Timestamp,
-        /// The first one that it takes.
+        /// The first timestamp that it accepts.
         first: Timestamp,
-        /// The last one that it takes.
+        /// The last timestamp that it accepts.
         last: Timestamp,
     },
-    /// A record failed, and cannot go to its dead-letter topic either.
-    #[error("{cause}; nor can it be a dead letter: {refused}")]
+    /// A record failed, and its dead-letter topic does not accept it either.
+    #[error("{cause}; and its dead-letter topic does not accept it: {refused}")]
     NoDeadLetter {
-        /// What was wrong with it in the first place.
+        /// Why the record failed.
         cause: Box<Self>,
-        /// Why the dead-letter topic does not take it.
+        /// Why the dead-letter topic does not accept it.
         refused: Box<Self>,
     },
-    /// A record failed whose source [tries it again](crate::ErrorPolicy::retry).
+    /// A record failed whose source [retries it](crate::ErrorPolicy::retry).
     #[error("{cause} (attempt {attempt} of {of}, {})", Next(*again_in))]
     Retried {
         /// What was wrong this time.
         #[source]
         cause: Box<Self>,
-        /// How often it was tried by now.
+        /// The number of attempts so far.
         attempt: u32,
-        /// How often it is tried in all.
+        /// The number of attempts in all.
         of: u32,
-        /// How long it waits for the next attempt; `None`: there is no other.
+        /// The wait before the next attempt; `None` if this was the last one.
         again_in: Option<Duration>,
     },
-    /// A record failed, and cannot wait to be tried again.
-    #[error("{cause}; nor can it wait to be tried again: {refused}")]
+    /// A record failed and cannot be stored for a retry.
+    #[error("{cause}; and it cannot be stored for a retry: {refused}")]
     NoRetry {
-        /// What was wrong with it in the first place.
+        /// Why the record failed.
         #[source]
         cause: Box<Self>,
-        /// Why the table of what waits does not take it.
+        /// Why the table of waiting records does not accept it.
         refused: Box<Self>,
     },
-    /// What was to be done on a tick failed.
+    /// Processing a tick failed.
     #[error("on the tick of {stream} at {time}: {cause}")]
     Tick {
         /// The name of the ticks.
@@ -231,7 +231,7 @@ pub enum Cause {
         #[source]
         cause: Box<Self>,
     },
-    /// The buffer of a `suppress` is full, and it was told to fail then.
+    /// The buffer of a `suppress` is full, and its policy is to fail.
     #[error("the buffer {table} is full: {records} records, {bytes} bytes")]
     BufferFull {
         /// Its name.
@@ -254,7 +254,7 @@ pub enum Cause {
     Panic(String),
 }
 
-/// When there is another attempt, in words.
+/// When the next attempt is, in words.
 struct Next(Option<Duration>);
 
 impl fmt::Display for Next {
@@ -267,8 +267,8 @@ impl fmt::Display for Next {
 }
 
 impl Cause {
-    /// Which kind of cause it is: its path, as it is imported. Of a record that was tried again it
-    /// is that of the last attempt.
+    /// The name of the variant, as a path that can be imported. For a retried record, it is that of
+    /// the last attempt's cause.
     pub fn name(&self) -> &'static str {
         match self {
             Self::DecodeKey(_) => "headwater::Cause::DecodeKey",
@@ -281,7 +281,7 @@ impl Cause {
             Self::EntryTooLarge { .. } => "headwater::Cause::EntryTooLarge",
             Self::RefusedTimestamp { .. } => "headwater::Cause::RefusedTimestamp",
             Self::NoDeadLetter { .. } => "headwater::Cause::NoDeadLetter",
-            // What was wrong in the first place says more.
+            // The first cause says more.
             Self::Retried { cause, .. } | Self::NoRetry { cause, .. } => cause.name(),
             Self::Tick { .. } => "headwater::Cause::Tick",
             Self::BufferFull { .. } => "headwater::Cause::BufferFull",
@@ -291,7 +291,7 @@ impl Cause {
     }
 }
 
-/// A record that could not be processed, with its place.
+/// A record that could not be processed, with its topic, partition and offset.
 pub struct RecordError {
     /// The topic it came from.
     pub topic: Arc<str>,
@@ -316,11 +316,11 @@ impl Error for RecordError {
     }
 }
 
-/// A task cannot go on.
+/// Why a task cannot continue.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// A record failed and its source's policy is to fail.
+    /// A record failed, and its source's policy is to fail.
     #[error("task {task}: {error}")]
     Record {
         /// The task.
@@ -333,10 +333,10 @@ pub enum TaskError {
     Store {
         /// The task.
         task: crate::task_id::TaskId,
-        /// What the store said.
+        /// What the store reported.
         error: StoreError,
     },
-    /// What a table holds cannot be read.
+    /// A table's row cannot be read.
     #[error("task {task}: {error}")]
     Stored {
         /// The task.
@@ -344,10 +344,10 @@ pub enum TaskError {
         /// The table, the key and why.
         error: StoredError,
     },
-    /// What was committed with an input's offset cannot be.
+    /// The metadata that was committed with an input's offset is invalid.
     #[error(
-        "task {task}: what was committed for {partition} with its offset cannot be: {why}. Reset \
-         the group's offsets to where it is to go on"
+        "task {task}: the metadata committed with the offset of {partition} is invalid: {why}. \
+         Reset the group's offsets to where it should continue"
     )]
     Progress {
         /// The task.
@@ -357,8 +357,8 @@ pub enum TaskError {
         /// What is wrong.
         why: String,
     },
-    /// Something outside any record failed: a punctuation, a per-commit output, an agent that
-    /// ended.
+    /// Something outside of any record failed: a punctuation, an output at the commit, or an agent
+    /// that ended.
     #[error("task {task}: {cause}")]
     Other {
         /// The task.
@@ -394,7 +394,7 @@ impl fmt::Display for BuildError {
 
 impl Error for BuildError {}
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))

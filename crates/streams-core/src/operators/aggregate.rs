@@ -15,9 +15,9 @@ use crate::task_context::TaskContext;
 use super::Hook;
 use super::expiring::Expiring;
 
-/// How an aggregate grows: the same for every kind of window and for none.
+/// How an aggregate grows. It is the same with and without windows.
 pub(crate) trait Aggregation<K, V, A>: Send + Sync + 'static {
-    /// The aggregate with one more value; `None` before the first, and if there is none any more.
+    /// Adds a value to the aggregate, which is `None` before the first value and after a deletion.
     fn add(&self, aggregate: Option<A>, key: &K, value: V) -> Result<Option<A>, Failure>;
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Aggregate<K, A, F> {
     pub(crate) updates: Port<K, A>,
     pub(crate) latest: Port<K, A>,
     pub(crate) changes: Port<K, Change<A>>,
-    /// If its rows are not kept for ever.
+    /// Present if its rows expire.
     pub(crate) expiring: Option<Arc<Expiring>>,
 }
 
@@ -65,7 +65,7 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
         let result = self.add(record, &mut key, cx);
         cx.key_buffer = key;
         let (Record { key, value, timestamp }, old, is_there) = result?;
-        // One of them at most is connected.
+        // At most one of them is connected.
         if self.changes.is_connected() {
             let value = Change { old, new: value.filter(|_| is_there) };
             return self.changes.receive(Record { key, value, timestamp }, cx);
@@ -78,9 +78,9 @@ impl<K: 'static, A: 'static, F> Aggregate<K, A, F> {
         }
     }
 
-    /// Brings the table up to date: the record's key with the new aggregate and the largest
-    /// timestamp that it has seen; the old aggregate, if somebody wants it; whether the new one is
-    /// there, or was null and deleted.
+    /// Updates the table with the new aggregate and the largest timestamp that it has seen. Returns
+    /// the record, the old aggregate if a receiver needs it, and whether the new one exists or was
+    /// null and deleted.
     fn add<V>(
         &self,
         record: Record<K, V>,

@@ -5,7 +5,7 @@ use crate::receive::{Port, Receive};
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
-/// Hands a record on to one of two streams.
+/// Forwards a record to one of two streams.
 pub(crate) struct Branch<K, V, F> {
     pub(crate) predicate: F,
     pub(crate) matching: Port<K, V>,

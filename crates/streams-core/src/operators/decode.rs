@@ -9,7 +9,7 @@ use crate::topic::Topic;
 
 use super::ReceiveRaw;
 
-/// 9999-12-31T23:59:59.999Z. What is later is not milliseconds.
+/// 9999-12-31T23:59:59.999Z. A later timestamp is not in milliseconds.
 pub(crate) const TIMESTAMP_MAX: Timestamp = 253_402_300_799_999;
 
 pub(crate) struct Decode<K, V, R> {
@@ -37,7 +37,7 @@ impl<K: 'static, V: 'static, R: Receive<K, V>> ReceiveRaw for Decode<K, V, R> {
     }
 }
 
-/// The time that an extractor finds in a record; `None` without an extractor, and for a record that
+/// The time that an extractor finds in a record; `None` without an extractor, or if the record
 /// cannot be decoded.
 pub(crate) fn event_time<K: 'static, V: 'static>(
     topic: &Topic<K, V>,
@@ -48,7 +48,7 @@ pub(crate) fn event_time<K: 'static, V: 'static>(
     decode(topic, raw).ok().map(|record| extract(&record))
 }
 
-/// The typed record that `raw` holds.
+/// Decodes the typed record in `raw`.
 pub(crate) fn decode<K: 'static, V: 'static>(
     topic: &Topic<K, V>,
     raw: &RawRecord<'_>,
@@ -58,7 +58,7 @@ pub(crate) fn decode<K: 'static, V: 'static>(
     Ok(Record { key, value, timestamp: raw.timestamp })
 }
 
-/// Whether [`check_timestamp`] takes it.
+/// Whether [`check_timestamp`] accepts it.
 pub(crate) fn is_acceptable(
     timestamp: Timestamp,
     now: Timestamp,

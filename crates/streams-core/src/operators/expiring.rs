@@ -1,8 +1,8 @@
 //! Deletes the rows of a table that have expired.
 //!
-//! A row's timestamp and stream time alone decide whether the row is gone, and no read shows one
-//! that is (`tables/expiry.rs`). This module deletes such rows and tells the operators downstream,
-//! in the order of the rows' timestamps, then of their keys.
+//! Only a row's timestamp and stream time decide whether it has expired, and reads do not show
+//! expired rows (`tables/expiry.rs`). This module deletes them and notifies the operators
+//! downstream, in the order of the rows' timestamps, then of their keys.
 
 use super::Hook;
 use crate::change::Change;
@@ -17,17 +17,17 @@ use crate::stream_clock::StreamClock;
 use crate::table::Table;
 use crate::task_context::TaskContext;
 
-/// Tells of a row that is gone: its key, its value, and when it was gone.
+/// Notifies the operators downstream of an expired row: its key, its value, and when it expired.
 pub(crate) type Tell =
     Box<dyn Fn(&[u8], &[u8], Timestamp, &mut TaskContext) -> Result<(), Failure> + Send + Sync>;
 
-/// The writer of a table whose rows are not kept for ever.
+/// The writer of a table whose rows expire.
 pub(crate) struct Expiring {
     pub(crate) index: TableIndex,
     pub(crate) tell: Option<Tell>,
 }
 
-/// Tells the operators downstream of a table.
+/// Creates a notification of the operators downstream of a table.
 pub(crate) fn tells<K: 'static, V: 'static>(
     table: &Table<K, V>,
     changes: impl Receive<K, Change<V>>,
@@ -42,19 +42,20 @@ pub(crate) fn tells<K: 'static, V: 'static>(
 }
 
 impl Expiring {
-    /// Does what a record does to the table, then deletes a portion of the rows that are gone.
+    /// Does what a record does to the table, then deletes a portion of the expired rows.
     pub(crate) fn around(
         &self,
         timestamp: Timestamp,
         cx: &mut TaskContext,
         work: impl FnOnce(&mut TaskContext) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        // Time advances first: the record must not read rows that it makes expire.
         self.arrive(timestamp, cx);
         work(cx)?;
         self.expire(cx)
     }
 
-    /// A record has reached the writer.
+    /// Notes that a record has reached the writer.
     pub(crate) fn arrive(&self, timestamp: Timestamp, cx: &mut TaskContext) {
         let Some(clock) = cx.tables.expiry_clock(self.index) else { return };
         let clock = &mut cx.clocks[clock];
@@ -64,8 +65,8 @@ impl Expiring {
         }
     }
 
-    /// A row is about to be written. If the one that was there is gone, the operators downstream
-    /// must hear of that first: their old value is the one that they were told last.
+    /// Prepares the write of a row. If the old row has expired, the operators downstream must see
+    /// its deletion first, because their old value must be the last one they were sent.
     pub(crate) fn make_way(&self, key: &[u8], cx: &mut TaskContext) -> Result<(), Failure> {
         let Some((at, value)) = cx.tables.take_gone(self.index, key)? else { return Ok(()) };
         match &self.tell {
@@ -74,7 +75,7 @@ impl Expiring {
         }
     }
 
-    /// Deletes the rows that are gone: a portion of them.
+    /// Deletes a portion of the expired rows.
     pub(crate) fn expire(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         let Some(clock) = cx.tables.expiry_clock(self.index) else { return Ok(()) };
         while cx.clocks[clock].first_kept.time <= cx.tables.gone(self.index)
@@ -100,7 +101,7 @@ impl Expiring {
                         let (_, key) = time_and_key(&place);
                         self.make_way(key, cx)?;
                     }
-                    // The order is that of the rows' own times.
+                    // Rows are deleted in the order of their own timestamps.
                     Due::Later(at, later) => {
                         let first = &mut cx.clocks[clock].first_kept;
                         if first.is_after(at, &later) && at <= cx.tables.gone(self.index) {
@@ -122,7 +123,7 @@ impl Hook for Expiring {
     }
 }
 
-/// A row was written that is to be looked at at `at`.
+/// Notes that a row was written which must be checked at `at`.
 #[inline]
 pub(crate) fn note_row(index: TableIndex, at: Timestamp, cx: &mut TaskContext) {
     if let Some(clock) = cx.tables.expiry_clock(index) {

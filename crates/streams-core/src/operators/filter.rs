@@ -1,11 +1,11 @@
-//! Filter: records that pass go on.
+//! Filter: forwards the records that pass.
 
 use crate::error::Failure;
 use crate::receive::{Operator, Receive};
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
-/// Hands on the records for which the predicate is true.
+/// Forwards the records for which the predicate is true.
 pub(crate) struct Filter<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, F> Operator<K, V> for Filter<F>

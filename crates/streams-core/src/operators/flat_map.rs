@@ -1,11 +1,11 @@
-//! Flat map: one record in, any number out.
+//! Flat map: one record in, any number of records out.
 
 use crate::error::Failure;
 use crate::receive::{Operator, Receive};
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
-/// Replaces a record by any number of records, which keep its timestamp.
+/// Replaces a record with any number of records, which keep its timestamp.
 pub(crate) struct FlatMap<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, K2: 'static, V2: 'static, I, F> Operator<K, V> for FlatMap<F>
@@ -31,7 +31,7 @@ where
     }
 }
 
-/// Replaces a value by any number of values with the same key.
+/// Replaces a value with any number of values with the same key.
 pub(crate) struct FlatMapValues<F>(pub(crate) F);
 
 impl<K: Clone + 'static, V: 'static, V2: 'static, I, F> Operator<K, V> for FlatMapValues<F>

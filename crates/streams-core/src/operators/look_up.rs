@@ -1,4 +1,4 @@
-//! Join of a stream with a table: each record looks a row up.
+//! Join of a stream with a table: each record looks up a row.
 
 use std::marker::PhantomData;
 
@@ -7,8 +7,8 @@ use crate::receive::{Operator, Receive};
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
-/// Joins each record with the row that `row` finds for it; nothing is handed on where `joiner` has
-/// no result.
+/// Joins each record with the row that `row` finds for it. If `joiner` returns nothing, the record
+/// is dropped.
 pub(crate) struct LookUp<T, R, F> {
     pub(crate) row: R,
     pub(crate) joiner: F,

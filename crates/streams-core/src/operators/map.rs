@@ -27,7 +27,7 @@ where
     }
 }
 
-/// Replaces the value; the key stays, and with it the partition.
+/// Replaces the value. The key stays, and with it the partition.
 pub(crate) struct MapValues<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, V2: 'static, F> Operator<K, V> for MapValues<F>

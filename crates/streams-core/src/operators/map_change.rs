@@ -1,4 +1,4 @@
-//! Filters and maps of tables: both sides of a change through the same function.
+//! Filters and maps of tables: both sides of a change pass through the same function.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::task_context::TaskContext;
 
 pub(crate) struct MapChange<K, V2, F> {
     pub(crate) map: Arc<F>,
-    /// Whether a change from absent to absent is handed on.
+    /// Whether a change from absent to absent is forwarded.
     pub(crate) tells_absent: bool,
     pub(crate) changes: SharedReceiver<K, Change<V2>>,
 }

@@ -59,43 +59,43 @@ pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, WindowTimes, nev
 pub(crate) trait ReceiveRaw: Send + Sync {
     fn receive(&self, record: &RawRecord<'_>, cx: &mut TaskContext) -> Result<(), Failure>;
 
-    /// The time that its extractor finds in the record.
+    /// The time that its timestamp extractor finds in the record.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp>;
 
-    /// Whether it has an extractor.
+    /// Whether it has a timestamp extractor.
     fn extracts_times(&self) -> bool;
 }
 
-/// How far closing the windows of a table has come.
+/// The progress of closing the windows of a table.
 pub(crate) struct Closing {
     pub(crate) clock: ClockIndex,
     pub(crate) table: TableIndex,
     pub(crate) pass: Pass,
 }
 
-/// What an operator does other than on a record's arrival.
+/// What an operator does besides receiving records.
 pub(crate) trait Hook: Send + Sync {
-    /// The task starts, or starts again after an abort; the clocks stand where they were
-    /// committed.
+    /// Called when the task starts, or restarts after an abort. The clocks have the committed
+    /// times.
     fn on_resume(&self, _cx: &mut TaskContext) {}
 
-    /// Before a commit: outputs that are sent once per commit.
+    /// Called before a commit, to send outputs that are sent once per commit.
     fn on_commit(&self, _cx: &mut TaskContext) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// Time has passed.
+    /// Called when time has passed.
     fn on_time(&self, _cx: &mut TaskContext) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// Records have made more due than they could do themselves: does another portion of it, as
-    /// [`TaskContext::takes_one`] allows. Does nothing if nothing is due.
+    /// Called when records have made more work due than they could do themselves. Does another
+    /// portion of it, as [`TaskContext::takes_one`] allows, or nothing if nothing is due.
     fn on_due(&self, _cx: &mut TaskContext) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// Where it is, if it is in the middle of closing windows that stay in their table.
+    /// Returns the progress, if it has not finished closing windows that stay in their table.
     fn closing(&self, _cx: &TaskContext) -> Option<Closing> {
         None
     }
@@ -105,8 +105,8 @@ pub(crate) trait Hook: Send + Sync {
         false
     }
 
-    /// When [`on_time`](Self::on_time) has something to do, unless a record comes first: by the
-    /// clock that never goes back.
+    /// When [`on_time`](Self::on_time) next has something to do if no record arrives, on the
+    /// monotonic clock.
     fn next_wakeup(&self, _cx: &TaskContext) -> Option<Timestamp> {
         None
     }

@@ -1,11 +1,11 @@
-//! Peek: look at records as they pass.
+//! Peek: looks at records as they pass.
 
 use crate::error::Failure;
 use crate::receive::{Operator, Receive};
 use crate::record::Record;
 use crate::task_context::TaskContext;
 
-/// Shows each record to a function and hands it on.
+/// Calls a function with each record and forwards the record.
 pub(crate) struct Peek<F>(pub(crate) F);
 
 impl<K: 'static, V: 'static, F> Operator<K, V> for Peek<F>

@@ -15,7 +15,7 @@ use crate::stream_clock::{ClockIndex, StreamClock};
 use crate::table::Table;
 use crate::task_context::TaskContext;
 
-/// What a processor's function was not able to do. Any error becomes one by `?`.
+/// An error of a processor's function. `?` converts any error to it.
 ///
 /// ```
 /// use headwater::streams::ProcessError;
@@ -31,14 +31,14 @@ pub struct ProcessError(ProcessErrorKind);
 
 enum ProcessErrorKind {
     User(BoxError),
-    /// Of the record, by what it was handed on to.
+    /// A failure of the record, from an operator downstream.
     Record(Failure),
-    /// Nothing to decide about: the task keeps the error itself, and stops.
+    /// User code must not decide: the task has kept the error itself, and stops.
     Stop(String),
 }
 
 impl ProcessError {
-    /// An error from a text or another error.
+    /// Creates an error from a text or another error.
     pub fn new(cause: impl Into<BoxError>) -> Self {
         Self(ProcessErrorKind::User(cause.into()))
     }
@@ -73,7 +73,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for ProcessError {
     }
 }
 
-/// A failure on its way to user code.
+/// Converts a failure for user code.
 pub(super) fn told(failure: Failure, cx: &mut TaskContext) -> ProcessError {
     ProcessError(if failure.stops() {
         ProcessErrorKind::Stop(cx.told(failure))
@@ -82,29 +82,29 @@ pub(super) fn told(failure: Failure, cx: &mut TaskContext) -> ProcessError {
     })
 }
 
-/// A further output of a processor; see [`Process::output`](crate::Process::output).
+/// An additional output of a processor; see [`Process::output`](crate::Process::output).
 pub struct Output<K, V>(pub(crate) Port<K, V>);
 
-/// What a punctuator or a processor's function is given: where it is in time, its tables, its
-/// outputs.
+/// What a processor's function or a punctuation receives: its time, its tables and its outputs.
 pub struct ProcessContext<'a, K, V> {
     cx: &'a mut TaskContext,
     forward: &'a Forward<K, V>,
     timestamp: Timestamp,
 }
 
-/// What a processor's function can reach.
+/// What a processor's function can access.
 pub(crate) struct Forward<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) tables: Vec<DeclaredTable>,
-    /// Of the tables that it writes, those whose rows are not kept for ever.
+    /// Those of its written tables whose rows expire.
     pub(crate) expiring: Vec<Arc<Expiring>>,
     pub(crate) clock: ClockIndex,
     pub(crate) next: Port<K, V>,
 }
 
 impl<K, V> Forward<K, V> {
-    /// What user code returned; what must stop the task counts, whatever it made of that.
+    /// Handles what user code returned. An error that must stop the task counts, whatever user code
+    /// did with it.
     fn done(&self, result: Result<(), ProcessError>, cx: &mut TaskContext) -> Result<(), Failure> {
         match cx.stop.take() {
             Some(failure) => Err(failure),
@@ -114,13 +114,13 @@ impl<K, V> Forward<K, V> {
 }
 
 impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
-    /// Hands a record on.
+    /// Forwards a record.
     pub fn forward(&mut self, record: Record<K, V>) -> Result<(), ProcessError> {
         let handed_on = self.forward.next.receive(record, self.cx);
         handed_on.map_err(|failure| told(failure, self.cx))
     }
 
-    /// Hands a record on to a further output.
+    /// Forwards a record to an additional output.
     pub fn send<K2: 'static, V2: 'static>(
         &mut self,
         output: &Output<K2, V2>,
@@ -130,7 +130,7 @@ impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
         handed_on.map_err(|failure| told(failure, self.cx))
     }
 
-    /// A table that was declared with [`Process::table`](crate::Process::table) or
+    /// Returns a table that was declared with [`Process::table`](crate::Process::table) or
     /// [`Process::reads`](crate::Process::reads).
     pub fn table<'c, T, U>(
         &'c mut self,
@@ -147,27 +147,27 @@ impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
         Ok(ProcessTable { cx: self.cx, table, held, timestamp: self.timestamp })
     }
 
-    /// The time of the record, or of the punctuation. Rows are written with it.
+    /// The time of the record or of the punctuation. Rows are written with it.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
     }
 
-    /// The highest timestamp of all records that reached this processor.
+    /// The highest timestamp of all records that have reached this processor.
     pub fn stream_time(&self) -> Timestamp {
         self.cx.clocks[self.forward.clock].time
     }
 
-    /// The wall clock, in milliseconds.
+    /// The wall clock in milliseconds.
     pub fn now(&self) -> Timestamp {
         self.cx.now
     }
 
-    /// The headers of the record; records that are handed on have them too. None in punctuations.
+    /// The headers of the record, which forwarded records inherit. Punctuations have none.
     pub fn headers(&self) -> &Headers {
         &self.cx.headers
     }
 
-    /// The headers, to be changed for the records that are handed on from here.
+    /// The headers, which can be changed for the records that are forwarded from here.
     pub fn headers_mut(&mut self) -> &mut Headers {
         &mut self.cx.headers
     }
@@ -177,10 +177,11 @@ impl<K: 'static, V: 'static> ProcessContext<'_, K, V> {
 pub(crate) type Punctuate<K, V> =
     Box<dyn Fn(Timestamp, &mut ProcessContext<'_, K, V>) -> Result<(), ProcessError> + Send + Sync>;
 
-/// What is done again and again as time passes.
+/// A periodic action.
 pub(crate) struct Punctuator<K, V> {
     pub(crate) every_ms: i64,
-    /// By the wall clock: the clock whose time is its last multiple. Otherwise by stream time.
+    /// For a wall-clock action: the clock with the time of its last multiple. `None` if it uses
+    /// stream time.
     pub(crate) wall_clock: Option<ClockIndex>,
     pub(crate) act: Punctuate<K, V>,
 }
@@ -220,7 +221,7 @@ where
         self.forward.done(done, cx)?;
         for punctuator in self.punctuators.iter().filter(|one| one.wall_clock.is_none()) {
             let every = punctuator.every_ms;
-            // However many multiples have passed: once.
+            // One call, however many multiples have passed.
             if before == StreamClock::UNKNOWN || time / every > before / every {
                 self.punctuate(punctuator, time, cx)?;
             }
@@ -249,8 +250,8 @@ impl<K2: 'static, V2: 'static, F> Processor<K2, V2, F> {
 }
 
 impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
-    /// The first multiple is the moment of the first start; it is committed, so a restart neither
-    /// changes the phase nor forgets that one is due.
+    /// The first multiple is the moment of the first start. It is committed, so a restart neither
+    /// changes the phase nor forgets a multiple that is due.
     fn on_resume(&self, cx: &mut TaskContext) {
         let now = cx.moment();
         for (punctuator, clock) in self.wall_clocks() {
@@ -266,7 +267,7 @@ impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
         for (punctuator, clock) in self.wall_clocks() {
             let now = cx.moment();
             let StreamClock { anchor, time, .. } = &mut cx.clocks[clock];
-            // Late ones are not made up for, and the phase stays.
+            // Missed multiples are not made up for, and the phase is preserved.
             if punctuator.interval().passes(anchor, time, now) {
                 self.punctuate(punctuator, now.date, cx)?;
             }

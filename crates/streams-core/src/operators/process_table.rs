@@ -1,4 +1,4 @@
-//! A table as a processor reads and writes it.
+//! A processor's access to a table.
 
 use std::fmt;
 use std::ops::RangeBounds;
@@ -19,21 +19,21 @@ pub(crate) struct DeclaredTable {
     pub(crate) index: TableIndex,
     /// Whether the processor is its writer.
     pub(crate) is_written: bool,
-    /// If it holds windows: which.
+    /// Its windows, if it has windows.
     pub(crate) windows: WindowCell,
 }
 
 impl DeclaredTable {
-    /// Its rows are asked for by key: a table of windows has none.
+    /// Checks that it has rows by key: a table of windows has none.
     fn check_rows(&self) -> Result<(), ProcessError> {
         match self.windows.get() {
             None => Ok(()),
-            Some(_) => Err(self.wrong("holds windows: ask for them with windows(&key, from..to)")),
+            Some(_) => Err(self.wrong("has windows: read them with windows(&key, from..to)")),
         }
     }
 
     fn kept_windows(&self) -> Result<Arc<dyn KeptWindows>, ProcessError> {
-        let no_windows = || self.wrong("holds no windows: ask with get, range or prefix");
+        let no_windows = || self.wrong("has no windows: read it with get, range or prefix");
         self.windows.get().map(Arc::clone).ok_or_else(no_windows)
     }
 
@@ -43,7 +43,7 @@ impl DeclaredTable {
     }
 }
 
-/// A table as a processor reads and writes it: this partition's part.
+/// A processor's access to a table: this partition's part.
 pub struct ProcessTable<'c, K, V> {
     pub(super) cx: &'c mut TaskContext,
     pub(super) table: &'c Table<K, V>,
@@ -52,21 +52,21 @@ pub struct ProcessTable<'c, K, V> {
 }
 
 impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
-    /// The value of `key`.
+    /// Returns the value of `key`.
     ///
     /// # Errors
-    /// The table holds [windows](Self::windows), the key cannot be encoded, the store fails, or
-    /// what it holds cannot be read.
+    /// The table has [windows](Self::windows), the key cannot be encoded, the store fails, or the
+    /// row cannot be read.
     pub fn get(&mut self, key: &K) -> Result<Option<V>, ProcessError> {
         self.held.check_rows()?;
         let row = get_row(self.table, self.held.index, key, self.cx);
         row.map_err(|failure| told(failure, self.cx))
     }
 
-    /// Sets the value of `key`; a value that encodes to null deletes it.
+    /// Sets the value of `key`. A value that encodes to null deletes it.
     ///
     /// # Errors
-    /// The table is only [read](crate::Process::reads) here, or key or value cannot be encoded.
+    /// The table is only [read](crate::Process::reads) here, or the key or value cannot be encoded.
     pub fn put(&mut self, key: &K, value: &V) -> Result<(), ProcessError> {
         self.set(key, Some(value))
     }
@@ -74,17 +74,18 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// Deletes `key`.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// The same as for [`put`](Self::put).
     pub fn delete(&mut self, key: &K) -> Result<(), ProcessError> {
         self.set(key, None)
     }
 
-    /// The rows with these keys, one after the other: `..` is all of them, `a..b` those from `a` on
-    /// and before `b`. They come in the order of the keys' bytes: text as it is sorted as bytes,
-    /// natural integers by value, negative ones after the others. A few are in memory at a time.
+    /// Returns the rows with these keys, one after the other: `..` is all rows, and `a..b` starts
+    /// at `a` and ends before `b`. They come in the order of the keys' bytes: text sorts by its
+    /// bytes, and natural integers by value, with negative ones after the others. Only a few are in
+    /// memory at a time.
     ///
-    /// The rows borrow the table. To write while going through them, take some, write, and go on
-    /// from the last key taken.
+    /// The rows borrow the table. To write while iterating, take some rows, write, and continue
+    /// after the last key.
     ///
     /// ```
     /// use headwater::prelude::*;
@@ -126,8 +127,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// ```
     ///
     /// # Errors
-    /// A bound cannot be encoded, or the table holds [windows](Self::windows). Of the rows: the
-    /// store fails, or what it holds cannot be read.
+    /// A bound cannot be encoded, or the table has [windows](Self::windows). From the iterator: the
+    /// store fails, or a row cannot be read.
     pub fn range(
         &mut self,
         keys: impl RangeBounds<K>,
@@ -138,8 +139,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
         Ok(ProcessRows { cx: self.cx, table: self.table, cursor })
     }
 
-    /// The rows whose keys' bytes begin with `bytes`, as [`range`](Self::range) gives them. With
-    /// natural keys that are text these are those that begin with a text.
+    /// Returns the rows whose keys' bytes begin with `bytes`, like [`range`](Self::range). For
+    /// natural text keys, these are the keys with that text as prefix.
     ///
     /// ```
     /// use headwater::prelude::*;
@@ -177,25 +178,24 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
         ProcessRows { cx: self.cx, table: self.table, cursor }
     }
 
-    /// All keys with their values, in the order of the keys' bytes. They are in memory at once;
-    /// [`range`](Self::range)`(..)` has a few at a time.
+    /// Returns all keys with their values, in the order of the keys' bytes. All of them are in
+    /// memory at once; [`range`](Self::range)`(..)` has only a few at a time.
     pub fn entries(&mut self) -> Result<Vec<(K, V)>, ProcessError> {
         self.range(..)?.collect()
     }
 
-    /// The windows of `key` that have a moment in `time`, given in milliseconds since the Unix
-    /// epoch: `at..=at` is those that hold that moment, `..` all. They come in the order of time
-    /// (sessions by their end), with their values, a few in memory at a time. The table is one that
-    /// an aggregation per window writes, and that is declared with
+    /// Returns the windows of `key` that overlap `time`, given in milliseconds since the Unix
+    /// epoch: `at..=at` is the windows at that moment, and `..` is all. They come in the order of
+    /// time (sessions by their end) with their values. Only a few are in memory at a time. The
+    /// table must be written by a windowed aggregation and declared with
     /// [`reads`](crate::Process::reads).
     ///
-    /// What is shown is what the table holds as the records before this one left it, windows that
-    /// are still open included: also where only closed windows are sent on, or updates are
-    /// suppressed. To read nothing but final results, keep those in a table:
-    /// `counts.into_table().suppress(…).keep(&results)`, whose rows have
-    /// [`Windowed`](crate::Windowed) keys and are asked for with [`get`](Self::get). A window is
-    /// there until it is forgotten: when it closes, or when its
-    /// [`retention`](crate::window::Tumbling::retention) is over, by the stream time of the
+    /// The result is the table as the records before this one left it, including windows that are
+    /// still open, even if only closed windows are sent or updates are suppressed. To read only
+    /// final results, store them in a table: `counts.into_table().suppress(…).keep(&results)`. Its
+    /// rows have [`Windowed`](crate::Windowed) keys and are read with [`get`](Self::get). A window
+    /// exists until it is deleted: when it closes, or when its
+    /// [`retention`](crate::window::Tumbling::retention) ends, by the stream time of the
     /// aggregation.
     ///
     /// ```
@@ -233,8 +233,8 @@ impl<K: 'static, V: 'static> ProcessTable<'_, K, V> {
     /// ```
     ///
     /// # Errors
-    /// The table holds no windows, or the key cannot be encoded. Of the windows: the store fails,
-    /// or what it holds cannot be read.
+    /// The table has no windows, or the key cannot be encoded. From the iterator: the store fails,
+    /// or a window cannot be read.
     pub fn windows(
         &mut self,
         key: &K,
@@ -264,7 +264,8 @@ impl<K, V> fmt::Debug for ProcessTable<'_, K, V> {
     }
 }
 
-/// Rows of a table, one after the other; see [`ProcessTable::range`]. Ends after the first error.
+/// The rows of a table, one after the other; see [`ProcessTable::range`]. Ends after the first
+/// error.
 pub struct ProcessRows<'c, K, V> {
     cx: &'c mut TaskContext,
     table: &'c Table<K, V>,
@@ -280,7 +281,7 @@ impl<K: 'static, V: 'static> Iterator for ProcessRows<'_, K, V> {
     }
 }
 
-/// Windows of a key, one after the other; see [`ProcessTable::windows`]. Ends after the first
+/// The windows of a key, one after the other; see [`ProcessTable::windows`]. Ends after the first
 /// error.
 pub struct ProcessWindows<'c, K, V> {
     cx: &'c mut TaskContext,

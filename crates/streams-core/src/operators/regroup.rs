@@ -53,7 +53,7 @@ where
 }
 
 impl<K2: 'static, V2: 'static, F> Regroup<K2, V2, F> {
-    /// `None` if the key or the value is null: the row is in no group then.
+    /// Encodes a row. `None` if the key or the value is null: the row is then in no group.
     fn encode(&self, key: &K2, value: &V2) -> Result<Option<Row>, Failure> {
         let mut key_bytes = Vec::new();
         let mut value_bytes = Vec::new();

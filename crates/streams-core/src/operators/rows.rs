@@ -1,4 +1,4 @@
-//! Rows: what a table holds for a key right now, for those that join with it.
+//! Rows: what a table has for a key right now, for operators that join with it.
 
 use std::mem;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::table::Table;
 use crate::task_context::TaskContext;
 use crate::window::{Window, Windowed, Windows};
 
-/// A table that can be asked for a row, kept or derived from one that is.
+/// A table that can look up a row. It is stored, or derived from one that is.
 pub(crate) trait Rows<K, V>: Send + Sync + 'static {
-    /// The row and its timestamp. The null key has no row.
+    /// Returns the row and its timestamp. The null key has no row.
     fn get(&self, key: &K, cx: &mut TaskContext) -> Result<Option<(V, Timestamp)>, Failure>;
 }
 
-/// The rows of a table that is kept.
+/// The rows of a stored table.
 pub(crate) struct StoredRows<K, V> {
     pub(crate) table: Table<K, V>,
     pub(crate) index: TableIndex,
@@ -85,7 +85,7 @@ impl<K: 'static, V: 'static, W: Windows> Rows<Windowed<K>, V> for WindowRows<K, 
     }
 }
 
-/// Rows of another table, through a function.
+/// The rows of another table, converted by a function.
 pub(crate) struct MappedRows<K, V, F> {
     pub(crate) rows: Arc<dyn Rows<K, V>>,
     pub(crate) map: F,

@@ -12,8 +12,8 @@ use crate::topic::Topic;
 /// Sends every record to one topic.
 pub(crate) struct Sink<K, V> {
     pub(crate) topic: Topic<K, V>,
-    /// Set where the topic's records are grouped by their key, so that a null key could go
-    /// nowhere.
+    /// Set if the topic's records are grouped by their key, so that a record without a key would
+    /// have no group.
     pub(crate) needs_key: bool,
 }
 

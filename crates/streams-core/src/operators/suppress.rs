@@ -1,5 +1,5 @@
-//! SuppressedTable: changes wait in a buffer, the latest of each key, and leave it by time or when
-//! it is full.
+//! Suppress: the latest change of each key waits in a buffer, and leaves it by time or when the
+//! buffer is full.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::state::tables::TableIndex;
 use crate::stream_clock::{ClockIndex, StreamClock};
 use crate::task_context::TaskContext;
 
-/// When a change may leave.
+/// When a change may be emitted.
 pub(crate) enum Until<K> {
-    /// When its window's result is final.
+    /// When the result of its window is final.
     Final(Finality<K>),
-    /// So many milliseconds after the first change that waits.
+    /// This many milliseconds after the first waiting change.
     Limit(i64),
 }
 
-/// When the result of a window is final: in stream time, so long after its end.
+/// When the result of a window is final: this long after its end, in stream time.
 pub(crate) struct Finality<K> {
     pub(crate) end: fn(&K) -> Timestamp,
     pub(crate) after_ms: i64,
@@ -54,8 +54,8 @@ pub(crate) struct SuppressedTable<K, V> {
     pub(crate) changes: SharedReceiver<K, Change<V>>,
 }
 
-/// The changes that wait, by key and by time. An entry's key ends with the time that it waits by
-/// and four bytes of zero; its value has the headers of its record.
+/// The waiting changes, by key and by time. An entry's key ends with the time since which it waits
+/// and four zero bytes. Its value includes the headers of its record.
 pub(crate) struct SuppressBuffer<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) index: TableIndex,
@@ -86,13 +86,13 @@ impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Arc<Suppr
 impl<K: Clone + 'static, V: Clone + 'static> Hook for SuppressedTable<K, V> {
     fn on_due(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         self.let_go(self.due(cx), cx)?;
-        // A buffer that is too full is the error of the record that fills it.
+        // If a full buffer is an error, it is the error of the record that filled it.
         if self.fails { Ok(()) } else { self.keep_bounds(cx) }
     }
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
-    /// What waits since then or before may go.
+    /// Changes that have waited since this time, or longer, may be emitted.
     fn due(&self, cx: &TaskContext) -> Timestamp {
         let after_ms = match &self.until {
             Until::Final(finality) => finality.after_ms,
@@ -101,7 +101,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
         cx.clocks[self.clock].time.saturating_sub(after_ms)
     }
 
-    /// Puts a change into the buffer, in the place of the one of its key that waits already.
+    /// Puts a change into the buffer, in place of the waiting change with its key.
     fn hold(
         &self,
         record: Record<K, Change<V>>,
@@ -114,7 +114,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
             write_key(&self.buffer.name, &*self.buffer.key, &key, out)
         })?;
         let mut waiting = self.buffer.find(&store_key, cx)?;
-        // It would have gone before this one came, had there not been so many.
+        // Without portions, it would have been emitted before this change arrived.
         if let Some(due) = waiting.take_if(|waiting| waiting.since <= due_before) {
             self.let_one_go(&entry_key(&store_key, due.since), cx)?;
         }
@@ -137,7 +137,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
         Ok(())
     }
 
-    /// Lets the changes go that wait since `due` or before: a portion of them.
+    /// Emits a portion of the changes that have waited since `due` or longer.
     fn let_go(&self, due: Timestamp, cx: &mut TaskContext) -> Result<(), Failure> {
         if cx.clocks[self.clock].first_open.time > due {
             return Ok(());
@@ -157,8 +157,8 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
         Ok(())
     }
 
-    /// Lets the change go that waits longest, if it waits since `to` or before. Tells whether it
-    /// did.
+    /// Emits the change that has waited longest, if it has waited since `to` or longer. Returns
+    /// whether it did.
     fn let_first_go(&self, to: Timestamp, cx: &mut TaskContext) -> Result<bool, Failure> {
         let first = &cx.clocks[self.clock].first_open;
         if first.time > to {
@@ -183,9 +183,9 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
             *records = records.saturating_sub(1);
             *bytes = bytes.saturating_sub(length);
         }
-        // A window that is no more has no final result.
+        // A window that no longer exists has no final result.
         if change.new.is_some() || matches!(self.until, Until::Limit(_)) {
-            // A later record lets it go, and its headers are not this one's.
+            // A later record releases it, but its headers are its own.
             cx.with_headers(headers, |cx| {
                 self.changes.receive(Record { key, value: change, timestamp }, cx)
             })?;
@@ -202,7 +202,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
             if records <= self.max_records && bytes <= self.max_bytes {
                 return Ok(());
             }
-            // What is due goes in any case.
+            // Changes that are due are emitted in any case.
             if self.let_first_go(self.due(cx), cx)? {
                 continue;
             }
@@ -210,14 +210,14 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
                 let table = Arc::clone(&self.buffer.name);
                 return Err(Cause::BufferFull { table, records, bytes }.into());
             }
-            // A buffer that was given a smaller bound may have much to let go.
+            // A buffer whose limit was reduced may have much to emit.
             if !cx.takes_one() || !self.let_first_go(Timestamp::MAX - 1, cx)? {
                 return Ok(());
             }
         }
     }
 
-    /// How much waits; counted once after a start.
+    /// The number of waiting changes and their bytes; counted once after a start.
     fn held(&self, cx: &mut TaskContext) -> Result<(u64, u64), Failure> {
         if let Some(held) = cx.clocks[self.clock].held {
             return Ok(held);
@@ -234,7 +234,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
 }
 
 impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
-    /// What waits under a key, given as the beginning of its store key.
+    /// Finds the change that waits under a key, given as the prefix of its store key.
     fn find(&self, prefix: &[u8], cx: &TaskContext) -> Result<Option<SuppressedRow<V>>, Failure> {
         let mut found = None;
         let end = end_of(prefix);
@@ -249,8 +249,8 @@ impl<K: 'static, V: 'static> SuppressBuffer<K, V> {
         Ok(Some(SuppressedRow { since, bytes, change }))
     }
 
-    /// At most so many entries that wait since `to` or before, from `first` on: since when, and
-    /// their store keys by time; then what waits after them.
+    /// Finds up to that many entries that have waited since `to` or longer, starting at `first`:
+    /// their times and by-time store keys, and what waits after them.
     fn first(
         &self,
         first: &Frontier,
@@ -299,21 +299,21 @@ fn inner(store_key: &[u8]) -> &[u8] {
     key_and_suffix(store_key, SUFFIX).0
 }
 
-/// The store key of what waits since then under a key, given as what its store keys begin with.
+/// The store key of a change that waits since then, from the prefix of its key.
 fn entry_key(prefix: &[u8], since: Timestamp) -> Vec<u8> {
     [prefix, &since.to_be_bytes(), &[0; 4]].concat()
 }
 
-/// Eight bytes as a time; what is shorter was not written by us and sorts first.
+/// Reads eight bytes as a time. Shorter bytes were not written by us, and sort first.
 fn time(bytes: &[u8]) -> Timestamp {
     bytes.first_chunk::<8>().map_or(StreamClock::UNKNOWN, |bytes| i64::from_be_bytes(*bytes))
 }
 
-/// The timestamp of a row that is kept only as what a change replaces, as in Kafka Streams: it is
-/// less than that of whatever looks it up.
+/// The timestamp of a row that is stored only as the old value of a change, as in Kafka Streams. It
+/// is less than that of any record that looks it up.
 const NO_TIME: Timestamp = -1;
 
-/// The rows behind a suppress: where a change waits, the row is still the old one.
+/// The rows after a suppress: while a change waits, the row still has the old value.
 pub(crate) struct SuppressedRows<K, V> {
     pub(crate) buffer: Arc<SuppressBuffer<K, V>>,
     pub(crate) rows: Arc<dyn Rows<K, V>>,

@@ -1,4 +1,4 @@
-//! Join of two tables by key: each change of one side looks the other side up.
+//! Join of two tables by key: a change of one side looks up the other side.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::task_context::TaskContext;
 /// Which keys have a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sides {
-    /// Those that both have.
+    /// Keys that both have.
     Inner,
-    /// Those that the left has.
+    /// Keys that the left has.
     Left,
-    /// Those that any has.
+    /// Keys that either has.
     Outer,
 }
 
@@ -69,8 +69,8 @@ where
     }
 }
 
-/// What a change of one side does to the result, given the other side's row. `alone`: this side
-/// by itself is a result; otherwise nothing was there without the other.
+/// Applies a change of one side to the result, given the other side's row. `alone` says whether
+/// this side without the other is a result.
 fn changed<K, S, T, O>(
     record: Record<K, Change<S>>,
     other: Option<(T, Timestamp)>,
@@ -91,7 +91,7 @@ fn changed<K, S, T, O>(
     Some(Record { key, value, timestamp })
 }
 
-/// The rows of a join, computed when asked for.
+/// The rows of a join, which are computed on demand.
 pub(crate) struct JoinedRows<K, L, R, F> {
     pub(crate) left: Arc<dyn Rows<K, L>>,
     pub(crate) right: Arc<dyn Rows<K, R>>,

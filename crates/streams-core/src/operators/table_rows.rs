@@ -10,7 +10,7 @@ use crate::state::tables::TableIndex;
 use crate::table::Table;
 use crate::task_context::TaskContext;
 
-/// The value that a table has for `key`.
+/// Returns the value that a table has for `key`.
 pub(crate) fn get_row<K: 'static, V: 'static>(
     table: &Table<K, V>,
     index: TableIndex,
@@ -34,8 +34,8 @@ pub(crate) fn set_row<K: 'static, V: 'static>(
     write_row(table, index, &bytes, value, timestamp, cx).map(drop)
 }
 
-/// Writes a row with its timestamp, or deletes it: also if its value encodes to null. Tells whether
-/// it is there.
+/// Writes a row with its timestamp, or deletes it if there is no value or it encodes to null.
+/// Returns whether the row exists.
 pub(crate) fn write_row<K: 'static, A: 'static>(
     table: &Table<K, A>,
     index: TableIndex,
@@ -53,8 +53,8 @@ pub(crate) fn write_row<K: 'static, A: 'static>(
     }
 }
 
-/// Writes an aggregate with its timestamp; one that encodes to null is deleted. Tells whether it is
-/// there.
+/// Writes an aggregate with its timestamp, or deletes it if it encodes to null. Returns whether it
+/// exists.
 pub(crate) fn put<K: 'static, A: 'static>(
     table: &Table<K, A>,
     index: TableIndex,

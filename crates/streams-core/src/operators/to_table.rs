@@ -1,4 +1,4 @@
-//! Tables from streams, and derived tables that are kept.
+//! Tables from streams, and derived tables that are stored.
 
 use std::mem;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ pub(crate) struct MaterializedTable<K, V> {
     pub(crate) table: Table<K, V>,
     pub(crate) index: TableIndex,
     pub(crate) changes: SharedReceiver<K, Change<V>>,
-    /// If its rows are not kept for ever.
+    /// Present if its rows expire.
     pub(crate) expiring: Option<Arc<Expiring>>,
 }
 
-/// Sets a row for each record, and tells what it was before.
+/// Sets a row for each record, and forwards the change with the old value.
 pub(crate) struct ToTable<K, V>(pub(crate) MaterializedTable<K, V>);
 
 impl<K: Clone + 'static, V: Clone + 'static, R: Into<Option<V>> + 'static> Receive<K, R>
@@ -35,8 +35,8 @@ impl<K: Clone + 'static, V: Clone + 'static, R: Into<Option<V>> + 'static> Recei
     }
 }
 
-/// Keeps the rows of a derived table. What a row was is what was kept: a join of a table with one
-/// that is derived from it sees the new row on both sides at once, and cannot tell.
+/// Stores the rows of a derived table. The old value is what was stored: a join of a table with one
+/// derived from it sees the new row on both sides at once, so it does not know the old one.
 pub(crate) struct Keep<K, V>(pub(crate) MaterializedTable<K, V>);
 
 impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Keep<K, V> {
@@ -47,7 +47,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Receive<K, Change<V>> for Keep<K, V
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> MaterializedTable<K, V> {
-    /// Sets or deletes a row, and tells.
+    /// Sets or deletes a row, and forwards the change.
     fn set(&self, record: Record<K, Option<V>>, cx: &mut TaskContext) -> Result<(), Failure> {
         match &self.expiring {
             None => self.set_row(record, cx),
@@ -63,7 +63,7 @@ impl<K: Clone + 'static, V: Clone + 'static> MaterializedTable<K, V> {
         self.changes.receive(changed?, cx)
     }
 
-    /// What was there and what is there now.
+    /// Replaces a row and returns what it was and what it is now.
     fn replace_row(
         &self,
         record: Record<K, Option<V>>,

@@ -1,8 +1,8 @@
 //! Reading a table's typed rows, a few at a time.
 //!
-//! A cursor holds neither the tables nor a context: each call is given the source that it reads
-//! from. So the same code serves a processor, which holds the task's tables, and an agent, which
-//! has them only while it runs and has its own staged writes in front of them.
+//! A cursor holds neither the tables nor a context: each call receives the source to read from. So
+//! the same code serves a processor, which holds the task's tables, and an agent, which has them
+//! only while it runs and has its own staged writes in front of them.
 
 mod rows;
 mod windows;
@@ -16,7 +16,7 @@ use crate::table::Table;
 pub(crate) use rows::RowCursor;
 pub(crate) use windows::{KeptWindows, WindowCell, WindowCursor};
 
-/// The value that a table has for `key`.
+/// Reads the value of `key` in a table.
 pub(crate) fn row<K: 'static, V: 'static>(
     table: &Table<K, V>,
     index: TableIndex,
@@ -29,7 +29,8 @@ pub(crate) fn row<K: 'static, V: 'static>(
     found.map(|(_, value)| read(table, &bytes, value)).transpose()
 }
 
-/// How much of a table is read at a time: entries, and bytes after which no further one is read.
+/// How much of a table is read at a time: the number of entries, and the bytes after which reading
+/// stops.
 const PAGE_ENTRIES: usize = 256;
 const PAGE_BYTES: usize = 64 << 10;
 
@@ -41,7 +42,7 @@ struct Page {
 }
 
 impl Page {
-    /// Whether it is full with this entry.
+    /// Counts an entry, and returns whether the page is full with it.
     fn takes_last(&mut self, key: &[u8], value: &[u8]) -> bool {
         self.entries += 1;
         self.bytes += key.len() + value.len();

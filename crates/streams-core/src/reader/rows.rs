@@ -11,7 +11,7 @@ use crate::state::row_codec::{read, read_key, write_key};
 use crate::state::tables::TableIndex;
 use crate::table::Table;
 
-/// A reader's place in a range of rows. Ends after the first error.
+/// A position in a range of rows. Ends after the first error.
 pub(crate) struct RowCursor<K, V> {
     index: TableIndex,
     /// Where the next page begins.
@@ -52,7 +52,7 @@ impl<K: 'static, V: 'static> RowCursor<K, V> {
         Self::between(index, prefix, to)
     }
 
-    /// None, and the reason.
+    /// No rows, and the reason.
     pub(crate) fn failed(index: TableIndex, failure: Failure) -> Self {
         let page = VecDeque::from([Err(failure)]);
         Self { page, is_done: true, ..Self::between(index, Vec::new(), None) }
@@ -62,7 +62,7 @@ impl<K: 'static, V: 'static> RowCursor<K, V> {
         Self { index, from, to, page: VecDeque::new(), is_done: false }
     }
 
-    /// The next row.
+    /// Returns the next row.
     pub(crate) fn next(
         &mut self,
         table: &Table<K, V>,

@@ -1,8 +1,9 @@
-//! The windows of a key, whatever their kind.
+//! The windows of a key, of any kind.
 //!
-//! Where windows are named by their start, the store key begins with the start, and the entries of
-//! a key lie apart: a reader seeks from start to start and looks at its own key only, so the cost
-//! does not depend on the number of keys. Windows of other kinds lie together for each key.
+//! If windows are named by their start, the store key begins with the start, and the entries of a
+//! key are spread over the store. A reader seeks from start to start and reads only its own key, so
+//! the cost does not depend on the number of keys. Windows of other kinds are adjacent for each
+//! key.
 
 use std::collections::VecDeque;
 use std::ops::{Bound, ControlFlow, RangeBounds};
@@ -20,29 +21,29 @@ use crate::stream_clock::StreamClock;
 use crate::table::Table;
 use crate::window::{Naming, Window};
 
-/// The windows of a table, for readers, which do not know their kind.
+/// The windows of a table, for readers that do not know their kind.
 pub(crate) trait KeptWindows: Send + Sync {
     /// How they are named.
     fn naming(&self) -> Naming;
 
-    /// Which window a store key belongs to.
+    /// The window that a store key belongs to.
     fn window(&self, store_key: &[u8]) -> Window;
 
-    /// How long each is, if all are of one length.
+    /// The length of each window, if all have the same length.
     fn length_ms(&self) -> Option<i64>;
 
-    /// The stream time by which they are forgotten.
+    /// The stream time up to which windows are deleted.
     fn forget_at(&self, clocks: &[StreamClock]) -> Timestamp;
 
-    /// The stream time at which a window is forgotten. It counts as gone then, whether it lies
-    /// there still or not.
+    /// The stream time at which a window is deleted. From then on it counts as deleted, whether the
+    /// store still has it or not.
     fn forgotten_at(&self, window: Window) -> Timestamp;
 }
 
 /// Filled by the operator that writes the table, which may be described after its readers.
 pub(crate) type WindowCell = Arc<OnceLock<Arc<dyn KeptWindows>>>;
 
-/// A stretch of time, its end excluded.
+/// A span of time that excludes its end.
 #[derive(Clone, Copy)]
 struct TimeSpan {
     from: Timestamp,
@@ -64,7 +65,7 @@ impl TimeSpan {
         Self { from: from.max(0), to: to.max(0) }
     }
 
-    /// Whether a window and this have a moment in common.
+    /// Whether a window and this span overlap.
     fn meets(self, window: Window, naming: Naming) -> bool {
         let has_end = naming != Naming::Start;
         let ends_before = if has_end { window.end < self.from } else { window.end <= self.from };
@@ -72,13 +73,13 @@ impl TimeSpan {
     }
 }
 
-/// A reader's place among the windows of a key. Ends after the first error.
+/// A position among the windows of a key. Ends after the first error.
 pub(crate) struct WindowCursor<V> {
     index: TableIndex,
     windows: Arc<dyn KeptWindows>,
     key: Vec<u8>,
     time: TimeSpan,
-    /// Windows that are forgotten at this stream time, or before, are gone.
+    /// Windows that are deleted at this stream time, or before, are not returned.
     forget_at: Timestamp,
     /// The store key at which the next page begins, and the one at which all end.
     from: Vec<u8>,
@@ -88,7 +89,7 @@ pub(crate) struct WindowCursor<V> {
 }
 
 impl<V: 'static> WindowCursor<V> {
-    /// The windows of `key` that have a moment in `time`.
+    /// The windows of `key` that overlap `time`.
     pub(crate) fn new<K: 'static>(
         table: &Table<K, V>,
         index: TableIndex,
@@ -100,7 +101,7 @@ impl<V: 'static> WindowCursor<V> {
         let mut bytes = Vec::new();
         let time = TimeSpan::of(time);
         write_key(&table.name, &*table.key, key, &mut bytes)?;
-        // A window that began before may reach into it.
+        // A window that began earlier may overlap it.
         let length = windows.length_ms();
         let first = length.map_or(0, |length| time.from.saturating_sub(length).max(0));
         let of_key = prefix(&bytes);
@@ -123,7 +124,7 @@ impl<V: 'static> WindowCursor<V> {
         })
     }
 
-    /// The next window and its value.
+    /// Returns the next window and its value.
     pub(crate) fn next<K: 'static>(
         &mut self,
         table: &Table<K, V>,
@@ -142,7 +143,7 @@ impl<V: 'static> WindowCursor<V> {
         self.page.pop_front()
     }
 
-    /// Reads the next entry: it is the key's, or tells where the key's next one can be.
+    /// Reads the next entry, which either is the key's or shows where the key's next one can be.
     fn read_start<K: 'static>(
         &mut self,
         table: &Table<K, V>,
@@ -199,7 +200,7 @@ impl<V: 'static> WindowCursor<V> {
         Ok(())
     }
 
-    /// An entry of the key, if it is one of those that were asked for.
+    /// Returns an entry of the key, if it is one of those that were asked for.
     fn shown<K: 'static>(
         &self,
         table: &Table<K, V>,
@@ -217,7 +218,7 @@ impl<V: 'static> WindowCursor<V> {
     }
 }
 
-/// A place in the order of time.
+/// A position in the order of time.
 fn at(prefix: &[u8], time: Timestamp) -> Vec<u8> {
     [prefix, &time.to_be_bytes()].concat()
 }

@@ -1,16 +1,15 @@
-//! A cron expression by the clocks of a time zone, which jump.
+//! A cron expression in a time zone, whose clocks jump.
 //!
-//! Where the expression chooses hours, each local time that it names happens once: one that the
-//! clocks jump over when they are put forward happens at the jump, and of two that they show when
-//! they are put back the first one counts. Where it leaves the hours open (`*`, `*/2`) it goes on
-//! through both as time does: nothing happens for what was jumped over, and what is shown twice
-//! happens twice. This is how Vixie's cron does it.
+//! If the expression restricts hours, each local time that it names happens once: a skipped time
+//! happens at the jump, and a repeated time happens the first time. If it leaves the hours open
+//! (`*`, `*/2`), it follows elapsed time: skipped times do not happen, and repeated times happen
+//! twice. Vixie's cron does the same.
 
 use super::cron::Cron;
 use super::zone::{Stretch, Zone};
 use crate::record::Timestamp;
 
-/// How far it is looked for, in seconds: there are eight years without a leap day at most.
+/// How far ahead to search, in seconds. There are at most eight years without a leap day.
 const SEARCH: i64 = 12 * 366 * 24 * 60 * 60;
 
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub(crate) struct Calendar {
 }
 
 impl Calendar {
-    /// The first date after this one; none if there is none for years.
+    /// The first date after this one; `None` if there is none for years.
     pub(super) fn next(&self, after: Timestamp) -> Option<Timestamp> {
         let mut from = after.div_euclid(1000) + 1;
         let limit = from + SEARCH;
@@ -39,7 +38,7 @@ impl Calendar {
         None
     }
 
-    /// The last date after this one that is not beyond `until`.
+    /// The last date after this one and not after `until`.
     pub(super) fn last(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let from = after.div_euclid(1000) + 1;
         let mut to = until.div_euclid(1000) + 1;
@@ -57,15 +56,15 @@ impl Calendar {
         None
     }
 
-    /// Where to look from in a stretch. What the clocks had shown before they were put back counts
-    /// no second time.
+    /// Where to start in a stretch. Local times from before the clocks went back do not count
+    /// again.
     fn first_local(&self, stretch: &Stretch, from: i64) -> i64 {
         let shown = stretch.start + stretch.offset_before;
         let local = from + stretch.offset;
         if self.cron.is_hourly { local } else { local.max(shown) }
     }
 
-    /// Whether the jump at the beginning of a stretch left out a time that is to happen.
+    /// Whether the jump at the beginning of a stretch skipped a time that should happen.
     fn is_jumped_over(&self, stretch: &Stretch) -> bool {
         let Stretch { start, offset, offset_before, .. } = *stretch;
         !self.cron.is_hourly && self.cron.first(start + offset_before, start + offset).is_some()
@@ -93,7 +92,7 @@ mod tests {
         Offset::UTC.to_timestamp(at).expect("a date").as_second() * 1000
     }
 
-    /// All that happens after one date up to another.
+    /// All dates after one date and up to another.
     fn all(calendar: &Calendar, after: i64, until: i64) -> Vec<i64> {
         let next = |at: &i64| calendar.next(*at).filter(|next| *next <= until);
         std::iter::successors(next(&after), next).collect()
@@ -103,27 +102,27 @@ mod tests {
     const AUTUMN: Date = date(2024, 10, 27);
 
     #[test]
-    fn what_clocks_jump_over_happens_at_the_jump() {
+    fn a_skipped_time_happens_at_the_jump() {
         let night = calendar("0 30 2 * * *", "Europe/Berlin");
         let found = all(&night, utc(date(2024, 3, 29), 12, 0), utc(date(2024, 4, 1), 12, 0));
         let expected =
             [utc(date(2024, 3, 30), 1, 30), utc(SPRING, 1, 0), utc(date(2024, 4, 1), 0, 30)];
         assert_eq!(found, expected);
-        // Each of them would be at 03:00: once.
+        // All of them would be at 03:00, so it happens once.
         let often = calendar("0 */10 2,3 * * *", "Europe/Berlin");
         let found = all(&often, utc(SPRING, 0, 30), utc(SPRING, 1, 25));
         assert_eq!(found, [utc(SPRING, 1, 0), utc(SPRING, 1, 10), utc(SPRING, 1, 20)]);
     }
 
     #[test]
-    fn what_clocks_show_twice_happens_the_first_time() {
+    fn a_repeated_time_happens_the_first_time() {
         let night = calendar("0 30 2 * * *", "Europe/Berlin");
         let found = all(&night, utc(date(2024, 10, 26), 12, 0), utc(date(2024, 10, 28), 12, 0));
         assert_eq!(found, [utc(AUTUMN, 0, 30), utc(date(2024, 10, 28), 1, 30)]);
     }
 
     #[test]
-    fn what_happens_every_so_often_goes_on_through_a_jump() {
+    fn an_open_hour_follows_elapsed_time_through_a_jump() {
         let often = calendar("0 */30 * * * *", "Europe/Berlin");
         for day in [SPRING, AUTUMN] {
             let found = all(&often, utc(day, 0, 0), utc(day, 3, 0));
@@ -138,8 +137,8 @@ mod tests {
     }
 
     #[test]
-    fn zones_of_half_hours_and_of_days_that_were_left_out() {
-        // Clocks of Lord Howe are put back by half an hour: 01:30 to 01:59 come twice.
+    fn zones_may_jump_by_half_an_hour_or_skip_a_day() {
+        // Clocks of Lord Howe go back by half an hour: 01:30 to 01:59 come twice.
         let howe = calendar("0 45 1 * * *", "Australia/Lord_Howe");
         let found = all(&howe, utc(date(2024, 4, 5), 20, 0), utc(date(2024, 4, 7), 0, 0));
         assert_eq!(found, [utc(date(2024, 4, 6), 14, 45)]);
@@ -151,19 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn a_day_each_year_is_found() {
+    fn a_leap_day_is_found() {
         let leap = calendar("0 0 0 29 2 *", "America/New_York");
         assert_eq!(leap.next(utc(date(2096, 3, 1), 12, 0)), Some(utc(date(2104, 2, 29), 5, 0)));
         let found = leap.last(utc(date(2000, 1, 1), 0, 0), utc(date(2104, 2, 28), 0, 0));
         assert_eq!(found, Some(utc(date(2096, 2, 29), 5, 0)));
     }
 
-    /// As somebody would find out who looks at the clock every minute.
+    /// Finds the dates by looking at the clock every minute.
     fn naive(calendar: &Calendar, from: i64, until: i64) -> Vec<i64> {
         let mut shown = BTreeSet::new();
         let mut found = Vec::new();
         let mut before = None;
-        // Some hours more, for what was shown before.
+        // Some hours earlier, for what the clocks showed before.
         for at in (from / 60_000 - 48 * 60..=until / 60_000).map(|minute| minute * 60) {
             let local = at + calendar.zone.stretch(at).offset;
             let is_new = shown.insert(local);
@@ -185,9 +184,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Forth, and back from anywhere, with jumps of all kinds in between.
+        /// Forward, and backward from anywhere, with jumps of all kinds in between.
         #[test]
-        fn it_happens_when_somebody_who_looks_at_the_clock_would_say_so(
+        fn dates_are_those_that_a_search_minute_by_minute_finds(
             minute in 0..62_u32,
             hour in 0..5_u32,
             zone in prop::sample::select(vec![

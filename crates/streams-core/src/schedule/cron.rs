@@ -8,7 +8,7 @@ const DAY: i64 = 24 * 60 * 60;
 
 /// A parsed expression: a bit for each value that a field names.
 ///
-/// Local times are counted in seconds since the beginning of 1970 by the same clock, as if it never
+/// Local times are counted in seconds from the beginning of 1970 by the same clock, as if it never
 /// jumped.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cron {
@@ -19,11 +19,11 @@ pub(super) struct Cron {
     /// From Sunday, 0.
     weekdays: u64,
     months: u64,
-    /// The last day of a month is named, whichever it is.
+    /// The last day of a month is named, whatever its number.
     names_last_day: bool,
-    /// Days of the month and days of the week are both chosen: then either is enough.
+    /// Both days of the month and days of the week are restricted. Then either is enough.
     takes_either: bool,
-    /// The hours are not chosen: it happens so often an hour, whatever the clock calls the hour.
+    /// The hours are not restricted, so it follows elapsed time, whatever hour the clock shows.
     pub(super) is_hourly: bool,
 }
 
@@ -55,7 +55,7 @@ const WEEKDAY: Field = Field {
 };
 
 impl Cron {
-    /// Six fields, or five without the seconds. An error says in words what is wrong.
+    /// Parses six fields, or five without the seconds. The error describes what is wrong.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut fields: Vec<&str> = text.split_whitespace().collect();
         match fields.len() {
@@ -63,8 +63,8 @@ impl Cron {
             5 => fields.insert(0, "0"),
             count => {
                 return Err(format!(
-                    "it has {count} fields, not the six of second, minute, hour, day of the \
-                     month, month and day of the week, or the last five of them"
+                    "it has {count} fields instead of six (second, minute, hour, day of the \
+                     month, month, day of the week) or the last five of them"
                 ));
             }
         }
@@ -84,7 +84,7 @@ impl Cron {
         })
     }
 
-    /// The first local second of `from..to` that it names.
+    /// The first second in `from..to` that it names, in local time.
     pub(super) fn first(&self, from: i64, to: i64) -> Option<i64> {
         let mut day = from.div_euclid(DAY);
         let mut second = from.rem_euclid(DAY);
@@ -100,7 +100,7 @@ impl Cron {
         None
     }
 
-    /// The last local second of `from..to` that it names.
+    /// The last second in `from..to` that it names, in local time.
     pub(super) fn last(&self, from: i64, to: i64) -> Option<i64> {
         let mut day = (to - 1).div_euclid(DAY);
         let mut second = (to - 1).rem_euclid(DAY);
@@ -117,7 +117,7 @@ impl Cron {
     }
 
     fn names_day(&self, day: i64) -> bool {
-        // Beyond what a calendar has there is no day.
+        // Outside of the calendar's range there are no days.
         let Some(date) = date(day) else { return false };
         let is_last = date.day() == date.days_in_month();
         let by_month = has(self.days, date.day()) || (self.names_last_day && is_last);
@@ -126,7 +126,7 @@ impl Cron {
         is_named && has(self.months, date.month())
     }
 
-    /// The first second of a day, from one on.
+    /// The first second of a day, starting with one.
     fn first_in_day(&self, from: i64) -> Option<i64> {
         let (hour, minute, second) = clock(from);
         if has(self.hours, hour) {
@@ -162,12 +162,12 @@ impl Cron {
 }
 
 impl Field {
-    /// A bit for each value that the items of a list name.
+    /// A bit for each value in a list.
     fn values<'a>(&self, items: impl Iterator<Item = &'a str>) -> Result<u64, String> {
         items.map(|item| self.item(item)).try_fold(0, |all, one| Ok(all | one?))
     }
 
-    /// `*`, `5`, `1-5`, each with `/step` behind it or not.
+    /// Parses `*`, `5` or `1-5`, each with an optional `/step`.
     fn item(&self, item: &str) -> Result<u64, String> {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(self.step(item, step)?)),
@@ -176,7 +176,7 @@ impl Field {
         let (from, to) = match range.split_once('-') {
             _ if matches!(range, "*" | "?") => (self.first, self.last),
             Some((from, to)) => self.range(self.value(from)?, self.value(to)?),
-            // "5/10" is every tenth from 5 on.
+            // "5/10" is every tenth value from 5.
             None if step.is_some() => (self.value(range)?, self.last),
             None => (self.value(range)?, self.value(range)?),
         };
@@ -193,7 +193,7 @@ impl Field {
         fits.ok_or_else(|| format!("{item:?} as {} needs a step from 1 to {range}", self.name))
     }
 
-    /// A week may end on Sunday, too.
+    /// A week may also end on Sunday.
     fn range(&self, from: u32, to: u32) -> (u32, u32) {
         let ends_on_sunday = self.last == WEEKDAY.last && to == 0 && from > 0;
         (from, if ends_on_sunday { WEEKDAY.last } else { to })
@@ -204,12 +204,12 @@ impl Field {
         let number = named.map(|place| place as u32 + self.first).or_else(|| text.parse().ok());
         number.filter(|number| (self.first..=self.last).contains(number)).ok_or_else(|| {
             let Self { name, first, last, .. } = self;
-            format!("{text:?} is no {name}: {first} to {last}")
+            format!("{text:?} is not a valid {name}: use {first} to {last}")
         })
     }
 }
 
-/// Whether a field leaves it open, if with a step.
+/// Whether a field leaves its value open, possibly with a step.
 fn is_open(field: &str) -> bool {
     field.starts_with(['*', '?'])
 }
@@ -231,13 +231,13 @@ fn has(values: u64, value: impl Into<i64>) -> bool {
     values >> value.into() & 1 == 1
 }
 
-/// The first value that is not below this one.
+/// The first value that is not less than this one.
 fn from_on(values: u64, value: i64) -> Option<i64> {
     let left = values >> value << value;
     (left != 0).then(|| i64::from(left.trailing_zeros()))
 }
 
-/// The last value that is not above this one; none if it is below all.
+/// The last value that is not greater than this one; `None` if there is none.
 fn up_to(values: u64, value: i64) -> Option<i64> {
     let value = u32::try_from(value).ok()?;
     let left = values & (u64::MAX >> (u64::BITS - 1 - value));
@@ -273,23 +273,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_what_is_wrong() {
         for (text, words) in [
             ("", "0 fields"),
             ("* * * *", "4 fields"),
             ("0 0 3 * * * *", "7 fields"),
-            ("60 * * * * *", "\"60\" is no second: 0 to 59"),
-            ("0 0 24 * * *", "\"24\" is no hour: 0 to 23"),
-            ("0 0 0 0 * *", "\"0\" is no day of the month: 1 to 31"),
-            ("0 0 0 * foo *", "\"foo\" is no month: 1 to 12"),
-            ("0 0 0 * * 8", "\"8\" is no day of the week"),
+            ("60 * * * * *", "\"60\" is not a valid second: use 0 to 59"),
+            ("0 0 24 * * *", "\"24\" is not a valid hour: use 0 to 23"),
+            ("0 0 0 0 * *", "\"0\" is not a valid day of the month: use 1 to 31"),
+            ("0 0 0 * foo *", "\"foo\" is not a valid month: use 1 to 12"),
+            ("0 0 0 * * 8", "\"8\" is not a valid day of the week"),
             ("0 */0 * * * *", "\"*/0\" as minute needs a step from 1 to 60"),
             ("0 */61 * * * *", "needs a step"),
             ("0 9-5 * * * *", "\"9-5\" as minute goes backwards"),
-            ("0 1,,2 * * * *", "\"\" is no minute"),
-            ("0 -1 * * * *", "\"\" is no minute"),
-            ("0 1-2-3 * * * *", "\"2-3\" is no minute"),
-            ("0 0 0 L-3 * *", "\"L\" is no day"),
+            ("0 1,,2 * * * *", "\"\" is not a valid minute"),
+            ("0 -1 * * * *", "\"\" is not a valid minute"),
+            ("0 1-2-3 * * * *", "\"2-3\" is not a valid minute"),
+            ("0 0 0 L-3 * *", "\"L\" is not a valid day"),
         ] {
             let error = Cron::parse(text).expect_err(text);
             assert!(error.contains(words), "{text}: {error}");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn days_of_month_and_week_are_either_where_both_are_chosen() {
+    fn either_day_is_enough_if_both_fields_are_restricted() {
         let seconds = |text, from, to| Cron::parse(text).expect("valid").first(from, to);
         // 1970-01-01 was a Thursday, the 2nd a Friday.
         assert_eq!(seconds("0 0 0 2 * 6", 0, 9 * DAY), Some(DAY));
@@ -320,7 +320,7 @@ mod tests {
             found.push(next);
             at = next;
         }
-        // 2100 is none.
+        // 2100 is not a leap year.
         let years = [(2099, 28), (2100, 28), (2101, 28), (2102, 28), (2103, 28), (2104, 29)];
         let mut expected: Vec<_> = years.map(|(year, last)| day(year, 2, last)).into();
         expected.push(day(2105, 2, 28));
@@ -340,7 +340,7 @@ mod tests {
     }
 
     proptest! {
-        /// Forth and back, as looking at every second would find it.
+        /// Forward and backward, as a search second by second would find them.
         #[test]
         fn the_next_and_the_last_second_are_those_that_a_search_finds(
             second in 0..62_u32,
@@ -350,7 +350,7 @@ mod tests {
             from in -40_000..200_000_i64,
             length in 0..30_000_i64,
         ) {
-            // Beyond the last value: any.
+            // Beyond the last value, the field is open.
             let field = |value: u32, max| match value {
                 value if value > max => "*".to_owned(),
                 value => value.to_string(),

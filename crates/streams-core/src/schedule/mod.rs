@@ -1,6 +1,6 @@
-//! When something is to happen again and again: at an interval, or by a calendar.
+//! When periodic work is due: at an interval, or by a calendar.
 //!
-//! Plain arithmetic over dates that come in from outside.
+//! Plain arithmetic over dates that come from outside.
 
 mod calendar;
 mod cron;
@@ -14,18 +14,19 @@ use zone::Zone;
 /// The dates at which something is due.
 #[derive(Debug)]
 pub(crate) enum Schedule {
-    /// So many milliseconds after the one before.
+    /// This many milliseconds after the previous date.
     Every(i64),
-    /// By the calendar and the clocks of a time zone.
+    /// By the calendar in a time zone.
     Cron(Box<Calendar>),
 }
 
 impl Schedule {
-    /// By a cron expression and the name of a time zone. An error says in words what is wrong.
+    /// Creates a schedule from a cron expression and the name of a time zone. The error describes
+    /// what is wrong.
     pub(crate) fn cron(expression: &str, zone: &str) -> Result<Self, String> {
         let calendar = Calendar { cron: Cron::parse(expression)?, zone: Zone::named(zone)? };
         if calendar.next(0).is_none() {
-            return Err("it names no day that ever comes".to_owned());
+            return Err("it names only days that never come".to_owned());
         }
         Ok(Self::Cron(Box::new(calendar)))
     }
@@ -38,7 +39,7 @@ impl Schedule {
         }
     }
 
-    /// The last date after this one that is not beyond `until`.
+    /// The last date after this one and not after `until`.
     pub(crate) fn last(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Every(ms) => {
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_counts_from_where_it_is() {
+    fn an_interval_counts_from_the_given_date() {
         let every = Schedule::Every(10);
         assert_eq!(every.next(7), Some(17));
         assert_eq!(every.last(7, 16), None);
@@ -65,10 +66,10 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_is_refused() {
+    fn dates_that_never_come_are_refused() {
         for never in ["0 0 0 30 2 *", "0 0 0 31 4,6,9,11 *"] {
             let error = Schedule::cron(never, "UTC").expect_err(never);
-            assert!(error.contains("ever comes"), "{error}");
+            assert!(error.contains("never come"), "{error}");
         }
         assert!(Schedule::cron("0 0 0 29 2 *", "UTC").is_ok());
     }

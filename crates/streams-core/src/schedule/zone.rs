@@ -1,5 +1,5 @@
-//! Time zones: which date a clock on the wall shows, and when it jumps. The data are compiled in,
-//! so the same program has the same zones wherever it runs.
+//! Time zones: which date a wall clock shows, and when it jumps. The data is compiled in, so the
+//! same program has the same zones wherever it runs.
 
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -17,22 +17,22 @@ pub(super) struct Stretch {
     pub(super) start: i64,
     /// Where the next one begins.
     pub(super) end: i64,
-    /// What is added to get local seconds.
+    /// The offset to local seconds.
     pub(super) offset: i64,
-    /// What was added just before it.
+    /// The offset just before the stretch.
     pub(super) offset_before: i64,
 }
 
 impl Zone {
-    /// By its name in the IANA database. An error says in words what is wrong.
+    /// Finds a zone by its name in the IANA database. The error describes what is wrong.
     pub(super) fn named(name: &str) -> Result<Self, String> {
         let zone = TimeZoneDatabase::bundled().get(name).ok().filter(|zone| !zone.is_unknown());
         zone.map(Self).ok_or_else(|| {
-            format!("{name:?} is no time zone: take a name such as \"Europe/Berlin\" or \"UTC\"")
+            format!("{name:?} is not a time zone: use a name such as \"Europe/Berlin\" or \"UTC\"")
         })
     }
 
-    /// The stretch that a second belongs to.
+    /// Returns the stretch that a second belongs to.
     pub(super) fn stretch(&self, at: i64) -> Stretch {
         let mut start = -FAR;
         let mut end = FAR;
@@ -49,7 +49,7 @@ impl Zone {
     }
 
     fn offset(&self, at: i64) -> i64 {
-        // Out of the calendar's range no clock shows anything.
+        // Outside of the calendar's range there is no offset.
         Timestamp::from_second(at).map_or(0, |at| self.0.to_offset(at).seconds().into())
     }
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_jump_where_they_do() {
+    fn clocks_jump_at_the_real_dates() {
         let berlin = Zone::named("Europe/Berlin").expect("known");
         // 2024-03-31T01:00:00Z and 2024-10-27T01:00:00Z.
         let summer =
@@ -73,17 +73,17 @@ mod tests {
     }
 
     #[test]
-    fn some_never_do() {
+    fn some_zones_never_jump() {
         let utc = Zone::named("UTC").expect("known");
         assert_eq!(utc.stretch(7), Stretch { start: -FAR, end: FAR, offset: 0, offset_before: 0 });
     }
 
     #[test]
-    fn zones_are_found_by_name_or_not_at_all() {
+    fn unknown_zones_are_refused() {
         assert!(Zone::named("asia/kolkata").is_ok());
         for unknown in ["", "Europe/Berln", "CEST+2", "Etc/Unknown", "../../etc/passwd"] {
             let error = Zone::named(unknown).expect_err(unknown);
-            assert!(error.contains(&format!("{unknown:?} is no time zone")), "{error}");
+            assert!(error.contains(&format!("{unknown:?} is not a time zone")), "{error}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Changelog entries in Kafka Streams' bytes, and how the local store lays the same entries out.
+//! Changelog entries in Kafka Streams' bytes, and the same entries in the local store.
 //!
-//! Values carry a timestamp: in the store as eight big-endian bytes in front, in the changelog as
+//! Values have a timestamp: in the store as eight big-endian bytes in front, in the changelog as
 //! the record's own. A window's changelog key is the key, the window's start (8 bytes) and a
-//! sequence number (4 bytes, always 0), as Kafka Streams writes it; the store puts the start first,
-//! so that closing windows is one scan from the front.
+//! sequence number (4 bytes, always 0), as in Kafka Streams. The store puts the start first, so
+//! that closing windows is one scan from the front.
 //!
-//! Whoever changes how a store lays entries out raises the version of the state directory
-//! (`state/src/directory.rs`): tables that an earlier version left there are rebuilt then.
+//! A change of the store's layout must raise the version of the state directory
+//! (`state/src/directory.rs`), so that tables of an earlier version are restored from scratch.
 
 use std::sync::Arc;
 
@@ -15,56 +15,56 @@ use crate::store::Entries;
 use crate::stored_format::StoredFormat;
 use crate::stream_clock::ClockIndex;
 
-/// A table as its task's store and its changelog know it.
+/// A table as its task's store and its changelog see it.
 #[derive(Clone, Debug)]
 pub struct TableSpec {
     pub(crate) name: Arc<str>,
     pub(crate) changelog: Arc<str>,
     pub(crate) layout: Layout,
-    /// Whether somebody beside its writer may ask for ranges of its keys.
+    /// Whether readers other than its writer may ask for ranges of its keys.
     pub(crate) is_ranged: bool,
-    /// How long its rows are kept; for ever if absent. With a ttl the store has two kinds of
-    /// entries: `0, key` with the value, and the index entry `1, time, key`, which says that the
-    /// row is to be checked when rows with that timestamp expire. Each row has an index entry with
-    /// its own timestamp or an earlier one. There may be others, which find nothing to do.
+    /// How long its rows are retained; `None` is without limit. With a ttl the store has two kinds
+    /// of entries: `0, key` with the value, and the index entry `1, time, key`, which says that the
+    /// row must be checked when rows with that timestamp expire. Each row has an index entry with
+    /// its own timestamp or an earlier one. Other index entries may exist and have no effect.
     pub(crate) ttl: Option<Ttl>,
-    /// What of its types and windows is kept in the log.
+    /// What the log stores about its types and windows.
     pub(crate) terms: StoredFormat,
 }
 
-/// How long the rows of a table are kept.
+/// How long the rows of a table are retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ttl {
-    /// A row is gone when stream time is this far past its timestamp.
+    /// A row expires when stream time is this far past its timestamp.
     pub(crate) ms: i64,
-    /// The stream time that counts.
+    /// The stream time that decides.
     pub(crate) clock: ClockIndex,
 }
 
-/// How a table's entries look in the store and in the changelog.
+/// The layout of a table's entries in the store and in the changelog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Keys as they are.
+    /// Plain keys.
     KeyValue,
-    /// Keys as they are, and often read in ranges.
+    /// Plain keys that are often read in ranges.
     Ordered,
-    /// A key in a window that its start names. The store puts the start first.
+    /// A key in a window that is named by its start. The store puts the start first.
     Window,
     /// A key with a suffix of that many bytes that begins with a time: sessions, windows that
-    /// depend on the records, join buffers. They are looked for by key and by time, so the store
-    /// has two entries for each: `0, length, key, suffix` with the value, and `1, suffix, key`. The
+    /// depend on the records, join buffers. They are searched by key and by time, so the store has
+    /// two entries for each: `0, length, key, suffix` with the value, and `1, suffix, key`. The
     /// changelog has `key, suffix`.
     ///
-    /// The key's length (4 bytes, big-endian) keeps the entries of a key together: without it those
-    /// of every key that begins like this one would lie among them.
+    /// The key's length (4 bytes, big-endian) keeps the entries of a key together. Without it,
+    /// entries of longer keys with this prefix would be among them.
     Keyed(usize),
-    /// Records that wait to be tried again, with what finds them by time and by key
-    /// (`task/retries`). Keys as they are, and often read in ranges.
+    /// Records that wait for a retry, with entries that find them by time and by key
+    /// (`task/retries`). Plain keys that are often read in ranges.
     Retries,
 }
 
 impl Layout {
-    /// In words, which are kept in the log: they must not change.
+    /// Describes the layout. The log stores this text, so it must not change.
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::KeyValue => "keys",
@@ -80,15 +80,14 @@ impl Layout {
 pub(crate) const BY_KEY: u8 = 0;
 /// The first byte of index entries in both.
 pub(crate) const BY_TIME: u8 = 1;
-/// Where the key begins in a store key found by key: after [`BY_KEY`] and the key's length.
+/// Where the key begins in a by-key store key: after [`BY_KEY`] and the key's length.
 const KEY_AT: usize = 5;
 
-/// A changelog record that cannot be an entry of its table: the topic was written by something
-/// else.
+/// A changelog record that is not an entry of its table: something else wrote to the topic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the record at offset {offset} of the changelog {changelog} is no entry of the table {table}: \
-     {why}"
+    "the record at offset {offset} of the changelog {changelog} is not an entry of the table \
+     {table}: {why}"
 )]
 pub struct RestoreError {
     /// The table.
@@ -103,7 +102,7 @@ pub struct RestoreError {
 
 const SEQUENCE: [u8; 4] = [0; 4];
 
-/// Far later than any record, with room for sums with the lengths of windows.
+/// Far later than any record, so that adding lengths of windows does not overflow.
 const TIME_MAX: Timestamp = Timestamp::MAX / 8;
 
 impl TableSpec {
@@ -112,13 +111,13 @@ impl TableSpec {
         &self.name
     }
 
-    /// The changelog topic; its partition is the task's.
+    /// The changelog topic. Its partition is the task's.
     pub fn changelog(&self) -> &Arc<str> {
         &self.changelog
     }
 
-    /// The name under which its store keeps it. With a ttl the entries look different, and must not
-    /// be mistaken for those without: no table has a name with a slash.
+    /// The name under which its store has it. With a ttl the entries are different, so the name is
+    /// too: no table's name contains a slash.
     pub fn store_name(&self) -> Arc<str> {
         match self.ttl {
             Some(_) => format!("{}/ttl", self.name).into(),
@@ -126,13 +125,13 @@ impl TableSpec {
         }
     }
 
-    /// Whether it has a ttl. Its [index entries](Self::is_index) then depend on when the table was
-    /// restored.
+    /// Whether it has a ttl. In that case its [index entries](Self::is_index) depend on when the
+    /// table was restored.
     pub fn expires(&self) -> bool {
         self.ttl.is_some()
     }
 
-    /// The store's key of a row of a table without windows.
+    /// Returns the store key of a row of a table without windows.
     pub fn store_key(&self, key: &[u8]) -> Vec<u8> {
         match self.ttl {
             Some(_) => row_key(key),
@@ -140,7 +139,7 @@ impl TableSpec {
         }
     }
 
-    /// Appends the store entries that a changelog record stands for.
+    /// Appends the store entries of a changelog record.
     pub fn restore(
         &self,
         record: &RawRecord<'_>,
@@ -149,7 +148,7 @@ impl TableSpec {
         let key = record.key.ok_or_else(|| self.broken(record, "its key is null"))?;
         // −1 is Kafka's "no timestamp".
         if record.value.is_some() && !(-1..=TIME_MAX).contains(&record.timestamp) {
-            return Err(self.broken(record, "its timestamp is none that a row can have"));
+            return Err(self.broken(record, "its timestamp is outside of the valid range"));
         }
         let timestamp = record.timestamp.to_be_bytes();
         let parts = record.value.map(|value| [&timestamp[..], value]);
@@ -183,28 +182,28 @@ impl TableSpec {
         Ok(())
     }
 
-    /// A suffix has one time, or the end and the start of a session.
+    /// Checks a suffix, which has one time, or the end and the start of a session.
     fn check_times(&self, record: &RawRecord<'_>, suffix: &[u8]) -> Result<(), RestoreError> {
         let (times, _) = suffix.as_chunks::<8>();
         let mut latest = TIME_MAX;
         for time in times {
             let time = i64::from_be_bytes(*time);
             if !(0..=latest).contains(&time) {
-                return Err(self.broken(record, "its key has a time that none can have"));
+                return Err(self.broken(record, "its key has a time outside of the valid range"));
             }
             latest = time;
         }
         Ok(())
     }
 
-    /// The key of a store entry as the changelog has it.
+    /// Returns the changelog key of a store entry.
     pub fn changelog_key(&self, store_key: &[u8]) -> Vec<u8> {
         let mut key = Vec::with_capacity(store_key.len() + 12);
         self.write_changelog_key(store_key, &mut key);
         key
     }
 
-    /// Whether a store key only leads to another one, and is in no changelog.
+    /// Whether a store key is only an index to another one, which no changelog has.
     pub fn is_index(&self, store_key: &[u8]) -> bool {
         let has_index = self.ttl.is_some() || matches!(self.layout, Layout::Keyed(_));
         has_index && store_key.first() == Some(&BY_TIME)
@@ -241,11 +240,10 @@ impl TableSpec {
     }
 }
 
-/// Where the entries of `time` and later begin, found by time.
+/// Returns where the entries of `time` and later begin, in the order of time.
 ///
-/// Whoever takes away what is old begins there and not at the first entry of all: what was taken
-/// away since the last commit is still in the way, in the overlay and in the store, and there may
-/// be very much of it.
+/// Deletion of old entries begins there and not at the first entry, because entries deleted since
+/// the last commit are still in the overlay and the store, and there may be very many.
 pub(crate) fn since(time: Timestamp) -> Vec<u8> {
     [&[BY_TIME], &time.max(0).to_be_bytes()[..]].concat()
 }
@@ -260,7 +258,7 @@ pub(crate) fn look_at(time: Timestamp, key: &[u8]) -> Vec<u8> {
     [&[BY_TIME], &time.max(0).to_be_bytes()[..], key].concat()
 }
 
-/// When to check, and which key.
+/// Returns when to check, and which key.
 pub(crate) fn time_and_key(look_at: &[u8]) -> (Timestamp, &[u8]) {
     let rest = look_at.get(1..).unwrap_or_default();
     match rest.split_first_chunk::<8>() {
@@ -269,27 +267,27 @@ pub(crate) fn time_and_key(look_at: &[u8]) -> (Timestamp, &[u8]) {
     }
 }
 
-/// The second store key of an entry in [`Layout::Keyed`].
+/// Returns the by-time store key of an entry in [`Layout::Keyed`].
 pub(crate) fn by_time(by_key: &[u8], suffix: usize) -> Vec<u8> {
     let (key, suffix) = key_and_suffix(by_key, suffix);
     [&[BY_TIME], suffix, key].concat()
 }
 
-/// The first store key of an entry in [`Layout::Keyed`], from its second one.
+/// Returns the by-key store key of an entry in [`Layout::Keyed`] from its by-time one.
 pub(crate) fn by_key(by_time: &[u8], suffix: usize) -> Vec<u8> {
     let rest = by_time.get(1..).unwrap_or_default();
     let (suffix, key) = rest.split_at(rest.len().min(suffix));
     [&[BY_KEY], &length(key)[..], key, suffix].concat()
 }
 
-/// Takes the first store key of an entry in [`Layout::Keyed`] apart.
+/// Splits the by-key store key of an entry in [`Layout::Keyed`].
 pub(crate) fn key_and_suffix(by_key: &[u8], suffix: usize) -> (&[u8], &[u8]) {
     let rest = by_key.get(KEY_AT..).unwrap_or_default();
     rest.split_at(rest.len().saturating_sub(suffix))
 }
 
-/// Appends what the entries of a key begin with in [`Layout::Keyed`], and no others; `write_key`
-/// appends the key.
+/// Appends the prefix of a key's entries in [`Layout::Keyed`], which no other entries have.
+/// `write_key` appends the key.
 pub(crate) fn write_prefix<E>(
     out: &mut Vec<u8>,
     write_key: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -304,7 +302,7 @@ pub(crate) fn write_prefix<E>(
     Ok(())
 }
 
-/// What the entries of a key begin with in [`Layout::Keyed`].
+/// The prefix of a key's entries in [`Layout::Keyed`].
 pub(crate) fn prefix(key: &[u8]) -> Vec<u8> {
     [&[BY_KEY], &length(key)[..], key].concat()
 }
@@ -313,7 +311,7 @@ fn length(key: &[u8]) -> [u8; KEY_AT - 1] {
     (key.len() as u32).to_be_bytes()
 }
 
-/// The first key after all those that begin with `prefix`; `None` if nothing can come after them.
+/// The first key after all those that begin with `prefix`; `None` if there can be no such key.
 pub(crate) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut end = prefix[..=last].to_vec();
@@ -321,15 +319,15 @@ pub(crate) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-/// Takes a window's changelog key apart: the key, and the window's start.
+/// Splits a window's changelog key into the key and the window's start.
 fn window_and_key(changelog_key: &[u8]) -> Option<(&[u8], &[u8])> {
     let (rest, _sequence) = changelog_key.split_last_chunk::<4>()?;
     let (key, start) = rest.split_last_chunk::<8>()?;
     Some((key, start))
 }
 
-/// Takes a store value apart: timestamp, then value. What is too short to hold a timestamp was not
-/// written by us; it reads as timestamp 0.
+/// Splits a store value into timestamp and value. A value that is too short for a timestamp reads
+/// as timestamp 0; we never write one.
 pub(crate) fn unstamped(stored: &[u8]) -> (Timestamp, &[u8]) {
     match stored.split_first_chunk::<8>() {
         Some((timestamp, value)) => (i64::from_be_bytes(*timestamp), value),
@@ -404,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entries_of_a_key_are_between_its_prefix_and_the_end_of_that() {
+    fn the_entries_of_a_key_are_in_the_range_of_its_prefix() {
         let mut written = Vec::new();
         let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"user-1");
@@ -442,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_none_can_have_are_refused_with_their_offset() {
+    fn times_outside_of_the_valid_range_are_refused_with_their_offset() {
         let times = |all: &[i64]| all.iter().flat_map(|time| time.to_be_bytes()).collect();
         let keyed = |all: &[i64], rest: &[u8]| [times(all), rest.to_vec()].concat();
         let refused = [

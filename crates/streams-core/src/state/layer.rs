@@ -1,4 +1,4 @@
-//! Writes that are kept apart from what can be committed.
+//! Writes that are set aside, so that a commit does not include them.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use hashbrown::HashTable;
 
 use crate::state::overlay::Writes;
 
-/// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
+/// A fixed seed. The order of a map never decides anything, but a run must be repeatable.
 type Hasher = ahash::RandomState;
 
-/// As many entries are looked through one by one: most layers hold what one record wrote.
+/// Up to this many entries are searched linearly: most layers have what one record wrote.
 const FEW: usize = 8;
 
-/// Writes to the tables of a task that nobody else sees, until they are
-/// [absorbed](super::tables::Tables::absorb_layer). It keeps its memory: a layer is filled and
-/// absorbed record by record.
+/// Writes to the tables of a task that are invisible to the rest of the task until they are
+/// [absorbed](super::tables::Tables::absorb_layer). A layer is filled and absorbed record by
+/// record, so it keeps its memory.
 #[derive(Debug)]
 pub(crate) struct Layer {
-    /// The first `used` of them count.
+    /// Only the first `used` entries are valid.
     entries: Vec<LayerEntry>,
     used: usize,
-    /// Where entries are, by their hashes, once they are more than a few.
+    /// The indices of entries by hash, once there are more than a few.
     places: HashTable<usize>,
     hasher: Hasher,
 }
@@ -61,7 +61,7 @@ impl Layer {
         self.places.find(self.hasher.hash_one((table, key)), is_it).copied()
     }
 
-    /// `None`: not written. `Some(None)`: deleted.
+    /// Returns the value that was written. `None`: not written. `Some(None)`: deleted.
     pub(crate) fn get(&self, table: usize, key: &[u8]) -> Option<Option<&[u8]>> {
         self.place(table, key).map(|place| self.entries[place].value())
     }
@@ -110,14 +110,14 @@ impl Layer {
         Box::new(within.into_iter())
     }
 
-    /// Shows all writes, tables, keys and values, and forgets them.
+    /// Passes all writes (table, key, value) to `show` and removes them.
     pub(crate) fn drain(&mut self, mut show: impl FnMut(usize, &[u8], Option<&[u8]>)) {
         for entry in &self.entries[..self.used] {
             show(entry.table, &entry.key, entry.value());
         }
         if self.used > FEW {
             self.places.clear();
-            // One batch with a million writes does not keep memory for them for ever.
+            // Do not keep the memory of one exceptionally large batch.
             self.entries.truncate(FEW);
         }
         self.used = 0;
@@ -133,9 +133,9 @@ mod tests {
     type Step = (u8, usize, u8, Option<u8>);
 
     proptest! {
-        /// Whatever is written in whatever order, it holds what an ordered map holds.
+        /// For any sequence of writes, the layer equals an ordered map.
         #[test]
-        fn it_is_a_map(steps in prop::collection::vec(any::<Step>(), 0..120)) {
+        fn a_layer_is_a_map(steps in prop::collection::vec(any::<Step>(), 0..120)) {
             let mut layer = Layer::default();
             let mut model = BTreeMap::new();
             for (step, table, key, value) in steps {

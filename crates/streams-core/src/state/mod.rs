@@ -1,4 +1,4 @@
-//! The tables of a task: what is committed, in front of it what is not, and the bytes of both.
+//! The tables of a task: committed state, uncommitted state in front of it, and the bytes of both.
 
 pub(crate) mod changelog;
 pub(crate) mod layer;

@@ -1,4 +1,4 @@
-//! Reading back what a table, a buffer or a store of a join holds.
+//! Reads back what a table, a buffer or a store of a join has.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::codec::{Codec, CodecError};
 use crate::error::{Failure, StoredError};
 use crate::window::Window;
 
-/// Reads a value back. `key` is asked only if that fails.
+/// Reads a value back. `key` is called only if that fails.
 pub(crate) fn value<V: 'static>(
     table: &Arc<str>,
     codec: &dyn Codec<V>,
@@ -26,7 +26,7 @@ pub(crate) fn key<K: 'static>(
     codec.decode(Some(bytes)).map_err(|error| broken(table, "key", shown(bytes), error))
 }
 
-/// What a table holds under `key` cannot be read.
+/// Creates the failure for an entry under `key` that cannot be read.
 #[cold]
 pub(crate) fn broken(
     table: &Arc<str>,
@@ -37,14 +37,14 @@ pub(crate) fn broken(
     StoredError { table: Arc::clone(table), part, key, source }.into()
 }
 
-/// Of long keys only the beginning is shown.
+/// Only the beginning of a long key is shown.
 const SHOWN_BYTES: usize = 64;
 
-/// The bytes of a key for people: text in quotes, anything else in hexadecimal digits.
+/// Formats a key for people: text in quotes, anything else in hexadecimal digits.
 pub(crate) fn shown(key: &[u8]) -> String {
     let cut = &key[..key.len().min(SHOWN_BYTES)];
     let is_text = |text: &&str| !text.chars().any(char::is_control);
-    // A character may be cut in two.
+    // The cut may split a character.
     let text = match std::str::from_utf8(cut) {
         Ok(text) => Some(text),
         Err(error) if key.len() > cut.len() && error.error_len().is_none() => {
@@ -66,7 +66,7 @@ pub(crate) fn shown(key: &[u8]) -> String {
     shown
 }
 
-/// The same of a key in a window.
+/// Formats a key with its window.
 pub(crate) fn shown_in_window(key: &[u8], window: Window) -> String {
     format!("{} in the window {}..{}", shown(key), window.start, window.end)
 }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_shown_as_people_read_them() {
+    fn keys_are_shown_in_readable_form() {
         assert_eq!(shown(b"ann"), "\"ann\"");
         assert_eq!(shown("größe".as_bytes()), "\"größe\"");
         assert_eq!(shown(&7_u64.to_be_bytes()), "0x0000000000000007");

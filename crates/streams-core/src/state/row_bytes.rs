@@ -6,12 +6,12 @@ use super::tables::TableIndex;
 use crate::record::Timestamp;
 use crate::store::StoreError;
 
-/// Is shown a key, a timestamp and a value.
+/// A visitor of a key, a timestamp and a value.
 pub(crate) type Visit<'v> = dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()> + 'v;
 
-/// Where rows are read from: a task's tables, or something in front of them.
+/// A source of rows: a task's tables, or something in front of them.
 pub(crate) trait RowBytes {
-    /// The value of a key and its timestamp.
+    /// Returns the value of a key and its timestamp.
     fn get(
         &mut self,
         table: TableIndex,

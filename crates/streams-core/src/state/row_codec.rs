@@ -1,4 +1,4 @@
-//! Rows of a table from their types to bytes, and back.
+//! Converts rows of a table between types and bytes.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::codec::Codec;
 use crate::error::{Cause, Failure};
 use crate::table::Table;
 
-/// Appends a table key's bytes; null is an error.
+/// Appends a table key's bytes. Null is an error.
 pub(crate) fn write_key<K: 'static>(
     table: &Arc<str>,
     codec: &dyn Codec<K>,
@@ -21,7 +21,7 @@ pub(crate) fn write_key<K: 'static>(
     }
 }
 
-/// A table key's bytes, or `None` for the null key, which no table has.
+/// Writes a table key's bytes. Returns whether there is a key: no table has the null key.
 pub(crate) fn key_bytes<K: 'static>(
     table: &Arc<str>,
     codec: &dyn Codec<K>,

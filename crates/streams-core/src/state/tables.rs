@@ -20,29 +20,29 @@ use crate::state::unreleased::{RecordWrites, RowWrite, Unreleased};
 use crate::state::value_cache::ValueCache;
 use crate::store::{Store, StoreBatch, StoreError, TableBatch};
 
-/// A table's number in the topology; tasks that do not have the table never meet it.
+/// A table's number in the topology. Tasks without the table never use it.
 pub(crate) type TableIndex = usize;
 
 pub(crate) struct Tables {
     store: Box<dyn Store>,
     specs: Arc<[TableSpec]>,
-    /// What their changelogs take.
+    /// What their changelogs accept.
     limits: Box<[RecordLimits]>,
-    /// Bytes of a store's key and value that each takes for sure.
+    /// How many bytes of a store's key and value each changelog certainly accepts.
     bytes_max: Box<[usize]>,
     overlays: Vec<Overlay>,
-    /// In front of the overlays while somebody works whose writes must stay apart.
+    /// In front of the overlays, while an agent runs whose writes must stay separate.
     layer: Layer,
-    /// Between the layer and the overlays: what the same writer has finished, out of turn.
+    /// Between the layer and the overlays: what the same agent has finished, out of order.
     unreleased: Unreleased,
     is_layered: bool,
     /// Between the overlays and the store.
     hot: Vec<ValueCache>,
-    /// Of the tables with a ttl; empty if there are none.
+    /// For the tables with a ttl; empty if there are none.
     expiries: Box<[Option<Expiry>]>,
     /// Topology-wide number → number in this task's store.
     local: Box<[usize]>,
-    /// Set while a record is processed that may have to be taken back.
+    /// Set while a record is processed that may have to be undone.
     undo: Option<Vec<(usize, Box<[u8]>, Previous)>>,
     buffer: Vec<u8>,
 }
@@ -81,7 +81,7 @@ impl Tables {
         self.bytes_max = self.limits.iter().map(for_sure).collect();
     }
 
-    /// The value and its timestamp.
+    /// Returns the value and its timestamp.
     pub(crate) fn get(
         &mut self,
         table: TableIndex,
@@ -94,7 +94,7 @@ impl Tables {
         Ok(self.look_up(local, key)?.map(unstamped))
     }
 
-    /// The value under a store key, with its timestamp in front.
+    /// Returns the value of a store key, with its timestamp in front.
     #[inline]
     fn look_up(&mut self, local: usize, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         if self.is_layered {
@@ -118,8 +118,8 @@ impl Tables {
         Ok(found.then_some(&*self.buffer))
     }
 
-    /// Writes a value that already has its timestamp in front. What the changelog would refuse is
-    /// an error now: at the commit nobody knows any more which record it was.
+    /// Writes a value that already has its timestamp in front. It fails now if the changelog would
+    /// refuse the entry: at the commit, the responsible record would be unknown.
     pub(crate) fn put_stamped(
         &mut self,
         table: TableIndex,
@@ -145,7 +145,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Deletes what may not be there: the changelog may refuse even its key.
+    /// Deletes an entry that may not exist, so the changelog may refuse even its key.
     pub(crate) fn delete_any(&mut self, table: TableIndex, key: &[u8]) -> Result<(), Failure> {
         let local = self.local[table];
         let store_key = self.expiry(local).map(|_| row_key(key));
@@ -160,7 +160,7 @@ impl Tables {
         Ok(())
     }
 
-    /// What is wrong with an entry, if its changelog would not take it.
+    /// Checks whether the changelog would accept an entry.
     #[cold]
     fn check(&self, local: usize, key: &[u8], stored: Option<&[u8]>) -> Result<(), Failure> {
         let spec = &self.specs[local];
@@ -187,7 +187,7 @@ impl Tables {
         }))
     }
 
-    /// Deletes an entry that is there, or was.
+    /// Deletes an entry that exists, or existed.
     pub(crate) fn delete(&mut self, table: TableIndex, key: &[u8]) {
         self.write(self.local[table], key, None);
     }
@@ -212,7 +212,7 @@ impl Tables {
     }
 
     /// Visits the entries with keys in `[from, to)` in key order: store keys, timestamps, values.
-    /// Of a table with a ttl, its rows: keys, timestamps, values.
+    /// For a table with a ttl, it visits its rows: keys, timestamps, values.
     pub(crate) fn scan(
         &self,
         table: TableIndex,
@@ -305,7 +305,7 @@ impl Tables {
         }
     }
 
-    /// The commit is known: brings the store up to it.
+    /// Applies a successful commit to the store.
     pub(crate) fn apply(
         &mut self,
         positions: &[Option<i64>],
@@ -317,8 +317,8 @@ impl Tables {
             .map(|(table, overlay)| overlay.drain(table, positions.get(table).copied().flatten()));
         let mut batch = StoreBatch { tables: batches.collect(), at };
         for TableBatch { table, entries, position } in &mut batch.tables {
-            // A change of the index alone writes nothing to the changelog. The position is that of
-            // an earlier commit then, and another instance may have written since. Rows sort
+            // A change of the index alone writes nothing to the changelog. The position would be
+            // that of an earlier commit, and another instance may have written since. Rows sort
             // before the index.
             let first = entries.iter().next();
             if first.is_none_or(|(key, _)| self.specs[*table].is_index(key)) {
@@ -329,7 +329,7 @@ impl Tables {
             return Ok(());
         }
         if let Err(error) = self.store.apply(&batch) {
-            // Whatever the store has now.
+            // The store's content is unknown now.
             self.hot.iter_mut().for_each(ValueCache::clear);
             return Err(error);
         }
@@ -337,7 +337,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Keeps what the store was just brought up to, as far as it will be asked for by key.
+    /// Caches what the store was just brought to, if it is read by key.
     fn keep(&mut self, batch: &StoreBatch) {
         let limit = self.store.cache_bytes() / self.specs.len().max(1);
         self.hot.iter_mut().for_each(|hot| hot.limit(limit));
@@ -347,27 +347,27 @@ impl Tables {
         }
     }
 
-    /// From now on writes go to `layer`, and are seen here only, with those to `unreleased`.
+    /// From now on writes go to `layer`, and only this agent sees them and those in `unreleased`.
     pub(crate) fn enter_layer(&mut self, layer: &mut Layer, unreleased: &mut Unreleased) {
         std::mem::swap(&mut self.layer, layer);
         std::mem::swap(&mut self.unreleased, unreleased);
         self.is_layered = true;
     }
 
-    /// Gives both back, with what was written and not absorbed.
+    /// Returns both, with what was written and not absorbed.
     pub(crate) fn leave_layer(&mut self, layer: &mut Layer, unreleased: &mut Unreleased) {
         std::mem::swap(&mut self.layer, layer);
         std::mem::swap(&mut self.unreleased, unreleased);
         self.is_layered = false;
     }
 
-    /// What was written to the layer belongs to the next commit.
+    /// Makes the writes of the layer part of the next commit.
     pub(crate) fn absorb_layer(&mut self) {
         let Self { overlays, layer, expiries, .. } = self;
         layer.drain(|table, key, value| absorb_row(overlays, expiries, table, key, value));
     }
 
-    /// What was written to the layer is finished, and belongs to a commit in its turn.
+    /// Sets the writes of the layer aside as finished. They join a commit in their order.
     pub(crate) fn keep_layer(&mut self) -> RecordWrites {
         let mut rows = Vec::new();
         self.layer.drain(|table, key, value| {
@@ -376,7 +376,7 @@ impl Tables {
         if rows.is_empty() { RecordWrites::default() } else { self.unreleased.keep(rows) }
     }
 
-    /// What was finished belongs to the next commit.
+    /// Makes finished writes part of the next commit.
     pub(crate) fn absorb(&mut self, writes: &RecordWrites) {
         let Self { overlays, expiries, .. } = self;
         for RowWrite { table, key, value } in writes.rows() {
@@ -389,6 +389,7 @@ impl Tables {
     }
 
     pub(crate) fn undo_record(&mut self) {
+        // In reverse: a key may have been written several times, and the oldest value counts.
         for (table, key, previous) in self.undo.take().into_iter().flatten().rev() {
             self.overlays[table].restore(&key, previous);
         }
@@ -440,7 +441,7 @@ impl RowBytes for Tables {
     }
 }
 
-/// A write comes out of a layer.
+/// Handles a write that leaves a layer.
 fn absorb_row(
     overlays: &mut [Overlay],
     expiries: &mut [Option<Expiry>],

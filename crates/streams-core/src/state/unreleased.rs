@@ -1,15 +1,15 @@
-//! What one of several futures of an agent has written for records that are done, but not in turn.
+//! What one future of an agent has written for records that are finished but not yet in order.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::state::overlay::Writes;
 
-/// What was written for a record, in order: all its writes become the task's together.
+/// The writes for a record, in order. They become the task's together.
 #[derive(Debug, Default)]
 pub(crate) struct RecordWrites {
     rows: Vec<RowWrite>,
-    /// When, among what its writer has finished.
+    /// The order among what its writer has finished.
     sequence: u64,
 }
 
@@ -30,14 +30,14 @@ impl RecordWrites {
         self.rows.iter()
     }
 
-    /// Adds what was written later, for the same record.
+    /// Adds later writes for the same record.
     pub(crate) fn append(&mut self, mut later: Self) {
         self.sequence = self.sequence.max(later.sequence);
         self.rows.append(&mut later.rows);
     }
 }
 
-/// The newest writes of one future that are not the task's yet: it sees them, nobody else does.
+/// The newest writes of one future that are not yet the task's. Only that future sees them.
 #[derive(Debug, Default)]
 pub(crate) struct Unreleased {
     tables: BTreeMap<usize, BTreeMap<Box<[u8]>, Newest>>,
@@ -51,7 +51,7 @@ struct Newest {
 }
 
 impl Unreleased {
-    /// `None`: not written. `Some(None)`: deleted.
+    /// Returns the value that was written. `None`: not written. `Some(None)`: deleted.
     pub(crate) fn get(&self, table: usize, key: &[u8]) -> Option<Option<&[u8]>> {
         let newest = self.tables.get(&table)?.get(key)?;
         Some(newest.value.as_deref())
@@ -68,7 +68,7 @@ impl Unreleased {
         Box::new(rows.map(|(key, newest)| (&**key, newest.value.as_deref())))
     }
 
-    /// Adds what was written for the next record.
+    /// Adds the writes for the next record.
     pub(crate) fn keep(&mut self, rows: Vec<RowWrite>) -> RecordWrites {
         self.sequence += 1;
         let writes = RecordWrites { rows, sequence: self.sequence };
@@ -76,7 +76,7 @@ impl Unreleased {
         writes
     }
 
-    /// Adds what a future that this one takes the place of has written.
+    /// Adds the writes of the future that this one replaces.
     pub(crate) fn show(&mut self, writes: &RecordWrites) {
         let sequence = writes.sequence;
         self.sequence = self.sequence.max(sequence);
@@ -86,10 +86,12 @@ impl Unreleased {
         }
     }
 
-    /// These are the task's now. Where one was written again since, the newer one stays.
+    /// Removes writes that have become the task's. A newer write to the same row remains.
     pub(crate) fn forget(&mut self, writes: &RecordWrites) {
         for RowWrite { table, key, .. } in &writes.rows {
             let Some(rows) = self.tables.get_mut(table) else { continue };
+            // A newer write must remain: without it, the future would read the older value from the
+            // task and repeat its work from there.
             if rows.get(key).is_some_and(|newest| newest.sequence <= writes.sequence) {
                 rows.remove(key);
             }
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_again_stays_until_that_is_the_tasks() {
+    fn a_newer_write_remains_until_it_becomes_the_tasks() {
         let mut unreleased = Unreleased::default();
         let first = unreleased.keep(vec![row(b"a", b"1"), row(b"b", b"1")]);
         let second = unreleased.keep(vec![row(b"a", b"2")]);

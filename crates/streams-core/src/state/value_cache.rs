@@ -1,4 +1,4 @@
-//! Committed values of a table that were read or written lately, in front of its store.
+//! Committed values of a table that were recently read or written, in front of its store.
 
 use hashbrown::HashMap;
 
@@ -6,20 +6,20 @@ use hashbrown::HashMap;
 type Hasher = ahash::RandomState;
 type Values = HashMap<Box<[u8]>, Box<[u8]>, Hasher>;
 
-/// Two generations: what is asked for goes into the young one; when that is full it becomes the old
-/// one, and what nobody has asked for since then is dropped. No order has to be kept for that.
+/// Two generations. Values that are used go into the young one. When it is full it becomes the old
+/// one, and old values that were not used since are dropped. So no order has to be maintained.
 #[derive(Debug)]
 pub(crate) struct ValueCache {
     young: Values,
     old: Values,
-    /// Of the young ones, and of the old ones when they became old.
+    /// The size of the young generation, and of the old one when it became old.
     bytes: usize,
     old_bytes: usize,
-    /// Of both generations; 0: nothing is kept.
+    /// The limit of both generations; 0 disables the cache.
     limit: usize,
 }
 
-/// What an entry costs beside its key and value, roughly.
+/// Roughly the cost of an entry besides its key and value.
 const OVERHEAD: usize = 96;
 
 impl ValueCache {
@@ -28,7 +28,7 @@ impl ValueCache {
     }
 
     pub(crate) fn limit(&mut self, limit: usize) {
-        // The old ones became so when they were half of the limit.
+        // The old generation was at most half of the limit.
         if limit < self.limit && self.old_bytes > limit / 2 {
             self.old = values();
             self.old_bytes = 0;
@@ -37,7 +37,7 @@ impl ValueCache {
         self.age();
     }
 
-    /// Whether `key` is among them; it is young then.
+    /// Whether `key` is cached. If so, it becomes young.
     pub(crate) fn refresh(&mut self, key: &[u8]) -> bool {
         if self.limit == 0 {
             return false;
@@ -55,7 +55,7 @@ impl ValueCache {
         self.young.get(key).map(|value| &**value)
     }
 
-    /// Keeps what is in the store under `key` now.
+    /// Caches what the store has under `key` now.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         if self.limit == 0 {
             return;
@@ -84,7 +84,7 @@ impl ValueCache {
         self.old_bytes = 0;
     }
 
-    /// About how much memory they take; at most the limit.
+    /// Approximately how much memory the values use; at most the limit.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes + self.old_bytes
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_value_counts_whatever_its_generation() {
+    fn the_latest_value_counts_in_either_generation() {
         let mut hot = ValueCache::new(1_000);
         put(&mut hot, "a", Some("1"));
         (0..5).for_each(|n| put(&mut hot, &n.to_string(), Some("x")));
@@ -129,11 +129,11 @@ mod tests {
         put(&mut hot, "a", None);
         assert_eq!(get(&mut hot, "a"), None);
         (0..5).for_each(|n| put(&mut hot, &n.to_string(), Some("y")));
-        assert_eq!(get(&mut hot, "a"), None, "nor is it among the old ones");
+        assert_eq!(get(&mut hot, "a"), None, "nor is it in the old generation");
     }
 
     #[test]
-    fn it_stays_within_its_limit_and_keeps_what_is_asked_for() {
+    fn the_cache_stays_within_its_limit_and_keeps_values_in_use() {
         let mut hot = ValueCache::new(10_000);
         for n in 0..10_000 {
             put(&mut hot, &n.to_string(), Some("some value"));
@@ -142,7 +142,7 @@ mod tests {
         assert!((hot.young.len() + hot.old.len()) * OVERHEAD <= 10_000);
         let kept = hot.bytes();
         hot.limit(10_000);
-        assert_eq!(hot.bytes(), kept, "it is told its limit at every commit");
+        assert_eq!(hot.bytes(), kept, "the limit is set at every commit");
         hot.limit(0);
         assert_eq!(get(&mut hot, "0"), None);
     }

@@ -1,4 +1,4 @@
-//! Entries of a table on their way into its store: many keys and values in one piece of memory.
+//! Entries of a table on their way into its store: many keys and values in one buffer.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub struct Entries {
     spans: Vec<EntrySpan>,
 }
 
-/// Where an entry is: its key, and behind it its value.
+/// The position of an entry: its key, followed by its value.
 #[derive(Clone, Copy, Debug)]
 struct EntrySpan {
     key: usize,
@@ -38,27 +38,27 @@ impl EntrySpan {
 }
 
 impl Entries {
-    /// None yet.
+    /// Creates an empty collection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// None yet, with space for so many of so many bytes in all.
+    /// Creates an empty collection with space for that many entries of that many bytes in total.
     pub(crate) fn with_capacity(entries: usize, bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(entries) }
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Bytes of all keys and values.
+    /// The size of all keys and values.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -71,7 +71,7 @@ impl Entries {
         }
     }
 
-    /// Adds an entry whose key and value are put together from parts.
+    /// Adds an entry whose key and value consist of several parts.
     pub(crate) fn push_parts(&mut self, key: &[&[u8]], value: Option<&[&[u8]]>) {
         let start = self.bytes.len();
         key.iter().for_each(|part| self.bytes.extend_from_slice(part));
@@ -83,12 +83,12 @@ impl Entries {
         self.spans.push(EntrySpan { key: start, value: middle, end, is_there });
     }
 
-    /// Sorts them by key. Of several with the same key the last one stays.
+    /// Sorts the entries by key. Of several with the same key, the last one remains.
     pub fn sort(&mut self) {
         let Self { bytes, spans } = self;
         let key = |span: &EntrySpan| &bytes[span.key()];
-        // Those with equal keys stay in the order in which they were added. Where they are does not
-        // tell it: a deletion of the empty key has no length.
+        // Entries with equal keys stay in the order of addition. Their positions cannot tell it,
+        // because a deletion of the empty key has no length.
         let mut sorted: Vec<EntrySpan> = key_order(spans.len(), |number| key(&spans[number]))
             .map(|number| spans[number])
             .collect();
@@ -102,7 +102,7 @@ impl Entries {
         self.spans = sorted;
     }
 
-    /// The entries, in the order in which they were added or sorted.
+    /// The entries, in the order of addition or sorting.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
         self.spans.iter().map(|span| {
             let value = span.is_there.then(|| &self.bytes[span.value..span.end]);
@@ -110,7 +110,7 @@ impl Entries {
         })
     }
 
-    /// Forgets all; keeps the memory.
+    /// Removes all entries and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sorted_with_the_last_of_each_key() {
+    fn sorting_keeps_the_last_entry_of_each_key() {
         let pairs = [("b", Some("1")), ("a", Some("2")), ("b", None), ("", Some("")), ("a", None)];
         let mut entries: Entries = pairs.into_iter().chain([("a", Some("3"))]).collect();
         assert_eq!((entries.len(), entries.bytes()), (6, 8));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn put_together_from_parts() {
+    fn entries_are_assembled_from_parts() {
         let mut entries = Entries::new();
         entries.push_parts(&[b"k", b"ey"], Some(&[b"v", b"", b"alue"]));
         entries.push_parts(&[b"gone"], None);

@@ -1,10 +1,10 @@
-//! Sorting byte strings by numbers made of their first bytes.
+//! Sorts byte strings by numbers made of their first bytes.
 //!
-//! Keys of a table begin alike (`customer-`, a window's start) and lie anywhere in memory: to
-//! compare two of them is to wait for memory twice. Eight bytes behind what all of them begin with
-//! tell most of them apart, and numbers are sorted several times faster.
+//! Keys of a table have a common prefix (`customer-`, a window's start) and are scattered in
+//! memory, so a comparison waits for memory twice. The eight bytes after the common prefix
+//! distinguish most keys, and numbers are sorted several times faster.
 
-/// The numbers of `count` keys in the order of the keys; those of equal keys as they were.
+/// Returns the indices of `count` keys in the order of the keys. Equal keys keep their order.
 pub(crate) fn order<'a>(
     count: usize,
     key: impl Fn(usize) -> &'a [u8],
@@ -14,7 +14,7 @@ pub(crate) fn order<'a>(
     slots.into_iter().map(number)
 }
 
-/// Eight bytes of a key in front of its number.
+/// Eight bytes of a key in front of its index.
 type Slot = u128;
 
 fn slot(bytes: &[u8], number: usize) -> Slot {
@@ -28,13 +28,13 @@ fn number(slot: Slot) -> usize {
     slot as u64 as usize
 }
 
-/// So few are compared as they are.
+/// Up to this many keys are compared directly.
 const FEW: usize = 16;
 
 /// Sorts keys whose first `depth` bytes are the same.
 fn sort<'a>(key: &impl Fn(usize) -> &'a [u8], depth: usize, slots: &mut [Slot]) {
     let key_of = |slot: &Slot| key(number(*slot));
-    // One that ends here cannot be told by a number from one that goes on with zeros.
+    // A number cannot distinguish a key that ends here from one that continues with zeros.
     let ends_here = |slot: &Slot| key_of(slot).len() < depth;
     if slots.len() <= FEW || slots.iter().any(ends_here) {
         slots.sort_by(|one, other| key_of(one).cmp(key_of(other)));
@@ -64,9 +64,10 @@ mod tests {
     }
 
     proptest! {
-        /// Keys that begin alike, end in zeros, are equal, are parts of each other.
+        /// Keys with a common prefix, keys that end in zeros, equal keys, and prefixes of other
+        /// keys.
         #[test]
-        fn it_is_a_stable_sort(
+        fn the_order_is_a_stable_sort(
             keys in prop::collection::vec(
                 (0..3_usize, prop::collection::vec(0..3_u8, 0..20)).prop_map(|(start, rest)| {
                     [&b"customer-of-yesterday"[..start * 9], &rest].concat()
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_a_number_cannot_tell_apart() {
+    fn keys_with_equal_numbers_are_sorted() {
         let keys: Vec<_> =
             (0..99).rev().map(|zeros| [&b"key"[..], &vec![0; zeros]].concat()).collect();
         assert_eq!(sorted(&keys), (0..99).rev().collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! What a task asks of the place where its tables are kept: committed state only, in bytes.
+//! What a task requires of the store of its tables: committed state only, in bytes.
 
 mod entries;
 mod key_order;
@@ -15,7 +15,8 @@ pub(crate) use key_order::order as key_order;
 /// A store never sees uncommitted writes: those live in the task's overlay. Tables are numbered
 /// from 0 in the order in which the store was opened; keys of a table are ordered as bytes.
 pub trait Store: Send {
-    /// Copies the value of `key` into `value` (cleared first) and tells whether there is one.
+    /// Copies the value of `key` into `value`, which is cleared first. Returns whether there is
+    /// one.
     fn get(&self, table: usize, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError>;
 
     /// Visits the entries with `from <= key` and, if `to` is given, `key < to`, in key order, until
@@ -28,46 +29,46 @@ pub trait Store: Send {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
 
-    /// The changelog offset that the table has been brought up to: the next one to read. `None`:
-    /// nothing was ever applied, restore begins at the changelog's beginning.
+    /// Returns the changelog offset up to which the table has been restored: the next one to read.
+    /// With `None`, nothing was ever applied, and the restore begins at the start of the changelog.
     fn position(&self, table: usize) -> Result<Option<i64>, StoreError>;
 
-    /// When the table was last brought up to its position: the [`at`](StoreBatch::at) of the batch
-    /// that did it, and `None` before the first one.
+    /// Returns when the table was last brought to its position: the [`at`](StoreBatch::at) of that
+    /// batch. `None` before the first one.
     fn as_of(&self, table: usize) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Applies all of `batch`, entries and positions, or nothing. For the entries and the position
-    /// of one table that also holds across a crash; different tables may come back at different
-    /// commits, each with its own position.
+    /// Applies all of `batch`, entries and positions, or nothing. For one table's entries and
+    /// position this holds across a crash too. Different tables may come back at different commits,
+    /// each with its own position.
     fn apply(&mut self, batch: &StoreBatch) -> Result<(), StoreError>;
 
-    /// Brings a table forward by many entries of its changelog, at `at`. As [`apply`](Self::apply),
-    /// which it is by default; a store may have a cheaper way for much at once.
+    /// Applies many entries of a table's changelog, at the time `at`. The default calls
+    /// [`apply`](Self::apply); a store may have a faster way for large amounts.
     fn load(&mut self, change: TableBatch, at: Timestamp) -> Result<(), StoreError> {
         self.apply(&StoreBatch { tables: vec![change], at })
     }
 
-    /// Forgets a table's entries and position, so that it is rebuilt from its changelog.
+    /// Removes a table's entries and position, so that it is restored from its changelog.
     fn clear(&mut self, table: usize) -> Result<(), StoreError>;
 
-    /// Bytes worth spending on values that were read or written lately, so that they need not be
-    /// asked for here: 0, the default, for a store that is as quick by itself. Asked again from
-    /// time to time.
+    /// Returns how many bytes a cache of recently used values in front of this store should have.
+    /// The default is 0, for a store that is as fast as a cache. It is called again from time to
+    /// time.
     fn cache_bytes(&self) -> usize {
         0
     }
 
-    /// Makes what was applied durable now. A graceful close calls it; the memory store does
+    /// Makes what was applied durable now. A graceful close calls it. The memory store does
     /// nothing.
     fn flush(&mut self) -> Result<(), StoreError>;
 }
 
-/// Net changes of some tables together with the changelog positions that they lead to.
+/// Net changes of some tables, with the changelog positions that they lead to.
 #[derive(Debug, Default)]
 pub struct StoreBatch {
     /// One entry for each table touched.
     pub tables: Vec<TableBatch>,
-    /// Wall-clock time, in milliseconds since the Unix epoch; kept with each position.
+    /// Wall-clock time in milliseconds since the Unix epoch, which is stored with each position.
     pub at: Timestamp,
 }
 
@@ -76,35 +77,35 @@ pub struct StoreBatch {
 pub struct TableBatch {
     /// The table's number.
     pub table: usize,
-    /// Keys with their new values, `None` deletes; sorted by key, each key once.
+    /// Keys with their new values, where `None` deletes. Sorted, and each key appears once.
     pub entries: Entries,
     /// The changelog position after these changes; `None` leaves it as it is.
     pub position: Option<i64>,
 }
 
-/// Opens the store of a task; the seam where RocksDB, memory or something else is chosen.
+/// Opens the stores of tasks: the interface at which RocksDB, memory or another store is chosen.
 pub trait StoreProvider: Send + Sync {
-    /// Opens (or creates) the tables called `tables` of the task called `task`, a name that is
-    /// stable across restarts and safe as a file name. A store that was open before under the
-    /// same name must have been dropped.
+    /// Opens (or creates) the tables `tables` of the task `task`. That name is stable across
+    /// restarts and safe as a file name. A store opened earlier under the same name must have been
+    /// dropped.
     fn open(&self, task: &str, tables: &[TableName]) -> Result<Box<dyn Store>, StoreError>;
 
-    /// Removes what is kept of the task called `task`, which is not open: it is rebuilt from its
-    /// changelogs. Called only after [`StoreError::Corrupt`], and for a store that was left alone
-    /// for so long that its changelogs may no longer tell what was deleted meanwhile.
+    /// Removes the data of the task `task`, which is not open; it is then restored from its
+    /// changelogs. Called only after [`StoreError::Corrupt`], and for a store that was unused for
+    /// so long that its changelogs may no longer have the tombstones it missed.
     fn destroy(&self, task: &str) -> Result<(), StoreError>;
 
-    /// Whether stores survive the process. If not, every start restores from the changelog's
-    /// beginning.
+    /// Whether stores survive the process. If not, every start restores from the beginning of the
+    /// changelog.
     fn is_durable(&self) -> bool;
 
-    /// Bytes of memory that all its stores take, as far as it keeps count; 0 by default.
+    /// Returns how much memory its stores use, as far as it is known. Default: 0.
     fn memory_bytes(&self) -> usize {
         0
     }
 }
 
-/// The name under which a table's data is kept.
+/// The name under which a table's data is stored.
 pub type TableName = std::sync::Arc<str>;
 
 crate::debug_is_display!(StoreError);
@@ -113,22 +114,20 @@ crate::debug_is_display!(StoreError);
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The data on disk is provably damaged (a checksum failed). The table is rebuilt from its
-    /// changelog.
+    /// The data on disk is damaged: a checksum failed. The table is restored from its changelog.
     #[error("the store of {task} is corrupt: {cause}")]
     Corrupt {
         /// The task.
         task: String,
-        /// What the store said.
+        /// What the store reported.
         cause: String,
     },
-    /// Reading or writing failed for another reason (disk full, permission, …). Nothing is wiped
-    /// for it.
+    /// Reading or writing failed for another reason (disk full, permission, …). No data is deleted.
     #[error("the store of {task} failed: {cause}")]
     Io {
         /// The task.
         task: String,
-        /// What the store said.
+        /// What the store reported.
         cause: String,
     },
 }

@@ -1,5 +1,4 @@
-//! What is due and was not done by the record that made it so: portion by portion, before the next
-//! record.
+//! Due work that a record caused and did not finish. It is done in portions before the next record.
 
 use super::Task;
 use super::progress::{Progress, ProgressText};
@@ -10,32 +9,32 @@ use crate::operators::Closing;
 use crate::store::StoreError;
 use crate::task_context::Origin;
 
-/// Entries of what is due that a step does in place of one record.
+/// How many due entries count as one record of a step.
 const PER_RECORD: usize = 10;
 
-/// Bytes of a key that are committed at most; so much tells nearly all keys apart.
+/// The most bytes of a key that are committed; that is enough to distinguish nearly all keys.
 const KEY_BYTES_MAX: usize = 512;
 
-/// What an entry of metadata takes beside its name and its key.
+/// The size of an entry of metadata besides its name and key.
 const ENTRY_BYTES: usize = 24;
 
 impl Task {
-    /// Whether windows wait to be closed, buffers to be emptied, entries to be forgotten by the
-    /// records that were processed: a [`step`](Task::step) does more of it.
+    /// Whether processed records have left due work: windows to close, buffers to empty, entries to
+    /// delete. A [`step`](Task::step) does more of it.
     pub fn is_behind(&self) -> bool {
         self.cx().portion.is_used_up
     }
 
-    /// How many entries that are due (windows to be closed, changes to leave a buffer, entries to
-    /// be forgotten) a record does itself, and the next step at most; 1,000 and 10 for each
-    /// record of the step by default. The rest is done by the next steps, before any other record.
-    /// For tests: it changes nothing but when commits can come in between.
+    /// Sets how many due entries (windows to close, changes to leave a buffer, entries to delete) a
+    /// record processes itself, and a step at most. The defaults are 1,000, and 10 for each record
+    /// of the step. The following steps do the rest, before any other record. It is for tests: it
+    /// changes only where commits can come in between.
     pub fn set_portion(&mut self, entries: usize) {
         self.cx_mut().portion_max = entries;
         self.portion_max = entries;
     }
 
-    /// Does a portion. Whether nothing is left.
+    /// Does a portion of the due work. Returns whether nothing is left.
     pub(super) fn catch_up(
         &mut self,
         records_max: usize,
@@ -48,12 +47,12 @@ impl Task {
         cx.portion.begin(entries, cx.effects.bytes());
         cx.portion.is_used_up = false;
         let topology = std::sync::Arc::clone(&self.topology);
-        // What is below an operator is done with what it was sent before it is sent more: so
-        // everything happens in the order in which it would have happened at once.
+        // From the last operator to the first: an operator finishes its due work before it receives
+        // more, so everything happens in the order without portions.
         for hook in topology.sub_topologies[self.id.sub_topology].hooks.iter().rev() {
             let done = self.guarded(|cx| hook.on_due(cx));
             if done.is_err() {
-                // Nothing is lost for whoever goes on after the failure.
+                // If the caller continues after the failure, the work is still due.
                 self.cx_mut().portion.is_used_up = true;
             }
             done?;
@@ -67,13 +66,13 @@ impl Task {
         Ok(!self.is_behind())
     }
 
-    /// Goes on with what was left at the commit.
+    /// Resumes the due work that was left at the commit.
     pub(super) fn resume_backlog(&mut self, inputs: &[Resume]) {
         let topology = std::sync::Arc::clone(&self.topology);
         let sub = &topology.sub_topologies[self.id.sub_topology];
         let cx = self.cx_mut();
         for resume in inputs {
-            // Whoever resumes has read it.
+            // `resume` has already checked the metadata.
             let progress = Progress::parse(&resume.metadata).unwrap_or_default();
             for &clock in &sub.clocks {
                 if let Some(pass) = progress.closing(&topology.clock_names[clock]) {
@@ -81,14 +80,14 @@ impl Task {
                 }
             }
         }
-        // It counts as done by the last record before.
+        // It counts as part of the last record before.
         let offset = inputs.first().map_or(0, |first| first.offset - 1);
         cx.origin = Origin { input: 0, offset, timestamp: 0 };
-        // Tables say themselves what is left to be forgotten or let go: everybody looks.
+        // Only the tables know what is left to delete or to emit, so all operators look.
         cx.portion.is_used_up = true;
     }
 
-    /// Notes which windows are left to be closed.
+    /// Writes which windows are left to close.
     pub(super) fn write_cursors(&self, text: &mut ProgressText) -> Result<(), StoreError> {
         let sub = self.sub_topology();
         let cx = self.cx();
@@ -101,7 +100,8 @@ impl Task {
         // A name and two times.
         let names = closing.iter().map(|closing| name(closing).len() + 3 * ENTRY_BYTES);
         let taken = text.len() + tables.sum::<usize>() + names.sum::<usize>();
-        // Two digits for a byte; the first one tells where entries found by time begin.
+        // Each byte takes two digits. At least one byte is needed, because it says where the
+        // by-time entries begin.
         let room = (METADATA_MAX.saturating_sub(taken) / closing.len() / 2).max(1);
         for closing in &closing {
             let mut pass = closing.pass.clone();
@@ -114,7 +114,7 @@ impl Task {
         Ok(())
     }
 
-    /// How many entries there are from the beginning of a key up to the key.
+    /// Counts the entries from the beginning of a key up to the key.
     fn entries_between(&self, closing: &Closing, from: &[u8]) -> Result<u64, StoreError> {
         let mut count = 0;
         self.cx().tables.scan(closing.table, from, Some(&closing.pass.key), &mut |_, _, _| {

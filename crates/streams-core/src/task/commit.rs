@@ -1,4 +1,4 @@
-//! Time and commits: what a task does other than process records.
+//! Time and commits: what a task does besides processing records.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::stream_clock::StreamClock;
 use crate::task_context::TaskContext;
 
-/// What a task asks to have committed together with its effects.
+/// What a task wants committed together with its effects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskCommit {
     /// The offsets of its inputs.
@@ -33,7 +33,8 @@ pub struct InputOffset {
 
 impl TaskCommit {
     /// Notes where the changelog of a table ends with this commit, so that a restart knows how far
-    /// it must be read, whoever it asks. Only when all entries are acknowledged.
+    /// to read, even from a broker with outdated values. Call it only when all entries are
+    /// acknowledged.
     pub fn note_changelog(&mut self, table: &str, end: i64) {
         let Some(first) = self.offsets.first_mut() else { return };
         let mut text = ProgressText::of(std::mem::take(&mut first.metadata));
@@ -43,8 +44,9 @@ impl TaskCommit {
 }
 
 impl Task {
-    /// Lets time pass: punctuations, windows of idle input, batches whose time has come, agents
-    /// that were woken. Returns records that failed and were dealt with. Cheap when nothing is due.
+    /// Advances time: runs punctuations, windows of idle input, batches that are due, and agents
+    /// that were woken. Returns records that failed and were handled. It is cheap when nothing is
+    /// due.
     pub fn advance(
         &mut self,
         now: impl Into<Moment>,
@@ -58,7 +60,8 @@ impl Task {
         if let Some(until) = self.nothing_until() {
             self.cx_mut().nothing_until = until;
         }
-        // Time does not pass while there is something to do from before.
+        // Time does not advance while due work is left. Otherwise a punctuation or an idle window
+        // would overtake windows that earlier records have closed.
         if !self.is_behind() {
             let cx = self.cx_mut();
             cx.headers.clear();
@@ -68,21 +71,21 @@ impl Task {
         let mut failed = Vec::new();
         self.cx_mut().begin_record(false);
         self.advance_agents(&mut failed)?;
-        // Also what an agent has sent without a record, when a timer was due.
+        // An agent may have sent something without a record, when a timer fired.
         self.touched |= !self.cx().effects.is_empty();
         Ok(failed)
     }
 
-    /// Up to when, by the clock that never goes back, it is known that all there was for this task
-    /// was processed, if that is known to be later than it was: idle windows close by that moment,
-    /// never before a record that waits. As long as records are queued nothing new is known.
+    /// The time on the monotonic clock up to which everything for this task is known to be
+    /// processed, if that advanced. Idle windows close by that time, never before a record that
+    /// waits. While records are queued, nothing new is known.
     fn nothing_until(&self) -> Option<Timestamp> {
         self.is_idle().then(|| self.cx().elapsed)
     }
 
-    /// When [`advance`](Self::advance) has something to do, in milliseconds by the clock that never
-    /// goes back ([`Moment::elapsed_ms`]). What wakes an agent otherwise wakes whoever drives the
-    /// task, too.
+    /// Returns when [`advance`](Self::advance) next has something to do, in milliseconds on the
+    /// monotonic clock ([`Moment::elapsed_ms`]). Other wake-ups of an agent also wake the worker
+    /// that runs the task.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let cx = self.cx();
         let hooks = self.sub_topology().hooks.iter();
@@ -96,9 +99,9 @@ impl Task {
         self.touched || self.cx().tables.is_dirty()
     }
 
-    /// Ends the batch: appends what is sent once per commit, then the changelog records, to
-    /// `effects`, and tells which offsets belong to it. What agents have not acknowledged is not
-    /// part of it: they, and they alone, come back to those records after a restart.
+    /// Ends the batch. Appends the outputs that are sent once per commit and then the changelog
+    /// records to `effects`, and returns the offsets that belong to it. What agents have not
+    /// acknowledged is excluded: after a restart, those agents alone read these records again.
     pub fn prepare_commit(&mut self, effects: &mut Effects) -> Result<TaskCommit, TaskError> {
         self.lend_effects(effects, Self::write_commit)?;
         self.touched = false;
@@ -108,6 +111,8 @@ impl Task {
     fn write_commit(&mut self) -> Result<(), TaskError> {
         self.cx_mut().headers.clear();
         self.cx_mut().begin_record(false);
+        // The hooks come before the changelogs: operators downstream of them may change tables, and
+        // those changes belong to this commit.
         self.hooks(|hook, cx| hook.on_commit(cx))?;
         let partition = self.id.partition;
         let cx = self.cx_mut();
@@ -115,9 +120,9 @@ impl Task {
         Ok(())
     }
 
-    /// The commit is known to have succeeded: brings the store to it. `positions` holds for each
-    /// table the changelog offset behind the last record of this commit, `None` for a table
-    /// that had none; `now` is the wall-clock time.
+    /// Applies a successful commit to the store. `positions` has, for each table, the changelog
+    /// offset after the last record of this commit, or `None` if the table had none. `now` is the
+    /// wall-clock time.
     pub fn committed(
         &mut self,
         positions: &[Option<i64>],
@@ -137,7 +142,8 @@ impl Task {
             .collect()
     }
 
-    /// Stream times go with the first input; positions with the input that they are about.
+    /// Stream times are stored with the first input, and positions with the input that they
+    /// concern.
     fn metadata(&self, input: usize, offset: i64) -> Result<String, StoreError> {
         let mut text = ProgressText::default();
         let sub = self.sub_topology();
@@ -150,6 +156,8 @@ impl Task {
                 }
             }
         }
+        // The offset is that of the slowest reader. A reader that is ahead must skip the records in
+        // between after a restart, or it would process them twice.
         let operators = queue.operators_from.max(queue.position());
         if operators > offset {
             text.position(Progress::OPERATORS, operators);
@@ -178,7 +186,7 @@ impl Task {
         Ok(())
     }
 
-    /// Does something that no record is to blame for: if it fails, the task does.
+    /// Runs something for which no record is to blame. If it fails, the task does.
     pub(super) fn guarded(
         &mut self,
         act: impl FnOnce(&mut TaskContext) -> Result<(), Failure>,
@@ -190,7 +198,7 @@ impl Task {
             Ok(Err(failure)) => failure,
             Err(panic) => crate::error::Cause::Panic(crate::error::panic_text(&*panic)).into(),
         };
-        // User code may have made a panic of what must stop the task.
+        // User code may have turned an error that must stop the task into a panic.
         let failure = self.cx_mut().stop.take().unwrap_or(failure);
         Err(self.stopped(failure))
     }

@@ -1,4 +1,4 @@
-//! What the error policy does with a record that failed.
+//! What the error policy does with a failed record.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::limits::Outbound;
 use crate::policy::ErrorPolicy;
 use crate::record::{Headers, OwnedRecord, Timestamp};
 
-/// What the headers of Kafka Streams' dead letters (KIP-1034) begin with. Those of an earlier round
+/// The prefix of the headers of Kafka Streams' dead letters (KIP-1034). Those of an earlier failure
 /// are replaced.
 const PREFIX: &str = "__streams.errors.";
 const EXCEPTION: &str = "__streams.errors.exception";
@@ -20,18 +20,18 @@ const STACKTRACE: &str = "__streams.errors.stacktrace";
 const TOPIC: &str = "__streams.errors.topic";
 const PARTITION: &str = "__streams.errors.partition";
 const OFFSET: &str = "__streams.errors.offset";
-/// The record's own timestamp, where the dead-letter topic does not take it.
+/// The record's own timestamp, if the dead-letter topic does not accept it.
 const TIMESTAMP: &str = "headwater.timestamp";
-/// How often a record was tried, where it is tried again.
+/// The number of attempts, if the record was retried.
 const ATTEMPTS: &str = "headwater.attempts";
 
-/// How many bytes of an error's text a dead letter carries.
+/// The most bytes of an error's text in a dead letter.
 const MESSAGE_MAX: usize = 1 << 10;
-/// How many bytes of the causes behind it.
+/// The most bytes of its chain of causes.
 const STACKTRACE_MAX: usize = 4 << 10;
 
-/// How much a dead letter says about its error: less, where the topic would not take the record
-/// with more.
+/// How much a dead letter says about its error: less, if the topic would not accept the record with
+/// more.
 const DETAILS: [Detail; 4] = [
     Detail { place: true, message: MESSAGE_MAX, stacktrace: STACKTRACE_MAX },
     Detail { place: true, message: 128, stacktrace: 0 },
@@ -47,9 +47,9 @@ struct Detail {
 }
 
 impl Task {
-    /// Applies the source's error policy to a record that failed in the operators, and whose
-    /// effects were taken back already. An error is for the policy to fail; otherwise the record
-    /// counts as done.
+    /// Applies the source's error policy to a record that failed in the operators, after its
+    /// effects were undone. It returns an error if the policy is to fail; otherwise the record
+    /// counts as processed.
     pub(super) fn apply_policy(
         &mut self,
         input: usize,
@@ -63,7 +63,7 @@ impl Task {
         }
     }
 
-    /// Applies a policy that does not try the record again.
+    /// Applies a policy without retries.
     pub(super) fn end(
         &mut self,
         input: usize,
@@ -73,7 +73,7 @@ impl Task {
     ) -> Result<RecordError, TaskError> {
         let mut error = self.error(input, record.offset, cause);
         match policy {
-            // `build()` refuses retries behind retries.
+            // `build()` refuses a retry after a retry.
             ErrorPolicy::Fail | ErrorPolicy::Retry(_) => {
                 return Err(TaskError::Record { task: self.id, error: error.into() });
             }
@@ -91,13 +91,13 @@ impl Task {
         Ok(error)
     }
 
-    /// What was wrong with the record at an offset, with its place.
+    /// Creates the error of the record at an offset.
     pub(super) fn error(&self, input: usize, offset: i64, cause: Cause) -> RecordError {
         let topic = Arc::clone(&self.source(input).topic);
         RecordError { topic, partition: self.id.partition, offset, cause }
     }
 
-    /// Sends the record's bytes with what is known of the error, as far as `topic` takes that.
+    /// Sends the record's bytes with as much about the error as `topic` accepts.
     fn send_dead_letter(
         &mut self,
         topic: &Arc<str>,
@@ -132,7 +132,7 @@ impl Task {
                     });
                     return Ok(());
                 }
-                // Without so many headers it may fit.
+                // It may fit with fewer headers.
                 Err(Cause::TooLarge { .. }) => {}
                 Err(_) => return result,
             }
@@ -141,7 +141,7 @@ impl Task {
     }
 }
 
-/// The record's own headers, then those that say what was wrong.
+/// The record's own headers, then those that describe the error.
 fn headers(
     record: &OwnedRecord,
     timestamp: Timestamp,
@@ -155,7 +155,7 @@ fn headers(
     if !detail.place {
         return headers;
     }
-    // −1 is no time of its own.
+    // −1 means that the record has no timestamp.
     if timestamp != record.timestamp.max(0) && headers.last(TIMESTAMP).is_none() {
         headers.push(TIMESTAMP, Some(record.timestamp.to_string().as_bytes()));
     }
@@ -177,7 +177,7 @@ fn headers(
     headers
 }
 
-/// An error with what caused it, a line each: Rust's errors carry no stack.
+/// An error and its chain of causes, one per line. Rust's errors have no stack trace.
 fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -189,7 +189,7 @@ fn causes(error: &dyn Error) -> String {
     text
 }
 
-/// At most so many bytes of a text; that it was cut shows.
+/// Cuts a text to this many bytes, and marks the cut.
 fn shortened(mut text: String, bytes_max: usize) -> String {
     const CUT: &str = "…";
     if text.len() <= bytes_max {

@@ -9,28 +9,28 @@ use crate::agent::AgentRunner;
 use crate::record::{RawRecord, RecordBatch, Timestamp};
 use crate::topology::{Source, SourceKind};
 
-/// The records of one source partition that wait, and how far each reader of them has come.
+/// The waiting records of one source partition, and the progress of each reader.
 pub(crate) struct InputQueue {
     queue: VecDeque<Box<dyn RecordBatch>>,
-    /// What each of them keeps in memory.
+    /// The memory that each batch uses.
     bytes: VecDeque<usize>,
     /// The next record of the first batch.
     next: usize,
     /// The next offset to process.
     position: i64,
-    /// Records before this offset were processed by the operators already, and wait for an agent
-    /// only.
+    /// Records before this offset were already processed by the operators, and wait only for an
+    /// agent.
     pub(crate) operators_from: i64,
     pub(crate) agents: Vec<AgentSlot>,
-    /// Where they go on, until they are started.
+    /// Where the agents resume, until they are started.
     pub(crate) agents_from: Vec<i64>,
-    /// By which time the next record takes its turn, if somebody has asked.
+    /// The time of the next record's turn, if it was asked for.
     pub(crate) head_time: Option<Timestamp>,
-    /// The log has nothing behind what is queued.
+    /// The log has nothing after what is queued.
     pub(crate) at_end: bool,
-    /// If nothing is queued, the next record is waited for.
+    /// If nothing is queued, the task waits for the next record.
     pub(crate) awaited: bool,
-    /// Its topic is there for the sake of ticks, and has no records.
+    /// Its topic exists only for ticks, and has no records.
     pub(crate) is_ticks: bool,
 }
 
@@ -80,7 +80,7 @@ impl InputQueue {
         all - self.next
     }
 
-    /// Bytes of memory of what waits, for agents too.
+    /// The memory that waiting records use, including those for agents.
     pub(crate) fn queued_bytes(&self) -> usize {
         let agents = self.agents.iter().map(AgentSlot::pending_bytes);
         self.bytes.iter().copied().chain(agents).sum()
@@ -90,7 +90,7 @@ impl InputQueue {
         self.position
     }
 
-    /// Whether an agent is so far behind that the operators wait for it.
+    /// Whether an agent lags so far behind that the operators wait for it.
     pub(crate) fn waits_for_agents(&self) -> bool {
         self.agents.iter().any(AgentSlot::is_far_behind)
     }
@@ -99,12 +99,12 @@ impl InputQueue {
         self.queue.is_empty()
     }
 
-    /// The batch that holds the next record, and its place there.
+    /// The batch with the next record, and its index there.
     pub(crate) fn peek(&self) -> Option<(&dyn RecordBatch, usize)> {
         self.queue.front().map(|batch| (&**batch, self.next))
     }
 
-    /// The batch itself, to be given back with [`put_back`](Self::put_back): so that its records
+    /// Takes the batch out, to be returned with [`put_back`](Self::put_back), so that its records
     /// can be borrowed while the task changes.
     pub(crate) fn take_batch(&mut self) -> Option<(Box<dyn RecordBatch>, usize)> {
         self.queue.pop_front().map(|batch| (batch, self.next))
@@ -122,12 +122,12 @@ impl InputQueue {
         }
     }
 
-    /// The record is done with.
+    /// Marks the record as processed.
     pub(crate) fn passed(&mut self, record: &RawRecord<'_>) {
         self.position = record.offset + 1;
     }
 
-    /// How far the slowest reader has come: what may be committed.
+    /// The position of the slowest reader, which may be committed.
     pub(crate) fn committable(&self) -> i64 {
         self.agents
             .iter()
@@ -137,7 +137,7 @@ impl InputQueue {
             .min(self.operators_from.max(self.position))
     }
 
-    /// Passes over records before the position.
+    /// Skips records before the position.
     fn skip_old(&mut self) {
         while let Some(batch) = self.queue.front() {
             let length = batch.len();

@@ -1,4 +1,4 @@
-//! Records that came too late, for whoever logs them.
+//! Records that were too late, for the log.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::record::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LateRecords {
-    /// How many.
+    /// The number of records.
     pub records: u64,
     /// The windowed table that the last one was too late for.
     pub table: Arc<str>,
@@ -22,7 +22,7 @@ pub struct LateRecords {
     pub offset: i64,
     /// Its timestamp, in milliseconds.
     pub timestamp: Timestamp,
-    /// The stream time of the table by then: the highest timestamp that it had seen.
+    /// The table's stream time at that moment: the highest timestamp that it had seen.
     pub stream_time: Timestamp,
 }
 
@@ -40,8 +40,8 @@ impl fmt::Display for LateRecords {
 }
 
 impl Task {
-    /// The records that were too late since this was last asked. They are counted in the
-    /// [metrics](Task::metrics), too.
+    /// Returns the records that were too late since the last call. They are also counted in the
+    /// [metrics](Task::metrics).
     pub fn take_late(&mut self) -> Option<LateRecords> {
         let late = self.cx_mut().late.take()?;
         let source = self.sub_topology().sources.get(late.origin.input as usize)?;

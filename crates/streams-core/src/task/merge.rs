@@ -1,9 +1,9 @@
 //! The inputs of a task, merged by timestamp.
 //!
 //! A task takes the oldest record among the heads of its queues, but only when no input can still
-//! have an older one: each input either has a record queued, or need not be waited for. So what a
-//! task processes depends on its input alone, not on what was fetched first. The rule is Kafka
-//! Streams' (KIP-353, KIP-695).
+//! have an older one: each input either has a queued record or need not be waited for. So the order
+//! depends only on the input, not on what was fetched first. The rule is Kafka Streams' (KIP-353,
+//! KIP-695).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,9 +13,9 @@ use crate::record::{RawRecord, Timestamp};
 use crate::topology::Source;
 
 impl Task {
-    /// Says what is known of the log of an input beyond what is queued: whether it has nothing
-    /// more, and whether the task has to wait for its next record. Both hold until the next call;
-    /// without one the log may have more, and the task waits for it.
+    /// Reports what is known of an input's log beyond the queue: whether it has nothing more, and
+    /// whether the task must wait for its next record. Both hold until the next call. Without a
+    /// call the log may have more, and the task waits for it.
     pub fn observe(&mut self, input: usize, at_end: bool, awaited: bool) {
         if let Some(input) = self.inputs.get_mut(input) {
             input.at_end = at_end;
@@ -23,8 +23,8 @@ impl Task {
         }
     }
 
-    /// Whether a step would process a record or a tick or do more of what is due, or
-    /// [`advance`](Self::advance) run an agent.
+    /// Whether a step would process a record or a tick or do more due work, or
+    /// [`advance`](Self::advance) would run an agent.
     pub fn is_ready(&self) -> bool {
         self.has_woken_agents() || self.has_more()
     }
@@ -38,7 +38,7 @@ impl Task {
             || (has_record() && !self.waits_for_agents())
     }
 
-    /// The inputs that have no record queued and are waited for, while others have some.
+    /// The inputs without a queued record that the task waits for, while others have some.
     pub fn missing(&self) -> impl Iterator<Item = usize> {
         let waits = self.inputs.len() > 1 && self.has_queued();
         let inputs = self.inputs.iter().enumerate().filter(move |_| waits);
@@ -50,8 +50,8 @@ impl Task {
         self.inputs.iter().any(|input| !input.is_empty())
     }
 
-    /// Whether everything is processed that is known to be there: nothing is queued, and each log
-    /// has said that it has nothing more, and nothing that is due is left.
+    /// Whether everything known is processed: nothing is queued, each log has reported that it has
+    /// nothing more, and no due work is left.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_behind()
             && !self.has_due_retry()
@@ -59,14 +59,14 @@ impl Task {
             && self.inputs.iter().all(|input| input.is_empty() && input.at_end)
     }
 
-    /// Whether it does something when it has been idle for a while, so that it has to
+    /// Whether it does something after being idle for a while, so that it must
     /// [know](Self::observe) whether it is.
     pub fn minds_idleness(&self) -> bool {
         self.sub_topology().hooks.iter().any(|hook| hook.minds_idleness())
     }
 
-    /// The input whose next record is the oldest; among equals the first. `None` also while an
-    /// input without queued records is waited for.
+    /// The input whose next record is the oldest; of several, the first. `None` also while the task
+    /// waits for an input without queued records.
     pub(super) fn oldest_input(&mut self) -> Option<usize> {
         if self.waits_for_agents() {
             return None;
@@ -80,6 +80,7 @@ impl Task {
                 Some(time) if oldest.is_none_or(|(least, _)| time < least) => {
                     oldest = Some((time, number));
                 }
+                // It may still get an older record, and no other input may overtake that.
                 None if self.inputs[number].awaited => return None,
                 _ => {}
             }
@@ -87,8 +88,8 @@ impl Task {
         oldest.map(|(_, number)| number)
     }
 
-    /// Up to which time the records of an input come before what waits in the others. A record of
-    /// the same time in an earlier input comes first, wherever a batch happens to end.
+    /// The time up to which an input's records come before the waiting records of the others. At
+    /// equal times the earlier input comes first, wherever a batch happens to end.
     pub(super) fn turn_ends_at(&mut self, input: usize) -> Timestamp {
         let mut end = Timestamp::MAX;
         for other in (0..self.inputs.len()).filter(|other| *other != input) {
@@ -99,7 +100,7 @@ impl Task {
         end
     }
 
-    /// The time by which the next record of an input takes its turn.
+    /// The time that decides the turn of an input's next record.
     fn head_time(&mut self, number: usize) -> Option<Timestamp> {
         let input = &self.inputs[number];
         if let Some(time) = input.head_time {
@@ -111,8 +112,8 @@ impl Task {
         Some(time)
     }
 
-    /// The time by which a record takes its turn. One whose time will be refused has its turn at
-    /// once: nothing must wait for a date that does not count.
+    /// The time that decides a record's turn. A record whose timestamp will be refused has its turn
+    /// at once, because its date does not count.
     pub(super) fn turn_time(&self, source: &Source, record: &RawRecord<'_>) -> Timestamp {
         let time = source.turn_time(record);
         let is_refused = |max_ms| !is_acceptable(time, self.cx().now, Some(max_ms));
@@ -121,21 +122,22 @@ impl Task {
 }
 
 impl Source {
-    /// The time by which a record takes its turn among those of other inputs: its event time, or
-    /// its own timestamp if none can be extracted; the least one there is if it will be refused.
+    /// The time that decides a record's turn among those of other inputs: its event time, or its
+    /// own timestamp if none can be extracted. It is the least possible time if the timestamp will
+    /// be refused.
     pub fn turn_time(&self, record: &RawRecord<'_>) -> Timestamp {
         let time = self.event_time(record).unwrap_or(record.timestamp);
         if is_acceptable(time, 0, None) { time } else { Timestamp::MIN }
     }
 
-    /// The lowest time that an extractor finds; `None` if there is no extractor, or if none finds
-    /// any: the record is dealt with when its turn comes.
+    /// The lowest time that an extractor finds; `None` if there is no extractor, or if none
+    /// succeeds. In that case the error is handled when the record's turn comes.
     fn event_time(&self, record: &RawRecord<'_>) -> Option<Timestamp> {
         if !self.extracts_times {
             return None;
         }
-        // Here user code runs that does not belong to the record in hand: a panic must not be taken
-        // for that record's. It comes again when this record is processed.
+        // This runs user code for a record that is not being processed, so a panic must not count
+        // against the current record. The panic occurs again when the record is processed.
         let extracted = || {
             let operators = self.receivers.iter().filter_map(|one| one.event_time(record));
             operators.chain(self.agents.iter().filter_map(|one| one.event_time(record))).min()

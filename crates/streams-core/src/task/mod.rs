@@ -1,8 +1,8 @@
 //! The task: one partition of a sub-topology, as a deterministic, synchronous state machine.
 //!
-//! Records and time go in, effects come out; drain the effects completely, then step again. The
-//! task owns its tables: what it writes stays in an overlay until the worker says that the commit
-//! is known.
+//! Records and time go in, and effects come out. The caller drains the effects completely, then
+//! steps again. The task owns its tables: what it writes stays in an overlay until the worker
+//! reports that the commit has succeeded.
 
 mod agents;
 mod backlog;
@@ -49,37 +49,35 @@ pub struct Task {
     topology: Arc<Topology>,
     id: TaskId,
     inputs: Vec<InputQueue>,
-    /// Always there, but for the moments in which an agent has it.
+    /// Always present, except while an agent is polled with it.
     cx: Option<Box<TaskContext>>,
     waker: Waker,
-    /// Something is to be committed although no record was processed (a first offset, for
-    /// instance).
+    /// Something must be committed although no record was processed, such as a first offset.
     touched: bool,
-    /// Entries of what is due that a step does at most.
+    /// How many due entries a step processes at most.
     portion_max: usize,
     retries: Retries,
-    /// How far its ticks have come, in the order of the sub-topology's.
+    /// The progress of its ticks, in the order of the sub-topology's.
     ticks: Vec<Ticking>,
 }
 
-/// Where an input goes on; see [`Task::resume`].
+/// Where an input resumes; see [`Task::resume`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
     /// The next offset to process.
     pub offset: i64,
-    /// The text that was committed with it, empty if none.
+    /// The metadata that was committed with it; empty if there was none.
     pub metadata: String,
-    /// Whether the group committed this offset; otherwise it was found by the source's
-    /// [`Start`](crate::Start), and is committed at the first opportunity so that a restart
-    /// begins there too.
+    /// Whether the group committed this offset. Otherwise the source's [`Start`](crate::Start) gave
+    /// it, and it is committed at the first opportunity so that a restart begins there too.
     pub committed: bool,
 }
 
 impl Resume {
-    /// The next offset that operators have not processed: it may lie ahead of what was committed,
-    /// by what an agent has not acknowledged.
+    /// The next offset that operators have not processed. It may be ahead of the committed one, by
+    /// what an agent has not acknowledged.
     pub fn processed(&self) -> i64 {
-        // A text that cannot be stops the task when it resumes.
+        // Invalid metadata stops the task when it resumes.
         let progress = Progress::parse(&self.metadata).unwrap_or_default();
         progress.position(Progress::OPERATORS).unwrap_or(self.offset).max(self.offset)
     }
@@ -89,15 +87,15 @@ impl Resume {
         Progress::parse(&self.metadata).ok()?.changelog(table)
     }
 
-    /// How far a reader of the input was at that commit that was ahead of the offset: no further
-    /// than the partition's end.
+    /// How far the furthest reader of the input was at that commit, if it was ahead of the offset.
+    /// The end of the partition is not before it.
     pub fn furthest(&self) -> Option<i64> {
         Progress::parse(&self.metadata).ok()?.furthest()
     }
 }
 
 impl Task {
-    /// A task over an opened and restored store. [`resume`](Task::resume) comes next.
+    /// Creates a task over an opened and restored store. [`resume`](Task::resume) comes next.
     pub fn new(topology: Arc<Topology>, id: TaskId, store: Box<dyn Store>) -> Self {
         let sub = &topology.sub_topologies[id.sub_topology];
         let inputs = sub.sources.iter().map(InputQueue::new).collect();
@@ -140,14 +138,14 @@ impl Task {
         }
     }
 
-    /// Which task it is.
+    /// The task's identity.
     pub fn id(&self) -> TaskId {
         self.id
     }
 
-    /// Starts (or restarts, after an abort) at what the group committed: one entry per input, in
-    /// the order of the sub-topology's sources. Drops everything uncommitted, queued records
-    /// and agents in flight included.
+    /// Starts the task, or restarts it after an abort, at what the group committed. There is one
+    /// entry per input, in the order of the sub-topology's sources. Everything uncommitted is
+    /// dropped, including queued records and agents in flight.
     pub fn resume(&mut self, inputs: &[Resume], now: impl Into<Moment>) -> Result<(), TaskError> {
         if inputs.len() != self.inputs.len() {
             return Err(self.other(format!(
@@ -174,10 +172,12 @@ impl Task {
         let now = now.into();
         let cx = self.cx_mut();
         cx.set_moment(now);
-        // What is at the log for it is not known yet.
+        // What the log has for it is not yet known.
         cx.nothing_until = Timestamp::MIN;
         let elapsed = cx.elapsed;
         cx.clocks = times.into_iter().map(|time| StreamClock::new(time, elapsed)).collect();
+        // The clocks come first: tables and hooks derive from them what has expired and what was
+        // closed. Agents come last, because their code may read all of it.
         cx.tables.follow(&cx.clocks);
         sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
         self.resume_backlog(inputs);
@@ -186,7 +186,7 @@ impl Task {
         self.start_agents()
     }
 
-    /// Queues fetched records. Those before the input's position are passed over: a fetch may
+    /// Queues fetched records. Records before the input's position are skipped, because a fetch may
     /// overlap a rewind.
     pub fn enqueue(&mut self, input: usize, batch: Box<dyn RecordBatch>) {
         if let Some(input) = self.inputs.get_mut(input) {
@@ -199,54 +199,55 @@ impl Task {
         self.inputs.get(input).map_or(0, InputQueue::queued)
     }
 
-    /// About how many bytes they keep in memory.
+    /// Approximately how much memory the waiting records use, in bytes.
     pub fn queued_bytes(&self, input: usize) -> usize {
         self.inputs.get(input).map_or(0, InputQueue::queued_bytes)
     }
 
-    /// Installed once, if the topology has global tables: where they are.
+    /// Sets where the global tables are. Call it once, if the topology has global tables.
     pub fn set_globals(&mut self, globals: Arc<dyn Globals>) {
         self.cx_mut().globals = globals;
     }
 
-    /// Installed once, before [`resume`](Self::resume): what the topics take that the topology
-    /// writes to. Default: Kafka's defaults.
+    /// Sets what the sink topics accept. Call it once, before [`resume`](Self::resume). Default:
+    /// Kafka's defaults.
     pub fn set_limits(&mut self, limits: Arc<dyn TopicLimits>) {
         let cx = self.cx_mut();
         cx.tables.set_limits(&*limits);
         cx.limits = limits;
     }
 
-    /// Called when something has woken an agent: [`advance`](Self::advance) runs it.
+    /// Sets the waker to call when something wakes an agent; [`advance`](Self::advance) then runs
+    /// the agent.
     pub fn set_waker(&mut self, waker: Waker) {
         let agents = self.inputs.iter_mut().flat_map(|input| &mut input.agents);
         agents.for_each(|slot| slot.set_task(&waker));
         self.waker = waker;
     }
 
-    /// The next offset to process of each input.
+    /// Returns the next offset to process of each input.
     pub fn positions(&self) -> Vec<i64> {
         self.inputs.iter().map(InputQueue::position).collect()
     }
 
-    /// When the first of the records that wait has waited long enough: for a batch in the making,
-    /// in a call, for another attempt. What [`next_wakeup`](Self::next_wakeup) knows, without what
-    /// time alone makes due: punctuation, windows, ticks.
+    /// Returns when the first wait of a record ends: of an incomplete batch, a call or a retry. It
+    /// is [`next_wakeup`](Self::next_wakeup) without what time alone makes due: punctuations,
+    /// windows, ticks.
     pub fn next_wait_over(&self) -> Option<Timestamp> {
         self.agents_deadline().into_iter().chain(self.next_retry()).min()
     }
 
-    /// What it has done since it was made.
+    /// Returns what it has done since it was created.
     pub fn metrics(&self) -> TaskMetrics {
         TaskMetrics { waiting: self.retries.waiting(), ..self.cx().metrics }
     }
 
-    /// About how many bytes of uncommitted table entries it holds in memory.
+    /// Approximately how many bytes of uncommitted table entries it has in memory.
     pub fn overlay_bytes(&self) -> usize {
         self.cx().tables.overlay_bytes()
     }
 
-    /// About how many bytes of values it keeps in memory in front of its store.
+    /// Approximately how many bytes of values it caches in front of its store.
     pub fn hot_bytes(&self) -> usize {
         self.cx().tables.hot_bytes()
     }
@@ -256,14 +257,14 @@ impl Task {
         self.cx_mut().tables.store_mut()
     }
 
-    /// Gives the store back; everything uncommitted is dropped.
+    /// Returns the store. Everything uncommitted is dropped.
     pub fn into_store(mut self) -> Box<dyn Store> {
         self.discard();
         self.take_cx().tables.into_store()
     }
 
     /// Lends the context a buffer for effects. What agents sent before they first asked for a
-    /// record is the first to go there.
+    /// record goes there first.
     fn lend_effects<T>(&mut self, effects: &mut Effects, work: impl FnOnce(&mut Self) -> T) -> T {
         if !self.cx().effects.is_empty() {
             effects.append(&mut self.cx_mut().effects);
@@ -305,16 +306,16 @@ impl Task {
         TaskError::Other { task: self.id, cause }
     }
 
-    /// What is wrong with the record, unless the task must stop.
+    /// Returns what is wrong with the record, or an error if the task must stop.
     fn record_cause(&mut self, failure: Failure) -> Result<Cause, TaskError> {
-        // User code may have made something else of what must stop the task, or a panic.
+        // User code may have hidden an error that must stop the task, also by a panic.
         match self.cx_mut().stop.take().unwrap_or(failure).kind() {
             FailureKind::Record(cause) => Ok(cause),
             kind => Err(self.stopped(kind.into())),
         }
     }
 
-    /// Outside any record, or where no policy applies.
+    /// Creates an error outside of any record, or where no policy applies.
     fn stopped(&self, failure: Failure) -> TaskError {
         match failure.kind() {
             FailureKind::Record(cause) => self.other(cause.to_string()),

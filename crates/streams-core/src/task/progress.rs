@@ -1,13 +1,13 @@
-//! What a task keeps beside its committed offsets: stream times, the positions of readers that are
-//! ahead, and how far changelogs reach.
+//! The progress that a task commits with its offsets: stream times, the positions of readers that
+//! are ahead, and the ends of changelogs.
 //!
-//! It travels in the offset's metadata, so that it is committed in the same transaction as the
-//! records it belongs to. The text is `hw1` followed by entries `;t:{table}:{milliseconds}`,
+//! It is the offset's metadata, so it is committed in the same transaction as the records it
+//! belongs to. The text is `hw1` followed by entries `;t:{table}:{milliseconds}`,
 //! `;p:{reader}:{offset}`, `;c:{table}:{offset}` and, while windows are being closed,
-//! `;o:{table}:{since}:{to}:{key}`: those that were due at the stream time `since` are closed,
-//! those due at `to` are being closed, and the first of them that is left has that key, in
-//! hexadecimal digits. Of a key that is too long only the first bytes are there, and `+{how many
-//! from there on are done with}`.
+//! `;o:{table}:{since}:{to}:{key}`. That means: windows due at the stream time `since` are closed,
+//! those due at `to` are being closed, and the first one left has that key, in hexadecimal digits.
+//! If the key is too long, only its first bytes are there, followed by `+{how many windows from
+//! there on are done}`.
 
 use std::fmt::Write;
 
@@ -17,22 +17,22 @@ use crate::record::Timestamp;
 
 const VERSION: &str = "hw1";
 
-/// Stream times that were committed are not beyond this: sources refuse records later than the
-/// year 9999, and idle input does not let time go on for a century.
+/// Committed stream times are not later than this: sources refuse records after the year 9999, and
+/// idle input does not advance time by a century.
 const TIME_MAX: Timestamp = TIMESTAMP_MAX + 100 * 366 * 24 * 60 * 60 * 1000;
 
-/// Offsets that were committed are not beyond this.
+/// Committed offsets are not larger than this.
 const OFFSET_MAX: i64 = i64::MAX / 2;
 
-/// No table has so many windows.
+/// No table has this many windows.
 const SKIP_MAX: u64 = u64::MAX / 2;
 
-/// Parsed metadata. Text that is not ours (another program committed for this group) holds no
-/// progress.
+/// Parsed metadata. Text that is not ours, because another program committed for this group,
+/// contains no progress.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress<'a> {
     entries: Vec<(ProgressKind, &'a str, i64)>,
-    /// Whose windows are being closed, and how far that has come.
+    /// The tables whose windows are being closed, and the progress.
     closing: Vec<(&'a str, Pass)>,
 }
 
@@ -44,11 +44,11 @@ enum ProgressKind {
 }
 
 impl<'a> Progress<'a> {
-    /// The reader name of all operators of a source; agents read under their own names, which are
+    /// The reader name of all operators of a source. Agents read under their own names, which are
     /// never empty.
     pub(crate) const OPERATORS: &'static str = "";
 
-    /// An error is in words: what cannot be.
+    /// Parses metadata. The error describes what is invalid.
     pub(crate) fn parse(metadata: &'a str) -> Result<Self, String> {
         let mut parts = metadata.split(';');
         if parts.next() != Some(VERSION) {
@@ -68,7 +68,7 @@ impl<'a> Progress<'a> {
         positions.map(|(_, _, position)| *position).max()
     }
 
-    /// The stream time kept for a table, `Timestamp::MIN` if there is none.
+    /// The stream time of a table; `Timestamp::MIN` if there is none.
     pub(crate) fn time(&self, table: &str) -> Timestamp {
         self.find(ProgressKind::Time, table).unwrap_or(Timestamp::MIN)
     }
@@ -83,7 +83,7 @@ impl<'a> Progress<'a> {
         self.find(ProgressKind::Changelog, table)
     }
 
-    /// How far closing the windows of a table has come, if some are left.
+    /// The progress of closing the windows of a table, if some are left.
     pub(crate) fn closing(&self, table: &str) -> Option<&Pass> {
         self.closing.iter().find(|(name, _)| *name == table).map(|(_, pass)| pass)
     }
@@ -94,7 +94,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// `None` for kinds that another version knows.
+/// `None` for kinds of a newer version.
 fn entry(text: &str) -> Result<Option<(ProgressKind, &str, i64)>, String> {
     let (kind, what, max) = match text.split(':').next() {
         Some("t") => (ProgressKind::Time, "stream time", TIME_MAX),
@@ -104,7 +104,7 @@ fn entry(text: &str) -> Result<Option<(ProgressKind, &str, i64)>, String> {
     };
     let parts = text.split_once(':').and_then(|(_, rest)| rest.split_once(':'));
     let Some((name, value)) = parts else {
-        return Err(format!("{text:?} has no name and no number"));
+        return Err(format!("{text:?} lacks a name or a number"));
     };
     let plausible = value.parse().ok().filter(|value| (0..=max).contains(value));
     let of = if name.is_empty() { String::new() } else { format!(" of {name}") };
@@ -115,7 +115,7 @@ fn entry(text: &str) -> Result<Option<(ProgressKind, &str, i64)>, String> {
 /// `None` for entries that are about something else.
 fn closing(text: &str) -> Result<Option<(&str, Pass)>, String> {
     let Some(entry) = text.strip_prefix("o:") else { return Ok(None) };
-    let broken = || format!("{text:?} does not say how far the windows of a table are closed");
+    let broken = || format!("{text:?} is not a valid progress of closing windows");
     pass(entry).map(Some).ok_or_else(broken)
 }
 
@@ -129,7 +129,7 @@ fn pass(entry: &str) -> Option<(&str, Pass)> {
     let since = since.parse().ok().filter(|time| is_time(time) || *time == Frontier::UNKNOWN)?;
     let to = to.parse().ok().filter(is_time)?;
     let (digits, skip) = place.split_once('+').unwrap_or((place, "0"));
-    // There is room for what is added to it.
+    // Leave room for additions.
     let skip = skip.parse().ok().filter(|skip| *skip <= SKIP_MAX)?;
     let pairs = digits.as_bytes().chunks(2).map(|pair| {
         let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
@@ -139,7 +139,7 @@ fn pass(entry: &str) -> Option<(&str, Pass)> {
     parts.next().is_none().then(|| (name, Pass::resumed(since, to, key, skip)))
 }
 
-/// Writes metadata; nothing at all if there is nothing to keep.
+/// Writes metadata; the text stays empty if there is nothing to commit.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressText(String);
 
@@ -184,7 +184,7 @@ impl ProgressText {
         let _ = write!(self.0, ";{kind}:{name}:{value}");
     }
 
-    /// Goes on with what was written.
+    /// Continues after what was written.
     pub(crate) fn of(text: String) -> Self {
         Self(text)
     }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_back_what_it_wrote() {
+    fn progress_is_read_back() {
         let mut text = ProgressText::default();
         text.time("sales", 5);
         text.position("", 7);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_back_where_windows_are_being_closed() {
+    fn the_progress_of_closing_windows_is_read_back() {
         let passes = [
             ("sales", Pass::resumed(5, 7, vec![0, 255, b';', b':', b'+'], 0)),
             ("sales/1", Pass::resumed(i64::MIN, 12, b"k".to_vec(), 12)),
@@ -253,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn foreign_metadata_holds_nothing() {
+    fn foreign_metadata_contains_no_progress() {
         for text in ["", "hw1", "hw9;t:a:-1", "AQAAAXs=", "hw1;x:a:-1;"] {
             assert_eq!(Progress::parse(text), Ok(Progress::default()), "{text}");
         }
     }
 
     #[test]
-    fn what_cannot_be_is_an_error_that_names_it() {
+    fn invalid_metadata_is_an_error_that_names_it() {
         let refused = [
             ("hw1;t:a:-1", "the stream time of a is \"-1\""),
             ("hw1;t:b:1;t:a:9223372036854775807", "stream time of a"),
@@ -268,7 +268,7 @@ mod tests {
             ("hw1;p::9223372036854775807", "the position is \"9223372036854775807\""),
             ("hw1;p:agent:-7", "the position of agent is"),
             ("hw1;c:a:9223372036854775808", "the changelog end of a"),
-            ("hw1;t:a", "\"t:a\" has no name"),
+            ("hw1;t:a", "\"t:a\" lacks a name"),
             ("hw1;t:a:b", "\"b\""),
         ];
         for (text, words) in refused {

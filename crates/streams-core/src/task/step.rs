@@ -1,4 +1,4 @@
-//! Processing: the oldest record first, each to its end.
+//! Processing: the oldest record first, each one completely.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,33 +11,34 @@ use crate::policy::ErrorPolicy;
 use crate::record::{OwnedRecord, RecordBatch, Timestamp};
 use crate::task_context::{Origin, RecordMark};
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Default)]
 pub struct Step {
     /// How many records it processed, failed ones included.
     pub processed: usize,
-    /// How much of `records_max` it used, give or take one: its records, and what it did of what
-    /// they had left to be done.
+    /// How much of `records_max` it used, within one: its records, and the due work that they had
+    /// left.
     pub used: usize,
     /// Whether there is more to do right away.
     pub more: bool,
-    /// Records that failed and were dealt with by the error policy: counted, to be logged.
+    /// Records that failed and were handled by the error policy. They are counted, and returned for
+    /// the log.
     pub failed: Vec<RecordError>,
 }
 
 /// How a run over a batch ended.
 enum RunEnd {
-    /// At the limit, at the batch's end, or where another input is older.
+    /// At the limit, at the end of the batch, or because another input is older.
     Stopped,
     /// The record failed.
     Failed(Failure, Option<RecordMark>),
-    /// The task did.
+    /// The task failed.
     Ended(TaskError),
 }
 
 impl Task {
-    /// Processes at most `records_max` queued records, appending what they cause to `effects`. May
-    /// stop early.
+    /// Processes at most `records_max` queued records and appends their effects to `effects`. It
+    /// may stop early.
     pub fn step(
         &mut self,
         now: impl Into<Moment>,
@@ -52,6 +53,8 @@ impl Task {
         let mut step = Step::default();
         let mut retries = self.share_of_retries(records_max);
         while step.processed < records_max {
+            // Due work comes before anything new. Otherwise a later record could still change a
+            // window that should already be closed.
             if self.is_behind() && !self.catch_up(records_max, &mut step)? {
                 break;
             }
@@ -102,8 +105,8 @@ impl Task {
         outcome
     }
 
-    /// Runs over the batch with one guard against panics of user code for all of it: `next` tells
-    /// which record it was.
+    /// Runs over the batch with one guard against panics of user code. `next` says which record it
+    /// reached.
     fn run_guarded(
         &mut self,
         input: usize,
@@ -128,7 +131,8 @@ impl Task {
                     if let Err(failure) = self.process(input, batch, *next) {
                         return RunEnd::Failed(failure, mark.take());
                     }
-                    // The operators are done: what agents make of the record takes nothing back.
+                    // The operators are finished with the record. What agents do with it must not
+                    // undo them, so the mark is dropped.
                     if has_agents && mark.take().is_some() {
                         self.cx_mut().begin_record(false);
                     }
@@ -157,7 +161,7 @@ impl Task {
         index: usize,
         until: Timestamp,
     ) -> bool {
-        // Nothing waits elsewhere: the time need not be known.
+        // No other input waits, so the time need not be known.
         until == Timestamp::MAX || self.turn_time(self.source(input), &batch.record(index)) <= until
     }
 
@@ -197,7 +201,7 @@ impl Task {
         source.receivers.iter().try_for_each(|receiver| receiver.receive(&record, cx))
     }
 
-    /// The record is done with.
+    /// Marks the record as processed.
     #[inline]
     pub(super) fn pass(&mut self, input: usize, batch: &dyn RecordBatch, index: usize) {
         let record = batch.record(index);
@@ -208,8 +212,8 @@ impl Task {
         cx.latest = cx.latest.max(record.timestamp);
     }
 
-    /// Takes back what a record did that failed in an operator, and applies the error policy to it.
-    /// The agents of its input get it all the same: each reader decides for itself.
+    /// Undoes what a record did that failed in an operator, and applies the error policy. The
+    /// agents of its input still get the record, because each reader decides for itself.
     fn failed(
         &mut self,
         input: usize,
@@ -219,6 +223,7 @@ impl Task {
         mark: Option<RecordMark>,
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
+        // Checked first: if the task must stop, the policy must not skip the record.
         let cause = self.record_cause(failure)?;
         if let Some(mark) = mark {
             self.cx_mut().undo_record(mark);

@@ -1,5 +1,5 @@
-//! The ticks of a task: before any record, one for each turn of a step, each as if it were a record
-//! of the input that it belongs to.
+//! The ticks of a task. They come before any record, one per turn of a step, and each counts as a
+//! record of the input that it belongs to.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::task_context::{Origin, RecordMark};
 use crate::tick::{Tick, TickSource, Ticking};
 
 impl Task {
-    /// Goes on after the ticks that were committed.
+    /// Resumes after the ticks that were committed.
     pub(super) fn resume_ticks(&mut self, inputs: &[Resume]) {
         let now = self.cx().moment();
-        // Whoever resumes has read it.
+        // `resume` has already checked the metadata.
         let progress: Vec<_> =
             inputs.iter().map(|one| Progress::parse(&one.metadata).unwrap_or_default()).collect();
         let kept = |name: &str| {
@@ -32,7 +32,7 @@ impl Task {
         self.ticks = ticking.collect();
     }
 
-    /// Notes how far they have come.
+    /// Writes the progress of the ticks.
     pub(super) fn write_ticks(&self, text: &mut ProgressText) {
         for (ticking, source) in self.ticks.iter().zip(&self.sub_topology().ticks) {
             text.time(&source.last_name, ticking.last);
@@ -47,14 +47,14 @@ impl Task {
         sources.any(|(ticking, source)| ticking.is_due(&source.schedule, now))
     }
 
-    /// When the next tick is due that is not yet, by the clock that never goes back.
+    /// When the next tick that is not yet due will be, on the monotonic clock.
     pub(super) fn next_tick(&self) -> Option<Timestamp> {
         let now = self.cx().moment();
         let sources = self.ticks.iter().zip(&self.sub_topology().ticks);
         sources.filter_map(|(ticking, source)| ticking.wakes_at(&source.schedule, now)).min()
     }
 
-    /// Does one tick, if one is due. `false`: none is.
+    /// Processes one tick, if one is due. Returns `false` if none is.
     pub(super) fn tick(&mut self, step: &mut Step) -> Result<bool, TaskError> {
         if self.ticks.is_empty() {
             return Ok(false);
@@ -78,7 +78,8 @@ impl Task {
         Ok(true)
     }
 
-    /// A tick that fails is dealt with as a record of its input is, and counts as done.
+    /// Sends a tick to its receiver. If that fails, the error policy decides as for a record, and
+    /// the tick counts as done.
     fn hand_out(
         &mut self,
         source: &TickSource,
@@ -100,8 +101,8 @@ impl Task {
         Ok(())
     }
 
-    /// Takes back what was done on a tick that failed, and applies the error policy to it: of one
-    /// that tries records again, what comes after the last attempt.
+    /// Undoes the effects of a failed tick and applies the error policy to it. If that is a retry,
+    /// the policy after the retries applies.
     fn tick_failed(
         &mut self,
         source: &TickSource,
@@ -116,7 +117,7 @@ impl Task {
         let record = self.as_record(source, tick);
         let stream = source.name.as_str().into();
         let cause = Cause::Tick { stream, time: tick.time, cause };
-        // A tick is no record that could be read again.
+        // A tick is not a record that could be read again.
         let policy = self.source(source.input).policy.without_retries().clone();
         self.end(source.input, &record, cause, &policy)
     }
@@ -131,7 +132,7 @@ impl Task {
         cx.begin_record(undoable)
     }
 
-    /// What a dead letter is made of.
+    /// The record from which its dead letter is made.
     fn as_record(&self, source: &TickSource, tick: Tick) -> OwnedRecord {
         OwnedRecord {
             offset: self.inputs[source.input].position(),

@@ -1,4 +1,4 @@
-//! A topology in words and as a picture.
+//! A topology as text and as a graph.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -7,10 +7,10 @@ use super::{Source, SourceKind, SubTopology, Topology};
 use crate::policy::ErrorPolicy;
 use crate::topology::{Node, NodeKind, TicksNode};
 
-/// A topology's description: `Display` writes text, [`mermaid`](Description::mermaid) a graph. Both
-/// name every topic that the application reads, writes or creates, as far as it is known
-/// beforehand; the runtime adds one of its own, `{application id}-topology`, if there are tables,
-/// repartition topics or ticks.
+/// The description of a topology: `Display` writes text, and [`mermaid`](Description::mermaid)
+/// writes a graph. Both name every topic that the application reads, writes or creates, as far as
+/// it is known in advance. If there are tables, repartition topics or ticks, the runtime also
+/// creates `{application id}-topology`.
 #[derive(Clone, Copy)]
 pub struct Description<'a> {
     topology: &'a Topology,
@@ -21,7 +21,7 @@ impl<'a> Description<'a> {
         Self { topology }
     }
 
-    /// The graph in Mermaid's language, as GitHub and many editors draw it.
+    /// Returns the graph in Mermaid's language, which GitHub and many editors draw.
     pub fn mermaid(&self) -> String {
         let mut text = String::from("flowchart LR\n");
         for sub in &self.topology.sub_topologies {
@@ -151,7 +151,7 @@ impl fmt::Display for Description<'_> {
                 let name = table.name();
                 write!(f, "  creates {changelog}, the changelog of {name}")?;
                 match table.ttl {
-                    Some(ttl) => writeln!(f, ", whose rows are kept for {} ms", ttl.ms)?,
+                    Some(ttl) => writeln!(f, ", whose rows expire after {} ms", ttl.ms)?,
                     None => writeln!(f)?,
                 }
             }
@@ -164,7 +164,7 @@ impl fmt::Display for Description<'_> {
     }
 }
 
-/// What becomes of records that cannot be processed, unless they stop the application.
+/// Writes what happens to records that fail, unless they stop the application.
 fn write_policy(f: &mut fmt::Formatter<'_>, topic: &str, policy: &ErrorPolicy) -> fmt::Result {
     match policy {
         ErrorPolicy::Fail => Ok(()),
@@ -175,7 +175,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, topic: &str, policy: &ErrorPolicy) -
         ErrorPolicy::Retry(retry) => {
             let retries = retry.retries;
             let held = if retry.hold_key { ", in order" } else { "" };
-            writeln!(f, "  tries records of {topic} that fail again, {retries} times{held}")?;
+            writeln!(f, "  retries records of {topic} that fail, {retries} times{held}")?;
             write_policy(f, topic, &retry.then)
         }
     }

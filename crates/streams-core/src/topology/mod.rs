@@ -1,4 +1,4 @@
-//! The topology: what a builder froze. Immutable and shared by all tasks.
+//! The topology: what a builder froze. It is immutable and shared by all tasks.
 
 mod describe;
 mod node;
@@ -19,7 +19,7 @@ use crate::tick::TickSource;
 pub use describe::Description;
 pub(crate) use node::{Node, NodeId, NodeKind, TicksNode};
 
-/// A checked, immutable application: sub-topologies, connected by repartition topics only.
+/// A checked, immutable application: sub-topologies that only repartition topics connect.
 pub struct Topology {
     pub(crate) application_id: Arc<str>,
     pub(crate) sub_topologies: Vec<SubTopology>,
@@ -27,22 +27,22 @@ pub struct Topology {
     pub(crate) internal_topics: Vec<InternalTopic>,
     pub(crate) sink_topics: Vec<Arc<str>>,
     pub(crate) nodes: Vec<Node>,
-    /// For each node the number of its sub-topology.
+    /// The number of each node's sub-topology.
     pub(crate) component: Vec<usize>,
     /// The tables' names by topology-wide number.
     pub(crate) table_names: Vec<Arc<str>>,
-    /// The names that stream times are kept under.
+    /// The names under which stream times are stored.
     pub(crate) clock_names: Vec<Arc<str>>,
 }
 
-/// Operators and tables that belong together: one task of it runs per partition of its sources.
+/// Operators and tables that belong together. One task of it runs per partition of its sources.
 pub struct SubTopology {
     pub(crate) id: usize,
     pub(crate) sources: Vec<Source>,
     pub(crate) tables: Arc<[TableSpec]>,
     /// Topology-wide table number → number in the task's store.
     pub(crate) local: Box<[usize]>,
-    /// The stream times that its operators keep.
+    /// The stream times of its operators.
     pub(crate) clocks: Vec<ClockIndex>,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
     pub(crate) ticks: Vec<TickSource>,
@@ -52,54 +52,53 @@ pub struct SubTopology {
 pub struct Source {
     /// The topic.
     pub topic: Arc<str>,
-    /// Whose topic it is.
+    /// Who provides the topic.
     pub kind: SourceKind,
-    /// Where to begin without a committed offset.
+    /// Where to start without a committed offset.
     pub start: Start,
     /// What happens to records that cannot be processed.
     pub policy: ErrorPolicy,
-    /// The table of those that wait to be tried again, if that is the policy.
+    /// The table of records that wait for a retry, if that is the policy.
     pub(crate) retries: Option<TableIndex>,
     pub(crate) max_ahead_ms: Option<i64>,
-    /// Whether any of those that follow has a timestamp extractor.
+    /// Whether any reader of it has a timestamp extractor.
     pub(crate) extracts_times: bool,
     pub(crate) receivers: Box<[Box<dyn ReceiveRaw>]>,
     pub(crate) agents: Box<[Arc<dyn AgentRunner>]>,
 }
 
-/// Whose topic a source is.
+/// Who provides a source's topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceKind {
-    /// The user's: it must exist.
+    /// The user: it must exist.
     User,
-    /// A repartition topic of the application: the runtime creates it.
+    /// The runtime: it creates the application's repartition topic.
     Repartition,
-    /// A topic of the application that has no records: ticks are committed with its offsets. The
-    /// runtime creates it.
+    /// The runtime: it creates a topic without records, with whose offsets ticks are committed.
     Ticks,
 }
 
-/// A topic that belongs to the application and is created by the runtime.
+/// A topic of the application that the runtime creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InternalTopic {
     /// Its name, `{application id}-{name}-repartition`, `-changelog` or `-ticks`.
     pub name: Arc<str>,
-    /// What it is for.
+    /// Its purpose.
     pub kind: InternalKind,
     /// How many partitions it must have.
     pub partitions: PartitionCount,
-    /// The topic configuration that it must have, as Kafka names it.
+    /// The configuration that it must have, in Kafka's names.
     pub config: Vec<(String, String)>,
 }
 
-/// What an internal topic is for.
+/// The purpose of an internal topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InternalKind {
     /// Brings records with equal keys into one partition.
     Repartition,
     /// Makes a table survive its task.
     Changelog,
-    /// Has no records: the group gives its one partition to one instance, and with it the ticks.
+    /// Has no records: the group assigns its one partition, and with it the ticks, to one instance.
     Ticks,
 }
 
@@ -110,7 +109,7 @@ pub enum PartitionCount {
     LikeSources(usize),
     /// As many as the largest source of any of these sub-topologies has: those that write it.
     MaxOf(Vec<usize>),
-    /// So many.
+    /// This many.
     Exactly(i32),
 }
 
@@ -120,12 +119,13 @@ impl Topology {
         &self.application_id
     }
 
-    /// The sub-topologies; a [`TaskId`](crate::TaskId) names one by its place here.
+    /// The sub-topologies. A [`TaskId`](crate::TaskId) identifies one by its index here.
     pub fn sub_topologies(&self) -> &[SubTopology] {
         &self.sub_topologies
     }
 
-    /// The topics that every instance reads whole; a global table has its place here as number.
+    /// The topics that every instance reads completely. The number of a global table is its index
+    /// here.
     pub fn globals(&self) -> &[GlobalSource] {
         &self.globals
     }
@@ -135,12 +135,12 @@ impl Topology {
         &self.internal_topics
     }
 
-    /// The user's topics that are written to, as far as they are known beforehand.
+    /// The user's topics that are written to, as far as they are known in advance.
     pub fn sink_topics(&self) -> &[Arc<str>] {
         &self.sink_topics
     }
 
-    /// What it is made of, as text or as a graph.
+    /// Returns a description, as text or as a graph.
     pub fn describe(&self) -> Description<'_> {
         Description::of(self)
     }
@@ -171,12 +171,12 @@ impl SubTopology {
         self.id
     }
 
-    /// The topics it consumes; a task's inputs have the numbers of this list.
+    /// The topics that it consumes. A task's inputs are numbered like this list.
     pub fn sources(&self) -> &[Source] {
         &self.sources
     }
 
-    /// Its tables; a task's store has the numbers of this list.
+    /// Its tables. The tables of a task's store are numbered like this list.
     pub fn tables(&self) -> &[TableSpec] {
         &self.tables
     }

@@ -7,7 +7,7 @@ use crate::state::tables::TableIndex;
 /// A node's number in the order of description.
 pub(crate) type NodeId = usize;
 
-/// A step as `describe()` shows it; what runs are the receivers.
+/// A step as `describe()` shows it. The receivers are what runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) kind: NodeKind,
@@ -21,7 +21,7 @@ pub(crate) enum NodeKind {
     Source(Arc<str>),
     Operator(&'static str),
     Sink(Arc<str>),
-    /// A sink whose topics are only known record by record, or a declared set of an agent.
+    /// A sink whose topic is known only per record, or an agent's declared set of topics.
     DynamicSink,
     Repartition(Arc<str>),
     Agent(Arc<str>),
@@ -30,12 +30,12 @@ pub(crate) enum NodeKind {
     Ticks(TicksNode),
 }
 
-/// What is shown of ticks.
+/// What `describe()` shows of ticks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TicksNode {
     pub(crate) name: Arc<str>,
     /// When they come, in words.
     pub(crate) schedule: String,
-    /// The topic of their own, if they are not those of each task of a stream.
+    /// Their own topic, unless they run in each task of a stream.
     pub(crate) topic: Option<Arc<str>>,
 }

@@ -1,4 +1,4 @@
-//! What of a topology outlives the process: the names by which state is found again.
+//! The part of a topology that outlives the process: the names that identify state.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,11 @@ use super::{InternalKind, InternalTopic, SourceKind, SubTopology, Topology};
 use crate::state::changelog::TableSpec;
 
 impl Topology {
-    /// What must be the same in the next version of a program, for its state to be found again, one
-    /// line each: the topics it consumes, its repartition topics, its ticks, its tables with what
-    /// feeds them, their windows, and how their keys and values are written, where the codec has a
-    /// name for it ([`Codec::format`](crate::Codec::format)). Operators without state are no part
-    /// of it, nor is what changes no stored bytes: grace, retention, the windows of a join.
+    /// Returns what must be the same in the next version of a program to find its state again, one
+    /// item per line. That is the topics it consumes, its repartition topics, its ticks, and its
+    /// tables with their inputs, windows and formats of keys and values, if the codec names a
+    /// format ([`Codec::format`](crate::Codec::format)). Operators without state are not part of
+    /// it, nor is what changes no stored bytes: grace, retention, the windows of a join.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};

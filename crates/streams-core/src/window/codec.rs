@@ -7,17 +7,18 @@ use crate::codec::{Codec, CodecError, Natural, present};
 use crate::record::Timestamp;
 
 /// A windowed key as Kafka Streams' time-windowed serializer writes it: the key, then the window's
-/// start as eight big-endian bytes. The end is not written: it follows from the size, or from the
-/// [`Windows`] where each has its own.
+/// start as eight big-endian bytes. The end is not written. It follows from the size, or from the
+/// [`Windows`] if each window has its own size.
 pub struct TimeWindowed<K> {
     key: Arc<dyn Codec<K>>,
     ends: Ends,
 }
 
-/// Lengths of windows are far below, so sums of them with such a time are times.
+/// The largest start. All lengths of windows are far below it, so their sums with such a time do
+/// not overflow.
 const START_MAX: Timestamp = Timestamp::MAX / 8;
 
-/// Where the window with a certain start ends.
+/// Where the window with a given start ends.
 struct Ends(Box<dyn Fn(Timestamp) -> Timestamp + Send + Sync>);
 
 impl Ends {
@@ -25,19 +26,20 @@ impl Ends {
         Self(Box::new(move |start| windows.starting_at(start).end))
     }
 
-    /// The end of a window that begins at `start`, if there can be one: no record is older than
-    /// time 0, or so late that kinds could not add their lengths to it. Bytes of other keys, read
-    /// as a windowed one, seldom are one.
+    /// The end of a window that begins at `start`, if such a window can exist. No record is older
+    /// than time 0, or so late that adding a length would overflow. Other bytes, read as a windowed
+    /// key, rarely pass this check.
     fn end(&self, start: Timestamp) -> Result<Timestamp, CodecError> {
         let end = (0..=START_MAX).contains(&start).then(|| (self.0)(start));
-        end.filter(|end| start <= *end)
-            .ok_or_else(|| CodecError::new(format!("no window begins at {start}: no windowed key")))
+        end.filter(|end| start <= *end).ok_or_else(|| {
+            CodecError::new(format!("no window begins at {start}, so this is not a windowed key"))
+        })
     }
 }
 
 impl<K: Natural> TimeWindowed<K> {
-    /// For these windows, with the key's natural bytes. Not for sessions, whose start does not say
-    /// everything about them.
+    /// Creates a codec for these windows, with the key's natural bytes. It is not for sessions,
+    /// whose start does not determine their end.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -62,7 +64,7 @@ impl<K: Natural> TimeWindowed<K> {
 }
 
 impl<K: 'static> TimeWindowed<K> {
-    /// For these windows, with a codec for the key.
+    /// Creates a codec for these windows, with a codec for the key.
     pub fn with(windows: impl Windows, key: impl Codec<K>) -> Self {
         Self { key: Arc::new(key), ends: Ends::of(windows) }
     }
@@ -80,9 +82,9 @@ impl<K: 'static> Codec<Windowed<K>> for TimeWindowed<K> {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Windowed<K>, CodecError> {
         let bytes = present(bytes)?;
-        let (key, start) = bytes
-            .split_last_chunk::<8>()
-            .ok_or_else(|| CodecError::new(format!("{} bytes hold no window", bytes.len())))?;
+        let (key, start) = bytes.split_last_chunk::<8>().ok_or_else(|| {
+            CodecError::new(format!("{} bytes are too short for a window", bytes.len()))
+        })?;
         let start = i64::from_be_bytes(*start);
         let end = self.ends.end(start)?;
         Ok(Windowed { key: self.key.decode(Some(key))?, start, end })
@@ -94,7 +96,7 @@ impl<K: 'static> Codec<Windowed<K>> for TimeWindowed<K> {
 pub struct SessionWindowed<K>(Arc<dyn Codec<K>>);
 
 impl<K: Natural> SessionWindowed<K> {
-    /// With the key's natural bytes.
+    /// Creates a codec with the key's natural bytes.
     pub fn new() -> Self {
         Self(K::codec())
     }
@@ -107,7 +109,7 @@ impl<K: Natural> Default for SessionWindowed<K> {
 }
 
 impl<K: 'static> SessionWindowed<K> {
-    /// With a codec for the key.
+    /// Creates a codec with a codec for the key.
     pub fn with(key: impl Codec<K>) -> Self {
         Self(Arc::new(key))
     }
@@ -129,8 +131,9 @@ impl<K: 'static> Codec<Windowed<K>> for SessionWindowed<K> {
         let split = bytes.split_last_chunk::<8>().and_then(|(rest, start)| {
             rest.split_last_chunk::<8>().map(|(key, end)| (key, *end, *start))
         });
-        let (key, end, start) = split
-            .ok_or_else(|| CodecError::new(format!("{} bytes hold no session", bytes.len())))?;
+        let (key, end, start) = split.ok_or_else(|| {
+            CodecError::new(format!("{} bytes are too short for a session", bytes.len()))
+        })?;
         let start = i64::from_be_bytes(start);
         let end = i64::from_be_bytes(end);
         in_order(start, end)?;
@@ -142,7 +145,9 @@ fn in_order(start: Timestamp, end: Timestamp) -> Result<(), CodecError> {
     if 0 <= start && start <= end {
         return Ok(());
     }
-    Err(CodecError::new(format!("no session lasts from {start} to {end}: no windowed key")))
+    Err(CodecError::new(format!(
+        "no session lasts from {start} to {end}, so this is not a windowed key"
+    )))
 }
 
 /// The codec of the keys of a windowed table.
@@ -176,7 +181,7 @@ impl<K: 'static> Codec<Windowed<K>> for ChangelogKey<K> {
         let bytes = present(bytes)?;
         let length = bytes.len().checked_sub(if self.has_sequence { 4 } else { 0 });
         let windowed = length.and_then(|length| bytes.get(..length));
-        let short = || CodecError::new(format!("{} bytes hold no window", bytes.len()));
+        let short = || CodecError::new(format!("{} bytes are too short for a window", bytes.len()));
         self.window_key.decode(Some(windowed.ok_or_else(short)?))
     }
 }
@@ -199,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_keys_are_no_windows_and_no_panic() {
+    fn ordinary_keys_are_refused_without_a_panic() {
         let time = TimeWindowed::<Vec<u8>>::of(Tumbling::of(Duration::from_secs(1)));
         let session = SessionWindowed::<Vec<u8>>::new();
         let key = [0xff; 24];
@@ -212,7 +217,7 @@ mod tests {
         assert!(session.decode(Some(&turned)).unwrap_err().to_string().contains("from 9 to 8"));
         let by = TimeWindowed::<Vec<u8>>::of(Tumbling::of(Duration::from_secs(1)));
         assert!(by.decode(Some(&key)).is_err() && by.decode(Some(&last)).is_err());
-        // What would not be read back is not written.
+        // What could not be read back is not written.
         let mut bytes = Vec::new();
         let windowed = |start, end| Windowed { key: vec![1], start, end };
         assert!(time.encode(&windowed(-1, 999), &mut bytes).is_err());

@@ -133,7 +133,7 @@ mod tests {
         }
 
         #[test]
-        fn a_record_is_late_for_just_the_windows_that_are_closed(
+        fn a_record_is_late_for_exactly_the_closed_windows(
             timestamp in 0..5_000_i64, ahead in 0..2_000_i64, advance in 1..200_i64,
             grace in 0..300_i64,
         ) {

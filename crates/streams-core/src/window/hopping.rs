@@ -1,4 +1,4 @@
-//! Hopping windows: one begins at every step, and they overlap.
+//! Hopping windows: a window begins at every step, and windows overlap.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{Terms, millis, terms};
 use crate::record::Timestamp;
 
 /// Windows of one size that begin at every multiple of an advance: `[0, size)`, `[advance, advance
-/// + size)`, … A record is in several of them; it can be late for some and in time for others.
+/// + size)`, … A record is in several of them, and may be late for some and in time for others.
 ///
 /// ```
 /// use headwater::{Builder, Record, Table, Topic};

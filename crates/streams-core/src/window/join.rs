@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::millis;
 
-/// Which records of two streams belong together: those whose timestamps are near enough.
+/// Which records of two streams match: those whose timestamps are close enough.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,18 +22,18 @@ pub struct JoinWindows {
 }
 
 impl JoinWindows {
-    /// A right record belongs to a left one if it is at most `distance` before or after it.
+    /// Matches a right record with a left one if it is at most `distance` before or after it.
     pub fn within(distance: Duration) -> Self {
         Self::of(distance, distance)
     }
 
-    /// A right record belongs to a left one if it is at most `before` earlier or `after` later,
-    /// both included. Without grace.
+    /// Matches a right record with a left one if it is at most `before` earlier or `after` later,
+    /// both included. There is no grace.
     pub fn of(before: Duration, after: Duration) -> Self {
         Self { before_ms: millis(before), after_ms: millis(after), grace_ms: 0 }
     }
 
-    /// How much longer records are kept for late partners, in stream time.
+    /// Sets how much longer records wait for late partners, in stream time.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace_ms = millis(grace);

@@ -1,8 +1,7 @@
 //! Windows as arithmetic: which windows a timestamp falls into, and when one is closed.
 //!
-//! All kinds are values of one concept, [`Windows`]: given a record's time, and the windows of its
-//! key that are near, a kind says what happens to which window. The aggregation carries it out and
-//! knows no kind.
+//! All kinds implement one trait, [`Windows`]. Given a record's time and the nearby windows of its
+//! key, a kind says what happens to which window. The aggregation carries it out and knows no kind.
 
 mod codec;
 mod fixed;
@@ -40,7 +39,7 @@ pub struct Windowed<K> {
     pub end: Timestamp,
 }
 
-/// A stretch of time. Whether the end belongs to it depends on its kind; see [`Windowed`].
+/// A span of time. Whether the end is included depends on its kind; see [`Windowed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
     /// The first millisecond.
@@ -49,22 +48,23 @@ pub struct Window {
     pub end: Timestamp,
 }
 
-/// How a kind of window is named in a store; both put first what windows are closed by.
+/// How a store names the windows of a kind. Each name begins with the time that decides when a
+/// window closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// The start says everything, and a window is found without looking at its neighbours.
+    /// The start is the name, and a window is found without looking at its neighbours.
     Start,
-    /// The start says everything; the neighbours of the same key are looked at.
+    /// The start is the name, and the neighbours with the same key are looked at.
     StartNear,
-    /// End and start; the neighbours of the same key are looked at: where windows are sent when
-    /// they close, those that are not closed yet.
+    /// The end and the start are the name, and the neighbours with the same key are looked at. If
+    /// windows are sent when they close, only those that are still open count.
     EndAndStart,
 }
 
-/// A kind of window. Windows of a kind may be of different lengths, such as the days of a place
-/// where clocks are changed twice a year: each is closed, held back and forgotten by its own end,
-/// which follows from its name. Tables and topics keep the name only, so the same name must mean
-/// the same window for ever.
+/// A kind of window. Its windows may have different lengths, such as the days of a zone with
+/// daylight saving time. Each is closed, suppressed and deleted by its own end, which follows from
+/// its name. Tables and topics store only the name, so the same name must always mean the same
+/// window.
 ///
 /// ```
 /// use headwater::{Builder, Record, Table, Topic};
@@ -121,74 +121,74 @@ pub trait Windows: Send + Sync + 'static {
     /// How its windows are named.
     fn naming(&self) -> Naming;
 
-    /// The window with this start, where [`Naming`] says that the start is enough.
+    /// Returns the window with this start, if [`Naming`] says that the start is enough.
     fn starting_at(&self, start: Timestamp) -> Window;
 
-    /// The neighbours of a record at `timestamp` have names that begin here or later. Default: at
-    /// `timestamp`. Never asked of [`Naming::Start`].
+    /// Returns the name from which the neighbours of a record at `timestamp` begin. Default:
+    /// `timestamp`. Not called for [`Naming::Start`].
     fn near_from(&self, timestamp: Timestamp) -> Timestamp {
         timestamp
     }
 
-    /// Whether this window, from there on, is a neighbour; the first that is not ends the search.
-    /// Default: none is. Never asked of [`Naming::Start`].
+    /// Whether this window, searching from there on, is a neighbour. The first that is not ends the
+    /// search. Default: none is. Not called for [`Naming::Start`].
     fn is_near(&self, _window: Window, _timestamp: Timestamp) -> bool {
         false
     }
 
-    /// What a record at `timestamp` (not negative) does when its operator's stream time is `time`,
-    /// which it has moved already. `near` are the neighbours in order. A plan left empty means
-    /// that the record is late.
+    /// Plans what a record at `timestamp` (not negative) does. `time` is its operator's stream
+    /// time, which the record has already advanced. `near` has the neighbours in order. An empty
+    /// plan means that the record is late.
     fn place(&self, timestamp: Timestamp, time: Timestamp, near: &[Near], plan: &mut Plan);
 
-    /// The stream time at which `window` is closed: a record that comes then is late for it, and
-    /// [`closed`](crate::WindowAggregated::closed) sends it. By default
-    /// [`final_after_end_ms`](Self::final_after_end_ms) past its end, and one millisecond more
-    /// where the end belongs to the window, which is taken to be so unless the kind is of
-    /// [`Naming::Start`].
+    /// Returns the stream time at which `window` closes: a record that arrives then is late for it,
+    /// and [`closed`](crate::WindowAggregated::closed) sends it. The default is
+    /// [`final_after_end_ms`](Self::final_after_end_ms) past its end, plus one millisecond if the
+    /// end is included, which is assumed for all kinds except those with [`Naming::Start`].
     fn closes_at(&self, window: Window) -> Timestamp {
         let end_belongs = i64::from(self.naming() != Naming::Start);
         window.end.saturating_add(self.final_after_end_ms()).saturating_add(end_belongs)
     }
 
-    /// Whether all windows are closed equally long after what their names begin with, which is
-    /// then [`close_after_ms`](Self::close_after_ms), and [`closes_at`](Self::closes_at) is not
-    /// asked. Fewer windows are looked at then. Default: no.
+    /// Whether all windows close equally long after the time that their names begin with. That
+    /// length is [`close_after_ms`](Self::close_after_ms), and [`closes_at`](Self::closes_at) is
+    /// not called. Fewer windows are examined in that case. Default: no.
     fn is_uniform(&self) -> bool {
         false
     }
 
-    /// Where the kind [is uniform](Self::is_uniform): how long after what its name begins with a
-    /// window is closed, in stream time. Not asked otherwise.
+    /// For a [uniform](Self::is_uniform) kind: how long after the time that its name begins with a
+    /// window closes, in stream time. Not called otherwise.
     fn close_after_ms(&self) -> i64 {
         0
     }
 
-    /// A window is forgotten when it is closed and stream time has reached what its name begins
-    /// with plus this. Default: 0, as soon as it is closed.
+    /// How long a window is retained, counted from the time that its name begins with. It is
+    /// deleted when it is closed and stream time has reached that. Default: 0, so it is deleted as
+    /// soon as it is closed.
     fn keep_for_ms(&self) -> i64 {
         0
     }
 
-    /// How long after a window's end final results may still change; what `suppress` waits for.
+    /// How long after a window's end its result may still change; `suppress` waits for that.
     fn final_after_end_ms(&self) -> i64;
 
-    /// After how much time without input stream time goes on by the clock; `None`, the default: it
-    /// waits for records.
+    /// How long to wait without input before stream time advances by the clock. Default: `None`,
+    /// which waits for records.
     fn idle_after_ms(&self) -> Option<i64> {
         None
     }
 
-    /// What is wrong with its lengths, if anything; found by `build()`. Default: nothing.
+    /// What is wrong with its lengths, if anything, for `build()` to report. Default: nothing.
     fn fault(&self) -> Option<String> {
         None
     }
 
-    /// What must stay the same for a table of such windows to be read again, in words that are kept
-    /// in the log and compared at each start; so they must not change. What comes in front of the
-    /// first comma says what stored windows mean, and cannot change for a table that is there;
-    /// what follows says how records find their windows. Default: how the windows are named, so
-    /// that other lengths are not noticed.
+    /// Describes what must stay the same for a table of such windows to remain readable. The text
+    /// is stored in the log and compared at each start, so it must not change. The part before the
+    /// first comma says what stored windows mean, and cannot change for an existing table. The rest
+    /// says how records find their windows. The default is how the windows are named, so a change
+    /// of lengths is not noticed.
     fn describe(&self) -> String {
         match self.naming() {
             Naming::Start | Naming::StartNear => "named by their start".to_owned(),
@@ -196,7 +196,7 @@ pub trait Windows: Send + Sync + 'static {
         }
     }
 
-    /// How the keys of a table of such windows are written in its changelog.
+    /// How the changelog of a table with such windows writes its keys.
     fn changelog_key<K: 'static>(&self, key: &Arc<dyn Codec<K>>) -> Arc<dyn Codec<Windowed<K>>>
     where
         Self: Sized + Clone,
@@ -206,11 +206,11 @@ pub trait Windows: Send + Sync + 'static {
     }
 }
 
-/// Kinds whose windows are never merged, so that an aggregate only grows.
+/// Kinds whose windows never merge, so an aggregate only grows.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` windows are merged when a record joins them",
-    note = "use `aggregate_merging`, which is told how; `count` and `reduce` know; changes are \
-            seen by `into_table()`"
+    note = "use `count`, `reduce`, or `aggregate_merging` with a merge function; to see changes, \
+            use `into_table()`"
 )]
 pub trait Unmerged: Windows {}
 
@@ -226,27 +226,27 @@ struct Terms {
 macro_rules! terms {
     ($kind:ident) => {
         impl $kind {
-            /// Accepts records for a window until stream time is `grace` past its end; later ones
-            /// are dropped and counted.
+            /// Accepts records for a window until stream time is `grace` past its end. Later
+            /// records are dropped and counted.
             #[must_use]
             pub fn grace(mut self, grace: std::time::Duration) -> Self {
                 self.terms.grace_ms = $crate::window::millis(grace);
                 self
             }
 
-            /// Keeps windows at least so long, in stream time, although they are closed: tables
-            /// can still be asked for them. Default: until they are closed.
+            /// Retains closed windows for at least this long in stream time, so that readers can
+            /// still query them. Default: until they are closed.
             #[must_use]
             pub fn retention(mut self, retention: std::time::Duration) -> Self {
                 self.terms.retention_ms = $crate::window::millis(retention);
                 self
             }
 
-            /// Closes windows without further input: when no record for them has come for `idle`,
-            /// and none waits that could be one, stream time goes on by the clock from the last
-            /// record's arrival. Without it a window waits for a later record, as it does in Kafka
-            /// Streams. The advance is committed with the offsets, so that a restart decides the
-            /// same. The date does not matter, only the time that passes.
+            /// Closes windows without further input. When `idle` has passed without a record and
+            /// none is waiting, stream time advances by the clock from the last record's arrival.
+            /// Without this setting a window waits for a later record, as in Kafka Streams. The
+            /// advance is committed with the offsets, so that a restart decides the same. Only
+            /// elapsed time counts, not the date.
             #[must_use]
             pub fn idle_after(mut self, idle: std::time::Duration) -> Self {
                 self.terms.idle_after_ms = Some($crate::window::millis(idle));
@@ -257,7 +257,7 @@ macro_rules! terms {
 }
 use terms;
 
-/// A duration in whole milliseconds, at most what a timestamp can hold with room for sums.
+/// Converts a duration to whole milliseconds, limited so that sums of timestamps do not overflow.
 pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 16)
 }

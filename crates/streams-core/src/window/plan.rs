@@ -3,10 +3,10 @@
 use super::Window;
 use crate::record::Timestamp;
 
-/// A window of the record's key that is there already.
+/// An existing window of the record's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Near {
-    /// Which one.
+    /// The window.
     pub window: Window,
     /// The largest timestamp in it.
     pub latest: Timestamp,
@@ -24,29 +24,30 @@ pub struct Plan {
 /// What happens to one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowStep {
-    /// Which one.
+    /// The window.
     pub window: Window,
-    /// What it begins with.
+    /// The aggregate that it starts from.
     pub base: Base,
     /// Whether the record is added.
     pub add: bool,
 }
 
-/// What a window begins with before the record is added.
+/// The aggregate that a window starts from, before the record is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// What the table holds for it.
+    /// The stored aggregate.
     Stored,
-    /// Nothing.
+    /// An empty aggregate.
     Fresh,
-    /// The aggregate of a neighbour, by its place; the neighbour itself, if it is that window.
+    /// The aggregate of a neighbour, by its index. If the neighbour is the window itself, it is its
+    /// own.
     Near(usize),
     /// All neighbours, merged in order.
     Merged,
 }
 
 impl Plan {
-    /// Adds the record to `window`, which begins with `base`.
+    /// Adds the record to `window`, which starts from `base`.
     pub fn add(&mut self, window: Window, base: Base) {
         self.steps.push(WindowStep { window, base, add: true });
     }

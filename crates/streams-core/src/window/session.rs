@@ -1,19 +1,19 @@
-//! Sessions: windows that last as long as records keep coming.
+//! Sessions: windows that grow while records keep coming.
 
 use std::time::Duration;
 
 use super::{Base, Naming, Near, Plan, Terms, Window, Windows, millis, terms};
 use crate::record::Timestamp;
 
-/// Sessions of a key: records that are not more than `gap` apart belong together. A session's end
-/// is the time of its last record. A record that falls between two sessions makes them one: the
-/// old ones are deleted, by tombstones in the table's changes.
+/// The sessions of a key: records that are at most `gap` apart belong together. A session's end is
+/// the time of its last record. A record that falls between two sessions merges them. The old ones
+/// are deleted, with tombstones in the table's changes.
 ///
-/// A record is late when the session it would be in ends more than `gap` plus grace before stream
-/// time; so a late record can still live on in an open session. A session
-/// that was sent when it closed takes no more records, however long it is kept; in a table of
-/// sessions that are kept for longer (`retention`) a late record that is in time itself joins the
-/// one it is near to, as in Kafka Streams.
+/// A record is late when the session that it would be in ends more than `gap` plus grace before
+/// stream time. So a late record can still join an open session. A session that was sent when it
+/// closed accepts no more records, however long its `retention` is. In a table of sessions with a
+/// longer `retention`, a late record that is in time itself joins the session near it, as in Kafka
+/// Streams.
 ///
 /// ```
 /// use headwater::{Builder, Record, Table, Topic};
@@ -42,7 +42,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Sessions with gaps of at most `gap` (inclusive), without grace.
+    /// Creates sessions with gaps of at most `gap` (inclusive), without grace.
     pub fn of(gap: Duration) -> Self {
         Self { gap_ms: millis(gap), terms: Terms::default() }
     }
@@ -117,7 +117,8 @@ mod tests {
 
     use super::*;
 
-    /// The sessions of all timestamps, the slow way: sorted, cut where the gap is too long.
+    /// The sessions of all timestamps, computed naively: sorted, and split where the gap is too
+    /// long.
     fn model(mut timestamps: Vec<i64>, gap: i64) -> Vec<(i64, i64)> {
         timestamps.sort_unstable();
         let mut sessions: Vec<(i64, i64)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Sliding windows: wherever the set of records within a distance of each other changes.
+//! Sliding windows: a new window wherever the set of records within a distance changes.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub struct Sliding {
 }
 
 impl Sliding {
-    /// Windows over records at most `difference` apart, without grace. A difference of zero is
-    /// refused by `build()`.
+    /// Creates windows over records at most `difference` apart, without grace. `build()` refuses a
+    /// difference of zero.
     pub fn of(difference: Duration) -> Self {
         Self { difference_ms: millis(difference), terms: Terms::default() }
     }
@@ -58,7 +58,7 @@ impl Windows for Sliding {
     }
 
     fn is_near(&self, window: Window, timestamp: Timestamp) -> bool {
-        // One more: the record's own right window, if it is there.
+        // One more, for the record's own right window.
         window.start <= timestamp.saturating_add(1)
     }
 
@@ -72,9 +72,9 @@ impl Windows for Sliding {
         } else {
             record.usual(plan)
         }
-        // Each window is late by itself.
+        // Each window decides for itself whether the record is late.
         plan.steps.retain(|step| step.window.end.saturating_add(self.terms.grace_ms) >= time);
-        // The record's left window can be the right window of the one before it.
+        // The record's left window can be the right window of the record before it.
         plan.steps.sort_by_key(|step| step.window);
         plan.steps.dedup_by_key(|step| step.window);
     }
@@ -111,7 +111,7 @@ impl Windows for Sliding {
 
 impl Unmerged for Sliding {}
 
-/// A record among the windows of its key that are near.
+/// A record and the windows of its key nearby.
 struct SlidingPlacement<'a> {
     windows: &'a Sliding,
     timestamp: Timestamp,
@@ -146,8 +146,8 @@ impl SlidingPlacement<'_> {
         self.right_of_previous(previous, plan);
         if !has_left {
             let start = at.saturating_sub(self.windows.difference_ms);
-            // The last window that ends before the record holds just those records of its left
-            // window that came before, if there are any.
+            // The last window that ends before the record has exactly the earlier records of its
+            // left window, if there are any.
             let base = match before.filter(|_| previous.is_some_and(|latest| latest >= start)) {
                 Some(index) => Base::Near(index),
                 None => Base::Fresh,
@@ -157,7 +157,7 @@ impl SlidingPlacement<'_> {
         self.right(right, plan);
     }
 
-    /// A record that is earlier than the difference: its left window is the one from 0.
+    /// A record earlier than the difference: its left window is the one from 0.
     fn early(&self, plan: &mut Plan) {
         let at = self.timestamp;
         let mut first = None;
@@ -172,14 +172,14 @@ impl SlidingPlacement<'_> {
                 plan.add(near.window, Base::Near(index));
             }
         }
-        // Without another one, the window from 0 holds just the later records.
+        // If there is no other one, the window from 0 has exactly the later records.
         right = right.or(first.filter(|index| self.near[*index].latest > at));
         self.right_of_previous(previous, plan);
         self.right(right, plan);
         plan.add(self.windows.starting_at(0), first.map_or(Base::Fresh, Base::Near));
     }
 
-    /// The record is the first in the right window of the one before it.
+    /// The record is the first in the right window of the record before it.
     fn right_of_previous(&self, previous: Option<Timestamp>, plan: &mut Plan) {
         let Some(start) = previous.map(|previous| previous.saturating_add(1)) else { return };
         let window = self.windows.starting_at(start);

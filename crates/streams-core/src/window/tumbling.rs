@@ -1,4 +1,4 @@
-//! Tumbling windows: side by side.
+//! Tumbling windows: adjacent, without overlap.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::fixed::{Grid, on_a_grid};
 use super::{Terms, millis, terms};
 use crate::record::Timestamp;
 
-/// Windows of one size, side by side: `[0, size)`, `[size, 2 size)`, …
+/// Adjacent windows of one size: `[0, size)`, `[size, 2 size)`, …
 ///
 /// ```
 /// use headwater::{Builder, Record, Table, Topic};
@@ -34,8 +34,8 @@ pub struct Tumbling {
 }
 
 impl Tumbling {
-    /// Windows of `size`, without grace. Whole milliseconds; a size below one millisecond is
-    /// refused by `build()`.
+    /// Creates windows of `size`, without grace. The unit is whole milliseconds; `build()` refuses
+    /// a size below one millisecond.
     pub fn of(size: Duration) -> Self {
         let size_ms = millis(size);
         Self { grid: Grid { size_ms, advance_ms: size_ms }, terms: Terms::default() }

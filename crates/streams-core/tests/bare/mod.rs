@@ -1,4 +1,4 @@
-//! A task by itself, turned by hand as a worker turns it.
+//! A task on its own, driven by hand as a worker drives it.
 
 use std::sync::Arc;
 

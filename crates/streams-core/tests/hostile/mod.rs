@@ -1,5 +1,5 @@
-//! Bytes as nobody should write them, from numbers that look random and are the same for the same
-//! seed.
+//! Bytes that no program should write. They come from pseudorandom numbers that are the same for
+//! the same seed.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use headwater_testkit::Dice;
 /// How long the fuzzers of a file run together, unless `HEADWATER_FUZZ_SECONDS` says otherwise.
 const SECONDS: u64 = 20;
 
-/// Runs cases for the `share`th part of the time, each from a seed of its own. `HEADWATER_SEED=7`
-/// runs that one.
+/// Runs cases for the given share of the time, each from its own seed. `HEADWATER_SEED=7` runs that
+/// one.
 #[expect(clippy::disallowed_methods, reason = "the test takes time; what it tests does not")]
 pub(crate) fn fuzz(share: u32, mut case: impl FnMut(&mut Dice)) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -27,7 +27,7 @@ pub(crate) fn fuzz(share: u32, mut case: impl FnMut(&mut Dice)) {
     println!("{seed} cases");
 }
 
-/// A case that fails is known by its seed.
+/// Prints the seed of a case that fails.
 struct SayOnPanic(u64);
 
 impl Drop for SayOnPanic {

@@ -1,5 +1,5 @@
-//! What may happen to a task between two records, for the tests that compare operators with naive
-//! models: nothing that happens to it may be seen in what comes out.
+//! What may happen to a task between two records, for tests that compare operators with naive
+//! models. None of it may be visible in the output.
 
 use headwater_testkit::TopologyTest;
 use proptest::prelude::*;
@@ -9,14 +9,14 @@ use proptest::prelude::*;
 pub(crate) struct Mishaps {
     /// For some of the steps, in turn: how many eighths of the state survive a crash before it.
     crashes: Vec<Option<usize>>,
-    /// Every so manieth commit is aborted.
+    /// Every how many commits one is aborted.
     aborts: Option<u32>,
-    /// Of how many entries the portions are in which is done what is due.
+    /// The size of the portions of due work, in entries.
     portions: Option<usize>,
 }
 
 impl Mishaps {
-    /// In half of the runs nothing happens; in the others crashes, aborted commits, and commits
+    /// In half of the runs nothing happens. The others have crashes, aborted commits, and commits
     /// between small portions.
     pub(crate) fn any() -> impl Strategy<Value = Self> {
         let nothing = Self { crashes: vec![None], aborts: None, portions: None };

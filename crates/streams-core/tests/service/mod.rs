@@ -1,4 +1,4 @@
-//! A service that answers when it is told to.
+//! A service that answers on command.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -7,13 +7,13 @@ use std::task::{Poll, Waker};
 
 pub type Answer = Result<i64, String>;
 
-/// A service that answers when it is told to.
+/// A service that answers on command.
 #[derive(Clone, Default)]
 pub struct Service(Arc<Mutex<Requests>>);
 
 #[derive(Default)]
 pub struct Requests {
-    /// Those that wait for an answer, by id and attempt.
+    /// Requests that wait for an answer, by id and attempt.
     pub open: BTreeMap<(String, u32), Option<Waker>>,
     answers: BTreeMap<(String, u32), Answer>,
     /// The most that were open at a time.
@@ -59,7 +59,7 @@ impl Service {
     }
 }
 
-/// A request that is over, or that nobody waits for any more.
+/// A request that has ended, or whose caller has stopped waiting.
 struct Gone(Service, (String, u32));
 
 impl Drop for Gone {

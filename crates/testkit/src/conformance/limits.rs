@@ -151,7 +151,8 @@ pub(super) fn records_that_fit_one_by_one_are_accepted_together(env: &Env) {
 }
 
 pub(super) fn timestamps_beyond_the_bounds_are_refused(env: &Env) {
-    let hour = ("message.timestamp.before.max.ms", "3600000");
+    let bound = if has_two_bounds(env) { BEFORE } else { DIFFERENCE };
+    let hour = (bound, "3600000");
     let topic = env.topic_with("in", 1, &[("retention.ms", "-1"), hour]);
     let mut producer = env.producer();
     let old = Outgoing { timestamp: 1_000, ..outgoing(&topic, 0, "old") };
@@ -160,20 +161,38 @@ pub(super) fn timestamps_beyond_the_bounds_are_refused(env: &Env) {
     assert!(error.to_string().contains(&*topic), "names the topic: {error}");
 }
 
+const BEFORE: &str = "message.timestamp.before.max.ms";
+const AFTER: &str = "message.timestamp.after.max.ms";
+/// Of Kafka before 3.6, to both sides of the clock.
+const DIFFERENCE: &str = "message.timestamp.difference.max.ms";
+
+/// Whether a topic has a bound for each side of the clock.
+fn has_two_bounds(env: &Env) -> bool {
+    let topic = env.new_topic("bounds", 1, &[(BEFORE, "5000"), (AFTER, "7000")]);
+    let mut admin = env.admin();
+    env.eventually("a topic is created or refused", || match admin.create(&topic, env.patience) {
+        Ok(_) => Some(true),
+        Err(error) if error.kind() == ErrorKind::Refused => Some(false),
+        Err(_) => None,
+    })
+}
+
 pub(super) fn limits_are_described(env: &Env) {
-    let settings = [
-        ("max.message.bytes", "20000"),
-        ("message.timestamp.type", "CreateTime"),
-        ("message.timestamp.before.max.ms", "5000"),
-        ("message.timestamp.after.max.ms", "7000"),
-    ];
-    let topic = env.topic_with("limited", 1, &settings);
+    let size = ("max.message.bytes", "20000");
+    let kind = ("message.timestamp.type", "CreateTime");
+    let is_new = has_two_bounds(env);
+    let bounds = if is_new { (5_000, 7_000) } else { (5_000, 5_000) };
+    let topic = if is_new {
+        env.topic_with("limited", 1, &[size, kind, (BEFORE, "5000"), (AFTER, "7000")])
+    } else {
+        env.topic_with("limited", 1, &[size, kind, (DIFFERENCE, "5000")])
+    };
     let plain = env.topic("plain", 1);
     let mut admin = env.admin();
     let infos = must("describe", admin.describe(&[topic, plain], env.patience));
     let [Some(limited), Some(plain)] = &infos[..] else { panic!("missing in {infos:?}") };
     assert_eq!((limited.max_message_bytes, plain.max_message_bytes), (20_000, 1_048_588));
     assert_eq!(limited.timestamp_type, TimestampType::CreateTime);
-    assert_eq!((limited.timestamp_before_max_ms, limited.timestamp_after_max_ms), (5_000, 7_000));
+    assert_eq!((limited.timestamp_before_max_ms, limited.timestamp_after_max_ms), bounds);
     assert_eq!(plain.timestamp_before_max_ms, i64::MAX, "Kafka's default");
 }

@@ -1,12 +1,14 @@
 //! A client's connection and the matching connection to the broker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Instant;
 
 use super::answer::refusal;
-use super::{ProxyState, Wire};
+use super::versions::{is_spoken, restrict};
+use super::{ProxyState, Wire, api};
 use crate::lock::lock;
 
 /// A held request, with the connection on which it will arrive.
@@ -21,8 +23,14 @@ impl HeldRequest {
     }
 }
 
-/// Requests whose responses get lost.
-type Unanswered = Arc<Mutex<BTreeSet<i32>>>;
+/// Requests of a connection whose responses do not pass as they are, by their correlation ids.
+#[derive(Default)]
+struct Marked {
+    /// Their responses get lost.
+    unanswered: BTreeSet<i32>,
+    /// They ask for the broker's versions, in this version.
+    versions: BTreeMap<i32, i16>,
+}
 
 /// Forwards requests and responses, with one thread for each direction.
 pub(super) fn serve(client: &TcpStream, shared: &Arc<ProxyState>) -> io::Result<()> {
@@ -30,16 +38,16 @@ pub(super) fn serve(client: &TcpStream, shared: &Arc<ProxyState>) -> io::Result<
     for stream in [client, &broker] {
         stream.set_nodelay(true)?;
     }
-    let unanswered = Unanswered::default();
+    let marked = Arc::<Mutex<Marked>>::default();
     let from_client = client.try_clone()?;
     let to_client = Arc::new(Mutex::new(client.try_clone()?));
     let from_broker = broker.try_clone()?;
     let to_broker = Arc::new(Mutex::new(broker));
-    let lost = Arc::clone(&unanswered);
+    let marking = Arc::clone(&marked);
     let of_requests = Arc::clone(shared);
     let answering = Arc::clone(&to_client);
     std::thread::spawn(move || {
-        let _ = requests(&from_client, &to_broker, &answering, &lost, &of_requests);
+        let _ = requests(&from_client, &to_broker, &answering, &marking, &of_requests);
         let _ = from_client.shutdown(Shutdown::Both);
         // A held request keeps the broker's side open.
         if Arc::strong_count(&to_broker) == 1 {
@@ -48,7 +56,7 @@ pub(super) fn serve(client: &TcpStream, shared: &Arc<ProxyState>) -> io::Result<
     });
     let shared = Arc::clone(shared);
     std::thread::spawn(move || {
-        let _ = answers(&from_broker, &to_client, &unanswered, &shared);
+        let _ = answers(&from_broker, &to_client, &marked, &shared);
         let _ = lock(&to_client).shutdown(Shutdown::Both);
     });
     Ok(())
@@ -58,14 +66,24 @@ fn requests(
     mut client: &TcpStream,
     to_broker: &Arc<Mutex<TcpStream>>,
     to_client: &Mutex<TcpStream>,
-    unanswered: &Unanswered,
+    marked: &Mutex<Marked>,
     shared: &ProxyState,
 ) -> io::Result<()> {
     loop {
         // The length, then the API key (2 bytes), its version (2) and the correlation id (4).
         let request = frame(&mut client)?;
         let api = number::<2>(&request, 4).map_or(-1, i16::from_be_bytes);
+        let version = number::<2>(&request, 6).map_or(0, i16::from_be_bytes);
         let correlation = number::<4>(&request, 8).map_or(-1, i32::from_be_bytes);
+        if let Some(spoken) = shared.profile.spoken {
+            if !is_spoken(spoken, api, version) {
+                lock(&shared.unspoken).insert((api, version));
+                return Ok(());
+            }
+            if api == api::API_VERSIONS {
+                lock(marked).versions.insert(correlation, version);
+            }
+        }
         let wire = shared.take(api);
         match wire {
             Some(Wire::Lost) => continue,
@@ -73,14 +91,13 @@ fn requests(
             Some(Wire::Held) => {
                 let to_broker = Arc::clone(to_broker);
                 // No client waits for its response when it arrives.
-                lock(unanswered).insert(correlation);
+                lock(marked).unanswered.insert(correlation);
                 lock(&shared.late).push(HeldRequest { request, to_broker });
                 continue;
             }
-            Some(Wire::AnswerLost) => drop(lock(unanswered).insert(correlation)),
+            Some(Wire::AnswerLost) => drop(lock(marked).unanswered.insert(correlation)),
             Some(Wire::Delayed(time)) => std::thread::sleep(time),
             Some(Wire::Refused(error)) => {
-                let version = number::<2>(&request, 6).map_or(0, i16::from_be_bytes);
                 if let Some(answer) = refusal(api, version, correlation, error) {
                     lock(to_client).write_all(&answer)?;
                     continue;
@@ -97,19 +114,49 @@ fn requests(
 
 fn answers(
     mut broker: &TcpStream,
-    client: &Mutex<TcpStream>,
-    unanswered: &Unanswered,
+    client: &Arc<Mutex<TcpStream>>,
+    marked: &Mutex<Marked>,
     shared: &ProxyState,
 ) -> io::Result<()> {
+    let late = (!shared.profile.delay.is_zero()).then(|| delayed(client));
     loop {
         let mut answer = frame(&mut broker)?;
         let correlation = number::<4>(&answer, 4).map_or(-1, i32::from_be_bytes);
-        if lock(unanswered).remove(&correlation) {
+        let mut marked = lock(marked);
+        let is_lost = marked.unanswered.remove(&correlation);
+        let version = marked.versions.remove(&correlation);
+        drop(marked);
+        if is_lost {
             continue;
         }
+        if let (Some(version), Some(spoken)) = (version, shared.profile.spoken) {
+            answer = restrict(&answer, version, spoken)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its versions"))?;
+        }
         point_here(&mut answer, shared);
-        lock(client).write_all(&answer)?;
+        match &late {
+            Some(late) => late
+                .send((Instant::now() + shared.profile.delay, answer))
+                .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?,
+            None => lock(client).write_all(&answer)?,
+        }
     }
+}
+
+/// Passes answers on when their time has come. A thread of its own sleeps, so that answers that
+/// come meanwhile get their own time.
+fn delayed(client: &Arc<Mutex<TcpStream>>) -> mpsc::Sender<(Instant, Vec<u8>)> {
+    let (sender, answers) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let client = Arc::clone(client);
+    std::thread::spawn(move || {
+        for (due, answer) in answers {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if lock(&client).write_all(&answer).is_err() {
+                return;
+            }
+        }
+    });
+    sender
 }
 
 /// A message with its length prefix.

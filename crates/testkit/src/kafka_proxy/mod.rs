@@ -3,11 +3,16 @@
 //!
 //! It listens on loopback, in front of one broker on loopback. It replaces the broker's address in
 //! responses with its own, so that clients come back to it.
+//!
+//! By its [`ProxyProfile`] it passes for another cluster: one that is far away, or one that speaks
+//! only the versions that Redpanda does.
 
 mod answer;
 mod connection;
+mod profile;
+mod versions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +21,8 @@ use std::time::Duration;
 
 use crate::lock::lock;
 use connection::HeldRequest;
+
+pub use profile::ProxyProfile;
 
 /// Kinds of requests, by their numbers in Kafka's protocol.
 pub mod api {
@@ -27,6 +34,8 @@ pub mod api {
     pub const LIST_OFFSETS: i16 = 2;
     /// Topics and brokers.
     pub const METADATA: i16 = 3;
+    /// Offsets are committed outside of transactions.
+    pub const OFFSET_COMMIT: i16 = 8;
     /// Committed offsets.
     pub const OFFSET_FETCH: i16 = 9;
     /// The coordinator of a group or a transaction.
@@ -35,10 +44,28 @@ pub mod api {
     pub const JOIN_GROUP: i16 = 11;
     /// A member sends a heartbeat.
     pub const HEARTBEAT: i16 = 12;
+    /// A member leaves.
+    pub const LEAVE_GROUP: i16 = 13;
     /// A member gets its partitions.
     pub const SYNC_GROUP: i16 = 14;
+    /// Groups and their members.
+    pub const DESCRIBE_GROUPS: i16 = 15;
+    /// The groups that there are.
+    pub const LIST_GROUPS: i16 = 16;
+    /// The mechanism of a login.
+    pub const SASL_HANDSHAKE: i16 = 17;
+    /// The versions and features that the broker knows.
+    pub const API_VERSIONS: i16 = 18;
+    /// Topics are created.
+    pub const CREATE_TOPICS: i16 = 19;
+    /// Topics are deleted.
+    pub const DELETE_TOPICS: i16 = 20;
+    /// Records are deleted up to an offset.
+    pub const DELETE_RECORDS: i16 = 21;
     /// A producer gets its id and epoch.
     pub const INIT_PRODUCER_ID: i16 = 22;
+    /// Where a leader epoch ended.
+    pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
     /// Partitions join a transaction.
     pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
     /// A group's offsets join a transaction.
@@ -47,6 +74,20 @@ pub mod api {
     pub const END_TXN: i16 = 26;
     /// Offsets are written in a transaction.
     pub const TXN_OFFSET_COMMIT: i16 = 28;
+    /// Settings of topics and brokers.
+    pub const DESCRIBE_CONFIGS: i16 = 32;
+    /// Settings are replaced.
+    pub const ALTER_CONFIGS: i16 = 33;
+    /// The messages of a login.
+    pub const SASL_AUTHENTICATE: i16 = 36;
+    /// A topic gets more partitions.
+    pub const CREATE_PARTITIONS: i16 = 37;
+    /// Groups are deleted.
+    pub const DELETE_GROUPS: i16 = 42;
+    /// Settings are changed.
+    pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+    /// Committed offsets are deleted.
+    pub const OFFSET_DELETE: i16 = 47;
 }
 
 /// What happens to a request.
@@ -101,6 +142,8 @@ pub struct KafkaProxy {
 pub(super) struct ProxyState {
     broker: SocketAddr,
     port: u16,
+    profile: ProxyProfile,
+    unspoken: Mutex<BTreeSet<(i16, i16)>>,
     planned: Mutex<Vec<(i16, Wire)>>,
     fired: Mutex<BTreeMap<(i16, Wire), u64>>,
     late: Mutex<Vec<HeldRequest>>,
@@ -113,6 +156,14 @@ impl KafkaProxy {
     /// # Errors
     /// The address is invalid, or no port is free.
     pub fn start(broker: &str) -> io::Result<Self> {
+        Self::start_as(broker, ProxyProfile::default())
+    }
+
+    /// The same, passing for another cluster.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_as(broker: &str, profile: ProxyProfile) -> io::Result<Self> {
         let broker = broker.parse().map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{broker} is no ip:port"))
         })?;
@@ -121,6 +172,8 @@ impl KafkaProxy {
         let shared = Arc::new(ProxyState {
             broker,
             port: address.port(),
+            profile,
+            unspoken: Mutex::default(),
             planned: Mutex::default(),
             fired: Mutex::default(),
             late: Mutex::default(),
@@ -153,6 +206,12 @@ impl KafkaProxy {
     /// How often this happened to requests of this kind.
     pub fn fired(&self, api: i16, wire: Wire) -> u64 {
         lock(&self.shared.fired).get(&(api, wire)).copied().unwrap_or(0)
+    }
+
+    /// The kinds and versions of requests that the profile does not speak, and that came all the
+    /// same. Their connections were closed, as a broker does.
+    pub fn unspoken(&self) -> Vec<(i16, i16)> {
+        lock(&self.shared.unspoken).iter().copied().collect()
     }
 
     /// Lets held requests arrive; returns how many there were.

@@ -1,11 +1,11 @@
-//! Several futures of one agent side by side, for one task.
+//! Several concurrent futures of one agent, for one task.
 //!
-//! Each has the records of some keys. What they send and write becomes the task's in the order of
-//! the records: what is finished out of turn waits in [`Outcomes`].
+//! Each future gets the records of some keys. Their sends and writes become the task's in the order
+//! of the records: what is finished out of order waits in [`Outcomes`].
 //!
-//! Tables come out as if one future had taken the records one after the other. A future reads what
-//! is the task's, and what it has written itself. When a record is released, later records that
-//! have read a row that it has written are done again: they should have read that.
+//! Tables end up as if one future had processed the records in order. A future reads the task's
+//! tables and its own writes. When a record is released, later records that have read a row that it
+//! wrote are processed again, because they should have seen that write.
 
 mod outcomes;
 mod readers;
@@ -39,7 +39,7 @@ struct AgentFuture<K, V> {
     running: RunningAgent<K, V>,
     /// The numbers of the records that it has not acknowledged, in order.
     records: VecDeque<u64>,
-    /// What it has finished of a record of which operators have made several.
+    /// What it has finished of a record from which operators made several.
     partly: FinishedWork,
 }
 
@@ -61,14 +61,14 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
             limit_ms: limit.map(millis),
             outcomes: Outcomes::default(),
             task: task.clone(),
-            // The same key goes to the same future in every life: nothing depends on it, but runs
-            // can be repeated.
+            // The same key always goes to the same future, also after a restart. Nothing depends on
+            // it, but runs are repeatable.
             hasher: ahash::RandomState::with_seeds(1, 2, 3, 4),
         }
     }
 
     fn worker_of(&self, record: &RawRecord<'_>) -> usize {
-        // Those without a key go round.
+        // Records without a key are spread by their offset.
         let spread = match record.key {
             Some(key) => self.hasher.hash_one(key),
             None => record.offset as u64,
@@ -76,7 +76,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         (spread % self.workers.len() as u64) as usize
     }
 
-    /// Runs one of them. What stops the task is in what is polled.
+    /// Polls one of the futures. A failure of the task itself is in `result`.
     fn poll_worker(
         &mut self,
         worker: usize,
@@ -98,7 +98,8 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         (cx, done)
     }
 
-    /// A future is done with records: what it sent and wrote for them is released in its turn.
+    /// Notes that a future has finished records. Its sends and writes for them are released in
+    /// order.
     fn acknowledged(
         &mut self,
         index: usize,
@@ -114,7 +115,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         let kept = mem::take(&mut worker.partly);
         let numbers: Vec<_> = worker.records.drain(..records).collect();
         let Some(until) = numbers.last().copied() else {
-            // Not for a record: at its start, or when a timer was due.
+            // This is not for a record: the future did it at its start, or when a timer was due.
             return match self.outcomes.add_to_last(index, kept) {
                 Some(kept) => self.apply(index, kept, cx),
                 None => Ok(()),
@@ -138,8 +139,8 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         is_over.then(|| Cause::User { operator: operator(), source: source() })
     }
 
-    /// A future failed: another takes its place, with what is left. Without a record in hand nobody
-    /// but the agent is to blame.
+    /// Replaces a future that failed by a new one, which gets the remaining records. If the future
+    /// had no record, the agent itself failed.
     fn failed(&mut self, index: usize, cause: Cause, cx: &mut TaskContext) -> Result<(), Cause> {
         let worker = &mut self.workers[index];
         let in_hand = worker.running.in_hand();
@@ -150,7 +151,8 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         let blamed = blamed.filter(|index| *index < in_hand).or((in_hand == 1).then_some(0));
         let number = blamed.and_then(|index| worker.records.remove(index));
         if let Some(number) = number {
-            // It may have failed for what it has read.
+            // It may have failed because of what it read. If that proves outdated, the record is
+            // processed again and the failure is dropped.
             let mut read = mem::take(&mut worker.partly.read);
             read.append(mem::take(&mut worker.running.link.state().read));
             let kept = FinishedWork { read, ..FinishedWork::default() };
@@ -163,9 +165,11 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         Ok(())
     }
 
-    /// Another future takes the place of one, with its records that are not done.
+    /// Starts a new future in place of one, with the records that are not done.
     fn restart(&mut self, index: usize, cx: &mut TaskContext) -> Result<(), Cause> {
         let mut running = self.agent.start(&self.task, Acknowledged::FinishedWork);
+        // The new future must see the writes of its finished but unreleased records, as the old one
+        // did. Otherwise it would compute from older rows.
         for outcome in self.outcomes.of_worker(index) {
             running.link.state().unreleased.show(&outcome.kept.written);
         }
@@ -175,17 +179,18 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
             let raw = record.raw();
             let origin = Origin::of(self.task.input, &raw);
             let again = running.deliver(&raw, origin, &record.headers, cx);
-            // It was decoded before; if that changes now, it is not the record's fault.
+            // The record could be decoded before. If that has changed, it is not the record's
+            // fault.
             again.map_err(|failure| Cause::Panic(failure.to_string()))?;
         }
         worker.running = running;
         worker.partly = FinishedWork::default();
-        // Nobody has polled it yet.
+        // The new future has to be polled for the first time.
         self.task.waker.wake_by_ref();
         Ok(())
     }
 
-    /// Does a worker's records again, from one on.
+    /// Makes a worker process its records again, starting with one.
     fn redo(&mut self, index: usize, from: u64, cx: &mut TaskContext) -> Result<(), Cause> {
         let records = &mut self.workers[index].records;
         records.extend(self.outcomes.take_back(index, from));
@@ -193,7 +198,8 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         self.restart(index, cx)
     }
 
-    /// What the first records have led to becomes the task's, as far as they are done.
+    /// Releases the outcomes of the first records, as far as they are done, so that they become the
+    /// task's.
     fn release(&mut self, result: &mut Polled, cx: &mut TaskContext) -> Result<(), Cause> {
         while let Some(end) = self.outcomes.end_of_first() {
             if end > self.outcomes.first() + 1 && self.outcomes.is_contradictory(end, &cx.tables) {
@@ -213,8 +219,8 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         Ok(())
     }
 
-    /// What a worker has sent and written is the task's now. What others have read too early is
-    /// done again.
+    /// Makes a worker's sends and writes the task's. Records that have read an outdated row are
+    /// processed again.
     fn apply(
         &mut self,
         by: usize,
@@ -226,6 +232,7 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         if written.is_empty() {
             return Ok(());
         }
+        // Asked before the writes are absorbed, which advances the tables' stream time.
         let gone = cx.tables.gone_after(written);
         cx.absorb(written);
         self.workers[by].running.link.state().unreleased.forget(written);
@@ -246,8 +253,8 @@ impl<K: Send + 'static, V: Send + 'static> Concurrent<K, V> {
         Ok(())
     }
 
-    /// Records of several batches can only be released together, and one should have read what
-    /// another has written: they are done again one by one.
+    /// Records of several batches can only be released together, and one of them should have read
+    /// what another wrote. They are processed again one by one.
     fn give_again_alone(&mut self, end: u64, cx: &mut TaskContext) -> Result<(), Cause> {
         for (worker, (from, records)) in self.outcomes.of_each_worker(end) {
             self.redo(worker, from, cx)?;
@@ -336,7 +343,7 @@ impl<K: Send + 'static, V: Send + 'static> Running for Concurrent<K, V> {
     }
 
     fn set_task(&mut self, waker: &Waker) {
-        // One that takes the place of another is to wake it, too.
+        // A future that replaces another one must wake the task, too.
         self.task.waker.clone_from(waker);
         self.workers.iter_mut().for_each(|worker| worker.running.set_task(waker));
     }
@@ -348,7 +355,8 @@ impl<K: Send + 'static, V: Send + 'static> Running for Concurrent<K, V> {
     }
 }
 
-/// Whether operators stand in front of the agent is known by its source.
+/// Conversions between the agent's records and those of the topic, for an agent with operators
+/// before it.
 impl<K: Send + 'static, V: Send + 'static> RunningAgent<K, V> {
     fn has_nothing_in_part(&self) -> bool {
         match &self.source {
@@ -357,7 +365,7 @@ impl<K: Send + 'static, V: Send + 'static> RunningAgent<K, V> {
         }
     }
 
-    /// What was acknowledged in the last poll, with the number of records of the topic.
+    /// Takes what was acknowledged in the last poll, with the number of records of the topic.
     fn take_acknowledged(&mut self) -> Vec<FinishedWork> {
         let mut all = self.link.state().take_kept();
         if matches!(self.source, RecordSource::Stream(_)) {

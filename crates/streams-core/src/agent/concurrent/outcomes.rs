@@ -1,4 +1,4 @@
-//! The records of several futures in order, with what those have led to that are done.
+//! The records of several futures in order, with the outcomes of those that are done.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -10,14 +10,14 @@ use crate::record::{OwnedRecord, Timestamp};
 use crate::state::tables::Tables;
 use crate::state::unreleased::RecordWrites;
 
-/// What a record has led to.
+/// The outcome of a record.
 pub(super) struct RecordOutcome {
     /// Why it failed.
     pub(super) failure: Option<Cause>,
-    /// Of a batch, with its first record.
+    /// For a batch, its first record has the work of all.
     pub(super) kept: FinishedWork,
-    /// The number of the last record of its batch: they are released together, for a commit
-    /// between them would tear it.
+    /// The number of the last record of its batch. A batch is released as a whole, because a commit
+    /// in between would tear it.
     pub(super) until: u64,
 }
 
@@ -27,7 +27,7 @@ struct DeliveredRecord {
     outcome: Option<RecordOutcome>,
 }
 
-/// All records that were delivered and not released. They are numbered since the task started.
+/// All records that were delivered and not released. Numbers count from the start of the task.
 #[derive(Default)]
 pub(super) struct Outcomes {
     entries: VecDeque<DeliveredRecord>,
@@ -36,7 +36,7 @@ pub(super) struct Outcomes {
     readers: Readers,
 }
 
-/// The first of a worker's records that have to be done again, by worker.
+/// For each worker, the first of its records that must be processed again.
 pub(super) type Stale = BTreeMap<usize, u64>;
 
 impl Outcomes {
@@ -76,8 +76,8 @@ impl Outcomes {
         }
     }
 
-    /// Adds what a worker has done without a record in hand to the last record that it has done, so
-    /// that it comes after it. Given back if that is released.
+    /// Adds what a worker has done without a record to its last finished record, so that it comes
+    /// after it. Returns the work if that record is already released.
     pub(super) fn add_to_last(
         &mut self,
         worker: usize,
@@ -94,7 +94,7 @@ impl Outcomes {
         None
     }
 
-    /// What the records of a worker have led to, in order.
+    /// The outcomes of a worker's records, in order.
     pub(super) fn of_worker(&self, worker: usize) -> impl Iterator<Item = &RecordOutcome> {
         let entries = self.entries.iter().filter(move |entry| entry.worker == worker);
         entries.filter_map(|entry| entry.outcome.as_ref())
@@ -112,7 +112,7 @@ impl Outcomes {
         (!self.entries.is_empty()).then_some(end)
     }
 
-    /// Releases the first record: its worker, and what it has led to.
+    /// Releases the first record: returns its worker and its outcome.
     pub(super) fn pop(&mut self) -> Option<(usize, RecordOutcome)> {
         let outcome = self.entries.front_mut()?.outcome.take()?;
         let entry = self.entries.pop_front()?;
@@ -121,8 +121,8 @@ impl Outcomes {
         Some((entry.worker, outcome))
     }
 
-    /// Of the records with these numbers, those that were done before they could read what `by` has
-    /// written, or before rows were gone that they have found.
+    /// Among the records with these numbers, finds those that were done before they could read what
+    /// `by` wrote, or before rows that they found expired.
     pub(super) fn stale(
         &self,
         written: &RecordWrites,
@@ -136,7 +136,7 @@ impl Outcomes {
             *first = number.min(*first);
         };
         for number in self.readers.of(written, &numbers) {
-            // Its worker has seen what it has written itself.
+            // A worker has already seen its own writes.
             let others = self.entry(number).filter(|entry| entry.worker != by);
             others.into_iter().for_each(|entry| note(entry.worker, number));
         }
@@ -155,8 +155,8 @@ impl Outcomes {
         stale
     }
 
-    /// Whether any of the first records, up to `end`, would have to be done again because of
-    /// another one of them.
+    /// Whether one of the first records, up to `end`, would make another one of them be processed
+    /// again.
     pub(super) fn is_contradictory(&self, end: u64, tables: &Tables) -> bool {
         (self.first..end).any(|number| {
             let Some(DeliveredRecord { worker, outcome: Some(outcome), .. }) = self.entry(number)
@@ -170,8 +170,8 @@ impl Outcomes {
         })
     }
 
-    /// Whether a batch of another worker, with records before and after this one, has read what it
-    /// has written: those before should not have read it, those after should have.
+    /// Whether another worker's batch, with records before and after this one, has read what this
+    /// one wrote. The earlier records should not have read it, and the later ones should have.
     fn is_read_by_a_batch_around(&self, number: u64, by: usize, written: &RecordWrites) -> bool {
         let before = self.entries.iter().take(self.place(number).unwrap_or(0));
         let mut others = before.filter(|entry| entry.worker != by);
@@ -191,7 +191,7 @@ impl Outcomes {
         workers
     }
 
-    /// Forgets what a worker's records have led to, from one on: their numbers.
+    /// Removes the outcomes of a worker's records, starting with one, and returns their numbers.
     pub(super) fn take_back(&mut self, worker: usize, from: u64) -> Vec<u64> {
         let mut numbers = Vec::new();
         for (entry, number) in self.entries.iter_mut().zip(self.first..) {

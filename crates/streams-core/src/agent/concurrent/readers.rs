@@ -6,11 +6,11 @@ use std::ops::Range;
 use crate::agent::rows_read::{RowPlace, RowsRead};
 use crate::state::unreleased::RecordWrites;
 
-/// The numbers of the records that have read something and are not released.
+/// The numbers of the unreleased records that have read something.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
     by_row: BTreeMap<RowPlace, BTreeSet<u64>>,
-    /// Those whose reads must be looked at one by one: ranges, and rows that expire.
+    /// Records whose reads must be checked one by one: ranges, and rows that expire.
     others: BTreeSet<u64>,
 }
 
@@ -35,7 +35,7 @@ impl Readers {
         self.others.remove(&number);
     }
 
-    /// Of the records with these numbers, those that have read one of the rows.
+    /// Among the records with these numbers, those that have read one of the rows.
     pub(super) fn of<'a>(
         &'a self,
         writes: &'a RecordWrites,
@@ -46,7 +46,7 @@ impl Readers {
         readers.flat_map(|readers| readers.range(numbers.clone())).copied()
     }
 
-    /// Of the records with these numbers, those whose reads must be looked at.
+    /// Among the records with these numbers, those whose reads must be checked one by one.
     pub(super) fn others(&self, numbers: Range<u64>) -> impl Iterator<Item = u64> {
         self.others.range(numbers).copied()
     }

@@ -1,4 +1,5 @@
-//! Tables row by row from another one. They are not kept: their rows follow from the other's.
+//! Tables derived row by row from another table. They have no store: their rows follow from the
+//! other table's.
 
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use crate::chain::Chain;
 use crate::operators::{MapChange, MappedRows};
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// The rows for which `predicate` is true. A row that no longer passes is deleted; a change
-    /// between two values that do not pass is not told.
+    /// Returns the rows for which `predicate` is true. A row that no longer passes is deleted. A
+    /// change between two values that do not pass produces no output.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -33,7 +34,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.derive("filter", false, move |key, value| predicate(key, &value).then_some(value))
     }
 
-    /// The rows for which `predicate` is false; see [`filter`](TableStream::filter).
+    /// Returns the rows for which `predicate` is false; see [`filter`](TableStream::filter).
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -59,8 +60,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         })
     }
 
-    /// The same rows with other values. Every change is told, also one that deletes a row that was
-    /// not there.
+    /// Returns the same rows with other values. Every change is forwarded, even the deletion of a
+    /// row that did not exist.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -83,8 +84,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.derive("map_values", true, move |key, value| Some(map(key, value)))
     }
 
-    /// The rows for which `map` has a value, with that value. Every change is told, as with
-    /// [`map_values`](TableStream::map_values).
+    /// Returns the rows for which `map` returns a value, with that value. Every change is
+    /// forwarded, as with [`map_values`](TableStream::map_values).
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};

@@ -26,15 +26,15 @@ pub struct SentRows<'b, K, V> {
     codec: Arc<dyn Codec<V>>,
 }
 
-/// What a foreign key may point to: a table whose rows travel as JSON, or
-/// [`sent_as`](TableStream::sent_as) something else.
+/// What a foreign key may refer to: a table whose rows travel as JSON, or in the codec of
+/// [`sent_as`](TableStream::sent_as).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no right side of a foreign-key join",
+    message = "`{Self}` cannot be the right side of a foreign-key join",
     label = "not a table of that key and row",
     note = "give a reference to a `TableStream`, or `table.sent_as(codec)`"
 )]
 pub trait ForeignTable<'b, K, V> {
-    /// The table with a codec for its rows.
+    /// Returns the table with a codec for its rows.
     fn into_sent_rows(self) -> SentRows<'b, K, V>;
 }
 
@@ -51,14 +51,14 @@ impl<'b, K, V> ForeignTable<'b, K, V> for SentRows<'b, K, V> {
 }
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// Joins each row with the row of `right` that it points to: `foreign_key` gives that row's
-    /// key, or `None` if it points to none. The result has this table's keys and changes whenever
-    /// one of the two rows changes; it is kept in `table`.
+    /// Joins each row with the row of `right` that it refers to: `foreign_key` returns that row's
+    /// key, or `None` if there is none. The result has this table's keys, changes whenever either
+    /// row changes, and is stored in `table`.
     ///
-    /// The tables need not be partitioned alike: questions and answers travel through the
-    /// repartition topics `{table}-subscription` and `{table}-response`, and an answer to an
-    /// older version of a row is dropped. Rows of `right` travel as JSON, or as
-    /// [`sent_as`](TableStream::sent_as) says.
+    /// The tables may be partitioned differently: subscriptions and responses travel through the
+    /// repartition topics `{table}-subscription` and `{table}-response`. A response to an older
+    /// version of a row is dropped. Rows of `right` travel as JSON, unless
+    /// [`sent_as`](TableStream::sent_as) sets another codec.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -94,8 +94,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.foreign(right.into_sent_rows(), table, foreign_key, joiner, false)
     }
 
-    /// [`fk_join`](TableStream::fk_join) with a result for each row of this table, also without a
-    /// row that it points to.
+    /// [`fk_join`](TableStream::fk_join) with a result for every row of this table, even if the row
+    /// that it refers to does not exist.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -131,7 +131,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.foreign(right.into_sent_rows(), table, foreign_key, joiner, true)
     }
 
-    /// The right side of a foreign-key join whose rows travel in a codec of your choice.
+    /// Returns the right side of a foreign-key join whose rows travel in a codec of your choice.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -168,7 +168,10 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         let builder = self.builder;
         let SentRows { table: right, codec } = right;
         if self.key_changed || right.key_changed {
-            let problem = format!("the foreign-key join {} is of a windowed table", table.name);
+            let problem = format!(
+                "the foreign-key join {} has a windowed table, which it cannot join",
+                table.name
+            );
             builder.problem(problem);
         }
         let asks = self.add_node("fk_join (asks)");
@@ -225,7 +228,7 @@ fn join_node(builder: &Builder, name: &'static str, parents: &[NodeId]) -> NodeI
     builder.graph(|graph| graph.add_node(NodeKind::Operator(name), parents))
 }
 
-/// A table of the join's own.
+/// A table that belongs to the join.
 fn part<K, V>(
     builder: &Builder,
     table: &Table<K, V>,
@@ -238,7 +241,7 @@ fn part<K, V>(
     (name, index)
 }
 
-/// A repartition topic of the join: its name, for who writes it, and its stream.
+/// A repartition topic of the join: the name for its writer, and its stream.
 fn channel<'b, K, V, K2: 'static, V2: 'static>(
     builder: &'b Builder,
     table: &Table<K, V>,

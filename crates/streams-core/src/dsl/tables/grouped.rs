@@ -1,4 +1,4 @@
-//! Tables grouped by another key: groups from which rows can also be taken out again.
+//! Tables grouped by another key: groups from which rows can also be removed.
 
 use std::sync::Arc;
 
@@ -22,12 +22,13 @@ pub struct TableGrouped<'b, K, V> {
 }
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// Groups the rows by a new key, with a new value. When a row changes, it is taken out of its
-    /// group and put into its new one; if that is the same group, there is one result. The changes
-    /// go through the repartition topic `{application id}-{name}-repartition`, values as JSON. A
-    /// row whose key is null (`None`) is in no group; nor is one whose value is written as null
-    /// bytes, which JSON never does but a [`Nullable`](crate::codec::Nullable) codec does; a
-    /// [`Repartition`](crate::Repartition) in place of the name has codecs of your choice.
+    /// Groups the rows by a new key, with a new value. When a row changes, it is removed from its
+    /// old group and added to its new one; if they are the same group, there is one result. The
+    /// changes pass through the repartition topic `{application id}-{name}-repartition`, with
+    /// values as JSON; a [`Repartition`](crate::Repartition) instead of the name has codecs of your
+    /// choice. A row whose new key is null (`None`) is in no group. Nor is a row whose value is
+    /// written as null bytes; JSON never does that, but a [`Nullable`](crate::codec::Nullable)
+    /// codec may.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -92,7 +93,7 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
         self.aggregate_into("count", table, groups(table, add, subtract))
     }
 
-    /// Combines the values of each group: `add` puts one in, `subtract` takes one out.
+    /// Combines the values of each group: `add` adds a value, `subtract` removes one.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -125,8 +126,8 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
         self.aggregate_into("reduce", table, groups(table, add, subtract))
     }
 
-    /// Aggregates the values of each group: `init` makes an empty aggregate, `add` puts a value in,
-    /// `subtract` takes one out. A group whose aggregate encodes to null is deleted.
+    /// Aggregates the values of each group: `init` creates an empty aggregate, `add` adds a value,
+    /// and `subtract` removes one. A group whose aggregate encodes to null is deleted.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -178,8 +179,8 @@ impl<'b, K: 'static, V: 'static> TableGrouped<'b, K, V> {
     }
 }
 
-/// A change of a group: what was there is taken out of it, what is there now is put in. A group
-/// that is null in between begins anew.
+/// Applies a change to a group: removes the old value and adds the new one. If the aggregate
+/// becomes null in between, it starts again from empty.
 fn groups<K: 'static, V: 'static, A: 'static>(
     table: &Table<K, A>,
     add: impl Fn(Option<A>, &K, V) -> Option<A> + Send + Sync + 'static,

@@ -8,9 +8,9 @@ use crate::operators::{JoinedRows, LeftChange, RightChange, Sides, TableJoin};
 use crate::topology::NodeKind;
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// A row for each key that both tables have. Whenever one side changes, the other is looked
-    /// up, and the result changes with it, at the later of the two timestamps. Both must be
-    /// partitioned alike: as many partitions, which is checked before start.
+    /// Joins two tables: one row for each key that both have. When one side changes, the other is
+    /// looked up, and the result changes at the later of the two timestamps. Both must have the
+    /// same number of partitions, which is checked at the start.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -41,7 +41,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.joined("join", other, Sides::Inner, both)
     }
 
-    /// A row for each key of this table, with the other's row if there is one.
+    /// Joins two tables: one row for each key of this table, with the other's row if there is one.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -72,7 +72,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.joined("left_join", other, Sides::Left, left)
     }
 
-    /// A row for each key that any of the two tables has.
+    /// Joins two tables: one row for each key that either table has.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -120,7 +120,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         let builder = self.builder;
         if self.key_changed != other.key_changed {
             builder.problem(format!(
-                "{name} of a windowed table with one that is not: equal keys are in different \
+                "{name} of a windowed table with an unwindowed one: equal keys are in different \
                  partitions"
             ));
         }

@@ -1,4 +1,4 @@
-//! What can be said about tables: rows by key that change.
+//! What can be done with tables: rows by key that change.
 
 mod derive;
 mod foreign_key;
@@ -25,9 +25,9 @@ pub use foreign_key::{ForeignTable, SentRows};
 pub use grouped::TableGrouped;
 pub use suppress::{BufferFull, Suppress};
 
-/// A table on its way through the topology: rows by key, and their changes as they happen.
+/// A table on its way through the topology: rows by key, and a stream of their changes.
 ///
-/// It is kept under a name, or derived from tables that are, so a row's old value is always known.
+/// It is stored under a name or derived from tables that are, so a row's old value is always known.
 /// Its methods borrow it: a table can be used as often as needed.
 pub struct TableStream<'b, K, V> {
     pub(crate) builder: &'b Builder,
@@ -37,8 +37,8 @@ pub struct TableStream<'b, K, V> {
     pub(crate) rows: Arc<dyn Rows<K, V>>,
     /// For windows: when a window's result is final.
     pub(crate) finality: Option<Finality<K>>,
-    /// Its rows are not in the partition that their key's bytes would be in: windows are where
-    /// their key is.
+    /// Its rows are not in the partition of their key's bytes: a window is in the partition of its
+    /// key without the window.
     pub(crate) key_changed: bool,
 }
 
@@ -67,7 +67,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         Self { builder, node, key, changes, rows, finality: None, key_changed: false }
     }
 
-    /// A table behind this one: same keys, other rows.
+    /// A table derived from this one: same keys, other rows.
     pub(crate) fn next<V2: Clone + 'static>(
         &self,
         node: NodeId,
@@ -84,8 +84,8 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         self.builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &[self.node]))
     }
 
-    /// The changes as a stream of new values; `None` where a row was deleted. Sent to a topic, it
-    /// is a tombstone.
+    /// Returns the changes as a stream of new values, with `None` for a deleted row. A sink writes
+    /// that as a tombstone.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -109,10 +109,10 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         stream.then("to_stream", MapValues(move |_: &K, change: Change<V>| Ok(change.new)))
     }
 
-    /// Keeps a derived table under a name of its own, with a changelog, so that it can be read by
-    /// that name. Joins and groupings do not need it, but for a grouping behind a join of a table
-    /// with one that is derived from it: both sides change at once, and only a kept join knows what
-    /// its row was before.
+    /// Stores a derived table under a name of its own, with a changelog, so that it can be read by
+    /// that name. Joins and groupings do not need it, with one exception: a grouping after a join
+    /// of a table with one derived from it. There both sides change at once, and only a stored join
+    /// knows its row's old value.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -143,7 +143,7 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         kept
     }
 
-    /// What writes this table, which is kept under a name.
+    /// The writer of this table, which is stored under a name.
     fn kept_in(&self, table: &Table<K, V>, index: TableIndex) -> MaterializedTable<K, V> {
         let changes = self.changes.clone();
         let tell = tells(table, changes.clone());

@@ -13,11 +13,12 @@ use crate::table::Table;
 use crate::topology::SourceKind;
 
 impl Builder {
-    /// A topic as a table: each record sets its key's row, a null value deletes it. The later
-    /// record wins, whatever its timestamp. The rows are kept in `table`, with a changelog of
-    /// their own. A null key is an error of its record.
+    /// Reads a topic as a table: each record sets its key's row, and a null value deletes it. The
+    /// later record wins, whatever its timestamp. The rows are stored in `table`, which has its own
+    /// changelog. A record with a null key is an error.
     ///
-    /// The topic is `&topic`, or [`topic.consumed_rows()`](Topic::consumed_rows) with options.
+    /// The topic is `&topic`, or [`topic.consumed_rows()`](crate::Topic::consumed_rows) with
+    /// options.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -46,9 +47,9 @@ impl Builder {
 }
 
 impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, C> {
-    /// Makes a table of a stream: each record sets its key's row; `None`, if the values are
-    /// `Option`s, deletes it. Refused by `build()` behind an operator that changes the key, as
-    /// [`group_by_key`](Stream::group_by_key) is.
+    /// Makes a table of a stream: each record sets its key's row. If the values are `Option`s,
+    /// `None` deletes the row. After an operator that changes the key `build()` refuses it, as it
+    /// does [`group_by_key`](Stream::group_by_key).
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};

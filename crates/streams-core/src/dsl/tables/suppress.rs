@@ -1,4 +1,4 @@
-//! Holding changes back: until a window is final, or for some time.
+//! Holding changes back until a window is final, or for a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
 use crate::state::changelog::Layout;
 use crate::window::millis;
 
-/// When a [`TableStream::suppress`] lets changes go, and how much it may hold.
+/// When [`TableStream::suppress`] emits changes, and how many it may hold.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,32 +30,32 @@ pub struct Suppress<C = Json> {
     when_full: Option<BufferFull>,
 }
 
-/// What happens when a buffer holds more than it may.
+/// What happens when a buffer exceeds its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BufferFull {
-    /// The oldest changes are let go early.
+    /// The oldest changes are emitted early.
     EmitEarly,
-    /// The record is an error, for its source's error policy.
+    /// The record is an error, and its source's error policy decides.
     Fail,
 }
 
 impl Suppress {
-    /// Only final results of windows: each window's last value, when stream time has passed its end
-    /// and its grace. Rows that are deleted by then are never told.
+    /// Emits only the final results of windows: each window's last value, when stream time has
+    /// passed its end plus grace. Rows that are deleted by then are never emitted.
     pub fn until_window_closes() -> Self {
         Self { codec: Json, limit_ms: None, max_records: None, max_bytes: None, when_full: None }
     }
 
-    /// At most one change of a key in that time: the first change waits until stream time is
-    /// `limit` past it, and the last value by then is let go. Nothing is held back by a limit of
-    /// zero.
+    /// Emits at most one change per key in that time: the first change waits until stream time is
+    /// `limit` past it, and then the last value is emitted. With a limit of zero nothing is held
+    /// back.
     pub fn until_time_limit(limit: Duration) -> Self {
         Self { limit_ms: Some(millis(limit)), ..Self::until_window_closes() }
     }
 }
 
 impl<C> Suppress<C> {
-    /// Writes what is held in a codec of your choice. Default: JSON.
+    /// Sets the codec of the held changes. Default: JSON.
     ///
     /// ```
     /// use headwater::{Builder, Table, Topic};
@@ -77,23 +77,23 @@ impl<C> Suppress<C> {
         Suppress { codec, limit_ms, max_records, max_bytes, when_full }
     }
 
-    /// Holds at most so many keys. Default: no limit.
+    /// Holds at most this many keys. Default: no limit.
     #[must_use]
     pub fn max_records(mut self, max: u64) -> Self {
         self.max_records = Some(max);
         self
     }
 
-    /// Holds at most so many bytes of keys and values. Default: no limit.
+    /// Holds at most this many bytes of keys and values. Default: no limit.
     #[must_use]
     pub fn max_bytes(mut self, max: u64) -> Self {
         self.max_bytes = Some(max);
         self
     }
 
-    /// What happens when it is full. Default: [`BufferFull::EmitEarly`] with a time limit,
-    /// [`BufferFull::Fail`] for windows, where letting go early would send a result that is not
-    /// final and is refused by `build()`.
+    /// Sets what happens when the buffer is full. The default is [`BufferFull::EmitEarly`] with a
+    /// time limit and [`BufferFull::Fail`] for windows. For windows `build()` refuses `EmitEarly`,
+    /// because an early result would not be final.
     #[must_use]
     pub fn when_full(mut self, policy: BufferFull) -> Self {
         self.when_full = Some(policy);
@@ -102,15 +102,15 @@ impl<C> Suppress<C> {
 }
 
 impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
-    /// Holds changes back as `suppress` says: fewer updates, or only final ones. What is held is
-    /// kept under `name`, with a changelog, values as JSON unless [`codec`](Suppress::codec) says
-    /// otherwise. Stream time is that of the changes that
-    /// reach it. A change that is let go has the timestamp and the headers of its own record.
+    /// Holds changes back as `suppress` says: fewer updates, or only final ones. The held changes
+    /// are stored under `name`, with a changelog and values as JSON unless
+    /// [`codec`](Suppress::codec) sets another codec. Stream time is that of the changes that
+    /// arrive here. An emitted change has the timestamp and the headers of its own record.
     ///
-    /// With sliding windows and sessions, whose end belongs to them, a record at just the moment of
-    /// the close still changes the window, and a second result follows, as in Kafka Streams; so it
-    /// is with a session that is kept for longer (`retention`), when a late record joins it.
-    /// [`closed`](crate::WindowAggregated::closed) has exactly one.
+    /// Sliding windows and sessions include their end. A record exactly at the close therefore
+    /// still changes the window, and a second result follows, as in Kafka Streams. The same happens
+    /// when a late record joins a session that has a longer `retention`.
+    /// [`closed`](crate::WindowAggregated::closed) emits exactly one result.
     ///
     /// ```
     /// use headwater::{Builder, Record, Table, Topic};
@@ -178,14 +178,14 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         }
         if suppress.when_full == Some(BufferFull::EmitEarly) {
             self.builder.problem(format!(
-                "{name} is to hold windows until they are final, and to let them go early when it \
+                "{name} cannot both hold windows until they are final and emit them early when it \
                  is full: choose one"
             ));
         }
         self.finality.map_or_else(
             || {
                 self.builder.problem(format!(
-                    "{name} is to hold rows until their window closes, but they have no windows"
+                    "{name} cannot hold rows until their window closes: they have no windows"
                 ));
                 Until::Limit(0)
             },

@@ -1,4 +1,4 @@
-//! The side whose rows point to others: asks, and joins the answers.
+//! The side whose rows refer to others: it asks, and joins the answers.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::stream_clock::ClockIndex;
 use crate::task_context::TaskContext;
 
 pub(crate) struct Left<K, V, W, O, J> {
-    /// The table of versions: the row's key with the version of its last change.
+    /// The table of versions: the row's key, with the version of its last change.
     pub(crate) name: Arc<str>,
     pub(crate) index: TableIndex,
-    /// Counts the changes; its time is the number of the last one.
+    /// Counts the changes. Its time is the number of the last one.
     pub(crate) counter: ClockIndex,
     pub(crate) key: Arc<dyn Codec<K>>,
     pub(crate) rows: Arc<dyn Rows<K, V>>,
     pub(crate) joiner: J,
-    /// Whether a row that points to nothing has a result.
+    /// Whether a row that refers to nothing has a result.
     pub(crate) keeps_unmatched: bool,
     pub(crate) to_table: ToTable<K, O>,
     pub(crate) of: PhantomData<fn(W)>,
 }
 
-/// Changes of the left side become questions.
+/// Turns changes of the left side into questions.
 pub(crate) struct SubscribeByForeignKey<K, V, F, W, O, J, E> {
     pub(crate) left: Arc<Left<K, V, W, O, J>>,
     /// The topic of the questions.
@@ -57,6 +57,8 @@ where
         }
         let mut key_bytes = Vec::new();
         write_key(&self.left.name, &*self.left.key, &key, &mut key_bytes)?;
+        // From here on, answers to earlier versions are outdated. Without the version, an answer
+        // that was overtaken could replace a newer result.
         let version = self.left.next_version(&key_bytes, new.is_some(), cx)?;
         let from = self.target(&key, old.as_ref())?;
         let to = self.target(&key, new.as_ref())?;
@@ -66,7 +68,7 @@ where
             let question = Question { key: key_bytes.as_slice().into(), version, wish };
             cx.send_bytes(&self.questions, &target, |out| question.write(out), timestamp)?;
         }
-        // Nobody will answer.
+        // The row refers to nothing, so no answer will come.
         if to.is_none() && self.left.keeps_unmatched {
             let value = new.and_then(|new| (self.left.joiner)(&key, &new, None));
             return self.left.to_table.receive(Record { key, value, timestamp }, cx);
@@ -82,7 +84,7 @@ impl<K, V, F: 'static, W, O, J, E> SubscribeByForeignKey<K, V, F, W, O, J, E>
 where
     E: Fn(&K, &V) -> Option<F>,
 {
-    /// The key of the row that a row points to, in bytes.
+    /// The key of the row that a row refers to, in bytes.
     fn target(&self, key: &K, value: Option<&V>) -> Result<Option<Vec<u8>>, Failure> {
         let Some(target) = value.and_then(|value| (self.foreign_key)(key, value)) else {
             return Ok(None);
@@ -92,13 +94,13 @@ where
     }
 }
 
-/// Who is asked what when a row that pointed to `from` points to `to`.
+/// What to ask of which row, when a row that referred to `from` now refers to `to`.
 fn wishes(
     from: Option<Vec<u8>>,
     to: Option<Vec<u8>>,
     keeps_unmatched: bool,
 ) -> Vec<(Vec<u8>, Wish)> {
-    // A row that had no result gets none if there is nothing to join it with.
+    // If there is nothing to join with, a row that had no result still has none.
     let new_or_same = if keeps_unmatched { Wish::Always } else { Wish::Hopeful };
     match (from, to) {
         (Some(from), Some(to)) if from == to => vec![(to, new_or_same)],
@@ -110,10 +112,10 @@ fn wishes(
     }
 }
 
-/// The version of a row that is not there; no record has this place.
+/// The version of a row that does not exist. No record has this input and offset.
 const DELETED: Version = [0xff; VERSION];
 
-/// Answers become results, if they are not stale.
+/// Turns answers into results, unless they are outdated.
 pub(crate) struct Join<K, V, W, O, J>(pub(crate) Arc<Left<K, V, W, O, J>>);
 
 impl<K, V, W, O, J> Receive<K, Reply<W>> for Join<K, V, W, O, J>
@@ -133,6 +135,7 @@ where
             Some((_, stored)) => super::version(&left.name, &key_bytes, stored)?,
             None => DELETED,
         };
+        // The row has changed since the question, and its later question will have its own answer.
         if current != version {
             return Ok(());
         }
@@ -148,8 +151,8 @@ where
 }
 
 impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
-    /// Nothing is there. What there is of a result came by an answer that should have been taken
-    /// back by one that was overtaken.
+    /// Deletes the result, if there is one. Such a result came from an answer whose correction was
+    /// overtaken by a newer version.
     fn take_back(&self, key: K, timestamp: Timestamp, cx: &mut TaskContext) -> Result<(), Failure> {
         let table = &self.to_table.0.table;
         let mut bytes = Vec::new();
@@ -162,7 +165,7 @@ impl<K: Clone + 'static, V, W, O: Clone + 'static, J> Left<K, V, W, O, J> {
 }
 
 impl<K, V, W, O, J> Left<K, V, W, O, J> {
-    /// Gives a change its version, and keeps it while the row is there.
+    /// Gives a change its version, which is stored while the row exists.
     fn next_version(
         &self,
         key: &[u8],
@@ -173,9 +176,9 @@ impl<K, V, W, O, J> Left<K, V, W, O, J> {
             cx.tables.delete_any(self.index, key)?;
             return Ok(DELETED);
         }
-        // The place alone is not enough: a record may make a row, delete it and make it again, and
-        // a punctuation has no place. The count alone is not enough either: it is lost with the
-        // group's offsets, when these expire.
+        // The input and offset are not enough: a record may create a row, delete it and create it
+        // again, and a punctuation has no offset. The count is not enough either, because it is
+        // lost when the group's offsets expire.
         let counter = &mut cx.clocks[self.counter];
         counter.time = counter.time.max(0).wrapping_add(1);
         let origin = &cx.origin;

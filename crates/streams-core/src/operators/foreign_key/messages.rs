@@ -1,11 +1,11 @@
-//! What travels between the two sides, in bytes.
+//! What the two sides send each other, in bytes.
 
 use std::sync::Arc;
 
 use super::{Found, Question, Reply, VERSION, Version, Wish};
 use crate::codec::{Codec, CodecError, present};
 
-/// Wish (1 byte), version, the asking row's key.
+/// Wish (1 byte), version, the key of the asking row.
 pub(crate) struct QuestionCodec;
 
 impl Question {
@@ -28,7 +28,7 @@ impl Codec<Question> for QuestionCodec {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Question, CodecError> {
-        let broken = || CodecError::new("the bytes hold no question of a foreign-key join");
+        let broken = || CodecError::new("the bytes are not a question of a foreign-key join");
         let (wish, rest) = present(bytes)?.split_first().ok_or_else(broken)?;
         let wish = match wish {
             0 => Wish::Always,
@@ -42,7 +42,7 @@ impl Codec<Question> for QuestionCodec {
     }
 }
 
-/// Version, 1 and the row or 0.
+/// Version, then 1 and the row, or 0 or 2 without a row.
 pub(crate) struct ReplyCodec<W>(pub(crate) Arc<dyn Codec<W>>);
 
 const NOTHING: u8 = 0;
@@ -75,7 +75,7 @@ impl<W: 'static> Codec<Reply<W>> for ReplyCodec<W> {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Reply<W>, CodecError> {
-        let broken = || CodecError::new("the bytes hold no answer of a foreign-key join");
+        let broken = || CodecError::new("the bytes are not an answer of a foreign-key join");
         let (version, rest) = present(bytes)?.split_first_chunk::<VERSION>().ok_or_else(broken)?;
         let (kind, row) = rest.split_first().ok_or_else(broken)?;
         let found = match *kind {

@@ -1,13 +1,14 @@
 //! Join by a foreign key, across partitions.
 //!
-//! The left side *asks*: for each change of a row it sends a question to the partition of the row
-//! that it points to. The right side *remembers* who pointed to which of its rows, and *answers*
-//! the question, and again whenever its row changes. The left side *joins* an answer with its row
-//! as it is by then, if the answer is to its latest version: others are stale, and a newer answer
-//! is on its way.
+//! The left side *asks*: for each change of a row, it sends a question to the partition of the row
+//! that it refers to. The right side *remembers* which rows refer to which of its rows. It
+//! *answers* the question, and answers again whenever its row changes. The left side *joins* an
+//! answer with the current version of its row, if the answer is for that version. Other answers are
+//! outdated, and a newer one is on its way.
 //!
-//! A version is the place of the record that changed the row, and a count of all changes that the
-//! task made. The count is committed with the offsets, so nothing has to outlive a deleted row.
+//! A version is the input and offset of the record that changed the row, and a count of all changes
+//! that the task made. The count is committed with the offsets, so nothing has to outlive a deleted
+//! row.
 
 mod left;
 mod messages;
@@ -23,11 +24,11 @@ pub(crate) use left::{Join, Left, SubscribeByForeignKey};
 pub(crate) use messages::{QuestionCodec, ReplyCodec};
 pub(crate) use right::{Answer, Right, Tell};
 
-/// What distinguishes the changes of a row.
+/// The size of a version, which distinguishes the changes of a row.
 pub(crate) const VERSION: usize = 16;
 pub(crate) type Version = [u8; VERSION];
 
-/// A version as a table of the join holds it for `key`.
+/// Reads a version that a table of the join has for `key`.
 fn version(table: &Arc<str>, key: &[u8], stored: &[u8]) -> Result<Version, Failure> {
     stored.try_into().map_err(|_| {
         let why = format!("{} bytes, where a version has {VERSION}", stored.len());
@@ -40,7 +41,7 @@ fn version(table: &Arc<str>, key: &[u8], stored: &[u8]) -> Result<Version, Failu
 pub(crate) enum Wish {
     /// Remember me, and answer in any case.
     Always,
-    /// Remember me, and answer; that nothing is there is news only if something was.
+    /// Remember me, and answer. If there is no row, that is news only if there was one.
     Hopeful,
     /// Forget me, without an answer.
     Forget,
@@ -48,7 +49,7 @@ pub(crate) enum Wish {
     ForgetAndTell,
 }
 
-/// A question, or a notice, to the row that a key's row points to, or pointed to.
+/// A question or a notice to the row that a row refers to, or referred to.
 pub(crate) struct Question {
     /// The asking row's key, in bytes.
     pub(crate) key: Box<[u8]>,
@@ -56,17 +57,17 @@ pub(crate) struct Question {
     pub(crate) wish: Wish,
 }
 
-/// An answer: the version it is for, and what is there.
+/// An answer: the version that it is for, and the row.
 pub(crate) struct Reply<W> {
     pub(crate) version: Version,
     pub(crate) found: Found<W>,
 }
 
-/// What is there.
+/// The row that was found.
 pub(crate) enum Found<W> {
     Row(W),
     Nothing,
-    /// As before, as far as the asker could know. He may still have the result of an answer that
-    /// was overtaken: then it goes now.
+    /// There is no row, and there was none, as far as the left side could know. It may still have
+    /// the result of an answer that was overtaken; if so, it deletes that result now.
     StillNothing,
 }

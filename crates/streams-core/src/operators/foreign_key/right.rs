@@ -1,4 +1,4 @@
-//! The side that is pointed to: remembers who points to its rows, and answers.
+//! The side that is referred to: it remembers which rows refer to its rows, and answers.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::state::tables::TableIndex;
 use crate::task_context::TaskContext;
 
 pub(crate) struct Right<F, W> {
-    /// The table of who points where: the length of the row's key in four big-endian bytes, the
-    /// key, the key of the row that points to it; with the version of the question.
+    /// The table of references: the length of the row's key in four big-endian bytes, the key, and
+    /// the key of the row that refers to it, with the version of the question.
     pub(crate) name: Arc<str>,
     pub(crate) index: TableIndex,
     pub(crate) key: Arc<dyn Codec<F>>,
@@ -58,7 +58,7 @@ impl<F: 'static, W: 'static> Receive<F, Question> for Answer<F, W> {
     }
 }
 
-/// Tells everybody who points to a row that it changed.
+/// Notifies all rows that refer to a row that it has changed.
 pub(crate) struct Tell<F, W>(pub(crate) Arc<Right<F, W>>);
 
 impl<F: 'static, W: 'static> Receive<F, Change<W>> for Tell<F, W> {
@@ -87,7 +87,7 @@ impl<F: 'static, W: 'static> Receive<F, Change<W>> for Tell<F, W> {
 }
 
 impl<F: 'static, W: 'static> Right<F, W> {
-    /// What the entries of everybody who points to a row begin with.
+    /// The prefix of the entries of all rows that refer to a row.
     fn prefix(&self, key: &F) -> Result<Vec<u8>, Failure> {
         let mut prefix = vec![0; 4];
         write_key(&self.name, &*self.key, key, &mut prefix)?;

@@ -1,7 +1,7 @@
-//! The records of each side, as long as partners can come.
+//! The records of each side, for as long as partners can arrive.
 //!
 //! An entry's key is the record's key, its timestamp (8 bytes) and a sequence number (4 bytes) that
-//! tells records with the same key and timestamp apart.
+//! distinguishes records with the same key and timestamp.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::state::tables::TableIndex;
 use crate::task_context::TaskContext;
 use crate::window::JoinWindows;
 
-/// Where a record is in a buffer.
+/// The position of a record in a buffer.
 #[derive(Clone, Copy)]
 pub(super) struct BufferPosition<'a> {
     pub(super) key: &'a [u8],
@@ -30,11 +30,12 @@ pub(super) const SUFFIX: usize = 12;
 pub(super) type BufferEntry = (Box<[u8]>, Timestamp, Box<[u8]>);
 
 impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
-    /// A record is forgotten when the newest of its side is that much later.
+    /// How long a record stays: it is deleted when the newest record of its side is that much
+    /// later.
     ///
-    /// Kafka Streams forgets by the sum of both bounds and the grace. Where partners can only be
-    /// later (or only earlier), that is the very moment at which the last partner may still come:
-    /// one millisecond longer then.
+    /// Kafka Streams uses the sum of both bounds and the grace. If partners can only be later (or
+    /// only earlier), that is exactly the moment at which the last partner may still arrive, so it
+    /// is one millisecond longer here.
     fn retention(&self, side: Side) -> i64 {
         let JoinWindows { before_ms, after_ms, grace_ms } = self.windows;
         (before_ms + after_ms + grace_ms).max(self.reach(side) + grace_ms + 1)
@@ -60,12 +61,12 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         self.forget(side, cx)
     }
 
-    /// Records of a side that are as old as this, or older, are no partners any more.
+    /// Records of a side that are this old, or older, can have no partner.
     fn oldest(&self, side: Side, cx: &TaskContext) -> Timestamp {
         cx.clocks[self.own(side).clock].time.saturating_sub(self.retention(side))
     }
 
-    /// Deletes the records of a side that are too old for any partner: a portion of them.
+    /// Deletes a portion of the records of a side that are too old for any partner.
     pub(super) fn forget(&self, side: Side, cx: &mut TaskContext) -> Result<(), Failure> {
         let own = self.own(side);
         let oldest = self.oldest(side, cx);
@@ -86,7 +87,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         Ok(())
     }
 
-    /// The records of the other side that belong to this one, by time, then as they came.
+    /// Returns the matching records of the other side, by time, then in the order of arrival.
     pub(super) fn partners(
         &self,
         side: Side,
@@ -94,7 +95,8 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         cx: &TaskContext,
     ) -> Result<Vec<(Timestamp, Box<[u8]>)>, Failure> {
         let other = side.other();
-        // What is too old counts as gone, whether it lies there still or not.
+        // Old records count as deleted even if the buffer still has them: the result must not
+        // depend on how far the portions have come.
         let oldest = self.oldest(other, cx);
         let from = (place.timestamp - self.reach(other)).max(oldest.saturating_add(1)).max(0);
         let to = place.timestamp + self.reach(side);
@@ -123,7 +125,7 @@ pub(super) fn between(
     Ok(found)
 }
 
-/// The first sequence number from `first` on that is free for a key and timestamp.
+/// The first free sequence number from `first` on, for a key and timestamp.
 pub(super) fn next_sequence(
     side: &JoinSide,
     place: BufferPosition<'_>,
@@ -136,12 +138,12 @@ pub(super) fn next_sequence(
     after(last, first, u32::MAX).ok_or_else(|| no_number(&side.name, place))
 }
 
-/// The number after `last`, or `first`; it must be below `end`.
+/// The number after `last`, or `first`. It must be less than `end`.
 pub(super) fn after(last: Option<u32>, first: u32, end: u32) -> Option<u32> {
     last.map_or(Some(first), |last| last.checked_add(1)).filter(|number| *number < end)
 }
 
-/// The numbers of a key and timestamp are used up: no join has written that.
+/// The failure if a key and timestamp have no free number: the join has not written such entries.
 pub(super) fn no_number(table: &Arc<str>, place: BufferPosition<'_>) -> Failure {
     let key = format!("{} at {}", read_back::shown(place.key), place.timestamp);
     let why = CodecError::new("its number is the highest that there is");
@@ -161,11 +163,11 @@ pub(super) fn put(
     cx.tables.put_stamped(table, &key, &[&at, value].concat())
 }
 
-/// Timestamps and store keys, found by time.
+/// Timestamps and by-time store keys.
 pub(super) type Waiting = Vec<(Timestamp, Box<[u8]>)>;
 
-/// The entries from `first` on that are `wanted`, up to the timestamp `to` and as many as the
-/// portion has room for, and what waits after them.
+/// The `wanted` entries from `first` up to the timestamp `to`, as many as the portion allows, and
+/// what waits after them.
 pub(super) fn waiting(
     table: TableIndex,
     first: &Frontier,
@@ -200,7 +202,7 @@ pub(super) fn sequence(store_key: &[u8]) -> u32 {
     store_key.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
-/// Eight bytes as a time; what is shorter was not written by us and sorts first.
+/// Reads eight bytes as a time. Shorter bytes were not written by us, and sort first.
 fn time(bytes: &[u8]) -> Timestamp {
     bytes.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }

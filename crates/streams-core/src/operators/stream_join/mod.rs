@@ -1,9 +1,9 @@
-//! Join of two streams: records wait in a buffer of their side for partners from the other.
+//! Join of two streams: each side's records wait in a buffer for partners from the other side.
 //!
-//! Both sides share one stream time, the highest timestamp that reached any of them, records
-//! without key or value included. Each buffer forgets by the highest timestamp that was put into
-//! it: a late record finds whatever the other side still has. Records that found no partner are
-//! kept once more, by time, until their window and grace have passed.
+//! Both sides share one stream time: the highest timestamp that reached either of them, including
+//! records without a key or value. Each buffer deletes by the highest timestamp that was put into
+//! it, so a late record finds whatever the other side still has. Records without a partner are also
+//! stored by time until their window and grace have passed.
 
 mod buffer;
 mod unmatched;
@@ -26,8 +26,8 @@ use crate::window::JoinWindows;
 pub(crate) struct StreamJoin<K, V, W, O, F> {
     pub(crate) left: JoinSide,
     pub(crate) right: JoinSide,
-    /// Where records without a partner wait, in left and outer joins. Its stream time is the one
-    /// at which they were looked for last.
+    /// Where unmatched records wait, in left and outer joins. Its stream time is that of the last
+    /// search for them.
     pub(crate) unmatched: Option<JoinSide>,
     /// The stream time that both sides share.
     pub(crate) clock: ClockIndex,
@@ -40,7 +40,7 @@ pub(crate) struct StreamJoin<K, V, W, O, F> {
     pub(crate) next: Port<K, O>,
 }
 
-/// A table of the join, with the stream time of what was put into it.
+/// A table of the join, with the stream time of its records.
 pub(crate) struct JoinSide {
     pub(crate) name: Arc<str>,
     pub(crate) table: TableIndex,
@@ -105,12 +105,12 @@ where
     }
 }
 
-/// What a record does now.
+/// What happens to a record.
 enum Matched {
     Nothing,
     /// It is a result without a partner.
     Alone,
-    /// It is joined with each of these: timestamp, value.
+    /// It is joined with each of these (timestamp, value).
     Partners(Vec<(Timestamp, Box<[u8]>)>),
 }
 
@@ -144,10 +144,12 @@ where
             let is_alone = has_value && self.keeps_unmatched(side);
             return Ok(if is_alone { Matched::Alone } else { Matched::Nothing });
         }
-        // Only a record that is not older than stream time says that time has passed.
+        // An older record does not advance stream time, so it releases no unmatched record.
         if timestamp == time {
             self.look_for_unmatched(time, cx)?;
         }
+        // The portion may have left unmatched records. Those with this key must be sent now, or
+        // their result would follow a newer one.
         if cx.portion.is_used_up {
             self.send_unmatched_of(&key_bytes, cx)?;
         }
@@ -163,6 +165,7 @@ where
         if !self.keeps_unmatched(side) {
             return Ok(Matched::Nothing);
         }
+        // Its window and grace have already passed, so no partner can arrive.
         if timestamp + self.reach(side) + self.windows.grace_ms < time {
             return Ok(Matched::Alone);
         }
@@ -193,7 +196,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         }
     }
 
-    /// Whether a record of that side is a result without a partner too.
+    /// Whether an unmatched record of that side is a result.
     fn keeps_unmatched(&self, side: Side) -> bool {
         match self.sides {
             Sides::Inner => false,
@@ -210,7 +213,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         }
     }
 
-    /// Reads a partner of a record with `key` back, from the buffer of its side.
+    /// Reads back a partner of a record with `key`, from the buffer of its side.
     fn partner<T: 'static>(
         &self,
         side: Side,
@@ -223,7 +226,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     {
         read_back::value(&self.own(side).name, codec, bytes, || {
             let mut key_bytes = Vec::new();
-            // It was encoded to find the partner.
+            // This succeeds: it was encoded to find the partner.
             let _ = self.key.encode(key, &mut key_bytes);
             read_back::shown(&key_bytes)
         })

@@ -1,6 +1,6 @@
-//! Records that found no partner yet: they are results of their own when none can come any more.
+//! Unmatched records: each is a result of its own when no partner can arrive any more.
 //!
-//! They lie as in the buffers; the highest bit of the sequence number tells the side.
+//! They are stored like the buffers. The highest bit of the sequence number says which side.
 
 use super::buffer::{
     BufferPosition, SUFFIX, after, between, next_sequence, no_number, put, sequence, waiting,
@@ -28,15 +28,15 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     ) -> Result<(), Failure> {
         let Some(unmatched) = &self.unmatched else { return Ok(()) };
         let first = if side == Side::Right { RIGHT } else { 0 };
-        // Left numbers stay below the right ones: nobody has two thousand million records with
-        // the same key and timestamp.
+        // Left numbers stay below the right ones. No key and timestamp has two thousand million
+        // records.
         let number = match side {
             Side::Right => next_sequence(unmatched, place, first, cx)?,
             Side::Left => {
                 let same =
                     between(unmatched.table, place.key, place.timestamp, place.timestamp, cx)?;
                 let lefts = same.iter().map(|(key, _, _)| sequence(key)).filter(|n| *n < RIGHT);
-                // The last of them would make it a right one.
+                // The next number would make it a right record.
                 after(lefts.max(), 0, RIGHT).ok_or_else(|| no_number(&unmatched.name, place))?
             }
         };
@@ -45,7 +45,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         Ok(())
     }
 
-    /// A record of that side found a partner.
+    /// Handles a record of that side that has found a partner.
     pub(super) fn found(
         &self,
         side: Side,
@@ -56,7 +56,8 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         let Some(unmatched) = self.unmatched.as_ref().filter(|_| self.keeps_unmatched(side)) else {
             return Ok(());
         };
-        // It is a result already.
+        // Its time has passed: it counts as a result without a partner, even if a later portion
+        // sends it.
         if at < self.over_before(side, cx) {
             return Ok(());
         }
@@ -68,16 +69,16 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         Ok(())
     }
 
-    /// Partners of such a record that waits since before this cannot come any more, as far as
-    /// unmatched records were looked for: those are results, whether they were sent already or not.
+    /// Waiting records of that side before this time can have no partner any more, as of the last
+    /// search. They are results, whether they were sent already or not.
     fn over_before(&self, side: Side, cx: &TaskContext) -> Timestamp {
         let looked = self.unmatched.as_ref().map(|unmatched| cx.clocks[unmatched.clock].time);
         let grace_and_reach = self.windows.grace_ms + self.reach(side);
         looked.unwrap_or(StreamClock::UNKNOWN).saturating_sub(grace_and_reach)
     }
 
-    /// The records of which stream time says that no partner can come, by time, and what waits
-    /// after them: of either side that has any.
+    /// Finds the records of either side for which stream time says that no partner can arrive, by
+    /// time, and what waits after them.
     fn over(&self, unmatched: &JoinSide, cx: &TaskContext) -> Result<Over, Failure> {
         let mut over = Over { records: Vec::new(), next: Vec::new(), until: None };
         for side in [Side::Left, Side::Right].into_iter().filter(|side| self.keeps_unmatched(*side))
@@ -101,12 +102,12 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     }
 }
 
-/// Records that found no partner, by their store keys.
+/// Unmatched records, by their store keys.
 struct Over {
     records: Vec<(Box<[u8]>, Timestamp, Side)>,
     /// What waits after them.
     next: Vec<(Side, Frontier)>,
-    /// From this place on one of the sides has others that are over.
+    /// From this position on, one of the sides has more of them.
     until: Option<(Box<[u8]>, Timestamp)>,
 }
 
@@ -118,7 +119,7 @@ where
     O: 'static,
     F: Fn(&K, Option<&V>, Option<&W>) -> Option<O> + Send + Sync + 'static,
 {
-    /// Stream time has passed: sends what waited in vain, a portion of it.
+    /// Handles an advance of stream time: sends a portion of the unmatched records.
     pub(super) fn look_for_unmatched(
         &self,
         time: Timestamp,
@@ -139,7 +140,7 @@ where
                 cx.portion.is_used_up = true;
                 let (place, at) = until.cloned().unwrap_or((place, at));
                 for (side, next) in over.next {
-                    // What waits of the other side may do so since before.
+                    // Records of the other side may have waited longer.
                     let first = next.or_earlier(at, &place);
                     cx.clocks[self.own(side).clock].first_open = first;
                 }
@@ -154,8 +155,8 @@ where
         Ok(())
     }
 
-    /// What waited in vain under a key is sent before anything else of the key, or the older result
-    /// would come after the newer one.
+    /// Sends the unmatched records with a key before anything else with that key. Otherwise the
+    /// older result would follow the newer one.
     pub(super) fn send_unmatched_of(
         &self,
         key: &[u8],
@@ -192,7 +193,7 @@ where
             Side::Right => (None, Some(read_back::value(name, &*self.right_value, bytes, shown)?)),
         };
         cx.tables.delete(unmatched.table, store_key);
-        // A later record lets it out, and it is not that one's result: it has no headers.
+        // A later record releases it, but it is not that record's result, so it has no headers.
         cx.with_headers(Headers::new(), |cx| {
             self.send(key, left.as_ref(), right.as_ref(), timestamp, cx)
         })
@@ -214,7 +215,7 @@ where
     }
 }
 
-/// The same in a store key found by time.
+/// The side of a by-time store key.
 fn side_of_place(by_time: &[u8]) -> Side {
     let number = by_time.get(9..SUFFIX + 1).and_then(|bytes| bytes.first_chunk::<4>());
     let number = number.map_or(0, |bytes| u32::from_be_bytes(*bytes));

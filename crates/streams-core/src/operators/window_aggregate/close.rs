@@ -1,4 +1,4 @@
-//! Closing windows, each once, and forgetting them.
+//! Closes windows, each once, and deletes them.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -21,17 +21,20 @@ where
     A: 'static,
     W: Windows,
 {
-    /// Closes every window whose time has come, and forgets those that nobody needs any more; what
-    /// is more than a portion, the next time.
+    /// Closes every window that is due, and deletes those that are no longer needed. What exceeds a
+    /// portion is done the next time.
     pub(super) fn close(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         if cx.clocks[self.clock].time == StreamClock::UNKNOWN {
             return Ok(());
         }
         let forget_at = self.forget_at(cx);
+        // Close before deleting: a window that is deleted first could not be sent any more.
         if self.ports.closed.is_connected() {
             let time = self.passed(cx);
             while self.has_to_close(time, cx) {
                 if !self.send_closed(time, cx)? {
+                    // The deletion begins although the closing is not finished, so that expired
+                    // windows count as deleted at the same record however large a portion is.
                     if cx.clocks[self.clock].next_forget <= forget_at {
                         self.begin_to_forget(forget_at, cx);
                     }
@@ -62,8 +65,8 @@ where
         times::passed(&self.siblings, &cx.clocks)
     }
 
-    /// With which stream time an operator begins at its first record: what the others on the table
-    /// have closed is closed for it too, and must not be open again after a restart.
+    /// The stream time with which an operator starts at its first record. Windows that the others
+    /// on the table have closed are closed for it too, and must not be open again after a restart.
     pub(super) fn first_time(&self, cx: &TaskContext) -> Timestamp {
         match cx.clocks[self.clock].time {
             StreamClock::UNKNOWN if self.siblings.len() > 1 => self.passed(cx),
@@ -71,8 +74,8 @@ where
         }
     }
 
-    /// Whether a window changes no more. Where windows are sent when they close, that is so for a
-    /// closed one, however long it is kept: changed, it would be sent again with the same records.
+    /// Whether a window can no longer change. If windows are sent when they close, a closed one
+    /// cannot, however long it is retained: it would be sent again with the same records.
     pub(super) fn is_done(&self, window: Window, forget_at: Timestamp) -> bool {
         match self.ports.closed.is_connected() {
             true => self.closes_at(window) <= forget_at,
@@ -80,19 +83,19 @@ where
         }
     }
 
-    /// The stream time at which a window is closed.
+    /// The stream time at which a window closes.
     #[inline]
     fn closes_at(&self, window: Window) -> Timestamp {
         times::closes_at(&self.windows, window)
     }
 
-    /// The stream time at which a window is forgotten.
+    /// The stream time at which a window is deleted.
     #[inline]
     pub(super) fn forgotten_at(&self, window: Window) -> Timestamp {
         times::forgotten_at(&self.windows, window)
     }
 
-    /// Notes that a window is there, to be closed and forgotten.
+    /// Notes that a window exists, to be closed and deleted.
     pub(super) fn note(&self, window: Window, cx: &mut TaskContext) {
         let time = self.windows.naming().time(window);
         let first = &mut cx.clocks[self.first_clock];
@@ -103,14 +106,14 @@ where
         own.next_forget = own.next_forget.min(self.forgotten_at(window));
     }
 
-    /// Whether a window counts as forgotten, although it may lie there still.
+    /// Whether a window counts as deleted, although the store may still have it.
     pub(super) fn is_gone(&self, window: Window, cx: &TaskContext) -> bool {
         let mut passes =
             self.siblings.iter().filter_map(|clock| cx.clocks[*clock].forgetting.as_ref());
         passes.any(|pass| self.forgotten_at(window) <= pass.to)
     }
 
-    /// Whether a window waits to be closed although stream time has passed it.
+    /// Whether a window still has to be closed although stream time has passed it.
     pub(super) fn is_left_to_close(
         &self,
         window: Window,
@@ -122,12 +125,12 @@ where
         pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
     }
 
-    /// The stream time by which windows are forgotten.
+    /// The stream time up to which windows are deleted.
     pub(super) fn forget_at(&self, cx: &TaskContext) -> Timestamp {
         times::forget_at(&self.siblings, self.ports.closed.is_connected(), &cx.clocks)
     }
 
-    /// Sends the windows that were not closed yet and are due at `time`: a portion of them. Whether
+    /// Sends a portion of the windows that were not closed and are due at `time`. Returns whether
     /// none is left.
     fn send_closed(&self, time: Timestamp, cx: &mut TaskContext) -> Result<bool, Failure> {
         let is_uniform = self.windows.is_uniform();
@@ -159,8 +162,8 @@ where
         Ok(true)
     }
 
-    /// Sends a closed window. A later record closes it, and it is not that one's result: it has no
-    /// headers.
+    /// Sends a closed window. A later record closes it, but it is not that record's result, so it
+    /// has no headers.
     pub(super) fn let_out(
         &self,
         record: Record<Windowed<K>, A>,
@@ -169,14 +172,14 @@ where
         cx.with_headers(Headers::new(), |cx| self.ports.closed.receive(record, cx))
     }
 
-    /// Goes on with closing, or begins. What comes while it lasts is noted besides.
+    /// Continues closing, or begins. Windows that are added meanwhile are noted separately.
     fn closing_pass(&self, time: Timestamp, wait_min: i64, cx: &mut TaskContext) -> Box<Pass> {
         let clock = &mut cx.clocks[self.first_clock];
         if let Some(pass) = clock.closing.take() {
             return pass;
         }
         let closed_at = clock.closed_at;
-        // What was closed by the stream time that a restart begins with was sent then.
+        // After a restart, what closed by the committed stream time has already been sent.
         let from = match clock.first_open.time {
             StreamClock::UNKNOWN
                 if self.windows.is_uniform() && closed_at != StreamClock::UNKNOWN =>
@@ -185,12 +188,13 @@ where
             }
             from => from,
         };
+        // Reset here, so that windows that are added during the pass are noted for the next one.
         clock.first_open = Frontier::at(Timestamp::MAX);
         clock.next_close = Timestamp::MAX;
         Box::new(Pass::begin(closed_at, time, self.windows.naming().lower_bound(from)))
     }
 
-    /// Deletes the windows that nobody needs at `at`: a portion of them. Whether none is left.
+    /// Deletes a portion of the windows that are not needed at `at`. Returns whether none is left.
     fn forget(&self, at: Timestamp, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.begin_to_forget(at, cx);
         let Some(mut pass) = cx.clocks[self.clock].forgetting.take() else { return Ok(true) };
@@ -229,9 +233,9 @@ where
         clock.forgetting = Some(Box::new(Pass::begin(StreamClock::UNKNOWN, at, from)));
     }
 
-    /// Goes on with a pass over the windows, for those that are due by then, as many as the portion
-    /// has room for; none is due less than `wait_min` after what its name begins with. Where
-    /// `due_at` says nothing, the window does not matter any more.
+    /// Continues a pass through the windows and finds those that are due by then, as many as the
+    /// portion allows. No window is due less than `wait_min` after the time with which its name
+    /// begins. Windows for which `due_at` returns `None` are ignored.
     fn look(
         &self,
         pass: &mut Pass,
@@ -271,7 +275,7 @@ where
         Ok(looked)
     }
 
-    /// The store key of a window, found by time.
+    /// The by-time store key of a window.
     fn place_of(&self, store_key: &[u8]) -> Vec<u8> {
         match self.windows.naming() {
             Naming::Start => store_key.into(),
@@ -295,8 +299,8 @@ where
         Ok(Some(Record { key, value, timestamp }))
     }
 
-    /// When the first open window can be closed by idle input; where nobody waits for windows to
-    /// close, when the first one can be forgotten. By the clock that never goes back.
+    /// When idle input can close the first open window, on the monotonic clock. If no receiver
+    /// needs closed windows, when it can delete the first one.
     fn idle_close_at(&self, cx: &TaskContext) -> Option<Timestamp> {
         let idle_after = self.windows.idle_after_ms()?;
         let clock = &cx.clocks[self.clock];
@@ -307,10 +311,10 @@ where
         if clock.time == StreamClock::UNKNOWN || next == Timestamp::MAX {
             return None;
         }
-        // Not looked yet: look when the input has been idle long enough.
+        // If the table was not searched yet, search when the input has been idle long enough.
         let next = match next {
             StreamClock::UNKNOWN => clock.time,
-            // This operator has passed it, and others on the table have not.
+            // This operator has passed it, but others on the table have not.
             next if next <= clock.time => return None,
             next => next,
         };
@@ -327,7 +331,7 @@ where
     F: Send + Sync,
     M: Send + Sync,
 {
-    /// What was due by the least of their stream times at the commit was closed then.
+    /// What was due by the least of the stream times was closed before the commit.
     fn on_resume(&self, cx: &mut TaskContext) {
         cx.clocks[self.first_clock].closed_at = self.passed(cx);
     }
@@ -337,7 +341,7 @@ where
     }
 
     fn closing(&self, cx: &TaskContext) -> Option<Closing> {
-        // The first one says it for all operators on the table.
+        // The first operator reports it for all operators on the table.
         if self.clock != self.first_clock {
             return None;
         }
@@ -345,8 +349,8 @@ where
         pass.map(|pass| Closing { clock: self.clock, table: self.index, pass })
     }
 
-    /// Stream time goes on with the clock only as far as it is known that nothing else has come:
-    /// records that wait, here or at the log, come first, however long they have waited.
+    /// Stream time follows the clock only as far as it is known that nothing else has arrived.
+    /// Waiting records, here or in the log, come first, however long they have waited.
     fn on_time(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         let nothing_until = cx.nothing_until;
         if self.idle_close_at(cx).is_none_or(|at| at > nothing_until) {
@@ -364,12 +368,12 @@ where
 
     fn next_wakeup(&self, cx: &TaskContext) -> Option<Timestamp> {
         let at = self.idle_close_at(cx)?;
-        // It is time, but not known whether nothing else has come: that is seen before long.
+        // It is due, but it is not yet known whether something has arrived. Look again soon.
         Some(if at > cx.elapsed { at } else { cx.elapsed.saturating_add(LOOK_AGAIN_MS) })
     }
 }
 
-/// After how many milliseconds it is looked again whether the input is idle indeed.
+/// How many milliseconds to wait before checking again whether the input is really idle.
 const LOOK_AGAIN_MS: i64 = 10;
 
 /// Windows that are due.
@@ -377,11 +381,11 @@ const LOOK_AGAIN_MS: i64 = 10;
 struct Looked {
     /// With their store keys.
     due: Vec<(Window, Box<[u8]>)>,
-    /// The store key, found by time, of the first one for which there was no room.
+    /// The by-time store key of the first one that did not fit.
     rest: Option<Vec<u8>>,
 }
 
-/// The key under which the window's value is, from the key found by time.
+/// The store key of the window's value, from its by-time key.
 fn store_key(naming: Naming, window: Window, found: &[u8], inner: &[u8]) -> Box<[u8]> {
     if naming == Naming::Start {
         return found.into();

@@ -1,9 +1,9 @@
-//! Aggregation per key and window, whatever the windows.
+//! Aggregation per key and window, for any kind of window.
 //!
-//! Stream time is kept here, from the records that reach this operator: it is the highest of their
-//! timestamps. A record that is late for all its windows is dropped and counted before it touches
-//! the table. When stream time reaches what a window waits for, the window is closed, once: sent if
-//! somebody asked for closed windows, and forgotten when its retention is over.
+//! The operator has its own stream time: the highest timestamp of the records that reach it. A
+//! record that is late for all its windows is dropped and counted before it touches the table. When
+//! stream time reaches the close of a window, the window is closed, once: it is sent if a receiver
+//! needs closed windows, and deleted when its retention is over.
 
 mod close;
 mod naming;
@@ -41,17 +41,17 @@ pub(crate) struct WindowAggregate<K, A, W, F, M> {
     pub(crate) siblings: Box<[ClockIndex]>,
     pub(crate) windows: W,
     pub(crate) aggregation: F,
-    /// How two aggregates of one key become one.
+    /// Merges two aggregates of one key.
     pub(crate) merge: M,
     pub(crate) ports: WindowPorts<K, A>,
 }
 
-/// For windows that are never merged.
+/// For windows that never merge.
 pub(crate) fn never_merged<K, A>(_: Option<A>, _: &K, second: A) -> Result<Option<A>, Failure> {
     Ok(Some(second))
 }
 
-/// Who listens to a windowed aggregation.
+/// The receivers of a windowed aggregation.
 pub(crate) struct WindowPorts<K, A> {
     pub(crate) updates: Port<Windowed<K>, A>,
     pub(crate) closed: Port<Windowed<K>, A>,
@@ -137,12 +137,12 @@ where
         for step in others {
             self.update(*step, &near, record.clone(), key, cx)?;
         }
-        // The last window takes the record itself; with tumbling windows there is no other.
+        // The last window gets the record itself; tumbling windows have no other.
         self.update(*last, &near, record, key, cx)
     }
 
-    /// The windows of the record's key that its kind wants to see. Where windows are merged those
-    /// that are done are not among them.
+    /// Finds the windows of the record's key that its kind needs to see. If windows merge, those
+    /// that can no longer change are excluded.
     fn find_near<V>(
         &self,
         record: &Record<K, V>,
@@ -187,7 +187,7 @@ where
         cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         self.write_store_key(near.window, key, buffer)?;
-        // It was closed before it became part of another one.
+        // It had closed before it became part of another one, so it must be sent first.
         if self.is_left_to_close(near.window, buffer, cx)
             && let Some(record) = self.read_window(near.window, buffer, cx)?
         {
@@ -245,7 +245,7 @@ where
         cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let Record { key, value, timestamp } = record;
-        // One of them at most is connected.
+        // At most one of them is connected.
         if self.ports.changes.is_connected() {
             let value = Change { old, new: value.filter(|_| is_there) };
             return self.ports.changes.receive(Record { key, value, timestamp }, cx);
@@ -258,8 +258,8 @@ where
         }
     }
 
-    /// What the window begins with, the largest timestamp in that, and, if wanted, what the table
-    /// holds for the window now.
+    /// Returns the aggregate that the window starts from, its largest timestamp and, if needed, the
+    /// window's stored aggregate.
     fn base(
         &self,
         step: WindowStep,
@@ -304,7 +304,7 @@ where
 }
 
 impl<K: 'static, A: 'static, W: Windows, F, M> WindowAggregate<K, A, W, F, M> {
-    /// Reads the aggregate of a window back. The store key is for its key only.
+    /// Reads back the aggregate of a window. The store key is only for its key.
     fn read(&self, window: Window, store_key: &[u8], bytes: &[u8]) -> Result<A, Failure> {
         let Table { name, value, .. } = &self.table;
         read_back::value(name, &**value, bytes, || {
@@ -313,11 +313,11 @@ impl<K: 'static, A: 'static, W: Windows, F, M> WindowAggregate<K, A, W, F, M> {
         })
     }
 
-    /// That of a neighbour of the window with this store key.
+    /// Reads back the aggregate of a neighbour of the window with this store key.
     fn read_near(&self, near: &Near, store_key: &[u8]) -> Result<A, Failure> {
         self.read(near.window, store_key, &near.value)
     }
 }
 
-/// What a window begins with, its largest timestamp, what the table held for it.
+/// The aggregate that a window starts from, its largest timestamp, and its stored aggregate.
 type Before<A> = (Option<A>, Option<Timestamp>, Option<A>);

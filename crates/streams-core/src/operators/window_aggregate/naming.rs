@@ -1,4 +1,4 @@
-//! Store keys of windows: what is written, and what is read back.
+//! Store keys of windows: writing them and reading them back.
 
 use crate::record::Timestamp;
 use crate::state::changelog::{BY_TIME, Layout, key_and_suffix, write_prefix};
@@ -38,7 +38,7 @@ impl Naming {
             Self::Start => {}
             Self::StartNear => {
                 out.extend_from_slice(&window.start.to_be_bytes());
-                // Kafka Streams' sequence number, for stores that keep duplicates.
+                // Kafka Streams' sequence number, for stores with duplicates.
                 out.extend_from_slice(&[0; 4]);
             }
             Self::EndAndStart => {
@@ -48,7 +48,7 @@ impl Naming {
         }
     }
 
-    /// Which window a store key found by key belongs to, and the key in it.
+    /// Reads a by-key store key: its window, and the key in it.
     pub(crate) fn read<'k>(self, windows: &impl Windows, key: &'k [u8]) -> (Window, &'k [u8]) {
         match self {
             Self::Start => {
@@ -62,7 +62,7 @@ impl Naming {
         }
     }
 
-    /// The same for a key found by time.
+    /// Reads a by-time store key.
     pub(crate) fn read_by_time<'k>(
         self,
         windows: &impl Windows,
@@ -76,8 +76,7 @@ impl Naming {
         (self.window(windows, suffix), key)
     }
 
-    /// Where store keys of windows whose names begin with `time` or later begin, in the order of
-    /// time.
+    /// The by-time store key where windows begin whose names begin with `time` or later.
     pub(crate) fn lower_bound(self, time: Timestamp) -> Vec<u8> {
         let time = time.max(0).to_be_bytes();
         match self {
@@ -86,7 +85,7 @@ impl Naming {
         }
     }
 
-    /// What a window's name begins with.
+    /// The time with which a window's name begins.
     pub(crate) fn time(self, window: Window) -> Timestamp {
         match self {
             Self::Start | Self::StartNear => window.start,
@@ -113,7 +112,7 @@ impl Naming {
     }
 }
 
-/// Eight bytes as a time; what is shorter was not written by us and sorts first.
+/// Reads eight bytes as a time. Shorter bytes were not written by us, and sort first.
 fn time(bytes: &[u8]) -> Timestamp {
     bytes.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }

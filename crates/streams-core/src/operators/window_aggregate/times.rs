@@ -1,4 +1,4 @@
-//! When windows are closed and forgotten, for their writers and their readers.
+//! When windows are closed and deleted, for their writers and their readers.
 
 use super::WindowPorts;
 use crate::reader::KeptWindows;
@@ -6,8 +6,8 @@ use crate::record::Timestamp;
 use crate::stream_clock::{ClockIndex, StreamClock};
 use crate::window::{Naming, Window, Windows};
 
-/// The stream time at which a window is closed; never before the time that its name begins with,
-/// by which windows are looked for.
+/// The stream time at which a window closes. It is never before the time with which its name
+/// begins, because windows are searched by that.
 #[inline]
 pub(super) fn closes_at(windows: &impl Windows, window: Window) -> Timestamp {
     let time = windows.naming().time(window);
@@ -17,7 +17,7 @@ pub(super) fn closes_at(windows: &impl Windows, window: Window) -> Timestamp {
     }
 }
 
-/// The stream time at which a window is forgotten.
+/// The stream time at which a window is deleted.
 #[inline]
 pub(super) fn forgotten_at(windows: &impl Windows, window: Window) -> Timestamp {
     let time = windows.naming().time(window);
@@ -25,16 +25,16 @@ pub(super) fn forgotten_at(windows: &impl Windows, window: Window) -> Timestamp 
     kept_to.max(closes_at(windows, window))
 }
 
-/// The least stream time of the operators on a table, of those that have had a record: a window is
-/// complete when none of them takes another record for it.
+/// The least stream time of those operators on a table that have had a record. A window is complete
+/// when none of them accepts another record for it.
 #[inline]
 pub(super) fn passed(operators: &[ClockIndex], clocks: &[StreamClock]) -> Timestamp {
     let times = operators.iter().map(|clock| clocks[*clock].time);
     times.filter(|time| *time != StreamClock::UNKNOWN).min().unwrap_or(StreamClock::UNKNOWN)
 }
 
-/// The stream time by which windows are forgotten: as far as any operator on the table knows it,
-/// but nothing is forgotten before it was closed.
+/// The stream time up to which windows are deleted: the highest that any operator on the table
+/// knows, but no window is deleted before it is closed.
 #[inline]
 pub(super) fn forget_at(
     operators: &[ClockIndex],
@@ -47,7 +47,7 @@ pub(super) fn forget_at(
     operators.iter().map(|clock| clocks[*clock].time).max().unwrap_or(StreamClock::UNKNOWN)
 }
 
-/// The windows of a table, for those that read them.
+/// The windows of a table, for its readers.
 pub(crate) struct WindowTimes<K, A, W> {
     windows: W,
     operators: Box<[ClockIndex]>,
@@ -55,7 +55,7 @@ pub(crate) struct WindowTimes<K, A, W> {
 }
 
 impl<K: 'static, A: 'static, W: Windows> WindowTimes<K, A, W> {
-    /// `operators` are the stream times of all that write the table.
+    /// `operators` are the stream times of all operators that write the table.
     pub(crate) fn new(windows: W, operators: &[ClockIndex], ports: &WindowPorts<K, A>) -> Self {
         Self { windows, operators: operators.into(), ports: ports.clone() }
     }

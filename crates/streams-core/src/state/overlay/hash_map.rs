@@ -1,4 +1,4 @@
-//! Entries that are found by hashing, until they are wanted in order.
+//! Entries that are found by hash until they are needed in order.
 
 use std::mem::take;
 
@@ -7,15 +7,15 @@ use hashbrown::HashTable;
 use crate::state::overlay::{Key, Value};
 use crate::store::key_order;
 
-/// A fixed seed: the order of a map never decides anything, and a run must be repeatable.
+/// A fixed seed. The order of a map never decides anything, but a run must be repeatable.
 type Hasher = ahash::RandomState;
 
-/// Keys with values. Once sorted, they stay so until another key comes: a commit wants them in
-/// order several times.
+/// Keys with values. Once sorted, they stay sorted until another key is added, because a commit
+/// needs the order several times.
 #[derive(Debug)]
 pub(crate) struct HashedEntries {
     entries: Vec<(Key, Value)>,
-    /// Where keys are, by their hashes. Empty while the entries are sorted.
+    /// The indices of keys by hash. Empty while the entries are sorted.
     places: HashTable<usize>,
     is_sorted: bool,
     hasher: Hasher,
@@ -49,7 +49,7 @@ impl HashedEntries {
         self.place(key).map(|place| &mut self.entries[place].1)
     }
 
-    /// Adds a key that is not there.
+    /// Adds a key that is not present.
     pub(crate) fn insert(&mut self, key: &[u8], value: Value) {
         self.find_by_hash();
         self.entries.push((key.into(), value));
@@ -64,7 +64,7 @@ impl HashedEntries {
         let found = self.places.find_entry(hasher.hash_one(key), is_it).ok()?;
         let (place, _) = found.remove();
         let (_, value) = entries.swap_remove(place);
-        // The last one is here now.
+        // The last entry has moved here.
         if let Some((moved, _)) = entries.get(place) {
             let last = entries.len();
             let hash = hasher.hash_one(&**moved);
@@ -114,9 +114,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever is done to it in whatever order, it holds what an ordered map holds.
+        /// For any sequence of operations, it equals an ordered map.
         #[test]
-        fn it_is_a_map(steps in prop::collection::vec((0..5_u8, 0..12_u8, any::<u8>()), 0..200)) {
+        fn acts_as_a_map(steps in prop::collection::vec((0..5_u8, 0..12_u8, any::<u8>()), 0..200)) {
             let mut hashed = HashedEntries::default();
             let mut model = BTreeMap::new();
             for (step, key, value) in steps {

@@ -9,10 +9,10 @@ use crate::store::Entries;
 use crate::store::TableBatch;
 use hash_map::HashedEntries;
 
-/// What was written to a table since the last commit, the net change per key. `None` is a deletion.
+/// What was written to a table since the last commit: the net change per key. `None` is a deletion.
 ///
-/// It is the record cache too: however often a key is written between two commits, its changelog
-/// gets one record.
+/// It also serves as the record cache: however often a key is written between two commits, its
+/// changelog gets one record.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     entries: Written,
@@ -25,7 +25,7 @@ pub(crate) type Value = Option<Box<[u8]>>;
 /// Keys with what was written, `None` for a deletion.
 pub(crate) type Writes<'w> = Box<dyn Iterator<Item = (&'w [u8], Option<&'w [u8]>)> + 'w>;
 
-/// Most tables are asked for single keys; those that are asked for ranges, record by record, pay
+/// Most tables are read by single keys. Only tables that are read in ranges, record by record, pay
 /// for an order.
 #[derive(Debug)]
 enum Written {
@@ -96,7 +96,7 @@ fn borrowed<'a>(key: &'a Key, value: &'a Value) -> (&'a [u8], Option<&'a [u8]>) 
     (key, value.as_deref())
 }
 
-/// What a map entry costs beside its key and value, roughly.
+/// Roughly the cost of a map entry besides its key and value.
 const ENTRY_OVERHEAD: usize = 48;
 
 impl Default for Overlay {
@@ -106,20 +106,21 @@ impl Default for Overlay {
 }
 
 impl Overlay {
-    /// One whose ranges are cheap to walk.
+    /// Creates an overlay with cheap ranges.
     pub(crate) fn ordered() -> Self {
         Self { entries: Written::Ordered(BTreeMap::new()), bytes: 0 }
     }
 
-    /// `None`: not written since the commit. `Some(None)`: deleted.
+    /// Returns the value that was written. `None`: not written since the commit. `Some(None)`:
+    /// deleted.
     pub(crate) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         self.entries.get(key).map(|value| value.as_deref())
     }
 
-    /// Writes, and returns what stood there if `keep` asks for it.
+    /// Writes a value, and returns the previous one if `keep` is set.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, keep: bool) -> Previous {
         let length = value.map_or(0, <[u8]>::len);
-        // Two look-ups for a key's first write only: hot keys are written again and again.
+        // Only a key's first write needs two look-ups. Hot keys are written again and again.
         if let Some(slot) = self.entries.get_mut(key) {
             let before = slot.as_ref().map_or(0, |value| value.len());
             self.bytes = self.bytes + length - before;
@@ -132,7 +133,7 @@ impl Overlay {
         Previous::Absent
     }
 
-    /// Takes back a write.
+    /// Undoes a write.
     pub(crate) fn restore(&mut self, key: &[u8], previous: Previous) {
         match previous {
             Previous::Written(value) => {
@@ -174,7 +175,7 @@ impl Overlay {
         self.entries.iter()
     }
 
-    /// Moves everything out, as the batch that brings the store up to date.
+    /// Removes all entries and returns them as the batch for the store.
     pub(crate) fn drain(&mut self, table: usize, position: Option<i64>) -> TableBatch {
         let mut entries = Entries::with_capacity(self.entries.len(), self.bytes);
         self.sorted().for_each(|(key, value)| entries.push(key, value));
@@ -191,22 +192,22 @@ impl Overlay {
         self.entries.len() == 0
     }
 
-    /// About how much memory the entries take.
+    /// Approximately how much memory the entries use.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
-/// What stood in an overlay before a write.
+/// What an overlay had before a write.
 #[derive(Clone, Debug)]
 pub(crate) enum Previous {
     Absent,
     Written(Option<Box<[u8]>>),
-    /// Nobody asked to keep it.
+    /// It was not recorded.
     Unknown,
 }
 
-/// Writes into the old allocation where the length is the same, as it is for counts and sums.
+/// Reuses the allocation if the length is the same, as it is for counts and sums.
 fn overwrite(slot: &mut Option<Box<[u8]>>, value: Option<&[u8]>) {
     match (slot.as_mut(), value) {
         (Some(old), Some(new)) if old.len() == new.len() => old.copy_from_slice(new),
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_can_be_taken_back() {
+    fn a_write_can_be_undone() {
         let mut overlay = Overlay::default();
         overlay.put(b"a", Some(b"1"), false);
         let bytes = overlay.bytes();

@@ -1,4 +1,4 @@
-//! Rows that expire: which are gone, and which are still to be deleted.
+//! Rows that expire: which have expired, and which are still to be deleted.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -15,19 +15,19 @@ use crate::state::unreleased::RecordWrites;
 use crate::store::StoreError;
 use crate::stream_clock::{ClockIndex, StreamClock};
 
-/// The ttl of a table, and which of its rows are gone.
+/// The ttl of a table, and which of its rows have expired.
 pub(super) struct Expiry {
     ttl_ms: i64,
     clock: ClockIndex,
-    /// Rows of this time and earlier ones are gone. It follows from the clock.
+    /// Rows of this time and earlier have expired. It follows from the clock.
     gone: Timestamp,
-    /// The least and the greatest timestamp of the rows that came out of a layer since somebody
-    /// took note of them.
+    /// The least and the greatest timestamp of the rows that left a layer since
+    /// [`Tables::note_absorbed`] was last called.
     absorbed: Option<(Timestamp, Timestamp)>,
 }
 
 impl Expiry {
-    /// An entry came out of a layer.
+    /// Notes an entry that left a layer.
     pub(super) fn absorb(&mut self, store_key: &[u8], stored: &[u8]) {
         if store_key.first() == Some(&BY_KEY) {
             let at = unstamped(stored).0.max(0);
@@ -45,13 +45,13 @@ impl Expiry {
     }
 }
 
-/// Whether a row of this time is gone, if those up to `gone` are.
+/// Whether a row of this time has expired, if those up to `gone` have.
 fn is_gone(at: Timestamp, gone: Timestamp) -> bool {
-    // −1, which a changelog may have, is no time.
+    // A changelog may have −1, which is not a time.
     at.max(0) <= gone
 }
 
-/// One for each table, in their order; empty if no table has a ttl.
+/// Creates one for each table, in their order; empty if no table has a ttl.
 pub(super) fn of(specs: &[TableSpec]) -> Box<[Option<Expiry>]> {
     if specs.iter().all(|spec| spec.ttl.is_none()) {
         return Box::default();
@@ -63,13 +63,13 @@ pub(super) fn of(specs: &[TableSpec]) -> Box<[Option<Expiry>]> {
     specs.iter().map(expiry).collect()
 }
 
-/// What an entry of the index by time leads to.
+/// The result of checking an entry of the index by time.
 pub(crate) enum Due {
     /// The row was deleted meanwhile.
     Nothing,
-    /// It has this later timestamp, and this is its index entry now.
+    /// The row has this later timestamp, and this is its index entry now.
     Later(Timestamp, Vec<u8>),
-    /// It is gone.
+    /// The row has expired.
     Gone,
 }
 
@@ -88,24 +88,25 @@ impl Tables {
         self.expiry(self.local[table]).map(|expiry| expiry.clock)
     }
 
-    /// How long the rows of a table are kept; 0 if for ever.
+    /// How long the rows of a table are retained; 0 is without limit.
     pub(crate) fn ttl_ms(&self, table: TableIndex) -> i64 {
         self.expiry(self.local[table]).map_or(0, |expiry| expiry.ttl_ms)
     }
 
-    /// Rows of this time and earlier ones are gone.
+    /// Rows of this time and earlier have expired.
     pub(crate) fn gone(&self, table: TableIndex) -> Timestamp {
         self.expiry(self.local[table]).map_or(Timestamp::MIN, |expiry| expiry.gone)
     }
 
-    /// Where the row of a key is: the table's number in the store, and the store key.
+    /// The position of a key's row: the table's number in the store, and the store key.
     pub(crate) fn place_of(&self, table: TableIndex, key: &[u8]) -> (usize, Vec<u8>) {
         let local = self.local[table];
         let store_key = if self.expiry(local).is_some() { row_key(key) } else { key.to_vec() };
         (local, store_key)
     }
 
-    /// Where the rows of `[from, to)` are: the table's number in the store, and its store keys.
+    /// The positions of the rows in `[from, to)`: the table's number in the store, and its store
+    /// keys.
     pub(crate) fn places_of(
         &self,
         table: TableIndex,
@@ -120,8 +121,8 @@ impl Tables {
         (local, from, to)
     }
 
-    /// Up to which time the rows of each table with a ttl are gone once `writes` are absorbed: of
-    /// those where that is later than now.
+    /// For each table with a ttl: the time up to which its rows will have expired once `writes` are
+    /// absorbed, if that is later than now.
     pub(crate) fn gone_after(&self, writes: &RecordWrites) -> Vec<(usize, Timestamp)> {
         let mut gone = Vec::new();
         for (local, expiry) in self.expiries.iter().enumerate() {
@@ -137,13 +138,13 @@ impl Tables {
         gone
     }
 
-    /// Stream times have changed.
+    /// Updates the expiry to new stream times.
     pub(crate) fn follow(&mut self, clocks: &[StreamClock]) {
         self.expiries.iter_mut().flatten().for_each(|expiry| expiry.follow(clocks));
     }
 
-    /// Takes note of the rows that came out of layers: they move stream time, and wait to expire.
-    /// Whether any row may be gone by now.
+    /// Notes the rows that left layers: they advance stream time, and wait to expire. Returns
+    /// whether any row may have expired.
     pub(crate) fn note_absorbed(&mut self, clocks: &mut [StreamClock]) -> bool {
         let mut is_due = false;
         for expiry in self.expiries.iter_mut().flatten() {
@@ -157,7 +158,7 @@ impl Tables {
         is_due
     }
 
-    /// Does `work` as if stream time had come to `time`: for readers that are ahead of it.
+    /// Runs `work` as if stream time were `time`, for readers that are ahead of it.
     pub(crate) fn ahead<T>(
         &mut self,
         table: TableIndex,
@@ -188,8 +189,8 @@ impl Tables {
         Ok(row.filter(|(at, _)| !is_gone(*at, gone)))
     }
 
-    /// Writes a row. If the row is there, it has an index entry with an earlier time already; that
-    /// entry is moved when it is due. So a row costs one index entry, however often it is written.
+    /// Writes a row. An existing row already has an index entry with an earlier time, which is
+    /// moved when it is due. So a row has one index entry, however often it is written.
     #[cold]
     pub(super) fn put_row(
         &mut self,
@@ -202,7 +203,7 @@ impl Tables {
         let (at, _) = unstamped(stored);
         let before = self.look_up(local, &store_key)?.map(unstamped);
         let has_entry = before.is_some_and(|(before, _)| before <= at);
-        // What is absorbed later may find that the row and its entry have gone meanwhile.
+        // When it is absorbed later, the row and its index entry may be gone.
         if self.is_layered || !has_entry {
             self.write_local(local, &look_at(at, key), Some(&[]));
         }
@@ -210,8 +211,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Deletes the index entry of a row's own timestamp. An entry with an earlier time may stay: it
-    /// finds no row when it is due.
+    /// Deletes the index entry of a row's own timestamp. An entry with an earlier time may remain;
+    /// it finds no row when it is due.
     pub(super) fn forget_when_to_look(
         &mut self,
         local: usize,
@@ -223,7 +224,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Visits the rows that are not gone.
+    /// Visits the rows that have not expired.
     pub(super) fn scan_rows(
         &self,
         local: usize,
@@ -241,7 +242,7 @@ impl Tables {
         })
     }
 
-    /// Takes a row away that is gone, if it is there still: its timestamp and value.
+    /// Removes an expired row, if it still exists, and returns its timestamp and value.
     pub(crate) fn take_gone(
         &mut self,
         table: TableIndex,
@@ -262,7 +263,7 @@ impl Tables {
         Ok(Some(row))
     }
 
-    /// The index entries that are due, from `first` on: at most `limit`.
+    /// Returns the index entries that are due, starting at `first`: at most `limit`.
     pub(crate) fn due(
         &self,
         table: TableIndex,
@@ -289,7 +290,7 @@ impl Tables {
         Ok((places, next))
     }
 
-    /// Looks at the row of an index entry that is due, and deletes the entry or moves it.
+    /// Checks the row of an index entry that is due, and deletes the entry or moves it.
     pub(crate) fn look(&mut self, table: TableIndex, place: &[u8]) -> Result<Due, StoreError> {
         let local = self.local[table];
         let (time, key) = time_and_key(place);
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_written_again_and_again_is_to_be_looked_at_once() {
+    fn a_row_that_is_written_repeatedly_is_checked_once() {
         let mut tables = tables();
         (1_000..3_000).for_each(|at| put(&mut tables, at));
         assert_eq!(tables.overlays[0].sorted().count(), 2);
@@ -404,9 +405,9 @@ mod tests {
         assert_eq!(tables.get(0, b"k").expect("reads"), Some((9_000, &b"v"[..])));
     }
 
-    /// Others may have written to the changelog since this task did.
+    /// Other instances may have written to the changelog since this task did.
     #[test]
-    fn what_changes_the_index_only_moves_no_position() {
+    fn a_change_of_the_index_alone_moves_no_position() {
         let mut tables = tables();
         put(&mut tables, 1);
         put(&mut tables, 5);

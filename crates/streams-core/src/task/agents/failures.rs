@@ -1,4 +1,4 @@
-//! What becomes of the records of an agent that failed.
+//! What happens to the records of an agent that failed.
 
 use std::mem;
 
@@ -9,8 +9,8 @@ use crate::task_context::Origin;
 use crate::window::millis;
 
 impl Task {
-    /// A record is not given to the agent: it comes to its end when all before it have. Until then
-    /// the agent's position is before it, and after a crash it comes again.
+    /// Notes that the agent cannot receive a record. The record ends when all before it have ended.
+    /// Until then the agent's position is before it, and after a crash it is read again.
     pub(in crate::task) fn blame(
         &mut self,
         input: usize,
@@ -27,7 +27,7 @@ impl Task {
         Ok(())
     }
 
-    /// Records that a batch has blamed, and before which nothing is left, come to their end.
+    /// Ends records that a batch has blamed, if nothing before them is left.
     pub(super) fn end_blamed(
         &mut self,
         input: usize,
@@ -44,9 +44,9 @@ impl Task {
         }
     }
 
-    /// An agent ended with records in hand. One is dealt with by the error policy, and so is the
-    /// one of a batch that the agent blames. Otherwise nobody knows which of several it was: they
-    /// are given again, one by one.
+    /// Handles an agent that ended with records. If it had one record, or if its batch blamed one,
+    /// the error policy decides about that record. Otherwise the failed record is unknown, and all
+    /// are delivered again one by one.
     pub(super) fn agent_failed(
         &mut self,
         input: usize,
@@ -56,7 +56,8 @@ impl Task {
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
         let running = self.new_agent(input, agent);
-        // Those of its key that came with it would overtake it before it has its end.
+        // Records with the same key from the same batch would overtake the failed one before it has
+        // ended.
         let holds = self.source(input).policy.retries().is_some_and(|retry| retry.hold_key);
         let slot = &mut self.inputs[input].agents[agent];
         let blamed = cause.blamed().map(|index| slot.running.of_topic(index));
@@ -88,8 +89,8 @@ impl Task {
         Ok(())
     }
 
-    /// Gives a new agent what the one before it has not acknowledged, unless it waits for others
-    /// now.
+    /// Delivers to a new agent what the previous one has not acknowledged, unless it now waits for
+    /// an earlier record.
     fn deliver_again(
         &mut self,
         input: usize,
@@ -110,7 +111,8 @@ impl Task {
                 let raw = record.raw();
                 let origin = Origin::of(input as u32, &raw);
                 self.cx_mut().headers.clone_from(&record.headers);
-                // It was decoded before; if that changes now, it is not the record's fault.
+                // The record could be decoded before. If that has changed, it is not the record's
+                // fault.
                 let again = self.deliver(input, agent, &raw, origin);
                 again.map_err(|failure| self.other(failure.to_string()))?;
             }

@@ -1,9 +1,9 @@
-//! The agents of a task: starting them, giving them records, what comes of it.
+//! The agents of a task: starting them, delivering records, handling the results.
 //!
-//! An agent is a reader of its own. It keeps the records that it was not given yet, or has not
-//! acknowledged, and everything else goes on: operators, other agents, commits. What it sends and
-//! writes is kept apart until it acknowledges; its committed position is the first record that it
-//! has not.
+//! An agent is an independent reader. It keeps the records that it has not received or not
+//! acknowledged, while everything else continues: operators, other agents, commits. Its sends and
+//! writes are set aside until it acknowledges. Its committed position is the first record that it
+//! has not acknowledged.
 
 mod failures;
 mod slow;
@@ -28,15 +28,15 @@ use crate::task_context::Origin;
 use crate::topology::Source;
 use crate::window::millis;
 
-/// How far an agent may be behind the operators of its input, in records and in bytes, before they
-/// wait for it: what it has not acknowledged is in memory.
+/// How far an agent may lag behind the operators of its input, in records and in bytes, before they
+/// wait for it. What it has not acknowledged is in memory.
 const PENDING_MAX: usize = 10_000;
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
 /// An agent of one input.
 pub(crate) struct AgentSlot {
     running: Box<dyn Running>,
-    /// Records before this offset were acknowledged in an earlier life of the task.
+    /// Records before this offset were acknowledged before the task was resumed.
     from: i64,
     /// Records that were delivered and not acknowledged, in that order.
     pending: VecDeque<Pending>,
@@ -46,14 +46,14 @@ pub(crate) struct AgentSlot {
     is_waiting: bool,
 }
 
-/// A record that an agent was given, or will be.
+/// A record that an agent has received, or will receive.
 pub(super) struct Pending {
     pub(super) record: OwnedRecord,
-    /// Where it waited to be tried again, if it has failed before: it is no part of what the
-    /// agent's position is about.
+    /// The row in which it waited for a retry, if it has failed before. Such a record does not
+    /// count for the agent's position.
     pub(super) row: Option<Box<Waiting>>,
-    /// What is wrong with it, as its batch said or because the agent cannot be given it. It comes
-    /// to its end when all before it have.
+    /// What is wrong with it, because its batch said so or because the agent cannot receive it. It
+    /// ends when all before it have ended.
     blamed: Option<Cause>,
 }
 
@@ -62,7 +62,7 @@ impl Pending {
         Self { record, row: None, blamed: None }
     }
 
-    /// One that has waited.
+    /// A record that has waited for a retry.
     pub(super) fn again(row: Waiting) -> Self {
         Self { record: row.record().clone(), row: Some(Box::new(row)), blamed: None }
     }
@@ -73,14 +73,14 @@ impl AgentSlot {
         Self { running, from, pending: VecDeque::new(), pending_bytes: 0, is_waiting: false }
     }
 
-    /// How far this agent has come when its input stands at `position`.
+    /// How far this agent has come when its input is at `position`.
     pub(crate) fn acknowledged(&self, position: i64) -> i64 {
         let first = self.pending.iter().find(|one| one.row.is_none());
         first.map_or(self.from.max(position), |first| first.record.offset)
     }
 
-    /// Whether the input has to wait for it. One that waits for records is never far behind: a
-    /// batch in the making may be as large as it likes.
+    /// Whether the input has to wait for it. An agent that waits for records never lags far behind,
+    /// because an incomplete batch may have any size.
     pub(crate) fn is_far_behind(&self) -> bool {
         let is_much =
             || self.pending.len() >= PENDING_MAX || self.pending_bytes >= PENDING_BYTES_MAX;
@@ -114,7 +114,7 @@ impl AgentSlot {
 }
 
 impl Task {
-    /// New futures for all agents, run up to where they first ask for a record.
+    /// Starts new futures for all agents, and runs them until they first ask for a record.
     pub(super) fn start_agents(&mut self) -> Result<(), TaskError> {
         for input in 0..self.inputs.len() {
             let from = mem::take(&mut self.inputs[input].agents_from);
@@ -142,7 +142,7 @@ impl Task {
         source.agents[agent].start(&task)
     }
 
-    /// Gives a record to the agents of its input.
+    /// Delivers a record to the agents of its input.
     pub(super) fn run_agents(
         &mut self,
         input: usize,
@@ -159,17 +159,18 @@ impl Task {
         Ok(())
     }
 
-    /// Whether nothing but one agent, which has nothing in hand, sees what this task is given.
+    /// Whether a single agent without unacknowledged records is the only reader of the input.
     pub(super) fn has_lone_agent(&self, input: usize) -> bool {
         let [InputQueue { agents, .. }] = &self.inputs[..] else { return false };
         let [only] = &agents[..] else { return false };
         let source = self.source(input);
-        // Where records are tried again, one may have to wait for those of its key.
+        // With retries, a record may have to wait for earlier ones with its key.
         only.pending.is_empty() && source.receivers.is_empty() && source.policy.retries().is_none()
     }
 
-    /// Gives it several records at a time, of these in the batch. Nobody else can tell that from
-    /// one by one; it costs a poll for all of them. How many were given.
+    /// Delivers several records of the batch at a time. The result is the same as one by one,
+    /// because there is no other reader, and it needs only one poll. Returns how many were
+    /// delivered.
     pub(super) fn run_lone_agent(
         &mut self,
         input: usize,
@@ -181,7 +182,7 @@ impl Task {
         let mut delivered = Vec::new();
         let mut next = first;
         let end = within.end.min(first + RECORDS_PER_POLL);
-        // Once some records may have to wait behind others, they come one by one.
+        // Once a record may have to wait for an earlier one, they are processed one by one.
         while next < end && (next == first || !self.may_hold(input)) {
             let record = batch.record(next);
             if record.offset >= self.inputs[input].agents[0].from {
@@ -189,7 +190,7 @@ impl Task {
                 let origin = self.cx().origin;
                 match self.deliver(input, 0, &record, origin) {
                     Ok(_) => delivered.push(next),
-                    // Those before it are done with first.
+                    // Those before it are finished first.
                     Err(_) if !delivered.is_empty() => break,
                     Err(failure) => {
                         let cause = self.record_cause(failure)?;
@@ -239,7 +240,7 @@ impl Task {
             }
         };
         let slot = &mut self.inputs[input].agents[agent];
-        // Most agents are done with a record at once. Only of others a copy is kept.
+        // Most agents finish a record at once. A copy is needed only for the others.
         let is_first = slot.pending.is_empty();
         if !is_due {
             slot.push(Pending::new(OwnedRecord::of(batch, index)));
@@ -276,13 +277,14 @@ impl Task {
         delivered
     }
 
-    /// Polls an agent. What must stop the task counts, whatever the agent made of it.
+    /// Polls an agent. An error that must stop the task counts, whatever the agent did with it.
     fn poll_agent(&mut self, input: usize, agent: usize) -> Result<Polled, TaskError> {
         let cx = self.take_cx();
         let slot = &mut self.inputs[input].agents[agent];
         let (mut cx, polled) = slot.running.poll(cx);
         slot.is_waiting = polled.is_waiting;
         let stop = cx.stop.take();
+        // Back before any return: an error must not leave the task without its context.
         self.cx = Some(cx);
         if let Some(stop) = stop {
             return Err(self.stopped(stop));
@@ -290,16 +292,16 @@ impl Task {
         if polled.asked_from_outside {
             let name = self.source(input).agents[agent].name();
             return Err(self.other(format!(
-                "the records of the agent {name} were asked for outside of the agent's own \
-                 future, in a task that it spawned or on another thread: nobody could tell which \
-                 of them are done; ask for records in the agent, and send what they hold to the \
-                 task, over a channel for example"
+                "the records of the agent {name} were requested outside of the agent's own \
+                 future, in a task that it spawned or on another thread, so they cannot be \
+                 acknowledged; receive records in the agent itself, and pass their contents to the \
+                 spawned task, for example over a channel"
             )));
         }
         Ok(polled)
     }
 
-    /// Takes note of what came of a poll.
+    /// Handles the result of a poll.
     fn settle(
         &mut self,
         input: usize,
@@ -308,7 +310,7 @@ impl Task {
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
         let mut settled = 0;
-        // All of them in one go: a commit between two of a batch would tear it.
+        // All of them together: a commit between two records of a batch would tear it.
         for Refused { after, cause } in polled.refused {
             self.succeed(input, agent, after - settled, failed)?;
             settled = after;
@@ -324,7 +326,7 @@ impl Task {
         }
     }
 
-    /// The first records of an agent are done.
+    /// Marks the first records of an agent as done.
     fn succeed(
         &mut self,
         input: usize,
@@ -343,15 +345,15 @@ impl Task {
         Ok(())
     }
 
-    /// Polls the agents that something has woken, gives batches whose time has come, and ends what
-    /// has taken too long.
+    /// Polls agents that something has woken, delivers batches that are due, and ends records that
+    /// have taken too long.
     pub(super) fn advance_agents(
         &mut self,
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
         for input in 0..self.inputs.len() {
             for agent in 0..self.inputs[input].agents.len() {
-                // What results have made due comes before further results.
+                // Due work that results have caused comes before further results.
                 if self.is_behind() {
                     return Ok(());
                 }
@@ -362,7 +364,7 @@ impl Task {
         Ok(())
     }
 
-    /// Polls an agent that would find something to do.
+    /// Polls an agent if it would find something to do.
     pub(super) fn run_if_due(
         &mut self,
         input: usize,
@@ -377,15 +379,15 @@ impl Task {
         self.settle(input, agent, polled, failed)
     }
 
-    /// Whether something has woken an agent, or what one waits for is there.
+    /// Whether something has woken an agent, or what it waits for is ready.
     pub(super) fn has_woken_agents(&self) -> bool {
         let elapsed = self.cx().elapsed;
         let agents = self.inputs.iter().flat_map(|input| &input.agents);
         agents.into_iter().any(|slot| slot.running.is_due(elapsed))
     }
 
-    /// When an agent's batch has waited long enough, or its record has taken too long, by the clock
-    /// that never goes back.
+    /// When an agent's batch has waited long enough, or its record has taken too long, on the
+    /// monotonic clock.
     pub(super) fn agents_deadline(&self) -> Option<Timestamp> {
         let sources = self.sub_topology().sources.iter();
         let inputs = self.inputs.iter().zip(sources);
@@ -393,7 +395,7 @@ impl Task {
         agents.filter_map(|(slot, runner)| slot.deadline(runner.limit())).min()
     }
 
-    /// Whether calls are in flight, of which operators will have the results.
+    /// Whether calls are in flight whose results go to operators.
     pub(super) fn awaits_results(&self) -> bool {
         let sources = self.sub_topology().sources.iter();
         let inputs = self.inputs.iter().zip(sources);
@@ -401,7 +403,7 @@ impl Task {
         agents.any(|(slot, runner)| runner.feeds_operators() && !slot.pending.is_empty())
     }
 
-    /// Whether an agent is so far behind the operators of an input that they wait for it.
+    /// Whether an agent lags so far behind the operators of an input that they wait for it.
     pub(super) fn waits_for_agents(&self) -> bool {
         self.inputs.iter().any(InputQueue::waits_for_agents)
     }

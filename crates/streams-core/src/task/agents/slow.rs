@@ -6,21 +6,21 @@ use std::time::Duration;
 use crate::record::TopicPartition;
 use crate::task::Task;
 
-/// A record that an agent has had in hand for a while; see [`Task::slow_agents`].
+/// A record that an agent has been processing for a while; see [`Task::slow_agents`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlowAgent {
     /// The agent's name.
     pub agent: Arc<str>,
-    /// The record's place; of a batch, its first record's.
+    /// The record's partition; for a batch, that of its first record.
     pub partition: TopicPartition,
-    /// See `partition`.
+    /// The record's offset; for a batch, that of its first record.
     pub offset: i64,
-    /// How long it has had it.
+    /// How long it has been processing it.
     pub since: Duration,
 }
 
 impl Task {
-    /// The agents that have had a record in hand for at least so long.
+    /// Returns the agents that have been processing a record for at least this long.
     pub fn slow_agents(&self, at_least: Duration) -> Vec<SlowAgent> {
         let mut slow = Vec::new();
         for (input, source) in self.inputs.iter().zip(&self.sub_topology().sources) {

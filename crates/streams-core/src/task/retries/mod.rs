@@ -1,10 +1,10 @@
-//! Records that failed, and are tried again: what the task does for a source whose error policy is
+//! Retries of failed records, for a source whose error policy is
 //! [`ErrorPolicy::retry`](crate::ErrorPolicy::retry).
 //!
-//! They wait in a table of the task (`rows.rs` has its bytes, `queue.rs` its order), so what a
-//! record does when it is tried again, and that it waits no longer, is committed at once. Each row
-//! says which reader of the source it is for: the operators, or one of the agents, which may have
-//! it in hand for a while (`readers.rs`).
+//! The records wait in a table of the task (`rows.rs` has its bytes, `queue.rs` its order). So the
+//! effects of a retry and the end of the wait are committed together. Each row says which reader of
+//! the source it is for: the operators, or one of the agents, which may take a while for it
+//! (`readers.rs`).
 
 mod queue;
 mod readers;
@@ -29,22 +29,22 @@ use crate::task_context::TaskContext;
 use crate::topology::{SubTopology, Topology};
 use crate::window::millis;
 
-/// The name of the reader of a source that its operators are.
+/// The reader name of a source's operators.
 pub(super) const OPERATORS: &str = Progress::OPERATORS;
 
-/// Whether a record has to wait behind others.
+/// Whether a record has to wait for earlier ones.
 enum Waits {
     No,
     Behind,
-    /// It has to, and cannot: its row is too large.
+    /// It has to wait but cannot, because its row is too large.
     Refused(Cause),
 }
 
-/// What waits of a task's inputs.
+/// The waiting records of a task's inputs.
 pub(super) struct Retries {
-    /// For each input; `None` where nothing is tried again.
+    /// For each input; `None` if its policy has no retries.
     queues: Box<[Option<RetryQueue>]>,
-    /// Half a record that the last step did not give to those that wait.
+    /// Half a record that the last step did not give to retries.
     odd: usize,
 }
 
@@ -63,13 +63,13 @@ impl Retries {
         self.queues.iter().flatten().map(|queue| queue.waiting).sum()
     }
 
-    /// When the first record is due, by the clock that never goes back.
+    /// When the first record is due, on the monotonic clock.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.queues.iter().flatten().filter_map(RetryQueue::next_due).min()
     }
 
-    /// How many of a step's records may be such as wait already: half of them, as long as there are
-    /// others, so that neither waits for the other, however many there are.
+    /// How many of a step's records may be retries: half of them, if there are other records. So
+    /// neither kind blocks the other, however many there are.
     fn share(&mut self, records_max: usize, has_others: bool) -> usize {
         if !has_others {
             return records_max;
@@ -81,7 +81,7 @@ impl Retries {
 }
 
 impl Task {
-    /// Takes over what waits in the tables.
+    /// Resumes with the rows in the tables.
     pub(super) fn resume_retries(&mut self, now: Moment) -> Result<(), TaskError> {
         let topology = Arc::clone(&self.topology);
         let sources = &topology.sub_topologies[self.id.sub_topology].sources;
@@ -90,7 +90,7 @@ impl Task {
             let agents = self.inputs[input].agents_from.clone();
             let position = |reader: &str| match reader {
                 OPERATORS => operators,
-                // What waits for an agent that is gone does not come again.
+                // A record that waits for a removed agent is not read again.
                 _ => source.agent(reader).map_or(i64::MAX, |agent| agents[agent]),
             };
             self.with_queue(input, |queue, cx| queue.resume(&mut cx.tables, &position, now))?;
@@ -98,18 +98,18 @@ impl Task {
         Ok(())
     }
 
-    /// Whether a record's time to be tried again has come.
+    /// Whether a retry is due.
     pub(super) fn has_due_retry(&self) -> bool {
         let due = self.retries.next_due().filter(|due| *due <= self.cx().elapsed);
         due.is_some() && !self.waits_for_agents()
     }
 
-    /// When the next record is due, unless one is already: that is done by the next step.
+    /// When the next retry is due, unless one is already: the next step handles that.
     pub(super) fn next_retry(&self) -> Option<Timestamp> {
         self.retries.next_due().filter(|due| *due > self.cx().elapsed)
     }
 
-    /// How many records of a step may be such as wait already.
+    /// How many records of a step may be retries.
     pub(super) fn share_of_retries(&mut self, records_max: usize) -> usize {
         if !self.has_due_retry() {
             return 0;
@@ -118,13 +118,13 @@ impl Task {
         self.retries.share(records_max, has_others)
     }
 
-    /// Whether records of this input may have to wait behind others of their key: then they are
-    /// taken [one by one](Self::step_one).
+    /// Whether records of this input may have to wait for earlier ones with their key. Then they
+    /// are processed [one by one](Self::step_one).
     pub(super) fn may_hold(&self, input: usize) -> bool {
         self.retries.queues[input].as_ref().is_some_and(RetryQueue::may_hold)
     }
 
-    /// Processes the next record of an input, or puts it behind others.
+    /// Processes the next record of an input, or lets it wait for earlier ones.
     pub(super) fn step_one(&mut self, input: usize, step: &mut Step) -> Result<(), TaskError> {
         let Some((batch, index)) = self.inputs[input].take_batch() else { return Ok(()) };
         let waits = self.step_behind(input, &*batch, index, step);
@@ -137,8 +137,8 @@ impl Task {
         if waits? { Ok(()) } else { self.step_input(input, step.processed + 1, step) }
     }
 
-    /// Puts the operators' part of a record behind others, if it has to wait, and gives it to the
-    /// agents, which decide for themselves. `false`: it need not wait.
+    /// Lets the operators' part of a record wait if it has to, and gives the record to the agents,
+    /// which decide for themselves. Returns `false` if it need not wait.
     fn step_behind(
         &mut self,
         input: usize,
@@ -151,7 +151,7 @@ impl Task {
             return Ok(false);
         }
         let place = RetryKey::new(OPERATORS, raw.key);
-        // What is written from here on belongs to no record that could be taken back.
+        // What is written from here on belongs to no record that could be undone.
         self.begin(input, batch, index, false);
         let waits = self.wait_behind(input, place, || OwnedRecord::of(batch, index))?;
         if let Waits::No = waits {
@@ -166,7 +166,7 @@ impl Task {
         Ok(true)
     }
 
-    /// Puts a record behind those of its place that wait, if there are any.
+    /// Lets a record wait if earlier ones with its retry key do.
     fn wait_behind(
         &mut self,
         input: usize,
@@ -183,7 +183,7 @@ impl Task {
         Ok(refused.map_or(Waits::Behind, Waits::Refused))
     }
 
-    /// A record has failed for the first time at a reader: it waits from now on, or has its end.
+    /// Handles a record that failed for the first time at a reader: it waits for a retry, or ends.
     pub(super) fn wait_or_end(
         &mut self,
         input: usize,
@@ -197,7 +197,7 @@ impl Task {
         self.try_later_or_end(input, waiting, None, cause, retry)
     }
 
-    /// Tries one of the records again whose time has come. `false`: there is none.
+    /// Retries a record that is due. Returns `false` if there is none.
     pub(super) fn try_again(&mut self, step: &mut Step) -> Result<bool, TaskError> {
         let queues = self.retries.queues.iter().enumerate();
         let due = queues.filter_map(|(input, queue)| Some((queue.as_ref()?.next_due()?, input)));
@@ -214,6 +214,7 @@ impl Task {
         let batch = OwnedBatch::from(vec![found.record.clone()]);
         let mark = self.begin(input, &batch, 0, true);
         let failure = self.run_operators(input, &batch);
+        // User code may have hidden an error that must stop the task.
         let failure = self.cx_mut().stop.take().map_or(failure, Err);
         let Err(failure) = failure else {
             self.succeeded(input, &found)?;
@@ -227,13 +228,14 @@ impl Task {
         Ok(true)
     }
 
-    /// A record that waited has succeeded.
+    /// Handles a waiting record that has succeeded.
     pub(super) fn succeeded(&mut self, input: usize, found: &Waiting) -> Result<(), TaskError> {
         self.cx_mut().metrics.retries += u64::from(found.attempts > 0);
         self.with_queue(input, |queue, cx| queue.remove(&mut cx.tables, found)).map(drop)
     }
 
-    /// A record that waited has failed: once more, unless it only waited for others.
+    /// Handles a waiting record that has failed. If it only waited for others, this was its first
+    /// attempt.
     fn failed_again(
         &mut self,
         input: usize,
@@ -250,7 +252,7 @@ impl Task {
         Ok(())
     }
 
-    /// The operators alone, with the one record of a batch. A panic of user code is an error.
+    /// Runs the operators alone on the one record of a batch. A panic of user code is an error.
     fn run_operators(&mut self, input: usize, batch: &dyn RecordBatch) -> Result<(), Failure> {
         let topology = Arc::clone(&self.topology);
         let source = &topology.sub_topologies[self.id.sub_topology].sources[input];
@@ -261,7 +263,8 @@ impl Task {
         run.unwrap_or_else(|panic| Err(Cause::Panic(panic_text(&*panic)).into()))
     }
 
-    /// A record has failed, `waiting.attempts` times by now. `found` is its row, if it has one.
+    /// Handles a record that has failed `waiting.attempts` times. `found` is its row, if it has
+    /// one.
     fn try_later_or_end(
         &mut self,
         input: usize,
@@ -297,7 +300,7 @@ impl Task {
         self.end(input, &waiting.record, cause, &retry.then)
     }
 
-    /// Waits of records that failed together differ, where that is asked for.
+    /// Makes the pauses of records that failed together differ, if there is jitter.
     fn seed(&self, offset: i64) -> u64 {
         let partition = u64::from(self.id.partition.unsigned_abs());
         offset.unsigned_abs() ^ partition.rotate_right(16)
@@ -307,7 +310,7 @@ impl Task {
         topology.sub_topologies[self.id.sub_topology].sources[input].policy.retries()
     }
 
-    /// Does something that a record may be refused for: why it was.
+    /// Runs something that may refuse the record. Returns why it was refused.
     fn refused(
         &mut self,
         input: usize,
@@ -325,7 +328,7 @@ impl Task {
         Ok(refused)
     }
 
-    /// Does something with what waits of an input; `None` if nothing ever does.
+    /// Runs something with the waiting records of an input. `None` if its policy has no retries.
     fn with_queue<T>(
         &mut self,
         input: usize,
@@ -343,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_that_wait_have_half_of_the_records_however_few_a_step_has() {
+    fn retries_get_half_of_the_records_of_even_the_smallest_step() {
         let mut retries = Retries { queues: Box::default(), odd: 0 };
         let mut shares = |records_max| [(); 4].map(|()| retries.share(records_max, true));
         assert_eq!(shares(1), [0, 1, 0, 1]);

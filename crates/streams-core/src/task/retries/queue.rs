@@ -1,5 +1,5 @@
-//! The records of one source that wait to be tried again. They are in the task's tables; here is
-//! what is known of them.
+//! The waiting records of one source. They are in the task's tables; the queue has what is known
+//! about them.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,26 +13,26 @@ use crate::state::changelog::end_of;
 use crate::state::read_back;
 use crate::state::tables::{TableIndex, Tables};
 
-/// Rows that are looked at together when a task begins.
+/// How many rows are read together when a task begins.
 const TOGETHER: usize = 1_000;
 
 pub(super) struct RetryQueue {
     table: TableIndex,
     name: Arc<str>,
-    /// Whether later records of a key wait behind the first one.
+    /// Whether later records with a key wait for the first one.
     holds: bool,
     /// How many records wait.
     pub(super) waiting: u64,
-    /// The row that finds the record that is due first.
+    /// The key of the row that finds the record that is due first.
     next: Option<Vec<u8>>,
-    /// The date by which everything here is due, as it was when the clock that never goes back
-    /// stood at `anchor`. It never goes back either, whatever people set a machine's to: not while
-    /// the task runs, and not behind the date at which the last row was written.
+    /// The date that decides what is due, when the monotonic clock showed `anchor`. It never goes
+    /// back, even if the machine's date does: not while the task runs, and not before the date at
+    /// which the last row was written.
     date: Timestamp,
     anchor: Timestamp,
 }
 
-/// What is to be known of a row when a task begins.
+/// What a starting task needs to know of a row.
 struct Row {
     key: Vec<u8>,
     at: Timestamp,
@@ -46,10 +46,10 @@ impl RetryQueue {
         Self { table, name, holds, waiting: 0, next, date: 0, anchor: 0 }
     }
 
-    /// Takes over what waits. Records from the `position` of their reader on come again: they are
-    /// processed then, and do not wait twice. Under at-least-once there may be rows whose commit
-    /// failed half-way: the rest is mended, so that no record is forgotten and no key waits for
-    /// ever.
+    /// Resumes with the rows in the table. Records from their reader's `position` on are read again
+    /// from the topic, so their rows are removed; otherwise they would be processed twice. Under
+    /// at-least-once, a commit may have failed half-way. The missing index rows are added, so that
+    /// no record is lost and no key waits without end.
     pub(super) fn resume(
         &mut self,
         tables: &mut Tables,
@@ -76,7 +76,8 @@ impl RetryQueue {
         self.look_from(tables, &[DUE])
     }
 
-    /// The place of the row, if its record waits; `before` is the place of the record before it.
+    /// Returns the retry key of the row, if its record waits. `before` is that of the previous
+    /// record.
     fn take_over(
         &mut self,
         tables: &mut Tables,
@@ -118,23 +119,23 @@ impl RetryQueue {
         Ok(found)
     }
 
-    /// What the date is, by which records are due.
+    /// The date that decides which records are due.
     pub(super) fn date(&self, elapsed: Timestamp) -> Timestamp {
         self.date.saturating_add(elapsed.saturating_sub(self.anchor))
     }
 
-    /// When the first record is due, by the clock that never goes back.
+    /// When the first record is due, on the monotonic clock.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let (due, ..) = rows::due_and_place(self.next.as_deref()?)?;
         Some(due.saturating_sub(self.date).saturating_add(self.anchor))
     }
 
-    /// Whether records may have to wait behind others.
+    /// Whether records may have to wait for earlier ones.
     pub(super) fn may_hold(&self) -> bool {
         self.holds && self.waiting > 0
     }
 
-    /// Whether a record of this place has to wait behind another one.
+    /// Whether a record with this retry key has to wait for an earlier one.
     pub(super) fn holds(&self, tables: &mut Tables, place: &RetryKey) -> Result<bool, Failure> {
         if !self.may_hold() || !place.can_hold() {
             return Ok(false);
@@ -143,7 +144,7 @@ impl RetryQueue {
         Ok(tables.get(self.table, &place.record(first))?.is_some())
     }
 
-    /// The record waits from now on. An error of the record: its row is too large.
+    /// Adds a waiting record. It is an error of the record if its row is too large.
     pub(super) fn add(
         &mut self,
         tables: &mut Tables,
@@ -162,8 +163,8 @@ impl RetryQueue {
         Ok(())
     }
 
-    /// A reader has the record in hand from now on. Its row stays until that has an end: after a
-    /// crash it is found there, and given again.
+    /// Notes that a reader has received the record. Its row remains until the reader is finished:
+    /// after a crash it is found there and delivered again.
     pub(super) fn take_in_hand(
         &mut self,
         tables: &mut Tables,
@@ -172,7 +173,7 @@ impl RetryQueue {
         self.forget(tables, &found.place.due(found.due, found.record.offset))
     }
 
-    /// The record waits again, until another time.
+    /// Lets the record wait again, until another time.
     pub(super) fn put_off(
         &mut self,
         tables: &mut Tables,
@@ -180,12 +181,12 @@ impl RetryQueue {
         waiting: &Waiting,
         elapsed: Timestamp,
     ) -> Result<(), Failure> {
-        // Before the other one is written: without any wait it may be the same.
+        // Remove the old entry before adding the new one. Without a pause they may be the same.
         self.forget(tables, &found.place.due(found.due, found.record.offset))?;
         self.write(tables, waiting, elapsed)
     }
 
-    /// The record is done with, and the next one of its place is its turn's.
+    /// Removes a finished record, and lets the next one with its retry key continue.
     pub(super) fn remove(&mut self, tables: &mut Tables, found: &Waiting) -> Result<(), Failure> {
         let Waiting { place, due, record, .. } = found;
         let offset = record.offset;
@@ -197,14 +198,14 @@ impl RetryQueue {
         self.forget(tables, &place.due(*due, offset))
     }
 
-    /// The record at `offset` of a place was the first.
+    /// Lets the record after `offset` be the first of its retry key.
     fn let_next_go(
         &mut self,
         tables: &mut Tables,
         place: &RetryKey,
         offset: i64,
     ) -> Result<(), Failure> {
-        // Those before it are done with: what is left of them is not gone through again.
+        // Search after the finished records, so that their deletions are not scanned again.
         let from = place.record(offset.saturating_add(1));
         let end = end_of(&from[..from.len() - 8]);
         let mut next = None;
@@ -225,7 +226,7 @@ impl RetryQueue {
         Ok(())
     }
 
-    /// The record that is due first, if its time has come.
+    /// Returns the record that is due first, if it is due now.
     pub(super) fn due(
         &mut self,
         tables: &mut Tables,
@@ -248,14 +249,15 @@ impl RetryQueue {
                     return Ok(Some(waiting));
                 }
             }
-            // Only after a commit that failed half-way.
+            // This happens only under at-least-once, after a commit that failed half-way: the entry
+            // has no row.
             tables.delete(self.table, &key);
             self.look_from(tables, &key)?;
         }
         Ok(None)
     }
 
-    /// The row of a record, and what finds it by time.
+    /// Writes the row of a record, and the entry that finds it by time.
     fn write(
         &mut self,
         tables: &mut Tables,
@@ -264,7 +266,8 @@ impl RetryQueue {
     ) -> Result<(), Failure> {
         let Waiting { place, due, record, .. } = waiting;
         let stored = waiting.stored(self.date(elapsed));
-        // The largest one first: it is refused before anything is written.
+        // The record's row is the largest, so it comes first: if the changelog would refuse it,
+        // nothing has been written yet.
         tables.put_stamped(self.table, &place.record(record.offset), &stored)?;
         if *due != HELD {
             self.find_by_time(tables, place.due(*due, record.offset))?;
@@ -280,13 +283,13 @@ impl RetryQueue {
         Ok(())
     }
 
-    /// Takes away what found a record by time.
+    /// Removes the entry that found a record by time.
     fn forget(&mut self, tables: &mut Tables, key: &[u8]) -> Result<(), Failure> {
         tables.delete(self.table, key);
         if self.next.as_deref() == Some(key) { self.look_from(tables, key) } else { Ok(()) }
     }
 
-    /// Looks for what is due first, from a row on: what lies before it is known to be done with.
+    /// Searches for what is due first, starting at a row. Everything before it is done.
     fn look_from(&mut self, tables: &Tables, from: &[u8]) -> Result<(), Failure> {
         self.next = None;
         tables.scan(self.table, from, Some(&[DUE + 1]), &mut |key, _, _| {
@@ -296,7 +299,7 @@ impl RetryQueue {
         Ok(())
     }
 
-    /// The first record of a place, where that is kept.
+    /// The first record of a retry key, if it is stored.
     fn first_of(&self, tables: &mut Tables, place: &RetryKey) -> Result<Option<i64>, Failure> {
         let key = place.first();
         let Some((_, value)) = tables.get(self.table, &key)? else { return Ok(None) };
@@ -310,7 +313,7 @@ impl RetryQueue {
     }
 
     fn broken(&self, key: &[u8]) -> Failure {
-        let why = CodecError::new("it is no record that waits to be tried again");
+        let why = CodecError::new("it is not a record that waits for a retry");
         read_back::broken(&self.name, "row", read_back::shown(key), why)
     }
 }

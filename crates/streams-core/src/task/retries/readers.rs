@@ -1,5 +1,5 @@
-//! Records that are tried again by an agent. It may have one in hand for long, with commits in
-//! between: the row stays until the agent has acknowledged the record, or has failed with it.
+//! Records that an agent retries. The agent may take long for one, with commits in between, so the
+//! row remains until the agent has acknowledged the record or has failed with it.
 
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use crate::task::agents::Pending;
 use crate::task_context::Origin;
 
 impl Task {
-    /// Gives a record again whose time has come to the agent that it waits for.
+    /// Gives a record that is due to the agent that it waits for.
     pub(super) fn give_again(
         &mut self,
         input: usize,
         found: Waiting,
         failed: &mut Vec<RecordError>,
     ) -> Result<(), TaskError> {
-        // What is written from here on belongs to no record that could be taken back.
+        // What is written from here on belongs to no record that could be undone.
         self.cx_mut().begin_record(false);
         self.with_queue(input, |queue, cx| queue.take_in_hand(&mut cx.tables, &found))?;
         let Some(agent) = self.source(input).agent(found.place.reader()) else {
             let operator: Arc<str> = format!("agent {}", found.place.reader()).into();
-            let source = "there is no such agent any more".into();
+            let source = "the topology has no such agent any more".into();
             return self.failed_again(input, found, Cause::User { operator, source }, failed);
         };
         let raw = found.record.raw();
@@ -39,7 +39,7 @@ impl Task {
         self.run_if_due(input, agent, failed)
     }
 
-    /// Puts a record behind those of its key that wait for an agent, if there are any.
+    /// Lets a record wait for earlier ones with its key that wait for an agent, if there are any.
     pub(in crate::task) fn agent_is_held(
         &mut self,
         input: usize,
@@ -62,7 +62,7 @@ impl Task {
         }
     }
 
-    /// An agent has failed with a record, or could not be given it.
+    /// Handles a record with which an agent has failed, or that it could not receive.
     pub(in crate::task) fn agent_gave_up(
         &mut self,
         input: usize,

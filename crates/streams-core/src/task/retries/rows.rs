@@ -1,34 +1,34 @@
-//! What waits to be tried again, in bytes: three kinds of rows in one table of a source.
+//! Waiting records in bytes: three kinds of rows in one table per source.
 //!
 //! | key | value |
 //! |---|---|
-//! | 0, place, offset | when it is due, how often it was tried, the record |
-//! | 1, due, offset, place | nothing: finds by time what is due |
-//! | 2, place | the offset of the first record of the place that waits: the others wait behind it |
+//! | 0, retry key, offset | when it is due, the number of attempts, the record |
+//! | 1, due, offset, retry key | nothing: finds due records by time |
+//! | 2, retry key | the offset of the first waiting record with the key; the others wait for it |
 //!
-//! A place is whose record it is: a reader of the source (the operators' name is empty), and the
-//! record's key as it is in the topic. Numbers are big-endian, so the rows of a place are in the
-//! order of offsets. A record that waits behind another one of its place is due at 0, and has no
-//! row of the second kind before it is the first.
+//! A retry key says whose record it is: the reader of the source (the operators' name is empty),
+//! and the record's key as it is in the topic. Numbers are big-endian, so the rows of a retry key
+//! are in the order of offsets. A record that waits for an earlier one is due at 0, and has no row
+//! of the second kind until it is the first.
 
 use crate::record::{Headers, OwnedRecord, Timestamp};
 
 /// The first byte of the keys of records.
 pub(super) const RECORD: u8 = 0;
-/// The first byte of the keys that find them by time.
+/// The first byte of the keys that find records by time.
 pub(super) const DUE: u8 = 1;
-/// The first byte of the keys that find the first record of a place.
+/// The first byte of the keys that find the first record of a retry key.
 const FIRST: u8 = 2;
 
-/// Due as soon as it is the first of its place.
+/// Due as soon as it is the first of its retry key.
 pub(super) const HELD: Timestamp = 0;
 
-/// What values of records begin with: how they are written.
+/// The first byte of a record's value: the version of its format.
 const FORMAT: u8 = 1;
-/// A length that stands for null.
+/// A length that means null.
 const NULL: u32 = u32::MAX;
 
-/// Whose record it is, in bytes: the reader's name with its length before it, then the key with its
+/// Whose record it is, in bytes: the reader's name with its length in front, then the key with its
 /// own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::task) struct RetryKey(Box<[u8]>);
@@ -36,14 +36,15 @@ pub(in crate::task) struct RetryKey(Box<[u8]>);
 impl RetryKey {
     pub(super) fn new(reader: &str, key: Option<&[u8]>) -> Self {
         let mut bytes = Vec::with_capacity(reader.len() + key.map_or(0, <[u8]>::len) + 5);
-        // Names have 249 characters at the most.
+        // Names have at most 249 characters.
         bytes.push(reader.len() as u8);
         bytes.extend_from_slice(reader.as_bytes());
         push(&mut bytes, key);
         Self(bytes.into())
     }
 
-    /// The record's key; `None` inside: null. `None` outside: the bytes are no place.
+    /// The record's key. The inner `None` is the null key; the outer `None` means that the bytes
+    /// are invalid.
     fn key(&self) -> Option<Option<&[u8]>> {
         let (length, rest) = self.0.split_first()?;
         let mut rest = rest.get(usize::from(*length)..)?;
@@ -58,12 +59,12 @@ impl RetryKey {
         std::str::from_utf8(name.unwrap_or_default()).unwrap_or_default()
     }
 
-    /// Whether others can wait behind a record: not behind one with a null key.
+    /// Whether other records can wait for one: not if its key is null.
     pub(super) fn can_hold(&self) -> bool {
         matches!(self.key(), Some(Some(_)))
     }
 
-    /// The key of the row of a record.
+    /// The key of a record's row.
     pub(super) fn record(&self, offset: i64) -> Vec<u8> {
         [&[RECORD], &*self.0, &offset.to_be_bytes()].concat()
     }
@@ -73,13 +74,13 @@ impl RetryKey {
         [&[DUE], &due.to_be_bytes()[..], &offset.to_be_bytes(), &self.0].concat()
     }
 
-    /// The key of the row that tells the first record of the place.
+    /// The key of the row that has the first record of the retry key.
     pub(super) fn first(&self) -> Vec<u8> {
         [&[FIRST], &*self.0].concat()
     }
 }
 
-/// Takes the key of a record's row apart: its place and its offset.
+/// Splits the key of a record's row into its retry key and its offset.
 pub(super) fn place_and_offset(key: &[u8]) -> Option<(RetryKey, i64)> {
     let (place, offset) = key.strip_prefix(&[RECORD])?.split_last_chunk::<8>()?;
     let place = RetryKey(place.into());
@@ -87,7 +88,7 @@ pub(super) fn place_and_offset(key: &[u8]) -> Option<(RetryKey, i64)> {
     Some((place, i64::from_be_bytes(*offset)))
 }
 
-/// Takes the key of a row that finds a record by time apart.
+/// Splits the key of a row that finds a record by time.
 pub(super) fn due_and_place(key: &[u8]) -> Option<(Timestamp, i64, RetryKey)> {
     let (due, rest) = key.strip_prefix(&[DUE])?.split_first_chunk::<8>()?;
     let (offset, place) = rest.split_first_chunk::<8>()?;
@@ -100,9 +101,9 @@ pub(super) fn due_and_place(key: &[u8]) -> Option<(Timestamp, i64, RetryKey)> {
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::task) struct Waiting {
     pub(super) place: RetryKey,
-    /// When it is tried again; [`HELD`] if it waits behind another one.
+    /// When it is retried; [`HELD`] if it waits for an earlier record.
     pub(super) due: Timestamp,
-    /// How often it was tried.
+    /// The number of attempts so far.
     pub(super) attempts: u32,
     pub(super) record: OwnedRecord,
 }
@@ -112,7 +113,7 @@ impl Waiting {
         &self.record
     }
 
-    /// The value of its row, with the date in front that tables have there.
+    /// The value of its row, with the date in front, as in all tables.
     pub(super) fn stored(&self, at: Timestamp) -> Vec<u8> {
         let OwnedRecord { timestamp, value, headers, .. } = &self.record;
         let mut out = at.to_be_bytes().to_vec();
@@ -128,7 +129,7 @@ impl Waiting {
         out
     }
 
-    /// Reads a row back; `None` if it is none.
+    /// Reads a row back; `None` if it is invalid.
     pub(super) fn read(place: RetryKey, offset: i64, value: &[u8]) -> Option<Self> {
         let (due, mut rest) = due(value)?;
         let attempts = u32::from_be_bytes(chunk(&mut rest)?);
@@ -145,22 +146,22 @@ impl Waiting {
     }
 }
 
-/// When a record is due, of its row's value, and what comes behind that.
+/// When a record is due, from its row's value, and the rest of the value.
 pub(super) fn due(value: &[u8]) -> Option<(Timestamp, &[u8])> {
     let mut rest = value.strip_prefix(&[FORMAT])?;
     let due = i64::from_be_bytes(chunk(&mut rest)?);
     Some((due, rest))
 }
 
-/// Appends bytes with their length before them.
+/// Appends bytes with their length in front.
 fn push(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    // What is longer fits no changelog, and is refused there.
+    // Longer values fit into no changelog, and are refused there.
     let length = bytes.map_or(NULL, |bytes| u32::try_from(bytes.len()).unwrap_or(NULL - 1));
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(bytes.unwrap_or_default());
 }
 
-/// Takes what [`push`] wrote away from the front; `None` if it is something else.
+/// Removes what [`push`] wrote from the front; `None` if it is something else.
 fn pop<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = u32::from_be_bytes(chunk(rest)?);
     if length == NULL {
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_back_as_it_was() {
+    fn a_record_is_read_back_unchanged() {
         for (key, value) in
             [(None, Some(&b"v"[..])), (Some(&b""[..]), None), (Some(b"k"), Some(b""))]
         {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_of_a_place_are_together_in_the_order_of_offsets() {
+    fn the_rows_of_a_retry_key_are_adjacent_in_the_order_of_offsets() {
         let keys = [Some(&b"a"[..]), Some(b"a\0"), Some(b"b"), Some(b""), None];
         let places = ["", "agent"].map(|reader| keys.map(|key| RetryKey::new(reader, key)));
         let offsets = [0, 1, 255, 256, 1 << 40];
@@ -231,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_row_or_none(bytes in prop::collection::vec(0..4_u8, 0..64)) {
+        fn reading_any_bytes_does_not_panic(bytes in prop::collection::vec(0..4_u8, 0..64)) {
             let _ = place_and_offset(&bytes);
             let _ = due_and_place(&bytes);
             let place = RetryKey::new("", Some(b"k"));
