@@ -89,7 +89,56 @@ fn part_of_lifetime() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::thread;
+
+    use super::super::TlsConfigs;
     use super::*;
+    use crate::requests::MetadataRequest;
+    use crate::settings::{ConnectionSettings, Properties};
+
+    /// Runs where `HEADWATER_KAFKA_LOGIN=host:port` names a listener with SASL whose sessions are
+    /// short (`connections.max.reauth.ms`); passes without having run elsewhere.
+    #[test]
+    fn a_connection_outlives_its_session() {
+        let Ok(address) = std::env::var("HEADWATER_KAFKA_LOGIN") else { return };
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let set = [
+                ("security.protocol", "SASL_PLAINTEXT"),
+                ("sasl.mechanism", mechanism),
+                ("sasl.username", "headwater"),
+                ("sasl.password", "water"),
+            ];
+            let common: BTreeMap<_, _> =
+                set.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let properties = Properties { common: &common, own: &BTreeMap::new(), oauth: None };
+            let settings = ConnectionSettings::new(&address, properties).expect("known");
+            let tls = TlsConfigs::default();
+            let timeout = Duration::from_secs(10);
+            let opened = Connection::open(&address, &settings, &tls, timeout);
+            let mut connection = match opened {
+                Ok(connection) => connection,
+                Err(RequestError::Security(why)) if why.contains("UNSUPPORTED") => continue,
+                Err(error) => panic!("{mechanism}: {error}"),
+            };
+            let Some(first) = connection.authenticate_at else { continue };
+            let began = Instant::now();
+            let mut renewals = 0;
+            let mut last = first;
+            // Several sessions long.
+            while began.elapsed() < (first - began) * 4 {
+                let request = MetadataRequest { topics: &[] };
+                let found = request.call(&mut connection, Instant::now() + timeout);
+                assert!(found.is_ok(), "{mechanism}: {:?}", found.err());
+                let next = connection.authenticate_at.expect("sessions are limited");
+                renewals += usize::from(next != last);
+                last = next;
+                thread::sleep(Duration::from_millis(100));
+            }
+            assert!(renewals >= 3, "{mechanism}: {renewals}");
+            println!("{mechanism}: renewed {renewals} times");
+        }
+    }
 
     #[test]
     fn sessions_are_renewed_before_they_end() {
