@@ -55,7 +55,10 @@ impl KafkaTransport {
     fn own_fetching(&self, read_committed: bool) -> Option<(Arc<KafkaCluster>, FetchSettings)> {
         let properties = self.config.consumer_properties();
         match FetchSettings::new(self.config.brokers(), properties, read_committed) {
-            Ok(settings) => Some((self.clusters.get(settings.connection()), settings)),
+            Ok(settings) => {
+                tracing::debug!(target: "headwater::kafka", "our own client fetches");
+                Some((self.clusters.get(settings.connection()), settings))
+            }
             Err(why) => {
                 tracing::info!(
                     target: "headwater::kafka", %why,

@@ -131,7 +131,7 @@ mod tests {
             ("linger.ms", "1e9"),
             ("message.max.bytes", "1000"),
         ] {
-            let why = with(&[(name, value)]).err().expect("refused");
+            let why = with(&[(name, value)]).expect_err("refused");
             assert!(why.to_string().ends_with("librdkafka's alone"), "{why}");
         }
     }
