@@ -289,6 +289,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::requests::MetadataRequest;
 
     #[test]
     fn a_listener_with_tls_is_recognized() {
@@ -302,6 +303,47 @@ mod tests {
         let error = opened_at(b"HTTP/1.1");
         assert!(matches!(error, RequestError::TooLarge(_)) && !error.is_retriable(), "{error}");
         assert!(error.to_string().contains("(67108864)"), "{error}");
+    }
+
+    /// A broker that is over a quota reads nothing more for a while: a request that is sent
+    /// meanwhile would only seem to be lost, and its connection would be replaced.
+    #[test]
+    fn a_quota_is_waited_for_and_nothing_is_sent_before() {
+        const THROTTLE: Duration = Duration::from_millis(400);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let broker = thread::spawn(move || {
+            let (mut other, _) = listener.accept().expect("connected");
+            let mut request = || {
+                let mut length = [0; 4];
+                other.read_exact(&mut length).expect("a request");
+                let mut rest = vec![0; i32::from_be_bytes(length) as usize];
+                other.read_exact(&mut rest).expect("a request");
+                other.try_clone().expect("a socket")
+            };
+            let mut body = vec![0, 0, 0, 1, 0, 0, 2, 0, 3, 0, 9, 0, 9, 0];
+            body.extend_from_slice(&(THROTTLE.as_millis() as i32).to_be_bytes());
+            body.push(0);
+            let mut response = (body.len() as i32).to_be_bytes().to_vec();
+            response.extend_from_slice(&body);
+            request().write_all(&response).expect("written");
+            let began = Instant::now();
+            request();
+            began.elapsed()
+        });
+        let settings = ConnectionSettings::plain(&address);
+        let tls = TlsConfigs::default();
+        let timeout = Duration::from_secs(5);
+        let mut connection =
+            Connection::open(&address, &settings, &tls, timeout).expect("connected");
+        let request = MetadataRequest { topics: &[] };
+        let soon = Instant::now() + THROTTLE / 4;
+        let error = request.call(&mut connection, soon).err().expect("too soon");
+        assert!(matches!(error, RequestError::Throttled(_)), "{error}");
+        assert!(error.keeps_connection() && error.is_retriable());
+        let _ = request.call(&mut connection, Instant::now() + timeout);
+        let sent_after = broker.join().expect("a second request");
+        assert!(sent_after >= THROTTLE * 9 / 10, "{sent_after:?}");
     }
 
     #[test]
