@@ -69,7 +69,7 @@ const NO_CODEC: &str = r#"
 #[test]
 fn a_struct_as_a_key() {
     let error = error_of(STRUCT_KEY);
-    assert_says(&error, "`Place` needs a codec to be a key here", 25);
+    assert_says(&error, "`Place` needs a codec to be a key here", 31);
     assert!(error.contains("Repartition::new(name, key_codec, value_codec)"), "{error}");
     compiles(&STRUCT_KEY.replace(
         r#".group_by("by-town", |_, town| Place { town: town.clone() })"#,
