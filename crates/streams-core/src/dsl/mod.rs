@@ -3,6 +3,7 @@
 mod agent;
 mod cogroup;
 mod compiler_hints;
+mod distinct;
 mod globals;
 mod group_by;
 mod grouped;
