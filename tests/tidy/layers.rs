@@ -11,7 +11,15 @@ pub(crate) const CRATES: [(&str, Layers); 2] = [
     (
         "crates/streams-core/src",
         &[
-            &["backoff", "change", "partitioner", "record", "stored_format", "task_id"],
+            &[
+                "backoff",
+                "change",
+                "operator_state",
+                "partitioner",
+                "record",
+                "stored_format",
+                "task_id",
+            ],
             &["codec", "moment"],
             &["due", "record_id", "schedule", "store", "task_metrics"],
             &["error", "window"],

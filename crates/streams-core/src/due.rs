@@ -61,6 +61,12 @@ pub(crate) struct Frontier {
     key: Vec<u8>,
 }
 
+impl Default for Frontier {
+    fn default() -> Self {
+        Self::unknown()
+    }
+}
+
 impl Frontier {
     pub(crate) const UNKNOWN: Timestamp = Timestamp::MIN;
 

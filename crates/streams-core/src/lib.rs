@@ -29,6 +29,7 @@ mod global;
 mod intake;
 mod limits;
 mod moment;
+mod operator_state;
 mod operators;
 mod partitioner;
 mod policy;

@@ -1,57 +1,41 @@
-//! Stream time of an operator, and what it needs to close windows.
+//! Stream time of an operator, which is committed with the offsets.
 
-use crate::due::{Frontier, Pass};
 use crate::record::Timestamp;
 
 /// The number of a [`StreamClock`] in the topology.
 pub(crate) type ClockIndex = usize;
 
-/// Stream time of one operator, and what it needs to close windows.
-#[derive(Clone, Debug)]
+/// Stream time of one operator.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamClock {
     /// The highest timestamp that reached the operator; [`StreamClock::UNKNOWN`] before the first
-    /// record.
+    /// record. It is committed.
     pub(crate) time: Timestamp,
     /// When the last record reached it, on the monotonic clock.
     pub(crate) arrival: Timestamp,
     /// The moment on that clock to which `time` belongs while the input is idle. If `time` is the
     /// last multiple of an interval, the moment to which it belongs as long as the task runs.
     pub(crate) anchor: Timestamp,
-    /// What waits to be closed. For windows, only the time with which their names begin.
-    pub(crate) first_open: Frontier,
-    /// No window closes before stream time reaches this; [`StreamClock::UNKNOWN`] before the table
-    /// was searched.
-    pub(crate) next_close: Timestamp,
-    /// What waits to be deleted.
-    pub(crate) first_kept: Frontier,
-    /// No window is deleted before stream time reaches this.
-    pub(crate) next_forget: Timestamp,
-    /// Everything that this stream time closes has been closed.
-    pub(crate) closed_at: Timestamp,
-    /// An unfinished pass that closes windows.
-    pub(crate) closing: Option<Box<Pass>>,
-    /// An unfinished pass that deletes windows. The windows that it has left count as deleted.
-    pub(crate) forgetting: Option<Box<Pass>>,
-    /// How many entries a buffer has, and their bytes; `None` before they were counted.
-    pub(crate) held: Option<(u64, u64)>,
 }
 
 impl StreamClock {
     pub(crate) const UNKNOWN: Timestamp = Timestamp::MIN;
 
     pub(crate) fn new(time: Timestamp, elapsed: Timestamp) -> Self {
-        Self {
-            time,
-            arrival: elapsed,
-            anchor: elapsed,
-            first_open: Frontier::unknown(),
-            next_close: Self::UNKNOWN,
-            first_kept: Frontier::unknown(),
-            next_forget: Self::UNKNOWN,
-            closed_at: time,
-            closing: None,
-            forgetting: None,
-            held: None,
-        }
+        Self { time, arrival: elapsed, anchor: elapsed }
+    }
+}
+
+/// A count that only grows and is committed with the offsets. Among them it looks like a stream
+/// time: their format has one kind of number, and a restart must find what earlier versions wrote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommittedCount(pub(crate) ClockIndex);
+
+impl CommittedCount {
+    /// Counts one more, and returns the count.
+    pub(crate) fn next(self, clocks: &mut [StreamClock]) -> i64 {
+        let count = &mut clocks[self.0].time;
+        *count = (*count).max(0).wrapping_add(1);
+        *count
     }
 }

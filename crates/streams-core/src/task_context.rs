@@ -11,6 +11,7 @@ use crate::error::{Cause, Failure};
 use crate::global::Globals;
 use crate::limits::TopicLimits;
 use crate::moment::Moment;
+use crate::operator_state::OperatorStates;
 use crate::record::{Headers, RawRecord, Record, Timestamp};
 use crate::state::tables::Tables;
 use crate::state::unreleased::RecordWrites;
@@ -18,15 +19,18 @@ use crate::stream_clock::StreamClock;
 use crate::task_metrics::TaskMetrics;
 use crate::window::Plan;
 
-/// The state of one task while it runs. All tasks share the operators, which have no state of their
-/// own.
+/// The state of one task while it runs. All tasks share the operators: what an operator keeps
+/// between records is here, in [`states`](Self::states).
 pub struct TaskContext {
     pub(crate) tables: Tables,
     pub(crate) effects: Effects,
     pub(crate) globals: Arc<dyn Globals>,
     /// What the sink topics accept.
     pub(crate) limits: Arc<dyn TopicLimits>,
+    /// The stream times of the operators, which are committed with the offsets.
     pub(crate) clocks: Box<[StreamClock]>,
+    /// What the operators keep between records besides that.
+    pub(crate) states: OperatorStates,
     /// The wall clock in milliseconds, as the worker gave it. No interval is measured by it.
     pub(crate) now: Timestamp,
     /// The monotonic clock in milliseconds, as the worker gave it.
@@ -220,8 +224,10 @@ impl TaskContext {
         text
     }
 
+    #[inline]
     pub(crate) fn begin_record(&mut self, undoable: bool) -> Option<RecordMark> {
         self.tables.begin_record(undoable);
+        self.states.begin_record(undoable);
         self.portion.begin(self.portion_max, self.effects.bytes());
         undoable.then(|| RecordMark {
             effects: self.effects.mark(),
@@ -234,7 +240,8 @@ impl TaskContext {
     pub(crate) fn undo_record(&mut self, mark: RecordMark) {
         self.tables.undo_record();
         self.effects.truncate(mark.effects);
-        // The tables are restored, so what the clocks knew of their windows is right again.
+        // The tables are restored, so what the operators knew of them is right again.
+        self.states.undo_record();
         self.clocks = mark.clocks;
         self.tables.follow(&self.clocks);
         let is_late = self.metrics.dropped_late > mark.metrics.dropped_late;

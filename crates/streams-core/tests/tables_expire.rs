@@ -306,6 +306,23 @@ fn many_rows_that_expire_at_once_disappear_at_once() {
 
 /// Joins of the table, and joins that look up a row, have no expired row.
 #[test]
+fn what_a_failed_record_has_expired_expires_with_the_next() {
+    let app = Builder::new("app");
+    app.on_error(ErrorPolicy::Skip);
+    let records = app.stream(&input()).flat_map_values(|value| value).shared();
+    told(records.clone().to_table(&rows(10)));
+    // The table has expired its rows when this one fails.
+    let check = |value: i64| if value == 7 { Err("broken") } else { Ok(Some(value)) };
+    records.try_map_values(check).to(&Topic::new("out"));
+    let mut test = TopologyTest::new(app.build().unwrap());
+    for (key, value, at) in [("a", 1, 0), ("b", 7, 100), ("b", 2, 100)] {
+        test.send_record(&input(), Record::new(key.into(), Some(value), at)).unwrap();
+    }
+    let expected = [("a", Some(1)), ("b", Some(2)), ("a", None)];
+    assert_eq!(test.take(&changes()).unwrap(), expected.map(|(key, n)| (key.to_owned(), n)));
+}
+
+#[test]
 fn joins_lose_the_row_when_it_expires() {
     let app = Builder::new("t");
     let left = Topic::<String, i64>::new("left");

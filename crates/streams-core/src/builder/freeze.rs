@@ -43,6 +43,7 @@ pub(super) fn freeze(mut graph: Graph) -> Result<Topology, BuildError> {
         nodes: graph.nodes,
         component,
         table_names,
+        states: graph.states,
         clock_names: graph.clocks.into_iter().map(|clock| clock.name).collect(),
     })
 }

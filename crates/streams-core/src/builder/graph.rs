@@ -7,6 +7,7 @@ use super::types::{Types, Use};
 use crate::agent::AgentRunner;
 use crate::consumed::Start;
 use crate::global::GlobalSource;
+use crate::operator_state::{OperatorState, StateIndex, StateTypes};
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::ErrorPolicy;
 use crate::reader::{KeptWindows, WindowCell};
@@ -14,7 +15,7 @@ use crate::receive::Receive;
 use crate::schedule::Schedule;
 use crate::state::changelog::{Layout, Ttl};
 use crate::state::tables::TableIndex;
-use crate::stream_clock::ClockIndex;
+use crate::stream_clock::{ClockIndex, CommittedCount};
 use crate::table::Table;
 use crate::tick::{Missed, Tick};
 use crate::topology::{Node, NodeId, NodeKind, SourceKind, TicksNode};
@@ -92,6 +93,7 @@ pub(crate) struct Graph {
     pub(crate) sources: Vec<SourceDraft>,
     pub(crate) tables: Vec<TableDraft>,
     pub(crate) clocks: Vec<ClockDraft>,
+    pub(crate) states: StateTypes,
     pub(crate) hooks: Vec<(NodeId, Arc<dyn Hook>)>,
     pub(crate) globals: Vec<GlobalSource>,
     pub(crate) ticks: Vec<TickDraft>,
@@ -111,6 +113,7 @@ impl Graph {
             sources: Vec::new(),
             tables: Vec::new(),
             clocks: Vec::new(),
+            states: StateTypes::default(),
             hooks: Vec::new(),
             globals: Vec::new(),
             ticks: Vec::new(),
@@ -341,6 +344,16 @@ impl Graph {
         let clock = self.add_clock(name, node);
         self.clocks[clock].closes = true;
         clock
+    }
+
+    /// Adds a count for `node`, stored like a stream time.
+    pub(crate) fn add_count(&mut self, name: impl Into<Arc<str>>, node: NodeId) -> CommittedCount {
+        CommittedCount(self.add_clock(name, node))
+    }
+
+    /// Adds what an operator keeps between records besides its stream time.
+    pub(crate) fn add_state<S: OperatorState>(&mut self) -> StateIndex<S> {
+        self.states.add()
     }
 
     /// Registers a global table and returns its number.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::windowed::WindowState;
+use super::stateless::MapValues;
+use super::windowed::WindowedTable;
 use super::{Aggregated, Grouped, Stream, WindowAggregated, grouped};
 use crate::chain::Chain;
-use crate::operators::{Aggregation, MapValues, never_merged};
+use crate::operators::{Aggregation, never_merged};
 use crate::receive::Port;
 use crate::table::Table;
 use crate::topology::{NodeId, NodeKind};
@@ -190,7 +191,7 @@ impl<'b, K: Clone + 'static, A: 'static, W: Windows + Clone> WindowCogrouped<'b,
         let node = node(&self.inputs);
         let builder = self.inputs[0].builder;
         let count = self.inputs.len();
-        let state = WindowState::declare(builder, node, "cogroup", table, &self.windows, count);
+        let state = WindowedTable::declare(builder, node, "cogroup", table, &self.windows, count);
         for (number, input) in self.inputs.into_iter().enumerate() {
             let add = contribute(Arc::clone(&init));
             let merge = merge(Arc::clone(&init));

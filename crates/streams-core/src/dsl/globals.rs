@@ -3,12 +3,11 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{Stream, functions};
+use super::{Stream, look_up};
 use crate::builder::{Builder, Types};
 use crate::chain::{Chain, Then};
 use crate::consumed::{Consumed, TableSource};
 use crate::global::{GlobalSource, GlobalTable, TypedRows};
-use crate::operators::LookUp;
 use crate::policy::ErrorPolicy;
 use crate::table::Table;
 
@@ -90,7 +89,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, &T) -> O + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        self.look_up_global("join_global", table, key, functions::joins(joiner))
+        self.look_up_global("join_global", table, key, look_up::joins(joiner))
     }
 
     /// [`join_global`](Stream::join_global) that also forwards records without a row.
@@ -118,7 +117,7 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         key: impl Fn(&K, &V) -> G + Send + Sync + 'static,
         joiner: impl Fn(&K, &V, Option<&T>) -> O + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        self.look_up_global("left_join_global", table, key, functions::left_joins(joiner))
+        self.look_up_global("left_join_global", table, key, look_up::left_joins(joiner))
     }
 
     fn look_up_global<G: 'static, T: 'static, O: 'static>(
@@ -131,8 +130,8 @@ impl<'b, K: 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b, K, V, 
         let builder = self.builder;
         let node = self.add_node(name);
         let key_changed = self.key_changed;
-        let row = functions::global_row(table.clone(), key);
-        let operator = LookUp { row, joiner, of: PhantomData };
+        let row = look_up::global_row(table.clone(), key);
+        let operator = look_up::LookUp { row, joiner, of: PhantomData };
         let chain = Then { chain: self.chain, operator };
         Stream { key_changed, ..Stream::new(builder, chain, node) }
     }

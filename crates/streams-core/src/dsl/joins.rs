@@ -3,14 +3,13 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{Stream, TableStream, functions};
-use crate::builder::Types;
+use super::{Stream, TableStream, look_up};
+use crate::builder::{Graph, Types};
 use crate::chain::{Chain, Then};
 use crate::codec::{Codec, Json, JsonValue, NaturalKey};
-use crate::operators::stream_join::{JoinSide, LeftSide, RightSide, StreamJoin};
-use crate::operators::{LookUp, Sides};
+use crate::operators::stream_join::{JoinSide, JoinTable, LeftSide, RightSide, StreamJoin};
+use crate::operators::{Sides, stream_join};
 use crate::receive::Port;
-use crate::state::changelog::Layout;
 use crate::topology::NodeKind;
 use crate::window::JoinWindows;
 
@@ -181,23 +180,24 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         let builder = self.builder;
         let parents = [self.node, other.node];
         let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
-        let side = |part: &str, types: Option<Types>| {
+        let table = |part: &str, types: Option<Types>| {
             let table: Arc<str> = format!("{}-{part}", buffers.name).into();
-            builder.graph(|graph| JoinSide {
-                table: graph.add_table(&table, Layout::Keyed(12), types, name, node),
+            builder.graph(|graph| JoinTable {
+                index: graph.add_table(&table, stream_join::LAYOUT, types, name, node),
                 clock: graph.add_clock(Arc::clone(&table), node),
                 name: table,
             })
         };
-        let left = side("left", Some(Types::new(&*buffers.key, &*buffers.left)));
-        let right = side("right", Some(Types::new(&*buffers.key, &*buffers.right)));
+        let left = table("left", Some(Types::new(&*buffers.key, &*buffers.left)));
+        let right = table("right", Some(Types::new(&*buffers.key, &*buffers.right)));
         // It holds values of both sides.
-        let unmatched = (sides != Sides::Inner).then(|| side("unmatched", None));
+        let unmatched = (sides != Sides::Inner).then(|| table("unmatched", None));
         let clock = builder.graph(|graph| graph.add_clock(format!("{}/1", left.name), node));
+        let side = |table| JoinSide { table, state: builder.graph(Graph::add_state) };
         let port = Port::new();
         let join = Arc::new(StreamJoin {
-            left,
-            right,
+            left: side(left),
+            right: side(right),
             unmatched,
             clock,
             windows,
@@ -240,7 +240,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         table: &TableStream<'b, K, T>,
         joiner: impl Fn(&K, &V, &T) -> O + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        self.look_up("join_table", table, functions::joins(joiner))
+        self.look_up("join_table", table, look_up::joins(joiner))
     }
 
     /// [`join_table`](Stream::join_table) that also forwards records without a row.
@@ -265,7 +265,7 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         table: &TableStream<'b, K, T>,
         joiner: impl Fn(&K, &V, Option<&T>) -> O + Send + Sync + 'static,
     ) -> Stream<'b, K, O, impl Chain<Key = K, Value = O>> {
-        self.look_up("left_join_table", table, functions::left_joins(joiner))
+        self.look_up("left_join_table", table, look_up::left_joins(joiner))
     }
 
     fn look_up<T: Clone + 'static, O: 'static>(
@@ -283,8 +283,9 @@ impl<'b, K: Clone + 'static, V: 'static, C: Chain<Key = K, Value = V>> Stream<'b
         let builder = self.builder;
         let parents = [self.node, table.node];
         let node = builder.graph(|graph| graph.add_node(NodeKind::Operator(name), &parents));
-        let row = functions::own_row(Arc::clone(&table.rows));
-        let chain = Then { chain: self.chain, operator: LookUp { row, joiner, of: PhantomData } };
+        let row = look_up::own_row(Arc::clone(&table.rows));
+        let chain =
+            Then { chain: self.chain, operator: look_up::LookUp { row, joiner, of: PhantomData } };
         Stream::new(builder, chain, node)
     }
 }

@@ -3,12 +3,12 @@
 mod agent;
 mod cogroup;
 mod compiler_hints;
-mod fallible;
-mod functions;
+mod distinct;
 mod globals;
 mod group_by;
 mod grouped;
 mod joins;
+mod look_up;
 mod map_async;
 mod process;
 mod sinks;

@@ -7,11 +7,11 @@ use crate::builder::{Builder, Types};
 use crate::chain::Chain;
 use crate::error::{BoxError, Failure};
 use crate::operators::{
-    Aggregation, Finality, WindowAggregate, WindowPorts, WindowRows, WindowTimes, never_merged,
+    Aggregation, Finality, Sibling, WindowAggregate, WindowPorts, WindowRows, WindowTimes,
+    never_merged,
 };
 use crate::receive::Port;
 use crate::state::tables::TableIndex;
-use crate::stream_clock::ClockIndex;
 use crate::table::Table;
 use crate::topic::Topic;
 use crate::topology::NodeId;
@@ -223,22 +223,23 @@ where
     {
         let builder = self.stream.builder;
         let node = self.stream.add_node(name);
-        let state = WindowState::declare(builder, node, name, table, &self.windows, 1);
+        let state = WindowedTable::declare(builder, node, name, table, &self.windows, 1);
         state.connect(0, self.stream, &self.windows, aggregation, merge);
         state.aggregated(builder, &self.windows)
     }
 }
 
 /// The table and the stream times of a windowed aggregation, before anything is connected to it.
-pub(super) struct WindowState<'t, K, A> {
+pub(super) struct WindowedTable<'t, K, A> {
     table: &'t Table<K, A>,
     index: TableIndex,
     node: NodeId,
-    clocks: Vec<ClockIndex>,
+    /// One for each input.
+    operators: Arc<[Sibling]>,
     ports: WindowPorts<K, A>,
 }
 
-impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
+impl<'t, K: Clone + 'static, A: 'static> WindowedTable<'t, K, A> {
     /// Declares the table and one stream time for each of the `inputs` streams that it is
     /// aggregated from.
     pub(super) fn declare(
@@ -262,9 +263,12 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
                 0 => table.name.to_string(),
                 _ => format!("{}/{input}", table.name),
             };
-            let clocks =
-                (0..inputs).map(|input| graph.add_closing_clock(name(input), node)).collect();
-            Self { table, index, node, clocks, ports: WindowPorts::new() }
+            let operator = |input: usize| Sibling {
+                clock: graph.add_closing_clock(name(input), node),
+                state: graph.add_state(),
+            };
+            let operators = (0..inputs).map(operator).collect();
+            Self { table, index, node, operators, ports: WindowPorts::new() }
         })
     }
 
@@ -274,7 +278,7 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         builder: &'b Builder,
         windows: &W,
     ) -> WindowAggregated<'b, K, A, W> {
-        let times = WindowTimes::new(windows.clone(), &self.clocks, &self.ports);
+        let times = WindowTimes::new(windows.clone(), &self.operators, &self.ports);
         builder.graph(|graph| graph.set_kept_windows(self.index, Arc::new(times)));
         let table = self.table.clone();
         let windows = windows.clone();
@@ -298,9 +302,10 @@ impl<'t, K: Clone + 'static, A: 'static> WindowState<'t, K, A> {
         let operator = Arc::new(WindowAggregate {
             table: self.table.clone(),
             index: self.index,
-            clock: self.clocks[input],
-            first_clock: self.clocks[0],
-            siblings: self.clocks.clone().into(),
+            clock: self.operators[input].clock,
+            state: self.operators[input].state,
+            first_state: self.operators[0].state,
+            siblings: Arc::clone(&self.operators),
             windows: windows.clone(),
             aggregation,
             merge,

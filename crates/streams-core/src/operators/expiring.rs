@@ -78,21 +78,17 @@ impl Expiring {
     /// Deletes a portion of the expired rows.
     pub(crate) fn expire(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         let Some(clock) = cx.tables.expiry_clock(self.index) else { return Ok(()) };
-        while cx.clocks[clock].first_kept.time <= cx.tables.gone(self.index)
-            && cx.clocks[clock].time != StreamClock::UNKNOWN
-        {
+        while cx.tables.has_due(self.index) && cx.clocks[clock].time != StreamClock::UNKNOWN {
             let limit = cx.portion.left().min(PORTION);
             if limit == 0 {
                 cx.portion.is_used_up = true;
                 return Ok(());
             }
-            let (mut places, next) =
-                cx.tables.due(self.index, &cx.clocks[clock].first_kept, limit)?;
-            cx.clocks[clock].first_kept = next;
+            let mut places = cx.tables.due(self.index, limit)?;
             while let Some(place) = places.pop_first() {
                 if !cx.takes_one() {
                     let (time, _) = time_and_key(&place);
-                    cx.clocks[clock].first_kept = Frontier::at_entry(time, place);
+                    cx.tables.set_waiting(self.index, Frontier::at_entry(time, place));
                     return Ok(());
                 }
                 match cx.tables.look(self.index, &place)? {
@@ -103,11 +99,10 @@ impl Expiring {
                     }
                     // Rows are deleted in the order of their own timestamps.
                     Due::Later(at, later) => {
-                        let first = &mut cx.clocks[clock].first_kept;
-                        if first.is_after(at, &later) && at <= cx.tables.gone(self.index) {
+                        if cx.tables.is_in_portion(self.index, at, &later) {
                             places.insert(later);
                         } else {
-                            first.back_to(at);
+                            cx.tables.wait_for(self.index, at);
                         }
                     }
                 }
@@ -120,13 +115,5 @@ impl Expiring {
 impl Hook for Expiring {
     fn on_due(&self, cx: &mut TaskContext) -> Result<(), Failure> {
         self.expire(cx)
-    }
-}
-
-/// Notes that a row was written which must be checked at `at`.
-#[inline]
-pub(crate) fn note_row(index: TableIndex, at: Timestamp, cx: &mut TaskContext) {
-    if let Some(clock) = cx.tables.expiry_clock(index) {
-        cx.clocks[clock].first_kept.back_to(at.max(0));
     }
 }

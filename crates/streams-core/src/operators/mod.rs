@@ -1,23 +1,18 @@
-//! The operators, one file each.
+//! The operators that have tables, and what begins and ends chains, one file or folder each. The
+//! operators without tables are in `dsl/stateless`, beside their methods.
 
 mod aggregate;
-mod branch;
 mod decode;
 mod expiring;
-mod filter;
-mod flat_map;
 pub(crate) mod foreign_key;
-mod look_up;
-mod map;
 mod map_change;
-mod peek;
 mod process;
 mod process_table;
 mod regroup;
 mod rows;
 mod sink;
 pub(crate) mod stream_join;
-mod suppress;
+pub(crate) mod suppress;
 mod table_join;
 pub(crate) mod table_rows;
 mod to_table;
@@ -30,19 +25,12 @@ use crate::state::tables::TableIndex;
 use crate::stream_clock::ClockIndex;
 use crate::task_context::TaskContext;
 
-pub(crate) use branch::Branch;
-pub(crate) use filter::Filter;
-pub(crate) use flat_map::{FlatMap, FlatMapValues};
-pub(crate) use look_up::LookUp;
-pub(crate) use map::{Map, MapValues};
-pub(crate) use map_change::MapChange;
-pub(crate) use peek::Peek;
-
 pub(crate) use aggregate::{Aggregate, Aggregation};
 pub(crate) use decode::{
     Decode, TIMESTAMP_MAX, check_timestamp, decode, event_time, is_acceptable,
 };
 pub(crate) use expiring::{Expiring, Tell, tells};
+pub(crate) use map_change::MapChange;
 pub(crate) use process::{Forward, Processor, Punctuate, Punctuator};
 pub use process::{Output, ProcessContext, ProcessError};
 pub(crate) use process_table::DeclaredTable;
@@ -50,10 +38,12 @@ pub use process_table::{ProcessRows, ProcessTable, ProcessWindows};
 pub(crate) use regroup::Regroup;
 pub(crate) use rows::{MappedRows, Rows, StoredRows, WindowRows};
 pub(crate) use sink::{Sink, SinkBy};
-pub(crate) use suppress::{Finality, SuppressBuffer, SuppressedRows, SuppressedTable, Until};
+pub(crate) use suppress::Finality;
 pub(crate) use table_join::{JoinedRows, LeftChange, RightChange, Sides, TableJoin};
 pub(crate) use to_table::{Keep, MaterializedTable, ToTable};
-pub(crate) use window_aggregate::{WindowAggregate, WindowPorts, WindowTimes, never_merged};
+pub(crate) use window_aggregate::{
+    Sibling, WindowAggregate, WindowPorts, WindowTimes, never_merged,
+};
 
 /// The bytes-in end of a sealed chain: one virtual call per record and stream.
 pub(crate) trait ReceiveRaw: Send + Sync {
@@ -76,8 +66,9 @@ pub(crate) struct Closing {
 /// What an operator does besides receiving records.
 pub(crate) trait Hook: Send + Sync {
     /// Called when the task starts, or restarts after an abort. The clocks have the committed
-    /// times.
-    fn on_resume(&self, _cx: &mut TaskContext) {}
+    /// times, the operators' states are new. `unfinished` has the [progress](Self::closing) that
+    /// was committed, by clock.
+    fn on_resume(&self, _unfinished: &[(ClockIndex, Pass)], _cx: &mut TaskContext) {}
 
     /// Called before a commit, to send outputs that are sent once per commit.
     fn on_commit(&self, _cx: &mut TaskContext) -> Result<(), Failure> {

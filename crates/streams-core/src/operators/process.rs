@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Hook;
 use super::expiring::Expiring;
 use super::process_table::{DeclaredTable, ProcessTable};
+use crate::due::Pass;
 use crate::error::{BoxError, Cause, Failure};
 use crate::moment::Interval;
 use crate::receive::{Port, Receive};
@@ -252,7 +253,7 @@ impl<K2: 'static, V2: 'static, F> Processor<K2, V2, F> {
 impl<K2: 'static, V2: 'static, F: Send + Sync> Hook for Processor<K2, V2, F> {
     /// The first multiple is the moment of the first start. It is committed, so a restart neither
     /// changes the phase nor forgets a multiple that is due.
-    fn on_resume(&self, cx: &mut TaskContext) {
+    fn on_resume(&self, _: &[(ClockIndex, Pass)], cx: &mut TaskContext) {
         let now = cx.moment();
         for (punctuator, clock) in self.wall_clocks() {
             let clock = &mut cx.clocks[clock];

@@ -10,10 +10,11 @@ use crate::change::Change;
 use crate::codec::{Codec, HeldChange};
 use crate::due::Frontier;
 use crate::error::{Cause, Failure};
+use crate::operator_state::{OperatorState, StateIndex};
 use crate::receive::{Receive, SharedReceiver};
 use crate::record::{Headers, Record, Timestamp};
 use crate::state::changelog::{
-    BY_KEY, BY_TIME, by_key, by_time, end_of, key_and_suffix, since, write_prefix,
+    BY_KEY, BY_TIME, Layout, by_key, by_time, end_of, key_and_suffix, since, write_prefix,
 };
 use crate::state::read_back;
 use crate::state::row_codec::{key_bytes, write_key};
@@ -46,12 +47,31 @@ impl<K> Copy for Finality<K> {}
 pub(crate) struct SuppressedTable<K, V> {
     pub(crate) buffer: Arc<SuppressBuffer<K, V>>,
     pub(crate) clock: ClockIndex,
+    pub(crate) state: StateIndex<SuppressState>,
     pub(crate) until: Until<K>,
     pub(crate) max_records: u64,
     pub(crate) max_bytes: u64,
     /// Whether a full buffer is an error.
     pub(crate) fails: bool,
     pub(crate) changes: SharedReceiver<K, Change<V>>,
+}
+
+/// What is known about the waiting changes.
+#[derive(Clone, Default)]
+pub(crate) struct SuppressState {
+    /// Those that wait to be emitted.
+    first: Frontier,
+    /// `None` before they were counted.
+    size: Option<BufferSize>,
+}
+
+impl OperatorState for SuppressState {}
+
+/// How many entries a buffer has, and their bytes.
+#[derive(Clone, Copy)]
+struct BufferSize {
+    records: u64,
+    bytes: u64,
 }
 
 /// The waiting changes, by key and by time. An entry's key ends with the time since which it waits
@@ -63,7 +83,14 @@ pub(crate) struct SuppressBuffer<K, V> {
     pub(crate) value: HeldChange<V>,
 }
 
-const SUFFIX: usize = 12;
+/// The size of what follows the key in an entry's key.
+const SUFFIX: usize = size_of::<Timestamp>() + FILLER.len();
+
+/// Suppress keeps one change for each key, so no number has to distinguish them.
+const FILLER: [u8; 4] = [0; 4];
+
+/// The layout of the buffer's table.
+pub(crate) const LAYOUT: Layout = Layout::Keyed(SUFFIX);
 
 /// A change that waits.
 struct SuppressedRow<V> {
@@ -128,23 +155,23 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
         let store_key = entry_key(&store_key, since);
         let change = Change { old, new: change.new };
         let length = self.buffer.put(&store_key, &change, timestamp, cx)?;
-        let clock = &mut cx.clocks[self.clock];
-        clock.first_open.lower_to(since, &by_time(&store_key, SUFFIX));
-        if let Some((records, bytes)) = &mut clock.held {
-            *records += u64::from(replaced.is_none());
-            *bytes = (*bytes + length).saturating_sub(replaced.unwrap_or(0));
+        let state = &mut cx.states[self.state];
+        state.first.lower_to(since, &by_time(&store_key, SUFFIX));
+        if let Some(size) = &mut state.size {
+            size.records += u64::from(replaced.is_none());
+            size.bytes = (size.bytes + length).saturating_sub(replaced.unwrap_or(0));
         }
         Ok(())
     }
 
     /// Emits a portion of the changes that have waited since `due` or longer.
     fn let_go(&self, due: Timestamp, cx: &mut TaskContext) -> Result<(), Failure> {
-        if cx.clocks[self.clock].first_open.time > due {
+        let first = &cx.states[self.state].first;
+        if first.time > due {
             return Ok(());
         }
         let limit = cx.portion.left();
-        let (found, mut next) =
-            self.buffer.first(&cx.clocks[self.clock].first_open, due, limit, cx)?;
+        let (found, mut next) = self.buffer.first(first, due, limit, cx)?;
         for (since, place) in found {
             if !cx.takes_one() {
                 next = Frontier::at_entry(since, place);
@@ -153,19 +180,19 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
             self.let_one_go(&by_key(&place, SUFFIX), cx)?;
         }
         cx.portion.is_used_up |= next.time <= due;
-        cx.clocks[self.clock].first_open = next;
+        cx.states[self.state].first = next;
         Ok(())
     }
 
     /// Emits the change that has waited longest, if it has waited since `to` or longer. Returns
     /// whether it did.
     fn let_first_go(&self, to: Timestamp, cx: &mut TaskContext) -> Result<bool, Failure> {
-        let first = &cx.clocks[self.clock].first_open;
+        let first = &cx.states[self.state].first;
         if first.time > to {
             return Ok(false);
         }
         let (found, next) = self.buffer.first(first, to, 1, cx)?;
-        cx.clocks[self.clock].first_open = next;
+        cx.states[self.state].first = next;
         let Some((_, place)) = found.first() else { return Ok(false) };
         self.let_one_go(&by_key(place, SUFFIX), cx)?;
         Ok(true)
@@ -179,9 +206,9 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
         let (change, headers) = self.buffer.read(store_key, bytes)?;
         let key = read_back::key(&self.buffer.name, &*self.buffer.key, inner(store_key))?;
         cx.tables.delete(self.buffer.index, store_key);
-        if let Some((records, bytes)) = &mut cx.clocks[self.clock].held {
-            *records = records.saturating_sub(1);
-            *bytes = bytes.saturating_sub(length);
+        if let Some(size) = &mut cx.states[self.state].size {
+            size.records = size.records.saturating_sub(1);
+            size.bytes = size.bytes.saturating_sub(length);
         }
         // A window that no longer exists has no final result.
         if change.new.is_some() || matches!(self.until, Until::Limit(_)) {
@@ -198,7 +225,7 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
             return Ok(());
         }
         loop {
-            let (records, bytes) = self.held(cx)?;
+            let BufferSize { records, bytes } = self.size(cx)?;
             if records <= self.max_records && bytes <= self.max_bytes {
                 return Ok(());
             }
@@ -218,18 +245,17 @@ impl<K: Clone + 'static, V: Clone + 'static> SuppressedTable<K, V> {
     }
 
     /// The number of waiting changes and their bytes; counted once after a start.
-    fn held(&self, cx: &mut TaskContext) -> Result<(u64, u64), Failure> {
-        if let Some(held) = cx.clocks[self.clock].held {
-            return Ok(held);
+    fn size(&self, cx: &mut TaskContext) -> Result<BufferSize, Failure> {
+        if let Some(size) = cx.states[self.state].size {
+            return Ok(size);
         }
-        let mut records = 0;
-        let mut bytes = 0;
+        let mut size = BufferSize { records: 0, bytes: 0 };
         cx.tables.scan(self.buffer.index, &[BY_KEY], Some(&[BY_TIME]), &mut |key, _, value| {
-            records += 1;
-            bytes += (key.len() + value.len()) as u64;
+            size.records += 1;
+            size.bytes += (key.len() + value.len()) as u64;
             ControlFlow::Continue(())
         })?;
-        Ok(*cx.clocks[self.clock].held.insert((records, bytes)))
+        Ok(*cx.states[self.state].size.insert(size))
     }
 }
 
@@ -301,7 +327,7 @@ fn inner(store_key: &[u8]) -> &[u8] {
 
 /// The store key of a change that waits since then, from the prefix of its key.
 fn entry_key(prefix: &[u8], since: Timestamp) -> Vec<u8> {
-    [prefix, &since.to_be_bytes(), &[0; 4]].concat()
+    [prefix, &since.to_be_bytes(), &FILLER].concat()
 }
 
 /// Reads eight bytes as a time. Shorter bytes were not written by us, and sort first.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::expiring::note_row;
 use crate::error::{Cause, Failure};
 use crate::record::Timestamp;
 use crate::state::row_codec::write_key;
@@ -70,7 +69,7 @@ pub(crate) fn put<K: 'static, A: 'static>(
     })?;
     if present {
         cx.tables.put_stamped(index, key, &cx.value_buffer)?;
-        note_row(index, timestamp, cx);
+        cx.tables.wait_for(index, timestamp);
     } else {
         cx.tables.delete_any(index, key)?;
     }

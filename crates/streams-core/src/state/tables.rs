@@ -384,8 +384,12 @@ impl Tables {
         }
     }
 
+    #[inline]
     pub(crate) fn begin_record(&mut self, undoable: bool) {
         self.undo = undoable.then(Vec::new);
+        if undoable {
+            self.begin_waiting();
+        }
     }
 
     pub(crate) fn undo_record(&mut self) {
@@ -393,6 +397,7 @@ impl Tables {
         for (table, key, previous) in self.undo.take().into_iter().flatten().rev() {
             self.overlays[table].restore(&key, previous);
         }
+        self.undo_waiting();
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
@@ -410,6 +415,7 @@ impl Tables {
     pub(crate) fn discard(&mut self) {
         self.overlays.iter_mut().for_each(Overlay::clear);
         self.undo = None;
+        self.discard_waiting();
     }
 
     pub(crate) fn store_mut(&mut self) -> &mut dyn Store {

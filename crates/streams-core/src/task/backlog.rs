@@ -66,20 +66,21 @@ impl Task {
         Ok(!self.is_behind())
     }
 
-    /// Resumes the due work that was left at the commit.
-    pub(super) fn resume_backlog(&mut self, inputs: &[Resume]) {
+    /// Resumes the operators, with the due work that was left at the commit.
+    pub(super) fn resume_operators(&mut self, inputs: &[Resume]) {
         let topology = std::sync::Arc::clone(&self.topology);
         let sub = &topology.sub_topologies[self.id.sub_topology];
         let cx = self.cx_mut();
+        let mut unfinished = Vec::new();
         for resume in inputs {
             // `resume` has already checked the metadata.
             let progress = Progress::parse(&resume.metadata).unwrap_or_default();
             for &clock in &sub.clocks {
-                if let Some(pass) = progress.closing(&topology.clock_names[clock]) {
-                    cx.clocks[clock].closing = Some(Box::new(pass.clone()));
-                }
+                let pass = progress.closing(&topology.clock_names[clock]);
+                unfinished.extend(pass.map(|pass| (clock, pass.clone())));
             }
         }
+        sub.hooks.iter().for_each(|hook| hook.on_resume(&unfinished, cx));
         // It counts as part of the last record before.
         let offset = inputs.first().map_or(0, |first| first.offset - 1);
         cx.origin = Origin { input: 0, offset, timestamp: 0 };

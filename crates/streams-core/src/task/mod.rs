@@ -31,6 +31,7 @@ use crate::error::{Cause, Failure, FailureKind, TaskError};
 use crate::global::{Globals, NoGlobals};
 use crate::limits::{DefaultLimits, TopicLimits};
 use crate::moment::Moment;
+use crate::operator_state::OperatorStates;
 use crate::record::{Headers, RecordBatch, Timestamp, TopicPartition};
 use crate::state::tables::Tables;
 use crate::store::Store;
@@ -107,6 +108,7 @@ impl Task {
             globals: Arc::new(NoGlobals),
             limits: Arc::new(DefaultLimits),
             clocks: clocks.into(),
+            states: OperatorStates::new(&topology.states),
             now: 0,
             elapsed: 0,
             nothing_until: Timestamp::MIN,
@@ -176,11 +178,11 @@ impl Task {
         cx.nothing_until = Timestamp::MIN;
         let elapsed = cx.elapsed;
         cx.clocks = times.into_iter().map(|time| StreamClock::new(time, elapsed)).collect();
+        cx.states = OperatorStates::new(&topology.states);
         // The clocks come first: tables and hooks derive from them what has expired and what was
         // closed. Agents come last, because their code may read all of it.
         cx.tables.follow(&cx.clocks);
-        sub.hooks.iter().for_each(|hook| hook.on_resume(cx));
-        self.resume_backlog(inputs);
+        self.resume_operators(inputs);
         self.resume_retries(now)?;
         self.resume_ticks(inputs);
         self.start_agents()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::agent::AgentRunner;
 use crate::consumed::Start;
 use crate::global::GlobalSource;
+use crate::operator_state::StateTypes;
 use crate::operators::{Hook, ReceiveRaw};
 use crate::policy::ErrorPolicy;
 use crate::state::changelog::TableSpec;
@@ -31,6 +32,8 @@ pub struct Topology {
     pub(crate) component: Vec<usize>,
     /// The tables' names by topology-wide number.
     pub(crate) table_names: Vec<Arc<str>>,
+    /// The types of what its operators keep between records.
+    pub(crate) states: StateTypes,
     /// The names under which stream times are stored.
     pub(crate) clock_names: Vec<Arc<str>>,
 }

@@ -190,11 +190,11 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
             .graph(|graph| graph.add_table(&table.name, Layout::KeyValue, types, "fk_join", joins));
         let rows = Arc::new(StoredRows { table: table.clone(), index });
         let joined = TableStream::new(builder, joins, Arc::clone(&self.key), rows);
-        let counter = builder.graph(|graph| graph.add_clock(Arc::clone(&versions), asks));
+        let changes = builder.graph(|graph| graph.add_count(Arc::clone(&versions), asks));
         let left = Arc::new(Left {
             name: versions,
             index: version_index,
-            counter,
+            changes,
             key: Arc::clone(&self.key),
             rows: Arc::clone(&self.rows),
             joiner,

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::TableStream;
-use crate::builder::Types;
+use crate::builder::{Graph, Types};
 use crate::chain::Chain;
 use crate::codec::{Changed, Codec, HeldChange, Json};
-use crate::operators::{self, SuppressBuffer, SuppressedRows, Until};
-use crate::state::changelog::Layout;
+use crate::operators::suppress::{LAYOUT, SuppressBuffer, SuppressedRows, SuppressedTable, Until};
 use crate::window::millis;
 
 /// When [`TableStream::suppress`] emits changes, and how many it may hold.
@@ -142,10 +141,9 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         let codec: Arc<dyn Codec<V>> = Arc::new(suppress.codec);
         let name: Arc<str> = name.into();
         let types = Some(Types::new(&*self.key, &*codec));
-        let (index, clock) = builder.graph(|graph| {
-            let index = graph.add_table(&name, Layout::Keyed(12), types, "suppress", node);
-            (index, graph.add_clock(Arc::clone(&name), node))
-        });
+        let add_table = |graph: &mut Graph| graph.add_table(&name, LAYOUT, types, "suppress", node);
+        let index = builder.graph(add_table);
+        let clock = builder.graph(|graph| graph.add_clock(Arc::clone(&name), node));
         let fails = suppress.when_full.unwrap_or(match until {
             Until::Final(_) => BufferFull::Fail,
             Until::Limit(_) => BufferFull::EmitEarly,
@@ -158,9 +156,10 @@ impl<'b, K: Clone + 'static, V: Clone + 'static> TableStream<'b, K, V> {
         });
         let rows = SuppressedRows { buffer: Arc::clone(&buffer), rows: Arc::clone(&self.rows) };
         let suppressed = self.next(node, Arc::new(rows));
-        let operator = Arc::new(operators::SuppressedTable {
+        let operator = Arc::new(SuppressedTable {
             buffer,
             clock,
+            state: builder.graph(Graph::add_state),
             until,
             max_records: suppress.max_records.unwrap_or(u64::MAX),
             max_bytes: suppress.max_bytes.unwrap_or(u64::MAX),

@@ -13,15 +13,15 @@ use crate::receive::Receive;
 use crate::record::{Record, Timestamp};
 use crate::state::row_codec::{key_bytes, write_key};
 use crate::state::tables::TableIndex;
-use crate::stream_clock::ClockIndex;
+use crate::stream_clock::CommittedCount;
 use crate::task_context::TaskContext;
 
 pub(crate) struct Left<K, V, W, O, J> {
     /// The table of versions: the row's key, with the version of its last change.
     pub(crate) name: Arc<str>,
     pub(crate) index: TableIndex,
-    /// Counts the changes. Its time is the number of the last one.
-    pub(crate) counter: ClockIndex,
+    /// Counts the changes.
+    pub(crate) changes: CommittedCount,
     pub(crate) key: Arc<dyn Codec<K>>,
     pub(crate) rows: Arc<dyn Rows<K, V>>,
     pub(crate) joiner: J,
@@ -179,10 +179,8 @@ impl<K, V, W, O, J> Left<K, V, W, O, J> {
         // The input and offset are not enough: a record may create a row, delete it and create it
         // again, and a punctuation has no offset. The count is not enough either, because it is
         // lost when the group's offsets expire.
-        let counter = &mut cx.clocks[self.counter];
-        counter.time = counter.time.max(0).wrapping_add(1);
+        let count = self.changes.next(&mut cx.clocks) as u32;
         let origin = &cx.origin;
-        let count = counter.time as u32;
         let mut version = [0; VERSION];
         version[..8].copy_from_slice(&origin.offset.to_be_bytes());
         version[8..12].copy_from_slice(&origin.input.to_be_bytes());

@@ -6,12 +6,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{JoinSide, Side, StreamJoin};
+use super::{JoinTable, Side, StreamJoin};
 use crate::codec::CodecError;
 use crate::due::Frontier;
 use crate::error::Failure;
 use crate::record::Timestamp;
-use crate::state::changelog::{self, prefix, since};
+use crate::state::changelog::{self, Layout, prefix, since};
 use crate::state::read_back;
 use crate::state::tables::TableIndex;
 use crate::task_context::TaskContext;
@@ -24,7 +24,12 @@ pub(super) struct BufferPosition<'a> {
     pub(super) timestamp: Timestamp,
 }
 
-pub(super) const SUFFIX: usize = 12;
+/// The size of what follows the key in an entry's key.
+pub(super) const SUFFIX: usize = size_of::<Timestamp>() + SEQUENCE;
+pub(super) const SEQUENCE: usize = size_of::<u32>();
+
+/// The layout of the join's tables.
+pub(crate) const LAYOUT: Layout = Layout::Keyed(SUFFIX);
 
 /// Store key, timestamp, value.
 pub(super) type BufferEntry = (Box<[u8]>, Timestamp, Box<[u8]>);
@@ -50,40 +55,40 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         cx: &mut TaskContext,
     ) -> Result<(), Failure> {
         let own = self.own(side);
-        let clock = &mut cx.clocks[own.clock];
+        let clock = &mut cx.clocks[own.table.clock];
         clock.time = clock.time.max(place.timestamp);
         let oldest = clock.time.saturating_sub(self.retention(side));
         if place.timestamp > oldest {
-            clock.first_kept.lower(place.timestamp);
-            let sequence = next_sequence(own, place, 0, cx)?;
-            put(own.table, place, sequence, value, cx)?;
+            cx.states[own.state].first_kept.lower(place.timestamp);
+            let sequence = next_sequence(&own.table, place, 0, cx)?;
+            put(own.table.index, place, sequence, value, cx)?;
         }
         self.forget(side, cx)
     }
 
     /// Records of a side that are this old, or older, can have no partner.
     fn oldest(&self, side: Side, cx: &TaskContext) -> Timestamp {
-        cx.clocks[self.own(side).clock].time.saturating_sub(self.retention(side))
+        cx.clocks[self.own(side).table.clock].time.saturating_sub(self.retention(side))
     }
 
     /// Deletes a portion of the records of a side that are too old for any partner.
     pub(super) fn forget(&self, side: Side, cx: &mut TaskContext) -> Result<(), Failure> {
         let own = self.own(side);
         let oldest = self.oldest(side, cx);
-        let first = &cx.clocks[own.clock].first_kept;
+        let first = &cx.states[own.state].first_kept;
         if first.time > oldest {
             return Ok(());
         }
-        let (old, mut next) = waiting(own.table, first, oldest, cx, |_| true)?;
+        let (old, mut next) = waiting(own.table.index, first, oldest, cx, |_| true)?;
         for (at, by_time) in old {
             if !cx.takes_one() {
                 next = Frontier::at_entry(at, by_time);
                 break;
             }
-            cx.tables.delete(own.table, &changelog::by_key(&by_time, SUFFIX));
+            cx.tables.delete(own.table.index, &changelog::by_key(&by_time, SUFFIX));
         }
         cx.portion.is_used_up |= next.time <= oldest;
-        cx.clocks[own.clock].first_kept = next;
+        cx.states[own.state].first_kept = next;
         Ok(())
     }
 
@@ -100,7 +105,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         let oldest = self.oldest(other, cx);
         let from = (place.timestamp - self.reach(other)).max(oldest.saturating_add(1)).max(0);
         let to = place.timestamp + self.reach(side);
-        let found = between(self.own(other).table, place.key, from, to, cx)?;
+        let found = between(self.own(other).table.index, place.key, from, to, cx)?;
         Ok(found.into_iter().map(|(_, at, value)| (at, value)).collect())
     }
 }
@@ -127,15 +132,15 @@ pub(super) fn between(
 
 /// The first free sequence number from `first` on, for a key and timestamp.
 pub(super) fn next_sequence(
-    side: &JoinSide,
+    table: &JoinTable,
     place: BufferPosition<'_>,
     first: u32,
     cx: &TaskContext,
 ) -> Result<u32, Failure> {
-    let same = between(side.table, place.key, place.timestamp, place.timestamp, cx)?;
+    let same = between(table.index, place.key, place.timestamp, place.timestamp, cx)?;
     let numbers = same.iter().map(|(key, _, _)| sequence(key));
     let last = numbers.filter(|number| *number >= first).max();
-    after(last, first, u32::MAX).ok_or_else(|| no_number(&side.name, place))
+    after(last, first, u32::MAX).ok_or_else(|| no_number(&table.name, place))
 }
 
 /// The number after `last`, or `first`. It must be less than `end`.
@@ -199,7 +204,7 @@ pub(super) fn waiting(
 }
 
 pub(super) fn sequence(store_key: &[u8]) -> u32 {
-    store_key.last_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+    store_key.last_chunk::<SEQUENCE>().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
 /// Reads eight bytes as a time. Shorter bytes were not written by us, and sort first.

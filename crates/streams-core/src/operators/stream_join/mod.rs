@@ -11,10 +11,13 @@ mod unmatched;
 use std::sync::Arc;
 
 use buffer::BufferPosition;
+pub(crate) use buffer::LAYOUT;
 
 use super::Sides;
 use crate::codec::Codec;
+use crate::due::Frontier;
 use crate::error::{Cause, Failure};
+use crate::operator_state::{OperatorState, StateIndex};
 use crate::receive::{Port, Receive};
 use crate::record::{Record, Timestamp};
 use crate::state::read_back;
@@ -28,7 +31,7 @@ pub(crate) struct StreamJoin<K, V, W, O, F> {
     pub(crate) right: JoinSide,
     /// Where unmatched records wait, in left and outer joins. Its stream time is that of the last
     /// search for them.
-    pub(crate) unmatched: Option<JoinSide>,
+    pub(crate) unmatched: Option<JoinTable>,
     /// The stream time that both sides share.
     pub(crate) clock: ClockIndex,
     pub(crate) windows: JoinWindows,
@@ -41,11 +44,29 @@ pub(crate) struct StreamJoin<K, V, W, O, F> {
 }
 
 /// A table of the join, with the stream time of its records.
-pub(crate) struct JoinSide {
+pub(crate) struct JoinTable {
     pub(crate) name: Arc<str>,
-    pub(crate) table: TableIndex,
+    pub(crate) index: TableIndex,
     pub(crate) clock: ClockIndex,
 }
+
+/// One side of the join.
+pub(crate) struct JoinSide {
+    /// Its buffer.
+    pub(crate) table: JoinTable,
+    pub(crate) state: StateIndex<JoinSideState>,
+}
+
+/// What waits of the records of one side.
+#[derive(Clone, Default)]
+pub(crate) struct JoinSideState {
+    /// Records in the buffer, which wait to be deleted.
+    first_kept: Frontier,
+    /// Records without a partner, which wait to be results.
+    first_unmatched: Frontier,
+}
+
+impl OperatorState for JoinSideState {}
 
 /// Which of the two streams a record is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,7 +157,7 @@ where
         let time = clock.time;
         let mut key_bytes = Vec::new();
         let mut bytes = Vec::new();
-        let name = &self.own(side).name;
+        let name = &self.own(side).table.name;
         let failed = |source| Failure::from(Cause::Encode { target: Arc::clone(name), source });
         let has_key = self.key.encode(key, &mut key_bytes).map_err(failed)?;
         let has_value = codec.encode(value, &mut bytes).map_err(failed)?;
@@ -224,7 +245,7 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
     where
         K: 'static,
     {
-        read_back::value(&self.own(side).name, codec, bytes, || {
+        read_back::value(&self.own(side).table.name, codec, bytes, || {
             let mut key_bytes = Vec::new();
             // This succeeds: it was encoded to find the partner.
             let _ = self.key.encode(key, &mut key_bytes);

@@ -3,9 +3,10 @@
 //! They are stored like the buffers. The highest bit of the sequence number says which side.
 
 use super::buffer::{
-    BufferPosition, SUFFIX, after, between, next_sequence, no_number, put, sequence, waiting,
+    BufferPosition, SEQUENCE, SUFFIX, after, between, next_sequence, no_number, put, sequence,
+    waiting,
 };
-use super::{JoinSide, Side, StreamJoin};
+use super::{JoinTable, Side, StreamJoin};
 use crate::due::Frontier;
 use crate::error::Failure;
 use crate::operators::Hook;
@@ -34,14 +35,14 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
             Side::Right => next_sequence(unmatched, place, first, cx)?,
             Side::Left => {
                 let same =
-                    between(unmatched.table, place.key, place.timestamp, place.timestamp, cx)?;
+                    between(unmatched.index, place.key, place.timestamp, place.timestamp, cx)?;
                 let lefts = same.iter().map(|(key, _, _)| sequence(key)).filter(|n| *n < RIGHT);
                 // The next number would make it a right record.
                 after(lefts.max(), 0, RIGHT).ok_or_else(|| no_number(&unmatched.name, place))?
             }
         };
-        put(unmatched.table, place, number, value, cx)?;
-        cx.clocks[self.own(side).clock].first_open.lower(place.timestamp);
+        put(unmatched.index, place, number, value, cx)?;
+        cx.states[self.own(side).state].first_unmatched.lower(place.timestamp);
         Ok(())
     }
 
@@ -61,9 +62,9 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
         if at < self.over_before(side, cx) {
             return Ok(());
         }
-        for (store_key, _, _) in between(unmatched.table, key, at, at, cx)? {
+        for (store_key, _, _) in between(unmatched.index, key, at, at, cx)? {
             if side_of(&store_key) == side {
-                cx.tables.delete(unmatched.table, &store_key);
+                cx.tables.delete(unmatched.index, &store_key);
             }
         }
         Ok(())
@@ -79,17 +80,17 @@ impl<K, V, W, O, F> StreamJoin<K, V, W, O, F> {
 
     /// Finds the records of either side for which stream time says that no partner can arrive, by
     /// time, and what waits after them.
-    fn over(&self, unmatched: &JoinSide, cx: &TaskContext) -> Result<Over, Failure> {
+    fn over(&self, unmatched: &JoinTable, cx: &TaskContext) -> Result<Over, Failure> {
         let mut over = Over { records: Vec::new(), next: Vec::new(), until: None };
         for side in [Side::Left, Side::Right].into_iter().filter(|side| self.keeps_unmatched(*side))
         {
-            let first = &cx.clocks[self.own(side).clock].first_open;
+            let first = &cx.states[self.own(side).state].first_unmatched;
             let before = self.over_before(side, cx);
             if first.time >= before {
                 continue;
             }
             let wanted = |key: &[u8]| side_of_place(key) == side;
-            let (found, next) = waiting(unmatched.table, first, before - 1, cx, wanted)?;
+            let (found, next) = waiting(unmatched.index, first, before - 1, cx, wanted)?;
             over.records.extend(found.into_iter().map(|(at, key)| (key, at, side)));
             if next.time < before {
                 let place = next.key().map(|key| (Box::from(key), next.time));
@@ -142,7 +143,7 @@ where
                 for (side, next) in over.next {
                     // Records of the other side may have waited longer.
                     let first = next.or_earlier(at, &place);
-                    cx.clocks[self.own(side).clock].first_open = first;
+                    cx.states[self.own(side).state].first_unmatched = first;
                 }
                 return Ok(());
             }
@@ -150,7 +151,7 @@ where
         }
         cx.portion.is_used_up |= over.until.is_some();
         for (side, next) in over.next {
-            cx.clocks[self.own(side).clock].first_open = next;
+            cx.states[self.own(side).state].first_unmatched = next;
         }
         Ok(())
     }
@@ -165,7 +166,7 @@ where
         let Some(unmatched) = &self.unmatched else { return Ok(()) };
         let before = [Side::Left, Side::Right].map(|side| self.over_before(side, cx));
         let last = before[0].max(before[1]).saturating_sub(1);
-        for (store_key, at, _) in between(unmatched.table, key, 0, last, cx)? {
+        for (store_key, at, _) in between(unmatched.index, key, 0, last, cx)? {
             let side = side_of(&store_key);
             if at < self.over_before(side, cx) {
                 self.send_alone(unmatched, side, &store_key, cx)?;
@@ -176,12 +177,12 @@ where
 
     fn send_alone(
         &self,
-        unmatched: &JoinSide,
+        unmatched: &JoinTable,
         side: Side,
         store_key: &[u8],
         cx: &mut TaskContext,
     ) -> Result<(), Failure> {
-        let Some((timestamp, bytes)) = cx.tables.get(unmatched.table, store_key)? else {
+        let Some((timestamp, bytes)) = cx.tables.get(unmatched.index, store_key)? else {
             return Ok(());
         };
         let name = &unmatched.name;
@@ -192,7 +193,7 @@ where
             Side::Left => (Some(read_back::value(name, &*self.left_value, bytes, shown)?), None),
             Side::Right => (None, Some(read_back::value(name, &*self.right_value, bytes, shown)?)),
         };
-        cx.tables.delete(unmatched.table, store_key);
+        cx.tables.delete(unmatched.index, store_key);
         // A later record releases it, but it is not that record's result, so it has no headers.
         cx.with_headers(Headers::new(), |cx| {
             self.send(key, left.as_ref(), right.as_ref(), timestamp, cx)
@@ -217,7 +218,7 @@ where
 
 /// The side of a by-time store key.
 fn side_of_place(by_time: &[u8]) -> Side {
-    let number = by_time.get(9..SUFFIX + 1).and_then(|bytes| bytes.first_chunk::<4>());
+    let number = by_time.get(..SUFFIX + 1).and_then(|bytes| bytes.last_chunk::<SEQUENCE>());
     let number = number.map_or(0, |bytes| u32::from_be_bytes(*bytes));
     if number & RIGHT == 0 { Side::Left } else { Side::Right }
 }

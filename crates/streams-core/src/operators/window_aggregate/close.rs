@@ -4,14 +4,14 @@ use std::mem;
 use std::ops::ControlFlow;
 
 use super::{WindowAggregate, times};
-use crate::due::{Frontier, Pass};
+use crate::due::Pass;
 use crate::error::Failure;
 use crate::operators::{Closing, Hook};
 use crate::receive::Receive;
 use crate::record::{Headers, Record, Timestamp};
 use crate::state::changelog::by_time;
 use crate::state::row_codec::read_key;
-use crate::stream_clock::StreamClock;
+use crate::stream_clock::{ClockIndex, StreamClock};
 use crate::task_context::TaskContext;
 use crate::window::{Naming, Window, Windowed, Windows};
 
@@ -28,36 +28,44 @@ where
             return Ok(());
         }
         let forget_at = self.forget_at(cx);
+        if self.has_due(forget_at, cx) { self.close_due(forget_at, cx) } else { Ok(()) }
+    }
+
+    /// Whether any window is due. Usually none is, and one look at the state says so.
+    #[inline]
+    fn has_due(&self, forget_at: Timestamp, cx: &TaskContext) -> bool {
+        let own = &cx.states[self.state];
+        if own.retained.has_due(forget_at) {
+            return true;
+        }
+        if !self.ports.closed.is_connected() {
+            return false;
+        }
+        let first = if self.is_first() { own } else { &cx.states[self.first_state] };
+        first.open.has_due(self.passed(cx))
+    }
+
+    fn close_due(&self, forget_at: Timestamp, cx: &mut TaskContext) -> Result<(), Failure> {
         // Close before deleting: a window that is deleted first could not be sent any more.
         if self.ports.closed.is_connected() {
             let time = self.passed(cx);
-            while self.has_to_close(time, cx) {
+            while cx.states[self.first_state].open.has_due(time) {
                 if !self.send_closed(time, cx)? {
                     // The deletion begins although the closing is not finished, so that expired
                     // windows count as deleted at the same record however large a portion is.
-                    if cx.clocks[self.clock].next_forget <= forget_at {
+                    if cx.states[self.state].retained.next_delete <= forget_at {
                         self.begin_to_forget(forget_at, cx);
                     }
                     return Ok(());
                 }
             }
         }
-        while self.has_to_forget(forget_at, cx) {
+        while cx.states[self.state].retained.has_due(forget_at) {
             if !self.forget(forget_at, cx)? {
                 return Ok(());
             }
         }
         Ok(())
-    }
-
-    fn has_to_close(&self, time: Timestamp, cx: &TaskContext) -> bool {
-        let clock = &cx.clocks[self.first_clock];
-        (clock.next_close <= time || clock.closing.is_some()) && time != StreamClock::UNKNOWN
-    }
-
-    fn has_to_forget(&self, at: Timestamp, cx: &TaskContext) -> bool {
-        let clock = &cx.clocks[self.clock];
-        (clock.next_forget <= at || clock.forgetting.is_some()) && at != StreamClock::UNKNOWN
     }
 
     /// The stream time that all operators on the table have passed.
@@ -72,6 +80,12 @@ where
             StreamClock::UNKNOWN if self.siblings.len() > 1 => self.passed(cx),
             _ => StreamClock::UNKNOWN,
         }
+    }
+
+    /// Whether it is the first operator on the table.
+    #[inline]
+    fn is_first(&self) -> bool {
+        self.state == self.first_state
     }
 
     /// Whether a window can no longer change. If windows are sent when they close, a closed one
@@ -98,18 +112,20 @@ where
     /// Notes that a window exists, to be closed and deleted.
     pub(super) fn note(&self, window: Window, cx: &mut TaskContext) {
         let time = self.windows.naming().time(window);
-        let first = &mut cx.clocks[self.first_clock];
-        first.first_open.lower(time);
-        first.next_close = first.next_close.min(self.closes_at(window));
-        let own = &mut cx.clocks[self.clock];
-        own.first_kept.lower(time);
-        own.next_forget = own.next_forget.min(self.forgotten_at(window));
+        let own = &mut cx.states[self.state];
+        own.retained.add(time, self.forgotten_at(window));
+        // Only a receiver of closed windows has to know which are open.
+        if self.ports.closed.is_connected() {
+            let close_at = self.closes_at(window);
+            let first = if self.is_first() { own } else { &mut cx.states[self.first_state] };
+            first.open.add(time, close_at);
+        }
     }
 
     /// Whether a window counts as deleted, although the store may still have it.
     pub(super) fn is_gone(&self, window: Window, cx: &TaskContext) -> bool {
-        let mut passes =
-            self.siblings.iter().filter_map(|clock| cx.clocks[*clock].forgetting.as_ref());
+        let all = self.siblings.iter();
+        let mut passes = all.filter_map(|one| cx.states[one.state].retained.deleting.as_ref());
         passes.any(|pass| self.forgotten_at(window) <= pass.to)
     }
 
@@ -120,7 +136,7 @@ where
         store_key: &[u8],
         cx: &TaskContext,
     ) -> bool {
-        let Some(pass) = &cx.clocks[self.first_clock].closing else { return false };
+        let Some(pass) = &cx.states[self.first_state].open.closing else { return false };
         let at = self.closes_at(window);
         pass.since < at && at <= pass.to && *pass.key <= *self.place_of(store_key)
     }
@@ -142,23 +158,22 @@ where
         for (window, store_key) in &looked.due {
             if !cx.takes_one() {
                 pass.key = self.place_of(store_key);
-                cx.clocks[self.first_clock].closing = Some(pass);
+                cx.states[self.first_state].open.closing = Some(pass);
                 return Ok(false);
             }
             if let Some(record) = self.read_window(*window, store_key, cx)? {
                 self.let_out(record, cx)?;
             }
         }
-        let clock = &mut cx.clocks[self.first_clock];
+        let open = &mut cx.states[self.first_state].open;
         if let Some(key) = looked.rest {
             pass.key = key;
-            clock.closing = Some(pass);
+            open.closing = Some(pass);
             cx.portion.is_used_up = true;
             return Ok(false);
         }
-        clock.first_open.lower(pass.first);
-        clock.next_close = clock.next_close.min(pass.next);
-        clock.closed_at = clock.closed_at.max(pass.to);
+        open.add(pass.first, pass.next);
+        open.closed_at = open.closed_at.max(pass.to);
         Ok(true)
     }
 
@@ -174,13 +189,13 @@ where
 
     /// Continues closing, or begins. Windows that are added meanwhile are noted separately.
     fn closing_pass(&self, time: Timestamp, wait_min: i64, cx: &mut TaskContext) -> Box<Pass> {
-        let clock = &mut cx.clocks[self.first_clock];
-        if let Some(pass) = clock.closing.take() {
+        let open = &mut cx.states[self.first_state].open;
+        if let Some(pass) = open.closing.take() {
             return pass;
         }
-        let closed_at = clock.closed_at;
+        let closed_at = open.closed_at;
         // After a restart, what closed by the committed stream time has already been sent.
-        let from = match clock.first_open.time {
+        let from = match open.first {
             StreamClock::UNKNOWN
                 if self.windows.is_uniform() && closed_at != StreamClock::UNKNOWN =>
             {
@@ -189,48 +204,49 @@ where
             from => from,
         };
         // Reset here, so that windows that are added during the pass are noted for the next one.
-        clock.first_open = Frontier::at(Timestamp::MAX);
-        clock.next_close = Timestamp::MAX;
+        open.first = Timestamp::MAX;
+        open.next_close = Timestamp::MAX;
         Box::new(Pass::begin(closed_at, time, self.windows.naming().lower_bound(from)))
     }
 
     /// Deletes a portion of the windows that are not needed at `at`. Returns whether none is left.
     fn forget(&self, at: Timestamp, cx: &mut TaskContext) -> Result<bool, Failure> {
         self.begin_to_forget(at, cx);
-        let Some(mut pass) = cx.clocks[self.clock].forgetting.take() else { return Ok(true) };
+        let Some(mut pass) = cx.states[self.state].retained.deleting.take() else {
+            return Ok(true);
+        };
         let due_at = |window| Some(self.forgotten_at(window));
         let looked = self.look(&mut pass, self.windows.keep_for_ms(), due_at, cx)?;
         for (_, store_key) in &looked.due {
             if !cx.takes_one() {
                 pass.key = self.place_of(store_key);
-                cx.clocks[self.clock].forgetting = Some(pass);
+                cx.states[self.state].retained.deleting = Some(pass);
                 return Ok(false);
             }
             cx.tables.delete(self.index, store_key);
         }
-        let clock = &mut cx.clocks[self.clock];
+        let retained = &mut cx.states[self.state].retained;
         if let Some(key) = looked.rest {
             pass.key = key;
-            clock.forgetting = Some(pass);
+            retained.deleting = Some(pass);
             cx.portion.is_used_up = true;
             return Ok(false);
         }
-        clock.first_kept.lower(pass.first);
-        clock.next_forget = clock.next_forget.min(pass.next);
+        retained.add(pass.first, pass.next);
         Ok(true)
     }
 
     fn begin_to_forget(&self, at: Timestamp, cx: &mut TaskContext) {
-        if cx.clocks[self.clock].forgetting.is_some() {
+        if cx.states[self.state].retained.deleting.is_some() {
             return;
         }
-        let kept = self.siblings.iter().map(|clock| cx.clocks[*clock].first_kept.time);
-        let first = kept.fold(cx.clocks[self.clock].first_kept.time, Timestamp::min);
+        let firsts = self.siblings.iter().map(|one| cx.states[one.state].retained.first);
+        let first = firsts.min().unwrap_or(StreamClock::UNKNOWN);
         let from = self.windows.naming().lower_bound(first);
-        let clock = &mut cx.clocks[self.clock];
-        clock.first_kept = Frontier::at(Timestamp::MAX);
-        clock.next_forget = Timestamp::MAX;
-        clock.forgetting = Some(Box::new(Pass::begin(StreamClock::UNKNOWN, at, from)));
+        let retained = &mut cx.states[self.state].retained;
+        retained.first = Timestamp::MAX;
+        retained.next_delete = Timestamp::MAX;
+        retained.deleting = Some(Box::new(Pass::begin(StreamClock::UNKNOWN, at, from)));
     }
 
     /// Continues a pass through the windows and finds those that are due by then, as many as the
@@ -305,8 +321,8 @@ where
         let idle_after = self.windows.idle_after_ms()?;
         let clock = &cx.clocks[self.clock];
         let next = match self.ports.closed.is_connected() {
-            true => cx.clocks[self.first_clock].next_close,
-            false => clock.next_forget,
+            true => cx.states[self.first_state].open.next_close,
+            false => cx.states[self.state].retained.next_delete,
         };
         if clock.time == StreamClock::UNKNOWN || next == Timestamp::MAX {
             return None;
@@ -331,9 +347,15 @@ where
     F: Send + Sync,
     M: Send + Sync,
 {
-    /// What was due by the least of the stream times was closed before the commit.
-    fn on_resume(&self, cx: &mut TaskContext) {
-        cx.clocks[self.first_clock].closed_at = self.passed(cx);
+    /// What was due by the least of the stream times was closed before the commit, except for what
+    /// an unfinished pass has left.
+    fn on_resume(&self, unfinished: &[(ClockIndex, Pass)], cx: &mut TaskContext) {
+        cx.states[self.first_state].open.closed_at = self.passed(cx);
+        // It is committed under the name of the first operator's stream time.
+        let own = unfinished.iter().filter(|(clock, _)| self.is_first() && *clock == self.clock);
+        for (_, pass) in own {
+            cx.states[self.state].open.closing = Some(Box::new(pass.clone()));
+        }
     }
 
     fn on_due(&self, cx: &mut TaskContext) -> Result<(), Failure> {
@@ -342,10 +364,10 @@ where
 
     fn closing(&self, cx: &TaskContext) -> Option<Closing> {
         // The first operator reports it for all operators on the table.
-        if self.clock != self.first_clock {
+        if !self.is_first() {
             return None;
         }
-        let pass = cx.clocks[self.clock].closing.as_deref().cloned();
+        let pass = cx.states[self.state].open.closing.as_deref().cloned();
         pass.map(|pass| Closing { clock: self.clock, table: self.index, pass })
     }
 

@@ -7,6 +7,7 @@
 
 mod close;
 mod naming;
+mod state;
 mod times;
 
 use std::mem;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use crate::change::Change;
 use crate::error::Failure;
+use crate::operator_state::StateIndex;
 use crate::receive::{Port, Receive};
 use crate::record::{Record, Timestamp};
 use crate::state::changelog::{end_of, write_prefix};
@@ -25,6 +27,7 @@ use crate::table::Table;
 use crate::task_context::TaskContext;
 use crate::window::{Base, Naming, Near, Plan, Window, WindowStep, Windowed, Windows};
 
+pub(crate) use state::WindowState;
 pub(crate) use times::WindowTimes;
 
 use super::aggregate::Aggregation;
@@ -35,15 +38,22 @@ pub(crate) struct WindowAggregate<K, A, W, F, M> {
     pub(crate) table: Table<K, A>,
     pub(crate) index: TableIndex,
     pub(crate) clock: ClockIndex,
-    /// The first of them knows which windows are open, for all.
-    pub(crate) first_clock: ClockIndex,
-    /// The stream times of all operators that write the table.
-    pub(crate) siblings: Box<[ClockIndex]>,
+    pub(crate) state: StateIndex<WindowState>,
+    /// That of the first operator on the table, which knows for all which windows are open.
+    pub(crate) first_state: StateIndex<WindowState>,
+    /// All operators that write the table.
+    pub(crate) siblings: Arc<[Sibling]>,
     pub(crate) windows: W,
     pub(crate) aggregation: F,
     /// Merges two aggregates of one key.
     pub(crate) merge: M,
     pub(crate) ports: WindowPorts<K, A>,
+}
+
+/// An operator of a table, as the others see it.
+pub(crate) struct Sibling {
+    pub(crate) clock: ClockIndex,
+    pub(crate) state: StateIndex<WindowState>,
 }
 
 /// For windows that never merge.

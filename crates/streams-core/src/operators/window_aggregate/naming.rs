@@ -4,12 +4,18 @@ use crate::record::Timestamp;
 use crate::state::changelog::{BY_TIME, Layout, key_and_suffix, write_prefix};
 use crate::window::{Naming, Window, Windows};
 
+/// The size of a time in a store key.
+const TIME: usize = size_of::<Timestamp>();
+
+/// Kafka Streams' sequence number, for stores with duplicates.
+const SEQUENCE: [u8; 4] = [0; 4];
+
 impl Naming {
+    /// The layout of a table with such windows.
     pub(crate) fn layout(self) -> Layout {
         match self {
             Self::Start => Layout::Window,
-            Self::StartNear => Layout::Keyed(12),
-            Self::EndAndStart => Layout::Keyed(16),
+            Self::StartNear | Self::EndAndStart => Layout::Keyed(self.suffix_len()),
         }
     }
 
@@ -38,8 +44,7 @@ impl Naming {
             Self::Start => {}
             Self::StartNear => {
                 out.extend_from_slice(&window.start.to_be_bytes());
-                // Kafka Streams' sequence number, for stores with duplicates.
-                out.extend_from_slice(&[0; 4]);
+                out.extend_from_slice(&SEQUENCE);
             }
             Self::EndAndStart => {
                 out.extend_from_slice(&window.end.to_be_bytes());
@@ -52,7 +57,7 @@ impl Naming {
     pub(crate) fn read<'k>(self, windows: &impl Windows, key: &'k [u8]) -> (Window, &'k [u8]) {
         match self {
             Self::Start => {
-                let (start, key) = key.split_at(key.len().min(8));
+                let (start, key) = key.split_at(key.len().min(TIME));
                 (windows.starting_at(time(start)), key)
             }
             Self::StartNear | Self::EndAndStart => {
@@ -96,8 +101,8 @@ impl Naming {
     pub(crate) fn suffix_len(self) -> usize {
         match self {
             Self::Start => 0,
-            Self::StartNear => 12,
-            Self::EndAndStart => 16,
+            Self::StartNear => TIME + SEQUENCE.len(),
+            Self::EndAndStart => 2 * TIME,
         }
     }
 
@@ -105,7 +110,7 @@ impl Naming {
         let first = time(suffix);
         match self {
             Self::EndAndStart => {
-                Window { start: time(suffix.get(8..).unwrap_or_default()), end: first }
+                Window { start: time(suffix.get(TIME..).unwrap_or_default()), end: first }
             }
             _ => windows.starting_at(first),
         }
@@ -114,5 +119,5 @@ impl Naming {
 
 /// Reads eight bytes as a time. Shorter bytes were not written by us, and sort first.
 fn time(bytes: &[u8]) -> Timestamp {
-    bytes.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+    bytes.first_chunk::<TIME>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
 }

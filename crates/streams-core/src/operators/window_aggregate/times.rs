@@ -1,9 +1,11 @@
 //! When windows are closed and deleted, for their writers and their readers.
 
-use super::WindowPorts;
+use std::sync::Arc;
+
+use super::{Sibling, WindowPorts};
 use crate::reader::KeptWindows;
 use crate::record::Timestamp;
-use crate::stream_clock::{ClockIndex, StreamClock};
+use crate::stream_clock::StreamClock;
 use crate::window::{Naming, Window, Windows};
 
 /// The stream time at which a window closes. It is never before the time with which its name
@@ -28,8 +30,11 @@ pub(super) fn forgotten_at(windows: &impl Windows, window: Window) -> Timestamp 
 /// The least stream time of those operators on a table that have had a record. A window is complete
 /// when none of them accepts another record for it.
 #[inline]
-pub(super) fn passed(operators: &[ClockIndex], clocks: &[StreamClock]) -> Timestamp {
-    let times = operators.iter().map(|clock| clocks[*clock].time);
+pub(super) fn passed(operators: &[Sibling], clocks: &[StreamClock]) -> Timestamp {
+    if let [only] = operators {
+        return clocks[only.clock].time;
+    }
+    let times = operators.iter().map(|one| clocks[one.clock].time);
     times.filter(|time| *time != StreamClock::UNKNOWN).min().unwrap_or(StreamClock::UNKNOWN)
 }
 
@@ -37,27 +42,27 @@ pub(super) fn passed(operators: &[ClockIndex], clocks: &[StreamClock]) -> Timest
 /// knows, but no window is deleted before it is closed.
 #[inline]
 pub(super) fn forget_at(
-    operators: &[ClockIndex],
+    operators: &[Sibling],
     sends_closed: bool,
     clocks: &[StreamClock],
 ) -> Timestamp {
-    if sends_closed {
+    if sends_closed || operators.len() == 1 {
         return passed(operators, clocks);
     }
-    operators.iter().map(|clock| clocks[*clock].time).max().unwrap_or(StreamClock::UNKNOWN)
+    operators.iter().map(|one| clocks[one.clock].time).max().unwrap_or(StreamClock::UNKNOWN)
 }
 
 /// The windows of a table, for its readers.
 pub(crate) struct WindowTimes<K, A, W> {
     windows: W,
-    operators: Box<[ClockIndex]>,
+    operators: Arc<[Sibling]>,
     ports: WindowPorts<K, A>,
 }
 
 impl<K: 'static, A: 'static, W: Windows> WindowTimes<K, A, W> {
-    /// `operators` are the stream times of all operators that write the table.
-    pub(crate) fn new(windows: W, operators: &[ClockIndex], ports: &WindowPorts<K, A>) -> Self {
-        Self { windows, operators: operators.into(), ports: ports.clone() }
+    /// `operators` are all operators that write the table.
+    pub(crate) fn new(windows: W, operators: &Arc<[Sibling]>, ports: &WindowPorts<K, A>) -> Self {
+        Self { windows, operators: Arc::clone(operators), ports: ports.clone() }
     }
 }
 

@@ -21,6 +21,10 @@ pub(super) struct Expiry {
     clock: ClockIndex,
     /// Rows of this time and earlier have expired. It follows from the clock.
     gone: Timestamp,
+    /// The index entries that wait to be checked.
+    waiting: Frontier,
+    /// What it was before the current record, if the record has changed it and may be undone.
+    waiting_before: Option<Frontier>,
     /// The least and the greatest timestamp of the rows that left a layer since
     /// [`Tables::note_absorbed`] was last called.
     absorbed: Option<(Timestamp, Timestamp)>,
@@ -38,6 +42,15 @@ impl Expiry {
 
     pub(super) fn is_gone(&self, at: Timestamp) -> bool {
         is_gone(at, self.gone)
+    }
+
+    /// The index entries that wait, for a change.
+    #[inline]
+    fn waiting_mut(&mut self, undoable: bool) -> &mut Frontier {
+        if undoable && self.waiting_before.is_none() {
+            self.waiting_before = Some(self.waiting.clone());
+        }
+        &mut self.waiting
     }
 
     fn follow(&mut self, clocks: &[StreamClock]) {
@@ -58,7 +71,14 @@ pub(super) fn of(specs: &[TableSpec]) -> Box<[Option<Expiry>]> {
     }
     let expiry = |spec: &TableSpec| {
         let ttl = spec.ttl?;
-        Some(Expiry { ttl_ms: ttl.ms, clock: ttl.clock, gone: Timestamp::MIN, absorbed: None })
+        Some(Expiry {
+            ttl_ms: ttl.ms,
+            clock: ttl.clock,
+            gone: Timestamp::MIN,
+            waiting: Frontier::unknown(),
+            waiting_before: None,
+            absorbed: None,
+        })
     };
     specs.iter().map(expiry).collect()
 }
@@ -72,9 +92,6 @@ pub(crate) enum Due {
     /// The row has expired.
     Gone,
 }
-
-/// Index entries that are due, and where the rest begins.
-pub(crate) type Places = (BTreeSet<Vec<u8>>, Frontier);
 
 impl Tables {
     #[inline]
@@ -138,6 +155,61 @@ impl Tables {
         gone
     }
 
+    /// Whether rows may have expired that are not yet deleted.
+    pub(crate) fn has_due(&self, table: TableIndex) -> bool {
+        self.expiry(self.local[table]).is_some_and(|expiry| expiry.waiting.time <= expiry.gone)
+    }
+
+    /// Whether an index entry is due, and before those that wait.
+    pub(crate) fn is_in_portion(&self, table: TableIndex, at: Timestamp, place: &[u8]) -> bool {
+        let expiry = self.expiry(self.local[table]);
+        expiry.is_some_and(|expiry| at <= expiry.gone && expiry.waiting.is_after(at, place))
+    }
+
+    /// Sets which index entries wait to be checked.
+    pub(crate) fn set_waiting(&mut self, table: TableIndex, waiting: Frontier) {
+        let undoable = self.undo.is_some();
+        if let Some(expiry) = self.expiry_mut(table) {
+            *expiry.waiting_mut(undoable) = waiting;
+        }
+    }
+
+    /// Notes that a row was written which must be checked at `at`.
+    #[inline]
+    pub(crate) fn wait_for(&mut self, table: TableIndex, at: Timestamp) {
+        let undoable = self.undo.is_some();
+        if let Some(expiry) = self.expiry_mut(table) {
+            expiry.waiting_mut(undoable).back_to(at.max(0));
+        }
+    }
+
+    #[inline]
+    fn expiry_mut(&mut self, table: TableIndex) -> Option<&mut Expiry> {
+        self.expiries.get_mut(self.local[table])?.as_mut()
+    }
+
+    /// Begins a record that may be undone: nothing is saved for it yet.
+    pub(super) fn begin_waiting(&mut self) {
+        self.expiries.iter_mut().flatten().for_each(|expiry| expiry.waiting_before = None);
+    }
+
+    /// Undoes what the record has changed.
+    pub(super) fn undo_waiting(&mut self) {
+        for expiry in self.expiries.iter_mut().flatten() {
+            if let Some(before) = expiry.waiting_before.take() {
+                expiry.waiting = before;
+            }
+        }
+    }
+
+    /// Forgets what waits, as at the start of a task.
+    pub(super) fn discard_waiting(&mut self) {
+        for expiry in self.expiries.iter_mut().flatten() {
+            expiry.waiting = Frontier::unknown();
+            expiry.waiting_before = None;
+        }
+    }
+
     /// Updates the expiry to new stream times.
     pub(crate) fn follow(&mut self, clocks: &[StreamClock]) {
         self.expiries.iter_mut().flatten().for_each(|expiry| expiry.follow(clocks));
@@ -146,14 +218,15 @@ impl Tables {
     /// Notes the rows that left layers: they advance stream time, and wait to expire. Returns
     /// whether any row may have expired.
     pub(crate) fn note_absorbed(&mut self, clocks: &mut [StreamClock]) -> bool {
+        let undoable = self.undo.is_some();
         let mut is_due = false;
         for expiry in self.expiries.iter_mut().flatten() {
             let Some((first, last)) = expiry.absorbed.take() else { continue };
             let clock = &mut clocks[expiry.clock];
             clock.time = clock.time.max(last);
-            clock.first_kept.back_to(first);
+            expiry.waiting_mut(undoable).back_to(first);
             expiry.follow(clocks);
-            is_due |= clocks[expiry.clock].first_kept.time <= expiry.gone;
+            is_due |= expiry.waiting.time <= expiry.gone;
         }
         is_due
     }
@@ -265,13 +338,14 @@ impl Tables {
 
     /// Returns the index entries that are due, starting at `first`: at most `limit`.
     pub(crate) fn due(
-        &self,
+        &mut self,
         table: TableIndex,
-        first: &Frontier,
         limit: usize,
-    ) -> Result<Places, StoreError> {
-        let gone = self.gone(table);
+    ) -> Result<BTreeSet<Vec<u8>>, StoreError> {
         let mut places = BTreeSet::new();
+        let Some(expiry) = self.expiry(self.local[table]) else { return Ok(places) };
+        let gone = expiry.gone;
+        let first = &expiry.waiting;
         let mut next = Frontier::at(Timestamp::MAX);
         let from = first.key().map_or_else(|| since(first.time), <[u8]>::to_vec);
         self.scan_store(self.local[table], &from, None, &mut |place, _, _| {
@@ -287,7 +361,8 @@ impl Tables {
             places.insert(place.to_vec());
             ControlFlow::Continue(())
         })?;
-        Ok((places, next))
+        self.set_waiting(table, next);
+        Ok(places)
     }
 
     /// Checks the row of an index entry that is due, and deletes the entry or moves it.
@@ -416,6 +491,7 @@ mod tests {
         assert!(matches!(found, Due::Later(5, place) if place == look_at(5, b"k")));
         tables.apply(&[Some(3)], 0).expect("applies");
         assert_eq!(tables.store_mut().position(0).expect("reads"), Some(7));
-        assert_eq!(tables.due(0, &Frontier::unknown(), 9).expect("reads").0.len(), 0);
+        tables.set_waiting(0, Frontier::unknown());
+        assert_eq!(tables.due(0, 9).expect("reads").len(), 0);
     }
 }
