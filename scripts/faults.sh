@@ -19,6 +19,6 @@ exec bash scripts/test.sh --test kafka_kill --test kafka_kill_at_every_step \
   --test kafka_fault_matrix --test kafka_faults_on_the_wire --test the_plain_loop_tears \
   --test kafka_deleted_topics_are_errors --test changed_topologies_are_refused \
   --test kafka_recovers_a_large_table --test unconcerned_tasks_go_on \
-  --test kafka_renamed_members_begin_anew --test kafka_absent_members_join_anew \
+  --test kafka_renamed_members_restart --test kafka_absent_members_join_again \
   --test agents_lose_nothing_by_kill_9 --test kafka_agents_lose_nothing_by_kill_9 \
   --test kafka_retries_survive_kills --test kafka_ticks_happen_once

@@ -18,7 +18,7 @@ use testkit::kafka_proxy::{KafkaProxy, Wire, api, error};
 const REFUSED: Wire = Wire::Refused(error::UNKNOWN_MEMBER_ID);
 
 /// Said of each task that is opened again.
-const RENAMED: &str = "the client is another member now";
+const RENAMED: &str = "the client has a new member id";
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -49,10 +49,10 @@ async fn tasks_of_renamed_members_restart() {
         soon("a join is refused", MINUTE, || proxy.fired(api::JOIN_GROUP, REFUSED) > before).await;
         soon("the tasks restart", MINUTE, || log.says(RENAMED) > renamed_before).await;
         let committed = commits(&renaming);
-        soon("work goes on", MINUTE, || commits(&renaming) > committed + 3).await;
+        soon("work continues", MINUTE, || commits(&renaming) > committed + 3).await;
         others.stop_first().await;
         let committed = commits(&renaming);
-        soon("work goes on alone", MINUTE, || commits(&renaming) > committed + 3).await;
+        soon("work continues alone", MINUTE, || commits(&renaming) > committed + 3).await;
     }
     println!("tasks were opened again {} times", log.says(RENAMED));
     let check = move || feeder.finish();
