@@ -20,7 +20,7 @@ use crate::task_metrics::TaskMetrics;
 use crate::window::Plan;
 
 /// The state of one task while it runs. All tasks share the operators: what an operator keeps
-/// between records is here, in [`states`](Self::states).
+/// between records is here, in `states`.
 pub struct TaskContext {
     pub(crate) tables: Tables,
     pub(crate) effects: Effects,
