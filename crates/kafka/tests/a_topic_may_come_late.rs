@@ -1,5 +1,5 @@
-//! A topic that is made a moment later is waited for, by who writes to it and by who reads it; one
-//! that is not made is an error that says so.
+//! A topic that is made a moment later is waited for by producers and readers; one that
+//! is not made is an error that says so.
 //!
 //! Runs where `HEADWATER_KAFKA=host:port` names a broker, as `./dev test` does; passes without
 //! having run elsewhere.

@@ -19,7 +19,7 @@ use crate::transport::TransportError;
 ///
 /// #[tokio::main(flavor = "current_thread")]
 /// async fn main() -> Result<(), headwater::errors::AppError> {
-/// #   let topology: Topology = unimplemented!();
+/// #   let topology = Builder::new("example").build().expect("valid");
 ///     App::new(topology, Config::default().with_env()?).run(shutdown_signal()).await
 /// }
 /// ```

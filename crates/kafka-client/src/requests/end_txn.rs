@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::ProducerIdAndEpoch;
+use super::{ProducerIdAndEpoch, init_producer_id};
 use crate::connection::{Connection, Result};
-use crate::protocol::{Api, ErrorCode, Read, RequestWriter, ResponseReader, VersionRange};
+use crate::protocol::{Api, RequestWriter, VersionRange};
 
 /// By version 5 (KIP-890) the coordinator begins a new epoch, and the response tells it.
 const API: Api =
@@ -25,7 +25,7 @@ impl EndTxn<'_> {
         deadline: Instant,
     ) -> Result<ProducerIdAndEpoch> {
         let write = |output: &mut RequestWriter| self.write(output);
-        let (code, next) = connection.call(&API, deadline, write, read)?;
+        let (code, next) = connection.call(&API, deadline, write, init_producer_id::read)?;
         code.ok()?;
         Ok(next)
     }
@@ -37,11 +37,4 @@ impl EndTxn<'_> {
         output.bool(self.commits);
         output.no_tags();
     }
-}
-
-fn read(input: &mut ResponseReader<'_>) -> Read<(ErrorCode, ProducerIdAndEpoch)> {
-    input.throttle()?;
-    let code = ErrorCode(input.i16()?);
-    let next = ProducerIdAndEpoch { producer_id: input.i64()?, epoch: input.i16()? };
-    Ok((code, next))
 }

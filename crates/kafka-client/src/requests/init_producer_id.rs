@@ -45,7 +45,8 @@ impl InitProducerId<'_> {
     }
 }
 
-fn read(input: &mut ResponseReader<'_>) -> Read<(ErrorCode, ProducerIdAndEpoch)> {
+/// The response to this request and to EndTxn: whether it is done, and who the producer is now.
+pub(super) fn read(input: &mut ResponseReader<'_>) -> Read<(ErrorCode, ProducerIdAndEpoch)> {
     input.throttle()?;
     let code = ErrorCode(input.i16()?);
     let id = ProducerIdAndEpoch { producer_id: input.i64()?, epoch: input.i16()? };

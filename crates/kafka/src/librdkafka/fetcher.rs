@@ -144,7 +144,7 @@ pub(crate) fn partition_event(message: &Message) -> Result<()> {
         RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
             let context = format!("fetching {place} at offset {}", message.raw().offset);
             let why = "the log no longer has (or does not have yet) this offset: records were \
-                       deleted before they were processed, or the topic was made anew";
+                       deleted before they were processed, or the topic was created again";
             Err(TransportError::new(ErrorKind::Refused, context, why))
         }
         code => match error::code(format!("fetching {place}"), code) {

@@ -84,7 +84,7 @@ impl KafkaReader {
         let found = known.find(|(one, _)| one.partition == number && &*one.topic == topic);
         let Some((partition, reading)) = found else { return Ok(()) };
         match code {
-            // What it has passed came before reading began anew.
+            // What it has passed came before reading began again.
             RDKafkaErrorCode::NoError if offset < reading.position => {}
             RDKafkaErrorCode::NoError => {
                 reading.heard();
@@ -120,7 +120,7 @@ impl KafkaReader {
             // Or it waits for an open transaction, and goes on waiting.
             Ok((_, end)) if position < end => {
                 tracing::debug!(target: "headwater::kafka", %partition, position, end,
-                    "nothing came for long: reading begins anew here");
+                    "nothing came for long: reading begins again here");
                 if let Some(reading) = self.partitions.get(&partition) {
                     reading.stop();
                     reading.start(&self.queue);

@@ -55,7 +55,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// librdkafka's `RD_KAFKA_PARTITION_UA`: by the partitioner.
 const BY_KEY: i32 = -1;
 
-/// How large a batch is at most, but for one with a single record.
+/// How large a batch is at most, except for one with a single record.
 const BATCH_BYTES: &str = "batch.size";
 
 /// How often a wait looks whether it is over.

@@ -285,10 +285,12 @@ impl Restorer {
             partition: partition.clone(),
             offset: *offset,
         });
-        let changelogs = assignment.tables.iter().zip(&tables).map(|(table, restore)| {
-            let (table, partition) = (Arc::clone(&table.name), table.changelog.clone());
-            ChangelogEnd { table, partition, end: restore.known_end() }
-        });
+        let changelogs =
+            assignment.tables.iter().zip(&tables).map(|(table, restore)| ChangelogEnd {
+                table: Arc::clone(&table.name),
+                partition: table.changelog.clone(),
+                end: restore.known_end(),
+            });
         let inputs = inputs.collect();
         let changelogs = changelogs.collect();
         let worker = &self.channels.workers[assignment.threads.worker];
